@@ -1,0 +1,220 @@
+"""Document -> passages, cut where a reader would: at headings, paragraphs, definitions, sentences.
+
+Pure: knows no file and no model, only how to ask a `TokenCounter` where the tokens lie.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from ettin_cli.records import Document, Passage, TokenCounter
+
+SENTENCE, PARAGRAPH, HEADING = 2, 3, 4
+LINE = 1
+READS_WELL = 512
+SPECIAL_TOKENS = 2
+TITLE_SHARE = 4
+
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])\s*")
+_ABBREVIATION = re.compile(r"(?:\b[A-Za-z]|\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|No|Fig))\.$")
+_MARKDOWN_HEADING = re.compile(r" {0,3}#{1,6}\s")
+_FENCE = re.compile(r" {0,3}(?:```|~~~)")
+_UNDERLINE = re.compile(r"([=\-~^\"'`#*+.:_])\1+\s*$")
+_LIST_ITEM = re.compile(r"\s*(?:[-*+•]|\d+[.)])\s")
+_BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
+_CLOSING = re.compile(r"[)\]}]|end\b|else\b|elif\b|except\b|finally\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How documents are cut.
+
+    Args:
+        size: Most tokens of text in a passage; None: whole documents, "auto": as many as the
+            embedder reads with the title before them.
+        overlap: Tokens that a passage may repeat of the one before it.
+    """
+
+    size: int | None | str = "auto"
+    overlap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage and how many tokens of it, title included, the embedder is asked to read."""
+
+    passage: Passage
+    tokens: int
+
+
+def chunk(
+    document: Document, counter: TokenCounter, chunking: Chunking, max_tokens: int
+) -> Iterator[Chunk]:
+    """Cut a document into passages, in order, that together hold all of its text.
+
+    Every passage begins and ends on the strongest boundary that leaves it at least half
+    full: a heading or top-level definition, then a paragraph, a sentence, a line, a word.
+
+    Args:
+        max_tokens: What the embedder reads, special tokens included.
+    """
+    titled = len(counter.offsets(document.title)) if document.title else 0
+    starts = [start for start, _ in counter.offsets(document.text)]
+    places = _Places(document)
+    for start, end in _spans(document, starts, _capacity(chunking, max_tokens, titled), chunking):
+        passage = places.passage(start, end)
+        if passage is not None:
+            tokens = bisect_left(starts, end) - bisect_left(starts, start)
+            title_read = titled if passage.content is not passage.text else 0
+            yield Chunk(passage, tokens + title_read)
+
+
+def _capacity(chunking: Chunking, max_tokens: int, titled: int) -> int | None:
+    if chunking.size != "auto":
+        return chunking.size if isinstance(chunking.size, int) else None
+    room = min(max_tokens, READS_WELL) - SPECIAL_TOKENS
+    return max(1, room - min(titled, room // TITLE_SHARE))
+
+
+def _spans(
+    document: Document, starts: Sequence[int], capacity: int | None, chunking: Chunking
+) -> Iterator[tuple[int, int]]:
+    """Yield the character spans of the passages; `starts` holds where each token starts."""
+    length = len(document.text)
+    if capacity is None or len(starts) <= capacity:
+        yield 0, length
+        return
+    boundaries = _boundaries(document)
+    begin = 0
+    while begin < length:
+        first = bisect_left(starts, begin)
+        if first + capacity >= len(starts):
+            yield begin, length
+            return
+        half, limit = starts[first + capacity // 2], starts[first + capacity]
+        end = _cut(document.text, boundaries, begin, half, limit)
+        yield begin, end
+        begin = max(_overlapped(boundaries, starts, end, chunking.overlap), begin + 1)
+
+
+def _cut(
+    text: str, boundaries: tuple[list[int], list[int]], begin: int, half: int, limit: int
+) -> int:
+    """Return where a passage from `begin` ends, at or before `limit`."""
+    positions, levels = boundaries
+    low, high = bisect_right(positions, half), bisect_right(positions, limit)
+    if low == high:
+        low = bisect_right(positions, begin)
+    if low < high:
+        strongest = max(levels[low:high])
+        return next(positions[i] for i in range(high - 1, low - 1, -1) if levels[i] == strongest)
+    spaces = [match.end() for match in re.finditer(r"\s+", text[begin:limit])]
+    return begin + spaces[-1] if spaces else limit
+
+
+def _overlapped(
+    boundaries: tuple[list[int], list[int]], starts: Sequence[int], end: int, overlap: int
+) -> int:
+    """Return where the next passage begins: the first boundary within `overlap` of `end`."""
+    if not overlap:
+        return end
+    earliest = starts[max(0, bisect_left(starts, end) - overlap)]
+    positions = boundaries[0]
+    at = bisect_left(positions, earliest)
+    return positions[at] if at < len(positions) and positions[at] < end else end
+
+
+def _boundaries(document: Document) -> tuple[list[int], list[int]]:
+    """Return the sorted places where a passage may begin, and how strong each is."""
+    found: dict[int, int] = {}
+    if document.kind != "code":
+        for match in _SENTENCE_END.finditer(document.text):
+            if not _ABBREVIATION.search(document.text, max(0, match.start() - 6), match.start()):
+                found[match.end()] = SENTENCE
+    lines = document.text.split("\n")
+    offsets = [0, *accumulate(len(line) + 1 for line in lines)]
+    for number, level in enumerate(_line_levels(document, lines)):
+        place = offsets[number]
+        found[place] = max(level, found.get(place, 0))
+    positions = sorted(place for place in found if 0 < place < len(document.text))
+    return positions, [found[place] for place in positions]
+
+
+def _line_levels(document: Document, lines: list[str]) -> Iterator[int]:
+    """Yield how strong a boundary the start of each line is."""
+    fenced, blank_before = False, True
+    for number, line in enumerate(lines):
+        fence = document.kind == "markdown" and _FENCE.match(line) is not None
+        if fenced:
+            level = LINE
+        elif _is_heading(document, lines, number, blank_before):
+            level = HEADING
+        elif blank_before or _page_begins(document, number):
+            level = PARAGRAPH
+        elif document.kind == "code" or _LIST_ITEM.match(line):
+            level = SENTENCE
+        else:
+            level = LINE
+        # A blank line belongs to what is above it, so that no passage begins with one.
+        yield level if line.strip() else 0
+        fenced ^= fence
+        blank_before = not line.strip() and not fenced
+
+
+def _is_heading(document: Document, lines: list[str], number: int, blank_before: bool) -> bool:
+    line = lines[number]
+    match document.kind:
+        case "code":
+            top_level = bool(line) and not line[0].isspace() and not _CLOSING.match(line)
+            return blank_before and top_level
+        case "markdown" if _MARKDOWN_HEADING.match(line):
+            return True
+        case "markdown" | "rst" if blank_before and line.strip() and number + 1 < len(lines):
+            underline = lines[number + 1].rstrip()
+            return bool(_UNDERLINE.match(underline)) and len(underline) >= len(line.rstrip())
+    return False
+
+
+def _page_begins(document: Document, number: int) -> bool:
+    pages = document.pages
+    return 0 < number < len(pages) and pages[number] != pages[number - 1]
+
+
+class _Places:
+    """Turns a span of a document into a passage with its place in the source."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.line_starts = [0, *(match.end() for match in re.finditer("\n", document.text))]
+
+    def passage(self, start: int, end: int) -> Passage | None:
+        document = self.document
+        text = document.text[start:end]
+        blank = _BLANK_LINES.match(text)
+        skipped = blank.end() if blank else 0
+        body = text[skipped:].rstrip()
+        if not body and not (document.title and start == 0):
+            return None
+        start += skipped if body else 0
+        first, last = self._line(start), self._line(start + max(0, len(body) - 1))
+        return Passage(
+            doc_id=document.doc_id,
+            text=body,
+            title=document.title,
+            start_line=_at(document.lines, first),
+            end_line=_at(document.lines, last),
+            page=_at(document.pages, first),
+            metadata=document.metadata,
+        )
+
+    def _line(self, offset: int) -> int:
+        return bisect_right(self.line_starts, offset) - 1
+
+
+def _at(places: Sequence[int], line: int) -> int | None:
+    """Return the source line or page of a line of text; the last entry holds for the rest."""
+    return places[min(line, len(places) - 1)] if places else None

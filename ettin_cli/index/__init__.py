@@ -1,0 +1,26 @@
+"""The index: a folder that is always whole. Knows vectors and passages, and no model."""
+
+from ettin_cli.index.lock import writing
+from ettin_cli.index.manifest import (
+    Counts,
+    Manifest,
+    RecordedSource,
+    not_an_index,
+    read_manifest,
+)
+from ettin_cli.index.reader import Index
+from ettin_cli.index.tables import FileEntry
+from ettin_cli.index.writer import Generation, Recipe
+
+__all__ = [
+    "Counts",
+    "FileEntry",
+    "Generation",
+    "Index",
+    "Manifest",
+    "RecordedSource",
+    "Recipe",
+    "not_an_index",
+    "read_manifest",
+    "writing",
+]

@@ -1,0 +1,71 @@
+"""One writer at a time; readers need no lock, since a generation never changes."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ettin_cli.errors import EttinError, IndexBusyError
+from ettin_cli.records import Reporter
+
+LOCK = "lock"
+HOLDER = "lock-holder"
+
+
+@contextmanager
+def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
+    """Hold the index for writing; made if absent.
+
+    The operating system frees the lock of a dead process; the holder's name is only for people.
+
+    Raises:
+        IndexBusyError: Another process holds it and `wait` is False.
+    """
+    import filelock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise EttinError(
+            f"{folder} is a file, not the folder of an index", hint="name a folder with -i"
+        ) from None
+    except OSError as error:
+        raise EttinError(f"cannot make {folder}: {error.strerror}") from error
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        holder = _holder(folder)
+        if not wait:
+            raise IndexBusyError(
+                f"{folder} is being written by {holder}", hint="wait for it, or leave out --no-wait"
+            ) from None
+        reporter.notice(f"waiting for {holder} to finish writing {folder}")
+        lock.acquire()
+    except OSError as error:
+        raise EttinError(f"cannot write to {folder}: {error.strerror}") from error
+    try:
+        (folder / HOLDER).write_text(_myself(), encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            (folder / HOLDER).unlink(missing_ok=True)
+        lock.release()
+
+
+def _myself() -> str:
+    with suppress(OSError, KeyError):
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        return f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}, since {since}"
+    return f"process {os.getpid()}"
+
+
+def _holder(folder: Path) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        return (folder / HOLDER).read_text(encoding="utf-8") or "another process"
+    return "another process"

@@ -1,0 +1,214 @@
+"""Read an index: open it in milliseconds, find rows, read passages, check every byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.errors import IndexDamagedError
+from ettin_cli.index.manifest import FileRecord, Manifest, read_manifest
+from ettin_cli.index.tables import FILES, PASSAGES, FileEntry, Passages, read_files
+from ettin_cli.index.vectors import (
+    EXACT,
+    inner_products,
+    mapped,
+    nearest,
+    nearest_among,
+    open_index,
+    stored_vectors,
+)
+from ettin_cli.records import Passage
+from ettin_cli.storage import checksum
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ettin_cli.index.vectors import Rows
+    from ettin_cli.records import Floats
+
+GENERATIONS = "generations"
+VECTORS = "vectors.faiss"
+EMBEDDINGS = "embeddings.f32"
+
+
+class Index:
+    """One generation of an index, whatever writers do meanwhile.
+
+    Args:
+        folder: The folder that `ettin index` wrote.
+
+    Raises:
+        IndexNotFoundError: There is no index.
+        IndexMismatchError: A newer version wrote it.
+        IndexDamagedError: A file is missing, of another size, or unreadable.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest, self._contents = _open_generation(folder)
+        self.generation = folder / GENERATIONS / self.manifest.generation
+        self.passages = self._contents.passages
+
+    @cached_property
+    def files(self) -> list[FileEntry]:
+        """Every file of the sources, in the order of their passages."""
+        return read_files(self._contents.files, self.generation / FILES)
+
+    @property
+    def vectors(self) -> Floats:
+        """Every passage's vector, mapped from disk: shape (passages, dimension)."""
+        return self._contents.vectors
+
+    def retrieve(
+        self, queries: Floats, depth: int, among: Rows | None = None
+    ) -> list[tuple[Rows, Floats]]:
+        """Return each query's best rows and their inner products, best first.
+
+        Rows of equal score are in the order of the corpus.
+
+        Args:
+            queries: Unit vectors, shape (count, dimension).
+            among: Rows to choose from, all of which are compared; None: the whole index.
+        """
+        import numpy as np
+
+        if among is None:
+            found = nearest(self._contents.faiss, queries, depth)
+        else:
+            found = nearest_among(self.vectors, among, queries, depth)
+        answers = []
+        for query, rows in zip(queries, found, strict=True):
+            scores = inner_products(self.vectors[rows], query)
+            order = np.lexsort((rows, -scores))
+            answers.append((rows[order], scores[order]))
+        return answers
+
+    def read(self, rows: Sequence[int]) -> list[Passage]:
+        """Return passages by their rows, with their files' absolute paths."""
+        return [
+            replace(passage, path=self.path_of(self.files[file]))
+            for passage, file in self.passages.read(rows)
+        ]
+
+    def path_of(self, entry: FileEntry) -> str | None:
+        """Return where a file is now, or None if its records came from standard input."""
+        return str(self.folder.absolute().parent / entry.path) if entry.path else None
+
+    def file_of(self, row: int) -> FileEntry:
+        """Return the file that a passage came from."""
+        return self.files[self.passages.column("file", [row])[0]]
+
+    def select(self, filters: Mapping[str, str], paths: Sequence[str]) -> Rows:
+        """Return the rows whose metadata has these values and whose path fits one of the globs.
+
+        A field that holds a list fits by any of its elements. Globs are those of .gitignore
+        files, matched below each source.
+        """
+        import numpy as np
+
+        fits = np.ones(len(self.passages), np.bool_)
+        if paths:
+            fits &= np.isin(self.passages.column("file"), self._files_matching(paths))
+        if filters:
+            metadata = self.passages.column("metadata")
+            fits &= [_has_values(record, filters) for record in metadata]
+        return np.flatnonzero(fits).astype(np.int64)
+
+    def _files_matching(self, globs: Sequence[str]) -> list[int]:
+        import pathspec
+
+        spec = pathspec.GitIgnoreSpec.from_lines(globs)
+        return [number for number, entry in enumerate(self.files) if spec.match_file(entry.name)]
+
+    def damaged_files(self) -> list[str]:
+        """Return the files of this generation whose checksum is not the manifest's."""
+        bad = []
+        for name, record in self.manifest.files.items():
+            path = self.generation / name
+            if not path.is_file() or checksum(path) != record.checksum:
+                bad.append(str(path))
+        return bad
+
+
+def _has_values(record: str, filters: Mapping[str, str]) -> bool:
+    import orjson
+
+    metadata = orjson.loads(record) if record else {}
+    for name, wanted in filters.items():
+        value = metadata.get(name)
+        values = value if isinstance(value, list) else [value]
+        if wanted not in [_as_typed(one) for one in values if one is not None]:
+            return False
+    return True
+
+
+def _as_typed(value: object) -> str:
+    """Return a JSON value as a user would type it on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """A generation's files, all open, so that a writer may remove their names."""
+
+    passages: Passages
+    files: pa.MemoryMappedFile
+    faiss: Any
+    vectors: Floats
+
+
+def _open_generation(folder: Path) -> tuple[Manifest, _Contents]:
+    """Open the generation in force; once more if a writer replaced it in between."""
+    manifest = read_manifest(folder)
+    while True:
+        try:
+            return manifest, _open_files(folder, manifest)
+        except (IndexDamagedError, OSError):
+            newer = read_manifest(folder)
+            if newer.generation == manifest.generation:
+                raise
+            manifest = newer
+
+
+def _open_files(folder: Path, manifest: Manifest) -> _Contents:
+    import pyarrow as pa
+
+    generation = folder / GENERATIONS / manifest.generation
+    for name, record in manifest.files.items():
+        _check_size(folder, generation / name, record)
+    rows, dimension = manifest.counts.passages, manifest.embedder.dimension
+    faiss = open_index(generation / VECTORS, manifest.search)
+    if (faiss.ntotal, faiss.d) != (rows, dimension):
+        raise IndexDamagedError(
+            f"{generation / VECTORS} does not belong to {folder}", hint=_rebuild(folder)
+        )
+    return _Contents(
+        Passages(generation / PASSAGES, rows),
+        pa.memory_map(str(generation / FILES)),
+        faiss,
+        _vectors(faiss, generation, manifest),
+    )
+
+
+def _vectors(faiss: Any, generation: Path, manifest: Manifest) -> Floats:
+    if manifest.factory == EXACT:
+        return stored_vectors(faiss, generation / VECTORS)
+    return mapped(generation / EMBEDDINGS, faiss.ntotal, faiss.d)
+
+
+def _check_size(folder: Path, path: Path, record: FileRecord) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        raise IndexDamagedError(f"{path} is missing", hint=_rebuild(folder)) from None
+    if size != record.bytes:
+        raise IndexDamagedError(
+            f"{path} has {size} bytes instead of {record.bytes}", hint=_rebuild(folder)
+        )
+
+
+def _rebuild(folder: Path) -> str:
+    return f"ettin index -i {folder} --rebuild"

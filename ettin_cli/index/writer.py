@@ -1,0 +1,203 @@
+"""Write a generation beside the one in force, then switch to it in one step."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ettin_cli import __version__
+from ettin_cli.index.known import KnownVectors, Shards
+from ettin_cli.index.manifest import (
+    Counts,
+    FileRecord,
+    Manifest,
+    RecordedSource,
+    with_files,
+    write_manifest,
+)
+from ettin_cli.index.reader import EMBEDDINGS, GENERATIONS, VECTORS, Index
+from ettin_cli.index.tables import FILES, PASSAGES, FileEntry, Passages, PassageWriter, write_files
+from ettin_cli.index.vectors import EXACT, build, mapped
+from ettin_cli.records import Advance, EmbedderCard, no_progress
+from ettin_cli.storage import checksum, sync_file, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ettin_cli.records import Floats
+
+WORK = "work"
+SHARD_ROWS = 1024
+LOOKUP_ROWS = 16_384
+
+Embed = Callable[["Sequence[str]"], "Floats"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How an index is made: what has to agree before a second run may go on with it."""
+
+    embedder: EmbedderCard
+    chunk_size: int | str | None
+    chunk_overlap: int
+    factory: str
+
+
+class Generation:
+    """A generation in the making; without `commit` it leaves the index as it was.
+
+    Args:
+        folder: The index's folder, held for writing.
+        recipe: How it is made.
+        old: The generation in force, whose vectors are used again; None: start from nothing.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, old: Index | None) -> None:
+        _remove_leftovers(folder, keep=old.manifest.generation if old else None)
+        self.folder = folder
+        self.recipe = recipe
+        self.old = old
+        self.name = f"{_number(old) + 1:06}-{secrets.token_hex(4)}"
+        self.path = folder / GENERATIONS / self.name
+        self.path.mkdir(parents=True)
+        self.passages = PassageWriter(self.path / PASSAGES)
+        self.shards = Shards(folder / WORK / recipe.embedder.weights[:16])
+
+    def missing(self) -> Missing:
+        """Close the passages, and find those whose vectors are not known from before."""
+        self.passages.close()
+        stored = Passages(self.path / PASSAGES, self.passages.rows)
+        return Missing(self, stored)
+
+    def commit(
+        self, entries: list[FileEntry], sources: tuple[RecordedSource, ...], documents: int
+    ) -> Manifest:
+        """Finish the files, make them reach the disk, and put the generation in force."""
+        dimension = self.recipe.embedder.dimension
+        write_files(self.path / FILES, entries)
+        vectors = mapped(self.path / EMBEDDINGS, self.passages.rows, dimension)
+        factory, search, recall = build(vectors, self.recipe.factory, self.path / VECTORS)
+        del vectors
+        if factory == EXACT:
+            (self.path / EMBEDDINGS).unlink()
+        counts = Counts(
+            files=sum(1 for entry in entries if entry.passages),
+            documents=documents,
+            passages=self.passages.rows,
+            rejected=sum(len(entry.rejections) for entry in entries),
+            truncated=sum(entry.truncated for entry in entries),
+        )
+        manifest = Manifest(
+            generation=self.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            version=__version__,
+            embedder=self.recipe.embedder,
+            chunk_size=self.recipe.chunk_size,
+            chunk_overlap=self.recipe.chunk_overlap,
+            factory=factory,
+            recall=recall,
+            search=search,
+            counts=counts,
+            sources=sources,
+        )
+        write_manifest(self.folder, with_files(manifest, self._sealed()))
+        self.shards.clear()
+        _remove_leftovers(self.folder, keep=self.name)
+        return manifest
+
+    def abandon(self) -> None:
+        """Remove what was written, but not the vectors that were computed."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _sealed(self) -> dict[str, FileRecord]:
+        records = {}
+        for path in sorted(self.path.iterdir()):
+            sync_file(path)
+            records[path.name] = FileRecord(path.stat().st_size, checksum(path))
+        sync_folder(self.path)
+        sync_folder(self.path.parent)
+        return records
+
+
+class Missing:
+    """The passages of a generation that have to be embedded.
+
+    Equal texts are embedded once. `total` counts the distinct texts left to embed, `reused` the
+    passages whose vector was known.
+    """
+
+    def __init__(self, generation: Generation, stored: Passages) -> None:
+        import numpy as np
+
+        self.generation = generation
+        self.stored = stored
+        dimension = generation.recipe.embedder.dimension
+        path = generation.path / EMBEDDINGS
+        if not len(stored):
+            path.touch()
+        shape = (len(stored), dimension)
+        self.vectors: Floats = (
+            np.memmap(path, np.float32, "w+", shape=shape)
+            if len(stored)
+            else np.empty(shape, np.float32)
+        )
+        self.hashes = stored.hashes()
+        _, self.first, self.group = np.unique(
+            self.hashes, axis=0, return_index=True, return_inverse=True
+        )
+        known = self._fill_known()
+        self.rows: NDArray[np.int64] = np.sort(self.first[~known[self.first]])
+        self.total = len(self.rows)
+        self.reused = int(known.sum())
+
+    def _fill_known(self) -> NDArray[np.bool_]:
+        import numpy as np
+
+        groups = self.generation.shards.load(self.generation.recipe.embedder.dimension)
+        if self.generation.old is not None:
+            old = self.generation.old
+            groups.append((old.passages.hashes(), old.vectors))
+        known = KnownVectors(groups)
+        found = np.zeros(len(self.stored), np.bool_)
+        for begin in range(0, len(self.stored), LOOKUP_ROWS):
+            rows = slice(begin, begin + LOOKUP_ROWS)
+            found[rows] = known.lookup(self.hashes[rows], self.vectors[rows])
+        return found
+
+    def embed(self, embed: Embed, advance: Advance = no_progress) -> None:
+        """Embed what is missing; an interruption loses at most one shard's worth."""
+        for begin in range(0, self.total, SHARD_ROWS):
+            rows = self.rows[begin : begin + SHARD_ROWS]
+            vectors = embed(self.stored.contents(rows))
+            self.generation.shards.add(self.hashes[rows], vectors)
+            self.vectors[rows] = vectors
+            advance(len(rows))
+        self._fill_repeats()
+
+    def _fill_repeats(self) -> None:
+        for begin in range(0, len(self.stored), LOOKUP_ROWS):
+            rows = slice(begin, begin + LOOKUP_ROWS)
+            self.vectors[rows] = self.vectors[self.first[self.group[rows]]]
+        if len(self.stored):
+            self.vectors.flush()  # type: ignore[attr-defined]
+
+
+def _number(old: Index | None) -> int:
+    return int(old.manifest.generation.split("-")[0]) if old else 0
+
+
+def _remove_leftovers(folder: Path, keep: str | None) -> None:
+    """Remove generations that are not in force; one that is still open somewhere can wait."""
+    for path in (folder / GENERATIONS).glob("*"):
+        if path.name != keep:
+            with suppress(OSError):
+                shutil.rmtree(path)
