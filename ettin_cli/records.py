@@ -94,11 +94,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage that retrieval found, with its place in the index and its retrieval score."""
+    """A passage that retrieval found, with its row in the index and its retrieval score."""
 
     passage_id: int
     passage: Passage
-    retrieval_rank: int
     retrieval_score: float
 
 
@@ -109,7 +108,8 @@ class Hit:
     Args:
         score: What hits are ordered by: the reranker's score, the blend, or without a
             reranker the retrieval score. Higher is better.
-        retrieval_rank: 1-based place in the order retrieval alone would give.
+        retrieval_rank: 1-based place in the order that retrieval alone would give: of the passage,
+            or of its document where each document counts once.
         rerank_score: The reranker's own score, where `score` is a blend; else None.
         truncated: The reranker could not read all of the text.
         stale: The source file has changed or gone since it was indexed.

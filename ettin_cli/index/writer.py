@@ -141,15 +141,7 @@ class Missing:
         self.generation = generation
         self.stored = stored
         dimension = generation.recipe.embedder.dimension
-        path = generation.path / EMBEDDINGS
-        if not len(stored):
-            path.touch()
-        shape = (len(stored), dimension)
-        self.vectors: Floats = (
-            np.memmap(path, np.float32, "w+", shape=shape)
-            if len(stored)
-            else np.empty(shape, np.float32)
-        )
+        self.vectors = _writable(generation.path / EMBEDDINGS, len(stored), dimension)
         self.hashes = stored.hashes()
         _, self.first, self.group = np.unique(
             self.hashes, axis=0, return_index=True, return_inverse=True
@@ -189,6 +181,22 @@ class Missing:
             self.vectors[rows] = self.vectors[self.first[self.group[rows]]]
         if len(self.stored):
             self.vectors.flush()  # type: ignore[attr-defined]
+
+
+def _writable(path: Path, rows: int, dimension: int) -> Floats:
+    """Return vectors mapped to a new file.
+
+    The file's blocks are written beforehand, since a full disk is an error here and would be a
+    bus error later, when a page of the map finds no place.
+    """
+    import numpy as np
+
+    with path.open("wb") as file:
+        for begin in range(0, rows, LOOKUP_ROWS):
+            file.write(bytes(4 * dimension * min(LOOKUP_ROWS, rows - begin)))
+    if not rows:
+        return np.empty((0, dimension), np.float32)
+    return np.memmap(path, np.float32, "r+", shape=(rows, dimension))
 
 
 def _number(old: Index | None) -> int:

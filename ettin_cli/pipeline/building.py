@@ -1,0 +1,368 @@
+"""Build an index, or bring one up to date: read, cut, embed what is new, switch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ettin_cli.chunking import SPECIAL_TOKENS, Chunking, chunk
+from ettin_cli.corpus import Fields, read_file
+from ettin_cli.embedding import find_embedder, load_embedder, load_token_counter, read_card
+from ettin_cli.engines import EngineSettings
+from ettin_cli.errors import (
+    EttinError,
+    IndexMismatchError,
+    IndexNotFoundError,
+    OutputError,
+    UsageError,
+)
+from ettin_cli.hub import ModelFiles
+from ettin_cli.index import (
+    FileEntry,
+    Generation,
+    Index,
+    Manifest,
+    RecordedSource,
+    Recipe,
+    entry_for,
+    portable,
+    read_manifest,
+    touched,
+    writing,
+)
+from ettin_cli.pipeline.identities import DocumentIds
+from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan, record_source
+from ettin_cli.records import Document, Embedder, Rejection, Reporter, TokenCounter
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What the user asked `ettin index` to do; None stands for what the index already has.
+
+    Args:
+        add: Sources to add: paths, or "-" for JSONL on standard input.
+        remove: Sources to drop.
+        source: The options new sources are read with.
+        wait: Wait for another writer rather than fail.
+    """
+
+    folder: Path
+    add: Sequence[str] = ()
+    remove: Sequence[str] = ()
+    source: RecordedSource = field(default_factory=lambda: RecordedSource(""))
+    embedder: str | None = None
+    chunking: Chunking | None = None
+    factory: str | None = None
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    offline: bool = False
+    rebuild: bool = False
+    dry_run: bool = False
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a run did; `manifest` is None after a dry run of what is not yet an index."""
+
+    plan: Plan
+    manifest: Manifest | None
+    written: bool = False
+    embedded: int = 0
+    reused: int = 0
+    rejections: Sequence[Rejection] = ()
+
+
+def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
+    """Build the index of some sources, or bring it up to date, and say what that took.
+
+    Raises:
+        IndexMismatchError: It was made by another embedder or chunking than asked for.
+        IndexBusyError: Another process writes it and `wait` is off.
+        CorpusError: A source is not there.
+    """
+    if request.dry_run:
+        return _dry_run(request)
+    with (
+        writing(request.folder, wait=request.wait, reporter=reporter),
+        _disk_errors(request.folder),
+    ):
+        old, sources = _present(request)
+        files, recipe = _recipe(request, old.manifest if old else None, reporter)
+        kept = None if request.rebuild else old
+        plan = make_plan(request.folder, sources, kept, read_stdin="-" in request.add)
+        if kept and plan.up_to_date and _same(kept.manifest, recipe, sources):
+            return _untouched(plan, kept)
+        run = _Run(request, recipe, files, kept, plan, reporter)
+        return run.finish(sources)
+
+
+def _dry_run(request: BuildRequest) -> BuildReport:
+    old, sources = _present(request)
+    kept = None if request.rebuild else old
+    plan = make_plan(request.folder, sources, kept, read_stdin="-" in request.add)
+    return BuildReport(plan, old.manifest if old else None, rejections=plan.rejections)
+
+
+def _untouched(plan: Plan, index: Index) -> BuildReport:
+    again = [rejection for entry in index.files for rejection in entry.rejections]
+    return BuildReport(plan, index.manifest, rejections=[*plan.rejections, *again])
+
+
+def _present(request: BuildRequest) -> tuple[Index | None, tuple[RecordedSource, ...]]:
+    """Return the index as it is, and the sources it is to have."""
+    old, recorded = _opened(request)
+    removed = [record_source_location(text, request.folder) for text in request.remove]
+    for location, text in zip(removed, request.remove, strict=True):
+        if location not in [source.location for source in recorded]:
+            raise UsageError(f"{text} is not a source of {request.folder}", hint="ettin info")
+    kept = {s.location: s for s in recorded if s.location not in removed}
+    for text in request.add:
+        source = record_source(text, request.folder, request.source)
+        kept[source.location] = source
+    if not kept and not request.remove:
+        raise UsageError("no SOURCE to index", hint=f"ettin index SOURCE -i {request.folder}")
+    return old, tuple(kept.values())
+
+
+def record_source_location(text: str, folder: Path) -> str:
+    """Return a source's location as the manifest keeps it, whether or not it still exists."""
+    return "-" if text == "-" else portable(Path(text).resolve(), base_of(folder))
+
+
+def _opened(request: BuildRequest) -> tuple[Index | None, tuple[RecordedSource, ...]]:
+    try:
+        if request.rebuild:
+            return None, read_manifest(request.folder).sources
+        old = Index(request.folder)
+        return old, old.manifest.sources
+    except IndexNotFoundError:
+        return None, ()
+    except EttinError:
+        if request.rebuild and request.add:
+            return None, ()
+        raise
+
+
+def _recipe(
+    request: BuildRequest, manifest: Manifest | None, reporter: Reporter
+) -> tuple[ModelFiles, Recipe]:
+    """Settle the embedder and the chunking, and refuse others than the index was made with."""
+    name = request.embedder or (manifest.embedder.name if manifest else "auto")
+    files = find_embedder(name, offline=request.offline, reporter=reporter)
+    card = read_card(files, request.engine.max_length)
+    chunking = request.chunking or Chunking()
+    if manifest and not request.rebuild:
+        made = Chunking(manifest.chunk_size, manifest.chunk_overlap)
+        chunking = request.chunking or made
+        again = f"ettin index -i {request.folder} --rebuild"
+        if replace(card, name="", revision=None) != replace(
+            manifest.embedder, name="", revision=None
+        ):
+            raise IndexMismatchError(
+                f"{request.folder} was made by embedder {manifest.embedder.name} "
+                f"({manifest.embedder.weights[:12]}), not {card.name} ({card.weights[:12]}) "
+                "as it is set up now",
+                hint=f"{again} --embedder {name}",
+            )
+        if chunking != made:
+            raise IndexMismatchError(
+                f"{request.folder} has passages of {_described(made)}, not {_described(chunking)}",
+                hint=f"{again} {_options(chunking)}",
+            )
+    factory = request.factory or (manifest.factory if manifest else "auto")
+    return files, Recipe(card, chunking.size, chunking.overlap, factory)
+
+
+def _described(chunking: Chunking) -> str:
+    if chunking.size is None:
+        return "whole documents"
+    size = "the embedder's size" if chunking.size == "auto" else f"{chunking.size} tokens"
+    return f"{size} with overlap {chunking.overlap}"
+
+
+def _options(chunking: Chunking) -> str:
+    size = "" if chunking.size == "auto" else f"--chunk-size {chunking.size or 'none'} "
+    return f"{size}--chunk-overlap {chunking.overlap}"
+
+
+def _same(manifest: Manifest, recipe: Recipe, sources: tuple[RecordedSource, ...]) -> bool:
+    return manifest.sources == sources and recipe.factory in (manifest.factory, "auto")
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a full or failing disk into one line; the index stays as it was."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {folder}: {error.strerror or error}; the index is as it was before",
+            hint="free some space or fix the permissions, then run the same command to go on",
+        ) from error
+
+
+class _Run:
+    """One generation in the making."""
+
+    def __init__(
+        self,
+        request: BuildRequest,
+        recipe: Recipe,
+        files: ModelFiles,
+        old: Index | None,
+        plan: Plan,
+        reporter: Reporter,
+    ) -> None:
+        self.request, self.recipe, self.files = request, recipe, files
+        self.old, self.plan, self.reporter = old, plan, reporter
+        self.ids = DocumentIds([source.name for source in plan.sources])
+        self.generation = Generation(request.folder, recipe, old)
+        self.counter: TokenCounter | None = None
+        self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
+        self.readable = (
+            recipe.embedder.max_tokens - SPECIAL_TOKENS - self._prompt_tokens(recipe)
+        )
+
+    def finish(self, sources: tuple[RecordedSource, ...]) -> BuildReport:
+        """Read, embed and commit; on any failure the index stays as it was."""
+        try:
+            entries = self._read_all(sources)
+            missing = self.generation.missing()
+            if missing.total:
+                embedder = load_embedder(self.files, self.request.engine, self.reporter)
+                self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.engine}")
+                with self.reporter.track("embedding", missing.total, "passages") as advance:
+                    missing.embed(_embedding(embedder), advance)
+            else:
+                missing.embed(_nothing_to_embed)
+            documents = sum(entry.documents for entry in entries)
+            manifest = self.generation.commit(entries, sources, documents)
+        except BaseException:
+            self.generation.abandon()
+            raise
+        rejections = [rejection for entry in entries for rejection in entry.rejections]
+        return BuildReport(
+            self.plan,
+            manifest,
+            written=True,
+            embedded=missing.total,
+            reused=missing.reused,
+            rejections=[*self.plan.rejections, *rejections],
+        )
+
+    def _read_all(self, sources: tuple[RecordedSource, ...]) -> list[FileEntry]:
+        entries = []
+        with self.reporter.track("reading", len(self.plan.files), "files") as advance:
+            for number, planned in enumerate(self.plan.files):
+                entries.append(self._kept(planned, number) or self._read(planned, number, sources))
+                if entries[-1].skipped:
+                    self.plan.skipped[entries[-1].skipped] += 1
+                advance(1)
+        return entries
+
+    def _kept(self, planned: PlannedFile, number: int) -> FileEntry | None:
+        """Copy an unchanged file's passages; None if its ids have to be made anew."""
+        entry = planned.same
+        if entry is None or self.old is None:
+            return None
+        table = self.old.passages.table.slice(entry.first, entry.passages)
+        if not self.ids.claim_again(table.column("doc_id").to_pylist(), planned.source):
+            return None if planned.file.path else self._stdin_collides(planned)
+        first = self.generation.passages.rows
+        self.generation.passages.copy(table, number)
+        if planned.file.path is None:
+            return replace(entry, source=planned.source, first=first)
+        return touched(entry, planned.file.path, source=planned.source, first=first)
+
+    def _stdin_collides(self, planned: PlannedFile) -> FileEntry:
+        raise UsageError(
+            "the records from standard input have ids that another source has too",
+            hint="give them again with `ettin index -`, or drop them with --remove -",
+        )
+
+    def _read(
+        self, planned: PlannedFile, number: int, sources: tuple[RecordedSource, ...]
+    ) -> FileEntry:
+        entry = self._entry(planned)
+        if isinstance(entry, Rejection):
+            gone = FileEntry(planned.source, planned.file.name, "", -1, 0, "")
+            return replace(gone, path=self._path(planned), rejections=(entry,))
+        reader = _FileReader(self, planned, number, sources[planned.source])
+        return reader.read(replace(entry, first=self.generation.passages.rows))
+
+    def _path(self, planned: PlannedFile) -> str:
+        path = planned.file.path
+        return portable(path, base_of(self.request.folder)) if path else ""
+
+    def _entry(self, planned: PlannedFile) -> FileEntry | Rejection:
+        path = planned.file.path
+        if path is None:
+            return FileEntry(planned.source, planned.file.name, "", 0, 0, "")
+        try:
+            return entry_for(path, planned.source, planned.file.name, self._path(planned))
+        except OSError as error:
+            return Rejection(str(path), f"cannot be read: {error.strerror}")
+
+    def token_counter(self) -> TokenCounter:
+        """Return the embedder's own tokenizer, loaded when the first document needs it."""
+        if self.counter is None:
+            self.counter = load_token_counter(self.files)
+        return self.counter
+
+    def _prompt_tokens(self, recipe: Recipe) -> int:
+        prompt = recipe.embedder.document_prompt
+        return len(self.token_counter().offsets(prompt)) if prompt else 0
+
+
+class _FileReader:
+    """Reads one file's documents into the generation, counting as it goes."""
+
+    def __init__(
+        self, run: _Run, planned: PlannedFile, number: int, source: RecordedSource
+    ) -> None:
+        self.run, self.planned, self.number, self.source = run, planned, number, source
+        self.rejections: list[Rejection] = []
+        self.skipped = ""
+        self.documents = self.truncated = 0
+
+    def read(self, entry: FileEntry) -> FileEntry:
+        """Return the entry with what was found in the file."""
+        fields = Fields(self.source.id_field, self.source.text_field)
+        for document in read_file(self.planned.file, fields, self.rejections.append, self._skip):
+            self._add(document)
+        return replace(
+            entry,
+            passages=self.run.generation.passages.rows - entry.first,
+            documents=self.documents,
+            truncated=self.truncated,
+            skipped=self.skipped,
+            rejections=tuple(self.rejections),
+        )
+
+    def _skip(self, reason: str) -> None:
+        self.skipped = reason
+
+    def _add(self, document: Document) -> None:
+        run = self.run
+        doc_id = run.ids.claim(document.doc_id, self.planned.source)
+        if doc_id is None:
+            shown = str(self.planned.file.path or "-")
+            line = document.lines[0] if len(document.lines) == 1 else None
+            self.rejections.append(Rejection(shown, f'duplicate id "{document.doc_id}"', line))
+            return
+        self.documents += 1
+        named = document if doc_id == document.doc_id else replace(document, doc_id=doc_id)
+        most = run.recipe.embedder.max_tokens
+        for piece in chunk(named, run.token_counter(), run.chunking, most):
+            run.generation.passages.add(piece.passage, self.number)
+            self.truncated += piece.tokens > run.readable
+
+
+def _embedding(embedder: Embedder) -> Callable[[Sequence[str]], object]:
+    return embedder.embed_documents
+
+
+def _nothing_to_embed(texts: Sequence[str]) -> object:
+    raise AssertionError(f"{len(texts)} texts to embed where there were none")

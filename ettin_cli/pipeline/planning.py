@@ -1,0 +1,135 @@
+"""Compare sources with what an index holds: which files are new, changed, the same or gone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ettin_cli.corpus import Listing, Source, SourceFile, list_files, open_source
+from ettin_cli.errors import CorpusError
+from ettin_cli.index import FileEntry, Index, RecordedSource, is_unchanged, portable
+from ettin_cli.records import Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file to index, and its entry from before if its content is still the same."""
+
+    source: int
+    file: SourceFile
+    same: FileEntry | None
+    known: bool
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run has to do, in the order in which passages will stand in the index."""
+
+    files: list[PlannedFile] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    rejections: list[Rejection] = field(default_factory=list)
+    kept: list[FileEntry] = field(default_factory=list)
+
+    @property
+    def new(self) -> list[str]:
+        """Names of the files that the index does not have."""
+        return [planned.file.name for planned in self.files if not planned.known]
+
+    @property
+    def changed(self) -> list[str]:
+        """Names of the files whose content is not what it was."""
+        return [p.file.name for p in self.files if p.known and p.same is None]
+
+    @property
+    def unchanged(self) -> int:
+        """How many files are what they were."""
+        return sum(planned.same is not None for planned in self.files)
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.new or self.changed or self.gone)
+
+
+def record_source(text: str, folder: Path, template: RecordedSource) -> RecordedSource:
+    """Return a source as the manifest keeps it, with the options of `template`."""
+    from dataclasses import replace
+
+    source = open_source(text)
+    location = portable(source.location, base_of(folder)) if source.location else "-"
+    return replace(template, location=location)
+
+
+def base_of(folder: Path) -> Path:
+    """Return the folder that relative locations in an index start from."""
+    return folder.resolve().parent
+
+
+def make_plan(
+    folder: Path, recorded: Sequence[RecordedSource], old: Index | None, *, read_stdin: bool
+) -> Plan:
+    """List the sources and compare each file with its entry in the old generation.
+
+    Raises:
+        CorpusError: A source is no longer there.
+    """
+    plan = Plan()
+    before = _entries(old)
+    for number, record in enumerate(recorded):
+        source = _opened(record, folder)
+        plan.sources.append(source)
+        listing = list_files(source, record.include, record.exclude)
+        plan.skipped.update(listing.skipped)
+        plan.rejections += listing.rejections
+        _compare(plan, number, record, listing, before, read_stdin=read_stdin)
+    plan.gone = [entry.name for entry in before.values()]
+    return plan
+
+
+def out_of_date(folder: Path, index: Index) -> Plan:
+    """Return what `ettin index` would have to do to bring an index up to date."""
+    return make_plan(folder, index.manifest.sources, index, read_stdin=False)
+
+
+def _opened(record: RecordedSource, folder: Path) -> Source:
+    if record.location == "-":
+        return open_source("-")
+    location = base_of(folder) / record.location
+    try:
+        return open_source(str(location))
+    except CorpusError as error:
+        if location.exists():
+            raise
+        raise CorpusError(
+            f"source {location} is gone", hint=f"ettin index -i {folder} --remove {location}"
+        ) from error
+
+
+def _entries(old: Index | None) -> dict[tuple[RecordedSource, str], FileEntry]:
+    if old is None:
+        return {}
+    sources = old.manifest.sources
+    return {(sources[entry.source], entry.name): entry for entry in old.files}
+
+
+def _compare(
+    plan: Plan,
+    number: int,
+    record: RecordedSource,
+    listing: Listing,
+    before: dict[tuple[RecordedSource, str], FileEntry],
+    *,
+    read_stdin: bool,
+) -> None:
+    """Take the entries of the listed files out of `before`; what stays there is gone."""
+    for file in listing.files:
+        entry = before.pop((record, file.name), None)
+        same = None
+        if entry is not None:
+            fresh = not read_stdin if file.path is None else is_unchanged(entry, file.path)
+            same = entry if fresh else None
+        plan.files.append(PlannedFile(number, file, same, known=entry is not None))

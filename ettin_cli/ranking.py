@@ -1,0 +1,115 @@
+"""Candidates and scores -> hits in their final order. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ettin_cli.records import Candidate, Hit, Scores
+from ettin_cli.settings import CANDIDATES, TOP_K
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What to look among and how much to show.
+
+    Args:
+        top_k: Most hits to return.
+        candidates: Passages to score.
+        by: "document": each counts once, by its best passage; "passage": every one counts.
+        min_score: Leave out hits below this.
+        blend: Share of the retrieval score in the final one, both standardised.
+        filters: Metadata fields and the values they must have.
+        paths: Globs, one of which a hit's path must fit.
+    """
+
+    top_k: int = TOP_K
+    candidates: int = CANDIDATES
+    by: Literal["document", "passage"] = "document"
+    min_score: float | None = None
+    blend: float = 0.0
+    filters: dict[str, str] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
+
+
+def rank(candidates: Sequence[Candidate], scores: Scores | None, options: SearchOptions) -> list[Hit]:
+    """Return the best hits, best first; equal scores are ordered by doc_id.
+
+    Args:
+        candidates: In any order.
+        scores: The reranker's, one a candidate; None: order by the retrieval score.
+    """
+    places = _retrieval_ranks(candidates, by_document=options.by == "document")
+    hits = _scored(candidates, scores, options.blend, places)
+    hits.sort(key=lambda hit: (-hit.score, hit.passage.doc_id, hit.passage_id))
+    if options.by == "document":
+        hits = list(best_passages(hits))
+    if options.min_score is not None:
+        hits = [hit for hit in hits if hit.score >= options.min_score]
+    return hits[: options.top_k]
+
+
+def best_passages(hits: Iterable[Hit]) -> Iterable[Hit]:
+    """Keep each document's first hit: a document scores as its best passage."""
+    seen: set[str] = set()
+    for hit in hits:
+        if hit.passage.doc_id not in seen:
+            seen.add(hit.passage.doc_id)
+            yield hit
+
+
+def standardised(scores: Sequence[float]) -> list[float]:
+    """Return scores with mean 0 and standard deviation 1; all 0 where they are all equal.
+
+    >>> standardised([1.0, 3.0])
+    [-1.0, 1.0]
+    """
+    if not scores:
+        return []
+    mean = math.fsum(scores) / len(scores)
+    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / len(scores))
+    return [(score - mean) / deviation if deviation else 0.0 for score in scores]
+
+
+def _scored(
+    candidates: Sequence[Candidate], scores: Scores | None, blend: float, places: Sequence[int]
+) -> list[Hit]:
+    retrieval = [candidate.retrieval_score for candidate in candidates]
+    reranked = retrieval if scores is None else [float(value) for value in scores.values]
+    final = reranked
+    if blend and scores is not None:
+        pairs = zip(standardised(retrieval), standardised(reranked), strict=True)
+        final = [blend * first + (1 - blend) * second for first, second in pairs]
+    return [
+        Hit(
+            passage_id=candidate.passage_id,
+            passage=candidate.passage,
+            score=final[at],
+            retrieval_rank=places[at],
+            retrieval_score=candidate.retrieval_score,
+            rerank_score=reranked[at] if final is not reranked else None,
+            truncated=scores is not None and bool(scores.truncated[at]),
+        )
+        for at, candidate in enumerate(candidates)
+    ]
+
+
+def _retrieval_ranks(candidates: Sequence[Candidate], *, by_document: bool) -> list[int]:
+    """Return each candidate's place in the order of retrieval alone.
+
+    When documents are what is ranked, a passage has the place of its document, so that the
+    distance to its final rank is what the reranker did and not what folding did.
+    """
+
+    def key(candidate: Candidate) -> str | int:
+        return candidate.passage.doc_id if by_document else candidate.passage_id
+
+    ordered = sorted(
+        candidates, key=lambda one: (-one.retrieval_score, one.passage.doc_id, one.passage_id)
+    )
+    places: dict[str | int, int] = {}
+    for candidate in ordered:
+        places.setdefault(key(candidate), len(places) + 1)
+    return [places[key(candidate)] for candidate in candidates]
