@@ -1,0 +1,15 @@
+"""Sources -> documents: walk folders, decode text, read every format that is known."""
+
+from ettin_cli.corpus.formats import read_file
+from ettin_cli.corpus.records import Fields
+from ettin_cli.corpus.sources import Listing, Source, SourceFile, list_files, open_source
+
+__all__ = [
+    "Fields",
+    "Listing",
+    "Source",
+    "SourceFile",
+    "list_files",
+    "open_source",
+    "read_file",
+]

@@ -1,0 +1,104 @@
+"""Bytes -> text: decompression and decoding, with a clear reason where either fails."""
+
+from __future__ import annotations
+
+import codecs
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+MAX_TEXT_BYTES = 1 << 30
+
+
+class UnreadableError(Exception):
+    """A file's content is not what its name promises; the message is the reason."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, decompressed when it ends in .gz or .zst.
+
+    Raises:
+        UnreadableError: It cannot be opened or read, or its compressed data ends early.
+    """
+    import zstandard
+
+    try:
+        with _decompressed(path) as file:
+            yield cast(BinaryIO, file)
+    except (EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise UnreadableError(f"compressed data is damaged or cut short: {error}") from error
+    except OSError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror or error}") from error
+
+
+def _decompressed(path: Path) -> IO[bytes]:
+    if path.suffix.lower() == ".gz":
+        import gzip
+
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    if path.suffix.lower() == ".zst":
+        import zstandard
+
+        return cast(IO[bytes], zstandard.open(path, "rb"))
+    return path.open("rb")
+
+
+def read_text(path: Path) -> str:
+    """Return a text file's content with "\\n" line ends.
+
+    Decoded by its byte order mark, else as UTF-8, else by what charset-normalizer makes of it.
+
+    Raises:
+        UnreadableError: It is binary, in no known encoding, or larger than 1 GiB unpacked.
+    """
+    with opened(path) as file:
+        content = file.read(MAX_TEXT_BYTES + 1)
+    if len(content) > MAX_TEXT_BYTES:
+        raise UnreadableError("larger than 1 GiB of text")
+    return decode(content)
+
+
+def decode(content: bytes) -> str:
+    """Return text with "\\n" line ends.
+
+    Raises:
+        UnreadableError: It is binary or in no known encoding.
+    """
+    text = _decoded(content)
+    if "\0" in text:
+        raise UnreadableError("binary content")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decoded(content: bytes) -> str:
+    for mark, encoding in BOMS:
+        if content.startswith(mark):
+            try:
+                return content.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise UnreadableError(f"not the {encoding} that it says it is") from error
+    if b"\0" in content:
+        raise UnreadableError("binary content")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return _guessed(content)
+
+
+def _guessed(content: bytes) -> str:
+    import charset_normalizer
+
+    best = charset_normalizer.from_bytes(content).best()
+    if best is None:
+        raise UnreadableError("in no encoding that can be told")
+    return str(best)

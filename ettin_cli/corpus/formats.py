@@ -1,0 +1,139 @@
+"""A file of any known format -> its documents."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import cast
+
+from ettin_cli.corpus.content import UnreadableError, read_text
+from ettin_cli.corpus.html import html_document
+from ettin_cli.corpus.packages import (
+    docx_document,
+    email_document,
+    epub_document,
+    pdf_document,
+)
+from ettin_cli.corpus.records import Fields, NoTextFieldError, RecordError, record_document
+from ettin_cli.corpus.sources import SourceFile
+from ettin_cli.corpus.suffixes import TABLES, kind_of
+from ettin_cli.corpus.tables import Row, jsonl, read_table
+from ettin_cli.corpus.titles import markdown_title, rst_title, split_front_matter
+from ettin_cli.records import Document, DocumentKind, Rejection
+
+TABLE_KINDS = {suffix[1:] for suffix in TABLES} | {"jsonl"}
+READERS: dict[str, Callable[[Path, str], Document]] = {
+    "pdf": pdf_document,
+    "docx": docx_document,
+    "epub": epub_document,
+    "eml": email_document,
+}
+
+
+def read_file(
+    file: SourceFile,
+    fields: Fields,
+    reject: Callable[[Rejection], None],
+    skip: Callable[[str], None],
+) -> Iterator[Document]:
+    """Yield a file's documents; what cannot be read is reported, not raised.
+
+    Args:
+        fields: The names of a record's id and text fields.
+        reject: Told of every record or file that is broken.
+        skip: Told why a file found in a folder holds nothing to index.
+    """
+    kind = "jsonl" if file.path is None else kind_of(file.name)
+    shown = str(file.path or "-")
+    try:
+        if kind in TABLE_KINDS:
+            yield from _records(file, cast(str, kind), fields, reject, skip)
+            return
+        document = _document(cast(Path, file.path), file.name, cast(str, kind))
+    except UnreadableError as error:
+        reject(Rejection(shown, str(error)))
+        return
+    if document.text.strip():
+        yield document
+    elif file.in_folder:
+        skip("empty")
+    else:
+        reject(Rejection(shown, "empty"))
+
+
+def _document(path: Path, name: str, kind: str) -> Document:
+    if kind in READERS:
+        return READERS[kind](path, name)
+    text = read_text(path)
+    if kind == "html":
+        return html_document(text, name)
+    return _text_document(text, name, cast(DocumentKind, kind))
+
+
+def _text_document(text: str, name: str, kind: DocumentKind) -> Document:
+    title, skipped = "", 0
+    if kind == "markdown":
+        skipped, title = split_front_matter(text)
+        text = text.split("\n", skipped)[-1] if skipped else text
+        title = title or markdown_title(text)
+    elif kind == "rst":
+        title = rst_title(text)
+    lines = range(skipped + 1, skipped + text.count("\n") + 2)
+    return Document(name, text, title=title, kind=kind, lines=lines)
+
+
+def _records(
+    file: SourceFile,
+    kind: str,
+    fields: Fields,
+    reject: Callable[[Rejection], None],
+    skip: Callable[[str], None],
+) -> Iterator[Document]:
+    rows = jsonl(sys.stdin.buffer) if file.path is None else read_table(kind, file.path)
+    shown = str(file.path or "-")
+    first = next(rows, None)
+    if first is None:
+        skip("empty") if file.in_folder else reject(Rejection(shown, "empty"))
+        return
+    if file.in_folder and not _has_text(first, fields):
+        skip("table without a text field")
+        return
+    for record, line, number in chain([first], rows):
+        try:
+            if isinstance(record, RecordError):
+                raise record
+            yield _record(file, record, fields, line, number)
+        except NoTextFieldError as error:
+            reject(Rejection(shown, str(error), line))
+            if kind in ("csv", "tsv", "parquet"):
+                # Every row has the same columns.
+                return
+        except RecordError as error:
+            place = str(error) if line else f"{error} (record {number})"
+            reject(Rejection(shown, place, line))
+
+
+def _has_text(row: Row, fields: Fields) -> bool:
+    record = row[0]
+    if isinstance(record, RecordError):
+        return True
+    try:
+        fields.text_of(record if isinstance(record, dict) else {})
+    except NoTextFieldError:
+        return False
+    return True
+
+
+def _record(
+    file: SourceFile, record: object, fields: Fields, line: int | None, number: int
+) -> Document:
+    from dataclasses import replace
+
+    lines = (line,) if line else ()
+    base = file.name.rsplit("/", 1)[-1]
+    document = record_document(record, fields, f"{base}:{line or number}", lines)
+    if file.in_folder:
+        return replace(document, doc_id=f"{file.name}#{document.doc_id}")
+    return document

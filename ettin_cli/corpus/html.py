@@ -1,0 +1,112 @@
+"""HTML -> its readable text, each line with its line in the source."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+from ettin_cli.records import Document
+
+SILENT = frozenset("script style noscript template svg head iframe object".split())
+BLOCKS = frozenset(
+    """address article aside blockquote body dd details dialog div dl dt fieldset figcaption figure
+    footer form h1 h2 h3 h4 h5 h6 header hr html li main nav ol p pre section summary table tbody
+    td tfoot th thead tr ul br""".split()
+)
+SPACED = frozenset("p h1 h2 h3 h4 h5 h6 pre blockquote table ul ol dl section article".split())
+VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
+
+
+def html_document(text: str, doc_id: str) -> Document:
+    """Return a page's text without its markup, scripts and styles."""
+    parser = _Text()
+    parser.feed(text)
+    parser.close()
+    parser.end_line()
+    while parser.lines and not parser.lines[-1]:
+        parser.lines.pop()
+        parser.numbers.pop()
+    return Document(
+        doc_id,
+        "\n".join(parser.lines),
+        title=" ".join(parser.title.split()) or parser.heading,
+        lines=parser.numbers,
+    )
+
+
+class _Text(HTMLParser):
+    """Collects lines of text, and where in the source each begins."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.lines: list[str] = []
+        self.numbers: list[int] = []
+        self.title = ""
+        self.heading = ""
+        self._words: list[str] = []
+        self._begins = 1
+        self._silent: list[str] = []
+        self._in_title = self._in_pre = False
+        self._heading_at: int | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin a block, or stop listening."""
+        if tag == "title" and not self.title:
+            self._in_title = True
+        if tag == "body":
+            # A forgotten </head> must not silence the page.
+            self._silent.clear()
+        if tag in SILENT:
+            self._silent.append(tag)
+        if tag in BLOCKS:
+            self._break(tag)
+        if tag == "pre":
+            self._in_pre = True
+        if tag == "h1" and not self.heading:
+            self._heading_at = len(self.lines)
+
+    def handle_endtag(self, tag: str) -> None:
+        """End a block."""
+        if tag == "title":
+            self._in_title = False
+        if tag in self._silent:
+            del self._silent[self._silent.index(tag) :]
+        if tag == "pre":
+            self._in_pre = False
+        if tag in BLOCKS:
+            self._break(tag)
+        if tag == "h1" and self._heading_at is not None:
+            self.heading = " ".join(filter(None, self.lines[self._heading_at :]))
+            self._heading_at = None
+
+    def handle_data(self, data: str) -> None:
+        """Add text to the line at hand."""
+        if self._in_title:
+            self.title += data
+        elif not self._silent:
+            first = self.getpos()[0]
+            for at, line in enumerate(data.split("\n")):
+                if at and self._in_pre:
+                    self.end_line()
+                elif at:
+                    self._words.append("\n")
+                self._add(line, first + at)
+
+    def _add(self, text: str, number: int) -> None:
+        if not any(word.strip() for word in self._words):
+            self._begins = number
+        self._words.append(text)
+
+    def _break(self, tag: str) -> None:
+        self.end_line()
+        if tag in SPACED and self.lines and self.lines[-1]:
+            self.lines.append("")
+            self.numbers.append(self.getpos()[0])
+
+    def end_line(self) -> None:
+        """Finish the line at hand, if it holds anything."""
+        joined = "".join(self._words)
+        line = joined.rstrip() if self._in_pre else " ".join(joined.split())
+        self._words = []
+        if line or (self._in_pre and self.lines and self.lines[-1]):
+            self.lines.append(line)
+            self.numbers.append(self._begins)

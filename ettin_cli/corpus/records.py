@@ -1,0 +1,89 @@
+"""A record of a table -> a document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ettin_cli.records import Document
+
+ID_FIELDS = ("_id", "id", "doc_id", "docno")
+TEXT_FIELDS = ("text", "body", "content", "contents")
+TITLE_FIELD = "title"
+
+
+class RecordError(Exception):
+    """A record is no document; the message is the reason."""
+
+
+class NoTextFieldError(RecordError):
+    """A record has no field that could be its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The names of a record's id and text fields; None: the usual ones."""
+
+    id: str | None = None
+    text: str | None = None
+
+    def id_of(self, names: Mapping[str, Any]) -> str | None:
+        """Return the name of the id field, or None if there is none."""
+        return next((name for name in ([self.id] if self.id else ID_FIELDS) if name in names), None)
+
+    def text_of(self, names: Mapping[str, Any]) -> str:
+        """Return the name of the text field.
+
+        Raises:
+            NoTextFieldError: There is none.
+        """
+        wanted = [self.text] if self.text else TEXT_FIELDS
+        found = next((name for name in wanted if name in names), None)
+        if found is None:
+            hint = "" if self.text else "; name it with --text-field"
+            raise NoTextFieldError(f'no "{self.text or "text"}" field{hint}')
+        return found
+
+
+def record_document(
+    record: object, fields: Fields, fallback_id: str, lines: Sequence[int] = ()
+) -> Document:
+    """Return the document that a record holds; its other fields become metadata.
+
+    Raises:
+        RecordError: It has no text, or an id that is neither a string nor a number.
+    """
+    if not isinstance(record, dict):
+        raise RecordError("not a JSON object")
+    text_field = fields.text_of(record)
+    id_field = fields.id_of(record)
+    if fields.id and id_field is None:
+        raise RecordError(f'no "{fields.id}" field')
+    text, title = _string(record[text_field], text_field), _string(record.get(TITLE_FIELD), TITLE_FIELD)
+    if not text.strip() and not title.strip():
+        raise RecordError("empty text")
+    used = {text_field, id_field, TITLE_FIELD}
+    return Document(
+        doc_id=fallback_id if id_field is None else _id(record[id_field], id_field),
+        text=text.replace("\r\n", "\n"),
+        title=" ".join(title.split()),
+        metadata={name: value for name, value in record.items() if name not in used},
+        lines=lines,
+    )
+
+
+def _string(value: object, name: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise RecordError(f'"{name}" is not a string')
+    return value
+
+
+def _id(value: object, name: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise RecordError(f'"{name}" is neither a string nor a number')
+    if not str(value).strip():
+        raise RecordError(f'"{name}" is empty')
+    return str(value)
