@@ -1,0 +1,68 @@
+"""An encoder's forward pass over many texts: what embedding and late interaction share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ettin_cli.engines import EngineSettings, Placement, run
+from ettin_cli.records import Advance, Reporter, no_progress
+
+Sink = Callable[[list[int], dict[str, Any]], None]
+
+
+class Encoder:
+    """A sentence-transformers model fed with batches bounded by tokens.
+
+    Args:
+        folder: The model's folder.
+        max_tokens: Where texts are cut, special tokens included.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int, placement: Placement) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        self.placement = placement
+        self.max_tokens = max_tokens
+        self.model = placement.load(SentenceTransformer, folder)
+        self.tokenizer = self.model.tokenizer
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[list[list[int]], list[bool]]:
+        """Return each text's token ids, cut at the limit, and whether they were cut."""
+        whole = self.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        cut = [len(ids) > self.max_tokens for ids in whole]
+        if any(cut):
+            short = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
+            return short["input_ids"], cut
+        return whole, cut
+
+    def encode(
+        self, ids: Sequence[list[int]], sink: Sink, advance: Advance = no_progress
+    ) -> None:
+        """Give `sink` the model's output for batches of positions in `ids`.
+
+        The output has `token_embeddings`, `attention_mask` and the pooled `sentence_embedding`.
+        """
+
+        def forward(batch: list[int]) -> None:
+            padded = self.tokenizer.pad(
+                {"input_ids": [ids[at] for at in batch]}, return_tensors="pt"
+            )
+            device = self.placement.device
+            sink(batch, self.model({name: value.to(device) for name, value in padded.items()}))
+
+        run([len(one) for one in ids], forward, self.placement, advance)
+
+
+@lru_cache(maxsize=2)
+def _shared(folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter) -> Encoder:
+    return Encoder(folder, max_tokens, Placement(settings, reporter))
+
+
+def load_encoder(
+    folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter
+) -> Encoder:
+    """Return the encoder of a folder; loaded once where an embedder and a reranker share it."""
+    return _shared(folder, max_tokens, settings, reporter)

@@ -1,0 +1,258 @@
+"""Where and how models run: device, dtype, and batches bounded by tokens.
+
+The torch route, shared by embedders and rerankers; knows neither queries nor passages.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.errors import ModelError, UsageError
+from ettin_cli.records import Advance, Reporter, no_progress
+
+if TYPE_CHECKING:
+    import torch
+
+CPU_BATCH_TOKENS = 2048
+GPU_BATCH_TOKENS = 65_536
+DTYPES = ("auto", "fp32", "bf16", "fp16", "fast")
+FLASH = "flash_attention_2"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How the user wants models to run; the defaults choose what is fast and exact here.
+
+    Args:
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: auto, fp32, bf16, fp16, or fast: the fastest this device has, exact or not.
+        batch_size: Most texts in a batch; None: as many as fit its bound of tokens.
+        max_length: A lower cap on tokens than the model's own.
+        threads: CPU threads; None: torch's own choice.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int | None = None
+    max_length: int | None = None
+    threads: int | None = None
+    trust_remote_code: bool = False
+
+
+class Placement:
+    """The device and dtype a model gets, and why.
+
+    Raises:
+        ModelError: The device that was asked for cannot be used.
+    """
+
+    def __init__(self, settings: EngineSettings, reporter: Reporter) -> None:
+        import torch
+
+        quieten()
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self.settings = settings
+        self.reporter = reporter
+        self.device = _device(settings.device, reporter)
+        self.dtype = _dtype(settings.dtype, self.device, reporter)
+        reporter.detail(f"torch {torch.__version__} on {self.device} in {self.dtype_name}")
+
+    @property
+    def dtype_name(self) -> str:
+        """Return the dtype's plain name, such as float32."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def engine(self) -> str:
+        """Return what results say of where they were computed."""
+        return f"torch {self.device.type} {self.dtype_name}"
+
+    @property
+    def batch_tokens(self) -> int:
+        """Return how many tokens, padding included, a batch may hold."""
+        return CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
+
+    def load(self, model_class: Callable[..., Any], folder: Path) -> Any:
+        """Return the model, ready to run: with Flash Attention 2 where it pays, else SDPA.
+
+        Raises:
+            ModelError: The folder's model cannot be loaded.
+        """
+        if self.device.type == "cuda" and find_spec("kernels") is not None:
+            try:
+                model = self._loaded(model_class, folder, FLASH)
+                if model._can_flatten_inputs():
+                    return model
+                self.reporter.detail("Flash Attention 2 would pad here, which is slower than SDPA")
+            except (ModelError, ImportError) as error:
+                self.reporter.notice(f"no Flash Attention 2, so SDPA is used: {error}")
+        return self._loaded(model_class, folder, "sdpa")
+
+    def _loaded(self, model_class: Callable[..., Any], folder: Path, attention: str) -> Any:
+        remote = self.settings.trust_remote_code
+        try:
+            model = model_class(
+                str(folder),
+                device=str(self.device),
+                trust_remote_code=remote,
+                local_files_only=True,
+                model_kwargs={
+                    "dtype": self.dtype,
+                    "attn_implementation": attention,
+                    "use_safetensors": True,
+                },
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            hint = "if you trust its code: --trust-remote-code" if "trust_remote" in str(error) else None
+            raise ModelError(f"cannot load the model in {folder}: {first}", hint=hint) from error
+        return model.eval()
+
+
+def quieten() -> None:
+    """Keep the libraries' own progress bars and remarks off the terminal."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+
+
+def _device(wanted: str, reporter: Reporter) -> torch.device:
+    import torch
+
+    kind, _, number = wanted.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise UsageError(f"no device {wanted!r}", hint="auto, cpu, cuda, cuda:N or mps")
+    if wanted == "auto":
+        return torch.device(_best_device(reporter))
+    problem = None
+    if kind == "cuda":
+        problem = _cuda_problem(int(number or 0))
+    elif kind == "mps" and not torch.backends.mps.is_available():
+        problem = "torch finds no Apple GPU"
+    if problem:
+        raise ModelError(f"device {wanted} cannot be used: {problem}", hint="--device cpu")
+    return torch.device(wanted)
+
+
+def _best_device(reporter: Reporter) -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        problem = _cuda_problem(0)
+        if problem is None:
+            return "cuda"
+        reporter.notice(f"a GPU is here but cannot be used, so the CPU is: {problem}")
+    elif Path("/dev/nvidia0").exists():
+        reporter.notice("a GPU is here, but this torch is built without CUDA, so the CPU is used")
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _cuda_problem(number: int) -> str | None:
+    """Say why a CUDA device cannot compute, by computing on it."""
+    import torch
+
+    try:
+        if not torch.cuda.is_available():
+            return "torch finds no CUDA device"
+        torch.ones(2, device=f"cuda:{number}").sum().item()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).strip().splitlines()[0]
+    return None
+
+
+def _dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch.dtype:
+    import torch
+
+    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if wanted not in DTYPES:
+        raise UsageError(f"no dtype {wanted!r}", hint=", ".join(DTYPES))
+    if wanted in named:
+        return named[wanted]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if wanted == "fast" and device.type == "cpu":
+        if _cpu_has_bf16():
+            return torch.bfloat16
+        reporter.detail("this CPU has no bf16 arithmetic, so --dtype fast is fp32 here")
+    return torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def batches(lengths: Sequence[int], tokens: int, rows: int | None) -> Iterator[list[int]]:
+    """Yield groups of positions, longest texts first, so that little of a batch is padding.
+
+    Args:
+        lengths: Tokens of each text.
+        tokens: Most tokens in a batch, padding included; one text may be longer.
+        rows: Most texts in a batch; None: any number.
+
+    >>> list(batches([5, 9, 5], tokens=10, rows=None))
+    [[1], [0, 2]]
+    """
+    batch: list[int] = []
+    for position in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
+        longest = lengths[batch[0]] if batch else 0
+        if batch and (longest * (len(batch) + 1) > tokens or len(batch) == rows):
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
+
+
+def run(
+    lengths: Sequence[int],
+    forward: Callable[[list[int]], None],
+    placement: Placement,
+    advance: Advance = no_progress,
+) -> None:
+    """Call `forward` on batches of positions; a batch too large for the GPU is halved.
+
+    Raises:
+        ModelError: Not even a single text fits the GPU's memory.
+    """
+    rows = placement.settings.batch_size
+    halved = False
+    waiting = list(batches(lengths, placement.batch_tokens, rows))[::-1]
+    while waiting:
+        batch = waiting.pop()
+        if not _fits(forward, batch):
+            if len(batch) == 1:
+                raise ModelError(
+                    f"a text of {lengths[batch[0]]} tokens does not fit the GPU's memory",
+                    hint="--max-length 2048, or --device cpu",
+                )
+            half = len(batch) // 2
+            waiting += [batch[half:], batch[:half]]
+            if not halved:
+                placement.reporter.notice("the GPU is out of memory, so batches are halved")
+                halved = True
+        else:
+            advance(len(batch))
+
+
+def _fits(forward: Callable[[list[int]], None], batch: list[int]) -> bool:
+    import torch
+
+    try:
+        with torch.inference_mode():
+            forward(batch)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return False
+    return True

@@ -1,0 +1,267 @@
+"""(query, text) pairs -> scores: Ettin and other cross-encoders, and the embedded stand-in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files as package_files
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.encoder import load_encoder
+from ettin_cli.engines import EngineSettings, Placement, run
+from ettin_cli.errors import MissingExtraError, ModelError
+from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json
+from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
+from ettin_cli.settings import AUTO_RERANKER
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from ettin_cli.records import Floats
+
+MAXSIM_WEIGHT = 2.0
+IDF_TABLE = "word_piece_frequencies.npz"
+
+
+def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
+    """Return a reranker's files; `auto` is Ettin 32m, else the embedded stand-in, which is said.
+
+    Raises:
+        ModelError: It is not to be had.
+    """
+    if name != "auto":
+        return find_model(name, offline=offline, reporter=reporter)
+    try:
+        return find_model(AUTO_RERANKER, offline=offline, reporter=reporter)
+    except ModelError as error:
+        try:
+            found = find_model(EMBEDDED, offline=offline, reporter=reporter)
+        except MissingExtraError as missing:
+            raise ModelError(error.problem, hint=missing.hint) from error
+        reporter.notice(f"reranking with the embedded stand-in, not Ettin: {error.problem}")
+        return found
+
+
+def load_reranker(files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> Reranker:
+    """Load a reranker.
+
+    Raises:
+        ModelError: It cannot be loaded, or not on the device that was asked for.
+    """
+    if files.name == EMBEDDED:
+        return LateInteraction(files, settings, reporter)
+    return CrossEncoderReranker(files, settings, reporter)
+
+
+def distinct(items: Sequence[Any]) -> tuple[list[Any], list[int]]:
+    """Return the different items in order of appearance, and for each item which it is.
+
+    >>> distinct(["b", "a", "b"])
+    (['b', 'a'], [0, 1, 0])
+    """
+    places: dict[Any, int] = {}
+    which = [places.setdefault(item, len(places)) for item in items]
+    return list(places), which
+
+
+def checked(values: Floats, name: str) -> Floats:
+    """Return scores, all of them numbers.
+
+    Raises:
+        ModelError: One is NaN, which has no place in an order.
+    """
+    import numpy as np
+
+    if np.isnan(values).any():
+        raise ModelError(
+            f"{name} gave a score that is not a number", hint="--dtype fp32, or another model"
+        )
+    return values
+
+
+class CrossEncoderReranker:
+    """A CrossEncoder's raw scores, no activation applied; equal pairs are scored once."""
+
+    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
+        from sentence_transformers import CrossEncoder
+
+        self.name = files.name
+        self.placement = Placement(settings, reporter)
+        self.model = self.placement.load(CrossEncoder, files.folder)
+        if self.model.num_labels != 1:
+            raise ModelError(f"{files.name} gives {self.model.num_labels} scores a pair, not one")
+        self.tokenizer = self.model.tokenizer
+        self.engine = self.placement.engine
+        self.flattens = bool(self.model._can_flatten_inputs())
+        limits = [self.model.max_length, self.tokenizer.model_max_length, settings.max_length]
+        self.max_tokens = min(limit for limit in limits if limit)
+        self.model.max_length = self.max_tokens
+        self.prompt = self.model._resolve_prompt(None, None)
+
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order."""
+        import numpy as np
+
+        some, which = distinct(pairs)
+        values = np.full(len(some), np.nan, np.float32)
+        features, cut = self._tokenized(some)
+        lengths = [len(ids) for ids in features["input_ids"]]
+
+        def forward(batch: list[int]) -> None:
+            scores = self.model(self._batch(features, some, batch))["scores"]
+            values[batch] = scores.float().reshape(-1).cpu().numpy()
+
+        if some:
+            run(lengths, forward, self.placement, advance)
+        advance(len(pairs) - len(some))
+        return Scores(checked(values, self.name)[which], np.array(cut, np.bool_)[which])
+
+    def _tokenized(self, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[bool]]:
+        """Return the pairs' features, cut at the limit, and which were cut."""
+        if not pairs:
+            return {"input_ids": []}, []
+        queries = [(self.prompt or "") + query for query, _ in pairs]
+        texts = [text for _, text in pairs]
+        whole = self.tokenizer(queries, texts, truncation=False, verbose=False)
+        cut = [len(ids) > self.max_tokens for ids in whole["input_ids"]]
+        if not any(cut):
+            return dict(whole), cut
+        short = self.tokenizer(
+            queries, texts, truncation="longest_first", max_length=self.max_tokens
+        )
+        return dict(short), cut
+
+    def _batch(
+        self, features: dict[str, Any], pairs: Sequence[tuple[str, str]], batch: list[int]
+    ) -> dict[str, Any]:
+        if self.flattens:
+            # Unpadded inputs are laid out by the model itself.
+            ready = self.model.preprocess([pairs[at] for at in batch], prompt=self.prompt)
+        else:
+            picked = {name: [values[at] for at in batch] for name, values in features.items()}
+            ready = self.tokenizer.pad(picked, return_tensors="pt")
+        device = self.placement.device
+        return {
+            name: value.to(device) if hasattr(value, "to") else value
+            for name, value in ready.items()
+        }
+
+
+def maxsim(
+    query: torch.Tensor, weights: torch.Tensor, documents: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Return each document's weighted mean of its best match for every query token.
+
+    Late interaction as in ColBERT (Khattab and Zaharia, 2020), normalised by the weights.
+
+    Args:
+        query: Unit token vectors, shape (query tokens, dimension).
+        weights: One a query token.
+        documents: Unit token vectors, shape (documents, tokens, dimension).
+        mask: 1 for a token, 0 for padding, shape (documents, tokens).
+    """
+    similarities = documents @ query.T
+    similarities = similarities.masked_fill(mask[:, :, None] == 0, -1.0)
+    best = similarities.max(dim=1).values
+    scores: torch.Tensor = (best * weights).sum(dim=1) / weights.sum()
+    return scores
+
+
+class LateInteraction:
+    """The embedded stand-in: all-MiniLM-L6-v2's own token vectors, compared with MaxSim.
+
+    score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim, where a query's word pieces weigh by their
+    inverse document frequency. Untrained for it, and no Ettin: it needs no download.
+    """
+
+    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
+        config = read_json(files.folder / "sentence_bert_config.json", default={})
+        limit = int(config["max_seq_length"])
+        self.name = files.name
+        self.max_tokens = min(limit, settings.max_length or limit)
+        self.encoder = load_encoder(files.folder, self.max_tokens, settings, reporter)
+        self.engine = self.encoder.placement.engine
+        self.idf = idf_table()
+
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order; every text is encoded once."""
+        import numpy as np
+
+        queries, query_of = distinct([query for query, _ in pairs])
+        texts, text_of = distinct([text for _, text in pairs])
+        encoded = self._encoded_queries(queries)
+        wanted: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for at, (query, text) in enumerate(zip(query_of, text_of, strict=True)):
+            wanted[text][query].append(at)
+        values = np.full(len(pairs), np.nan, np.float32)
+        ids, cut = self.encoder.token_ids(texts) if texts else ([], [])
+
+        def compare(batch: list[int], output: dict[str, Any]) -> None:
+            tokens, pooled = _unit(output["token_embeddings"]), _unit(output["sentence_embedding"])
+            rows = defaultdict(list)
+            for row, text in enumerate(batch):
+                for query in wanted[text]:
+                    rows[query].append(row)
+            for query, where in rows.items():
+                one = encoded[query]
+                scores = one.against(tokens[where], pooled[where], output["attention_mask"][where])
+                for row, score in zip(where, scores.tolist(), strict=True):
+                    values[wanted[batch[row]][query]] = score
+            advance(sum(len(at) for text in batch for at in wanted[text].values()))
+
+        self.encoder.encode(ids, compare)
+        return Scores(checked(values, self.name), np.array(cut, np.bool_)[text_of])
+
+    def _encoded_queries(self, queries: Sequence[str]) -> dict[int, _EncodedQuery]:
+        encoded: dict[int, _EncodedQuery] = {}
+        ids = self.encoder.token_ids(queries)[0] if queries else []
+
+        def keep(batch: list[int], output: dict[str, Any]) -> None:
+            tokens, pooled = _unit(output["token_embeddings"]), _unit(output["sentence_embedding"])
+            for row, query in enumerate(batch):
+                # [CLS] and [SEP] stand for no word of the query.
+                pieces = ids[query][1:-1]
+                weights = tokens.new_tensor(self.idf[pieces])
+                inner = tokens[row, 1 : 1 + len(pieces)]
+                encoded[query] = _EncodedQuery(inner, weights, pooled[row])
+
+        self.encoder.encode(ids, keep)
+        return encoded
+
+
+class _EncodedQuery:
+    def __init__(self, tokens: torch.Tensor, weights: torch.Tensor, pooled: torch.Tensor) -> None:
+        self.tokens, self.weights, self.pooled = tokens, weights, pooled
+
+    def against(
+        self, tokens: torch.Tensor, pooled: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        cosine = pooled @ self.pooled
+        if not len(self.weights):
+            return cosine
+        return cosine + MAXSIM_WEIGHT * maxsim(self.tokens, self.weights, tokens, mask)
+
+
+def _unit(vectors: torch.Tensor) -> torch.Tensor:
+    from torch.nn.functional import normalize
+
+    return normalize(vectors.float(), dim=-1)
+
+
+@lru_cache(maxsize=1)
+def idf_table() -> NDArray[np.float32]:
+    """Return the inverse document frequency of every word piece of all-MiniLM-L6-v2.
+
+    ln(1 + (N - n + 0.5) / (n + 0.5)) over N passages, n of which hold the piece; the table is
+    made by scripts/make_idf_table.py.
+    """
+    import numpy as np
+
+    with (package_files("ettin_cli") / "data" / IDF_TABLE).open("rb") as file:
+        table = np.load(file)
+        passages, frequencies = int(table["passages"]), table["frequencies"].astype(np.float64)
+    idf = np.log1p((passages - frequencies + 0.5) / (frequencies + 0.5))
+    return idf.astype(np.float32)
