@@ -1,5 +1,6 @@
 """The index: a folder that is always whole. Knows vectors and passages, and no model."""
 
+from ettin_cli.index.freshness import entry_for, is_unchanged, portable, touched
 from ettin_cli.index.lock import writing
 from ettin_cli.index.manifest import (
     Counts,
@@ -20,7 +21,11 @@ __all__ = [
     "Manifest",
     "RecordedSource",
     "Recipe",
+    "entry_for",
+    "is_unchanged",
     "not_an_index",
+    "portable",
     "read_manifest",
+    "touched",
     "writing",
 ]

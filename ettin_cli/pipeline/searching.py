@@ -1,0 +1,180 @@
+"""Search an index: embed the query, retrieve candidates, rerank them, order the hits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ettin_cli.index import Index, is_unchanged
+from ettin_cli.ranking import SearchOptions, rank
+from ettin_cli.records import (
+    Answer,
+    Candidate,
+    Embedder,
+    Hit,
+    Query,
+    Reporter,
+    Reranker,
+    Scores,
+)
+from ettin_cli.settings import cache_folder
+
+if TYPE_CHECKING:
+    from ettin_cli.index.vectors import Rows
+    from ettin_cli.records import Floats
+
+WINDOW = 64
+NONE = "none"
+
+
+def search(
+    index: Index,
+    queries: Iterable[Query],
+    embedder: Embedder,
+    reranker: Reranker | None,
+    options: SearchOptions,
+    reporter: Reporter,
+) -> Iterator[Answer]:
+    """Yield the answer to each query, in order.
+
+    Queries are taken 64 at a time, so that a text which several of them need is scored once and
+    batches are full; a query's seconds are then its share of the window's.
+
+    Args:
+        reranker: None keeps the order of retrieval.
+    """
+    searcher = _Searcher(index, embedder, reranker, options)
+    waiting = iter(queries)
+    while window := list(islice(waiting, WINDOW)):
+        yield from searcher.answer(window, reporter)
+
+
+def source_index(sources: Sequence[str], settings: str) -> Path:
+    """Return the folder in our cache where the index of these sources is kept.
+
+    Args:
+        settings: What else tells two indexes of the same sources apart, such as the embedder.
+    """
+    import xxhash
+
+    places = [source if source == "-" else str(Path(source).resolve()) for source in sources]
+    key = xxhash.xxh3_64_hexdigest("\0".join([*places, settings]).encode("utf-8", "surrogatepass"))
+    name = Path(places[0]).name or "root"
+    return cache_folder() / "indexes" / f"{name[:40]}-{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    queries: Sequence[Query]
+    candidates: Sequence[Sequence[Candidate]]
+    scores: Sequence[Scores | None]
+    seconds: dict[str, float]
+
+
+class _Searcher:
+    def __init__(
+        self, index: Index, embedder: Embedder, reranker: Reranker | None, options: SearchOptions
+    ) -> None:
+        self.index, self.embedder, self.reranker = index, embedder, reranker
+        self.options = options
+        narrowed = options.filters or options.paths
+        self.among = index.select(options.filters, options.paths) if narrowed else None
+        self.fresh: dict[str, bool] = {}
+
+    def answer(self, queries: Sequence[Query], reporter: Reporter) -> Iterator[Answer]:
+        began = time.perf_counter()
+        vectors = self.embedder.embed_queries([query.text for query in queries])
+        embedded = time.perf_counter()
+        candidates = [self._candidates(vector) for vector in vectors]
+        retrieved = time.perf_counter()
+        scores = self._scores(queries, candidates, reporter)
+        done = time.perf_counter()
+        seconds = {
+            "embed": embedded - began,
+            "retrieve": retrieved - embedded,
+            "rerank": done - retrieved,
+            "total": done - began,
+        }
+        share = {name: round(value / len(queries), 4) for name, value in seconds.items()}
+        for query, found, verdict in zip(queries, candidates, scores, strict=True):
+            yield Answer(
+                query=query,
+                hits=[self._with_freshness(hit) for hit in rank(found, verdict, self.options)],
+                embedder=self.embedder.card.name,
+                reranker=self.reranker.name if self.reranker else NONE,
+                engine=self.reranker.engine if self.reranker else self.embedder.engine,
+                seconds=share,
+            )
+
+    def _candidates(self, vector: Floats) -> list[Candidate]:
+        """Return the passages to score: the best, and where documents count, enough of those.
+
+        When a few documents own all the best passages, the best passage of each further document
+        takes the place of the weakest of theirs, until the list can hold `top_k` documents.
+        """
+        depth = self.options.candidates
+        while True:
+            rows, scores = self.index.retrieve(vector[None], depth, self.among)[0]
+            doc_ids = self.index.passages.column("doc_id", rows)
+            enough = len(set(doc_ids)) >= self.options.top_k or len(rows) < depth
+            if enough or self.options.by == "passage":
+                break
+            depth *= 4
+        kept = _most_documents(doc_ids, self.options.candidates, self.options.top_k)
+        return self._read(rows[kept], scores[kept])
+
+    def _read(self, rows: Rows, scores: Floats) -> list[Candidate]:
+        passages = self.index.read(rows.tolist())
+        return [
+            Candidate(int(row), passage, float(score))
+            for row, passage, score in zip(rows, passages, scores, strict=True)
+        ]
+
+    def _scores(
+        self,
+        queries: Sequence[Query],
+        candidates: Sequence[Sequence[Candidate]],
+        reporter: Reporter,
+    ) -> list[Scores | None]:
+        if self.reranker is None:
+            return [None] * len(queries)
+        pairs = [
+            (query.text, candidate.passage.content)
+            for query, found in zip(queries, candidates, strict=True)
+            for candidate in found
+        ]
+        with reporter.track("reranking", len(pairs), "pairs") as advance:
+            scores = self.reranker.score(pairs, advance)
+        split: list[Scores | None] = []
+        begin = 0
+        for found in candidates:
+            part = slice(begin, begin + len(found))
+            split.append(Scores(scores.values[part], scores.truncated[part]))
+            begin += len(found)
+        return split
+
+    def _with_freshness(self, hit: Hit) -> Hit:
+        path = hit.passage.path
+        if path is None:
+            return hit
+        if path not in self.fresh:
+            self.fresh[path] = is_unchanged(self.index.file_of(hit.passage_id), Path(path))
+        return hit if self.fresh[path] else replace(hit, stale=True)
+
+
+def _most_documents(doc_ids: Sequence[str], candidates: int, top_k: int) -> list[int]:
+    """Return which of the retrieved passages to score, best first.
+
+    >>> _most_documents(["a", "a", "a", "b"], candidates=3, top_k=2)
+    [0, 1, 3]
+    """
+    first_of: dict[str, int] = {}
+    for place, doc_id in enumerate(doc_ids):
+        first_of.setdefault(doc_id, place)
+    wanted = set(sorted(first_of.values())[: min(top_k, candidates)])
+    others = (place for place in range(len(doc_ids)) if place not in wanted)
+    return sorted([*wanted, *islice(others, max(0, candidates - len(wanted)))])
