@@ -1,0 +1,227 @@
+"""Where results, progress and remarks go: results to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+from ettin_cli.console.inert import inert
+from ettin_cli.errors import EttinError
+from ettin_cli.export import format_for, output_file, write_answers
+from ettin_cli.records import Advance, Answer
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+
+PLAIN_PROGRESS_S = 5.0
+PIPED_WIDTH = 80
+
+class Console:
+    """Where a command's results, progress and remarks go; a `Reporter` for the library.
+
+    Args:
+        color: auto (a terminal, and no NO_COLOR), always or never.
+        quiet: No progress.
+        verbose: Also tell what was chosen and why.
+    """
+
+    def __init__(self, *, color: str = "auto", quiet: bool = False, verbose: bool = False) -> None:
+        self.color, self.quiet, self.verbose = color, quiet, verbose
+
+    def notice(self, message: str) -> None:
+        """Tell the user something that matters for the result."""
+        _say(f"ettin: {inert(message)}")
+
+    def detail(self, message: str) -> None:
+        """Tell what was chosen and why, if asked for."""
+        if self.verbose:
+            self.notice(message)
+
+    def error(self, error: EttinError) -> None:
+        """Say what failed and what to do."""
+        _say(f"ettin: error: {inert(error.problem)}")
+        if error.hint:
+            _say(f"  hint: {inert(error.hint)}")
+
+    def track(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
+        """Show how far long work is: a bar on a terminal, else a line every five seconds."""
+        if self.quiet or not total:
+            return _untracked()
+        return _bar(label, total, unit) if sys.stderr.isatty() else _ticker(label, total, unit)
+
+    def line(self, text: str) -> None:
+        """Write a line of data."""
+        _say(text, sys.stdout)
+
+    def json(self, value: object) -> None:
+        """Write a value as indented JSON."""
+        import orjson
+
+        self.line(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+    def rows(self, headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: str = "") -> None:
+        """Write a small table.
+
+        Args:
+            right: The headers of columns to align to the right, with spaces between.
+        """
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for name in headers:
+            justify = "right" if name in right.split() else "left"
+            table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        for row in rows:
+            table.add_row(*(Text(inert(cell)) for cell in row))
+        self.terminal().print(table)
+
+    def terminal(self) -> RichConsole:
+        """Return stdout for rich output: plain and unwrapped by width where it is no terminal."""
+        from rich.console import Console as RichConsole
+
+        on_terminal = sys.stdout.isatty()
+        colored = {"always": True, "never": False}.get(self.color)
+        if colored is None:
+            colored = on_terminal and not os.environ.get("NO_COLOR")
+        width = None if on_terminal else int(os.environ.get("COLUMNS", PIPED_WIDTH))
+        return RichConsole(
+            file=sys.stdout,
+            force_terminal=colored,
+            no_color=not colored,
+            width=width,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=False,
+        )
+
+    def answers(
+        self,
+        answers: Iterable[Answer],
+        *,
+        format: str,
+        output: Path | None,
+        many: bool,
+        full_text: bool = False,
+    ) -> None:
+        """Write answers to a file or stdout; `auto` is a table on a terminal, JSONL in a pipe."""
+        format = format_for(output, format)
+        counted = self._counted(answers, many=many)
+        if output is not None and str(output) != "-":
+            with output_file(output) as file:
+                self._write(counted, format, file, many=many, full_text=full_text)
+            return
+        if format == "auto":
+            format = "table" if sys.stdout.isatty() else "jsonl"
+        self._write(counted, format, sys.stdout.buffer, many=many, full_text=full_text)
+        sys.stdout.flush()
+
+    def _write(
+        self, answers: Iterable[Answer], format: str, file: BinaryIO, *, many: bool, full_text: bool
+    ) -> None:
+        if format != "table":
+            write_answers(answers, format, file, many=many)
+            return
+        from ettin_cli.console.table import print_answer
+
+        if file is not sys.stdout.buffer:
+            raise EttinError("a table goes to the terminal", hint="name another format with -f")
+        for answer in answers:
+            print_answer(self.terminal(), answer, titled=many, full_text=full_text)
+
+    def _counted(self, answers: Iterable[Answer], *, many: bool) -> Iterator[Answer]:
+        """Pass answers on, and say at the end what there was to them."""
+        count = hits = truncated = stale = 0
+        seconds = 0.0
+        last: Answer | None = None
+        for answer in answers:
+            count, last = count + 1, answer
+            hits += len(answer.hits)
+            truncated += sum(hit.truncated for hit in answer.hits)
+            stale += sum(hit.stale for hit in answer.hits)
+            seconds += answer.seconds.get("total", 0.0)
+            yield answer
+        if truncated:
+            self.notice(f"{truncated} of {hits} texts were cut at the reranker's limit")
+        if stale:
+            self.notice(f"{stale} of {hits} hits have changed or gone since: ettin index")
+        if last is None or not hits:
+            self.notice("no hits")
+        elif not self.quiet:
+            self.notice(_summary(count, hits, last, seconds, many=many))
+
+
+def _summary(count: int, hits: int, last: Answer, seconds: float, *, many: bool) -> str:
+    what = f"{hits:,} hits of {count:,} queries" if many else f"{hits} hit{'s' * (hits != 1)}"
+    how = f"reranked by {last.reranker}" if last.reranker != "none" else "not reranked"
+    stages = ", ".join(f"{k} {v:.2f}" for k, v in last.seconds.items() if k != "total")
+    times = f"{seconds:.2f} s" if many else f"{seconds:.2f} s ({stages})"
+    return f"{what} · {how} · {times}"
+
+
+def _say(text: str, stream: TextIO | None = None) -> None:
+    stream = stream or sys.stderr
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+@contextmanager
+def _untracked() -> Iterator[Advance]:
+    yield lambda done: None
+
+
+@contextmanager
+def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Task, ProgressColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:,.0f} {unit}/s")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda done: progress.advance(task, done)
+
+
+@contextmanager
+def _ticker(label: str, total: int, unit: str) -> Iterator[Advance]:
+    began = said = time.monotonic()
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done, said
+        done += more
+        now = time.monotonic()
+        if now - said < PLAIN_PROGRESS_S or not done:
+            return
+        said = now
+        rate = done / (now - began)
+        left = (total - done) / rate
+        _say(f"ettin: {label}: {done:,} of {total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left")
+
+    yield advance
+
+
+def quietly_closed() -> None:
+    """Let the interpreter end without a complaint after the reader of a pipe has gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+
+
