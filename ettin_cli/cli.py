@@ -1,0 +1,64 @@
+"""Build the `ettin` command and turn expected failures into exit codes."""
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from ettin_cli import __version__
+from ettin_cli.commands.index import index
+from ettin_cli.commands.inspect import info, models, verify
+from ettin_cli.commands.score import score
+from ettin_cli.commands.search import search
+from ettin_cli.console import Console, quietly_closed
+from ettin_cli.errors import EttinError
+
+TERMINATED = 143
+INTERRUPTED = 130
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+for command in (index, search, score, models, info, verify):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        Console().line(f"ettin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def ettin(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Two-stage retrieval: retrieve with embeddings, rerank with Ettin cross-encoders.
+
+    Begin with: ettin search "what to look for" FOLDER
+    """
+
+
+def main() -> None:
+    """Run `ettin`; the one place where an expected failure becomes a message."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app()
+    except EttinError as error:
+        if os.environ.get("ETTIN_DEBUG") == "1":
+            raise
+        Console().error(error)
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        quietly_closed()
+        raise SystemExit(0) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            Console().notice("interrupted; the same command goes on where it stopped")
+        raise
+
+
+def _terminated(_signal: int, _frame: object) -> None:
+    sys.exit(TERMINATED)
