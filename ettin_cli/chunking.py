@@ -20,7 +20,9 @@ SPECIAL_TOKENS = 2
 TITLE_SHARE = 4
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])\s*")
-_ABBREVIATION = re.compile(r"(?:\b[A-Za-z]|\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|No|Fig))\.$")
+_ABBREVIATION = re.compile(
+    r"(?:\b[A-Za-z]|\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|No|Fig))\.$"
+)
 _MARKDOWN_HEADING = re.compile(r" {0,3}#{1,6}\s")
 _FENCE = re.compile(r" {0,3}(?:```|~~~)")
 _UNDERLINE = re.compile(r"([=\-~^\"'`#*+.:_])\1+\s*$")
@@ -39,7 +41,7 @@ class Chunking:
         overlap: Tokens that a passage may repeat of the one before it.
     """
 
-    size: int | None | str = "auto"
+    size: int | str | None = "auto"
     overlap: int = 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,7 @@ class Encoder:
             return short["input_ids"], cut
         return whole, cut
 
-    def encode(
-        self, ids: Sequence[list[int]], sink: Sink, advance: Advance = no_progress
-    ) -> None:
+    def encode(self, ids: Sequence[list[int]], sink: Sink, advance: Advance = no_progress) -> None:
         """Give `sink` the model's output for batches of positions in `ids`.
 
         The output has `token_embeddings`, `attention_mask` and the pooled `sentence_embedding`.
@@ -56,13 +54,14 @@ class Encoder:
         run([len(one) for one in ids], forward, self.placement, advance)
 
 
-@lru_cache(maxsize=2)
-def _shared(folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter) -> Encoder:
-    return Encoder(folder, max_tokens, Placement(settings, reporter))
+_loaded: dict[tuple[Path, int, EngineSettings], Encoder] = {}
 
 
 def load_encoder(
     folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter
 ) -> Encoder:
     """Return the encoder of a folder; loaded once where an embedder and a reranker share it."""
-    return _shared(folder, max_tokens, settings, reporter)
+    key = folder, max_tokens, replace(settings, max_length=None)
+    if key not in _loaded:
+        _loaded[key] = Encoder(folder, max_tokens, Placement(settings, reporter))
+    return _loaded[key]

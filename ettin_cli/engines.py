@@ -110,7 +110,11 @@ class Placement:
             )
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            hint = "if you trust its code: --trust-remote-code" if "trust_remote" in str(error) else None
+            hint = (
+                "if you trust its code: --trust-remote-code"
+                if "trust_remote" in str(error)
+                else None
+            )
             raise ModelError(f"cannot load the model in {folder}: {first}", hint=hint) from error
         return model.eval()
 
@@ -118,10 +122,10 @@ class Placement:
 def quieten() -> None:
     """Keep the libraries' own progress bars and remarks off the terminal."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    import transformers
+    from transformers.utils import logging
 
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def _device(wanted: str, reporter: Reporter) -> torch.device:

@@ -63,7 +63,9 @@ def format_for(output: Path | None, wanted: str) -> str:
     found = SUFFIXES.get(output.suffix.lower())
     if found is None:
         known = " ".join(SUFFIXES)
-        raise UsageError(f"no format has the suffix of {output}", hint=f"name it with -f, or use {known}")
+        raise UsageError(
+            f"no format has the suffix of {output}", hint=f"name it with -f, or use {known}"
+        )
     return found
 
 
@@ -175,7 +177,9 @@ def _rows(answer: Answer) -> Iterator[dict[str, Any]]:
 
 def _delimited(rows: Iterable[list[Any]], format: str) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows(rows)
+    csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows(
+        rows
+    )
     return text.getvalue().encode("utf-8", "surrogatepass")
 
 

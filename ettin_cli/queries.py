@@ -48,7 +48,11 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _query(line: str, place: str, number: str) -> Query:
-    query = _from_json(line, place, number) if line.lstrip().startswith("{") else _from_text(line, number)
+    query = (
+        _from_json(line, place, number)
+        if line.lstrip().startswith("{")
+        else _from_text(line, number)
+    )
     if not query.text.strip():
         raise CorpusError(f"{place}: empty query")
     return query

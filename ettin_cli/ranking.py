@@ -34,7 +34,9 @@ class SearchOptions:
     paths: tuple[str, ...] = ()
 
 
-def rank(candidates: Sequence[Candidate], scores: Scores | None, options: SearchOptions) -> list[Hit]:
+def rank(
+    candidates: Sequence[Candidate], scores: Scores | None, options: SearchOptions
+) -> list[Hit]:
     """Return the best hits, best first; equal scores are ordered by doc_id.
 
     Args:

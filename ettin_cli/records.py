@@ -23,11 +23,11 @@ Metadata = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A unit of the corpus, as a reader found it.
+    r"""A unit of the corpus, as a reader found it.
 
     Args:
         doc_id: Unique within its source.
-        text: What is searched; line breaks are "\\n".
+        text: What is searched; line breaks are "\n".
         title: Shown with a hit and embedded before the text; empty if there is none.
         metadata: Every other field of a record, as JSON values.
         kind: Which boundaries the text may be cut on.
@@ -226,9 +226,7 @@ class Reporter(Protocol):
         """Tell what was chosen and why, for those who asked with -v."""
         ...
 
-    def track(
-        self, label: str, total: int | None, unit: str
-    ) -> AbstractContextManager[Advance]:
+    def track(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
         """Watch long work; the value is called with how many units were just done."""
         ...
 

@@ -264,4 +264,5 @@ def idf_table() -> NDArray[np.float32]:
         table = np.load(file)
         passages, frequencies = int(table["passages"]), table["frequencies"].astype(np.float64)
     idf = np.log1p((passages - frequencies + 0.5) / (frequencies + 0.5))
-    return idf.astype(np.float32)
+    weights: NDArray[np.float32] = idf.astype(np.float32)
+    return weights

@@ -35,7 +35,9 @@ class EttinModel:
     max_tokens: int = 7999
 
 
-def _ettin(alias: str, revision: str, parameters: int, ndcg10: float, cpu: float, gpu: int) -> EttinModel:
+def _ettin(
+    alias: str, revision: str, parameters: int, ndcg10: float, cpu: float, gpu: int
+) -> EttinModel:
     hub_id = f"cross-encoder/ettin-reranker-{alias}-v1"
     return EttinModel(alias, hub_id, revision, parameters, ndcg10, cpu, gpu)
 

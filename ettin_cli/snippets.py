@@ -33,11 +33,11 @@ class Snippet:
 
 
 def best_lines(text: str, query: str, lines: int = LINES) -> Snippet:
-    """Return the neighbouring lines that hold most of the query's words; the first if none does.
+    r"""Return the neighbouring lines that hold most of the query's words; the first if none does.
 
     Lines that are long, as in tables of a record a line, are taken apart at their sentences.
 
-    >>> best_lines("Hello.\\nThe ferry sails at nine.\\nBye.", "when do ferries sail", lines=1).text
+    >>> best_lines("Hello.\nThe ferry sails at nine.\nBye.", "when do ferries sail", lines=1).text
     'The ferry sails at nine.'
     """
     wanted = query_words(query)

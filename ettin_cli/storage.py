@@ -34,7 +34,9 @@ def replacing(target: Path) -> Iterator[Path]:
     is replaced keeps its permissions; a new one gets what the process's umask leaves.
     """
     target = Path(os.path.realpath(target))
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:80]}.", suffix=".tmp", dir=target.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{target.name[:80]}.", suffix=".tmp", dir=target.parent
+    )
     os.close(handle)
     draft = Path(name)
     try:

@@ -17,12 +17,8 @@ Index = Annotated[
     Path | None,
     typer.Option("--index", "-i", envvar="ETTIN_INDEX", help="Folder of the index."),
 ]
-Device = Annotated[
-    str, typer.Option(envvar="ETTIN_DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
-]
-Dtype = Annotated[
-    str, typer.Option(envvar="ETTIN_DTYPE", help="auto, fp32, bf16, fp16 or fast.")
-]
+Device = Annotated[str, typer.Option(envvar="ETTIN_DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
+Dtype = Annotated[str, typer.Option(envvar="ETTIN_DTYPE", help="auto, fp32, bf16, fp16 or fast.")]
 BatchSize = Annotated[str, typer.Option(help="Most texts in a batch, or auto.")]
 MaxLength = Annotated[
     int | None, typer.Option(min=8, help="A lower cap on tokens than the model's own.")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from ettin_cli.console.inert import inert
 from ettin_cli.errors import EttinError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PLAIN_PROGRESS_S = 5.0
 PIPED_WIDTH = 80
+
 
 class Console:
     """Where a command's results, progress and remarks go; a `Reporter` for the library.
@@ -64,7 +65,9 @@ class Console:
 
         self.line(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
-    def rows(self, headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: str = "") -> None:
+    def rows(
+        self, headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: str = ""
+    ) -> None:
         """Write a small table.
 
         Args:
@@ -180,8 +183,15 @@ def _untracked() -> Iterator[Advance]:
 @contextmanager
 def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
     from rich.console import Console as RichConsole
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.progress import Task, ProgressColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -223,5 +233,3 @@ def quietly_closed() -> None:
     """Let the interpreter end without a complaint after the reader of a pipe has gone."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
-
-

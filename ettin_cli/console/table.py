@@ -29,7 +29,9 @@ def print_answer(console: Console, answer: Answer, *, titled: bool, full_text: b
     from rich.text import Text
 
     if titled:
-        heading = Text(f"{inert(answer.query.query_id)}  {inert(answer.query.text)}", style="bold underline")
+        heading = Text(
+            f"{inert(answer.query.query_id)}  {inert(answer.query.text)}", style="bold underline"
+        )
         console.print(heading)
     reranked = answer.reranker != "none"
     for rank, hit in enumerate(answer.hits, start=1):
@@ -62,7 +64,9 @@ def _print_hit(
     head.append(f"{hit.score:>7.3f}  ", style="cyan")
     indent = head.cell_len
     where = inert(place(hit, query))
-    marks = "".join(f" [{name}]" for name, on in (("stale", hit.stale), ("cut", hit.truncated)) if on)
+    marks = "".join(
+        f" [{name}]" for name, on in (("stale", hit.stale), ("cut", hit.truncated)) if on
+    )
     if hit.passage.page is not None:
         marks = f" p. {hit.passage.page}{marks}"
     title = inert(" ".join((hit.passage.title or hit.passage.doc_id).split()))
@@ -79,7 +83,9 @@ def _title_and_place(title: str, where: str, marks: str, room: int) -> Text:
 
     shown = "" if where.split(":")[0] == title and ":" not in where else where
     title_text = Text(title, style="bold")
-    place_text = Text(_shortened(shown, max(NARROWEST, room // 2 - len(marks))) + marks, style="dim")
+    place_text = Text(
+        _shortened(shown, max(NARROWEST, room // 2 - len(marks))) + marks, style="dim"
+    )
     left = room - place_text.cell_len - 2
     title_text.truncate(max(NARROWEST // 2, left), overflow="ellipsis")
     gap = max(2, room - title_text.cell_len - place_text.cell_len)

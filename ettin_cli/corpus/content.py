@@ -54,7 +54,7 @@ def _decompressed(path: Path) -> IO[bytes]:
 
 
 def read_text(path: Path) -> str:
-    """Return a text file's content with "\\n" line ends.
+    r"""Return a text file's content with "\n" line ends.
 
     Decoded by its byte order mark, else as UTF-8, else by what charset-normalizer makes of it.
 
@@ -69,7 +69,7 @@ def read_text(path: Path) -> str:
 
 
 def decode(content: bytes) -> str:
-    """Return text with "\\n" line ends.
+    r"""Return text with "\n" line ends.
 
     Raises:
         UnreadableError: It is binary or in no known encoding.

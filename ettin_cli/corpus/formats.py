@@ -49,7 +49,7 @@ def read_file(
     shown = str(file.path or "-")
     try:
         if kind in TABLE_KINDS:
-            yield from _records(file, cast(str, kind), fields, reject, skip)
+            yield from _records(file, kind, fields, reject, skip)
             return
         document = _document(cast(Path, file.path), file.name, cast(str, kind))
     except UnreadableError as error:

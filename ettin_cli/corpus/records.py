@@ -60,7 +60,10 @@ def record_document(
     id_field = fields.id_of(record)
     if fields.id and id_field is None:
         raise RecordError(f'no "{fields.id}" field')
-    text, title = _string(record[text_field], text_field), _string(record.get(TITLE_FIELD), TITLE_FIELD)
+    text, title = (
+        _string(record[text_field], text_field),
+        _string(record.get(TITLE_FIELD), TITLE_FIELD),
+    )
     if not text.strip() and not title.strip():
         raise RecordError("empty text")
     used = {text_field, id_field, TITLE_FIELD}

@@ -71,7 +71,8 @@ def open_source(text: str) -> Source:
         mode = location.stat().st_mode
     except OSError as error:
         raise CorpusError(
-            f"cannot open {text}: {error.strerror}", hint="name a file, a folder, or - for JSONL on stdin"
+            f"cannot open {text}: {error.strerror}",
+            hint="name a file, a folder, or - for JSONL on stdin",
         ) from error
     if stat.S_ISDIR(mode):
         return Source(location, "beir" if _beir_corpus(location) else "folder")

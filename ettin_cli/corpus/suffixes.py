@@ -20,7 +20,9 @@ CODE_NAMES = frozenset(
     "makefile gnumakefile dockerfile containerfile rakefile gemfile jenkinsfile vagrantfile "
     "cmakelists.txt".split()
 )
-PROSE_NAMES = frozenset("readme license licence copying notice authors changelog changes news todo install".split())
+PROSE_NAMES = frozenset(
+    "readme license licence copying notice authors changelog changes news todo".split()
+)
 BINARY_DOCUMENTS = (".pdf", ".docx", ".epub", ".parquet")
 
 

@@ -79,7 +79,9 @@ def _delimited(file: BinaryIO, kind: str) -> Iterator[Row]:
     except UnicodeDecodeError as error:
         raise UnreadableError(f"not UTF-8 after line {reader.line_num}") from error
     except csv.Error as error:
-        raise UnreadableError(f"broken {kind.upper()} at line {reader.line_num}: {error}") from error
+        raise UnreadableError(
+            f"broken {kind.upper()} at line {reader.line_num}: {error}"
+        ) from error
     finally:
         text.detach()
 
@@ -114,5 +116,3 @@ def _plain(value: object) -> object:
         return [_plain(one) for one in value]
     plain = value is None or isinstance(value, (bool, int, float, str))
     return value if plain else str(value)
-
-

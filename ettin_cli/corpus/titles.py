@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 _ATX = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$")
 _SETEXT = re.compile(r" {0,3}(=+|-+)\s*$")
@@ -12,9 +13,9 @@ _FENCES = ("```", "~~~")
 
 
 def split_front_matter(text: str) -> tuple[int, str]:
-    """Return how many lines of front matter a Markdown text opens with, and its title.
+    r"""Return how many lines of front matter a Markdown text opens with, and its title.
 
-    >>> split_front_matter('---\\ntitle: "A guide"\\n---\\nText')
+    >>> split_front_matter('---\ntitle: "A guide"\n---\nText')
     (3, 'A guide')
     """
     lines = text.split("\n")
@@ -44,7 +45,7 @@ def markdown_title(text: str) -> str:
 def rst_title(text: str) -> str:
     """Return the first title: a line with an adornment below it as long as itself."""
     lines = text.split("\n")
-    for line, below in zip(lines, lines[1:], strict=False):
+    for line, below in pairwise(lines):
         title = line.strip()
         adorned = _ADORNMENT.match(below) and len(below.rstrip()) >= len(title)
         if title and adorned and not _ADORNMENT.match(title):

@@ -43,11 +43,11 @@ def is_unchanged(entry: FileEntry, path: Path) -> bool:
         return False
 
 
-def touched(entry: FileEntry, path: Path, **changes: int) -> FileEntry:
+def touched(entry: FileEntry, path: Path) -> FileEntry:
     """Return the entry of an unchanged file with its present time, to save hashing it again."""
     mtime_ns = path.stat().st_mtime_ns
     recent = time.time_ns() - mtime_ns < RACY_NS
-    return replace(entry, mtime_ns=0 if recent else mtime_ns, **changes)
+    return replace(entry, mtime_ns=0 if recent else mtime_ns)
 
 
 def portable(path: Path, base: Path) -> str:

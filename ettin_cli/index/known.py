@@ -130,4 +130,6 @@ def _read(path: Path, dimension: int) -> tuple[Hashes, Floats] | None:
     if rest or not count or xxhash.xxh3_128_digest(body) != seal:
         return None
     split = count * HASH_BYTES
-    return as_hashes(body[:split]), np.frombuffer(body[split:], np.float32).reshape(count, dimension)
+    return as_hashes(body[:split]), np.frombuffer(body[split:], np.float32).reshape(
+        count, dimension
+    )

@@ -61,7 +61,9 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
 def _myself() -> str:
     with suppress(OSError, KeyError):
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        return f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}, since {since}"
+        return (
+            f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}, since {since}"
+        )
     return f"process {os.getpid()}"
 
 

@@ -99,7 +99,8 @@ class Index:
 
     def file_of(self, row: int) -> FileEntry:
         """Return the file that a passage came from."""
-        return self.files[self.passages.column("file", [row])[0]]
+        number: int = self.passages.column("file", [row])[0]
+        return self.files[number]
 
     def select(self, filters: Mapping[str, str], paths: Sequence[str]) -> Rows:
         """Return the rows whose metadata has these values and whose path fits one of the globs.

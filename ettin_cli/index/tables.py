@@ -12,9 +12,13 @@ from ettin_cli.index.known import as_hashes, text_hash
 from ettin_cli.records import Passage, Rejection
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from ettin_cli.index.known import Hashes
+
+    Rows = Sequence[int] | NDArray[np.int64]
 
 PASSAGES = "passages.arrow"
 FILES = "files.arrow"
@@ -156,12 +160,12 @@ class Passages:
         parts = [as_hashes(b"".join(chunk.to_pylist())) for chunk in chunks if len(chunk)]
         return np.concatenate(parts) if parts else as_hashes(b"")
 
-    def contents(self, rows: Sequence[int]) -> list[str]:
+    def contents(self, rows: Rows) -> list[str]:
         """Return what the embedder reads of these rows."""
         picked = self.table.select(["title", "text"]).take(rows).to_pylist()
         return [Passage("", row["text"], row["title"]).content for row in picked]
 
-    def column(self, name: str, rows: Sequence[int] | None = None) -> list[Any]:
+    def column(self, name: str, rows: Rows | None = None) -> list[Any]:
         """Return one column, of these rows or of all."""
         column = self.table.column(name)
         values: list[Any] = (column if rows is None else column.take(rows)).to_pylist()
@@ -204,7 +208,9 @@ def write_files(path: Path, entries: Iterable[FileEntry]) -> None:
     rows = [
         {
             **{name: getattr(entry, name) for name in FileEntry.__slots__},
-            "rejections": orjson.dumps([[r.path, r.reason, r.line] for r in entry.rejections]).decode(),
+            "rejections": orjson.dumps(
+                [[r.path, r.reason, r.line] for r in entry.rejections]
+            ).decode(),
         }
         for entry in entries
     ]
@@ -230,7 +236,13 @@ def read_files(source: pa.NativeFile, path: Path) -> list[FileEntry]:
             )
             for row in rows
         ]
-    except (pa.ArrowInvalid, OSError, TypeError, orjson.JSONDecodeError, UnicodeDecodeError) as error:
+    except (
+        pa.ArrowInvalid,
+        OSError,
+        TypeError,
+        orjson.JSONDecodeError,
+        UnicodeDecodeError,
+    ) as error:
         raise _damaged(path) from error
 
 

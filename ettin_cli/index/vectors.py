@@ -131,7 +131,9 @@ def _filled(vectors: Floats, factory: str) -> Any:
     try:
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
         if not index.is_trained:
-            index.train(_sample(vectors, max(10_000, TRAINING_ROWS_A_LIST * getattr(index, "nlist", 0))))
+            index.train(
+                _sample(vectors, max(10_000, TRAINING_ROWS_A_LIST * getattr(index, "nlist", 0)))
+            )
     except (RuntimeError, AssertionError) as error:
         raise EttinError(
             f"cannot build the FAISS index {factory!r} over {len(vectors)} passages: "
@@ -167,7 +169,8 @@ def _seconds_a_query(index: Any, vectors: Floats) -> float:
 
 def _lists(count: int) -> int:
     """Return the number of inverted lists: 4 sqrt(n) as a power of two, as FAISS's guide has it."""
-    return 1 << max(4, round(4 * count**0.5).bit_length() - 1)
+    lists: int = 1 << max(4, round(4 * count**0.5).bit_length() - 1)
+    return lists
 
 
 def _tuned(index: Any, vectors: Floats) -> tuple[dict[str, int], float]:

@@ -173,9 +173,9 @@ class Missing:
             self.generation.shards.add(self.hashes[rows], vectors)
             self.vectors[rows] = vectors
             advance(len(rows))
-        self._fill_repeats()
 
-    def _fill_repeats(self) -> None:
+    def fill_repeats(self) -> None:
+        """Give passages of equal text the one vector that was made of it."""
         for begin in range(0, len(self.stored), LOOKUP_ROWS):
             rows = slice(begin, begin + LOOKUP_ROWS)
             self.vectors[rows] = self.vectors[self.first[self.group[rows]]]

@@ -2,7 +2,7 @@
 
 from ettin_cli.pipeline.building import BuildReport, BuildRequest, build_index
 from ettin_cli.pipeline.planning import Plan, out_of_date
-from ettin_cli.pipeline.searching import source_index, search
+from ettin_cli.pipeline.searching import search, source_index
 
 __all__ = [
     "BuildReport",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,8 +24,8 @@ from ettin_cli.index import (
     Generation,
     Index,
     Manifest,
-    RecordedSource,
     Recipe,
+    RecordedSource,
     entry_for,
     portable,
     read_manifest,
@@ -34,7 +34,7 @@ from ettin_cli.index import (
 )
 from ettin_cli.pipeline.identities import DocumentIds
 from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan, record_source
-from ettin_cli.records import Document, Embedder, Rejection, Reporter, TokenCounter
+from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +221,7 @@ class _Run:
         self.generation = Generation(request.folder, recipe, old)
         self.counter: TokenCounter | None = None
         self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
-        self.readable = (
-            recipe.embedder.max_tokens - SPECIAL_TOKENS - self._prompt_tokens(recipe)
-        )
+        self.readable = recipe.embedder.max_tokens - SPECIAL_TOKENS - self._prompt_tokens(recipe)
 
     def finish(self, sources: tuple[RecordedSource, ...]) -> BuildReport:
         """Read, embed and commit; on any failure the index stays as it was."""
@@ -234,9 +232,8 @@ class _Run:
                 embedder = load_embedder(self.files, self.request.engine, self.reporter)
                 self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.engine}")
                 with self.reporter.track("embedding", missing.total, "passages") as advance:
-                    missing.embed(_embedding(embedder), advance)
-            else:
-                missing.embed(_nothing_to_embed)
+                    missing.embed(embedder.embed_documents, advance)
+            missing.fill_repeats()
             documents = sum(entry.documents for entry in entries)
             manifest = self.generation.commit(entries, sources, documents)
         except BaseException:
@@ -274,7 +271,7 @@ class _Run:
         self.generation.passages.copy(table, number)
         if planned.file.path is None:
             return replace(entry, source=planned.source, first=first)
-        return touched(entry, planned.file.path, source=planned.source, first=first)
+        return touched(replace(entry, source=planned.source, first=first), planned.file.path)
 
     def _stdin_collides(self, planned: PlannedFile) -> FileEntry:
         raise UsageError(
@@ -358,11 +355,3 @@ class _FileReader:
         for piece in chunk(named, run.token_counter(), run.chunking, most):
             run.generation.passages.add(piece.passage, self.number)
             self.truncated += piece.tokens > run.readable
-
-
-def _embedding(embedder: Embedder) -> Callable[[Sequence[str]], object]:
-    return embedder.embed_documents
-
-
-def _nothing_to_embed(texts: Sequence[str]) -> object:
-    raise AssertionError(f"{len(texts)} texts to embed where there were none")
