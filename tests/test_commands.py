@@ -1,0 +1,150 @@
+"""What a user types, and what comes back: exit codes, stdout, stderr."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ettin_cli.cli import main
+
+FERRY = "When does the ferry sail?"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def ettin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> "Ettin":
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    return Ettin(monkeypatch, capfd)
+
+
+class Ettin:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capfd = monkeypatch, capfd
+
+    def __call__(self, *words: str) -> Outcome:
+        self.monkeypatch.setattr("sys.argv", ["ettin", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = self.capfd.readouterr()
+        assert "Traceback" not in err
+        return Outcome(end.value.code if isinstance(end.value.code, int) else 0, out, err)
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "ferry.md").write_text("# Timetable\n\nBoats.\n\nThe ferry sails at nine o'clock.\n")
+    (docs / "bread.txt").write_text("Knead the dough for ten minutes.\n")
+    (docs / "fares.txt").write_text("A ferry ticket costs four coins.\n")
+    return docs
+
+
+def test_search_over_a_folder_finds_and_reranks(ettin: Ettin, docs: Path) -> None:
+    ran = ettin("search", FERRY, str(docs), "-r", "embedded", "-k", "2")
+    answer = json.loads(ran.out)
+    assert ran.code == 0
+    assert [hit["doc_id"] for hit in answer["hits"]] == ["ferry.md", "fares.txt"]
+    assert answer["hits"][0]["path"] == "docs/ferry.md"
+    assert (answer["hits"][0]["start_line"], answer["hits"][0]["end_line"]) == (1, 5)
+    assert answer["reranker"] == "embedded"
+    assert set(answer["seconds"]) == {"embed", "retrieve", "rerank", "total"}
+
+
+def test_index_then_search_with_filters_paths_and_formats(ettin: Ettin, tmp_path: Path) -> None:
+    records = [{"_id": str(n), "text": f"ferry number {n}", "port": "ab"[n % 2]} for n in range(4)]
+    table = tmp_path / "ferries.jsonl"
+    table.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert ettin("index", str(table)).code == 0
+    ran = ettin("search", "ferry", "-r", "none", "--filter", "port=a")
+    assert sorted(hit["doc_id"] for hit in json.loads(ran.out)["hits"]) == ["0", "2"]
+    ran = ettin("search", "ferry number 3", "-r", "none", "-f", "paths", "-k", "1")
+    assert ran.out == "ferries.jsonl:4\n"
+    ran = ettin("search", "ferry", "-r", "none", "-f", "trec")
+    scores = [float(line.split()[4]) for line in ran.out.splitlines()]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) == 4
+
+
+def test_a_broken_record_is_named_and_the_rest_is_indexed(ettin: Ettin, tmp_path: Path) -> None:
+    table = tmp_path / "notes.jsonl"
+    table.write_text('{"_id": "a", "text": "one"}\n{"_id": "b", \n{"_id": "a", "text": "two"}\n')
+    ran = ettin("index", str(table))
+    assert ran.code == 3
+    assert "notes.jsonl:2: broken JSON" in ran.err
+    assert 'notes.jsonl:3: duplicate id "a"' in ran.err
+    assert ettin("index").code == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["search", "q"], 1, "no .ettin here"),
+        (["search", ""], 2, "empty QUERY"),
+        (["search", "q", "nowhere"], 1, "cannot open nowhere"),
+        (["search", "q", "-f", "xml"], 2, "no format 'xml'"),
+        (["search", "q", "-r", "32m", "docs"], 1, "is not on this machine"),
+        (["search", "q", "-r", "no-such"], 1, "no model 'no-such'"),
+        (["index"], 2, "no SOURCE"),
+        (["index", "docs", "--chunk-size", "ten"], 2, "chunk size"),
+        (["info", "-i", "nowhere"], 1, "no index at nowhere"),
+        (["search", "q", "--device", "tpu", "docs"], 2, "no device 'tpu'"),
+    ],
+)
+def test_bad_input_gets_a_line_and_a_code(
+    ettin: Ettin, docs: Path, words: list[str], code: int, said: str
+) -> None:
+    ran = ettin(*words)
+    assert ran.code == code
+    assert said in ran.err
+    assert ran.out == ""
+
+
+def test_a_changed_file_makes_its_hit_stale(ettin: Ettin, docs: Path) -> None:
+    ettin("index", str(docs))
+    assert ettin("info", "--check").code == 0
+    (docs / "ferry.md").write_text("# Timetable\n\nThe ferry sails at ten o'clock now.\n")
+    ran = ettin("search", FERRY, "-r", "none", "-k", "1")
+    assert json.loads(ran.out)["hits"][0]["stale"] is True
+    assert "changed or gone" in ran.err
+    assert ettin("info", "--check").code == 1
+    assert ettin("verify").code == 0
+
+
+def test_exit_status_tells_that_there_is_no_hit(ettin: Ettin, docs: Path) -> None:
+    ettin("index", str(docs))
+    ran = ettin("search", FERRY, "-r", "none", "--min-score", "2", "-e")
+    assert ran.code == 4
+    assert json.loads(ran.out)["hits"] == []
+    assert "no hits" in ran.err
+
+
+def test_score_prints_a_bare_number_for_one_text_in_a_pipe(ettin: Ettin) -> None:
+    near = ettin("score", FERRY, "The ferry sails at nine.", "-r", "embedded")
+    far = ettin("score", FERRY, "Knead the dough.", "-r", "embedded")
+    assert float(near.out) > float(far.out)
+
+
+def test_auto_says_that_it_goes_on_with_the_stand_in(ettin: Ettin) -> None:
+    ran = ettin("score", FERRY, "The ferry sails at nine.")
+    assert "embedded stand-in, not Ettin" in ran.err
+
+
+def test_text_from_outside_is_inert_in_a_table(ettin: Ettin, tmp_path: Path) -> None:
+    (tmp_path / "evil.txt").write_text("[bold]ferry[/bold] \x1b[31mred\x1b]8;;http://x\x07 \u202e")
+    ran = ettin("search", "ferry", "evil.txt", "-r", "none", "-f", "table")
+    assert "\x1b" not in ran.out
+    assert "\u202e" not in ran.out
+    assert "[bold]ferry[/bold]" in ran.out
