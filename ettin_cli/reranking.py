@@ -96,9 +96,9 @@ class CrossEncoderReranker:
         self.tokenizer = self.model.tokenizer
         self.engine = self.placement.engine
         self.flattens = bool(self.model._can_flatten_inputs())
-        limits = [self.model.max_length, self.tokenizer.model_max_length, settings.max_length]
+        limits = [self.model.max_seq_length, self.tokenizer.model_max_length, settings.max_length]
         self.max_tokens = min(limit for limit in limits if limit)
-        self.model.max_length = self.max_tokens
+        self.model.max_seq_length = self.max_tokens
         self.prompt = self.model._resolve_prompt(None, None)
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:

@@ -1,0 +1,126 @@
+"""Models of exact architectures with seeded random weights, laid out as on the hub."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+TEXTS = [
+    "The ferry sails at nine o'clock from the western pier.",
+    "Knead the dough for ten minutes and let it rest.",
+    "Where was the telescope first built, and who paid for it?",
+]
+
+
+def ettin(folder: Path, *, hidden: int = 256, layers: int = 7, heads: int = 4) -> Path:
+    """Write a reranker of Ettin's architecture; the defaults are the shape of 17m."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import ModernBertConfig, ModernBertModel
+
+    torch.manual_seed(12)
+    size = _tokenizer(folder)
+    settings: dict[str, Any] = {
+        "vocab_size": size,
+        "hidden_size": hidden,
+        "intermediate_size": hidden * 3 // 2,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "global_attn_every_n_layers": 3,
+        "local_attention": 128,
+        "max_position_embeddings": 7999,
+        "pad_token_id": 0,
+        "cls_token_id": 1,
+        "sep_token_id": 2,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    ModernBertModel(ModernBertConfig(**settings)).save_pretrained(folder)
+    module = "sentence_transformers.base.modules."
+    identity, gelu = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.GELU"
+    heads_of = [
+        ("", "sentence_transformers.base.modules.transformer.Transformer", {}, {}),
+        (
+            "1_Pooling",
+            "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+            {"embedding_dimension": hidden, "pooling_mode": "cls"},
+            {},
+        ),
+        (
+            "2_Dense",
+            module + "dense.Dense",
+            _dense(hidden, hidden, gelu, bias=False),
+            {"linear.weight": torch.randn(hidden, hidden) / hidden**0.5},
+        ),
+        (
+            "3_LayerNorm",
+            "sentence_transformers.sentence_transformer.modules.layer_norm.LayerNorm",
+            {"dimension": hidden},
+            {"norm.weight": 1 + torch.randn(hidden) / 10, "norm.bias": torch.randn(hidden) / 10},
+        ),
+        (
+            "4_Dense",
+            module + "dense.Dense",
+            {**_dense(hidden, 1, identity, bias=True), "module_output_name": "scores"},
+            {"linear.weight": torch.randn(1, hidden), "linear.bias": torch.randn(1)},
+        ),
+    ]
+    modules = []
+    for number, (path, kind, settings, weights) in enumerate(heads_of):
+        modules.append({"idx": number, "name": str(number), "path": path, "type": kind})
+        if path:
+            (folder / path).mkdir()
+            (folder / path / "config.json").write_text(json.dumps(settings))
+        if weights:
+            save_file(weights, folder / path / "model.safetensors")
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "config_sentence_transformers.json").write_text(
+        json.dumps({"model_type": "CrossEncoder", "activation_fn": identity})
+    )
+    (folder / "sentence_bert_config.json").write_text(
+        json.dumps({"transformer_task": "feature-extraction"})
+    )
+    return folder
+
+
+def _dense(size: int, out: int, activation: str, *, bias: bool) -> dict[str, object]:
+    return {
+        "in_features": size,
+        "out_features": out,
+        "bias": bias,
+        "activation_function": activation,
+        "module_input_name": "sentence_embedding",
+    }
+
+
+def _tokenizer(folder: Path) -> int:
+    """Write a byte-level BPE with Ettin's template: [CLS] query [SEP] document [SEP]."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:0 [SEP]:0",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        unk_token="[UNK]",
+        mask_token="[MASK]",
+        model_max_length=7999,
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    return int(tokenizer.get_vocab_size())
