@@ -19,7 +19,7 @@ def ettin(folder: Path, *, hidden: int = 256, layers: int = 7, heads: int = 4) -
 
     torch.manual_seed(12)
     size = _tokenizer(folder)
-    settings: dict[str, Any] = {
+    shape: dict[str, Any] = {
         "vocab_size": size,
         "hidden_size": hidden,
         "intermediate_size": hidden * 3 // 2,
@@ -34,7 +34,7 @@ def ettin(folder: Path, *, hidden: int = 256, layers: int = 7, heads: int = 4) -
         "bos_token_id": 1,
         "eos_token_id": 2,
     }
-    ModernBertModel(ModernBertConfig(**settings)).save_pretrained(folder)
+    ModernBertModel(ModernBertConfig(**shape)).save_pretrained(folder)
     module = "sentence_transformers.base.modules."
     identity, gelu = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.GELU"
     heads_of = [
