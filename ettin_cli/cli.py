@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from ettin_cli import __version__
+from ettin_cli.commands import cache, models
+from ettin_cli.commands.demo import demo
 from ettin_cli.commands.index import index
-from ettin_cli.commands.inspect import info, models, verify
+from ettin_cli.commands.inspect import info, verify
 from ettin_cli.commands.score import score
 from ettin_cli.commands.search import search
 from ettin_cli.console import Console, quietly_closed
@@ -19,8 +21,10 @@ TERMINATED = 143
 INTERRUPTED = 130
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-for command in (index, search, score, models, info, verify):
+for command in (index, search, score, demo, info, verify):
     app.command()(command)
+app.add_typer(models.app, name="models")
+app.add_typer(cache.app, name="cache")
 
 
 def _version(wanted: bool) -> None:
@@ -37,7 +41,7 @@ def ettin(
 ) -> None:
     """Two-stage retrieval: retrieve with embeddings, rerank with Ettin cross-encoders.
 
-    Begin with: ettin search "what to look for" FOLDER
+    Begin with: ettin demo, or ettin search "what to look for" FOLDER
     """
 
 

@@ -117,13 +117,20 @@ class _Embedder:
     def __init__(
         self, files: ModelFiles, card: EmbedderCard, settings: EngineSettings, reporter: Reporter
     ) -> None:
-        self.card = card
+        self.card, self.reporter = card, reporter
         self.encoder = load_encoder(files.folder, card.max_tokens, settings, reporter)
         self.engine = self.encoder.placement.engine
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
-        return self._embed([self.card.query_prompt + text for text in texts], no_progress)
+        prompted = [self.card.query_prompt + text for text in texts]
+        long = sum(self.encoder.token_ids(prompted)[1]) if prompted else 0
+        if long:
+            self.reporter.notice(
+                f"{long} queries are longer than the {self.card.max_tokens} tokens that "
+                f"{self.card.name} reads; what is beyond them does not count for retrieval"
+            )
+        return self._embed(prompted, no_progress)
 
     def embed_documents(self, texts: Sequence[str], advance: Advance = no_progress) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""

@@ -293,11 +293,3 @@ def _remember(name: str, value: dict[str, Any]) -> None:
         cache_folder().mkdir(parents=True, exist_ok=True)
         with replacing(cache_folder() / name) as draft:
             draft.write_text(json.dumps(value), encoding="utf-8")
-
-
-def on_this_machine(name: str) -> bool:
-    """Say whether a model can be used without the network."""
-    try:
-        return bool(embedded_folder() if name == EMBEDDED else cached_folder(name))
-    except EttinError:
-        return False

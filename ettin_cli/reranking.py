@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from ettin_cli.engines import EngineSettings, Placement, run
 from ettin_cli.errors import MissingExtraError, ModelError
 from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
-from ettin_cli.settings import AUTO_RERANKER
+from ettin_cli.settings import AUTO_RERANKER, ETTIN_MODELS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 MAXSIM_WEIGHT = 2.0
 IDF_TABLE = "word_piece_frequencies.npz"
+ENGLISH_ONLY = {EMBEDDED, *(model.hub_id for model in ETTIN_MODELS.values())}
+SCRIPT_SAMPLE = 200
+_LETTER = re.compile(r"[^\W\d_]")
+_OTHER_SCRIPT = re.compile(r"[\u0370-\u1cff\u2c80-\ua6ff\ua800-\uab2f\uabc0-\ufaff\ufb13-\ufdff]")
 
 
 def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
@@ -54,6 +59,34 @@ def load_reranker(files: ModelFiles, settings: EngineSettings, reporter: Reporte
     if files.name == EMBEDDED:
         return LateInteraction(files, settings, reporter)
     return CrossEncoderReranker(files, settings, reporter)
+
+
+class _ScriptNotice:
+    """Says once that a text is in a script which an English model makes little of."""
+
+    def __init__(self, name: str, reporter: Reporter) -> None:
+        self.name, self.reporter = name, reporter
+        self.due = name in ENGLISH_ONLY
+
+    def check(self, texts: Iterable[str]) -> None:
+        if self.due and any(in_other_script(text) for text in texts):
+            self.due = False
+            self.reporter.notice(
+                f"some text is not in Latin script; {self.name} reads English, "
+                "so such scores tell little"
+            )
+
+
+def in_other_script(text: str) -> bool:
+    """Say whether most letters at the beginning of a text are of another script than Latin.
+
+    >>> in_other_script("naïve café"), in_other_script("где находится библиотека")
+    (False, True)
+    """
+    sample = text[:SCRIPT_SAMPLE]
+    if sample.isascii():
+        return False
+    return 2 * len(_OTHER_SCRIPT.findall(sample)) > len(_LETTER.findall(sample))
 
 
 def distinct(items: Sequence[Any]) -> tuple[list[Any], list[int]]:
@@ -100,12 +133,14 @@ class CrossEncoderReranker:
         self.max_tokens = min(limit for limit in limits if limit)
         self.model.max_seq_length = self.max_tokens
         self.prompt = self.model._resolve_prompt(None, None)
+        self.script = _ScriptNotice(files.name, reporter)
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order."""
         import numpy as np
 
         some, which = distinct(pairs)
+        self.script.check(side for pair in some for side in pair)
         values = np.full(len(some), np.nan, np.float32)
         features, cut = self._tokenized(some)
         lengths = [len(ids) for ids in features["input_ids"]]
@@ -185,6 +220,7 @@ class LateInteraction:
         self.encoder = load_encoder(files.folder, self.max_tokens, settings, reporter)
         self.engine = self.encoder.placement.engine
         self.idf = idf_table()
+        self.script = _ScriptNotice(files.name, reporter)
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order; every text is encoded once."""
@@ -192,6 +228,7 @@ class LateInteraction:
 
         queries, query_of = distinct([query for query, _ in pairs])
         texts, text_of = distinct([text for _, text in pairs])
+        self.script.check([*queries, *texts])
         encoded = self._encoded_queries(queries)
         wanted: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         for at, (query, text) in enumerate(zip(query_of, text_of, strict=True)):

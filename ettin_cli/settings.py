@@ -6,6 +6,7 @@ from pathlib import Path
 
 INDEX_FORMAT = 1
 DEFAULT_INDEX = ".ettin"
+INDEXES = "indexes"
 TOP_K = 10
 CANDIDATES = 100
 HUB_TIMEOUT_S = 3.0

@@ -11,9 +11,10 @@ LONG_LINE = 200
 _WORD = re.compile(r"\w+")
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+")
 _STOP_WORDS = frozenset(
-    """a about all an and are as at be been but by can could did do does for from had has have how
-    i if in into is it its me my no not of on or our should so than that the their them then there
-    these they this to was we were what when where which who why will with would you your""".split()
+    """a about all an and are as at be been but by can could did do does for from get gets
+    got had has have how i if in into is it its me my no not of on or our should so than
+    that the their them then there these they this to was we were what when where which who
+    why will with would you your""".split()
 )
 _ENDINGS = ("ies", "ing", "es", "ed", "ly", "s")
 

@@ -1,4 +1,4 @@
-"""`ettin info`, `ettin verify` and `ettin models`: what is there, and whether it is whole."""
+"""`ettin info` and `ettin verify`: what an index holds, and whether it is whole."""
 
 from typing import Annotated
 
@@ -6,10 +6,8 @@ import typer
 
 from ettin_cli.commands import options
 from ettin_cli.console import Console
-from ettin_cli.hub import EMBEDDED, on_this_machine
-from ettin_cli.index import Index
+from ettin_cli.index import Counts, Index
 from ettin_cli.pipeline import out_of_date
-from ettin_cli.settings import ETTIN_MODELS, MINILM_ID
 from ettin_cli.storage import folder_size
 
 
@@ -24,10 +22,12 @@ def info(
     found = Index(folder)
     plan = out_of_date(folder, found)
     manifest, console = found.manifest, Console()
-    chunks = "whole documents" if manifest.chunk_size is None else f"{manifest.chunk_size} tokens"
+    named: dict[object, str] = {None: "whole documents", "auto": "of what the embedder reads"}
+    chunks = named.get(manifest.chunk_size, f"of up to {manifest.chunk_size} tokens")
     rows = [
         ("index", str(folder)),
         ("documents", f"{manifest.counts.documents:,}"),
+        *_left_out(manifest.counts),
         ("passages", f"{manifest.counts.passages:,} ({chunks}, overlap {manifest.chunk_overlap})"),
         ("embedder", f"{manifest.embedder.name} ({manifest.embedder.weights[:12]})"),
         ("vectors", f"{manifest.embedder.dimension} dimensions, {manifest.factory}"),
@@ -46,6 +46,16 @@ def info(
         raise typer.Exit(1)
 
 
+def _left_out(counts: Counts) -> list[tuple[str, str]]:
+    """Return what of the sources cannot be found, if anything."""
+    rows = []
+    if counts.rejected:
+        rows.append(("rejected", f"{counts.rejected:,} files or records could not be read"))
+    if counts.truncated:
+        rows.append(("truncated", f"{counts.truncated:,} passages, beyond what the embedder reads"))
+    return rows
+
+
 def verify(index: options.Index = None) -> None:
     """Check every file of an index by its checksum; exit with 1 if one is damaged."""
     folder = options.find_index(index)
@@ -57,22 +67,3 @@ def verify(index: options.Index = None) -> None:
         console.notice(f"rebuild it: ettin index -i {folder} --rebuild")
         raise typer.Exit(1)
     console.line(f"{folder} is whole: {len(found.manifest.files)} files")
-
-
-def models() -> None:
-    """List the models known by name, with their published quality and whether they are here."""
-    rows = [
-        [
-            model.alias,
-            model.hub_id,
-            f"{model.parameters / 1e6:,.0f}M",
-            f"{model.max_tokens:,}",
-            f"{model.ndcg10:.4f}",
-            "yes" if on_this_machine(model.alias) else "no",
-        ]
-        for model in ETTIN_MODELS.values()
-    ]
-    here = "yes" if on_this_machine(EMBEDDED) else "no"
-    rows.append([EMBEDDED, f"{MINILM_ID}, no Ettin: a stand-in", "23M", "256", "", here])
-    headers = ["name", "model", "size", "tokens", "nDCG@10", "here"]
-    Console().rows(headers, rows, right="size tokens nDCG@10")

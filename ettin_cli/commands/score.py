@@ -24,6 +24,7 @@ def score(
     threads: options.Threads = None,
     trust_remote_code: options.TrustRemoteCode = False,
     offline: options.Offline = False,
+    color: options.Color = "auto",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -31,7 +32,7 @@ def score(
 
     With one TEXT, a pipe and no -f it prints the bare number.
     """
-    console = options.console("auto", quiet, verbose)
+    console = options.console(color, quiet, verbose)
     if format not in ("auto", "table", "jsonl"):
         raise UsageError(f"no format {format!r} here", hint="auto, table or jsonl")
     if not query.strip():

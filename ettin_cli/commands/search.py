@@ -1,5 +1,8 @@
 """`ettin search`: retrieve, rerank, print."""
 
+import os
+import shlex
+import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +15,7 @@ from ettin_cli.commands.index import tell
 from ettin_cli.console import Console
 from ettin_cli.embedding import find_embedder, load_embedder, read_card
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import IndexMismatchError, UsageError
+from ettin_cli.errors import EttinError, IndexMismatchError, UsageError
 from ettin_cli.export import format_for
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
@@ -55,6 +58,9 @@ def search(
     ] = None,
     full_text: Annotated[
         bool, typer.Option("--full-text", help="Show whole passages in the table.")
+    ] = False,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Open the first hit in $VISUAL, $EDITOR or its program.")
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
     format: Annotated[
@@ -110,6 +116,8 @@ def search(
         many=queries is not None or (query or [""])[0] == "-",
         full_text=full_text,
     )
+    if open_:
+        _open(tally.first)
     if exit_status and not tally.hits:
         raise typer.Exit(options.NO_HIT)
     if rejected:
@@ -145,6 +153,9 @@ def _folder(
     if not sources:
         return options.find_index(index), False
     folder = index or source_index(sources, "auto")
+    if folder.is_dir() and index is None:
+        # `ettin cache` shows when an entry was last used.
+        os.utime(folder)
     report = build_index(
         BuildRequest(folder=folder, add=sources, engine=engine, offline=offline), console
     )
@@ -187,13 +198,34 @@ def _shown(hit: Hit) -> Hit:
     return replace(hit, passage=replace(hit.passage, path=shown))
 
 
+def _open(hit: Hit | None) -> None:
+    """Open a hit in the user's editor, at its line, or in the program for its kind of file."""
+    if hit is None or hit.passage.path is None:
+        raise EttinError("there is no file to open", hint="--open needs a hit that has a path")
+    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
+    if not editor or hit.passage.start_line is None:
+        typer.launch(hit.passage.path)
+        return
+    if Path(editor[0]).stem in ("code", "codium", "cursor"):
+        place = ["--goto", f"{hit.passage.path}:{hit.passage.start_line}"]
+    else:
+        place = [f"+{hit.passage.start_line}", hit.passage.path]
+    try:
+        subprocess.run([*editor, *place], check=False)
+    except OSError as error:
+        raise EttinError(f"cannot run {editor[0]}: {error.strerror}", hint="set EDITOR") from error
+
+
 class _Tally:
-    """Counts hits as they pass."""
+    """Counts hits as they pass, and keeps the first."""
 
     def __init__(self) -> None:
         self.hits = 0
+        self.first: Hit | None = None
 
     def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
         for answer in answers:
             self.hits += len(answer.hits)
+            if self.first is None and answer.hits:
+                self.first = answer.hits[0]
             yield answer

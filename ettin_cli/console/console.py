@@ -76,7 +76,13 @@ class Console:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        table = Table(
+            box=None,
+            pad_edge=False,
+            padding=(0, 2, 0, 0),
+            header_style="bold",
+            show_header=any(headers),
+        )
         for name in headers:
             justify = "right" if name in right.split() else "left"
             table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]

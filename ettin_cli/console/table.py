@@ -17,6 +17,7 @@ ARROWS = {"up": "▲", "down": "▼", "same": "="}
 PLAIN_ARROWS = {"up": "^", "down": "v", "same": "="}
 SNIPPET_ROWS = 3
 NARROWEST = 20
+FLOWING_LINE = 50
 
 
 def print_answer(console: Console, answer: Answer, *, titled: bool, full_text: bool) -> None:
@@ -53,7 +54,6 @@ def movement(hit: Hit, rank: int, arrows: dict[str, str]) -> tuple[str, str]:
 def _print_hit(
     console: Console, hit: Hit, rank: int, query: str, *, reranked: bool, full_text: bool
 ) -> None:
-    from rich.padding import Padding
     from rich.text import Text
 
     arrows = ARROWS if _can_show(console, ARROWS["up"]) else PLAIN_ARROWS
@@ -63,29 +63,27 @@ def _print_hit(
         head.append(f"{moved:<4} ", style=style)
     head.append(f"{hit.score:>7.3f}  ", style="cyan")
     indent = head.cell_len
-    where = inert(place(hit, query))
-    marks = "".join(
-        f" [{name}]" for name, on in (("stale", hit.stale), ("cut", hit.truncated)) if on
-    )
-    if hit.passage.page is not None:
-        marks = f" p. {hit.passage.page}{marks}"
-    title = inert(" ".join((hit.passage.title or hit.passage.doc_id).split()))
     room = max(NARROWEST, console.width - indent)
-    console.print(head + _title_and_place(title, where, marks, room), overflow="crop", no_wrap=True)
-    body = _body(hit, query, room, full_text=full_text)
-    if body:
-        console.print(Padding(body, (0, 0, 0, indent), expand=False))
+    console.print(head + _title_and_place(hit, query, room), overflow="crop", no_wrap=True)
+    margin = Text(" " * indent)
+    for line in _body(console, hit, query, room, full_text=full_text):
+        line.rstrip()
+        console.print(margin + line if line else Text(), overflow="crop", no_wrap=True)
 
 
-def _title_and_place(title: str, where: str, marks: str, room: int) -> Text:
+def _title_and_place(hit: Hit, query: str, room: int) -> Text:
     """Return the title and, at the right of it, the place; either is shortened to fit."""
     from rich.text import Text
 
-    shown = "" if where.split(":")[0] == title and ":" not in where else where
+    title = inert(" ".join(hit.passage.title.split()))
+    where = inert(place(hit, query))
+    marks = f" p. {hit.passage.page}" if hit.passage.page is not None else ""
+    marks += " [stale]" * hit.stale + " [cut]" * hit.truncated
+    if not title:
+        return Text(_shortened(where, room - len(marks)), style="bold") + Text(marks, style="dim")
+    most = max(NARROWEST, room // 2 - len(marks))
+    place_text = Text(_shortened(where, most) + marks, style="dim")
     title_text = Text(title, style="bold")
-    place_text = Text(
-        _shortened(shown, max(NARROWEST, room // 2 - len(marks))) + marks, style="dim"
-    )
     left = room - place_text.cell_len - 2
     title_text.truncate(max(NARROWEST // 2, left), overflow="ellipsis")
     gap = max(2, room - title_text.cell_len - place_text.cell_len)
@@ -93,47 +91,45 @@ def _title_and_place(title: str, where: str, marks: str, room: int) -> Text:
 
 
 def _shortened(path: str, room: int) -> str:
-    """Return a path with its middle left out, if it is too long; its end tells the most."""
+    """Return a path with its beginning left out, if it is too long; its end tells the most.
+
+    >>> _shortened("a/long/way/to/file.md:12", 16)
+    '…/to/file.md:12'
+    """
     if len(path) <= room:
         return path
-    tail = room * 2 // 3
-    return f"{path[: room - tail - 1]}…{path[-tail:]}"
+    kept = path[len(path) - room + 1 :]
+    folders = kept.find("/")
+    return "…" + (kept[folders:] if folders >= 0 else kept)
 
 
-def _body(hit: Hit, query: str, room: int, *, full_text: bool) -> Text | None:
+def _body(console: Console, hit: Hit, query: str, room: int, *, full_text: bool) -> list[Text]:
+    """Return the lines to show of a passage, the query's words marked."""
     from rich.text import Text
 
-    if full_text:
-        text = inert(hit.passage.text)
-        marked = spans(text, query_words(query))
-    else:
-        snippet = best_lines(hit.passage.text, query)
-        lines = [" ".join(line.split()) for line in inert(snippet.text).split("\n")]
-        text = _fitted(lines, room)
-        marked = spans(text, query_words(query))
-    if not text.strip():
-        return None
+    text = hit.passage.text if full_text else _flowing(best_lines(hit.passage.text, query).text)
+    text = inert(text)
     body = Text(text)
-    for start, end in marked:
+    for start, end in spans(text, query_words(query)):
         body.stylize("bold yellow", start, end)
-    return body
+    lines = list(body.wrap(console, room)) if text.strip() else []
+    if full_text or len(lines) <= SNIPPET_ROWS:
+        return lines
+    last = lines[SNIPPET_ROWS - 1]
+    if last.cell_len > room - 2:
+        last = last[: max(last.plain.rfind(" ", 0, room - 2), room // 2)]
+    last.rstrip()
+    return [*lines[: SNIPPET_ROWS - 1], last + Text(" …")]
 
 
-def _fitted(lines: list[str], room: int) -> str:
-    """Return lines that take three rows of the terminal at most."""
-    text = "\n".join(lines)
-    kept: list[str] = []
-    left = SNIPPET_ROWS
+def _flowing(text: str) -> str:
+    """Return a text with its lines joined where they are one sentence, and single spaces."""
+    joined = before = ""
     for line in text.split("\n"):
-        rows = max(1, -(-len(line) // room))
-        if rows > left:
-            kept.append(line[: max(0, left * room - 1 - room // 8)].rsplit(" ", 1)[0] + " …")
-            break
-        kept.append(line)
-        left -= rows
-        if left <= 0:
-            break
-    return "\n".join(kept)
+        flows = len(before) >= FLOWING_LINE and before[-1] not in ".!?:" and line[:1].isalnum()
+        joined += (" " if flows else "\n" if joined else "") + " ".join(line.split())
+        before = line.rstrip()
+    return joined
 
 
 def _can_show(console: Console, sign: str) -> bool:

@@ -21,7 +21,7 @@ from ettin_cli.records import (
     Reranker,
     Scores,
 )
-from ettin_cli.settings import cache_folder
+from ettin_cli.settings import INDEXES, cache_folder
 
 if TYPE_CHECKING:
     from ettin_cli.index.vectors import Rows
@@ -64,7 +64,7 @@ def source_index(sources: Sequence[str], settings: str) -> Path:
     places = [source if source == "-" else str(Path(source).resolve()) for source in sources]
     key = xxhash.xxh3_64_hexdigest("\0".join([*places, settings]).encode("utf-8", "surrogatepass"))
     name = Path(places[0]).name or "root"
-    return cache_folder() / "indexes" / f"{name[:40]}-{key}"
+    return cache_folder() / INDEXES / f"{name[:40]}-{key}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,73 @@
+"""`ettin demo`: the whole way on the corpus that ships with the package."""
+
+import shlex
+from importlib.resources import files
+from pathlib import Path
+
+import typer
+
+from ettin_cli.commands import options
+from ettin_cli.commands.index import index
+from ettin_cli.commands.search import search
+from ettin_cli.console import Console
+from ettin_cli.errors import CorpusError
+from ettin_cli.hub import EMBEDDED
+from ettin_cli.settings import INDEXES, cache_folder
+
+CORPUS = "island_station"
+QUESTIONS = (
+    "what do I do when somebody gets hurt",
+    "the generator does not start",
+    "can I bring my dog",
+)
+
+
+def demo(color: options.Color = "auto") -> None:
+    """Index a sample corpus and answer questions about it, with no network and no download.
+
+    The commands it runs are printed, to go on from there.
+    """
+    console = Console(color=color)
+    corpus = shortest(sample_corpora() / CORPUS)
+    folder = cache_folder() / INDEXES / "demo"
+    # The folder may be of another installation, whose corpus lies elsewhere.
+    rebuild = folder.exists()
+    shown = ["index", str(corpus), "-i", str(folder), *(["--rebuild"] if rebuild else [])]
+    _announce(console, shown)
+    try:
+        index([str(corpus)], index=folder, rebuild=rebuild, offline=True, color=color)
+    except typer.Exit as end:
+        if end.exit_code != options.REJECTED:
+            raise
+    for question in QUESTIONS:
+        _announce(console, ["search", question, "-i", str(folder), "-r", EMBEDDED, "-k", "3"])
+        search([question], index=folder, reranker=EMBEDDED, top_k=3, format="table", color=color)
+    console.line("")
+    console.line("On your own documents, and with Ettin 32m where the hub can be reached:")
+    console.line("  ettin search 'what to look for' FOLDER")
+
+
+def _announce(console: Console, words: list[str]) -> None:
+    console.line("")
+    console.line(f"$ ettin {shlex.join(words)}")
+
+
+def sample_corpora() -> Path:
+    """Return the folder of the sample corpora: in the package, or beside it in a checkout.
+
+    Raises:
+        CorpusError: This installation has none.
+    """
+    package = Path(str(files("ettin_cli")))
+    for folder in (package / "sample_corpora", package.parent / "sample_corpora"):
+        if (folder / CORPUS).is_dir():
+            return folder
+    raise CorpusError(
+        f"{package} came without its sample corpora", hint="pip install --force-reinstall ettin-cli"
+    )
+
+
+def shortest(path: Path) -> Path:
+    """Return a path relative to the working folder, when it lies below that."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
