@@ -1,55 +1,13 @@
 """What a user types, and what comes back: exit codes, stdout, stderr."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from ettin_cli.cli import main
+from tests.conftest import Ettin
 
 FERRY = "When does the ferry sail?"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def ettin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> "Ettin":
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    return Ettin(monkeypatch, capfd)
-
-
-class Ettin:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-        self.monkeypatch, self.capfd = monkeypatch, capfd
-
-    def __call__(self, *words: str) -> Outcome:
-        self.monkeypatch.setattr("sys.argv", ["ettin", *words])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = self.capfd.readouterr()
-        assert "Traceback" not in err
-        return Outcome(end.value.code if isinstance(end.value.code, int) else 0, out, err)
-
-
-@pytest.fixture
-def docs(tmp_path: Path) -> Path:
-    docs = tmp_path / "docs"
-    docs.mkdir()
-    (docs / "ferry.md").write_text("# Timetable\n\nBoats.\n\nThe ferry sails at nine o'clock.\n")
-    (docs / "bread.txt").write_text("Knead the dough for ten minutes.\n")
-    (docs / "fares.txt").write_text("A ferry ticket costs four coins.\n")
-    return docs
 
 
 def test_search_over_a_folder_finds_and_reranks(ettin: Ettin, docs: Path) -> None:

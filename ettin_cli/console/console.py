@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PLAIN_PROGRESS_S = 5.0
 PIPED_WIDTH = 80
+UNWRAPPED = 100_000
 
 
 class Console:
@@ -88,7 +89,12 @@ class Console:
             table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
         for row in rows:
             table.add_row(*(Text(inert(cell)) for cell in row))
-        self.terminal().print(table)
+        terminal = self.terminal()
+        with terminal.capture() as captured:
+            # In a pipe a row is a line, however long.
+            terminal.print(table, width=None if sys.stdout.isatty() else UNWRAPPED)
+        for line in captured.get().splitlines():
+            self.line(line.rstrip())
 
     def terminal(self) -> RichConsole:
         """Return stdout for rich output: plain and unwrapped by width where it is no terminal."""

@@ -1,0 +1,115 @@
+"""`ettin models`, `ettin cache`, `ettin demo`, `--open` and completion, as a user meets them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ettin_cli.settings import ETTIN_MODELS
+from tests.conftest import Ettin
+
+FERRY = "When does the ferry sail?"
+
+
+def test_models_lists_every_ettin_and_says_what_is_here(ettin: Ettin) -> None:
+    ran = ettin("models")
+    assert ran.code == 0
+    for model in ETTIN_MODELS.values():
+        line = next(line for line in ran.out.splitlines() if line.startswith(f"{model.alias} "))
+        assert f"{model.ndcg10:.4f}" in line
+        assert " no " in line
+    embedded = next(line for line in ran.out.splitlines() if line.startswith("embedded"))
+    assert "no Ettin" in embedded
+    assert embedded.endswith("yes")
+
+
+def test_models_show_tells_the_pinned_revision(ettin: Ettin) -> None:
+    ran = ettin("models", "show", "32m")
+    assert ETTIN_MODELS["32m"].revision in ran.out
+    assert "32,031,745" in ran.out
+    assert "ettin models pull 32m" in ran.out
+
+
+def test_the_stand_in_says_plainly_what_it_is(ettin: Ettin) -> None:
+    ran = ettin("models", "show", "embedded")
+    assert "This is no Ettin" in ran.out
+    assert "idf(t) * max_j cos(q_t, d_j)" in ran.out
+
+
+def test_a_model_that_nobody_knows_is_said(ettin: Ettin) -> None:
+    ran = ettin("models", "show", "somebody/else")
+    assert ran.code == 1
+    assert "nothing is known of 'somebody/else'" in ran.err
+
+
+def test_pull_names_every_model_that_it_could_not_fetch(ettin: Ettin) -> None:
+    ran = ettin("models", "pull", "embedded", "17m", "32m")
+    assert ran.code == 1
+    assert ran.out.startswith("embedded  ")
+    assert "ettin-reranker-17m-v1 is not on this machine" in ran.err
+    assert "ettin-reranker-32m-v1 is not on this machine" in ran.err
+
+
+def test_cache_lists_and_clears_the_indexes_of_searched_folders(ettin: Ettin, docs: Path) -> None:
+    ettin("search", FERRY, str(docs), "-r", "none")
+    (entry,) = (line.split()[0] for line in ettin("cache").out.splitlines()[1:])
+    assert entry.startswith("indexes/docs-")
+    assert "0.0 MB freed" in ettin("cache", "clear", entry, "--older-than", "1").err
+    assert ettin("cache", "clear", entry).code == 0
+    assert ettin("cache").out == ""
+    again = ettin("search", FERRY, str(docs), "-r", "none")
+    assert "3 passages embedded" in again.err
+
+
+def test_an_unknown_cache_entry_is_refused_and_nothing_is_cleared(
+    ettin: Ettin, docs: Path, tmp_path: Path
+) -> None:
+    ettin("search", FERRY, str(docs), "-r", "none")
+    ran = ettin("cache", "clear", "indexes/other")
+    assert ran.code == 2
+    assert list((tmp_path / "cache" / "indexes").iterdir())
+
+
+def test_the_demo_prints_commands_that_give_what_it_shows(ettin: Ettin) -> None:
+    ran = ettin("demo")
+    assert ran.code == 0
+    commands = [line for line in ran.out.splitlines() if line.startswith("$ ettin ")]
+    assert len(commands) == 4
+    import shlex
+
+    words = shlex.split(commands[2])[2:]
+    alone = ettin(*words, "-f", "table").out.strip()
+    assert alone
+    assert alone in ran.out
+
+
+def test_the_demo_can_be_run_again(ettin: Ettin) -> None:
+    first = ettin("demo")
+    second = ettin("demo")
+    assert second.code == 0
+    assert second.out.replace(" --rebuild", "") == first.out
+
+
+def test_open_starts_the_editor_at_the_first_hit(
+    ettin: Ettin, docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = tmp_path / "editor.py"
+    editor.write_text("import pathlib, sys\npathlib.Path('opened').write_text(' '.join(sys.argv))")
+    monkeypatch.setenv("VISUAL", f"{sys.executable} {editor}")
+    assert ettin("search", "dough", str(docs), "-r", "none", "--open").code == 0
+    assert (tmp_path / "opened").read_text().endswith("+1 docs/bread.txt")
+
+
+def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; sys.argv = ['ettin']\n"
+        "os.environ.update(COMP_WORDS='ettin se', COMP_CWORD='1')\n"
+        "os.environ['_ETTIN_COMPLETE'] = 'complete_bash'\n"
+        "from ettin_cli.cli import app\n"
+        "try: app(prog_name='ettin')\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'faiss', 'pyarrow', 'transformers'} & set(sys.modules)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["search"]
