@@ -89,22 +89,22 @@ class Console:
             table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
         for row in rows:
             table.add_row(*(Text(inert(cell)) for cell in row))
-        terminal = self.terminal()
+        # In a pipe a row is a line, however long.
+        terminal = self.terminal(piped_width=UNWRAPPED)
         with terminal.capture() as captured:
-            # In a pipe a row is a line, however long.
-            terminal.print(table, width=None if sys.stdout.isatty() else UNWRAPPED)
+            terminal.print(table)
         for line in captured.get().splitlines():
             self.line(line.rstrip())
 
-    def terminal(self) -> RichConsole:
-        """Return stdout for rich output: plain and unwrapped by width where it is no terminal."""
+    def terminal(self, piped_width: int = PIPED_WIDTH) -> RichConsole:
+        """Return stdout for rich output: plain, and of a width of its own, in a pipe."""
         from rich.console import Console as RichConsole
 
         on_terminal = sys.stdout.isatty()
         colored = {"always": True, "never": False}.get(self.color)
         if colored is None:
             colored = on_terminal and not os.environ.get("NO_COLOR")
-        width = None if on_terminal else int(os.environ.get("COLUMNS", PIPED_WIDTH))
+        width = None if on_terminal else int(os.environ.get("COLUMNS", piped_width))
         return RichConsole(
             file=sys.stdout,
             force_terminal=colored,
