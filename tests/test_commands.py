@@ -106,3 +106,10 @@ def test_text_from_outside_is_inert_in_a_table(ettin: Ettin, tmp_path: Path) -> 
     assert "\x1b" not in ran.out
     assert "\u202e" not in ran.out
     assert "[bold]ferry[/bold]" in ran.out
+
+
+def test_a_path_that_no_file_fits_gives_no_hits(ettin: Ettin, docs: Path) -> None:
+    ran = ettin("search", FERRY, str(docs), "-r", "embedded", "--path", "*.epub")
+    assert ran.code == 0
+    assert json.loads(ran.out)["hits"] == []
+    assert "no hits" in ran.err

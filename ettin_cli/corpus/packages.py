@@ -101,7 +101,7 @@ def epub_document(path: Path, doc_id: str) -> Document:
         with zipfile.ZipFile(path) as book:
             title, names = _spine(book)
             chapters = [html_document(decode(book.read(name)), doc_id) for name in names]
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, StopIteration) as error:
+    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
         raise UnreadableError(f"not a whole EPUB: {error}") from error
     texts = [chapter.text for chapter in chapters if chapter.text.strip()]
     return Document(doc_id, "\n\n".join(texts), title=title)
@@ -109,13 +109,20 @@ def epub_document(path: Path, doc_id: str) -> Document:
 
 def _spine(book: zipfile.ZipFile) -> tuple[str, list[str]]:
     container = ElementTree.fromstring(book.read("META-INF/container.xml"))
-    package_name = next(container.iter("{*}rootfile")).attrib["full-path"]
+    package_name = _first(container, "rootfile").attrib["full-path"]
     package = ElementTree.fromstring(book.read(package_name))
-    title = next((element.text or "" for element in package.iter("{*}title")), "")
-    hrefs = {item.attrib["id"]: item.attrib["href"] for item in package.iter("{*}item")}
+    title = package.findtext(".//{*}title") or ""
+    hrefs = {item.attrib["id"]: item.attrib["href"] for item in package.iterfind(".//{*}item")}
     folder = posixpath.dirname(package_name)
-    chapters = [hrefs[item.attrib["idref"]] for item in package.iter("{*}itemref")]
+    chapters = [hrefs[item.attrib["idref"]] for item in package.iterfind(".//{*}itemref")]
     return title.strip(), [posixpath.normpath(posixpath.join(folder, unquote(c))) for c in chapters]
+
+
+def _first(tree: ElementTree.Element, name: str) -> ElementTree.Element:
+    found = tree.find(f".//{{*}}{name}")
+    if found is None:
+        raise KeyError(f"no {name}")
+    return found
 
 
 def _check_zip(path: Path) -> None:

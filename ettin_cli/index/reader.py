@@ -86,7 +86,7 @@ class Index:
             answers.append((rows[order], scores[order]))
         return answers
 
-    def read(self, rows: Sequence[int]) -> list[Passage]:
+    def read(self, rows: Rows) -> list[Passage]:
         """Return passages by their rows, with their files' absolute paths."""
         return [
             replace(passage, path=self.path_of(self.files[file]))

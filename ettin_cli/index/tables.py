@@ -171,7 +171,7 @@ class Passages:
         values: list[Any] = (column if rows is None else column.take(rows)).to_pylist()
         return values
 
-    def read(self, rows: Sequence[int]) -> list[tuple[Passage, int]]:
+    def read(self, rows: Rows) -> list[tuple[Passage, int]]:
         """Return these passages, each with the number of its file.
 
         Raises:

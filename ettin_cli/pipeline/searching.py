@@ -128,7 +128,7 @@ class _Searcher:
         return self._read(rows[kept], scores[kept])
 
     def _read(self, rows: Rows, scores: Floats) -> list[Candidate]:
-        passages = self.index.read(rows.tolist())
+        passages = self.index.read(rows)
         return [
             Candidate(int(row), passage, float(score))
             for row, passage, score in zip(rows, passages, scores, strict=True)
