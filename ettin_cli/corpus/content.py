@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -17,6 +18,8 @@ BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 MAX_TEXT_BYTES = 1 << 30
+PACKED_BLOCK = 1 << 16
+COMMONEST = "cp1252"
 
 
 class UnreadableError(Exception):
@@ -47,10 +50,50 @@ def _decompressed(path: Path) -> IO[bytes]:
 
         return cast(IO[bytes], gzip.open(path, "rb"))
     if path.suffix.lower() == ".zst":
+        return io.BufferedReader(_Zstandard(path))
+    return path.open("rb")
+
+
+class _Zstandard(io.RawIOBase):
+    """A .zst file's content; unlike zstandard's own reader it notices an end that is too early."""
+
+    def __init__(self, path: Path) -> None:
         import zstandard
 
-        return cast(IO[bytes], zstandard.open(path, "rb"))
-    return path.open("rb")
+        self.file = path.open("rb")
+        self.frames = zstandard.ZstdDecompressor()
+        self.frame = self.frames.decompressobj()
+        self.inside = False
+        self.ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.ready:
+            if not self._unpack():
+                return 0
+        count = min(len(buffer), len(self.ready))
+        buffer[:count], self.ready = self.ready[:count], self.ready[count:]
+        return count
+
+    def _unpack(self) -> bool:
+        """Unpack some more; False at the end of the file."""
+        packed = self.frame.unused_data if self.frame.eof else b""
+        packed = packed or self.file.read(PACKED_BLOCK)
+        if not packed:
+            if self.inside:
+                raise EOFError("the last frame is not complete")
+            return False
+        if self.frame.eof:
+            self.frame = self.frames.decompressobj()
+        self.ready = self.frame.decompress(packed)
+        self.inside = not self.frame.eof
+        return True
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
 
 
 def read_text(path: Path) -> str:
@@ -98,7 +141,10 @@ def _decoded(content: bytes) -> str:
 def _guessed(content: bytes) -> str:
     import charset_normalizer
 
-    best = charset_normalizer.from_bytes(content).best()
+    matches = charset_normalizer.from_bytes(content)
+    best = matches.best()
     if best is None:
         raise UnreadableError("in no encoding that can be told")
-    return str(best)
+    # Short texts fit many encodings alike; the commonest wins where no other reads better.
+    common = (match for match in matches if match.encoding == COMMONEST)
+    return str(next((match for match in common if match.coherence >= best.coherence), best))

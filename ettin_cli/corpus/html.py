@@ -70,10 +70,10 @@ class _Text(HTMLParser):
             self._in_title = False
         if tag in self._silent:
             del self._silent[self._silent.index(tag) :]
-        if tag == "pre":
-            self._in_pre = False
         if tag in BLOCKS:
             self._break(tag)
+        if tag == "pre":
+            self._in_pre = False
         if tag == "h1" and self._heading_at is not None:
             self.heading = " ".join(filter(None, self.lines[self._heading_at :]))
             self._heading_at = None
