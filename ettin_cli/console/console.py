@@ -231,7 +231,7 @@ def _ticker(label: str, total: int, unit: str) -> Iterator[Advance]:
         nonlocal done, said
         done += more
         now = time.monotonic()
-        if now - said < PLAIN_PROGRESS_S or not done:
+        if now - said < PLAIN_PROGRESS_S or not 0 < done < total:
             return
         said = now
         rate = done / (now - began)

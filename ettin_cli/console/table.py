@@ -116,9 +116,10 @@ def _body(console: Console, hit: Hit, query: str, room: int, *, full_text: bool)
     if full_text or len(lines) <= SNIPPET_ROWS:
         return lines
     last = lines[SNIPPET_ROWS - 1]
-    if last.cell_len > room - 2:
-        last = last[: max(last.plain.rfind(" ", 0, room - 2), room // 2)]
     last.rstrip()
+    if last.cell_len > room - 2:
+        last = last[: max(0, last.plain.rfind(" "))] or last
+        last.truncate(room - 2)
     return [*lines[: SNIPPET_ROWS - 1], last + Text(" …")]
 
 
