@@ -266,7 +266,7 @@ def place(hit: Hit, query: str) -> str:
         return passage.doc_id
     if passage.start_line is None or passage.end_line is None:
         return passage.path
-    offset = best_lines(passage.text, query).line
+    offset = best_lines(passage.text, query, lines=1).line
     return f"{passage.path}:{min(passage.start_line + offset, passage.end_line)}"
 
 
