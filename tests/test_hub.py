@@ -1,0 +1,209 @@
+"""A model is found where it is, fetched once, and its absence is said at once and in one line."""
+
+import json
+import socket
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+from ettin_cli import hub
+from ettin_cli.errors import MissingExtraError, ModelError
+from ettin_cli.hub import EMBEDDED, find_model, hub_name, weights_hash
+from ettin_cli.records import Silence
+from ettin_cli.reranking import find_reranker
+from ettin_cli.settings import ETTIN_MODELS, MINILM_SHA256
+
+
+class Notices(Silence):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def notice(self, message: str) -> None:
+        self.said.append(message)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "cached_folder", lambda name: None)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def touched(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(socket.socket, "connect", touched)
+    monkeypatch.setattr(socket, "getaddrinfo", touched)
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> list[str]:
+    """Let the hub answer with an error, and return the list of what it was asked."""
+    asked: list[str] = []
+
+    def model_info(_: Any, hub_id: str, **__: object) -> None:
+        asked.append(hub_id)
+        if error:
+            raise error
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
+    return asked
+
+
+def problem(name: str, *, offline: bool = False) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        find_model(name, offline=offline, reporter=Silence())
+    return caught.value
+
+
+@pytest.mark.usefixtures("no_network")
+def test_offline_never_touches_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "the network is not to be used" in problem("32m", offline=True).problem
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    error = problem("32m")
+    assert "ettin-reranker-32m-v1 is not on this machine" in error.problem
+    assert "ettin models pull 32m" in (error.hint or "")
+
+
+def test_the_hub_is_asked_once_and_its_silence_is_remembered_ten_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = answering(monkeypatch, ConnectionError("no route"))
+    for name in ("32m", "17m", "somebody/else"):
+        assert "the hub cannot be reached (ConnectionError: no route" in problem(name).problem
+    assert asked == [ETTIN_MODELS["32m"].hub_id]
+    later = time.time() + 601
+    monkeypatch.setattr(time, "time", lambda: later)
+    problem("17m")
+    assert len(asked) == 2
+
+
+def test_a_hub_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: time.sleep(30))
+    began = time.monotonic()
+    assert "no answer in 0.1 s" in problem("32m").problem
+    assert time.monotonic() - began < 3
+
+
+def test_a_model_that_the_hub_has_not_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    response: Any = SimpleNamespace(headers={}, request=None)
+    answering(monkeypatch, RepositoryNotFoundError("no", response=response))
+    assert problem("some/body").problem == "the hub has no model some/body"
+    answering(monkeypatch, GatedRepoError("no", response=response))
+    assert "hf auth login" in (problem("some/body").hint or "")
+    answering(monkeypatch, None)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: "/nowhere")
+    assert "is no model" in problem("some/body").problem
+
+
+def test_only_safetensors_of_the_pinned_revision_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, None)
+    fetched: dict[str, Any] = {}
+
+    def download(hub_id: str, **options: Any) -> str:
+        fetched.update(options, hub_id=hub_id)
+        (tmp_path / "config.json").write_text("{}")
+        (tmp_path / "model.safetensors").write_bytes(b"")
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    notices = Notices()
+    files = find_model("17m", offline=False, reporter=notices)
+    assert (files.name, files.revision) == hub_name("17m")
+    assert fetched["revision"] == ETTIN_MODELS["17m"].revision
+    assert not [pattern for pattern in fetched["allow_patterns"] if "bin" in pattern]
+    assert notices.said == [f"fetching {files.name} from the hub, once"]
+
+
+def test_auto_goes_on_with_the_stand_in_and_says_so() -> None:
+    notices = Notices()
+    assert find_reranker("auto", offline=True, reporter=notices).name == EMBEDDED
+    (said,) = notices.said
+    assert said.startswith("reranking with the embedded stand-in, not Ettin:")
+
+
+def test_without_the_stand_in_auto_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "EMBEDDED_PACKAGE", "no_such_package")
+    with pytest.raises(MissingExtraError):
+        find_model(EMBEDDED, offline=True, reporter=Silence())
+    with pytest.raises(ModelError, match="32m-v1 is not on this machine") as caught:
+        find_reranker("auto", offline=True, reporter=Silence())
+    assert "ettin-cli[offline]" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", ["no-such", "a/b/c", "./nowhere", "~/nowhere", "/nowhere/x"])
+def test_a_name_that_cannot_be_a_model_is_said_without_asking(name: str) -> None:
+    assert problem(name, offline=True).problem.startswith(f"no model {name!r}")
+
+
+def test_the_embedded_weights_are_those_of_the_hub() -> None:
+    folder = find_model(EMBEDDED, offline=True, reporter=Silence()).folder
+    assert weights_hash(folder) == MINILM_SHA256
+
+
+def test_altered_embedded_weights_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "altered_model"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "model" / "model.safetensors").write_bytes(b"x")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(hub, "EMBEDDED_PACKAGE", "altered_model")
+    assert "is not the published model" in problem(EMBEDDED).problem
+
+
+def test_a_hash_is_remembered_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    first = weights_hash(weights.parent)
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "sha256", lambda path: pytest.fail("read again"))
+        assert weights_hash(weights.parent) == first
+    weights.write_bytes(b"other")
+    assert weights_hash(weights.parent) != first
+
+
+def test_a_damaged_memory_of_hashes_costs_time_only(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / hub.HASHES).write_text("{broken")
+    (cache / hub.OUTAGE).write_text(json.dumps({"at": "x"}))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"one")
+    assert len(weights_hash(folder)) == 64
+
+
+@pytest.mark.hub
+@pytest.mark.parametrize("alias", list(ETTIN_MODELS))
+def test_the_pinned_revisions_are_on_the_hub(alias: str) -> None:
+    from huggingface_hub import HfApi
+
+    model = ETTIN_MODELS[alias]
+    info = HfApi().model_info(model.hub_id, revision=model.revision, securityStatus=False)
+    assert info.sha == model.revision
+    assert info.safetensors is not None
+
+
+@pytest.mark.hub
+def test_ettins_tokenizer_frames_a_pair_as_it_was_trained() -> None:
+    from transformers import AutoTokenizer
+
+    hub_id, revision = hub_name("17m")
+    tokenizer = AutoTokenizer.from_pretrained(hub_id, revision=revision)
+    ids = tokenizer("query", "document")["input_ids"]
+    special = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.sep_token_id)
+    assert (ids[0], ids[2], ids[-1]) == special
