@@ -7,6 +7,7 @@ import io
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -47,7 +48,9 @@ COLUMNS = {
     "text": "string",
     "metadata": "string",
 }
+DELIMITERS = {"csv": ",", "tsv": "\t"}
 RUN_NAME = "ettin"
+PARQUET_ROWS = 8192
 
 
 def format_for(output: Path | None, wanted: str) -> str:
@@ -87,39 +90,85 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def write_answers(answers: Iterable[Answer], format: str, file: BinaryIO, *, many: bool) -> None:
+class Encoder:
+    """Turns answers into the bytes of a format, one answer at a time.
+
+    Args:
+        format: One of FORMATS but `auto`, `table` and `parquet`, or `rows`: a JSON object a hit.
+        many: Whether `json` is an array of answers rather than one answer.
+        text: Whether hits carry their text.
+    """
+
+    def __init__(self, format: str, *, many: bool, text: bool = True) -> None:
+        self.format, self.many, self.text = format, many, text
+
+    def begin(self) -> bytes:
+        """Return what comes before the first answer."""
+        if self.format in DELIMITERS:
+            return _delimited([columns(text=self.text)], self.format)
+        return b"[" if self.format == "json" and self.many else b""
+
+    def answer(self, answer: Answer, *, first: bool) -> bytes:
+        """Return an answer's bytes; `first` tells whether others come before it."""
+        match self.format:
+            case "json":
+                between = (b"\n" if first else b",\n") if self.many else b""
+                return between + _dumps(answer_json(answer, text=self.text), indent=True)
+            case "jsonl":
+                return _dumps(answer_json(answer, text=self.text)) + b"\n"
+            case "rows":
+                rows = answer_rows(answer, text=self.text)
+                return b"".join(_dumps(row) + b"\n" for row in rows)
+            case "csv" | "tsv":
+                rows = answer_rows(answer, text=self.text)
+                return _delimited((list(row.values()) for row in rows), self.format)
+        return LINES[self.format](answer)
+
+    def end(self) -> bytes:
+        """Return what comes after the last answer."""
+        if self.format != "json":
+            return b""
+        return b"\n]\n" if self.many else b"\n"
+
+
+def write_answers(
+    answers: Iterable[Answer], format: str, file: BinaryIO, *, many: bool, text: bool = True
+) -> None:
     """Write answers as they come.
 
     Args:
         format: One of FORMATS but `auto` and `table`.
         many: Whether `json` is an array of answers rather than one answer.
+        text: Whether hits carry their text.
     """
-    if format == "json":
-        _write_json(answers, file, many=many)
-    elif format == "parquet":
-        _write_parquet(answers, file)
-    else:
-        if format in ("csv", "tsv"):
-            file.write(_delimited([list(COLUMNS)], format))
-        for answer in answers:
-            file.write(LINES[format](answer))
-            file.flush()
+    if format == "parquet":
+        rows = (row for answer in answers for row in answer_rows(answer, text=text))
+        write_parquet(rows, file, text=text)
+        return
+    encoder = Encoder(format, many=many, text=text)
+    file.write(encoder.begin())
+    for number, answer in enumerate(answers):
+        file.write(encoder.answer(answer, first=number == 0))
+        file.flush()
+    file.write(encoder.end())
 
 
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer in the shape of `-f json`."""
-    return {
+def answer_json(answer: Answer, *, text: bool = True) -> dict[str, Any]:
+    """Return an answer in the shape of `-f json`; what does not apply is left out."""
+    hits = [hit_json(hit, rank, text=text) for rank, hit in enumerate(answer.hits, start=1)]
+    shape = {
         "query_id": answer.query.query_id,
         "query": answer.query.text,
-        "embedder": answer.embedder,
+        **answer.fields,
+        **({"embedder": answer.embedder} if answer.embedder is not None else {}),
         "reranker": answer.reranker,
         "engine": answer.engine,
-        "hits": [hit_json(hit, rank) for rank, hit in enumerate(answer.hits, start=1)],
-        "seconds": dict(answer.seconds),
+        "hits": hits,
     }
+    return {**shape, "seconds": dict(answer.seconds)} if answer.seconds else shape
 
 
-def hit_json(hit: Hit, rank: int) -> dict[str, Any]:
+def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
     """Return a hit in the shape of `-f json`; what does not apply is left out."""
     passage = hit.passage
     shape = {
@@ -135,13 +184,40 @@ def hit_json(hit: Hit, rank: int) -> dict[str, Any]:
         "start_line": passage.start_line,
         "end_line": passage.end_line,
         "page": passage.page,
-        "text": passage.text,
+        "text": passage.text if text else None,
         "metadata": dict(passage.metadata),
         "truncated": hit.truncated or None,
         "stale": hit.stale or None,
     }
-    where_they_apply = ("rerank_score", "page", "truncated", "stale")
+    where_they_apply = ("rerank_score", "page", "text", "truncated", "stale")
     return {k: v for k, v in shape.items() if v is not None or k not in where_they_apply}
+
+
+def columns(*, text: bool = True) -> list[str]:
+    """Return the columns of the formats that have a row a hit."""
+    return [name for name in COLUMNS if text or name != "text"]
+
+
+def answer_rows(answer: Answer, *, text: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield a row a hit, its metadata as JSON."""
+    for rank, hit in enumerate(answer.hits, start=1):
+        shape = hit_json(hit, rank, text=text)
+        shape["metadata"] = _dumps(shape["metadata"]).decode()
+        shape["query_id"] = answer.query.query_id
+        shape["truncated"], shape["stale"] = hit.truncated, hit.stale
+        yield {name: shape.get(name) for name in columns(text=text)}
+
+
+def write_parquet(rows: Iterable[dict[str, Any]], file: BinaryIO, *, text: bool = True) -> None:
+    """Write rows as Parquet, a few thousand at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = [(name, pa.type_for_alias(COLUMNS[name])) for name in columns(text=text)]
+    schema, waiting = pa.schema(fields), iter(rows)
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        while block := list(islice(waiting, PARQUET_ROWS)):
+            writer.write_table(pa.Table.from_pylist(block, schema))
 
 
 def _dumps(value: object, *, indent: bool = False) -> bytes:
@@ -150,57 +226,10 @@ def _dumps(value: object, *, indent: bool = False) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None)
 
 
-def _write_json(answers: Iterable[Answer], file: BinaryIO, *, many: bool) -> None:
-    shapes = (_dumps(answer_json(answer), indent=True) for answer in answers)
-    if not many:
-        file.write(b"".join(shapes) + b"\n")
-        return
-    between = b"[\n"
-    for shape in shapes:
-        file.write(between + shape)
-        between = b",\n"
-    file.write(b"\n]\n" if between == b",\n" else b"[]\n")
-
-
-def _jsonl(answer: Answer) -> bytes:
-    return _dumps(answer_json(answer)) + b"\n"
-
-
-def _rows(answer: Answer) -> Iterator[dict[str, Any]]:
-    for rank, hit in enumerate(answer.hits, start=1):
-        shape = hit_json(hit, rank)
-        shape["metadata"] = _dumps(shape["metadata"]).decode()
-        shape["query_id"] = answer.query.query_id
-        shape["truncated"], shape["stale"] = hit.truncated, hit.stale
-        yield {name: shape.get(name) for name in COLUMNS}
-
-
 def _delimited(rows: Iterable[list[Any]], format: str) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows(
-        rows
-    )
+    csv.writer(text, delimiter=DELIMITERS[format], lineterminator="\n").writerows(rows)
     return text.getvalue().encode("utf-8", "surrogatepass")
-
-
-def _csv(answer: Answer) -> bytes:
-    return _delimited((list(row.values()) for row in _rows(answer)), "csv")
-
-
-def _tsv(answer: Answer) -> bytes:
-    return _delimited((list(row.values()) for row in _rows(answer)), "tsv")
-
-
-def _write_parquet(answers: Iterable[Answer], file: BinaryIO) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for answer in answers:
-            rows = list(_rows(answer))
-            if rows:
-                writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
 def _trec(answer: Answer) -> bytes:
@@ -276,9 +305,6 @@ def _paths(answer: Answer) -> bytes:
 
 
 LINES: dict[str, Callable[[Answer], bytes]] = {
-    "jsonl": _jsonl,
-    "csv": _csv,
-    "tsv": _tsv,
     "trec": _trec,
     "md": _markdown,
     "paths": _paths,

@@ -35,15 +35,20 @@ class SearchOptions:
 
 
 def rank(
-    candidates: Sequence[Candidate], scores: Scores | None, options: SearchOptions
+    candidates: Sequence[Candidate],
+    scores: Scores | None,
+    options: SearchOptions,
+    places: Sequence[int] | None = None,
 ) -> list[Hit]:
     """Return the best hits, best first; equal scores are ordered by doc_id.
 
     Args:
-        candidates: In any order.
+        candidates: In any order, unless one has no retrieval score: then best first.
         scores: The reranker's, one a candidate; None: order by the retrieval score.
+        places: Each candidate's retrieval rank; None: told by the retrieval scores.
     """
-    places = _retrieval_ranks(candidates, by_document=options.by == "document")
+    if places is None:
+        places = _retrieval_ranks(candidates, by_document=options.by == "document")
     hits = _scored(candidates, scores, options.blend, places)
     hits.sort(key=lambda hit: (-hit.score, hit.passage.doc_id, hit.passage_id))
     if options.by == "document":
@@ -75,10 +80,18 @@ def standardised(scores: Sequence[float]) -> list[float]:
     return [(score - mean) / deviation if deviation else 0.0 for score in scores]
 
 
+def retrieval_scores(candidates: Sequence[Candidate]) -> list[float]:
+    """Return the retrieval scores; where one is missing, each candidate's reciprocal rank."""
+    scores = [one.retrieval_score for one in candidates if one.retrieval_score is not None]
+    if len(scores) == len(candidates):
+        return scores
+    return [1 / rank for rank in range(1, len(candidates) + 1)]
+
+
 def _scored(
     candidates: Sequence[Candidate], scores: Scores | None, blend: float, places: Sequence[int]
 ) -> list[Hit]:
-    retrieval = [candidate.retrieval_score for candidate in candidates]
+    retrieval = retrieval_scores(candidates)
     reranked = retrieval if scores is None else [float(value) for value in scores.values]
     final = reranked
     if blend and scores is not None:
@@ -109,9 +122,10 @@ def _retrieval_ranks(candidates: Sequence[Candidate], *, by_document: bool) -> l
         return candidate.passage.doc_id if by_document else candidate.passage_id
 
     ordered = sorted(
-        candidates, key=lambda one: (-one.retrieval_score, one.passage.doc_id, one.passage_id)
+        zip(retrieval_scores(candidates), candidates, strict=True),
+        key=lambda pair: (-pair[0], pair[1].passage.doc_id, pair[1].passage_id),
     )
     places: dict[str | int, int] = {}
-    for candidate in ordered:
+    for _, candidate in ordered:
         places.setdefault(key(candidate), len(places) + 1)
     return [places[key(candidate)] for candidate in candidates]

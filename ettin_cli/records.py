@@ -94,11 +94,29 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage that retrieval found, with its row in the index and its retrieval score."""
+    """A passage that retrieval found.
+
+    Args:
+        passage_id: Its row in the index, or its place from 0 in a list that somebody else made.
+        retrieval_score: None where that list has no scores.
+    """
 
     passage_id: int
     passage: Passage
-    retrieval_score: float
+    retrieval_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A query with the candidates that somebody else retrieved for it, best first.
+
+    Args:
+        fields: The input's own fields of the query, which come back with the answer.
+    """
+
+    query: Query
+    candidates: Sequence[Candidate]
+    fields: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +137,7 @@ class Hit:
     passage: Passage
     score: float
     retrieval_rank: int
-    retrieval_score: float
+    retrieval_score: float | None
     rerank_score: float | None = None
     truncated: bool = False
     stale: bool = False
@@ -129,15 +147,20 @@ class Hit:
 class Answer:
     """What a query found: its hits, best first, and how long each stage took.
 
-    `seconds` has the keys embed, retrieve, rerank and total.
+    Args:
+        embedder: None where the candidates came from elsewhere.
+        seconds: By stage: embed, retrieve, rerank and total; empty where a window of queries
+            was reranked at once.
+        fields: The fields a request came with.
     """
 
     query: Query
     hits: Sequence[Hit]
-    embedder: str
+    embedder: str | None
     reranker: str
     engine: str
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    fields: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +186,7 @@ class EmbedderCard:
 
 
 Advance = Callable[[int], None]
+Share = Callable[[], float | None]
 
 
 def no_progress(_done: int) -> None:
@@ -226,8 +250,14 @@ class Reporter(Protocol):
         """Tell what was chosen and why, for those who asked with -v."""
         ...
 
-    def track(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
-        """Watch long work; the value is called with how many units were just done."""
+    def track(
+        self, label: str, total: int | None, unit: str, share: Share | None = None
+    ) -> AbstractContextManager[Advance]:
+        """Watch long work; the value is called with how many units were just done.
+
+        Args:
+            share: Where `total` is not known beforehand: tells which share of the work is done.
+        """
         ...
 
 
@@ -241,6 +271,8 @@ class Silence:
         """Drop the message."""
 
     @contextmanager
-    def track(self, label: str, total: int | None, unit: str) -> Iterator[Advance]:
+    def track(
+        self, label: str, total: int | None, unit: str, share: Share | None = None
+    ) -> Iterator[Advance]:
         """Watch nothing."""
         yield no_progress

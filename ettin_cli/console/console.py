@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 from ettin_cli.console.inert import inert
 from ettin_cli.errors import EttinError
 from ettin_cli.export import format_for, output_file, write_answers
-from ettin_cli.records import Advance, Answer
+from ettin_cli.records import Advance, Answer, Share
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -50,11 +50,14 @@ class Console:
         if error.hint:
             _say(f"  hint: {inert(error.hint)}")
 
-    def track(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
+    def track(
+        self, label: str, total: int | None, unit: str, share: Share | None = None
+    ) -> AbstractContextManager[Advance]:
         """Show how far long work is: a bar on a terminal, else a line every five seconds."""
-        if self.quiet or not total:
+        if self.quiet or total == 0:
             return _untracked()
-        return _bar(label, total, unit) if sys.stderr.isatty() else _ticker(label, total, unit)
+        pace = Pace(total, unit, share)
+        return _bar(label, pace) if sys.stderr.isatty() else _ticker(label, pace)
 
     def line(self, text: str) -> None:
         """Write a line of data."""
@@ -192,51 +195,61 @@ def _untracked() -> Iterator[Advance]:
     yield lambda done: None
 
 
+class Pace:
+    """How far work is, how fast it goes, and how long it will take.
+
+    Args:
+        total: Units in all; None if that is not known.
+        share: Tells which share of the work is done, where `total` is not known.
+    """
+
+    def __init__(self, total: int | None, unit: str, share: Share | None = None) -> None:
+        self.total, self.unit, self.tell_share = total, unit, share
+        self.done = 0
+        self.began = time.monotonic()
+
+    @property
+    def share(self) -> float | None:
+        """Return the share of the work that is done, if it can be told."""
+        if self.total:
+            return self.done / self.total
+        return self.tell_share() if self.tell_share else None
+
+    def __str__(self) -> str:
+        elapsed = max(time.monotonic() - self.began, 1e-9)
+        count = f"{self.done:,}" + (f" of {self.total:,}" if self.total else "")
+        told = f"{count} {self.unit}, {self.done / elapsed:,.1f}/s"
+        share = self.share
+        return f"{told}, {elapsed / share - elapsed:,.0f} s left" if share else told
+
+
 @contextmanager
-def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
+def _bar(label: str, pace: Pace) -> Iterator[Advance]:
     from rich.console import Console as RichConsole
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed or 0:,.0f} {unit}/s")
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[pace]}"))
     with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda done: progress.advance(task, done)
+        task = progress.add_task(label, total=None if pace.share is None else 1, pace="")
+
+        def advance(more: int) -> None:
+            pace.done += more
+            progress.update(task, completed=pace.share or 0, pace=str(pace))
+
+        yield advance
 
 
 @contextmanager
-def _ticker(label: str, total: int, unit: str) -> Iterator[Advance]:
-    began = said = time.monotonic()
-    done = 0
+def _ticker(label: str, pace: Pace) -> Iterator[Advance]:
+    said = pace.began
 
     def advance(more: int) -> None:
-        nonlocal done, said
-        done += more
+        nonlocal said
+        pace.done += more
         now = time.monotonic()
-        if now - said < PLAIN_PROGRESS_S or not 0 < done < total:
-            return
-        said = now
-        rate = done / (now - began)
-        left = (total - done) / rate
-        _say(f"ettin: {label}: {done:,} of {total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left")
+        if now - said >= PLAIN_PROGRESS_S and 0 < pace.done != pace.total:
+            said = now
+            _say(f"ettin: {label}: {pace}")
 
     yield advance
 
