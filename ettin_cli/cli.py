@@ -12,16 +12,16 @@ from ettin_cli.commands import cache, models
 from ettin_cli.commands.demo import demo
 from ettin_cli.commands.index import index
 from ettin_cli.commands.inspect import info, verify
+from ettin_cli.commands.rerank import rerank
 from ettin_cli.commands.score import score
 from ettin_cli.commands.search import search
 from ettin_cli.console import Console, quietly_closed
 from ettin_cli.errors import EttinError
 
 TERMINATED = 143
-INTERRUPTED = 130
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-for command in (index, search, score, demo, info, verify):
+for command in (index, search, rerank, score, demo, info, verify):
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
@@ -58,10 +58,6 @@ def main() -> None:
     except BrokenPipeError:
         quietly_closed()
         raise SystemExit(0) from None
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            Console().notice("interrupted; the same command goes on where it stopped")
-        raise
 
 
 def _terminated(_signal: int, _frame: object) -> None:

@@ -79,9 +79,19 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: It cannot be written; whatever was there before is still there.
     """
+    with output_errors(path), replacing(path) as draft, draft.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn a failure to write into one line; a closed pipe is none.
+
+    Raises:
+        OutputError: Something in the block cannot be written.
+    """
     try:
-        with replacing(path) as draft, draft.open("wb") as file:
-            yield file
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -238,12 +248,12 @@ def _trec(answer: Answer) -> bytes:
     trec_eval reads scores as float32 and orders equal ones by document id, so ties would be
     measured in another order than the one shown.
     """
-    query_id = _without_spaces(answer.query.query_id)
+    query_id = without_spaces(answer.query.query_id)
     lines, ceiling = [], float("inf")
     for rank, hit in enumerate(best_passages(answer.hits), start=1):
         score = min(_float32(hit.score), ceiling)
         ceiling = _next_below(score)
-        doc_id = _without_spaces(hit.passage.doc_id)
+        doc_id = without_spaces(hit.passage.doc_id)
         lines.append(f"{query_id} Q0 {doc_id} {rank} {score:.9g} {RUN_NAME}\n")
     return "".join(lines).encode("utf-8", "surrogatepass")
 
@@ -262,7 +272,7 @@ def _next_below(value: float) -> float:
     return below
 
 
-def _without_spaces(name: str) -> str:
+def without_spaces(name: str) -> str:
     """Return an id with its white space percent-encoded, which would split a TREC line."""
     return "".join(quote(sign) if sign.isspace() else sign for sign in name) or "%20"
 

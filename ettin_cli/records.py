@@ -5,7 +5,7 @@ Nothing here reads, computes or prints; every stage knows these records and no o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -199,6 +199,14 @@ class Scores:
 
     values: Floats
     truncated: Flags
+
+    def split(self, counts: Iterable[int]) -> Iterator[Scores]:
+        """Yield the verdicts on groups of neighbouring pairs, so many pairs each."""
+        begin = 0
+        for count in counts:
+            part = slice(begin, begin + count)
+            yield Scores(self.values[part], self.truncated[part])
+            begin += count
 
 
 class TokenCounter(Protocol):

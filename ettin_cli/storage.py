@@ -40,7 +40,7 @@ def replacing(target: Path) -> Iterator[Path]:
     os.close(handle)
     draft = Path(name)
     try:
-        draft.chmod(_mode_for(target))
+        draft.chmod(mode_for(target))
         yield draft
         sync_file(draft)
         draft.replace(target)
@@ -51,7 +51,8 @@ def replacing(target: Path) -> Iterator[Path]:
     sync_folder(target.parent)
 
 
-def _mode_for(target: Path) -> int:
+def mode_for(target: Path) -> int:
+    """Return the permissions of a file that is to be replaced, or those a new one gets."""
     with suppress(FileNotFoundError):
         return target.stat().st_mode & 0o777
     umask = os.umask(0)

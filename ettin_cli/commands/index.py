@@ -80,7 +80,8 @@ def index(
         dry_run=dry_run,
         wait=not no_wait,
     )
-    report = build_index(request, console)
+    with options.goes_on("the same command goes on where it stopped", console):
+        report = build_index(request, console)
     tell(report, request.folder, console, dry_run=dry_run)
     if report.rejections:
         raise typer.Exit(options.REJECTED)

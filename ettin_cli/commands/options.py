@@ -1,5 +1,7 @@
 """The options that mean the same in every command."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +66,16 @@ def engine(
         raise UsageError(f"batch size {batch_size!r} is neither auto nor a number above 0")
     rows = None if batch_size == "auto" else int(batch_size)
     return EngineSettings(device, dtype, rows, max_length, threads, trust_remote_code)
+
+
+@contextmanager
+def goes_on(how: str, console: Console) -> Iterator[None]:
+    """Say how to go on when the work in the block is interrupted or terminated."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        console.notice(f"interrupted; {how}")
+        raise
 
 
 def find_index(index: Path | None) -> Path:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ettin_cli.console.inert import inert
 from ettin_cli.errors import EttinError
@@ -127,60 +127,91 @@ class Console:
         output: Path | None,
         many: bool,
         full_text: bool = False,
+        text: bool = True,
     ) -> None:
         """Write answers to a file or stdout; `auto` is a table on a terminal, JSONL in a pipe."""
         format = format_for(output, format)
-        counted = self._counted(answers, many=many)
-        if output is not None and str(output) != "-":
-            with output_file(output) as file:
-                self._write(counted, format, file, many=many, full_text=full_text)
-            return
+        tally = Tally(many=many)
+        counted = tally.watch(answers)
         if format == "auto":
             format = "table" if sys.stdout.isatty() else "jsonl"
-        self._write(counted, format, sys.stdout.buffer, many=many, full_text=full_text)
-        sys.stdout.flush()
+        if format == "table":
+            self._print(counted, output, many=many, full_text=full_text)
+        elif output is not None and str(output) != "-":
+            with output_file(output) as file:
+                write_answers(counted, format, file, many=many, text=text)
+        else:
+            write_answers(counted, format, sys.stdout.buffer, many=many, text=text)
+            sys.stdout.flush()
+        self.tell(tally)
 
-    def _write(
-        self, answers: Iterable[Answer], format: str, file: BinaryIO, *, many: bool, full_text: bool
+    def tell(self, tally: Tally) -> None:
+        """Say what there was to the answers."""
+        for message in tally.warnings():
+            self.notice(message)
+        if not tally.hits:
+            self.notice("no hits")
+        elif not self.quiet:
+            self.notice(tally.summary())
+
+    def _print(
+        self, answers: Iterable[Answer], output: Path | None, *, many: bool, full_text: bool
     ) -> None:
-        if format != "table":
-            write_answers(answers, format, file, many=many)
-            return
         from ettin_cli.console.table import print_answer
 
-        if file is not sys.stdout.buffer:
+        if output is not None and str(output) != "-":
             raise EttinError("a table goes to the terminal", hint="name another format with -f")
         for answer in answers:
             print_answer(self.terminal(), answer, titled=many, full_text=full_text)
 
-    def _counted(self, answers: Iterable[Answer], *, many: bool) -> Iterator[Answer]:
-        """Pass answers on, and say at the end what there was to them."""
-        count = hits = truncated = stale = 0
-        seconds = 0.0
-        last: Answer | None = None
+
+class Tally:
+    """Counts answers as they pass.
+
+    Args:
+        many: Whether there may be several queries.
+    """
+
+    def __init__(self, *, many: bool) -> None:
+        self.many = many
+        self.queries = self.hits = self.truncated = self.stale = 0
+        self.seconds = 0.0
+        self.last: Answer | None = None
+        self.began = time.monotonic()
+
+    def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
+        """Pass answers on."""
         for answer in answers:
-            count, last = count + 1, answer
-            hits += len(answer.hits)
-            truncated += sum(hit.truncated for hit in answer.hits)
-            stale += sum(hit.stale for hit in answer.hits)
-            seconds += answer.seconds.get("total", 0.0)
+            self.add(answer)
             yield answer
-        if truncated:
-            self.notice(f"{truncated} of {hits} texts were cut at the reranker's limit")
-        if stale:
-            self.notice(f"{stale} of {hits} hits have changed or gone since: ettin index")
-        if last is None or not hits:
-            self.notice("no hits")
-        elif not self.quiet:
-            self.notice(_summary(count, hits, last, seconds, many=many))
 
+    def add(self, answer: Answer) -> None:
+        """Count an answer."""
+        self.queries, self.last = self.queries + 1, answer
+        self.hits += len(answer.hits)
+        self.truncated += sum(hit.truncated for hit in answer.hits)
+        self.stale += sum(hit.stale for hit in answer.hits)
+        self.seconds += answer.seconds.get("total", 0.0)
 
-def _summary(count: int, hits: int, last: Answer, seconds: float, *, many: bool) -> str:
-    what = f"{hits:,} hits of {count:,} queries" if many else f"{hits} hit{'s' * (hits != 1)}"
-    how = f"reranked by {last.reranker}" if last.reranker != "none" else "not reranked"
-    stages = ", ".join(f"{k} {v:.2f}" for k, v in last.seconds.items() if k != "total")
-    times = f"{seconds:.2f} s" if many else f"{seconds:.2f} s ({stages})"
-    return f"{what} · {how} · {times}"
+    def warnings(self) -> Iterator[str]:
+        """Yield what to know of the hits."""
+        if self.truncated:
+            yield f"{self.truncated} of {self.hits} texts were cut at the reranker's limit"
+        if self.stale:
+            yield f"{self.stale} of {self.hits} hits have changed or gone since: ettin index"
+
+    def summary(self) -> str:
+        """Return in a line how much was found, by what, and how long it took."""
+        last = self.last
+        reranked = last is not None and last.reranker != "none"
+        how = f"reranked by {last.reranker}" if last and reranked else "not reranked"
+        stages = last.seconds if last else {}
+        seconds = self.seconds if stages else time.monotonic() - self.began
+        if self.many:
+            return f"{self.hits:,} hits of {self.queries:,} queries · {how} · {seconds:.2f} s"
+        told = ", ".join(f"{name} {value:.2f}" for name, value in stages.items() if name != "total")
+        hits = f"{self.hits} hit{'s' * (self.hits != 1)}"
+        return f"{hits} · {how} · {seconds:.2f} s ({told})"
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:

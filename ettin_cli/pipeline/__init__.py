@@ -1,15 +1,18 @@
-"""The two stories: build an index of sources, and search it."""
+"""The stories: build an index of sources, search it, and rerank what somebody else retrieved."""
 
 from ettin_cli.pipeline.building import BuildReport, BuildRequest, build_index
 from ettin_cli.pipeline.planning import Plan, out_of_date
+from ettin_cli.pipeline.reranking import Window, rerank
 from ettin_cli.pipeline.searching import search, source_index
 
 __all__ = [
     "BuildReport",
     "BuildRequest",
     "Plan",
+    "Window",
     "build_index",
     "out_of_date",
+    "rerank",
     "search",
     "source_index",
 ]

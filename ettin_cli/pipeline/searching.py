@@ -139,7 +139,7 @@ class _Searcher:
         queries: Sequence[Query],
         candidates: Sequence[Sequence[Candidate]],
         reporter: Reporter,
-    ) -> list[Scores | None]:
+    ) -> Sequence[Scores | None]:
         if self.reranker is None:
             return [None] * len(queries)
         pairs = [
@@ -149,13 +149,7 @@ class _Searcher:
         ]
         with reporter.track("reranking", len(pairs), "pairs") as advance:
             scores = self.reranker.score(pairs, advance)
-        split: list[Scores | None] = []
-        begin = 0
-        for found in candidates:
-            part = slice(begin, begin + len(found))
-            split.append(Scores(scores.values[part], scores.truncated[part]))
-            begin += len(found)
-        return split
+        return list(scores.split(map(len, candidates)))
 
     def _with_freshness(self, hit: Hit) -> Hit:
         path = hit.passage.path

@@ -1,0 +1,193 @@
+"""`ettin rerank`: rerank candidates that somebody else retrieved."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ettin_cli.commands import options
+from ettin_cli.console import Console, Tally
+from ettin_cli.engines import EngineSettings
+from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.export import format_for
+from ettin_cli.hub import ModelFiles, weights_hash
+from ettin_cli.pipeline import Window
+from ettin_cli.pipeline import rerank as rerank_requests
+from ettin_cli.ranking import SearchOptions
+from ettin_cli.requests import RequestFields, RequestFile, open_requests
+from ettin_cli.reranking import find_reranker, load_reranker
+from ettin_cli.resuming import ResumableOutput
+from ettin_cli.storage import checksum
+
+EVERY = sys.maxsize
+
+
+def rerank(
+    input: Annotated[Path, typer.Argument(help="JSONL, CSV, TSV or Parquet; a TREC run; or -.")],
+    reranker: options.Reranker = "auto",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
+    format: Annotated[
+        str,
+        typer.Option("--format", "-f", help="auto, table, json, jsonl, csv, tsv, parquet or trec."),
+    ] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what an interrupted run wrote to -o.")
+    ] = False,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", "-k", min=1, help="Hits to keep; all if left out.")
+    ] = None,
+    max_documents: Annotated[
+        int | None, typer.Option(min=1, help="Documents of a query to score, the first ones.")
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help="Leave out hits below this.")] = None,
+    blend: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the input's own scores in the final one.")
+    ] = 0.0,
+    no_text: Annotated[bool, typer.Option("--no-text", help="Leave texts out of hits.")] = False,
+    queries: Annotated[Path | None, typer.Option(help="The queries of a TREC run.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="The documents of a TREC run.")] = None,
+    query_field: Annotated[str | None, typer.Option(help="The field of a query's text.")] = None,
+    documents_field: Annotated[str | None, typer.Option(help="The field of its documents.")] = None,
+    text_field: Annotated[str | None, typer.Option(help="The field of a document's text.")] = None,
+    id_field: Annotated[str | None, typer.Option(help="The field of a document's id.")] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    batch_size: options.BatchSize = "auto",
+    max_length: options.MaxLength = None,
+    threads: options.Threads = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    offline: options.Offline = False,
+    color: options.Color = "auto",
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Rerank candidates that somebody else retrieved, from a file or a pipe.
+
+    INPUT holds a query with its documents a line, or a query and a document a row; a TREC run
+    needs --queries and --corpus. All other fields come back with the answers.
+    """
+    console = options.console(color, quiet, verbose)
+    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    format = format_for(output, format)
+    _check(input, output, queries, reranker, resume=resume)
+    fields = RequestFields(query_field, documents_field, text_field, id_field)
+    chosen = SearchOptions(
+        top_k=top_k or EVERY,
+        candidates=max_documents or EVERY,
+        by="passage",
+        min_score=min_score,
+        blend=blend,
+    )
+    files = find_reranker(reranker, offline=offline, reporter=console)
+    job = _Job(console, files, engine, chosen, text=not no_text)
+    with open_requests(input, fields, queries=queries, corpus=corpus) as requests:
+        if output is None or str(output) == "-" or format == "table":
+            job.show(requests, output, format)
+        else:
+            key = job.fingerprint(input, queries, corpus, fields, format)
+            with ResumableOutput(output, format, key, text=not no_text, resume=resume) as target:
+                job.write(requests, target)
+    job.tell()
+    if job.rejected:
+        raise typer.Exit(options.REJECTED)
+
+
+def _check(
+    input: Path, output: Path | None, queries: Path | None, reranker: str, *, resume: bool
+) -> None:
+    """Refuse what cannot be done before anything is loaded."""
+    if resume and (output is None or str(output) == "-"):
+        raise UsageError("--resume needs a file to go on with", hint="name it with -o")
+    if reranker == "none":
+        raise UsageError("there is nothing to do without a reranker", hint="-r embedded")
+    for path in (input, queries):
+        if path is not None and str(path) != "-" and not path.is_file():
+            raise CorpusError(f"there is no file {path}")
+
+
+class _Job:
+    """Reranks requests, and says at the end what there was to them."""
+
+    def __init__(
+        self,
+        console: Console,
+        files: ModelFiles,
+        engine: EngineSettings,
+        chosen: SearchOptions,
+        *,
+        text: bool,
+    ) -> None:
+        self.console, self.files, self.engine = console, files, engine
+        self.chosen, self.text = chosen, text
+        self.tally = Tally(many=True)
+        self.rejected = self.unscored = self.repeated = self.scoreless = 0
+        self.rejects: Path | None = None
+
+    def fingerprint(self, *inputs: object) -> str:
+        """Return what two runs must agree in to write the same bytes."""
+        import xxhash
+
+        parts = [weights_hash(self.files.folder), self.engine, self.chosen, self.text]
+        parts += [checksum(i) if isinstance(i, Path) and i.is_file() else i for i in inputs]
+        return xxhash.xxh3_128_hexdigest(repr(parts).encode("utf-8", "surrogatepass"))
+
+    def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
+        """Write answers to stdout as they come."""
+        answers = (answer for window in self._windows(requests) for answer in window.answers)
+        self.console.answers(answers, format=format, output=output, many=True, text=self.text)
+
+    def write(self, requests: RequestFile, target: ResumableOutput) -> None:
+        """Write answers to a file, after those that an earlier run wrote."""
+        mark, self.rejects = target.mark, target.rejects
+        self.rejected = mark.rejects
+        if mark.items:
+            self.console.notice(f"going on after {mark.answers:,} queries that are done")
+        if not target.finished:
+            with options.goes_on("the same command with --resume goes on from here", self.console):
+                for window in self._windows(requests, mark.items):
+                    target.write(window.answers, window.rejections, window.end)
+                target.finish()
+        if self.tally.queries or not mark.items:
+            self.console.tell(self.tally)
+
+    def _windows(self, requests: RequestFile, done: int = 0) -> Iterator[Window]:
+        reranker = load_reranker(self.files, self.engine, self.console)
+        self.console.detail(f"reranking with {reranker.name} on {reranker.engine}")
+        windows = rerank_requests(
+            requests.items,
+            reranker,
+            self.chosen,
+            self.console,
+            share=requests.share,
+            done=done,
+        )
+        for window in windows:
+            self._count(window)
+            yield window
+
+    def _count(self, window: Window) -> None:
+        # A file of rejects names them; without one they are named here.
+        for rejection in window.rejections if self.rejects is None else ():
+            self.console.notice(f"rejected {rejection}")
+        self.rejected += len(window.rejections)
+        self.unscored += window.unscored
+        self.repeated += window.repeated
+        self.scoreless += window.scoreless
+        for answer in window.answers:
+            self.tally.add(answer)
+
+    def tell(self) -> None:
+        """Say what was left out, or stood in for something."""
+        if self.unscored:
+            self.console.notice(f"{self.unscored:,} documents beyond --max-documents are left out")
+        if self.repeated:
+            self.console.notice(f"{self.repeated:,} documents repeat an id of their query")
+        if self.scoreless and self.chosen.blend:
+            self.console.notice(
+                f"{self.scoreless:,} queries came without scores, so --blend took 1/rank for them"
+            )
+        if self.rejected:
+            where = f"; {self.rejects} says which and why" if self.rejects else ""
+            self.console.notice(f"{self.rejected:,} rows or documents were rejected{where}")

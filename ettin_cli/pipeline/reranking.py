@@ -1,0 +1,137 @@
+"""Rerank requests: candidates that somebody else retrieved, a window of queries at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ettin_cli.ranking import SearchOptions, rank
+from ettin_cli.records import (
+    Advance,
+    Answer,
+    Rejection,
+    Reporter,
+    Request,
+    Reranker,
+    Scores,
+    Share,
+)
+
+WINDOW_REQUESTS = 256
+WINDOW_PAIRS = 4096
+WINDOW_CHARACTERS = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was answered at once.
+
+    Args:
+        end: How many items of the input come before the next window.
+        unscored: Documents beyond the number of candidates that were asked for.
+        repeated: Documents with an id that another of their query has.
+        scoreless: Queries with a document that came without a score.
+    """
+
+    answers: Sequence[Answer]
+    rejections: Sequence[Rejection]
+    end: int
+    unscored: int
+    repeated: int
+    scoreless: int
+
+
+def rerank(
+    items: Iterable[Request | Rejection],
+    reranker: Reranker,
+    options: SearchOptions,
+    reporter: Reporter,
+    *,
+    share: Share | None = None,
+    done: int = 0,
+) -> Iterator[Window]:
+    """Yield windows of answers in the order of the requests.
+
+    The pairs of a window share batches, and equal ones are scored once. Where a window ends
+    depends on the input alone, so that a run which goes on after an interruption makes the same
+    batches, and the same scores to the last bit, as one in peace.
+
+    Args:
+        items: Requests, and the rows between them that are none.
+        options: `candidates` bounds the documents of a query that are scored.
+        share: Tells how much of the input was read.
+        done: Items that an earlier run has answered; the end of one of its windows.
+    """
+    with reporter.track("reranking", None, "pairs", share) as advance:
+        end = 0
+        for window in _windows(items):
+            end += len(window)
+            if end <= done:
+                continue
+            yield _answered(window, end, reranker, options, advance)
+
+
+def _answered(
+    items: Sequence[Request | Rejection],
+    end: int,
+    reranker: Reranker,
+    options: SearchOptions,
+    advance: Advance,
+) -> Window:
+    whole = [item for item in items if isinstance(item, Request)]
+    requests = [replace(one, candidates=one.candidates[: options.candidates]) for one in whole]
+    pairs = [(r.query.text, c.passage.content) for r in requests for c in r.candidates]
+    scores = reranker.score(pairs, advance)
+    return Window(
+        answers=_answers(requests, scores, reranker, options),
+        rejections=[item for item in items if isinstance(item, Rejection)],
+        end=end,
+        unscored=sum(len(request.candidates) for request in whole) - len(pairs),
+        repeated=sum(map(_repeated, requests)),
+        scoreless=sum(map(_scoreless, requests)),
+    )
+
+
+def _repeated(request: Request) -> int:
+    return len(request.candidates) - len({one.passage.doc_id for one in request.candidates})
+
+
+def _scoreless(request: Request) -> bool:
+    return any(candidate.retrieval_score is None for candidate in request.candidates)
+
+
+def _windows(items: Iterable[Request | Rejection]) -> Iterator[list[Request | Rejection]]:
+    """Yield the items in windows: of one request, of two, of four, and so on up to the bounds.
+
+    The first answers come at once, and later windows fill their batches.
+    """
+    window: list[Request | Rejection] = []
+    most, pairs, characters = 1, 0, 0
+    for item in items:
+        window.append(item)
+        if isinstance(item, Request):
+            pairs += len(item.candidates)
+            characters += sum(len(candidate.passage.text) for candidate in item.candidates)
+        if len(window) >= most or pairs >= WINDOW_PAIRS or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, pairs, characters = [], 0, 0
+            most = min(2 * most, WINDOW_REQUESTS)
+    if window:
+        yield window
+
+
+def _answers(
+    requests: Sequence[Request], scores: Scores, reranker: Reranker, options: SearchOptions
+) -> list[Answer]:
+    verdicts = scores.split(len(request.candidates) for request in requests)
+    return [
+        Answer(
+            query=request.query,
+            hits=rank(request.candidates, verdict, options, range(1, len(request.candidates) + 1)),
+            embedder=None,
+            reranker=reranker.name,
+            engine=reranker.engine,
+            fields=request.fields,
+        )
+        for request, verdict in zip(requests, verdicts, strict=True)
+    ]

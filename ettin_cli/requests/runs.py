@@ -1,0 +1,104 @@
+"""A TREC run, with its queries and its corpus -> pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from ettin_cli.corpus import Fields, list_files, open_source, read_file
+from ettin_cli.corpus.content import opened
+from ettin_cli.corpus.records import RecordError
+from ettin_cli.corpus.tables import Row
+from ettin_cli.export import without_spaces
+from ettin_cli.queries import read_queries
+from ettin_cli.records import Candidate, Document, Passage, Rejection
+from ettin_cli.requests.fields import Pair
+from ettin_cli.requests.spool import Spool
+
+
+def run_rows(path: Path) -> Iterator[Row]:
+    """Yield the lines of a TREC run: query id, document id and score.
+
+    Raises:
+        UnreadableError: The file, or the rest of it, cannot be read.
+    """
+    number = 0
+    with opened(path) as file:
+        for line_number, line in enumerate(file, start=1):
+            if line.strip():
+                number += 1
+                yield _run_row(line), line_number, number
+
+
+def _run_row(line: bytes) -> dict[str, Any] | RecordError:
+    try:
+        query_id, _, doc_id, _, score, _ = line.decode("utf-8").split()
+        value = float(score)
+    except ValueError:
+        return RecordError("not a line of a TREC run: query_id Q0 doc_id rank score tag")
+    if not math.isfinite(value):
+        return RecordError(f"score {score} is not a finite number")
+    return {"query_id": query_id, "doc_id": doc_id, "score": value}
+
+
+class RunTexts:
+    """The texts that a run only names: its queries, and its documents, which stay on disk.
+
+    Args:
+        run: Whose documents are kept; others of the corpus are passed over.
+        queries: A file of queries.
+        corpus: Any source that can be indexed, as the user named it.
+        text_field: The corpus's text field, if it has another name than usual.
+    """
+
+    def __init__(self, run: Path, queries: Path, corpus: str, fields: Fields, spool: Spool) -> None:
+        self.queries_path, self.corpus, self.spool = queries, corpus, spool
+        self.queries = {without_spaces(one.query_id): one.text for one in read_queries(queries)}
+        self.rejections: list[Rejection] = []
+        wanted = {row["doc_id"] for row, _, _ in run_rows(run) if isinstance(row, dict)}
+        self.places = self._kept(wanted, fields)
+
+    def pair(self, record: object) -> Pair:
+        """Return the texts of a line of the run.
+
+        Raises:
+            RecordError: It is no such line, or its query or document is nowhere.
+        """
+        if not isinstance(record, dict):
+            raise cast(RecordError, record)
+        query_id, doc_id = record["query_id"], record["doc_id"]
+        if query_id not in self.queries:
+            raise RecordError(f'query "{query_id}" is not in {self.queries_path}')
+        if doc_id not in self.places:
+            raise RecordError(f'document "{doc_id}" is not in {self.corpus}')
+        passage = Passage(**self.spool.get(self.places[doc_id]))
+        return Pair(query_id, self.queries[query_id], Candidate(0, passage, record["score"]))
+
+    def _kept(self, wanted: set[str], fields: Fields) -> dict[str, int]:
+        places: dict[str, int] = {}
+        source = open_source(self.corpus)
+        listing = list_files(source)
+        self.rejections += listing.rejections
+        for file in listing.files:
+            path = str(file.path) if file.in_folder else None
+            for document in read_file(file, fields, self.rejections.append, _passed_over):
+                name = without_spaces(document.doc_id)
+                if name in wanted and name not in places:
+                    places[name] = self.spool.add(_passage(document, path))
+        return places
+
+
+def _passage(document: Document, path: str | None) -> dict[str, Any]:
+    return {
+        "doc_id": document.doc_id,
+        "text": document.text,
+        "title": document.title,
+        "path": path,
+        "metadata": dict(document.metadata),
+    }
+
+
+def _passed_over(_reason: str) -> None:
+    """Files that hold no document are no candidates either."""

@@ -1,0 +1,231 @@
+"""A file that is written a window at a time, can be gone on with, and is whole when it is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from ettin_cli.errors import OutputError
+from ettin_cli.export import Encoder, output_errors, output_file, write_parquet
+from ettin_cli.records import Answer, Rejection
+from ettin_cli.storage import mode_for, replacing, sync_folder
+
+PARQUET = "parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far an unfinished output is.
+
+    Args:
+        fingerprint: What the input and the options were.
+        items: Items of the input that are done.
+        answers: How many of them were answered.
+        bytes: Length of what is written of the output; `reject_bytes` likewise.
+    """
+
+    fingerprint: str
+    items: int = 0
+    answers: int = 0
+    bytes: int = 0
+    rejects: int = 0
+    reject_bytes: int = 0
+
+
+class ResumableOutput:
+    """Answers on their way into a file; what a run has written the next one need not make again.
+
+    Beside the target stand NAME.partial, NAME.partial.json, which tells how much of it is good,
+    and for rows that could not be read NAME.rejects.jsonl. Every window reaches the disk before
+    the mark says so; what a killed run wrote beyond its mark is cut off.
+
+    Args:
+        target: Where the output appears when it is complete.
+        fingerprint: What must agree between the runs.
+        resume: Go on where an unfinished run stopped, if there is one.
+
+    Raises:
+        OutputError: It cannot be written, another process writes it, an unfinished run is in
+            the way, or the unfinished run was another.
+    """
+
+    def __init__(
+        self, target: Path, format: str, fingerprint: str, *, text: bool, resume: bool
+    ) -> None:
+        self.target = Path(os.path.realpath(target))
+        self.format, self.text = format, text
+        self.encoder = Encoder("rows" if format == PARQUET else format, many=True, text=text)
+        self.partial = _beside(self.target, ".partial")
+        self.journal = _beside(self.target, ".partial.json")
+        self.rejects = _beside(self.target, ".rejects.jsonl")
+        self.partial_rejects = _beside(self.target, ".rejects.jsonl.partial")
+        self.mark = Mark(fingerprint)
+        self.finished = False
+        self._resume = resume
+
+    def __enter__(self) -> Self:
+        import filelock
+
+        self.lock = filelock.FileLock(_beside(self.target, ".partial.lock"))
+        with output_errors(self.target):
+            try:
+                self.lock.acquire(timeout=0)
+            except filelock.Timeout:
+                raise OutputError(
+                    f"another process is writing {self.target}", hint="choose another place with -o"
+                ) from None
+            try:
+                self._begin()
+            except BaseException:
+                self._release()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.finished:
+            self.file.close()
+            self.reject_file.close()
+        self._release()
+
+    def _release(self) -> None:
+        Path(self.lock.lock_file).unlink(missing_ok=True)
+        self.lock.release()
+
+    def _begin(self) -> None:
+        if self._resume and self.journal.exists():
+            self.mark = self._found()
+            if not self.partial.exists():
+                # The run before was ended between its last two steps.
+                self._tidy()
+                self.finished = True
+                return
+        elif self.partial.exists() and not self._resume:
+            raise OutputError(
+                f"{self.partial} is left of an unfinished run",
+                hint="go on with --resume, or remove it to start again",
+            )
+        else:
+            self.journal.unlink(missing_ok=True)
+        self.file = _opened(self.partial, self.mark.bytes)
+        self.reject_file = _opened(self.partial_rejects, self.mark.reject_bytes)
+        self.partial.chmod(mode_for(self.target))
+        if not self.mark.bytes:
+            self.file.write(self.encoder.begin())
+
+    def _found(self) -> Mark:
+        import orjson
+
+        try:
+            mark = Mark(**orjson.loads(self.journal.read_bytes()))
+        except (orjson.JSONDecodeError, TypeError) as error:
+            raise OutputError(
+                f"{self.journal} is damaged", hint=f"remove {self.partial} to start again"
+            ) from error
+        if mark.fingerprint != self.mark.fingerprint:
+            raise OutputError(
+                f"{self.partial} was made from another input, model or options",
+                hint="resume with those, or remove it to start again",
+            )
+        return mark
+
+    def write(self, answers: Sequence[Answer], rejections: Sequence[Rejection], end: int) -> None:
+        """Write a window; when this returns it is on the disk, and marked as done.
+
+        Args:
+            end: Items of the input that are done with this window.
+        """
+        with output_errors(self.target):
+            for number, answer in enumerate(answers, start=self.mark.answers):
+                self.file.write(self.encoder.answer(answer, first=number == 0))
+            for rejection in rejections:
+                self.reject_file.write(_reject(rejection))
+            self.mark = Mark(
+                self.mark.fingerprint,
+                items=end,
+                answers=self.mark.answers + len(answers),
+                bytes=_synced(self.file),
+                rejects=self.mark.rejects + len(rejections),
+                reject_bytes=_synced(self.reject_file),
+            )
+            with replacing(self.journal) as draft:
+                draft.write_bytes(_json(asdict(self.mark)))
+
+    def finish(self) -> None:
+        """Make the output appear under its name."""
+        with output_errors(self.target):
+            self.file.write(self.encoder.end())
+            _synced(self.file)
+            self.file.close()
+            self.reject_file.close()
+            if self.format == PARQUET:
+                with output_file(self.target) as file:
+                    write_parquet(_rows(self.partial), file, text=self.text)
+                self.partial.unlink()
+            else:
+                self.partial.replace(self.target)
+            self.finished = True
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove what an unfinished run needs, and let the rejects appear if there are any."""
+        if self.mark.rejects:
+            self.partial_rejects.replace(self.rejects)
+        else:
+            self.partial_rejects.unlink(missing_ok=True)
+            # Those of an earlier run would speak of another output.
+            self.rejects.unlink(missing_ok=True)
+        self.journal.unlink(missing_ok=True)
+        sync_folder(self.target.parent)
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    return target.with_name(target.name + suffix)
+
+
+def _opened(path: Path, length: int) -> BinaryIO:
+    """Open a file to append to, cut at the length up to which it is good.
+
+    Raises:
+        OutputError: It is shorter than that.
+    """
+    file = path.open("r+b" if length else "w+b")
+    if file.seek(0, os.SEEK_END) < length:
+        file.close()
+        raise OutputError(f"{path} is cut short", hint="remove it to start again")
+    file.truncate(length)
+    file.seek(length)
+    return file
+
+
+def _synced(file: BinaryIO) -> int:
+    """Make what was written reach the disk, and return where it ends."""
+    file.flush()
+    os.fsync(file.fileno())
+    return file.tell()
+
+
+def _reject(rejection: Rejection) -> bytes:
+    shape = {"line": rejection.line, "reason": rejection.reason, "path": rejection.path}
+    # A file's name need not be UTF-8, and JSON has to be.
+    return _json({k: _printable(v) if isinstance(v, str) else v for k, v in shape.items()})
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _json(value: object) -> bytes:
+    import orjson
+
+    return orjson.dumps(value) + b"\n"
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    import orjson
+
+    with path.open("rb") as file:
+        lines: Iterable[bytes] = file
+        yield from map(orjson.loads, lines)
