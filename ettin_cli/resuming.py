@@ -69,6 +69,9 @@ class ResumableOutput:
     def __enter__(self) -> Self:
         import filelock
 
+        if not self.target.parent.is_dir():
+            # The lock would make the folder, perhaps from a slip of the hand.
+            raise OutputError(f"cannot write {self.target}: there is no such folder")
         self.lock = filelock.FileLock(_beside(self.target, ".partial.lock"))
         with output_errors(self.target):
             try:

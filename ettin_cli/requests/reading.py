@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,8 +59,7 @@ def open_requests(
         elif str(path) == STDIN:
             yield RequestFile(_stream(jsonl(sys.stdin.buffer), STDIN, fields), _unknown)
         else:
-            with _table(path, fields) as file:
-                yield file
+            yield _table(path, fields)
     except UnreadableError as error:
         raise CorpusError(f"{path}: {error}") from error
 
@@ -74,8 +72,7 @@ def _run(
     return RequestFile(chain(texts.rejections, pairs.items()), pairs.share)
 
 
-@contextmanager
-def _table(path: Path, fields: RequestFields) -> Iterator[RequestFile]:
+def _table(path: Path, fields: RequestFields) -> RequestFile:
     kind = kind_of(path.name)
     if kind not in KINDS:
         raise UsageError(
@@ -84,15 +81,24 @@ def _table(path: Path, fields: RequestFields) -> Iterator[RequestFile]:
         )
     if not _has_lists(path, kind, fields):
         pairs = PairFile(str(path), partial(read_table, kind, path), partial(pair, fields=fields))
-        yield RequestFile(pairs.items(), pairs.share)
-    elif kind == "jsonl" and path.suffix.lower() not in COMPRESSED:
+        return RequestFile(pairs.items(), pairs.share)
+    position = _Position()
+    rows = position.rows(path) if kind == "jsonl" else read_table(kind, path)
+    return RequestFile(_lists(rows, str(path), fields), lambda: position.share)
+
+
+class _Position:
+    """Reads JSON lines and keeps how far into the file that is; unknown in a packed one."""
+
+    def __init__(self) -> None:
+        self.share: float | None = None
+
+    def rows(self, path: Path) -> Iterator[Row]:
+        size = 0 if path.suffix.lower() in COMPRESSED else path.stat().st_size
         with opened(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            yield RequestFile(
-                _lists(jsonl(file), str(path), fields), lambda: file.tell() / size if size else None
-            )
-    else:
-        yield RequestFile(_lists(read_table(kind, path), str(path), fields), _unknown)
+            for row in jsonl(file):
+                self.share = file.tell() / size if size else None
+                yield row
 
 
 def _has_lists(path: Path, kind: str, fields: RequestFields) -> bool:
