@@ -15,7 +15,7 @@ from ettin_cli.commands.inspect import info, verify
 from ettin_cli.commands.rerank import rerank
 from ettin_cli.commands.score import score
 from ettin_cli.commands.search import search
-from ettin_cli.console import Console, quietly_closed
+from ettin_cli.console import Console
 from ettin_cli.errors import EttinError
 
 TERMINATED = 143
@@ -55,9 +55,6 @@ def main() -> None:
             raise
         Console().error(error)
         raise SystemExit(error.exit_code) from None
-    except BrokenPipeError:
-        quietly_closed()
-        raise SystemExit(0) from None
 
 
 def _terminated(_signal: int, _frame: object) -> None:

@@ -61,7 +61,8 @@ class Console:
 
     def line(self, text: str) -> None:
         """Write a line of data."""
-        _say(text, sys.stdout)
+        with quietly_closed():
+            _say(text, sys.stdout)
 
     def json(self, value: object) -> None:
         """Write a value as indented JSON."""
@@ -135,14 +136,16 @@ class Console:
         counted = tally.watch(answers)
         if format == "auto":
             format = "table" if sys.stdout.isatty() else "jsonl"
-        if format == "table":
-            self._print(counted, output, many=many, full_text=full_text)
-        elif output is not None and str(output) != "-":
+        if format != "table" and output is not None and str(output) != "-":
             with output_file(output) as file:
                 write_answers(counted, format, file, many=many, text=text)
         else:
-            write_answers(counted, format, sys.stdout.buffer, many=many, text=text)
-            sys.stdout.flush()
+            with quietly_closed():
+                if format == "table":
+                    self._print(counted, output, many=many, full_text=full_text)
+                else:
+                    write_answers(counted, format, sys.stdout.buffer, many=many, text=text)
+                sys.stdout.flush()
         self.tell(tally)
 
     def tell(self, tally: Tally) -> None:
@@ -285,7 +288,12 @@ def _ticker(label: str, pace: Pace) -> Iterator[Advance]:
     yield advance
 
 
-def quietly_closed() -> None:
-    """Let the interpreter end without a complaint after the reader of a pipe has gone."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+@contextmanager
+def quietly_closed() -> Iterator[None]:
+    """End the command well, without a word, when the reader of a pipe has gone."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is still buffered would be complained of as the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
