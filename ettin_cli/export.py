@@ -17,6 +17,7 @@ from ettin_cli.ranking import best_passages
 from ettin_cli.records import Answer, Hit
 from ettin_cli.snippets import best_lines
 from ettin_cli.storage import replacing
+from ettin_cli.trec import without_spaces
 
 FORMATS = ("auto", "table", "json", "jsonl", "csv", "tsv", "parquet", "trec", "md", "paths")
 SUFFIXES = {
@@ -270,11 +271,6 @@ def _next_below(value: float) -> float:
     bits = struct.unpack("<i", struct.pack("<f", value))[0]
     below: float = struct.unpack("<f", struct.pack("<i", bits - 1 if value > 0 else bits + 1))[0]
     return below
-
-
-def without_spaces(name: str) -> str:
-    """Return an id with its white space percent-encoded, which would split a TREC line."""
-    return "".join(quote(sign) if sign.isspace() else sign for sign in name) or "%20"
 
 
 def _markdown(answer: Answer) -> bytes:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 DocumentKind = Literal["prose", "markdown", "rst", "code"]
 Metadata = Mapping[str, Any]
+# By query_id and doc_id.
+Qrels = Mapping[str, Mapping[str, int]]
+Run = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -336,8 +336,8 @@ def test_a_trec_run_finds_its_texts_and_is_ordered_by_its_scores(
     assert [(one.line, one.reason) for one in rejections(items)] == [
         (4, f'query "q9" is not in {queries}'),
         (5, f'document "lost" is not in {corpus}'),
-        (6, "not a line of a TREC run: query_id Q0 doc_id rank score tag"),
-        (7, "score nan is not a finite number"),
+        (6, "2 fields in place of 6"),
+        (7, "score 'nan' is not a number"),
     ]
 
 

@@ -1,14 +1,11 @@
-"""Bytes -> text: decompression and decoding, with a clear reason where either fails."""
+"""Bytes -> text, with a clear reason where that fails."""
 
 from __future__ import annotations
 
 import codecs
-import io
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+
+from ettin_cli.storage import UnreadableError, opened
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -18,82 +15,7 @@ BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 MAX_TEXT_BYTES = 1 << 30
-PACKED_BLOCK = 1 << 16
 COMMONEST = "cp1252"
-
-
-class UnreadableError(Exception):
-    """A file's content is not what its name promises; the message is the reason."""
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file, decompressed when it ends in .gz or .zst.
-
-    Raises:
-        UnreadableError: It cannot be opened or read, or its compressed data ends early.
-    """
-    import zstandard
-
-    try:
-        with _decompressed(path) as file:
-            yield cast(BinaryIO, file)
-    except (EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise UnreadableError(f"compressed data is damaged or cut short: {error}") from error
-    except OSError as error:
-        raise UnreadableError(f"cannot be read: {error.strerror or error}") from error
-
-
-def _decompressed(path: Path) -> IO[bytes]:
-    if path.suffix.lower() == ".gz":
-        import gzip
-
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    if path.suffix.lower() == ".zst":
-        return io.BufferedReader(_Zstandard(path))
-    return path.open("rb")
-
-
-class _Zstandard(io.RawIOBase):
-    """A .zst file's content; unlike zstandard's own reader it notices an end that is too early."""
-
-    def __init__(self, path: Path) -> None:
-        import zstandard
-
-        self.file = path.open("rb")
-        self.frames = zstandard.ZstdDecompressor()
-        self.frame = self.frames.decompressobj()
-        self.inside = False
-        self.ready = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self.ready:
-            if not self._unpack():
-                return 0
-        count = min(len(buffer), len(self.ready))
-        buffer[:count], self.ready = self.ready[:count], self.ready[count:]
-        return count
-
-    def _unpack(self) -> bool:
-        """Unpack some more; False at the end of the file."""
-        packed = self.frame.unused_data if self.frame.eof else b""
-        packed = packed or self.file.read(PACKED_BLOCK)
-        if not packed:
-            if self.inside:
-                raise EOFError("the last frame is not complete")
-            return False
-        if self.frame.eof:
-            self.frame = self.frames.decompressobj()
-        self.ready = self.frame.decompress(packed)
-        self.inside = not self.frame.eof
-        return True
-
-    def close(self) -> None:
-        self.file.close()
-        super().close()
 
 
 def read_text(path: Path) -> str:

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import cast
 
-from ettin_cli.corpus.content import UnreadableError, read_text
+from ettin_cli.corpus.content import read_text
 from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.packages import (
     docx_document,
@@ -22,6 +22,7 @@ from ettin_cli.corpus.suffixes import TABLES, kind_of
 from ettin_cli.corpus.tables import Row, jsonl, read_table
 from ettin_cli.corpus.titles import markdown_title, rst_title, split_front_matter
 from ettin_cli.records import Document, DocumentKind, Rejection
+from ettin_cli.storage import UnreadableError
 
 TABLE_KINDS = {suffix[1:] for suffix in TABLES} | {"jsonl"}
 READERS: dict[str, Callable[[Path, str], Document]] = {

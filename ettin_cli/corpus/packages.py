@@ -13,9 +13,10 @@ from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from ettin_cli.corpus.content import UnreadableError, decode, opened
+from ettin_cli.corpus.content import decode
 from ettin_cli.corpus.html import html_document
 from ettin_cli.records import Document
+from ettin_cli.storage import UnreadableError, opened
 
 MAX_UNPACKED_BYTES = 1 << 30
 

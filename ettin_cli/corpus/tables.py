@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ettin_cli.corpus.content import UnreadableError, opened, read_text
+from ettin_cli.corpus.content import read_text
 from ettin_cli.corpus.records import RecordError
+from ettin_cli.storage import UnreadableError, opened
 
 CSV_FIELD_BYTES = 1 << 28
 PARQUET_ROWS = 1024

@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 
 from ettin_cli.corpus import Fields
-from ettin_cli.corpus.content import UnreadableError, opened
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.corpus.suffixes import COMPRESSED, kind_of
 from ettin_cli.corpus.tables import Row, jsonl, read_table
@@ -21,6 +20,7 @@ from ettin_cli.requests.fields import RequestFields, holds_list, listed, pair
 from ettin_cli.requests.pairs import PairFile, adjacent_requests, rejection
 from ettin_cli.requests.runs import RunTexts, run_rows
 from ettin_cli.requests.spool import Spool
+from ettin_cli.storage import UnreadableError, opened
 
 STDIN = "-"
 KINDS = ("jsonl", "json", "csv", "tsv", "parquet")

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from ettin_cli.corpus import Fields, list_files, open_source, read_file
-from ettin_cli.corpus.content import opened
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.corpus.tables import Row
-from ettin_cli.export import without_spaces
+from ettin_cli.errors import CorpusError
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Candidate, Document, Passage, Rejection
 from ettin_cli.requests.fields import Pair
 from ettin_cli.requests.spool import Spool
+from ettin_cli.storage import opened
+from ettin_cli.trec import run_line, without_spaces
 
 
 def run_rows(path: Path) -> Iterator[Row]:
@@ -29,18 +30,19 @@ def run_rows(path: Path) -> Iterator[Row]:
         for line_number, line in enumerate(file, start=1):
             if line.strip():
                 number += 1
-                yield _run_row(line), line_number, number
+                yield _run_row(line, f"{path}:{line_number}"), line_number, number
 
 
-def _run_row(line: bytes) -> dict[str, Any] | RecordError:
+def _run_row(line: bytes, place: str) -> dict[str, Any] | RecordError:
     try:
-        query_id, _, doc_id, _, score, _ = line.decode("utf-8").split()
-        value = float(score)
-    except ValueError:
-        return RecordError("not a line of a TREC run: query_id Q0 doc_id rank score tag")
-    if not math.isfinite(value):
+        query_id, doc_id, score = run_line(line.decode("utf-8").rstrip("\r\n"), place)
+    except UnicodeDecodeError:
+        return RecordError("not UTF-8")
+    except CorpusError as error:
+        return RecordError(error.problem.removeprefix(f"{place}: "))
+    if not math.isfinite(score):
         return RecordError(f"score {score} is not a finite number")
-    return {"query_id": query_id, "doc_id": doc_id, "score": value}
+    return {"query_id": query_id, "doc_id": doc_id, "score": score}
 
 
 class RunTexts:

@@ -1,0 +1,234 @@
+"""A run and judgements -> what each metric makes of each query. Pure Python.
+
+Metrics have the names and parameters of ir_measures (MacAvaney et al. 2022), and the values and
+order of ties of trec_eval.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ettin_cli.errors import UsageError
+from ettin_cli.records import Qrels, Run
+
+_FORM = re.compile(r"([A-Za-z]+)(?:\(rel=([0-9]{1,9})\))?(?:@([0-9]{1,9}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric with its parameters, as in `P(rel=2)@10`.
+
+    Args:
+        name: One of KINDS.
+        cutoff: How many documents, from the best one, are looked at; None: all.
+        rel: The least relevance with which a document counts as relevant.
+
+    Raises:
+        UsageError: There is no such metric, or it does not take these parameters.
+    """
+
+    name: str
+    cutoff: int | None = None
+    rel: int = 1
+
+    def __post_init__(self) -> None:
+        kind = KINDS.get(self.name)
+        if kind is None:
+            raise UsageError(f"no metric {str(self)!r}", hint=KNOWN)
+        if self.cutoff is None and kind.needs_cutoff:
+            raise UsageError(f"metric {str(self)!r} lacks its @k", hint=KNOWN)
+        if self.cutoff == 0 or self.rel < 1 or (self.rel != 1 and not kind.takes_rel):
+            raise UsageError(f"metric {str(self)!r} does not take this parameter", hint=KNOWN)
+
+    @classmethod
+    def parse(cls, text: str) -> Metric:
+        """Return the metric that has this name.
+
+        Raises:
+            UsageError: There is none.
+
+        >>> Metric.parse("P(rel=2)@10")
+        Metric(name='P', cutoff=10, rel=2)
+        """
+        match = _FORM.fullmatch(text)
+        if match is None:
+            raise UsageError(f"no metric {text!r}", hint=KNOWN)
+        name, rel, cutoff = match.groups()
+        return cls(name, int(cutoff) if cutoff else None, int(rel or 1))
+
+    def __str__(self) -> str:
+        rel = "" if self.rel == 1 else f"(rel={self.rel})"
+        return f"{self.name}{rel}" + ("" if self.cutoff is None else f"@{self.cutoff}")
+
+
+def parse_metrics(text: str) -> list[Metric]:
+    """Return the metrics named in a list with commas, each once.
+
+    Raises:
+        UsageError: Some are not known; names them all.
+    """
+    metrics, bad = [], []
+    for name in map(str.strip, text.split(",")):
+        try:
+            metrics.append(Metric.parse(name))
+        except UsageError:
+            bad.append(repr(name))
+    if bad:
+        raise UsageError(f"no metric {', '.join(bad)}", hint=KNOWN)
+    return list(dict.fromkeys(metrics))
+
+
+def evaluate(run: Run, qrels: Qrels, metrics: Iterable[Metric]) -> dict[Metric, dict[str, float]]:
+    """Return each metric's value for each judged query, in the order of the judgements.
+
+    A judged query that the run lacks counts as 0, as does one without a relevant document; a
+    query of the run without judgements is left out.
+
+    Raises:
+        ValueError: A score is NaN, which has no place in an order.
+
+    >>> evaluate({"q": {"a": 0.9, "b": 0.5}}, {"q": {"b": 1}}, [Metric("RR")])
+    {Metric(name='RR', cutoff=None, rel=1): {'q': 0.5}}
+    """
+    values: dict[Metric, dict[str, float]] = {metric: {} for metric in metrics}
+    for query_id, judged in qrels.items():
+        found = [judged.get(doc_id) for doc_id in ordered(run.get(query_id, {}))]
+        levels = list(judged.values())
+        for metric in values:
+            measure = KINDS[metric.name].measure
+            values[metric][query_id] = measure(found[: metric.cutoff], levels, metric)
+    return values
+
+
+def ordered(scores: Mapping[str, float]) -> list[str]:
+    """Return the documents of one query in trec_eval's order, best first.
+
+    It reads scores as float32, and orders documents whose scores are then equal by doc_id, the
+    last one first.
+
+    Raises:
+        ValueError: A score is NaN.
+
+    >>> ordered({"a": 0.5, "b": 0.5 + 1e-12, "c": 0.1, "d": 0.9})
+    ['d', 'b', 'a', 'c']
+    """
+    if any(map(math.isnan, scores.values())):
+        raise ValueError("a score is NaN")
+    ranking = sorted(zip(array("f", scores.values()), scores, strict=True), reverse=True)
+    return [doc_id for _, doc_id in ranking]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How the queries of a run and of judgements meet.
+
+    Args:
+        measured: Queries in both.
+        missing: Judged queries that the run lacks; each counts as 0.
+        unjudged: Queries of the run without judgements; left out.
+    """
+
+    measured: int
+    missing: int
+    unjudged: int
+
+
+def coverage(run: Run, qrels: Qrels) -> Coverage:
+    """Return how many queries `evaluate` compares, counts as 0, and leaves out."""
+    measured = len(run.keys() & qrels.keys())
+    return Coverage(measured, len(qrels) - measured, len(run) - measured)
+
+
+# The relevance of each document found, best first, down to the cut-off; None: not judged.
+Found = Sequence[int | None]
+
+
+def _ndcg(found: Found, levels: Sequence[int], metric: Metric) -> float:
+    """Discounted cumulative gain, as a share of the best possible.
+
+    The gain is the relevance itself and the discount log2(rank + 1), as in trec_eval, where other
+    tools take 2^relevance - 1. Järvelin and Kekäläinen 2002, ACM TOIS 20(4).
+    """
+    best = _dcg(sorted(levels, reverse=True)[: metric.cutoff])
+    return _dcg(found) / best if best else 0.0
+
+
+def _dcg(found: Found) -> float:
+    gains = ((rank, gain) for rank, gain in enumerate(found, start=1) if gain and gain > 0)
+    return sum(gain / math.log2(rank + 1) for rank, gain in gains)
+
+
+def _reciprocal_rank(found: Found, _levels: Sequence[int], metric: Metric) -> float:
+    """1 / rank of the first relevant document. Voorhees 1999, TREC-8 question answering."""
+    return next((1 / rank for rank in _relevant_ranks(found, metric)), 0.0)
+
+
+def _average_precision(found: Found, levels: Sequence[int], metric: Metric) -> float:
+    """Precision at the rank of each relevant document, averaged over all there are.
+
+    One not found counts as 0. Harman 1992, Information Processing and Management 28(4).
+    """
+    ranks = _relevant_ranks(found, metric)
+    return _share(sum(count / rank for count, rank in enumerate(ranks, start=1)), levels, metric)
+
+
+def _precision(found: Found, _levels: Sequence[int], metric: Metric) -> float:
+    """Share of the k documents that is relevant; fewer than k found count as not relevant.
+
+    Van Rijsbergen 1979, Information Retrieval; recall likewise.
+    """
+    return len(_relevant_ranks(found, metric)) / (metric.cutoff or 1)
+
+
+def _recall(found: Found, levels: Sequence[int], metric: Metric) -> float:
+    """Share of all relevant documents that is among the k."""
+    return _share(len(_relevant_ranks(found, metric)), levels, metric)
+
+
+def _success(found: Found, _levels: Sequence[int], metric: Metric) -> float:
+    """1 if a relevant document is among the k, else 0."""
+    return 1.0 if _relevant_ranks(found, metric) else 0.0
+
+
+def _judged(found: Found, _levels: Sequence[int], _metric: Metric) -> float:
+    """Share of the k documents, or of those found where they are fewer, that is judged at all."""
+    return sum(relevance is not None for relevance in found) / len(found) if found else 0.0
+
+
+def _relevant_ranks(found: Found, metric: Metric) -> list[int]:
+    ranked = enumerate(found, start=1)
+    return [rank for rank, level in ranked if level is not None and level >= metric.rel]
+
+
+def _share(value: float, levels: Sequence[int], metric: Metric) -> float:
+    """Return a value divided by the number of relevant documents; 0 where there are none."""
+    relevant = sum(level >= metric.rel for level in levels)
+    return value / relevant if relevant else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What metrics of one name have in common."""
+
+    measure: Callable[[Found, Sequence[int], Metric], float]
+    needs_cutoff: bool = False
+    takes_rel: bool = True
+
+
+KINDS = {
+    "nDCG": Kind(_ndcg, takes_rel=False),
+    "RR": Kind(_reciprocal_rank),
+    "AP": Kind(_average_precision),
+    "P": Kind(_precision, needs_cutoff=True),
+    "R": Kind(_recall, needs_cutoff=True),
+    "Success": Kind(_success, needs_cutoff=True),
+    "Judged": Kind(_judged, needs_cutoff=True, takes_rel=False),
+}
+KNOWN = (
+    "known are nDCG, RR and AP, with or without @k; P@k, R@k, Success@k and Judged@k; "
+    "all but nDCG and Judged take a least relevance, as in P(rel=2)@10"
+)

@@ -1,0 +1,182 @@
+"""Judgements and runs in the files that evaluation tools exchange. Knows no metric.
+
+White space would split an id in two in these files, so our own runs have it percent-encoded.
+An id is therefore known by that form wherever it is read: "a b" in a table of judgements is the
+"a%20b" of a run. An id that holds "%20" of its own cannot be told from one with a space.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import sys
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+from ettin_cli.errors import CorpusError, OutputError
+from ettin_cli.records import Qrels
+from ettin_cli.storage import UnreadableError, opened, replacing
+
+QRELS_FIELDS = "query_id iteration doc_id relevance"
+RUN_FIELDS = "query_id Q0 doc_id rank score tag"
+BEIR_HEADER = "query-id\tcorpus-id\tscore"
+
+_RELEVANCE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
+
+
+def without_spaces(name: str) -> str:
+    """Return an id as TREC files have it: its white space percent-encoded, "%20" if empty.
+
+    >>> without_spaces("notes/to do.md")
+    'notes/to%20do.md'
+    """
+    return "".join(quote(sign) if sign.isspace() else sign for sign in name) or "%20"
+
+
+def read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """Return the judgements of a file, by query_id and doc_id; "-" is standard input.
+
+    The first line tells the form: BEIR's table begins with its header, and TREC's has a line of
+    `query_id iteration doc_id relevance` for each judgement. Empty lines are passed over.
+
+    Raises:
+        CorpusError: The file cannot be read, is empty, or judges one document in two ways, or a
+            line is no judgement; names the line.
+    """
+    qrels: dict[str, dict[str, int]] = {}
+    for place, query_id, doc_id, text in _judgements(path):
+        if not _RELEVANCE.fullmatch(text):
+            raise CorpusError(f"{place}: relevance {text!r} is not a whole number")
+        relevance = int(text.partition(".")[0])
+        known = qrels.setdefault(query_id, {}).setdefault(doc_id, relevance)
+        if known != relevance:
+            raise CorpusError(
+                f"{place}: {doc_id} is judged {relevance} for query {query_id}, and {known} before",
+                hint="keep one of the two judgements",
+            )
+    if not qrels:
+        raise CorpusError(f"no judgements in {path}")
+    return qrels
+
+
+def read_run(path: Path) -> dict[str, dict[str, float]]:
+    """Return the scores of a run, by query_id and doc_id; "-" is standard input.
+
+    As trec_eval has it, the scores alone are the order: the rank column is not looked at.
+
+    Raises:
+        CorpusError: The file cannot be read, is empty, or lists a document twice for a query, or
+            a line is none of a run; names the line.
+    """
+    run: dict[str, dict[str, float]] = {}
+    for place, line in _lines(path):
+        query_id, doc_id, score = run_line(line, place)
+        scores = run.setdefault(query_id, {})
+        if doc_id in scores:
+            raise CorpusError(f"{place}: {doc_id} is listed twice for query {query_id}")
+        scores[doc_id] = score
+    if not run:
+        raise CorpusError(f"no hits in {path}", hint=f"a line of a run is: {RUN_FIELDS}")
+    return run
+
+
+def run_line(line: str, place: str) -> tuple[str, str, float]:
+    """Return the query_id, the doc_id and the score that a line of a run holds.
+
+    Raises:
+        CorpusError: It is none, or its score is not a number; names the place.
+    """
+    query_id, _, doc_id, _, score, _ = _fields(line, place, RUN_FIELDS)
+    return without_spaces(query_id), without_spaces(doc_id), _score(score, place)
+
+
+def write_qrels(qrels: Qrels, path: Path) -> None:
+    """Write judgements in TREC's form, ordered by query_id and doc_id.
+
+    Raises:
+        OutputError: The file cannot be written; whatever was there before is still there.
+    """
+    lines = [
+        f"{without_spaces(query_id)} 0 {without_spaces(doc_id)} {relevance}\n"
+        for query_id, judged in sorted(qrels.items())
+        for doc_id, relevance in sorted(judged.items())
+    ]
+    try:
+        with replacing(path) as draft:
+            draft.write_text("".join(lines), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}", hint="choose another place"
+        ) from error
+
+
+def _judgements(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Yield each judgement's place, query_id, doc_id and relevance."""
+    is_table = False
+    for at, (place, line) in enumerate(_lines(path)):
+        if at == 0 and line.strip() == BEIR_HEADER:
+            is_table = True
+            continue
+        if is_table:
+            query_id, doc_id, relevance = _cells(line, place)
+        else:
+            query_id, _, doc_id, relevance = _fields(line, place, QRELS_FIELDS)
+        yield place, without_spaces(query_id), without_spaces(doc_id), relevance.strip()
+
+
+def _cells(line: str, place: str) -> list[str]:
+    """Return the cells of a row, quoted as in any table where an id holds a quote."""
+    try:
+        cells = next(csv.reader([line], delimiter="\t", strict=True))
+    except csv.Error as error:
+        raise CorpusError(f"{place}: broken TSV: {error}") from error
+    if len(cells) != 3 or not all(cells):
+        count = sum(map(bool, cells))
+        raise CorpusError(f"{place}: {count} filled cells where the header has 3")
+    return cells
+
+
+def _fields(line: str, place: str, wanted: str) -> list[str]:
+    # ASCII white space alone parts fields, as in trec_eval: an id may hold any other.
+    fields = re.findall(r"[^ \t\n\r\f\v]+", line)
+    if len(fields) == len(wanted.split()):
+        return fields
+    hint = f"a line is: {wanted}"
+    if wanted == QRELS_FIELDS:
+        hint += f"; a table begins with: {BEIR_HEADER}"
+    raise CorpusError(f"{place}: {len(fields)} fields in place of {len(wanted.split())}", hint=hint)
+
+
+def _score(text: str, place: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if math.isnan(score):
+        raise CorpusError(f"{place}: score {text!r} is not a number")
+    return score
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the lines that are not empty, each with its place in the file before it."""
+    try:
+        with _opened(path) as file:
+            for number, raw in enumerate(file, start=1):
+                content = raw.removeprefix(BOM_UTF8) if number == 1 else raw
+                try:
+                    line = content.decode("utf-8").rstrip("\r\n")
+                except UnicodeDecodeError as error:
+                    raise CorpusError(f"{path}:{number}: not UTF-8") from error
+                if line.strip():
+                    yield f"{path}:{number}", line
+    except UnreadableError as error:
+        raise CorpusError(f"{path}: {error}") from error
+
+
+def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if str(path) == "-" else opened(path)
