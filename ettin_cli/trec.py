@@ -101,14 +101,15 @@ def write_qrels(qrels: Qrels, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written; whatever was there before is still there.
     """
-    lines = [
-        f"{without_spaces(query_id)} 0 {without_spaces(doc_id)} {relevance}\n"
-        for query_id, judged in sorted(qrels.items())
-        for doc_id, relevance in sorted(judged.items())
-    ]
+    rows = sorted(
+        (without_spaces(query_id), without_spaces(doc_id), relevance)
+        for query_id, judged in qrels.items()
+        for doc_id, relevance in judged.items()
+    )
+    text = "".join(f"{query_id} 0 {doc_id} {relevance}\n" for query_id, doc_id, relevance in rows)
     try:
         with replacing(path) as draft:
-            draft.write_text("".join(lines), encoding="utf-8", newline="\n")
+            draft.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}", hint="choose another place"

@@ -238,12 +238,12 @@ def test_a_query_without_relevant_documents_counts_as_0(judged: dict[str, int]) 
 
 
 def test_the_judged_queries_are_what_is_measured() -> None:
-    run = {"both": listed("a"), "not judged": listed("a"), "nothing found": {}}
+    run = {"both": listed("a"), "nothing found": {}, "1": {}, "2": {}, "3": listed("a")}
     qrels = {"missing": {"a": 1}, "both": {"a": 1}, "nothing found": {"a": 1}}
     found = evaluate(run, qrels, [Metric("RR")])
     assert found == {Metric("RR"): {"missing": 0.0, "both": 1.0, "nothing found": 0.0}}
     assert list(found[Metric("RR")]) == list(qrels)
-    assert coverage(run, qrels) == Coverage(measured=2, missing=1, unjudged=1)
+    assert coverage(run, qrels) == Coverage(measured=2, missing=1, unjudged=3)
 
 
 def test_a_score_that_is_not_a_number_has_no_place() -> None:
