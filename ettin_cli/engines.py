@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ModelError, UsageError
-from ettin_cli.records import Advance, Reporter, no_progress
+from ettin_cli.records import Advance, Reporter, Silence, no_progress
 
 if TYPE_CHECKING:
     import torch
@@ -126,6 +126,20 @@ def quieten() -> None:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
+def device_name(wanted: str) -> str:
+    """Return what models would run on: `cpu`, `mps`, or the make of the GPU.
+
+    Raises:
+        ModelError: The device that was asked for cannot be used.
+    """
+    if wanted == "cpu":
+        return wanted
+    import torch
+
+    device = _device(wanted, Silence())
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _device(wanted: str, reporter: Reporter) -> torch.device:

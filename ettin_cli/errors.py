@@ -8,6 +8,7 @@ EttinError
 ├── IndexMismatchError  the index was made by another embedder, chunking or format
 ├── IndexDamagedError   a file of the index is missing, cut short or altered
 ├── IndexBusyError      another process is writing the index
+├── CalibrationError    scores cannot be turned into probabilities
 ├── OutputError         a result cannot be written
 └── MissingExtraError   an optional dependency is not installed
 """
@@ -57,6 +58,10 @@ class IndexDamagedError(EttinError):
 
 class IndexBusyError(EttinError):
     """Another process is writing the index."""
+
+
+class CalibrationError(EttinError):
+    """Scores cannot be turned into probabilities: too few judgements, or no map that fits."""
 
 
 class OutputError(EttinError):

@@ -37,6 +37,7 @@ COLUMNS = {
     "passage_id": "int64",
     "score": "float64",
     "rerank_score": "float64",
+    "probability": "float64",
     "retrieval_rank": "int32",
     "retrieval_score": "float64",
     "title": "string",
@@ -188,6 +189,7 @@ def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
         "passage_id": hit.passage_id,
         "score": hit.score,
         "rerank_score": hit.rerank_score,
+        "probability": hit.probability,
         "retrieval_rank": hit.retrieval_rank,
         "retrieval_score": hit.retrieval_score,
         "title": passage.title,
@@ -200,7 +202,7 @@ def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
         "truncated": hit.truncated or None,
         "stale": hit.stale or None,
     }
-    where_they_apply = ("rerank_score", "page", "text", "truncated", "stale")
+    where_they_apply = ("rerank_score", "probability", "page", "text", "truncated", "stale")
     return {k: v for k, v in shape.items() if v is not None or k not in where_they_apply}
 
 

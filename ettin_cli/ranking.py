@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ettin_cli.records import Candidate, Hit, Scores
@@ -20,6 +20,7 @@ class SearchOptions:
         candidates: Passages to score.
         by: "document": each counts once, by its best passage; "passage": every one counts.
         min_score: Leave out hits below this.
+        min_probability: Leave out hits that are relevant with less than this.
         blend: Share of the retrieval score in the final one, both standardised.
         filters: Metadata fields and the values they must have.
         paths: Globs, one of which a hit's path must fit.
@@ -29,6 +30,7 @@ class SearchOptions:
     candidates: int = CANDIDATES
     by: Literal["document", "passage"] = "document"
     min_score: float | None = None
+    min_probability: float | None = None
     blend: float = 0.0
     filters: dict[str, str] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
@@ -39,6 +41,7 @@ def rank(
     scores: Scores | None,
     options: SearchOptions,
     places: Sequence[int] | None = None,
+    probabilities: Sequence[float] | None = None,
 ) -> list[Hit]:
     """Return the best hits, best first; equal scores are ordered by doc_id.
 
@@ -46,15 +49,21 @@ def rank(
         candidates: In any order, unless one has no retrieval score: then best first.
         scores: The reranker's, one a candidate; None: order by the retrieval score.
         places: Each candidate's retrieval rank; None: told by the retrieval scores.
+        probabilities: That each is relevant, where scores are calibrated. Without them no hit
+            reaches a least probability.
     """
     if places is None:
         places = _retrieval_ranks(candidates, by_document=options.by == "document")
     hits = _scored(candidates, scores, options.blend, places)
+    if probabilities is not None:
+        hits = [replace(hit, probability=p) for hit, p in zip(hits, probabilities, strict=True)]
     hits.sort(key=lambda hit: (-hit.score, hit.passage.doc_id, hit.passage_id))
     if options.by == "document":
         hits = list(best_passages(hits))
     if options.min_score is not None:
         hits = [hit for hit in hits if hit.score >= options.min_score]
+    if options.min_probability is not None:
+        hits = [hit for hit in hits if (hit.probability or 0.0) >= options.min_probability]
     return hits[: options.top_k]
 
 

@@ -134,6 +134,7 @@ class Hit:
         rerank_score: The reranker's own score, where `score` is a blend; else None.
         truncated: The reranker could not read all of the text.
         stale: The source file has changed or gone since it was indexed.
+        probability: That the passage is relevant, where the index is calibrated; else None.
     """
 
     passage_id: int
@@ -144,6 +145,7 @@ class Hit:
     rerank_score: float | None = None
     truncated: bool = False
     stale: bool = False
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +240,20 @@ class Embedder(Protocol):
 class Reranker(Protocol):
     """Scores how well a text answers a query; higher is better, on a scale of its own."""
 
-    name: str
-    engine: str
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        ...
+
+    @property
+    def engine(self) -> str:
+        """Where and in what arithmetic it runs."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """What it reads of a pair, special tokens included."""
+        ...
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order.

@@ -10,12 +10,13 @@ from typing import Annotated, Literal, cast
 
 import typer
 
+from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
 from ettin_cli.commands import options
 from ettin_cli.commands.index import tell
 from ettin_cli.console import Console
 from ettin_cli.embedding import find_embedder, load_embedder, read_card
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import EttinError, IndexMismatchError, UsageError
+from ettin_cli.errors import CalibrationError, EttinError, IndexMismatchError, UsageError
 from ettin_cli.export import format_for
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
@@ -46,6 +47,10 @@ def search(
         str, typer.Option(help="document: each counts once, by its best passage; or passage.")
     ] = "document",
     min_score: Annotated[float | None, typer.Option(help="Leave out hits below this.")] = None,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Leave out hits less likely to be relevant; calibrated."),
+    ] = None,
     blend: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the retrieval score in the final one.")
     ] = 0.0,
@@ -99,10 +104,13 @@ def search(
         candidates=candidates,
         by=cast(Literal["document", "passage"], by),
         min_score=min_score,
+        min_probability=min_probability,
         blend=blend,
         filters=_filters(filter or []),
         paths=tuple(path or ()),
     )
+    if min_probability is not None and reranker == "none":
+        raise UsageError("--min-probability needs a reranker", hint="leave out -r none")
     rerank = None
     if reranker != "none":
         rerank = find_reranker(reranker, offline=offline, reporter=console)
@@ -180,13 +188,33 @@ def _run(
             f"{index.folder} was made by another version of {card.name}",
             hint=f"ettin index -i {index.folder} --rebuild",
         )
+    needed = chosen.min_probability is not None
+    if rerank and needed and not is_calibrated(index.folder, rerank):
+        raise not_calibrated(index.folder, rerank)
     embedding = replace(engine, max_length=card.max_tokens)
     embedder = load_embedder(files, embedding, console)
     reranker = load_reranker(rerank, engine, console) if rerank else None
     if reranker:
         console.detail(f"reranking with {reranker.name} on {reranker.engine}")
-    for answer in search_index(index, queries, embedder, reranker, chosen, console):
+    calibration = None
+    if rerank and reranker:
+        calibration = _calibration(index, rerank, reranker.max_tokens, needed, console)
+    for answer in search_index(index, queries, embedder, reranker, chosen, console, calibration):
         yield replace(answer, hits=[_shown(hit) for hit in answer.hits])
+
+
+def _calibration(
+    index: Index, rerank: ModelFiles, max_tokens: int, needed: bool, console: Console
+) -> Calibration | None:
+    """Return the index's calibration for the reranker; None if it has none that can be used."""
+    try:
+        if needed or is_calibrated(index.folder, rerank):
+            return load(index.folder, rerank, max_tokens)
+    except CalibrationError as error:
+        if needed:
+            raise
+        console.notice(f"hits have no probability: {error.problem}")
+    return None
 
 
 def _shown(hit: Hit) -> Hit:

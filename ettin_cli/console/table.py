@@ -51,6 +51,17 @@ def movement(hit: Hit, rank: int, arrows: dict[str, str]) -> tuple[str, str]:
     return arrows["same"], "dim"
 
 
+def percent(probability: float) -> str:
+    """Return a probability in whole percent; it never looks certain.
+
+    >>> percent(0.874), percent(0.9999), percent(0.0001)
+    ('87 %', '>99 %', '<1 %')
+    """
+    if probability < 0.005:
+        return "<1 %"
+    return ">99 %" if probability >= 0.995 else f"{100 * probability:.0f} %"
+
+
 def _print_hit(
     console: Console, hit: Hit, rank: int, query: str, *, reranked: bool, full_text: bool
 ) -> None:
@@ -62,6 +73,8 @@ def _print_hit(
         moved, style = movement(hit, rank, arrows)
         head.append(f"{moved:<4} ", style=style)
     head.append(f"{hit.score:>7.3f}  ", style="cyan")
+    if hit.probability is not None:
+        head.append(f"{percent(hit.probability):>5}  ", style="cyan")
     indent = head.cell_len
     room = max(NARROWEST, console.width - indent)
     console.print(head + _title_and_place(hit, query, room), overflow="crop", no_wrap=True)

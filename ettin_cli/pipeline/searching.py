@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ettin_cli.calibration import Calibration
 from ettin_cli.index import Index, is_unchanged
 from ettin_cli.ranking import SearchOptions, rank
 from ettin_cli.records import (
@@ -38,6 +39,7 @@ def search(
     reranker: Reranker | None,
     options: SearchOptions,
     reporter: Reporter,
+    calibration: Calibration | None = None,
 ) -> Iterator[Answer]:
     """Yield the answer to each query, in order.
 
@@ -46,8 +48,9 @@ def search(
 
     Args:
         reranker: None keeps the order of retrieval.
+        calibration: Turns this reranker's scores into the hits' probabilities.
     """
-    searcher = _Searcher(index, embedder, reranker, options)
+    searcher = _Searcher(index, embedder, reranker, options, calibration)
     waiting = iter(queries)
     while window := list(islice(waiting, WINDOW)):
         yield from searcher.answer(window, reporter)
@@ -77,10 +80,15 @@ class _Window:
 
 class _Searcher:
     def __init__(
-        self, index: Index, embedder: Embedder, reranker: Reranker | None, options: SearchOptions
+        self,
+        index: Index,
+        embedder: Embedder,
+        reranker: Reranker | None,
+        options: SearchOptions,
+        calibration: Calibration | None,
     ) -> None:
         self.index, self.embedder, self.reranker = index, embedder, reranker
-        self.options = options
+        self.options, self.calibration = options, calibration
         narrowed = options.filters or options.paths
         self.among = index.select(options.filters, options.paths) if narrowed else None
         self.fresh: dict[str, bool] = {}
@@ -103,7 +111,7 @@ class _Searcher:
         for query, found, verdict in zip(queries, candidates, scores, strict=True):
             yield Answer(
                 query=query,
-                hits=[self._with_freshness(hit) for hit in rank(found, verdict, self.options)],
+                hits=[self._with_freshness(hit) for hit in self._ranked(found, verdict)],
                 embedder=self.embedder.card.name,
                 reranker=self.reranker.name if self.reranker else NONE,
                 engine=self.reranker.engine if self.reranker else self.embedder.engine,
@@ -150,6 +158,14 @@ class _Searcher:
         with reporter.track("reranking", len(pairs), "pairs") as advance:
             scores = self.reranker.score(pairs, advance)
         return list(scores.split(map(len, candidates)))
+
+    def _ranked(self, candidates: Sequence[Candidate], scores: Scores | None) -> list[Hit]:
+        probabilities: list[float] | None = None
+        if scores is not None and self.calibration is not None:
+            found = self.calibration.probability(scores.values).tolist()
+            # As float64, so that a tenth in the calibration is a tenth on the command line.
+            probabilities = [round(value, 6) for value in found]
+        return rank(candidates, scores, self.options, probabilities=probabilities)
 
     def _with_freshness(self, hit: Hit) -> Hit:
         path = hit.passage.path

@@ -1,0 +1,137 @@
+"""Calibrations beside an index: INDEX/calibrations/RERANKER.json."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ettin_cli.calibration.fitting import Bin, Calibration
+from ettin_cli.errors import CalibrationError, OutputError
+from ettin_cli.hub import ModelFiles, weights_hash
+from ettin_cli.storage import replacing
+
+CALIBRATIONS = "calibrations"
+CALIBRATION_FORMAT = 1
+
+
+def save(folder: Path, files: ModelFiles, max_tokens: int, calibration: Calibration) -> Path:
+    """Keep a calibration beside an index, in place of an older one, and return its file.
+
+    Args:
+        folder: The index's.
+        files: The reranker whose scores it is for.
+        max_tokens: What that reads of a pair.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    import orjson
+
+    body = {
+        "format": CALIBRATION_FORMAT,
+        "reranker": _identity(files, max_tokens),
+        "calibration": asdict(calibration),
+    }
+    path = _path(folder, files)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as draft:
+            sealed = {**body, "checksum": _seal(body)}
+            draft.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2) + b"\n")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def load(folder: Path, files: ModelFiles, max_tokens: int) -> Calibration:
+    """Return the calibration of an index for a reranker.
+
+    Raises:
+        CalibrationError: There is none, it is damaged, or it was made for another revision,
+            other weights or another token limit.
+    """
+    if not is_calibrated(folder, files):
+        raise not_calibrated(folder, files)
+    path = _path(folder, files)
+    body = _read(path, _command(folder, files))
+    made_for, wanted = body["reranker"], _identity(files, max_tokens)
+    if made_for != wanted:
+        differences = [
+            f"{name} {made_for.get(name)} instead of {value}"
+            for name, value in wanted.items()
+            if made_for.get(name) != value
+        ]
+        raise CalibrationError(
+            f"{path} was made for a reranker of {', '.join(differences)}",
+            hint=_command(folder, files),
+        )
+    found = body["calibration"]
+    return Calibration(**{**found, "reliability": [Bin(**one) for one in found["reliability"]]})
+
+
+def is_calibrated(folder: Path, files: ModelFiles) -> bool:
+    """Say whether an index has a calibration for a reranker of this name, fit or unfit."""
+    return _path(folder, files).exists()
+
+
+def not_calibrated(folder: Path, files: ModelFiles) -> CalibrationError:
+    """Return the error for an index without a calibration, with the command that makes one."""
+    return CalibrationError(
+        f"{folder} has no calibration for {files.name}", hint=_command(folder, files)
+    )
+
+
+def _read(path: Path, command: str) -> dict[str, Any]:
+    import orjson
+
+    try:
+        body: dict[str, Any] = orjson.loads(path.read_bytes())
+        whole = body.pop("checksum") == _seal(body)
+        version = body["format"]
+    except OSError as error:
+        raise CalibrationError(f"cannot read {path}: {error.strerror}", hint=command) from error
+    except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        raise CalibrationError(f"{path} is damaged", hint=command) from error
+    if isinstance(version, int) and version > CALIBRATION_FORMAT:
+        raise CalibrationError(
+            f"{path} has format {version}, newer than the {CALIBRATION_FORMAT} read here",
+            hint="pip install --upgrade ettin-cli",
+        )
+    if not whole:
+        raise CalibrationError(f"{path} is damaged", hint=command)
+    return body
+
+
+def _seal(body: Mapping[str, Any]) -> str:
+    import orjson
+    import xxhash
+
+    return xxhash.xxh3_128_hexdigest(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+
+
+def _identity(files: ModelFiles, max_tokens: int) -> dict[str, Any]:
+    """Return what makes two rerankers the same, as far as their scores go."""
+    return {
+        "name": _name(files),
+        "revision": files.revision,
+        "weights": weights_hash(files.folder),
+        "max_tokens": max_tokens,
+    }
+
+
+def _name(files: ModelFiles) -> str:
+    """Return a model's name; of a folder the last part, so that another way to it is the same."""
+    return files.folder.resolve().name if Path(files.name) == files.folder else files.name
+
+
+def _path(folder: Path, files: ModelFiles) -> Path:
+    return folder / CALIBRATIONS / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', _name(files))}.json"
+
+
+def _command(folder: Path, files: ModelFiles) -> str:
+    words = ["ettin", "eval", "-i", str(folder), "-r", files.name]
+    return f"{shlex.join(words)} --queries FILE --qrels FILE --calibrate"
