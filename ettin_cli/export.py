@@ -252,13 +252,26 @@ def _trec(answer: Answer) -> bytes:
     measured in another order than the one shown.
     """
     query_id = without_spaces(answer.query.query_id)
-    lines, ceiling = [], float("inf")
-    for rank, hit in enumerate(best_passages(answer.hits), start=1):
-        score = min(_float32(hit.score), ceiling)
-        ceiling = _next_below(score)
-        doc_id = without_spaces(hit.passage.doc_id)
-        lines.append(f"{query_id} Q0 {doc_id} {rank} {score:.9g} {RUN_NAME}\n")
+    hits = list(best_passages(answer.hits))
+    scores = decreasing(hit.score for hit in hits)
+    lines = [
+        f"{query_id} Q0 {without_spaces(hit.passage.doc_id)} {rank} {score:.9g} {RUN_NAME}\n"
+        for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), start=1)
+    ]
     return "".join(lines).encode("utf-8", "surrogatepass")
+
+
+def decreasing(scores: Iterable[float]) -> Iterator[float]:
+    """Yield scores that strictly decrease in float32, each the nearest to what it was.
+
+    >>> list(decreasing([1.0, 1.0, 0.5]))
+    [1.0, 0.9999999403953552, 0.5]
+    """
+    ceiling = float("inf")
+    for score in scores:
+        nearest = min(_float32(score), ceiling)
+        ceiling = _next_below(nearest)
+        yield nearest
 
 
 def _float32(value: float) -> float:

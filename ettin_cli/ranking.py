@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Literal
 
 from ettin_cli.records import Candidate, Hit, Scores
@@ -65,6 +66,23 @@ def rank(
     if options.min_probability is not None:
         hits = [hit for hit in hits if (hit.probability or 0.0) >= options.min_probability]
     return hits[: options.top_k]
+
+
+def most_documents(doc_ids: Sequence[str], candidates: int, top_k: int) -> list[int]:
+    """Return which of the retrieved passages to score, best first.
+
+    The best, but when a few documents own all of those, the best passage of each further document
+    takes the place of the weakest of theirs, until there are `top_k` documents.
+
+    >>> most_documents(["a", "a", "a", "b"], candidates=3, top_k=2)
+    [0, 1, 3]
+    """
+    first_of: dict[str, int] = {}
+    for place, doc_id in enumerate(doc_ids):
+        first_of.setdefault(doc_id, place)
+    wanted = set(sorted(first_of.values())[: min(top_k, candidates)])
+    others = (place for place in range(len(doc_ids)) if place not in wanted)
+    return sorted([*wanted, *islice(others, max(0, candidates - len(wanted)))])
 
 
 def best_passages(hits: Iterable[Hit]) -> Iterable[Hit]:

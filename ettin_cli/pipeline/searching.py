@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.calibration import Calibration
 from ettin_cli.index import Index, is_unchanged
-from ettin_cli.ranking import SearchOptions, rank
+from ettin_cli.ranking import SearchOptions, most_documents, rank
 from ettin_cli.records import (
     Answer,
     Candidate,
@@ -132,7 +132,7 @@ class _Searcher:
             if enough or self.options.by == "passage":
                 break
             depth *= 4
-        kept = _most_documents(doc_ids, self.options.candidates, self.options.top_k)
+        kept = most_documents(doc_ids, self.options.candidates, self.options.top_k)
         return self._read(rows[kept], scores[kept])
 
     def _read(self, rows: Rows, scores: Floats) -> list[Candidate]:
@@ -174,17 +174,3 @@ class _Searcher:
         if path not in self.fresh:
             self.fresh[path] = is_unchanged(self.index.file_of(hit.passage_id), Path(path))
         return hit if self.fresh[path] else replace(hit, stale=True)
-
-
-def _most_documents(doc_ids: Sequence[str], candidates: int, top_k: int) -> list[int]:
-    """Return which of the retrieved passages to score, best first.
-
-    >>> _most_documents(["a", "a", "a", "b"], candidates=3, top_k=2)
-    [0, 1, 3]
-    """
-    first_of: dict[str, int] = {}
-    for place, doc_id in enumerate(doc_ids):
-        first_of.setdefault(doc_id, place)
-    wanted = set(sorted(first_of.values())[: min(top_k, candidates)])
-    others = (place for place in range(len(doc_ids)) if place not in wanted)
-    return sorted([*wanted, *islice(others, max(0, candidates - len(wanted)))])

@@ -1,0 +1,256 @@
+"""`ettin eval`: measure retrieval and reranking on judged queries."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ettin_cli.calibration import Calibration, fit, save
+from ettin_cli.commands import options
+from ettin_cli.commands.opening import embedder_of, index_of
+from ettin_cli.console import Console
+from ettin_cli.console.judging import judge as judge_documents
+from ettin_cli.console.measured import FORMATS, show_evaluation
+from ettin_cli.engines import EngineSettings
+from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.evaluation.files import REPORT, write_evaluation
+from ettin_cli.evaluation.measuring import (
+    evaluation_of,
+    judged_queries,
+    measure_runs,
+    with_documents,
+)
+from ettin_cli.evaluation.pooling import pool
+from ettin_cli.evaluation.report import ReliabilityPlot
+from ettin_cli.evaluation.results import Evaluation
+from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
+from ettin_cli.hub import ModelFiles
+from ettin_cli.index import Index
+from ettin_cli.metrics import parse_metrics
+from ettin_cli.queries import read_queries
+from ettin_cli.records import Qrels, Query
+from ettin_cli.reranking import find_reranker, load_reranker
+from ettin_cli.score_cache import CachedReranker
+from ettin_cli.settings import CANDIDATES, ETTIN_MODELS
+from ettin_cli.trec import read_qrels
+
+METRICS = "nDCG@10,RR@10,R@100"
+JUDGED = "judged"
+JUDGED_DEPTH = 10
+QUERIES = ("queries.jsonl", "queries.tsv")
+QRELS = ("qrels.tsv", "qrels/test.tsv")
+
+
+def evaluate(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[BEIR-FOLDER]", help="Holds corpus.jsonl, queries and qrels."),
+    ] = None,
+    index: options.Index = None,
+    queries: Annotated[Path | None, typer.Option(help="File of queries.")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="Judgements, in TREC or BEIR form.")] = None,
+    reranker: Annotated[
+        list[str] | None,
+        typer.Option("--reranker", "-r", help="As in search; several are compared."),
+    ] = None,
+    candidates: Annotated[
+        str,
+        typer.Option("--candidates", "-c", help="Depths, as in 10,20,50; or judged."),
+    ] = str(CANDIDATES),
+    blend: Annotated[str, typer.Option(help="Shares of the retrieval score, as in 0,0.2.")] = "0",
+    metrics: Annotated[
+        str, typer.Option(help="As ir_measures names them; the first one compares.")
+    ] = METRICS,
+    run: Annotated[
+        list[Path] | None, typer.Option(help="Measure a run made by any tool instead.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for values, runs and report.html."),
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="auto, table, json, jsonl, csv, tsv or md.")
+    ] = "auto",
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Learn probabilities for `search --min-probability`."),
+    ] = False,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Judge what the systems found, and write --qrels.")
+    ] = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    batch_size: options.BatchSize = "auto",
+    max_length: options.MaxLength = None,
+    threads: options.Threads = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    offline: options.Offline = False,
+    color: options.Color = "auto",
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure retrieval and reranking on judged queries: does reranking help, and how deep?
+
+    A row a system, with its gain over retrieval alone and whether that is more than chance. Every
+    pair is scored once and remembered, so that the same sweep is instant the next time.
+    """
+    console = options.console(color, quiet, verbose)
+    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    if format not in FORMATS:
+        raise UsageError(f"no format {format!r} here", hint=", ".join(FORMATS))
+    wanted = parse_metrics(metrics)
+    if run:
+        asked = list(read_queries(queries)) if queries else []
+        found = measure_runs(
+            run, read_qrels(_given(qrels, "--qrels", folder, QRELS)), wanted, asked
+        )
+        _show(console, found, format, output)
+        return
+    models = _models(reranker or ["auto"], offline, console)
+    asked = list(read_queries(_given(queries, "--queries", folder, QUERIES)))
+    judged_in = _given(qrels, "--qrels", folder, () if judge else QRELS)
+    place, rejected = index_of([str(folder)] if folder else [], index, engine, offline, console)
+    job = _Job(console, engine, offline, models, Index(place))
+    sweep = Sweep(job.rerankers(), _depths(candidates), _blends(blend), wanted)
+    with options.goes_on("the same command goes on; what was scored is kept", console):
+        if judge:
+            job.judge(asked, sweep, judged_in)
+        else:
+            found, outcome = job.measure(str(folder or place), asked, read_qrels(judged_in), sweep)
+            plots = job.calibrate(outcome) if calibrate else []
+            _show(console, with_documents(found, job.index), format, output, plots)
+    if rejected:
+        raise typer.Exit(options.REJECTED)
+
+
+class _Job:
+    """An index, and the rerankers that are tried on it."""
+
+    def __init__(
+        self,
+        console: Console,
+        engine: EngineSettings,
+        offline: bool,
+        models: Mapping[str, ModelFiles],
+        index: Index,
+    ) -> None:
+        self.console, self.engine, self.models, self.index = console, engine, models, index
+        self.embedder = embedder_of(index, engine, offline, console)
+        self.cached: dict[str, CachedReranker] = {}
+
+    def rerankers(self) -> dict[str, CachedReranker]:
+        """Return the rerankers by their names; each is loaded when a pair has no score yet."""
+        for name, files in self.models.items():
+            load = partial(load_reranker, files, self.engine, self.console)
+            self.cached[name] = CachedReranker(files, self.engine, load, self.console)
+        return self.cached
+
+    def measure(
+        self, name: str, queries: Sequence[Query], qrels: Qrels, sweep: Sweep
+    ) -> tuple[Evaluation, Outcome]:
+        """Answer the judged queries with every system, and compare."""
+        judged, kept, notes = judged_queries(queries, qrels)
+        outcome = run_sweep(self.index, self.embedder, judged, kept, sweep, self.console)
+        return evaluation_of(name, outcome, judged, kept, sweep.metrics, notes), outcome
+
+    def calibrate(self, outcome: Outcome) -> list[ReliabilityPlot]:
+        """Learn a map from scores to probabilities for each reranker, and keep it by the index."""
+        plots = []
+        for name, labelled in outcome.labelled.items():
+            found = _fitted(labelled)
+            tokens = self.cached[name].max_tokens
+            path = save(self.index.folder, self.models[name], tokens, found)
+            self.console.notice(
+                f"{name} is calibrated by {found.pairs:,} judged hits, {found.method}, log loss "
+                f"{found.log_losses[found.method]:.3f}: {path}"
+            )
+            bins = [(one.predicted, one.observed, one.count) for one in found.reliability]
+            plots.append(ReliabilityPlot(name, found.method, bins, found.log_losses))
+        return plots
+
+    def judge(self, queries: Sequence[Query], sweep: Sweep, qrels: Path) -> None:
+        """Have the best documents of every system judged in the terminal."""
+        outcome = run_sweep(self.index, self.embedder, queries, {}, sweep, self.console)
+        runs = [
+            {query_id: [doc_id for doc_id, _ in found] for query_id, found in measured.run.items()}
+            for measured in [outcome.baseline, *outcome.systems]
+        ]
+        pooled = pool(runs, JUDGED_DEPTH)
+        texts = {without_spaces(query.query_id): query.text for query in queries}
+        items = [
+            self._to_judge(query_id, texts[query_id], doc_id, outcome.rows[query_id][doc_id])
+            for query_id, doc_ids in pooled.items()
+            for doc_id in doc_ids
+        ]
+        judge_documents(items, qrels, console=self.console, go_on=shlex.join(sys.argv))
+
+    def _to_judge(self, query_id: str, query: str, doc_id: str, row: int) -> ToJudge:
+        import numpy as np
+
+        [passage] = self.index.read(np.array([row]))
+        place = passage.path or passage.doc_id
+        return ToJudge(query_id, query, doc_id, passage.title, place, passage.text)
+
+
+def _fitted(labelled: Sequence[Labelled]) -> Calibration:
+    import numpy as np
+
+    scores = np.array([one.score for one in labelled], np.float32)
+    relevant = np.array([one.relevant for one in labelled], np.bool_)
+    return fit(scores, relevant, [one.query_id for one in labelled])
+
+
+def _show(
+    console: Console,
+    found: Evaluation,
+    format: str,
+    output: Path | None,
+    plots: Sequence[ReliabilityPlot] = (),
+) -> None:
+    show_evaluation(console, found, format)
+    if output:
+        write_evaluation(output, found, plots)
+        console.notice(f"{output / REPORT} shows it with the queries that changed most")
+
+
+def _given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:
+    """Return the file that an option names, else the one that a BEIR folder has."""
+    if path is None and folder is not None:
+        path = next((folder / name for name in names if (folder / name).is_file()), None)
+        if path is None and names:
+            raise CorpusError(f"{folder} has no {names[0]}", hint=f"name the file with {option}")
+    if path is None:
+        raise UsageError(f"no {option}", hint="ettin eval BEIR-FOLDER, or -i INDEX with both files")
+    return path
+
+
+def _models(names: Sequence[str], offline: bool, console: Console) -> dict[str, ModelFiles]:
+    """Return the models by short names; `none` is always measured and needs no model."""
+    aliases = {model.hub_id: model.alias for model in ETTIN_MODELS.values()}
+    wanted = [name for name in dict.fromkeys(names) if name != "none"]
+    found = [find_reranker(name, offline=offline, reporter=console) for name in wanted]
+    return {aliases.get(files.name, files.name): files for files in found}
+
+
+def _depths(text: str) -> list[int]:
+    """Return the depths, smallest first; none stands for the judged documents."""
+    if text == JUDGED:
+        return []
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() and int(word) for word in words):
+        raise UsageError(f"--candidates {text!r} is neither depths nor {JUDGED}", hint="10,20,50")
+    return sorted({int(word) for word in words})
+
+
+def _blends(text: str) -> list[float]:
+    try:
+        shares = sorted({float(word) for word in text.split(",")})
+    except ValueError:
+        shares = []
+    if not shares or not all(0 <= share <= 1 for share in shares):
+        raise UsageError(f"--blend {text!r} is not shares from 0 to 1", hint="0,0.2,0.5")
+    return shares

@@ -1,0 +1,145 @@
+"""Measure an index's retrieval and reranking, or runs made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from ettin_cli.errors import CorpusError
+from ettin_cli.evaluation.comparing import compare, verdicts
+from ettin_cli.evaluation.results import Evaluation, Measured, Shown, System
+from ettin_cli.evaluation.sweep import Outcome
+from ettin_cli.index import Index
+from ettin_cli.metrics import Metric, coverage, evaluate, ordered
+from ettin_cli.records import Qrels, Query
+from ettin_cli.trec import read_run, without_spaces
+
+SHOWN_DOCUMENTS = 5
+SHOWN_CHARACTERS = 300
+
+
+def judged_queries(
+    queries: Sequence[Query], qrels: Qrels
+) -> tuple[list[Query], dict[str, Mapping[str, int]], list[str]]:
+    """Return the queries that have judgements, those judgements, and what was left out.
+
+    Raises:
+        CorpusError: No query has any.
+    """
+    named = [replace(query, query_id=without_spaces(query.query_id)) for query in queries]
+    judged = [query for query in named if query.query_id in qrels]
+    if not judged:
+        raise CorpusError(
+            f"none of the {len(queries):,} queries has judgements",
+            hint="their ids must be those of the qrels; or judge some: ettin eval ... --judge",
+        )
+    kept = {query.query_id: qrels[query.query_id] for query in judged}
+    notes = []
+    if unjudged := len(named) - len(judged):
+        notes.append(f"{unjudged:,} of {len(named):,} queries have no judgements and are left out")
+    if absent := len(qrels) - len(kept):
+        notes.append(f"{absent:,} judged queries are not among the queries and are left out")
+    return judged, kept, notes
+
+
+def evaluation_of(
+    name: str,
+    outcome: Outcome,
+    queries: Sequence[Query],
+    qrels: Qrels,
+    metrics: Sequence[Metric],
+    notes: Sequence[str],
+) -> Evaluation:
+    """Return what a sweep found, compared and put in words."""
+    more = list(notes)
+    if outcome.unindexed:
+        more.append(f"{outcome.unindexed:,} judged documents are not in the index")
+    comparisons = compare(outcome.baseline, outcome.systems, str(metrics[0]))
+    return Evaluation(
+        name=name,
+        metrics=[str(metric) for metric in metrics],
+        queries={query.query_id: query.text for query in queries},
+        qrels=qrels,
+        baseline=outcome.baseline,
+        systems=outcome.systems,
+        comparisons=comparisons,
+        verdicts=verdicts(comparisons),
+        notes=more,
+    )
+
+
+def with_documents(evaluation: Evaluation, index: Index) -> Evaluation:
+    """Return an evaluation with the documents that its report shows."""
+    wanted = {
+        doc_id
+        for measured in [evaluation.baseline, *evaluation.systems]
+        for ranking in measured.run.values()
+        for doc_id, _ in islice(ranking, SHOWN_DOCUMENTS)
+    }
+    first: dict[str, int] = {}
+    for row, doc_id in enumerate(map(without_spaces, index.passages.column("doc_id"))):
+        if doc_id in wanted:
+            first.setdefault(doc_id, row)
+    passages = [passage for passage, _ in index.passages.read(list(first.values()))]
+    documents = {
+        doc_id: Shown(passage.title, passage.text[:SHOWN_CHARACTERS])
+        for doc_id, passage in zip(first, passages, strict=True)
+    }
+    return replace(evaluation, documents=documents)
+
+
+def measure_runs(
+    paths: Sequence[Path],
+    qrels: Qrels,
+    metrics: Sequence[Metric],
+    queries: Sequence[Query] = (),
+) -> Evaluation:
+    """Measure runs made by any tool; the others are compared with the first.
+
+    Raises:
+        CorpusError: A run cannot be read.
+    """
+    runs = {_named(path, paths): read_run(path) for path in paths}
+    measured = [_measured(name, run, qrels, metrics) for name, run in runs.items()]
+    baseline, *others = measured
+    texts = {without_spaces(query.query_id): query.text for query in queries}
+    comparisons = compare(baseline, others, str(metrics[0]))
+    return Evaluation(
+        name=", ".join(runs),
+        metrics=[str(metric) for metric in metrics],
+        queries={query_id: texts.get(query_id, query_id) for query_id in qrels},
+        qrels=qrels,
+        baseline=baseline,
+        systems=others,
+        comparisons=comparisons,
+        verdicts=verdicts(comparisons, against=baseline.system.reranker),
+        notes=[note for name, run in runs.items() for note in _notes(name, run, qrels)],
+    )
+
+
+def _named(path: Path, paths: Sequence[Path]) -> str:
+    """Return a run's name: that of its file, or its whole path where two have the same."""
+    return path.name if sum(other.name == path.name for other in paths) == 1 else str(path)
+
+
+def _measured(
+    name: str, run: Mapping[str, Mapping[str, float]], qrels: Qrels, metrics: Sequence[Metric]
+) -> Measured:
+    values = {str(metric): found for metric, found in evaluate(run, qrels, metrics).items()}
+    ranked = {query_id: ranking(run.get(query_id, {})) for query_id in qrels}
+    return Measured(System(name), values, ranked)
+
+
+def ranking(scores: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return one query's documents with their scores, in trec_eval's order."""
+    return [(doc_id, scores[doc_id]) for doc_id in ordered(scores)]
+
+
+def _notes(name: str, run: Mapping[str, Mapping[str, float]], qrels: Qrels) -> Iterator[str]:
+    met = coverage(run, qrels)
+    if met.missing:
+        yield f"{met.missing:,} judged queries are not in {name} and count as 0"
+    if met.unjudged:
+        yield f"{met.unjudged:,} queries of {name} have no judgements and are left out"

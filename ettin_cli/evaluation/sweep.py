@@ -1,0 +1,263 @@
+"""Answer the judged queries with every system: each pair scored once, used at every depth."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from ettin_cli.evaluation.results import Measured, System
+from ettin_cli.export import decreasing
+from ettin_cli.index import Index
+from ettin_cli.metrics import Metric, evaluate
+from ettin_cli.ranking import SearchOptions, best_passages, most_documents, rank
+from ettin_cli.records import Candidate, Embedder, Hit, Qrels, Query, Reporter, Scores
+from ettin_cli.score_cache import CachedReranker
+from ettin_cli.settings import TOP_K
+from ettin_cli.trec import without_spaces
+
+if TYPE_CHECKING:
+    from ettin_cli.index.vectors import Rows
+    from ettin_cli.records import Floats
+
+WINDOW = 64
+WHOLE_RUN = 1000
+
+Ranking = list[tuple[str, float]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What to try.
+
+    Args:
+        rerankers: By the names that they are shown with.
+        candidates: Depths, in passages scored; none: the judged documents of each query, all of
+            their passages.
+        blends: Shares of the retrieval score.
+    """
+
+    rerankers: Mapping[str, CachedReranker]
+    candidates: Sequence[int]
+    blends: Sequence[float]
+    metrics: Sequence[Metric]
+
+    @property
+    def systems(self) -> list[System]:
+        """Every system but retrieval alone, in the order in which they are shown."""
+        return [
+            System(reranker, depth, blend)
+            for reranker in self.rerankers
+            for depth in self.depths
+            for blend in self.blends
+        ]
+
+    @property
+    def depths(self) -> Sequence[int | None]:
+        """The depths, or None alone where the judged documents are what is ranked."""
+        return self.candidates or (None,)
+
+    @property
+    def documents(self) -> int:
+        """How many documents of a run count for the metrics."""
+        cutoffs = [metric.cutoff for metric in self.metrics]
+        deepest = [WHOLE_RUN if cutoff is None else cutoff for cutoff in cutoffs]
+        return max([TOP_K, *deepest])
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A hit's raw score and whether its document is relevant: what a calibration learns from."""
+
+    query_id: str
+    score: float
+    relevant: bool
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the sweep found.
+
+    Args:
+        labelled: By reranker, the judged documents among the hits of the deepest system.
+        rows: By query_id and doc_id, the row of the passage that retrieval ranks highest.
+        unindexed: Judged documents that the index does not hold.
+    """
+
+    baseline: Measured
+    systems: list[Measured]
+    labelled: dict[str, list[Labelled]]
+    rows: dict[str, dict[str, int]]
+    unindexed: int
+
+
+def run_sweep(
+    index: Index,
+    embedder: Embedder,
+    queries: Sequence[Query],
+    qrels: Qrels,
+    sweep: Sweep,
+    reporter: Reporter,
+) -> Outcome:
+    """Measure retrieval alone and every system of a sweep on the judged queries.
+
+    Below the documents that a system reranked follow the others that retrieval found, in its
+    order, so that a metric deeper than the candidates is not lost by reranking.
+    """
+    tries = _Tries(index, embedder, qrels, sweep)
+    with reporter.track("evaluating", len(queries), "queries") as advance:
+        waiting = iter(queries)
+        while window := list(islice(waiting, WINDOW)):
+            tries.answer(window)
+            advance(len(window))
+    return tries.outcome(len(queries))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What retrieval found for a query: passages to score, and documents with their scores."""
+
+    query: Query
+    candidates: Sequence[Candidate]
+    documents: Mapping[str, float]
+
+
+class _Tries:
+    def __init__(self, index: Index, embedder: Embedder, qrels: Qrels, sweep: Sweep) -> None:
+        self.index, self.embedder, self.qrels, self.sweep = index, embedder, qrels, sweep
+        self.rows_of = _rows_by_document(index) if not sweep.candidates else {}
+        self.runs: dict[System, dict[str, Ranking]] = defaultdict(dict)
+        self.seconds: dict[System, float] = defaultdict(float)
+        self.labelled: dict[str, list[Labelled]] = defaultdict(list)
+        self.rows: dict[str, dict[str, int]] = {}
+        self.unindexed = 0
+        # Where nobody said what is not relevant, whatever is not judged is taken for that.
+        self.only_relevant = all(v > 0 for judged in qrels.values() for v in judged.values())
+
+    def answer(self, queries: Sequence[Query]) -> None:
+        """Add a window of queries to the run of every system."""
+        began = time.perf_counter()
+        vectors = self.embedder.embed_queries([query.text for query in queries])
+        found = [self._found(query, vector) for query, vector in zip(queries, vectors, strict=True)]
+        retrieval = time.perf_counter() - began
+        for system in [System(), *self.sweep.systems]:
+            self.seconds[system] += retrieval
+        for one in found:
+            self.runs[System()][one.query.query_id] = _ranking({}, one.documents)
+        for name, reranker in self.sweep.rerankers.items():
+            self._rerank(name, reranker, found)
+
+    def _found(self, query: Query, vector: Floats) -> _Found:
+        rows, scores = self._retrieved(query, vector)
+        doc_ids = self.index.passages.column("doc_id", rows)
+        best = _firsts(doc_ids, scores.tolist())
+        documents = dict(islice(best.items(), self.sweep.documents))
+        places = _firsts(map(without_spaces, doc_ids), rows.tolist())
+        self.rows[query.query_id] = places
+        deepest = max(self.sweep.candidates, default=len(rows))
+        kept = most_documents(doc_ids, deepest, TOP_K)
+        passages = self.index.read(rows[kept])
+        values = scores[kept].tolist()
+        candidates = [
+            Candidate(int(row), passage, score)
+            for row, passage, score in zip(rows[kept], passages, values, strict=True)
+        ]
+        return _Found(query, candidates, documents)
+
+    def _retrieved(self, query: Query, vector: Floats) -> tuple[Rows, Floats]:
+        if not self.sweep.candidates:
+            return self._judged(query, vector)
+        depth = max(*self.sweep.candidates, self.sweep.documents)
+        while True:
+            rows, scores = self.index.retrieve(vector[None], depth)[0]
+            documents = len(set(self.index.passages.column("doc_id", rows)))
+            if documents >= self.sweep.documents or len(rows) < depth:
+                return rows, scores
+            depth *= 4
+
+    def _judged(self, query: Query, vector: Floats) -> tuple[Rows, Floats]:
+        import numpy as np
+
+        judged = self.qrels.get(query.query_id, {})
+        self.unindexed += sum(doc_id not in self.rows_of for doc_id in judged)
+        rows = [row for doc_id in judged for row in self.rows_of.get(doc_id, ())]
+        among = np.array(sorted(rows), np.int64)
+        return self.index.retrieve(vector[None], max(1, len(rows)), among)[0]
+
+    def _rerank(self, name: str, reranker: CachedReranker, found: Sequence[_Found]) -> None:
+        pairs = [(one.query.text, c.passage.content) for one in found for c in one.candidates]
+        scores, seconds = reranker.timed(pairs)
+        begin = 0
+        counts = [len(one.candidates) for one in found]
+        for one, verdict in zip(found, scores.split(counts), strict=True):
+            took = seconds[begin : begin + len(one.candidates)]
+            begin += len(one.candidates)
+            self._try(name, one, verdict, took)
+
+    def _try(self, reranker: str, found: _Found, scores: Scores, seconds: Floats) -> None:
+        """Rank a query's candidates at every depth and blend."""
+        doc_ids = [candidate.passage.doc_id for candidate in found.candidates]
+        for depth in self.sweep.depths:
+            kept = most_documents(doc_ids, depth or len(doc_ids), TOP_K)
+            candidates = [found.candidates[at] for at in kept]
+            verdict = Scores(scores.values[kept], scores.truncated[kept])
+            for blend in self.sweep.blends:
+                system = System(reranker, depth, blend)
+                hits = rank(candidates, verdict, SearchOptions(top_k=len(kept), blend=blend))
+                reranked = {hit.passage.doc_id: hit.score for hit in hits}
+                self.runs[system][found.query.query_id] = _ranking(reranked, found.documents)
+                self.seconds[system] += float(seconds[kept].sum())
+        everything = rank(found.candidates, scores, SearchOptions(top_k=len(doc_ids)))
+        self.labelled[reranker] += self._labels(found.query.query_id, everything)
+
+    def _labels(self, query_id: str, hits: Sequence[Hit]) -> Iterator[Labelled]:
+        judged = self.qrels.get(query_id, {})
+        for hit in best_passages(hits):
+            relevance = judged.get(without_spaces(hit.passage.doc_id))
+            if relevance is not None or self.only_relevant:
+                yield Labelled(query_id, hit.score, (relevance or 0) > 0)
+
+    def outcome(self, queries: int) -> Outcome:
+        """Measure the runs."""
+        systems = [self._measured(system, queries) for system in self.sweep.systems]
+        baseline = self._measured(System(), queries)
+        return Outcome(baseline, systems, dict(self.labelled), self.rows, self.unindexed)
+
+    def _measured(self, system: System, queries: int) -> Measured:
+        run = self.runs[system]
+        values = evaluate(
+            {i: dict(ranking) for i, ranking in run.items()}, self.qrels, self.sweep.metrics
+        )
+        named = {str(metric): by_query for metric, by_query in values.items()}
+        return Measured(system, named, run, self.seconds[system] / max(1, queries))
+
+
+def _rows_by_document(index: Index) -> Mapping[str, Sequence[int]]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, doc_id in enumerate(index.passages.column("doc_id")):
+        rows[without_spaces(doc_id)].append(row)
+    return rows
+
+
+def _firsts(keys: Iterable[str], values: Iterable[T]) -> dict[str, T]:
+    """Return each key's first value, in their order."""
+    firsts: dict[str, T] = {}
+    for key, value in zip(keys, values, strict=True):
+        firsts.setdefault(key, value)
+    return firsts
+
+
+def _ranking(reranked: Mapping[str, float], retrieved: Mapping[str, float]) -> Ranking:
+    """Return the documents that were reranked, and below them the others as they were retrieved.
+
+    The scores of the others go on below the lowest of the reranked, which are on another scale.
+    """
+    lowest = min(reranked.values(), default=0.0)
+    rest = {doc_id: score for doc_id, score in retrieved.items() if doc_id not in reranked}
+    below = [lowest - place for place in range(1, len(rest) + 1)] if reranked else rest.values()
+    names = [without_spaces(doc_id) for doc_id in [*reranked, *rest]]
+    return list(zip(names, decreasing([*reranked.values(), *below]), strict=True))
