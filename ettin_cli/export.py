@@ -238,12 +238,12 @@ def _trec(answer: Answer) -> bytes:
     trec_eval reads scores as float32 and orders equal ones by document id, so ties would be
     measured in another order than the one shown.
     """
-    query_id = _without_spaces(answer.query.query_id)
+    query_id = without_spaces(answer.query.query_id)
     lines, ceiling = [], float("inf")
     for rank, hit in enumerate(best_passages(answer.hits), start=1):
         score = min(_float32(hit.score), ceiling)
         ceiling = _next_below(score)
-        doc_id = _without_spaces(hit.passage.doc_id)
+        doc_id = without_spaces(hit.passage.doc_id)
         lines.append(f"{query_id} Q0 {doc_id} {rank} {score:.9g} {RUN_NAME}\n")
     return "".join(lines).encode("utf-8", "surrogatepass")
 
@@ -262,7 +262,7 @@ def _next_below(value: float) -> float:
     return below
 
 
-def _without_spaces(name: str) -> str:
+def without_spaces(name: str) -> str:
     """Return an id with its white space percent-encoded, which would split a TREC line."""
     return "".join(quote(sign) if sign.isspace() else sign for sign in name) or "%20"
 
