@@ -1,1 +1,1 @@
-"""Measure retrieval and reranking: what systems are worth on judged queries, and whether it shows."""
+"""Measure what retrieval and reranking are worth on judged queries, and whether it shows."""
