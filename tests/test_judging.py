@@ -25,6 +25,7 @@ from rich.console import Console as RichConsole
 
 from ettin_cli.console import Console
 from ettin_cli.console.judging import Counts, Session, judge
+from ettin_cli.console.keyboard import keyboard
 from ettin_cli.console.sheet import Sheet, ToJudge
 from ettin_cli.errors import CorpusError, EttinError, OutputError
 from ettin_cli.evaluation.judgements import Judgements
@@ -204,6 +205,16 @@ def test_undo_takes_judgements_back_across_queries(qrels: Path) -> None:
     assert qrels.read_bytes() == b"q1 0 d1 1\r\nq9 0 d1 1\n"
 
 
+def test_taking_back_removes_the_newest_of_two_equal_lines(qrels: Path) -> None:
+    judgements = Judgements(qrels)
+    for doc_id in ("d1", "d2", "d1"):
+        judgements.add("q1", doc_id, 1)
+    assert judgements.take_back("q1", "d1", 1)
+    assert qrels.read_text() == "q1 0 d1 1\nq1 0 d2 1\n"
+    assert ("q1", "d1") not in judgements
+    assert not judgements.take_back("q1", "d2", 3)
+
+
 def test_undo_leaves_alone_what_somebody_else_wrote(qrels: Path) -> None:
     played = Played(qrels, "2")
     qrels.write_text("q1 0 d1 3\n")
@@ -353,6 +364,15 @@ def test_the_words_of_the_query_are_marked(qrels: Path) -> None:
     assert "the \x1b[1;33mferries\x1b[0m sail" in played.screen
 
 
+def test_the_smallest_terminal_still_shows_text_and_keys(qrels: Path) -> None:
+    rows = Played(qrels, width=20, height=5).screen.splitlines()
+    assert [row.rstrip() for row in rows[1:]] == [
+        "text 1",
+        "press 0…  best lines",
+        "0-3 judge  ? help",
+    ]
+
+
 def test_prose_flows_in_a_narrow_terminal_and_code_keeps_its_lines(qrels: Path) -> None:
     prose = "The ferry sails at nine o'clock from the western pier,\nand at noon, and no later."
     code = "def ferry(hour: int, minute: int) -> bool:\n    return hour == 9"
@@ -496,6 +516,22 @@ def test_an_interrupt_from_elsewhere_is_like_quit(qrels: Path, at_terminal: Open
     session.until("q quit")
     session.process.send_signal(signal.SIGINT)
     assert "0 judged, 6 left" in session.end()
+
+
+def test_a_key_that_is_pressed_before_its_screen_is_there_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fingers, process_end = pty.openpty()
+    with os.fdopen(fingers), os.fdopen(process_end) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+
+        def show() -> None:
+            os.write(fingers, b"2")
+
+        with keyboard() as ask:
+            os.write(fingers, b"1")
+            assert select.select([stdin], [], [], DEADLINE_S)[0]
+            assert ask(show) == "2"
 
 
 def test_keys_pressed_too_early_judge_nothing(qrels: Path, at_terminal: Opens) -> None:

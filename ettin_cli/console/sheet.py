@@ -97,8 +97,8 @@ class Sheet:
 
     def page(self, number: int) -> tuple[list[Text], str]:
         """Return the lines of a page, and which ones they are."""
-        likely = len(self.text) <= self.room * self.width and not self.query_cut
-        if likely and len(self.whole) <= self.room:
+        # A long text is not laid out before its pages are asked for.
+        if len(self.text) <= self.room * self.width and len(self.whole) <= self.room:
             return self.whole, "whole text"
         pages = math.ceil(len(self.whole) / self.room) if number else 0
         if number := number % (pages + 1):
