@@ -10,6 +10,7 @@ import typer
 from ettin_cli import __version__
 from ettin_cli.commands import cache, models
 from ettin_cli.commands.demo import demo
+from ettin_cli.commands.eval import evaluate
 from ettin_cli.commands.index import index
 from ettin_cli.commands.inspect import info, verify
 from ettin_cli.commands.rerank import rerank
@@ -23,6 +24,7 @@ TERMINATED = 143
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 for command in (index, search, rerank, score, demo, info, verify):
     app.command()(command)
+app.command("eval")(evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 

@@ -15,6 +15,7 @@ from ettin_cli.commands.opening import embedder_of, index_of
 from ettin_cli.console import Console
 from ettin_cli.console.judging import judge as judge_documents
 from ettin_cli.console.measured import FORMATS, show_evaluation
+from ettin_cli.console.sheet import ToJudge
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.evaluation.files import REPORT, write_evaluation
@@ -36,7 +37,7 @@ from ettin_cli.records import Qrels, Query
 from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.score_cache import CachedReranker
 from ettin_cli.settings import CANDIDATES, ETTIN_MODELS
-from ettin_cli.trec import read_qrels
+from ettin_cli.trec import read_qrels, without_spaces
 
 METRICS = "nDCG@10,RR@10,R@100"
 JUDGED = "judged"

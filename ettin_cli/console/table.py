@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ettin_cli.console.inert import inert
@@ -93,9 +94,9 @@ def _title_and_place(hit: Hit, query: str, room: int) -> Text:
     marks = f" p. {hit.passage.page}" if hit.passage.page is not None else ""
     marks += " [stale]" * hit.stale + " [cut]" * hit.truncated
     if not title:
-        return Text(_shortened(where, room - len(marks)), style="bold") + Text(marks, style="dim")
+        return Text(shortened(where, room - len(marks)), style="bold") + Text(marks, style="dim")
     most = max(NARROWEST, room // 2 - len(marks))
-    place_text = Text(_shortened(where, most) + marks, style="dim")
+    place_text = Text(shortened(where, most) + marks, style="dim")
     title_text = Text(title, style="bold")
     left = room - place_text.cell_len - 2
     title_text.truncate(max(NARROWEST // 2, left), overflow="ellipsis")
@@ -103,10 +104,10 @@ def _title_and_place(hit: Hit, query: str, room: int) -> Text:
     return title_text + Text(" " * gap) + place_text
 
 
-def _shortened(path: str, room: int) -> str:
+def shortened(path: str, room: int) -> str:
     """Return a path with its beginning left out, if it is too long; its end tells the most.
 
-    >>> _shortened("a/long/way/to/file.md:12", 16)
+    >>> shortened("a/long/way/to/file.md:12", 16)
     '…/to/file.md:12'
     """
     if len(path) <= room:
@@ -118,25 +119,37 @@ def _shortened(path: str, room: int) -> str:
 
 def _body(console: Console, hit: Hit, query: str, room: int, *, full_text: bool) -> list[Text]:
     """Return the lines to show of a passage, the query's words marked."""
+    text = hit.passage.text if full_text else flowing(best_lines(hit.passage.text, query).text)
+    lines = list(marked(text, query).wrap(console, room)) if text.strip() else []
+    return lines if full_text else cut(lines, SNIPPET_ROWS, room)
+
+
+def marked(text: str, query: str) -> Text:
+    """Return a text, inert, with the query's words marked."""
     from rich.text import Text
 
-    text = hit.passage.text if full_text else _flowing(best_lines(hit.passage.text, query).text)
     text = inert(text)
-    body = Text(text)
+    shown = Text(text)
     for start, end in spans(text, query_words(query)):
-        body.stylize("bold yellow", start, end)
-    lines = list(body.wrap(console, room)) if text.strip() else []
-    if full_text or len(lines) <= SNIPPET_ROWS:
-        return lines
-    last = lines[SNIPPET_ROWS - 1]
+        shown.stylize("bold yellow", start, end)
+    return shown
+
+
+def cut(lines: Sequence[Text], rows: int, room: int) -> list[Text]:
+    """Return the first lines, with a mark at the end if there are more."""
+    from rich.text import Text
+
+    if len(lines) <= rows:
+        return list(lines)
+    last = lines[rows - 1]
     last.rstrip()
     if last.cell_len > room - 2:
         last = last[: max(0, last.plain.rfind(" "))] or last
         last.truncate(room - 2)
-    return [*lines[: SNIPPET_ROWS - 1], last + Text(" …")]
+    return [*lines[: rows - 1], last + Text(" …")]
 
 
-def _flowing(text: str) -> str:
+def flowing(text: str) -> str:
     """Return a text with its lines joined where they are one sentence, and single spaces."""
     joined = before = ""
     for line in text.split("\n"):

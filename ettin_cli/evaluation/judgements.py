@@ -1,0 +1,132 @@
+"""Judgements on disk: a file of TREC qrels that grows by a line and is whole at any moment."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from ettin_cli.errors import CorpusError, OutputError
+from ettin_cli.storage import replacing, sync_folder
+from ettin_cli.trec import without_spaces
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+SHOWN = 60
+
+
+class Judgements:
+    """The judgements in a TREC qrels file, whoever made them; the file need not be there yet.
+
+    It is opened for each judgement, so that another session may write to it meanwhile.
+
+    Raises:
+        CorpusError: The file cannot be read, or a line of it is no judgement.
+        OutputError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        place = path if path.exists() else path.parent
+        if not os.access(place, os.W_OK):
+            there = place.exists()
+            raise OutputError(
+                f"cannot write {path}: {'no permission' if there else f'there is no {place}'}",
+                hint="name a file that can be written",
+            )
+        numbered = enumerate(_lines(path), start=1)
+        judged = {_judged(line, f"{path}:{number}") for number, line in numbered if line.strip()}
+        unmarked = {(query.removeprefix(BYTE_ORDER_MARK), document) for query, document in judged}
+        self._judged = judged | unmarked
+
+    def __contains__(self, pair: tuple[str, str]) -> bool:
+        """Tell whether a document is judged for a query, by their ids."""
+        query_id, doc_id = pair
+        return (_encoded(query_id), _encoded(doc_id)) in self._judged
+
+    def add(self, query_id: str, doc_id: str, relevance: int) -> None:
+        """Put a judgement at the end of the file; it is on disk when this returns.
+
+        Raises:
+            OutputError: It cannot be written; the file is as it was.
+        """
+        query, document = _encoded(query_id), _encoded(doc_id)
+        try:
+            _append(self.path, b"%b 0 %b %d\n" % (query, document, relevance))
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self._judged.add((query, document))
+
+    def take_back(self, query_id: str, doc_id: str, relevance: int) -> bool:
+        """Remove a judgement that `add` made, and tell whether it still was there.
+
+        Raises:
+            OutputError: The file cannot be written; it is as it was.
+        """
+        query, document = _encoded(query_id), _encoded(doc_id)
+        wanted = [query, b"0", document, b"%d" % relevance]
+        lines = _lines(self.path)
+        found = [number for number, line in enumerate(lines) if line.split() == wanted]
+        if not found:
+            return False
+        del lines[found[-1]]
+        try:
+            with replacing(self.path) as draft:
+                draft.write_bytes(b"".join(lines))
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self._judged.discard((query, document))
+        return True
+
+
+def _encoded(name: str) -> bytes:
+    return without_spaces(name).encode("utf-8", "surrogatepass")
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CorpusError(f"cannot read the judgements in {path}: {error.strerror}") from error
+
+
+def _judged(line: bytes, place: str) -> tuple[bytes, bytes]:
+    """Return the query and the document that a line judges."""
+    with suppress(ValueError):
+        query, _, document, relevance = line.split()
+        int(relevance)
+        return query, document
+    shown = line.decode("utf-8", "backslashreplace").strip()
+    raise CorpusError(
+        f"{place}: no judgement: {shown[:SHOWN]!r}",
+        hint="a line of TREC qrels is: query_id 0 doc_id relevance",
+    )
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Write a line to the end of a file and to the disk, or nothing at all."""
+    new = not path.exists()
+    with path.open("ab+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            # A last line that somebody left unfinished is not to run into ours.
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        try:
+            while line:
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                file.truncate(end)
+            raise
+    if new:
+        sync_folder(path.parent)
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write {path}: {error.strerror or error}",
+        hint="what was judged before is in it; the same command goes on from there",
+    )
