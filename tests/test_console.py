@@ -91,14 +91,18 @@ def test_text_from_outside_obeys_nothing() -> None:
         "\x1b[31mred\x1b[0m \x1b]8;;http://x\x07link \u202eturned\u2066 [bold]markup[/bold] \x9b1m"
     )
     shown = drawn(answer([hit("a", 1.0, title=evil, text=evil, path=f"{evil}.md")]))
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
+    assert not re.search(
+        "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", shown
+    )
     assert "[bold]markup[/bold]" in shown
 
 
 @given(st.text())
 def test_inert_text_holds_no_control_codes(text: str) -> None:
     shown = inert(text)
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
+    assert not re.search(
+        "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", shown
+    )
     shown.encode("utf-8")
 
 

@@ -1,6 +1,6 @@
 """The only part that writes to the terminal."""
 
 from ettin_cli.console.console import Console, Tally
-from ettin_cli.console.inert import inert
+from ettin_cli.inert import inert
 
 __all__ = ["Console", "Tally", "inert"]

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ettin_cli.console.inert import inert
 from ettin_cli.errors import EttinError
 from ettin_cli.export import format_for, output_file, write_answers
+from ettin_cli.inert import inert
 from ettin_cli.records import Advance, Answer, Share
 
 if TYPE_CHECKING:

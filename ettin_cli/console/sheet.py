@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ettin_cli.console.inert import inert
 from ettin_cli.console.table import cut, flowing, marked, shortened
+from ettin_cli.inert import inert
 from ettin_cli.snippets import best_lines
 
 if TYPE_CHECKING:

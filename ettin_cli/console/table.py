@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ettin_cli.console.inert import inert
 from ettin_cli.export import place
+from ettin_cli.inert import inert
 from ettin_cli.records import Answer, Hit
 from ettin_cli.snippets import best_lines, query_words, spans
 
