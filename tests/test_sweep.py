@@ -6,6 +6,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ettin_cli.commands.demo import sample_corpora
 from ettin_cli.embedding import find_embedder, load_embedder
@@ -17,7 +18,7 @@ from ettin_cli.metrics import parse_metrics
 from ettin_cli.pipeline import BuildRequest, build_index, search
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
-from ettin_cli.records import Advance, Embedder, Floats, Query, Scores, Silence, no_progress
+from ettin_cli.records import Advance, Embedder, Query, Scores, Silence, no_progress
 from ettin_cli.score_cache import CachedReranker
 from ettin_cli.trec import read_qrels
 from tests.fakes import OverlapReranker
@@ -33,7 +34,7 @@ class Timed(OverlapReranker):
 
     def timed(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
-    ) -> tuple[Scores, Floats]:
+    ) -> tuple[Scores, NDArray[np.float32]]:
         return self.score(pairs, advance), np.full(len(pairs), 0.01, np.float32)
 
 

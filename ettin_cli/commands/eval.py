@@ -109,7 +109,8 @@ def evaluate(
         found = measure_runs(
             run, read_qrels(_given(qrels, "--qrels", folder, QRELS)), wanted, asked
         )
-        _show(console, found, format, output)
+        show_evaluation(console, found, format)
+        _write(console, found, output)
         return
     models = _models(reranker or ["auto"], offline, console)
     asked = list(read_queries(_given(queries, "--queries", folder, QUERIES)))
@@ -122,8 +123,9 @@ def evaluate(
             job.judge(asked, sweep, judged_in)
         else:
             found, outcome = job.measure(str(folder or place), asked, read_qrels(judged_in), sweep)
+            show_evaluation(console, found, format)
             plots = job.calibrate(outcome) if calibrate else []
-            _show(console, with_documents(found, job.index), format, output, plots)
+            _write(console, with_documents(found, job.index), output, plots)
     if rejected:
         raise typer.Exit(options.REJECTED)
 
@@ -205,17 +207,15 @@ def _fitted(labelled: Sequence[Labelled]) -> Calibration:
     return fit(scores, relevant, [one.query_id for one in labelled])
 
 
-def _show(
+def _write(
     console: Console,
     found: Evaluation,
-    format: str,
     output: Path | None,
     plots: Sequence[ReliabilityPlot] = (),
 ) -> None:
-    show_evaluation(console, found, format)
     if output:
         write_evaluation(output, found, plots)
-        console.notice(f"{output / REPORT} shows it with the queries that changed most")
+        console.notice(f"{output / REPORT} shows it, with the queries that changed most")
 
 
 def _given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:
