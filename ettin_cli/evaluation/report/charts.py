@@ -1,0 +1,262 @@
+"""Charts as inline SVG: small, with words where the eye is; the page's style gives the colours."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ettin_cli.evaluation.report.markup import (
+    Markup,
+    dot,
+    element,
+    label,
+    number,
+    path,
+    stroke,
+    svg,
+)
+from ettin_cli.evaluation.results import NONE, Comparison, Measured, System
+
+LEFT, TOP, BOTTOM, HEIGHT = 46.0, 12.0, 190.0, 228.0
+WIDE, NARROW = 360.0, 300.0
+WORDS = 70.0  # what names need at the end of a line
+BAR = 120.0
+RERANKERS, BLENDS = 9, 4
+SIGNIFICANT = 0.05
+
+Line = Sequence[Comparison]
+Timed = tuple[Measured, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Places values between two coordinates, evenly or by their logarithm."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool = False
+
+    @classmethod
+    def over(cls, values: Iterable[float], start: float, end: float) -> Axis:
+        """Return an even axis with room for every value."""
+        finite = [value for value in values if math.isfinite(value)]
+        low, high = min(finite, default=0.0), max(finite, default=0.0)
+        spare = 0.04 * (high - low) if high - low > 1e-6 else 0.01
+        return cls(low - spare, high + spare, start, end)
+
+    @classmethod
+    def by_factor(cls, values: Sequence[float], start: float, end: float, least: float) -> Axis:
+        """Return an axis by logarithm where values differ by more than a factor, else even."""
+        low, high = min(values), max(values)
+        if low > 0 and high / low > least:
+            return cls(low / 1.1, high * 1.1, start, end, logarithmic=True)
+        return cls.over(values, start, end)
+
+    def at(self, value: float) -> float:
+        """Return a value's coordinate."""
+        low, high = self.low, self.high
+        if self.logarithmic:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return self.start + (value - low) / (high - low) * (self.end - self.start)
+
+    def ticks(self, sign: str = "-") -> list[tuple[float, str]]:
+        """Return a few round values: their coordinates, and how they are written."""
+        if self.logarithmic:
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
+            leading = (1, 2, 5) if self.high / self.low < 200 else (1,)
+            marks = [first * 10.0**power for power in powers for first in leading]
+            return [(self.at(mark), f"{mark:g}") for mark in marks if self.low < mark < self.high]
+        rough = (self.high - self.low) / 5
+        power = math.floor(math.log10(rough))
+        step = next(n for n in (1, 2, 5, 10) if n * 10.0**power >= rough) * 10.0**power
+        digits = max(0, -math.floor(math.log10(step) + 1e-9))
+        marks = [at * step for at in range(math.ceil(self.low / step), int(self.high // step) + 1)]
+        return [(self.at(mark), number(mark, digits, sign)) for mark in marks]
+
+
+def named(system: System) -> str:
+    """Return how the page calls a system."""
+    return "retrieval alone" if system.reranker == NONE else str(system)
+
+
+def tone(comparison: Comparison) -> str:
+    """Return "gain" or "loss" where the difference is significant, else "unsure"."""
+    if not comparison.p < SIGNIFICANT or not comparison.gain:
+        return "unsure"
+    return "gain" if comparison.gain > 0 else "loss"
+
+
+def gains_axis(comparisons: Iterable[Comparison], start: float, end: float) -> Axis:
+    """Return an axis that holds zero, and every gain with its interval."""
+    ends = [value for one in comparisons for value in (one.gain, *one.interval)]
+    return Axis.over([0.0, *ends], start, end)
+
+
+def row_axis(comparisons: Iterable[Comparison]) -> Axis:
+    """Return the axis that the intervals of a table's rows share."""
+    return gains_axis(comparisons, 6, BAR - 6)
+
+
+def interval(comparison: Comparison, across: Axis) -> Markup:
+    """Return a gain and its interval as a dot on a bar, to stand in a table's row."""
+    low, high = comparison.interval
+    if not all(map(math.isfinite, (low, high, comparison.gain))):
+        return Markup()
+    return svg(
+        f"gain {number(comparison.gain)}, between {number(low)} and {number(high)}",
+        (BAR, 18),
+        stroke(across.at(0), 0, across.at(0), 18, "zero"),
+        stroke(across.at(low), 9, across.at(high), 9, "range"),
+        dot(across.at(comparison.gain), 9, 3.5),
+        class_=f"interval {tone(comparison)}",
+    )
+
+
+def lines_by_depth(comparisons: Iterable[Comparison]) -> dict[str, list[Line]]:
+    """Return what can be drawn by depth: reranker -> its lines, one a blend.
+
+    Best first, and no more than can be read: the foremost rerankers, and their best blends.
+    """
+    lines = defaultdict[tuple[str, float], list[Comparison]](list)
+    for one in comparisons:
+        if one.system.candidates and math.isfinite(one.gain):
+            lines[one.system.reranker, one.system.blend].append(one)
+    drawn: dict[str, list[Line]] = {}
+    for line in sorted(lines.values(), key=lambda line: -max(one.gain for one in line)):
+        reranker = line[0].system.reranker
+        if reranker in drawn or len(drawn) < RERANKERS:
+            drawn.setdefault(reranker, []).append(sorted(line, key=_depth))
+    return {
+        reranker: sorted(theirs[:BLENDS], key=lambda line: line[0].system.blend)
+        for reranker, theirs in drawn.items()
+    }
+
+
+def gain_by_depth(reranker: str, drawn: Mapping[str, Sequence[Line]]) -> Markup:
+    """Return one reranker's gains by depth, its fellows behind it, on axes that all share."""
+    every = [one for lines in drawn.values() for line in lines for one in line]
+    depths = sorted({_depth(one) for one in every})
+    end = NARROW - WORDS
+    across = Axis.by_factor(depths, LEFT + 10, end - 18, least=4)
+    up = gains_axis(every, BOTTOM, TOP)
+    others = [line for name, lines in drawn.items() for line in lines if name != reranker]
+    own = drawn[reranker]
+    names = _apart([up.at(line[-1].gain) for line in own])
+    return svg(
+        f"Gain of {reranker} by candidates",
+        (NARROW, HEIGHT),
+        frame(up, end, [(across.at(depth), str(depth)) for depth in depths], "candidates", "+"),
+        stroke(LEFT, up.at(0), end, up.at(0), "zero"),
+        *(path([(across.at(_depth(c)), up.at(c.gain)) for c in line], "other") for line in others),
+        # Shifted, so that the intervals of two blends stand side by side.
+        *(_line(line, across, up, 5.0 * at, at, names[at]) for at, line in enumerate(own)),
+    )
+
+
+def _line(line: Line, across: Axis, up: Axis, shift: float, style: int, name: float) -> Markup:
+    points = [(across.at(_depth(one)) + shift, up.at(one.gain)) for one in line]
+    intervals = [
+        stroke(x, up.at(one.interval[0]), x, up.at(one.interval[1]), "range")
+        for (x, _), one in zip(points, line, strict=True)
+        if all(map(math.isfinite, one.interval))
+    ]
+    blend = line[0].system.blend
+    return element(
+        "g",
+        *intervals,
+        path(points, "line"),
+        *(dot(x, y, 3) for x, y in points),
+        label(f"blend {blend:g}" if blend else "no blend", points[-1][0] + 8, name, "start"),
+        class_=f"line{style}",
+    )
+
+
+def _depth(comparison: Comparison) -> int:
+    return comparison.system.candidates or 0
+
+
+def _apart(places: Sequence[float], gap: float = 14) -> list[float]:
+    """Return where words stand beside the places without lying on each other."""
+    moved = list(places)
+    last = -math.inf
+    for at in sorted(range(len(places)), key=lambda at: places[at]):
+        last = moved[at] = max(places[at], last + gap)
+    return [place - max(0.0, last - BOTTOM) + 4 for place in moved]
+
+
+def frontier(timed: Iterable[Timed], metric: str) -> list[Timed]:
+    """Return the systems that none beats in both quality and time, fastest first."""
+    best: list[Timed] = []
+    for one in sorted(timed, key=lambda pair: (pair[1], -pair[0].mean(metric))):
+        if not best or one[0].mean(metric) > best[-1][0].mean(metric):
+            best.append(one)
+    return best
+
+
+def cost(timed: Sequence[Timed], metric: str) -> Markup:
+    """Return quality against seconds a query; the systems of the frontier are numbered."""
+    end = WIDE - 8
+    across = Axis.by_factor([seconds for _, seconds in timed], LEFT + 12, end - 12, least=10)
+    up = Axis.over([one.mean(metric) for one, _ in timed], BOTTOM - 6, TOP + 6)
+    best = [(across.at(time), up.at(one.mean(metric))) for one, time in frontier(timed, metric)]
+    return svg(
+        f"{metric} against seconds a query",
+        (WIDE, HEIGHT),
+        frame(up, end, across.ticks(), "seconds a query"),
+        path(best, "frontier"),
+        *(
+            dot(across.at(time), up.at(one.mean(metric)), 3.5, named(one.system))
+            for one, time in timed
+        ),
+        *(
+            element("g", dot(x, y, 8), label(str(at), x, y + 4), class_="best")
+            for at, (x, y) in enumerate(best, 1)
+        ),
+    )
+
+
+def movement(differences: Iterable[float], metric: str) -> Markup:
+    """Return every query's difference as a bar, from the largest rise to the largest fall."""
+    ordered = sorted(differences, reverse=True)
+    end = WIDE - 8
+    up = Axis.over([0.0, *ordered], HEIGHT - TOP, TOP)
+    zero = up.at(0)
+    width = (end - LEFT) / max(1, len(ordered))
+    bars, x = list[Markup](), LEFT
+    # Bars that look equally high are drawn as one: a page of 10,000 queries stays small.
+    for y, alike in groupby(ordered, key=lambda value: round(2 * up.at(value)) / 2):
+        wide = width * sum(1 for _ in alike)
+        box = {"x": x, "y": min(y, zero), "width": wide, "height": abs(zero - y)}
+        bars.append(element("rect", **box, class_="gain" if y < zero else "loss"))
+        x += wide
+    return svg(
+        f"Difference in {metric} of every query, from the largest rise to the largest fall",
+        (WIDE, HEIGHT),
+        frame(up, end, sign="+"),
+        *bars,
+        stroke(LEFT, zero, end, zero, "zero"),
+    )
+
+
+def frame(
+    up: Axis, end: float, below: Iterable[tuple[float, str]] = (), what: str = "", sign: str = "-"
+) -> Markup:
+    """Return the lines and numbers behind a chart; a number without room is left out."""
+    heights = up.ticks(sign)
+    last, numbers = -math.inf, list[Markup]()
+    for x, said in below:
+        if x - last > 8 * len(said) + 4:
+            numbers.append(label(said, x, BOTTOM + 17))
+            last = x
+    return element(
+        "g",
+        *(stroke(LEFT, y, end, y, "grid") for y, _ in heights),
+        *(label(said, LEFT - 8, y + 4, "end") for y, said in heights),
+        *numbers,
+        label(what, end, BOTTOM + 32, "end"),
+    )

@@ -1,0 +1,133 @@
+"""HTML and SVG elements, in which every text is escaped unless it is markup already."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from ettin_cli.inert import inert
+
+MINUS = "\u2212"
+DASH = "\u2013"
+ELLIPSIS = "\u2026"
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def element(name: str, *children: str, **attributes: str | float | None) -> Markup:
+    """Return an element; children are escaped unless they are Markup.
+
+    Attributes that are None are left out; in their names `_` stands for `-`, at the end for
+    nothing, since `class` and `for` are words of Python.
+
+    >>> element("a", "1 < 2", class_="x", aria_label="so")
+    '<a class="x" aria-label="so">1 &lt; 2</a>'
+    """
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return Markup(f"<{name}{given}>{joined(children)}</{name}>")
+
+
+def joined(children: Iterable[str]) -> Markup:
+    """Return children one after the other, escaped unless they are Markup."""
+    return Markup("".join(c if isinstance(c, Markup) else escape(inert(c)) for c in children))
+
+
+def _value(value: str | float) -> str:
+    return escape(inert(value)) if isinstance(value, str) else f"{round(value, 1) or 0:g}"
+
+
+def section(title: str, *children: str) -> Markup:
+    """Return a part of the page under its heading."""
+    return element("section", element("h2", title), *children)
+
+
+def remark(*sentences: str) -> Markup:
+    """Return what helps to read a drawing or a table."""
+    return element("p", " ".join(filter(None, sentences)), class_="remark")
+
+
+def figure(drawing: Markup, caption: str = "", *below: str) -> Markup:
+    """Return a drawing with its name above it."""
+    captions = [element("figcaption", caption)] if caption else []
+    return element("figure", *captions, drawing, *below)
+
+
+def grid(*children: str, class_: str = "grid") -> Markup:
+    """Return children side by side where there is room, else one below the other."""
+    return element("div", *children, class_=class_)
+
+
+def svg(describe: str, size: tuple[float, float], *children: str, class_: str = "") -> Markup:
+    """Return a drawing that says in words what it shows."""
+    width, height = size
+    return element(
+        "svg",
+        *children,
+        viewBox=f"0 0 {width:g} {height:g}",
+        role="img",
+        aria_label=describe,
+        class_=class_ or f"width{width:g}",
+    )
+
+
+def stroke(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
+    """Return a straight line."""
+    return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
+
+
+def path(points: Sequence[tuple[float, float]], class_: str) -> Markup:
+    """Return a line through points; nothing where there is none."""
+    if not points:
+        return Markup()
+    return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), class_=class_)
+
+
+def dot(x: float, y: float, radius: float, title: str = "", class_: str = "") -> Markup:
+    """Return a disc, whose title a pointing device shows."""
+    titles = [element("title", title)] if title else []
+    return element("circle", *titles, cx=x, cy=y, r=radius, class_=class_ or None)
+
+
+def label(text: str, x: float, y: float, anchor: str = "middle", class_: str = "") -> Markup:
+    """Return words in a drawing, which start, end or have their middle at x."""
+    return element("text", text, x=x, y=y, text_anchor=anchor, class_=class_ or None)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return text on one line, with an ellipsis where it is cut.
+
+    >>> shortened("a  long text", 6)
+    'a lon…'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1].rstrip() + ELLIPSIS
+
+
+def number(value: float | None, digits: int = 3, sign: str = "-") -> str:
+    """Return a number as people write it: a real minus, zero without a sign, a dash for none.
+
+    >>> number(0.25, 2, sign="+"), number(0.001, 2, sign="+")
+    ('+0.25', '0.00')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    rounded = round(value, digits) or 0.0
+    return f"{rounded:{sign if rounded else '-'}.{digits}f}".replace("-", MINUS)
+
+
+def counted(amount: int, one: str, many: str = "") -> str:
+    """Return an amount with its noun.
+
+    >>> counted(1, "query", "queries"), counted(1200, "system")
+    ('1 query', '1,200 systems')
+    """
+    return f"{amount:,} {one if amount == 1 else many or one + 's'}"

@@ -1,0 +1,212 @@
+"""The page: what was measured, what came of it, and the queries that went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+from ettin_cli.evaluation.report import charts
+from ettin_cli.evaluation.report.markup import (
+    DASH,
+    Markup,
+    counted,
+    element,
+    figure,
+    grid,
+    number,
+    remark,
+    section,
+)
+from ettin_cli.evaluation.report.queries import movement, worst_queries
+from ettin_cli.evaluation.report.reliability import ReliabilityPlot, reliability
+from ettin_cli.evaluation.results import Comparison, Evaluation, System
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+{title}
+<style>
+{style}</style>
+</head>
+<body>
+{header}
+{main}
+</body>
+</html>
+"""
+
+
+def report_html(evaluation: Evaluation, calibrations: Sequence[ReliabilityPlot] = ()) -> str:
+    """Return the report of an evaluation as one HTML file, complete in itself.
+
+    The same evaluation gives the same file, byte for byte.
+    """
+    best = max(evaluation.systems, key=lambda one: one.mean(evaluation.metrics[0]), default=None)
+    sections = [
+        _verdicts(evaluation),
+        _systems(evaluation),
+        _gain_by_depth(evaluation),
+        _quality_and_cost(evaluation),
+        movement(evaluation, best),
+        worst_queries(evaluation, best),
+        reliability(calibrations),
+        _notes(evaluation),
+        _method(evaluation),
+    ]
+    return PAGE.format(
+        title=element("title", f"{evaluation.name}: {', '.join(evaluation.metrics)}"),
+        style=files(__package__).joinpath("report.css").read_text(encoding="utf-8"),
+        header=_header(evaluation),
+        main=element("main", *sections),
+    )
+
+
+def _header(evaluation: Evaluation) -> Markup:
+    grades = [grade for judged in evaluation.qrels.values() for grade in judged.values()]
+    facts = [
+        counted(len(evaluation.queries), "query", "queries"),
+        counted(len(grades), "judged document") + f", {sum(g > 0 for g in grades):,} relevant",
+        counted(1 + len(evaluation.systems), "system"),
+        ", ".join(evaluation.metrics),
+    ]
+    return element(
+        "header",
+        element("p", "Retrieval and reranking, measured", class_="kicker"),
+        element("h1", evaluation.name, dir="auto"),
+        element("ul", *(element("li", fact) for fact in facts), class_="facts"),
+    )
+
+
+def _verdicts(evaluation: Evaluation) -> Markup:
+    said = [element("p", verdict) for verdict in evaluation.verdicts]
+    return element("section", *said, class_="verdicts", aria_label="Verdicts") if said else Markup()
+
+
+def _systems(evaluation: Evaluation) -> Markup:
+    measured = [evaluation.baseline, *evaluation.systems]
+    across = charts.row_axis(evaluation.comparisons)
+    means = {metric: [one.mean(metric) for one in measured] for metric in evaluation.metrics}
+    timed = any(one.seconds is not None for one in measured)
+    rows = [
+        element(
+            "tr",
+            _system_cell(one.system),
+            *(_mean_cell(one.mean(metric), means[metric]) for metric in means),
+            *(_compared_cells(compared, across) if evaluation.systems else ()),
+            *([_cell(number(one.seconds))] if timed else ()),
+        )
+        for one, compared in zip(measured, [None, *evaluation.comparisons], strict=True)
+    ]
+    heads = ["System", *evaluation.metrics]
+    if evaluation.systems:
+        heads += [f"Gain in {evaluation.metrics[0]}", "p", "Better", "Worse", "Same"]
+    heads += ["Seconds"] * timed
+    head = element("thead", element("tr", *(element("th", name, scope="col") for name in heads)))
+    table = element("table", head, element("tbody", *rows))
+    box = element("div", table, class_="box", tabindex="0", role="region", aria_label="Systems")
+    return section("Systems", remark(_legend(evaluation)), box)
+
+
+def _system_cell(system: System) -> Markup:
+    name = charts.named(System(system.reranker))
+    rest = str(system)[len(system.reranker) + 2 :]
+    return element("th", name, " ", element("small", rest), scope="row")
+
+
+def _mean_cell(mean: float, means: Sequence[float]) -> Markup:
+    highest = mean == max(means) > min(means)
+    return _cell(element("strong", number(mean)) if highest else number(mean))
+
+
+def _compared_cells(compared: Comparison | None, across: charts.Axis) -> list[Markup]:
+    if compared is None:
+        return [_cell(DASH)] * 5
+    low, high = (number(end, sign="+") for end in compared.interval)
+    gain = element("b", number(compared.gain, sign="+"), class_=charts.tone(compared))
+    return [
+        _cell(charts.interval(compared, across), gain, " ", element("small", f"{low} to {high}")),
+        _cell("<0.001" if compared.p < 0.001 else number(compared.p)),
+        *(_cell(f"{count:,}") for count in (compared.better, compared.worse, compared.same)),
+    ]
+
+
+def _cell(*children: str) -> Markup:
+    return element("td", *children)
+
+
+def _legend(evaluation: Evaluation) -> str:
+    means = "Means over the queries, the highest in bold."
+    if not evaluation.systems:
+        return means
+    return (
+        f"{means} Gains over {charts.named(evaluation.baseline.system)} with their 95 % intervals; "
+        "filled and in colour where p is below 0.05. Better, worse and same are numbers of "
+        "queries, seconds what a query took."
+    )
+
+
+def _gain_by_depth(evaluation: Evaluation) -> Markup:
+    drawn = charts.lines_by_depth(evaluation.comparisons)
+    points = [one for lines in drawn.values() for line in lines for one in line]
+    if len({one.system.candidates for one in points}) < 2:
+        return Markup()
+    said = (
+        f"Mean gain in {evaluation.metrics[0]} over {charts.named(evaluation.baseline.system)}, by "
+        "the candidates reranked, with 95 % intervals. Grey: the other rerankers."
+    )
+    panels = [figure(charts.gain_by_depth(name, drawn), name) for name in drawn]
+    left_out = _left_out(len(evaluation.systems) - len(points), "without room or candidates")
+    return section("Gain by depth", remark(said, left_out), grid(*panels))
+
+
+def _quality_and_cost(evaluation: Evaluation) -> Markup:
+    metric = evaluation.metrics[0]
+    measured = [evaluation.baseline, *evaluation.systems]
+    timed = [(one, one.seconds) for one in measured if one.seconds is not None]
+    if len(timed) < 2:
+        return Markup()
+    best = [
+        element(
+            "li",
+            charts.named(one.system),
+            element("small", f"{number(one.mean(metric))} in {number(seconds)} s"),
+        )
+        for one, seconds in charts.frontier(timed, metric)
+    ]
+    return section(
+        "Quality and cost",
+        remark(
+            f"{metric} against seconds a query. Nothing measured is both better and faster than "
+            "those with a number.",
+            _left_out(len(measured) - len(timed), "without a time"),
+        ),
+        grid(figure(charts.cost(timed, metric)), element("ol", *best), class_="grid beside"),
+    )
+
+
+def _notes(evaluation: Evaluation) -> Markup:
+    if not evaluation.notes:
+        return Markup()
+    notes = [element("li", note) for note in evaluation.notes]
+    return section("Notes", element("ul", *notes))
+
+
+def _method(evaluation: Evaluation) -> Markup:
+    ties = "Documents with equal scores are ordered by doc_id before a metric is taken."
+    if not evaluation.systems:
+        return section("How the numbers were made", element("p", ties))
+    text = (
+        f"A gain is the mean difference from {charts.named(evaluation.baseline.system)} over the "
+        "queries; its 95 % interval is a bootstrap's, which draws queries with replacement. p is "
+        "a paired randomisation test's, in which each difference keeps or changes its sign by "
+        f"chance, corrected for {counted(len(evaluation.comparisons), 'comparison')} by Holm's "
+        f"method. {ties}"
+    )
+    return section("How the numbers were made", element("p", text))
+
+
+def _left_out(amount: int, why: str) -> str:
+    return f"Not drawn: {counted(amount, 'system')} {why}." if amount else ""

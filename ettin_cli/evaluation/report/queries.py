@@ -1,0 +1,141 @@
+"""The queries to read first: what retrieval found, and what reranking made of it."""
+
+from __future__ import annotations
+
+from ettin_cli.evaluation.report import charts
+from ettin_cli.evaluation.report.charts import named
+from ettin_cli.evaluation.report.markup import (
+    Markup,
+    counted,
+    element,
+    figure,
+    grid,
+    number,
+    remark,
+    section,
+    shortened,
+)
+from ettin_cli.evaluation.results import Evaluation, Measured, Shown
+
+WORST = 10
+SHOWN = 5
+QUERY_LENGTH = 300
+TEXT_LENGTH = 200
+
+
+def movement(evaluation: Evaluation, best: Measured | None) -> Markup:
+    """Return what the best system changed, query by query."""
+    if best is None or not evaluation.queries:
+        return Markup()
+    metric = evaluation.metrics[0]
+    before, after = evaluation.baseline.values[metric], best.values[metric]
+    differences = [after[query_id] - before[query_id] for query_id in evaluation.queries]
+    rose, fell = (sum(sign * one > 0 for one in differences) for sign in (1, -1))
+    said = (
+        f"Each query's difference in {metric} between {named(evaluation.baseline.system)} and "
+        f"the best system, {best.system}, from the largest rise to the largest fall."
+    )
+    counts = [
+        element("li", element("b", f"{count:,}", class_=tone), f" {word}")
+        for count, word, tone in [
+            (rose, "better", "gain"),
+            (len(differences) - rose - fell, "the same", None),
+            (fell, "worse", "loss"),
+        ]
+    ]
+    chart = figure(charts.movement(differences, metric))
+    return section(
+        "Query by query", remark(said), grid(chart, element("ul", *counts), class_="grid beside")
+    )
+
+
+def worst_queries(evaluation: Evaluation, best: Measured | None) -> Markup:
+    """Return the queries that lost most, and those of the others that stand lowest.
+
+    Args:
+        best: The system that is compared with the baseline; None: there is only the baseline.
+    """
+    if not evaluation.queries:
+        return Markup()
+    metric = evaluation.metrics[0]
+    before = evaluation.baseline.values[metric]
+    after = best.values[metric] if best else before
+    changes = sorted((after[one] - before[one], one) for one in evaluation.queries)
+    lost = [one for change, one in changes if change < 0][:WORST]
+    rest = sorted((after[one], one) for one in evaluation.queries if one not in lost)
+    lowest = [one for value, one in rest if value < 1][:WORST]
+    others = " of the others" if lost else ""
+    titled = {
+        f"The {len(lost)} that lost most": lost,
+        f"The {len(lowest)} lowest{others}": lowest,
+    }
+    parts = [
+        part
+        for title, query_ids in titled.items()
+        if query_ids
+        for part in (element("h3", title), *(_query(evaluation, best, one) for one in query_ids))
+    ]
+    return section("Worst queries", *parts) if parts else Markup()
+
+
+def _query(evaluation: Evaluation, best: Measured | None, query_id: str) -> Markup:
+    metric = evaluation.metrics[0]
+    before = evaluation.baseline.values[metric][query_id]
+    values = [f"{metric} ", element("b", number(before))]
+    if best is not None:
+        after = best.values[metric][query_id]
+        tone = "gain" if after > before else "loss" if after < before else None
+        values += [" \u2192 ", element("b", number(after), class_=tone)]
+    columns = [_ranked(evaluation, one, query_id) for one in (evaluation.baseline, best) if one]
+    text = shortened(evaluation.queries[query_id], QUERY_LENGTH)
+    return element(
+        "article",
+        element("h4", text or query_id, dir="auto"),
+        element("p", *values, class_="values"),
+        element("div", *columns, class_="pair"),
+    )
+
+
+def _ranked(evaluation: Evaluation, measured: Measured, query_id: str) -> Markup:
+    found = [doc_id for doc_id, _ in measured.run.get(query_id, ())]
+    documents = [_document(evaluation, query_id, doc_id) for doc_id in found[:SHOWN]]
+    ranked = element("ol", *documents) if found else element("p", "Nothing was found.")
+    return element(
+        "div",
+        element("h5", named(measured.system)),
+        ranked,
+        _first_relevant(evaluation, query_id, found),
+    )
+
+
+def _document(evaluation: Evaluation, query_id: str, doc_id: str) -> Markup:
+    shown = evaluation.documents.get(doc_id, Shown("", ""))
+    class_, word = _relevance(evaluation, query_id, doc_id)
+    return element(
+        "li",
+        element("span", word, class_=f"mark {class_}"),
+        " ",
+        element("span", shortened(shown.title, TEXT_LENGTH) or doc_id, class_="title", dir="auto"),
+        element("span", shortened(shown.text, TEXT_LENGTH), class_="text", dir="auto"),
+        title=doc_id,
+    )
+
+
+def _relevance(evaluation: Evaluation, query_id: str, doc_id: str) -> tuple[str, str]:
+    grades = evaluation.qrels.get(query_id, {})
+    if doc_id not in grades:
+        return "unjudged", "not judged"
+    if grades[doc_id] <= 0:
+        return "irrelevant", "not relevant"
+    return "relevant", f"relevant, {grades[doc_id]}" if grades[doc_id] > 1 else "relevant"
+
+
+def _first_relevant(evaluation: Evaluation, query_id: str, found: list[str]) -> Markup:
+    """Return where the first relevant document stands, if it is not among those shown."""
+    grades = evaluation.qrels.get(query_id, {})
+    places = [at for at, doc_id in enumerate(found, 1) if grades.get(doc_id, 0) > 0]
+    if not found or (places and places[0] <= SHOWN):
+        return Markup()
+    depth = counted(len(found), "document")
+    said = f"First relevant: rank {places[0]}." if places else f"None relevant among {depth}."
+    return element("p", said, class_="remark")

@@ -1,0 +1,80 @@
+"""How far a reranker's probabilities can be believed, as a section of the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ettin_cli.evaluation.report.charts import BOTTOM, HEIGHT, LEFT, NARROW, TOP, Axis, frame
+from ettin_cli.evaluation.report.markup import (
+    Markup,
+    counted,
+    dot,
+    element,
+    figure,
+    grid,
+    number,
+    path,
+    remark,
+    section,
+    stroke,
+    svg,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityPlot:
+    """How far a reranker's probabilities can be believed.
+
+    Args:
+        method: How scores became probabilities, in words.
+        bins: Mean predicted probability, observed share of relevant documents, and count.
+        log_losses: Method -> its log loss.
+    """
+
+    reranker: str
+    method: str
+    bins: Sequence[tuple[float, float, int]]
+    log_losses: Mapping[str, float]
+
+
+def reliability(calibrations: Sequence[ReliabilityPlot]) -> Markup:
+    """Return a chart a calibrated reranker, with the log losses."""
+    if not calibrations:
+        return Markup()
+    panels = [
+        figure(
+            _chart(plot),
+            f"{plot.reranker}, {plot.method}",
+            element(
+                "p",
+                "Log loss: ",
+                ", ".join(f"{name} {number(loss)}" for name, loss in plot.log_losses.items()),
+            ),
+        )
+        for plot in calibrations
+    ]
+    said = (
+        "Observed share of relevant documents against the probability told for them; on the "
+        "dashed line both agree. A larger dot stands for more documents."
+    )
+    return section("Reliability", remark(said), grid(*panels))
+
+
+def _chart(plot: ReliabilityPlot) -> Markup:
+    across, up = Axis(0, 1, LEFT, LEFT + BOTTOM - TOP), Axis(0, 1, BOTTOM, TOP)
+    filled = [one for one in plot.bins if one[2]]
+    most = max((count for *_, count in filled), default=0)
+    points = [(across.at(predicted), up.at(observed)) for predicted, observed, _ in filled]
+    dots = [
+        dot(*point, 2 + 5 * math.sqrt(count / most), counted(count, "document"))
+        for point, (*_, count) in zip(points, filled, strict=True)
+    ]
+    return svg(
+        f"Observed share of relevant documents against the probability told by {plot.reranker}",
+        (NARROW, HEIGHT),
+        frame(up, across.end, across.ticks(), "probability told"),
+        stroke(across.start, up.start, across.end, up.end, "level"),
+        element("g", path(points, "line"), *dots, class_="line0"),
+    )
