@@ -511,6 +511,18 @@ def test_quitting_leaves_the_terminal_as_it_was(qrels: Path, at_terminal: Opens,
     assert qrels.read_text() == "q1 0 d1 1\n"
 
 
+def test_a_terminal_of_another_size_is_drawn_anew(qrels: Path, at_terminal: Opens) -> None:
+    session = at_terminal(qrels)
+    session.until("document 1 of 3  0 of 6 judged")
+    termios.tcsetwinsize(session.keyboard, (24, 40))
+    session.process.send_signal(signal.SIGWINCH)
+    session.until("document 1 of 3\r\n0 of 6 judged")
+    session.press("1")
+    session.until("1 of 6 judged")
+    session.press("q")
+    assert "1 judged, 5 left" in session.end()
+
+
 def test_an_interrupt_from_elsewhere_is_like_quit(qrels: Path, at_terminal: Opens) -> None:
     session = at_terminal(qrels)
     session.until("q quit")
