@@ -475,7 +475,9 @@ def test_a_session_judges_undoes_skips_quits_and_is_gone_on_with(
     ]:
         session.until(shown)
         session.press(key)
-    assert "ettin: 2 judged, 4 left; go on with: ettin eval --judge\r\n" in session.end()
+    assert (
+        f"ettin: 2 judged into {qrels}, 4 left; go on with: ettin eval --judge\r\n" in session.end()
+    )
     assert qrels.read_text() == "q1 0 d1 2\nq1 0 d3 0\n"
 
     session = at_terminal(qrels)
@@ -484,9 +486,9 @@ def test_a_session_judges_undoes_skips_quits_and_is_gone_on_with(
         session.press(str(number))
     session.until("6 of 6 judged")
     session.press("q")
-    assert "ettin: 4 judged, none left\r\n" in session.end()
+    assert f"ettin: 4 judged into {qrels}, none left\r\n" in session.end()
     assert qrels.read_text().endswith("q1 0 d2 0\nq2 0 d1 1\nq2 0 d2 2\nq2 0 d3 3\n")
-    assert "ettin: 0 judged, none left" in at_terminal(qrels).end()
+    assert f"ettin: 0 judged into {qrels}, none left" in at_terminal(qrels).end()
 
 
 def test_a_session_that_is_killed_loses_nothing(qrels: Path, at_terminal: Opens) -> None:
@@ -507,15 +509,27 @@ def test_quitting_leaves_the_terminal_as_it_was(qrels: Path, at_terminal: Opens,
     session.press("1")
     session.until("1 of 6 judged")
     session.press(key)
-    assert "1 judged, 5 left" in session.end()
+    assert f"1 judged into {qrels}, 5 left" in session.end()
     assert qrels.read_text() == "q1 0 d1 1\n"
+
+
+def test_a_terminal_of_another_size_is_drawn_anew(qrels: Path, at_terminal: Opens) -> None:
+    session = at_terminal(qrels)
+    session.until("document 1 of 3  0 of 6 judged")
+    termios.tcsetwinsize(session.keyboard, (24, 40))
+    session.process.send_signal(signal.SIGWINCH)
+    session.until("document 1 of 3\r\n0 of 6 judged")
+    session.press("1")
+    session.until("1 of 6 judged")
+    session.press("q")
+    assert f"1 judged into {qrels}, 5 left" in session.end()
 
 
 def test_an_interrupt_from_elsewhere_is_like_quit(qrels: Path, at_terminal: Opens) -> None:
     session = at_terminal(qrels)
     session.until("q quit")
     session.process.send_signal(signal.SIGINT)
-    assert "0 judged, 6 left" in session.end()
+    assert f"0 judged into {qrels}, 6 left" in session.end()
 
 
 def test_a_key_that_is_pressed_before_its_screen_is_there_is_dropped(
@@ -543,7 +557,7 @@ def test_keys_pressed_too_early_judge_nothing(qrels: Path, at_terminal: Opens) -
     session.press("\x1b[B")
     session.until("no such key")
     session.press("q")
-    assert "1 judged, 5 left" in session.end()
+    assert f"1 judged into {qrels}, 5 left" in session.end()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])

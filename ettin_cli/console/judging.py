@@ -73,7 +73,7 @@ def judge(items: Sequence[ToJudge], qrels: Path, *, console: Console, go_on: str
             session.run(ask)
     counts = session.counts()
     rest = f"{counts.left} left; go on with: {go_on}" if counts.left else "none left"
-    console.notice(f"{counts.judged} judged, {rest}")
+    console.notice(f"{counts.judged} judged into {qrels}, {rest}")
     return counts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ def keyboard() -> Iterator[Ask]:
     Ctrl-C, Ctrl-D and the end of input come as keys too, the ones in END, so nothing is
     interrupted halfway. A key of several characters, as the arrows are, comes as "\x1b".
     Keys that are pressed before the screen is there are dropped: they cannot be meant for it.
+    The screen is shown again when the terminal changes its size.
     """
     if sys.platform == "win32":
         yield _ask_windows
@@ -27,24 +29,27 @@ def keyboard() -> Iterator[Ask]:
     import termios
 
     stdin = sys.stdin.fileno()
-    before, ours = termios.tcgetattr(stdin), termios.tcgetattr(stdin)
+    found, ours = termios.tcgetattr(stdin), termios.tcgetattr(stdin)
     ours[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
     ours[6][termios.VMIN], ours[6][termios.VTIME] = 1, 0
 
     def ask(show: Callable[[], None]) -> str:
         termios.tcflush(stdin, termios.TCIFLUSH)
-        show()
-        return _first_key(os.read(stdin, READ_AT_ONCE))
+        before = signal.signal(signal.SIGWINCH, lambda *_: show())
+        try:
+            # A change of size waits until the screen is there, lest one is drawn into the other.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
+            show()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGWINCH})
+            return os.read(stdin, READ_AT_ONCE).decode("utf-8", "replace")[:1]
+        finally:
+            signal.signal(signal.SIGWINCH, before)
 
     try:
         termios.tcsetattr(stdin, termios.TCSAFLUSH, ours)
         yield ask
     finally:
-        termios.tcsetattr(stdin, termios.TCSAFLUSH, before)
-
-
-def _first_key(pressed: bytes) -> str:
-    return pressed.decode("utf-8", "replace")[:1]
+        termios.tcsetattr(stdin, termios.TCSAFLUSH, found)
 
 
 def _ask_windows(show: Callable[[], None]) -> str:
