@@ -101,11 +101,10 @@ class CachedReranker:
             self._loaded()
             # The engine may be another than the one that was remembered.
             keys, rows = self._found(pairs)
-        missing = [
-            (key, pair)
-            for key, pair in dict(zip(keys, pairs, strict=True)).items()
-            if key not in rows
-        ]
+        distinct = dict(zip(keys, pairs, strict=True)).items()
+        missing = [(key, pair) for key, pair in distinct if key not in rows]
+        # Pairs of one text are scored at once, since a late interaction encodes it once a call.
+        missing.sort(key=lambda one: one[1][1])
         advance(len(pairs) - len(missing))
         for begin in range(0, len(missing), CHUNK):
             fresh = self._scored(missing[begin : begin + CHUNK], advance)
