@@ -141,7 +141,15 @@ def test_an_interrupted_run_keeps_what_it_scored(files: ModelFiles) -> None:
         cached(files, Counting(fails_after=2 * CHUNK)).score(asked)
     inner = Counting()
     check(cached(files, inner).score(asked), asked)
-    assert inner.asked == asked[2 * CHUNK :]
+    assert inner.asked == sorted(asked, key=lambda pair: pair[1])[2 * CHUNK :]
+
+
+def test_pairs_of_one_text_are_scored_in_one_call(files: ModelFiles) -> None:
+    asked = [(f"query {at % 3}", f"text {at // 3 % 400}") for at in range(1200)]
+    inner = Counting()
+    check(cached(files, inner).score(asked), asked)
+    texts = [text for _, text in inner.asked]
+    assert texts == sorted(texts)
 
 
 def test_extreme_scores_come_back_to_the_bit(files: ModelFiles) -> None:
