@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ettin_cli.evaluation.report import ReliabilityPlot, report_html
+from ettin_cli.evaluation.report.axis import Axis
 from ettin_cli.evaluation.report.charts import frontier
 from ettin_cli.evaluation.results import Comparison, Evaluation, Measured, Shown, System
 from tests.evaluations import realistic
@@ -184,6 +185,27 @@ def test_gains_by_depth_are_drawn_a_panel_a_reranker_the_best_first() -> None:
         }
 
 
+def test_a_blend_has_one_colour_in_every_panel() -> None:
+    kept = [
+        at
+        for at, one in enumerate(EVALUATION.systems)
+        if one.system.reranker != "32m" or one.system.blend
+    ]
+    document = page(
+        dataclasses.replace(
+            EVALUATION,
+            systems=[EVALUATION.systems[at] for at in kept],
+            comparisons=[EVALUATION.comparisons[at] for at in kept],
+        )
+    )
+    colours = [
+        (name.text, name.attributes["class"])
+        for name in document.all("text")
+        if "blend" in name.text
+    ]
+    assert sorted(colours) == [("blend 0.3", "line1")] * 3 + [("no blend", "line0")] * 2
+
+
 def test_the_numbered_systems_are_those_that_none_beats() -> None:
     timed = [(one, one.seconds or 0.0) for one in (EVALUATION.baseline, *EVALUATION.systems)]
     unbeaten = [
@@ -289,6 +311,24 @@ def test_a_calibration_is_drawn_with_its_log_losses_and_without_empty_bins() -> 
         "60 documents",
         "90 documents",
     ]
+
+
+def test_axes_are_marked_by_a_few_round_values() -> None:
+    def marks(axis: Axis) -> list[str]:
+        return [said for _, said in axis.ticks()]
+
+    assert marks(Axis(0, 1, 0, 100)) == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+    assert marks(Axis(-7, 23, 0, 100)) == ["0", "10", "20"]
+    assert marks(Axis(0.03, 3, 0, 100, logarithmic=True)) == ["0.05", "0.1", "0.2", "0.5", "1", "2"]
+    assert marks(Axis.by_factor([0.001, 90], 0, 100, least=10)) == [
+        "0.001",
+        "0.01",
+        "0.1",
+        "1",
+        "10",
+    ]
+    assert Axis.by_factor([0.5, 4], 0, 100, least=10).logarithmic is False
+    assert [at for at, _ in Axis(0, 1, 0, 100).ticks()] == pytest.approx([0, 20, 40, 60, 80, 100])
 
 
 def test_the_same_evaluation_gives_the_same_bytes() -> None:
@@ -488,7 +528,7 @@ def test_retrieval_alone_is_reported_without_comparing() -> None:
 def test_no_judged_query_gives_a_page_with_dashes() -> None:
     assert headings(nothing_judged())[0] == "Systems"
     assert "Worst queries" not in headings(nothing_judged())
-    assert rows(page(nothing_judged()))[1][4:6] == ["\u2013 \u2013 to \u2013", "\u2013"]
+    assert rows(page(nothing_judged()))[1][4:] == ["\u2013"] * 5 + ["0.000"]
 
 
 def test_equal_systems_have_no_loser_to_show() -> None:
@@ -520,7 +560,9 @@ def test_runs_made_elsewhere_have_no_times_and_are_called_by_their_names() -> No
     assert "Seconds" not in [head.text for head in document.all("th")]
     assert not {"Gain by depth", "Quality and cost"} & set(headings(runs_made_elsewhere()))
     remarks = " ".join(remark.text for remark in document.all("p", "remark"))
-    assert "over bm25.trec" in remarks
+    assert "Gains over bm25.trec" in remarks
+    assert "between bm25.trec and the best system, run-" in remarks
+    assert "difference from bm25.trec" in document.text
     assert "retrieval alone" not in remarks
     assert rows(document)[0][0].strip() == "bm25.trec"
 
@@ -665,7 +707,7 @@ def test_bars_of_queries_cover_the_width_and_are_as_high_as_their_differences() 
     ratio = heights["gain"] / heights["loss"]
     assert ratio == pytest.approx(max(differences) / -min(differences), rel=0.02)
     width = sum(float(bar.attributes["width"]) for bar in bars)
-    assert width == pytest.approx(360 - 8 - 46, abs=0.05 * len(bars))
+    assert width == pytest.approx(360 - 8 - 52, abs=0.05 * len(bars))
     rose = sum(one > 0 for one in differences)
     counts = [item.text for item in section.all("li")]
     assert counts == [f"{rose} better", "0 the same", f"{60 - rose} worse"]

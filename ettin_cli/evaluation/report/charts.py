@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
+from ettin_cli.evaluation.report.axis import Axis
 from ettin_cli.evaluation.report.markup import (
     Markup,
     dot,
@@ -20,63 +20,16 @@ from ettin_cli.evaluation.report.markup import (
 )
 from ettin_cli.evaluation.results import NONE, Comparison, Measured, System
 
-LEFT, TOP, BOTTOM, HEIGHT = 46.0, 12.0, 190.0, 228.0
+LEFT, TOP, BOTTOM, HEIGHT = 52.0, 12.0, 190.0, 228.0
 WIDE, NARROW = 360.0, 300.0
 WORDS = 70.0  # what names need at the end of a line
 BAR = 120.0
+SHIFT = 5.0  # so that the intervals of two blends stand side by side
 RERANKERS, BLENDS = 9, 4
 SIGNIFICANT = 0.05
 
 Line = Sequence[Comparison]
 Timed = tuple[Measured, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """Places values between two coordinates, evenly or by their logarithm."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    logarithmic: bool = False
-
-    @classmethod
-    def over(cls, values: Iterable[float], start: float, end: float) -> Axis:
-        """Return an even axis with room for every value."""
-        finite = [value for value in values if math.isfinite(value)]
-        low, high = min(finite, default=0.0), max(finite, default=0.0)
-        spare = 0.04 * (high - low) if high - low > 1e-6 else 0.01
-        return cls(low - spare, high + spare, start, end)
-
-    @classmethod
-    def by_factor(cls, values: Sequence[float], start: float, end: float, least: float) -> Axis:
-        """Return an axis by logarithm where values differ by more than a factor, else even."""
-        low, high = min(values), max(values)
-        if low > 0 and high / low > least:
-            return cls(low / 1.1, high * 1.1, start, end, logarithmic=True)
-        return cls.over(values, start, end)
-
-    def at(self, value: float) -> float:
-        """Return a value's coordinate."""
-        low, high = self.low, self.high
-        if self.logarithmic:
-            low, high, value = math.log(low), math.log(high), math.log(value)
-        return self.start + (value - low) / (high - low) * (self.end - self.start)
-
-    def ticks(self, sign: str = "-") -> list[tuple[float, str]]:
-        """Return a few round values: their coordinates, and how they are written."""
-        if self.logarithmic:
-            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
-            leading = (1, 2, 5) if self.high / self.low < 200 else (1,)
-            marks = [first * 10.0**power for power in powers for first in leading]
-            return [(self.at(mark), f"{mark:g}") for mark in marks if self.low < mark < self.high]
-        rough = (self.high - self.low) / 5
-        power = math.floor(math.log10(rough))
-        step = next(n for n in (1, 2, 5, 10) if n * 10.0**power >= rough) * 10.0**power
-        digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        marks = [at * step for at in range(math.ceil(self.low / step), int(self.high // step) + 1)]
-        return [(self.at(mark), number(mark, digits, sign)) for mark in marks]
 
 
 def named(system: System) -> str:
@@ -142,38 +95,44 @@ def gain_by_depth(reranker: str, drawn: Mapping[str, Sequence[Line]]) -> Markup:
     every = [one for lines in drawn.values() for line in lines for one in line]
     depths = sorted({_depth(one) for one in every})
     end = NARROW - WORDS
-    across = Axis.by_factor(depths, LEFT + 10, end - 18, least=4)
+    across = Axis.by_factor(depths, LEFT + 10, end - 20, least=4)
     up = gains_axis(every, BOTTOM, TOP)
     others = [line for name, lines in drawn.items() for line in lines if name != reranker]
     own = drawn[reranker]
+    blends = sorted({one.system.blend for one in every})
+    styles = [f"line{blends.index(line[0].system.blend) % BLENDS}" for line in own]
     names = _apart([up.at(line[-1].gain) for line in own])
+    aside = across.end + SHIFT * (len(own) - 1) + 8
     return svg(
         f"Gain of {reranker} by candidates",
         (NARROW, HEIGHT),
         frame(up, end, [(across.at(depth), str(depth)) for depth in depths], "candidates", "+"),
         stroke(LEFT, up.at(0), end, up.at(0), "zero"),
         *(path([(across.at(_depth(c)), up.at(c.gain)) for c in line], "other") for line in others),
-        # Shifted, so that the intervals of two blends stand side by side.
-        *(_line(line, across, up, 5.0 * at, at, names[at]) for at, line in enumerate(own)),
+        *(_line(line, across, up, SHIFT * at, styles[at]) for at, line in enumerate(own)),
+        *(label(_name(line), aside, names[at], "start", styles[at]) for at, line in enumerate(own)),
     )
 
 
-def _line(line: Line, across: Axis, up: Axis, shift: float, style: int, name: float) -> Markup:
+def _line(line: Line, across: Axis, up: Axis, shift: float, style: str) -> Markup:
     points = [(across.at(_depth(one)) + shift, up.at(one.gain)) for one in line]
     intervals = [
         stroke(x, up.at(one.interval[0]), x, up.at(one.interval[1]), "range")
         for (x, _), one in zip(points, line, strict=True)
         if all(map(math.isfinite, one.interval))
     ]
-    blend = line[0].system.blend
     return element(
         "g",
         *intervals,
         path(points, "line"),
         *(dot(x, y, 3) for x, y in points),
-        label(f"blend {blend:g}" if blend else "no blend", points[-1][0] + 8, name, "start"),
-        class_=f"line{style}",
+        class_=style,
     )
+
+
+def _name(line: Line) -> str:
+    blend = line[0].system.blend
+    return f"blend {blend:g}" if blend else "no blend"
 
 
 def _depth(comparison: Comparison) -> int:
@@ -229,10 +188,10 @@ def movement(differences: Iterable[float], metric: str) -> Markup:
     width = (end - LEFT) / max(1, len(ordered))
     bars, x = list[Markup](), LEFT
     # Bars that look equally high are drawn as one: a page of 10,000 queries stays small.
-    for y, alike in groupby(ordered, key=lambda value: round(2 * up.at(value)) / 2):
+    for height, alike in groupby(ordered, key=lambda value: round(2 * (zero - up.at(value))) / 2):
         wide = width * sum(1 for _ in alike)
-        box = {"x": x, "y": min(y, zero), "width": wide, "height": abs(zero - y)}
-        bars.append(element("rect", **box, class_="gain" if y < zero else "loss"))
+        box = {"x": x, "y": zero - max(height, 0), "width": wide, "height": abs(height)}
+        bars.append(element("rect", **box, class_="gain" if height > 0 else "loss"))
         x += wide
     return svg(
         f"Difference in {metric} of every query, from the largest rise to the largest fall",
@@ -256,7 +215,7 @@ def frame(
     return element(
         "g",
         *(stroke(LEFT, y, end, y, "grid") for y, _ in heights),
-        *(label(said, LEFT - 8, y + 4, "end") for y, said in heights),
+        *(label(said, LEFT - 6, y + 4, "end") for y, said in heights),
         *numbers,
         label(what, end, BOTTOM + 32, "end"),
     )

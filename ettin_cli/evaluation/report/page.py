@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 
 from ettin_cli.evaluation.report import charts
+from ettin_cli.evaluation.report.axis import Axis
 from ettin_cli.evaluation.report.markup import (
     DASH,
     Markup,
@@ -121,8 +123,8 @@ def _mean_cell(mean: float, means: Sequence[float]) -> Markup:
     return _cell(element("strong", number(mean)) if highest else number(mean))
 
 
-def _compared_cells(compared: Comparison | None, across: charts.Axis) -> list[Markup]:
-    if compared is None:
+def _compared_cells(compared: Comparison | None, across: Axis) -> list[Markup]:
+    if compared is None or not math.isfinite(compared.gain):
         return [_cell(DASH)] * 5
     low, high = (number(end, sign="+") for end in compared.interval)
     gain = element("b", number(compared.gain, sign="+"), class_=charts.tone(compared))
@@ -138,13 +140,13 @@ def _cell(*children: str) -> Markup:
 
 
 def _legend(evaluation: Evaluation) -> str:
-    means = "Means over the queries, the highest in bold."
     if not evaluation.systems:
-        return means
+        return "Means over the queries."
     return (
-        f"{means} Gains over {charts.named(evaluation.baseline.system)} with their 95 % intervals; "
-        "filled and in colour where p is below 0.05. Better, worse and same are numbers of "
-        "queries, seconds what a query took."
+        "Means over the queries, the highest in bold. Gains over "
+        f"{charts.named(evaluation.baseline.system)} with their 95 % intervals; filled and in "
+        "colour where p is below 0.05. Better, worse and same are numbers of queries, seconds "
+        "what a query took."
     )
 
 
@@ -155,18 +157,19 @@ def _gain_by_depth(evaluation: Evaluation) -> Markup:
         return Markup()
     said = (
         f"Mean gain in {evaluation.metrics[0]} over {charts.named(evaluation.baseline.system)}, by "
-        "the candidates reranked, with 95 % intervals. Grey: the other rerankers."
+        "the candidates reranked, with 95 % intervals."
     )
+    beside = "Grey: the other rerankers." if len(drawn) > 1 else ""
     panels = [figure(charts.gain_by_depth(name, drawn), name) for name in drawn]
     left_out = _left_out(len(evaluation.systems) - len(points), "without room or candidates")
-    return section("Gain by depth", remark(said, left_out), grid(*panels))
+    return section("Gain by depth", remark(said, beside, left_out), grid(*panels))
 
 
 def _quality_and_cost(evaluation: Evaluation) -> Markup:
     metric = evaluation.metrics[0]
     measured = [evaluation.baseline, *evaluation.systems]
     timed = [(one, one.seconds) for one in measured if one.seconds is not None]
-    if len(timed) < 2:
+    if len(timed) < 2 or not evaluation.queries:
         return Markup()
     best = [
         element(

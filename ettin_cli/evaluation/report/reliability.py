@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ettin_cli.evaluation.report.charts import BOTTOM, HEIGHT, LEFT, NARROW, TOP, Axis, frame
+from ettin_cli.evaluation.report.axis import Axis
+from ettin_cli.evaluation.report.charts import BOTTOM, HEIGHT, LEFT, NARROW, TOP, frame
 from ettin_cli.evaluation.report.markup import (
     Markup,
     counted,
