@@ -107,6 +107,7 @@ def _dry_run(request: BuildRequest) -> BuildReport:
 
 def _untouched(plan: Plan, index: Index) -> BuildReport:
     again = [rejection for entry in index.files for rejection in entry.rejections]
+    plan.skipped.update(entry.skipped for entry in index.files if entry.skipped)
     return BuildReport(plan, index.manifest, rejections=[*plan.rejections, *again])
 
 
@@ -217,7 +218,8 @@ class _Run:
     ) -> None:
         self.request, self.recipe, self.files = request, recipe, files
         self.old, self.plan, self.reporter = old, plan, reporter
-        self.ids = DocumentIds([source.name for source in plan.sources])
+        names = [source.name for source in plan.sources]
+        self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
         self.generation = Generation(request.folder, recipe, old)
         self.counter: TokenCounter | None = None
         self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
