@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import zlib
 from collections.abc import Iterator
@@ -10,16 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+from ettin_cli.corpus.encodings import guessed_encoding, marked_encoding, nearly_utf8
+
 MAX_TEXT_BYTES = 1 << 30
 PACKED_BLOCK = 1 << 16
-COMMONEST = "cp1252"
 
 
 class UnreadableError(Exception):
@@ -124,27 +117,24 @@ def decode(content: bytes) -> str:
 
 
 def _decoded(content: bytes) -> str:
-    for mark, encoding in BOMS:
-        if content.startswith(mark):
-            try:
-                return content.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise UnreadableError(f"not the {encoding} that it says it is") from error
+    encoding = marked_encoding(content)
+    if encoding:
+        return _in(encoding, content, f"not the {encoding} that it says it is")
     if b"\0" in content:
         raise UnreadableError("binary content")
     try:
         return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return _guessed(content)
+    except UnicodeDecodeError as error:
+        if nearly_utf8(content):
+            line = content.count(b"\n", 0, error.start) + 1
+            raise UnreadableError(f"broken UTF-8, at first in line {line}") from error
+    return _in(guessed_encoding(content), content, "in no encoding that can be told")
 
 
-def _guessed(content: bytes) -> str:
-    import charset_normalizer
-
-    matches = charset_normalizer.from_bytes(content)
-    best = matches.best()
-    if best is None:
-        raise UnreadableError("in no encoding that can be told")
-    # Short texts fit many encodings alike; the commonest wins where no other reads better.
-    common = (match for match in matches if match.encoding == COMMONEST)
-    return str(next((match for match in common if match.coherence >= best.coherence), best))
+def _in(encoding: str | None, content: bytes, reason: str) -> str:
+    try:
+        if encoding:
+            return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise UnreadableError(reason) from error
+    raise UnreadableError(reason)
