@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from ettin_cli.corpus.encodings import guessed_encoding, marked_encoding, nearly_utf8
+from ettin_cli.corpus.encodings import guessed_encoding, is_utf8, marked_encoding, nearly_utf8
 
 MAX_TEXT_BYTES = 1 << 30
 PACKED_BLOCK = 1 << 16
+NO_ENCODING = "in no encoding that can be told"
 
 
 class UnreadableError(Exception):
@@ -128,7 +129,24 @@ def _decoded(content: bytes) -> str:
         if nearly_utf8(content):
             line = content.count(b"\n", 0, error.start) + 1
             raise UnreadableError(f"broken UTF-8, at first in line {line}") from error
-    return _in(guessed_encoding(content), content, "in no encoding that can be told")
+    return _in(guessed_encoding(content), content, NO_ENCODING)
+
+
+def text_encoding(head: bytes) -> str:
+    """Return the encoding of text that begins like this.
+
+    Raises:
+        UnreadableError: It is binary or in no known encoding.
+    """
+    encoding = marked_encoding(head)
+    if encoding is None and b"\0" in head:
+        raise UnreadableError("binary content")
+    if encoding is None and (is_utf8(head, cut=True) or nearly_utf8(head)):
+        encoding = "utf-8"
+    encoding = encoding or guessed_encoding(head)
+    if encoding is None:
+        raise UnreadableError(NO_ENCODING)
+    return encoding
 
 
 def _in(encoding: str | None, content: bytes, reason: str) -> str:

@@ -35,6 +35,15 @@ def marked_encoding(content: bytes) -> str | None:
     return next((encoding for mark, encoding in BOMS if content.startswith(mark)), None)
 
 
+def is_utf8(content: bytes, *, cut: bool = False) -> bool:
+    """Say whether bytes are UTF-8; if they were cut, but for a last character in halves."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(content, final=not cut)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def nearly_utf8(content: bytes) -> bool:
     """Say whether most of what is not ASCII is UTF-8, as it is in no other encoding."""
     text = content.decode("utf-8", "replace")
