@@ -78,7 +78,7 @@ def _text_document(text: str, name: str, kind: DocumentKind) -> Document:
     title, skipped = "", 0
     if kind == "markdown":
         skipped, title = split_front_matter(text)
-        text = text.split("\n", skipped)[-1] if skipped else text
+        text = "\n".join(text.split("\n")[skipped:])
         title = title or markdown_title(text)
     elif kind == "rst":
         title = rst_title(text)
