@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from ettin_cli.corpus.content import UnreadableError, read_text
+from ettin_cli.corpus.docx import docx_document
 from ettin_cli.corpus.html import html_document
-from ettin_cli.corpus.packages import (
-    docx_document,
-    email_document,
-    epub_document,
-    pdf_document,
-)
+from ettin_cli.corpus.mail import email_document
+from ettin_cli.corpus.packages import epub_document, pdf_document
 from ettin_cli.corpus.records import Fields, NoTextFieldError, RecordError, record_document
 from ettin_cli.corpus.sources import SourceFile
 from ettin_cli.corpus.suffixes import TABLES, kind_of
@@ -57,7 +54,7 @@ def read_file(
     except UnreadableError as error:
         reject(Rejection(shown, str(error)))
         return
-    if document.text.strip():
+    if document.text.strip() or (kind == "eml" and document.title):
         yield document
     elif file.in_folder:
         skip(EMPTY)
