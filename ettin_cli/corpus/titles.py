@@ -10,7 +10,7 @@ _SETEXT = re.compile(r" {0,3}(=+|-+)\s*$")
 _NO_PARAGRAPH = re.compile(r"[>|<]|[-*+]\s|\d+[.)]\s")
 _FENCE = re.compile(r"\s*(`{3,}(?=[^`]*$)|~{3,})")
 _ADORNMENT = re.compile(r"([^\w\s])\1*\s*$")
-_FRONT_LINE = re.compile(r"\s|$|#|-\s|[}\]]|[^\s:][^:]*:(?:\s|$)")
+_FRONT_LINE = re.compile(r"\s|$|#|-\s|[\[{}\]]|[^\s:][^:]*:(?:\s|$)")
 _FRONT_TITLE = re.compile(r"title:\s*(.*)")
 
 
