@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ettin_cli.corpus import Listing, Source, SourceFile, is_utf8, list_files, open_source
-from ettin_cli.errors import CorpusError
+from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.index import FileEntry, Index, RecordedSource, is_unchanged, portable
 from ettin_cli.records import Rejection
 
@@ -82,10 +82,16 @@ def make_plan(
 
     Raises:
         CorpusError: A source is no longer there.
+        UsageError: Records from standard input would have to be read again.
     """
     plan = Plan()
     before = _entries(old)
     for number, record in enumerate(recorded):
+        if record.location == "-" and not read_stdin and old is None:
+            raise UsageError(
+                f"{folder} has records from standard input, which cannot be read again",
+                hint="give them once more with `ettin index -`, or drop them with --remove -",
+            )
         source = _opened(record, folder)
         plan.sources.append(source)
         listing = list_files(source, record.include, record.exclude, folder.resolve())
