@@ -24,7 +24,7 @@ _ABBREVIATION = re.compile(
     r"(?:\b[A-Za-z]|\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|No|Fig))\.$"
 )
 _MARKDOWN_HEADING = re.compile(r" {0,3}#{1,6}\s")
-_FENCE = re.compile(r" {0,3}(?:```|~~~)")
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _UNDERLINE = re.compile(r"([=\-~^\"'`#*+.:_])\1+\s*$")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•]|\d+[.)])\s")
 _BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
@@ -148,10 +148,10 @@ def _boundaries(document: Document) -> tuple[list[int], list[int]]:
 
 def _line_levels(document: Document, lines: list[str]) -> Iterator[int]:
     """Yield how strong a boundary the start of each line is."""
-    fenced, blank_before = False, True
+    fence, blank_before = "", True
     for number, line in enumerate(lines):
-        fence = document.kind == "markdown" and _FENCE.match(line) is not None
-        if fenced:
+        mark = _FENCE.match(line) if document.kind == "markdown" else None
+        if fence:
             level = LINE
         elif _is_heading(document, lines, number, blank_before):
             level = HEADING
@@ -163,8 +163,9 @@ def _line_levels(document: Document, lines: list[str]) -> Iterator[int]:
             level = LINE
         # A blank line belongs to what is above it, so that no passage begins with one.
         yield level if line.strip() else 0
-        fenced ^= fence
-        blank_before = not line.strip() and not fenced
+        if mark and (not fence or mark.group(1).startswith(fence)):
+            fence = "" if fence else mark.group(1)
+        blank_before = not line.strip() and not fence
 
 
 def _is_heading(document: Document, lines: list[str], number: int, blank_before: bool) -> bool:

@@ -13,6 +13,9 @@ from ettin_cli.records import Query
 
 ID_FIELDS = ("_id", "id", "query_id", "qid")
 TEXT_FIELDS = ("text", "query", "question")
+HINT = 'a line is {"_id": "1", "text": "..."}, an id and a text with a tab between, or a text'
+# JSON's larger whole numbers are read as floats, many of them as the same.
+EXACT_BELOW = 2**63
 
 
 def read_queries(path: Path) -> Iterator[Query]:
@@ -24,14 +27,24 @@ def read_queries(path: Path) -> Iterator[Query]:
     Raises:
         CorpusError: The file cannot be read, or a line is no query; names the line.
     """
+    seen: set[str] = set()
     with _opened(path) as file:
         for number, raw in enumerate(file, start=1):
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
+                if line.strip():
+                    yield _new(_query(line, number), seen)
             except UnicodeDecodeError as error:
-                raise CorpusError(f"{path}:{number}: not UTF-8") from error
-            if line.strip():
-                yield _query(line, f"{path}:{number}", str(number))
+                raise CorpusError(f"{path}:{number}: not UTF-8", hint=HINT) from error
+            except ValueError as error:
+                raise CorpusError(f"{path}:{number}: {error}", hint=HINT) from error
+
+
+def _new(query: Query, seen: set[str]) -> Query:
+    if query.query_id in seen:
+        raise ValueError(f'a second query with the id "{query.query_id}"')
+    seen.add(query.query_id)
+    return query
 
 
 @contextmanager
@@ -47,31 +60,38 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _query(line: str, place: str, number: str) -> Query:
-    query = (
-        _from_json(line, place, number)
-        if line.lstrip().startswith("{")
-        else _from_text(line, number)
-    )
+def _query(line: str, number: int) -> Query:
+    """Return the query in a line.
+
+    Raises:
+        ValueError: There is none; the message is the reason.
+    """
+    query = _from_json(line, number) if line.lstrip().startswith("{") else _from_text(line, number)
+    if not query.query_id.strip():
+        raise ValueError("empty id")
     if not query.text.strip():
-        raise CorpusError(f"{place}: empty query")
+        raise ValueError("empty query")
     return query
 
 
-def _from_text(line: str, number: str) -> Query:
+def _from_text(line: str, number: int) -> Query:
     first, tab, rest = line.partition("\t")
-    return Query(first, rest) if tab else Query(number, line)
+    return Query(first, rest) if tab else Query(str(number), line)
 
 
-def _from_json(line: str, place: str, number: str) -> Query:
+def _from_json(line: str, number: int) -> Query:
     import orjson
 
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise CorpusError(f"{place}: broken JSON: {error}") from error
+        raise ValueError(f"broken JSON: {error.msg} at column {error.colno}") from error
     text = next((record[name] for name in TEXT_FIELDS if name in record), None)
     if not isinstance(text, str):
-        raise CorpusError(f'{place}: no "text" of a query')
+        raise ValueError('no "text" of a query')
     query_id = next((record[name] for name in ID_FIELDS if name in record), number)
+    if isinstance(query_id, bool) or not isinstance(query_id, (str, int, float)):
+        raise ValueError("an id that is neither a string nor a number")
+    if isinstance(query_id, float) and abs(query_id) >= EXACT_BELOW:
+        raise ValueError("an id that is too large a number to be read exactly; make it a string")
     return Query(str(query_id), text)

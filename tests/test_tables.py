@@ -123,19 +123,6 @@ def test_records_of_a_table_in_a_folder_are_named_by_file_and_id(tmp_path: Path)
     assert document.doc_id == "a.jsonl#x"
 
 
-def test_an_unclosed_quote_ends_the_file_with_a_reason_and_keeps_what_was_before(
-    tmp_path: Path,
-) -> None:
-    documents, (rejection,), _ = read(write(tmp_path / "a.csv", 'id,text\n1,a\n2,"b\n'))
-    assert [document.doc_id for document in documents] == ["1"]
-    assert rejection.reason.startswith("broken CSV at line")
-
-
-def test_bytes_that_are_not_utf8_in_a_csv_are_said(tmp_path: Path) -> None:
-    (rejection,) = read(write(tmp_path / "a.csv", b"id,text\n1,caf\xe9\n"))[1]
-    assert rejection.reason.startswith("not UTF-8")
-
-
 def test_parquet_gives_plain_values(tmp_path: Path) -> None:
     table = pa.table(
         {"_id": [1, 2], "text": ["x", "y"], "day": [date(2024, 1, 2), None], "n": [[1], [2, 3]]}

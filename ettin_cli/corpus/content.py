@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 from pathlib import Path
 
+from ettin_cli.corpus.encodings import guessed_encoding, is_utf8, marked_encoding, nearly_utf8
 from ettin_cli.storage import UnreadableError, opened
 
-BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 MAX_TEXT_BYTES = 1 << 30
-COMMONEST = "cp1252"
+NO_ENCODING = "in no encoding that can be told"
 
 
 def read_text(path: Path) -> str:
@@ -46,27 +39,41 @@ def decode(content: bytes) -> str:
 
 
 def _decoded(content: bytes) -> str:
-    for mark, encoding in BOMS:
-        if content.startswith(mark):
-            try:
-                return content.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise UnreadableError(f"not the {encoding} that it says it is") from error
+    encoding = marked_encoding(content)
+    if encoding:
+        return _in(encoding, content, f"not the {encoding} that it says it is")
     if b"\0" in content:
         raise UnreadableError("binary content")
     try:
         return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return _guessed(content)
+    except UnicodeDecodeError as error:
+        if nearly_utf8(content):
+            line = content.count(b"\n", 0, error.start) + 1
+            raise UnreadableError(f"broken UTF-8, at first in line {line}") from error
+    return _in(guessed_encoding(content), content, NO_ENCODING)
 
 
-def _guessed(content: bytes) -> str:
-    import charset_normalizer
+def text_encoding(head: bytes) -> str:
+    """Return the encoding of text that begins like this.
 
-    matches = charset_normalizer.from_bytes(content)
-    best = matches.best()
-    if best is None:
-        raise UnreadableError("in no encoding that can be told")
-    # Short texts fit many encodings alike; the commonest wins where no other reads better.
-    common = (match for match in matches if match.encoding == COMMONEST)
-    return str(next((match for match in common if match.coherence >= best.coherence), best))
+    Raises:
+        UnreadableError: It is binary or in no known encoding.
+    """
+    encoding = marked_encoding(head)
+    if encoding is None and b"\0" in head:
+        raise UnreadableError("binary content")
+    if encoding is None and (is_utf8(head, cut=True) or nearly_utf8(head)):
+        encoding = "utf-8"
+    encoding = encoding or guessed_encoding(head)
+    if encoding is None:
+        raise UnreadableError(NO_ENCODING)
+    return encoding
+
+
+def _in(encoding: str | None, content: bytes, reason: str) -> str:
+    try:
+        if encoding:
+            return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise UnreadableError(reason) from error
+    raise UnreadableError(reason)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import cast
 
 from ettin_cli.corpus.content import read_text
+from ettin_cli.corpus.docx import docx_document
 from ettin_cli.corpus.html import html_document
-from ettin_cli.corpus.packages import (
-    docx_document,
-    email_document,
-    epub_document,
-    pdf_document,
-)
+from ettin_cli.corpus.mail import email_document
+from ettin_cli.corpus.packages import epub_document, pdf_document
 from ettin_cli.corpus.records import Fields, NoTextFieldError, RecordError, record_document
 from ettin_cli.corpus.sources import SourceFile
 from ettin_cli.corpus.suffixes import TABLES, kind_of
@@ -25,6 +22,8 @@ from ettin_cli.records import Document, DocumentKind, Rejection
 from ettin_cli.storage import UnreadableError
 
 TABLE_KINDS = {suffix[1:] for suffix in TABLES} | {"jsonl"}
+EMPTY = "empty"
+PROBED_ROWS = 100
 READERS: dict[str, Callable[[Path, str], Document]] = {
     "pdf": pdf_document,
     "docx": docx_document,
@@ -56,12 +55,12 @@ def read_file(
     except UnreadableError as error:
         reject(Rejection(shown, str(error)))
         return
-    if document.text.strip():
+    if document.text.strip() or (kind == "eml" and document.title):
         yield document
     elif file.in_folder:
-        skip("empty")
+        skip(EMPTY)
     else:
-        reject(Rejection(shown, "empty"))
+        reject(Rejection(shown, EMPTY))
 
 
 def _document(path: Path, name: str, kind: str) -> Document:
@@ -77,7 +76,7 @@ def _text_document(text: str, name: str, kind: DocumentKind) -> Document:
     title, skipped = "", 0
     if kind == "markdown":
         skipped, title = split_front_matter(text)
-        text = text.split("\n", skipped)[-1] if skipped else text
+        text = "\n".join(text.split("\n")[skipped:])
         title = title or markdown_title(text)
     elif kind == "rst":
         title = rst_title(text)
@@ -92,39 +91,48 @@ def _records(
     reject: Callable[[Rejection], None],
     skip: Callable[[str], None],
 ) -> Iterator[Document]:
-    rows = jsonl(sys.stdin.buffer) if file.path is None else read_table(kind, file.path)
+    rows = _rows(file, kind)
     shown = str(file.path or "-")
-    first = next(rows, None)
-    if first is None:
-        skip("empty") if file.in_folder else reject(Rejection(shown, "empty"))
+    first = list(islice(rows, PROBED_ROWS))
+    reason, line = _unfit(first, fields)
+    if reason and file.in_folder:
+        skip(reason if reason == EMPTY else "table without a text field")
         return
-    if file.in_folder and not _has_text(first, fields):
-        skip("table without a text field")
+    if reason:
+        reject(Rejection(shown, reason, line))
         return
-    for record, line, number in chain([first], rows):
+    for record, line, number in chain(first, rows):
         try:
             if isinstance(record, RecordError):
                 raise record
             yield _record(file, record, fields, line, number)
-        except NoTextFieldError as error:
-            reject(Rejection(shown, str(error), line))
-            if kind in ("csv", "tsv", "parquet"):
-                # Every row has the same columns.
-                return
         except RecordError as error:
-            place = str(error) if line else f"{error} (record {number})"
+            place = f"{error} (record {number})" if number and not line else str(error)
             reject(Rejection(shown, place, line))
 
 
-def _has_text(row: Row, fields: Fields) -> bool:
-    record = row[0]
-    if isinstance(record, RecordError):
-        return True
+def _rows(file: SourceFile, kind: str) -> Iterator[Row]:
+    """Yield a table's rows, and at last why the rest cannot be read, if that is so."""
     try:
-        fields.text_of(record if isinstance(record, dict) else {})
-    except NoTextFieldError:
-        return False
-    return True
+        yield from jsonl(sys.stdin.buffer) if file.path is None else read_table(kind, file.path)
+    except UnreadableError as error:
+        yield RecordError(str(error)), None, 0
+
+
+def _unfit(rows: Sequence[Row], fields: Fields) -> tuple[str, int | None]:
+    """Say why a table that begins with these rows holds no documents; "" if it may, and where.
+
+    One whose first records all lack a text is not read any further.
+    """
+    if not rows:
+        return EMPTY, None
+    records = [row for row in rows if not isinstance(row[0], RecordError)]
+    names = [name for record, _, _ in records if isinstance(record, dict) for name in record]
+    try:
+        fields.text_of(dict.fromkeys(names))
+    except NoTextFieldError as error:
+        return (str(error), records[0][1]) if records else ("", None)
+    return "", None
 
 
 def _record(

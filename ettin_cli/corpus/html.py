@@ -8,9 +8,10 @@ from ettin_cli.records import Document
 
 SILENT = frozenset("script style noscript template svg head iframe object".split())
 BLOCKS = frozenset(
-    """address article aside blockquote body dd details dialog div dl dt fieldset figcaption figure
-    footer form h1 h2 h3 h4 h5 h6 header hr html li main nav ol p pre section summary table tbody
-    td tfoot th thead tr ul br""".split()
+    """address article aside blockquote body button caption center dd details dialog div dl dt
+    fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr html legend li main nav ol
+    optgroup option p pre section select summary table tbody td textarea tfoot th thead tr ul
+    br""".split()
 )
 SPACED = frozenset("p h1 h2 h3 h4 h5 h6 pre blockquote table ul ol dl section article".split())
 VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
@@ -50,14 +51,15 @@ class _Text(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Begin a block, or stop listening."""
-        if tag == "title" and not self.title:
+        if tag == "title" and not self.title and "svg" not in self._silent:
             self._in_title = True
-        if tag == "body":
-            # A forgotten </head> must not silence the page.
-            self._silent.clear()
         if tag in SILENT:
             self._silent.append(tag)
         if tag in BLOCKS:
+            # A forgotten </head> or </title> must not silence the page.
+            self._in_title = False
+            if tag == "body" or self._silent == ["head"]:
+                self._silent.clear()
             self._break(tag)
         if tag == "pre":
             self._in_pre = True
@@ -90,6 +92,18 @@ class _Text(HTMLParser):
                 elif at:
                     self._words.append("\n")
                 self._add(line, first + at)
+
+    def unknown_decl(self, data: str) -> None:
+        """Add the text of a CDATA section, which XHTML has."""
+        if data.startswith("CDATA["):
+            self.handle_data(data.removeprefix("CDATA["))
+
+    def parse_html_declaration(self, i: int) -> int:
+        """Pass over `<![if ...]>` and the like, at which the parser of 3.11 fails an assertion."""
+        marked = self.rawdata.startswith("<![", i)
+        if marked and not self.rawdata.startswith("<![CDATA[", i):
+            return self.parse_bogus_comment(i)
+        return super().parse_html_declaration(i)
 
     def _add(self, text: str, number: int) -> None:
         if not any(word.strip() for word in self._words):

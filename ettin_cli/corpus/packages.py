@@ -1,13 +1,12 @@
-"""DOCX, EPUB, email and PDF -> documents, through the libraries that know them."""
+"""PDF and EPUB -> documents, and what unpacking a file takes."""
 
 from __future__ import annotations
 
 import posixpath
 import zipfile
+import zlib
 from collections.abc import Iterator
-from email import policy
-from email.message import EmailMessage
-from email.parser import BytesParser
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -19,6 +18,21 @@ from ettin_cli.records import Document
 from ettin_cli.storage import UnreadableError, opened
 
 MAX_UNPACKED_BYTES = 1 << 30
+# What Microsoft Office wraps an encrypted document in.
+OLE_MARK = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+# What zipfile and the parsers raise, depending on which bytes are damaged.
+DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    AttributeError,
+    LookupError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 def pdf_document(path: Path, doc_id: str) -> Document:
@@ -30,7 +44,7 @@ def pdf_document(path: Path, doc_id: str) -> Document:
     import pypdfium2
 
     try:
-        with pypdfium2.PdfDocument(path) as pdf:
+        with opened(path) as file, pypdfium2.PdfDocument(file) as pdf:
             title = pdf.get_metadata_value("Title")
             pages = [_page_text(page) for page in pdf]
     except pypdfium2.PdfiumError as error:
@@ -51,59 +65,15 @@ def _page_text(page: Any) -> str:
     return joined.replace("\0", "")
 
 
-def docx_document(path: Path, doc_id: str) -> Document:
-    """Return a DOCX file's paragraphs and tables, in their order, headings marked as in Markdown.
-
-    Raises:
-        UnreadableError: It is damaged or unpacks to more than 1 GiB.
-    """
-    import docx
-
-    _check_zip(path)
-    try:
-        file = docx.Document(str(path))
-        blocks = list(_docx_blocks(file))
-        title = (file.core_properties.title or "").strip()
-    except (KeyError, ValueError, AttributeError, SyntaxError, zipfile.BadZipFile) as error:
-        raise UnreadableError(f"not a whole DOCX: {error}") from error
-    except Exception as error:
-        if type(error).__module__.startswith("docx"):
-            raise UnreadableError(f"not a whole DOCX: {error}") from error
-        raise
-    heading = next((text.lstrip("# ") for text in blocks if text.startswith("#")), "")
-    return Document(doc_id, "\n\n".join(blocks), title=title or heading, kind="markdown")
-
-
-def _docx_blocks(file: Any) -> Iterator[str]:
-    from docx.table import Table
-
-    for block in file.iter_inner_content():
-        if isinstance(block, Table):
-            rows = (" | ".join(cell.text.strip() for cell in row.cells) for row in block.rows)
-            text = "\n".join(rows)
-        else:
-            style = block.style.name if block.style is not None else ""
-            text = block.text.strip()
-            if text and (style == "Title" or style.startswith("Heading")):
-                level = style.removeprefix("Heading").strip()
-                text = "#" * (int(level) if level.isdigit() else 1) + " " + text
-        if text.strip():
-            yield text
-
-
 def epub_document(path: Path, doc_id: str) -> Document:
     """Return a book's chapters in reading order.
 
     Raises:
         UnreadableError: It is damaged or unpacks to more than 1 GiB.
     """
-    _check_zip(path)
-    try:
-        with zipfile.ZipFile(path) as book:
-            title, names = _spine(book)
-            chapters = [html_document(decode(book.read(name)), doc_id) for name in names]
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
-        raise UnreadableError(f"not a whole EPUB: {error}") from error
+    with package(path, "EPUB"), zipfile.ZipFile(path) as book:
+        title, names = _spine(book)
+        chapters = [html_document(decode(book.read(name)), doc_id) for name in names]
     texts = [chapter.text for chapter in chapters if chapter.text.strip()]
     return Document(doc_id, "\n\n".join(texts), title=title)
 
@@ -126,33 +96,23 @@ def _first(tree: ElementTree.Element, name: str) -> ElementTree.Element:
     return found
 
 
-def _check_zip(path: Path) -> None:
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as package:
-            unpacked = sum(entry.file_size for entry in package.infolist())
-    except zipfile.BadZipFile as error:
-        raise UnreadableError(f"damaged or cut short: {error}") from error
-    except OSError as error:
-        raise UnreadableError(f"cannot be read: {error.strerror}") from error
-    if unpacked > MAX_UNPACKED_BYTES:
-        raise UnreadableError("unpacks to more than 1 GiB")
+@contextmanager
+def package(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever goes wrong in unpacking a file into the reason why it cannot be read.
 
-
-def email_document(path: Path, doc_id: str) -> Document:
-    """Return a message's text, its subject as the title; sender and date are metadata."""
+    Raises:
+        UnreadableError: It is damaged, or unpacks to more than 1 GiB.
+    """
     with opened(path) as file:
-        message = BytesParser(policy=policy.default).parse(file)
-    body = message.get_body(("plain", "html")) if isinstance(message, EmailMessage) else None
-    text = _body_text(body, doc_id) if body is not None else ""
-    headers = {name: str(message[name]) for name in ("from", "to", "date") if message[name]}
-    return Document(doc_id, text, title=str(message["subject"] or "").strip(), metadata=headers)
-
-
-def _body_text(body: Any, doc_id: str) -> str:
+        encrypted = file.read(len(OLE_MARK)) == OLE_MARK
+    if encrypted:
+        raise UnreadableError(f"needs a password, or is older than {kind}")
     try:
-        content: str = body.get_content()
-    except (LookupError, UnicodeDecodeError) as error:
-        raise UnreadableError(f"its text cannot be decoded: {error}") from error
-    if body.get_content_type() == "text/html":
-        return html_document(content, doc_id).text
-    return content.replace("\r\n", "\n").strip("\n")
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise UnreadableError("unpacks to more than 1 GiB")
+        yield
+    except DAMAGES as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UnreadableError(f"not a whole {kind}: {reason}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ from ettin_cli.records import Document
 ID_FIELDS = ("_id", "id", "doc_id", "docno")
 TEXT_FIELDS = ("text", "body", "content", "contents")
 TITLE_FIELD = "title"
+MAX_DEPTH = 100
+# JSON's larger whole numbers are read as floats, many of them as the same.
+EXACT_BELOW = 2**63
 
 
 class RecordError(Exception):
@@ -52,7 +55,8 @@ def record_document(
     """Return the document that a record holds; its other fields become metadata.
 
     Raises:
-        RecordError: It has no text, or an id that is neither a string nor a number.
+        RecordError: It has no text, an id that is neither a string nor a number, or metadata
+            that is nested too deep to be stored.
     """
     if not isinstance(record, dict):
         raise RecordError("not a JSON object")
@@ -69,9 +73,11 @@ def record_document(
     used = {text_field, id_field, TITLE_FIELD}
     return Document(
         doc_id=fallback_id if id_field is None else _id(record[id_field], id_field),
-        text=text.replace("\r\n", "\n"),
+        text=text.replace("\r\n", "\n").replace("\r", "\n"),
         title=" ".join(title.split()),
-        metadata={name: value for name, value in record.items() if name not in used},
+        metadata={
+            name: _shallow(value, name) for name, value in record.items() if name not in used
+        },
         lines=lines,
     )
 
@@ -84,9 +90,25 @@ def _string(value: object, name: str) -> str:
     return value
 
 
+def _shallow(value: object, name: str) -> object:
+    """Return a value that JSON can be made of again."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [one for outer in level if isinstance(outer, (dict, list)) for one in _inner(outer)]
+        if not level:
+            return value
+    raise RecordError(f'"{name}" is nested more than {MAX_DEPTH} deep')
+
+
+def _inner(value: dict[str, object] | list[object]) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value
+
+
 def _id(value: object, name: str) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise RecordError(f'"{name}" is neither a string nor a number')
+    if isinstance(value, float) and abs(value) >= EXACT_BELOW:
+        raise RecordError(f'"{name}" is a number too large to be read exactly; make it a string')
     if not str(value).strip():
         raise RecordError(f'"{name}" is empty')
     return str(value)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ettin_cli.corpus.ignores import Ignores, ignored, ignores_of, outer_ignores
 from ettin_cli.corpus.suffixes import kind_of, known_formats
-from ettin_cli.errors import CorpusError
+from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.records import Rejection
 
 if TYPE_CHECKING:
@@ -66,16 +68,17 @@ def open_source(text: str) -> Source:
     """
     if text == "-":
         return Source(None, "stdin")
-    location = Path(text).resolve()
+    hint = "name a file, a folder, or - for JSONL on stdin"
+    if not text:
+        raise CorpusError("empty SOURCE", hint=hint)
     try:
-        mode = location.stat().st_mode
+        # Before Path.resolve, which ends in a RuntimeError where links go round.
+        mode = Path(text).stat().st_mode
+        location = Path(text).resolve()
+        if stat.S_ISDIR(mode):
+            return Source(location, "beir" if _beir_corpus(location) else "folder")
     except OSError as error:
-        raise CorpusError(
-            f"cannot open {text}: {error.strerror}",
-            hint="name a file, a folder, or - for JSONL on stdin",
-        ) from error
-    if stat.S_ISDIR(mode):
-        return Source(location, "beir" if _beir_corpus(location) else "folder")
+        raise CorpusError(f"cannot open {text}: {error.strerror}", hint=hint) from error
     if not stat.S_ISREG(mode):
         raise CorpusError(f"{text} is neither a file nor a folder", hint="pipe JSONL into `-`")
     if kind_of(location.name) is None:
@@ -83,7 +86,12 @@ def open_source(text: str) -> Source:
     return Source(location, "file")
 
 
-def list_files(source: Source, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Listing:
+def list_files(
+    source: Source,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    index: Path | None = None,
+) -> Listing:
     """List the files of a source.
 
     In a folder, hidden, ignored and binary files and those of no known format are counted, not
@@ -92,12 +100,16 @@ def list_files(source: Source, include: Sequence[str] = (), exclude: Sequence[st
     Args:
         include: Globs as in .gitignore, below the source; a file must fit one, if there are any.
         exclude: Globs of files to leave out.
+        index: The absolute path of a folder to leave out: that of the index in the making.
+
+    Raises:
+        UsageError: One of the globs is none.
     """
     listing = Listing()
     if source.location is None:
         listing.files.append(SourceFile(None, "-", in_folder=False))
     elif source.kind == "folder":
-        _Walk(source.location, listing, include, exclude).run()
+        _Walk(source.location, listing, include, exclude, index).run()
     else:
         path = _beir_corpus(source.location) or source.location
         listing.files.append(SourceFile(path, path.name, in_folder=False))
@@ -110,89 +122,101 @@ def _beir_corpus(folder: Path) -> Path | None:
 
 class _Walk:
     def __init__(
-        self, root: Path, listing: Listing, include: Sequence[str], exclude: Sequence[str]
+        self,
+        root: Path,
+        listing: Listing,
+        include: Sequence[str],
+        exclude: Sequence[str],
+        index: Path | None,
     ) -> None:
-        import pathspec
-
-        self.root, self.listing = root, listing
-        self.include = pathspec.GitIgnoreSpec.from_lines(include) if include else None
-        self.exclude = pathspec.GitIgnoreSpec.from_lines(exclude)
+        self.root, self.listing, self.index = root, listing, index
+        self.include = _globs(include) if include else None
+        self.exclude = _globs(exclude)
+        self.folders: list[tuple[Path, list[Ignores]]] = []
 
     def run(self) -> None:
-        self._folder(self.root, list(_outer_ignores(self.root)))
+        self.folders.append((self.root, outer_ignores(self.root)))
+        while self.folders:
+            self._folder(*self.folders.pop())
         self.listing.files.sort(key=lambda file: file.name)
+        self.listing.rejections.sort(key=lambda rejection: rejection.path)
 
-    def _folder(self, folder: Path, ignores: list[tuple[Path, pathspec.GitIgnoreSpec]]) -> None:
+    def _folder(self, folder: Path, ignores: list[Ignores]) -> None:
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            entries = list(os.scandir(folder))
         except OSError as error:
-            reason = f"cannot be listed: {error.strerror}"
-            self.listing.rejections.append(Rejection(_printable(str(folder)), reason))
+            self._reject(folder, f"cannot be listed: {error.strerror}")
             return
-        ignores = [*ignores, *_ignore_file(folder)]
+        ignores = [*ignores, *ignores_of(folder)]
         for entry in entries:
             self._entry(entry, ignores)
 
-    def _entry(
-        self, entry: os.DirEntry[str], ignores: list[tuple[Path, pathspec.GitIgnoreSpec]]
-    ) -> None:
+    def _entry(self, entry: os.DirEntry[str], ignores: list[Ignores]) -> None:
         path = Path(entry.path)
         is_folder = entry.is_dir(follow_symlinks=False)
         name = path.relative_to(self.root).as_posix()
-        if not _is_printable(name):
-            self.listing.rejections.append(Rejection(_printable(str(path)), "name is not UTF-8"))
-        elif entry.name.startswith("."):
-            self.listing.skipped["hidden"] += 1
-        elif _ignored(path, is_folder, ignores):
-            self.listing.skipped["ignored by .gitignore"] += 1
-        elif is_folder:
-            self._folder(path, ignores)
-        elif reason := self._unfit(entry, name):
+        reason = self._unfit(entry, name, is_folder, ignores)
+        if reason:
             self.listing.skipped[reason] += 1
+        elif not is_utf8(name):
+            self._reject(path, "name is not UTF-8")
+        elif is_folder:
+            self.folders.append((path, ignores))
         else:
             self.listing.files.append(SourceFile(path, name, in_folder=True))
 
-    def _unfit(self, entry: os.DirEntry[str], name: str) -> str | None:
-        """Say why a file is not listed, or None if it is."""
+    def _unfit(
+        self, entry: os.DirEntry[str], name: str, is_folder: bool, ignores: list[Ignores]
+    ) -> str | None:
+        """Say why a file or folder is passed over, or None if it is not."""
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            return "hidden"
+        if path == self.index:
+            return "the index itself"
+        if ignored(path, is_folder, ignores):
+            return "ignored by .gitignore"
+        return None if is_folder else self._unfit_file(entry, name)
+
+    def _unfit_file(self, entry: os.DirEntry[str], name: str) -> str | None:
         if self.exclude.match_file(name) or (self.include and not self.include.match_file(name)):
             return "excluded"
-        if not entry.is_file():
-            return "link to a folder" if entry.is_dir() else "not a regular file"
+        if reason := _no_file(entry):
+            return reason
         if kind_of(name) is None:
             return "binary" if _looks_binary(entry.path) else "not a document"
         return None
 
-
-def _outer_ignores(root: Path) -> Iterator[tuple[Path, pathspec.GitIgnoreSpec]]:
-    """Yield the ignore files above `root` that count in its git work tree, outermost first."""
-    parents = list(root.parents)
-    top = next((at for at, parent in enumerate(parents) if (parent / ".git").exists()), None)
-    if top is None or (root / ".git").exists():
-        return
-    for parent in reversed(parents[: top + 1]):
-        yield from _ignore_file(parent)
+    def _reject(self, path: Path, reason: str) -> None:
+        self.listing.rejections.append(Rejection(_printable(str(path)), reason))
 
 
-def _ignore_file(folder: Path) -> Iterator[tuple[Path, pathspec.GitIgnoreSpec]]:
+def _globs(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec:
     import pathspec
 
+    for pattern in patterns:
+        try:
+            pathspec.GitIgnoreSpec.from_lines([pattern])
+        except (ValueError, re.error) as error:
+            hint = 'a glob is like "*.md" or "drafts/"'
+            raise UsageError(f"{pattern!r} is no glob", hint=hint) from error
+    return pathspec.GitIgnoreSpec.from_lines(patterns)
+
+
+def _no_file(entry: os.DirEntry[str]) -> str | None:
+    """Say what an entry is that is no file, or None if it is one, or a link to one."""
+    if entry.is_file(follow_symlinks=False):
+        return None
     try:
-        text = (folder / ".gitignore").read_text(encoding="utf-8", errors="replace")
+        mode = entry.stat().st_mode
+    except PermissionError:
+        # Reading it will fail, and say so.
+        return None
     except OSError:
-        return
-    yield folder, pathspec.GitIgnoreSpec.from_lines(text.splitlines())
-
-
-def _ignored(
-    path: Path, is_folder: bool, ignores: list[tuple[Path, pathspec.GitIgnoreSpec]]
-) -> bool:
-    """Say whether the innermost ignore file with an opinion ignores this path."""
-    for base, spec in reversed(ignores):
-        name = PurePosixPath(path.relative_to(base)).as_posix() + ("/" if is_folder else "")
-        verdict = spec.check_file(name).include
-        if verdict is not None:
-            return verdict
-    return False
+        return "broken link"
+    if stat.S_ISDIR(mode):
+        return "link to a folder"
+    return None if stat.S_ISREG(mode) else "not a regular file"
 
 
 def _looks_binary(path: str) -> bool:
@@ -203,7 +227,8 @@ def _looks_binary(path: str) -> bool:
         return False
 
 
-def _is_printable(name: str) -> bool:
+def is_utf8(name: str) -> bool:
+    """Say whether a name can be written down: on Linux it may be any bytes."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from ettin_cli.corpus.content import read_text
+from ettin_cli.corpus.content import read_text, text_encoding
+from ettin_cli.corpus.delimited import check_names, delimited
+from ettin_cli.corpus.encodings import is_utf8, marked_encoding
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.storage import UnreadableError, opened
 
-CSV_FIELD_BYTES = 1 << 28
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+HEAD_BYTES = 1 << 20
 PARQUET_ROWS = 1024
 
 # A record or the reason why it is none, its line in the file (None where the format has no
@@ -30,19 +37,43 @@ def read_table(kind: str, path: Path) -> Iterator[Row]:
         yield from _parquet(path)
     elif kind == "json":
         yield from _json(path)
+    elif kind == "jsonl":
+        yield from _json_lines(path)
     else:
-        with opened(path) as file:
-            yield from (jsonl(file) if kind == "jsonl" else _delimited(file, kind))
+        yield from _delimited(path, kind)
 
 
-def jsonl(file: BinaryIO) -> Iterator[Row]:
+def jsonl(lines: Iterable[bytes]) -> Iterator[Row]:
     """Yield the records of JSON lines; empty lines are passed over."""
     number = 0
-    for line_number, line in enumerate(file, start=1):
+    for line_number, line in enumerate(lines, start=1):
         content = line.removeprefix(b"\xef\xbb\xbf") if line_number == 1 else line
         if content.strip():
             number += 1
             yield _parsed(content), line_number, number
+
+
+def _json_lines(path: Path) -> Iterator[Row]:
+    with opened(path) as file:
+        encoding = marked_encoding(file.read(4))
+    with opened(path) as file:
+        if encoding in (None, "utf-8-sig"):
+            yield from jsonl(file)
+        else:
+            with _text(file, encoding) as text:
+                yield from jsonl(line.encode("utf-8", "surrogateescape") for line in text)
+
+
+@contextmanager
+def _text(file: BinaryIO, encoding: str) -> Iterator[io.TextIOWrapper]:
+    """Decode a file, with surrogates for bytes that are not in its encoding."""
+    text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="")
+    try:
+        yield text
+    except UnicodeDecodeError as error:
+        raise UnreadableError(f"not the {encoding} that it says it is") from error
+    finally:
+        text.detach()
 
 
 def _parsed(content: bytes) -> object | RecordError:
@@ -51,69 +82,81 @@ def _parsed(content: bytes) -> object | RecordError:
     try:
         parsed: object = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        return RecordError(f"broken JSON: {error.msg} at column {error.colno}")
+        # The parser takes bytes that are not UTF-8 for something else.
+        reason = f"broken JSON: {error.msg} at column {error.colno}"
+        return RecordError(reason if is_utf8(content) else "not UTF-8")
     return parsed
 
 
 def _json(path: Path) -> Iterator[Row]:
     import orjson
 
+    text = read_text(path)
     try:
-        content = orjson.loads(read_text(path))
+        content = orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        first, *more = text.strip().split("\n", 1)
+        if more and not isinstance(_parsed(first.encode()), RecordError):
+            yield from jsonl(line.encode() for line in text.split("\n"))
+            return
         raise UnreadableError(f"broken JSON: {error.msg} at line {error.lineno}") from error
     for number, record in enumerate(content if isinstance(content, list) else [content], start=1):
         yield record, None, number
 
 
-def _delimited(file: BinaryIO, kind: str) -> Iterator[Row]:
-    csv.field_size_limit(CSV_FIELD_BYTES)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    reader = csv.reader(text, delimiter="\t" if kind == "tsv" else ",", strict=True)
-    try:
-        header = next(reader, [])
-        begins = reader.line_num + 1
-        for number, row in enumerate(reader, start=1):
-            if row:
-                yield _cells(header, row), begins, number
-            begins = reader.line_num + 1
-    except UnicodeDecodeError as error:
-        raise UnreadableError(f"not UTF-8 after line {reader.line_num}") from error
-    except csv.Error as error:
-        raise UnreadableError(
-            f"broken {kind.upper()} at line {reader.line_num}: {error}"
-        ) from error
-    finally:
-        text.detach()
-
-
-def _cells(header: list[str], row: list[str]) -> dict[str, Any] | RecordError:
-    if len(row) != len(header):
-        return RecordError(f"{len(row)} fields where the header has {len(header)}")
-    return dict(zip(header, row, strict=True))
+def _delimited(path: Path, kind: str) -> Iterator[Row]:
+    with opened(path) as file:
+        encoding = text_encoding(file.read(HEAD_BYTES))
+    with opened(path) as file, _text(file, encoding) as text:
+        for number, (row, line) in enumerate(delimited(text, kind, encoding), start=1):
+            yield row, line, number
 
 
 def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=PARQUET_ROWS):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield {name: _plain(value) for name, value in record.items()}, None, number
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+            check_names(file.schema_arrow.names)
+            for number, record in enumerate(_parquet_records(file), start=1):
+                yield record, None, number
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise UnreadableError(f"cannot be read: {os.strerror(error.errno)}") from error
+        reason = next(iter(str(error).splitlines()), "")
         raise UnreadableError(f"not a whole Parquet file: {reason}") from error
+
+
+def _parquet_records(file: pq.ParquetFile) -> Iterator[dict[str, object]]:
+    for batch in file.iter_batches(batch_size=PARQUET_ROWS):
+        columns = [_values(column) for column in batch.columns]
+        for row in zip(*columns, strict=True):
+            yield dict(zip(batch.schema.names, row, strict=True))
+
+
+def _values(column: pa.Array) -> list[object]:
+    """Return a column as JSON values, what Python cannot hold of it as text."""
+    import pyarrow as pa
+
+    try:
+        values = column.to_pylist()
+    except UnicodeDecodeError:
+        values = column.cast(pa.binary()).to_pylist()
+    except (ValueError, OverflowError):
+        # Times by the nanosecond, and dates beyond the year 9999.
+        values = column.cast(pa.string()).to_pylist()
+    return [_plain(value) for value in values]
 
 
 def _plain(value: object) -> object:
     """Return a cell as a JSON value: dates and the like as their text."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
     if isinstance(value, dict):
         return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
-    plain = value is None or isinstance(value, (bool, int, float, str))
-    return value if plain else str(value)
+    if isinstance(value, bytes):
+        return value.decode() if is_utf8(value) else {"bytes": len(value)}
+    return str(value)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-_ATX = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$")
+_ATX = re.compile(r" {0,3}#{1,6}(?=[ \t])")
 _SETEXT = re.compile(r" {0,3}(=+|-+)\s*$")
+_NO_PARAGRAPH = re.compile(r"[>|<]|[-*+]\s|\d+[.)]\s")
+_FENCE = re.compile(r"\s*(`{3,}(?=[^`]*$)|~{3,})")
 _ADORNMENT = re.compile(r"([^\w\s])\1*\s*$")
-_FRONT_TITLE = re.compile(r"title:\s*(.+?)\s*$")
-_FENCES = ("```", "~~~")
+_FRONT_LINE = re.compile(r"\s|$|#|-\s|[\[{}\]]|[^\s:][^:]*:(?:\s|$)")
+_FRONT_TITLE = re.compile(r"title:\s*(.*)")
 
 
 def split_front_matter(text: str) -> tuple[int, str]:
     r"""Return how many lines of front matter a Markdown text opens with, and its title.
+
+    What stands between two rules and is no YAML is text.
 
     >>> split_front_matter('---\ntitle: "A guide"\n---\nText')
     (3, 'A guide')
@@ -24,22 +28,36 @@ def split_front_matter(text: str) -> tuple[int, str]:
     for number, line in enumerate(lines[1:], start=1):
         if line.rstrip() in ("---", "..."):
             titles = [_FRONT_TITLE.match(line) for line in lines[1:number]]
-            return number + 1, next((t.group(1).strip("\"'") for t in titles if t), "")
+            found = next((title.group(1) for title in titles if title), "")
+            return number + 1, found.strip().strip("\"'")
+        if not _FRONT_LINE.match(line):
+            break
     return 0, ""
 
 
 def markdown_title(text: str) -> str:
     """Return the first heading."""
-    before, fenced = "", False
+    before, fence = "", ""
     for line in text.split("\n"):
-        if line.lstrip().startswith(_FENCES):
-            fenced = not fenced
-        elif not fenced and (match := _ATX.match(line)):
-            return match.group(1)
-        elif not fenced and before and _SETEXT.match(line):
+        mark = _FENCE.match(line)
+        if fence:
+            fence = "" if mark and mark.group(1).startswith(fence) else fence
+        elif mark:
+            before, fence = "", mark.group(1)
+        elif (match := _ATX.match(line)) and (heading := _without_closing(line[match.end() :])):
+            return heading
+        elif before and _SETEXT.match(line):
             return before
-        before = line.strip() if not fenced else ""
+        else:
+            before = "" if _NO_PARAGRAPH.match(line.lstrip()) else line.strip()
     return ""
+
+
+def _without_closing(heading: str) -> str:
+    """Return a heading without the marks it may close with, as in `# C# #`."""
+    text = heading.strip(" \t")
+    bare = text.rstrip("#")
+    return bare.rstrip() if not bare or bare[-1] in " \t" else text
 
 
 def rst_title(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ettin_cli.chunking import SPECIAL_TOKENS, Chunking, chunk
 from ettin_cli.corpus import Fields, read_file
@@ -35,6 +36,9 @@ from ettin_cli.index import (
 from ettin_cli.pipeline.identities import DocumentIds
 from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan, record_source
 from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def _dry_run(request: BuildRequest) -> BuildReport:
 
 def _untouched(plan: Plan, index: Index) -> BuildReport:
     again = [rejection for entry in index.files for rejection in entry.rejections]
+    plan.skipped.update(entry.skipped for entry in index.files if entry.skipped)
     return BuildReport(plan, index.manifest, rejections=[*plan.rejections, *again])
 
 
@@ -217,7 +222,8 @@ class _Run:
     ) -> None:
         self.request, self.recipe, self.files = request, recipe, files
         self.old, self.plan, self.reporter = old, plan, reporter
-        self.ids = DocumentIds([source.name for source in plan.sources])
+        names = [source.name for source in plan.sources]
+        self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
         self.generation = Generation(request.folder, recipe, old)
         self.counter: TokenCounter | None = None
         self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
@@ -266,18 +272,24 @@ class _Run:
             return None
         table = self.old.passages.table.slice(entry.first, entry.passages)
         if not self.ids.claim_again(table.column("doc_id").to_pylist(), planned.source):
-            return None if planned.file.path else self._stdin_collides(planned)
+            if planned.file.path:
+                return None
+            table = self._renamed(table, planned.source)
         first = self.generation.passages.rows
         self.generation.passages.copy(table, number)
         if planned.file.path is None:
             return replace(entry, source=planned.source, first=first)
         return touched(replace(entry, source=planned.source, first=first), planned.file.path)
 
-    def _stdin_collides(self, planned: PlannedFile) -> FileEntry:
-        raise UsageError(
-            "the records from standard input have ids that another source has too",
-            hint="give them again with `ettin index -`, or drop them with --remove -",
-        )
+    def _renamed(self, table: pa.Table, source: int) -> pa.Table:
+        """Give new ids to records that cannot be read again, where another source has theirs."""
+        import pyarrow as pa
+
+        doc_ids = table.column("doc_id").to_pylist()
+        given = {one: self.ids.claim(one, source) or one for one in dict.fromkeys(doc_ids)}
+        at = table.schema.get_field_index("doc_id")
+        ids = pa.array([given[one] for one in doc_ids], pa.string())
+        return table.set_column(at, table.schema.field(at), ids)
 
     def _read(
         self, planned: PlannedFile, number: int, sources: tuple[RecordedSource, ...]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+PREFIXED = -1
 
 
 class DocumentIds:
@@ -12,11 +16,15 @@ class DocumentIds:
 
     Args:
         names: The sources' names, in their order.
+        before: How many sources there were when the ids to claim again were given.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], before: int = 0) -> None:
         self.names = names
-        self._owners: dict[bytes, int] = {}
+        self.several = max(len(names), before) > 1
+        # The source whose own id it is, or PREFIXED.
+        self._taken: dict[bytes, int] = {}
+        self._renamed: set[bytes] = set()
 
     def claim(self, doc_id: str, source: int) -> str | None:
         """Return the id a document gets, or None if its own source has it already.
@@ -25,14 +33,18 @@ class DocumentIds:
         >>> ids.claim("a.md", 0), ids.claim("a.md", 1), ids.claim("a.md", 1)
         ('a.md', 'wiki/a.md', None)
         """
-        for candidate in (doc_id, *(prefix + doc_id for prefix in self._prefixes(source))):
-            owner = self._owners.get(_key(candidate))
-            if owner is None:
-                self._owners[_key(candidate)] = source
-                return candidate
-            if owner == source:
-                return None
-        return None
+        own = self._taken.get(_key(doc_id))
+        if own is None:
+            self._taken[_key(doc_id)] = source
+            return doc_id
+        renamed = _key(f"{source}/{doc_id}")
+        if own == source or renamed in self._renamed:
+            return None
+        self._renamed.add(renamed)
+        candidates = (prefix + doc_id for prefix in self._prefixes(source))
+        free = next(one for one in candidates if _key(one) not in self._taken)
+        self._taken[_key(free)] = PREFIXED
+        return free
 
     def claim_again(self, doc_ids: Sequence[str], source: int) -> bool:
         """Claim the ids that a file's documents have already; False, and none, if they collide.
@@ -41,17 +53,17 @@ class DocumentIds:
         that it collided with may be gone.
         """
         keys = {_key(doc_id) for doc_id in doc_ids}
-        prefixed = len(self.names) > 1 and any(
-            doc_id.startswith(self._prefixes(source)) for doc_id in doc_ids
-        )
-        if prefixed or not self._owners.keys().isdisjoint(keys):
+        prefix = re.compile(rf"{re.escape(self.names[source])}(-\d+)?/")
+        prefixed = self.several and any(prefix.match(doc_id) for doc_id in doc_ids)
+        if prefixed or not self._taken.keys().isdisjoint(keys):
             return False
-        self._owners.update(dict.fromkeys(keys, source))
+        self._taken.update(dict.fromkeys(keys, source))
         return True
 
-    def _prefixes(self, source: int) -> tuple[str, str]:
+    def _prefixes(self, source: int) -> Iterator[str]:
         name = self.names[source]
-        return f"{name}/", f"{name}-{source + 1}/"
+        yield f"{name}/"
+        yield from (f"{name}-{number}/" for number in count(source + 1))
 
 
 def _key(doc_id: str) -> bytes:

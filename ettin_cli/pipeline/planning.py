@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ettin_cli.corpus import Listing, Source, SourceFile, list_files, open_source
-from ettin_cli.errors import CorpusError
+from ettin_cli.corpus import Listing, Source, SourceFile, is_utf8, list_files, open_source
+from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.index import FileEntry, Index, RecordedSource, is_unchanged, portable
 from ettin_cli.records import Rejection
 
@@ -56,11 +56,17 @@ class Plan:
 
 
 def record_source(text: str, folder: Path, template: RecordedSource) -> RecordedSource:
-    """Return a source as the manifest keeps it, with the options of `template`."""
+    """Return a source as the manifest keeps it, with the options of `template`.
+
+    Raises:
+        CorpusError: It is nothing that can be read, or its path cannot be written down.
+    """
     from dataclasses import replace
 
     source = open_source(text)
     location = portable(source.location, base_of(folder)) if source.location else "-"
+    if not is_utf8(location):
+        raise CorpusError(f"cannot index {text}: its path is not UTF-8", hint="rename it")
     return replace(template, location=location)
 
 
@@ -76,13 +82,19 @@ def make_plan(
 
     Raises:
         CorpusError: A source is no longer there.
+        UsageError: Records from standard input would have to be read again.
     """
     plan = Plan()
     before = _entries(old)
     for number, record in enumerate(recorded):
+        if record.location == "-" and not read_stdin and old is None:
+            raise UsageError(
+                f"{folder} has records from standard input, which cannot be read again",
+                hint="give them once more with `ettin index -`, or drop them with --remove -",
+            )
         source = _opened(record, folder)
         plan.sources.append(source)
-        listing = list_files(source, record.include, record.exclude)
+        listing = list_files(source, record.include, record.exclude, folder.resolve())
         plan.skipped.update(listing.skipped)
         plan.rejections += listing.rejections
         _compare(plan, number, record, listing, before, read_stdin=read_stdin)
@@ -91,8 +103,17 @@ def make_plan(
 
 
 def out_of_date(folder: Path, index: Index) -> Plan:
-    """Return what `ettin index` would have to do to bring an index up to date."""
-    return make_plan(folder, index.manifest.sources, index, read_stdin=False)
+    """Return what has changed since an index was made; all of a source that is gone is gone."""
+    there = [record for record in index.manifest.sources if _is_there(record, folder)]
+    return make_plan(folder, there, index, read_stdin=False)
+
+
+def _is_there(record: RecordedSource, folder: Path) -> bool:
+    try:
+        _opened(record, folder)
+    except CorpusError:
+        return False
+    return True
 
 
 def _opened(record: RecordedSource, folder: Path) -> Source:

@@ -1,0 +1,131 @@
+"""CSV and TSV: rows, each with its line; a broken row costs itself alone."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ettin_cli.corpus.records import RecordError
+from ettin_cli.storage import UnreadableError
+
+FIELD_CHARACTERS = 1 << 28
+DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+def delimited(
+    lines: Iterable[str], kind: str, encoding: str
+) -> Iterator[tuple[dict[str, Any] | RecordError, int]]:
+    """Yield each row, by the names in the first row, with the line it begins in.
+
+    Columns without a name are called by their number: `column 3`.
+
+    Args:
+        encoding: What the lines were decoded from, with surrogates for the bytes that failed.
+
+    Raises:
+        UnreadableError: The first row is broken, or two columns have one name.
+    """
+    rows = _rows(_Lines(lines), kind, encoding)
+    first, _ = next(rows, ([], 0))
+    if isinstance(first, RecordError):
+        raise UnreadableError(f"the first row is no header: {first}")
+    header = [name.strip() or f"column {place}" for place, name in enumerate(first, start=1)]
+    check_names(header)
+    for row, line in rows:
+        if isinstance(row, RecordError):
+            yield row, line
+        elif len(row) != len(header):
+            yield RecordError(f"{len(row)} fields where the header has {len(header)}"), line
+        else:
+            yield dict(zip(header, row, strict=True)), line
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Make sure that each column has a name of its own.
+
+    Raises:
+        UnreadableError: Two have the same, so that one would hide the other.
+    """
+    name, times = next(iter(Counter(names).most_common(1)), ("", 0))
+    if times > 1:
+        raise UnreadableError(f'{times} columns are called "{name}"')
+
+
+def _rows(lines: _Lines, kind: str, encoding: str) -> Iterator[tuple[list[str] | RecordError, int]]:
+    """Yield each row that is not empty, or why it is none, with the line it begins in."""
+    csv.field_size_limit(FIELD_CHARACTERS)
+    reader = csv.reader(lines, delimiter=DELIMITERS[kind], strict=True)
+    while True:
+        begins = lines.begin_row()
+        row: list[str] | RecordError
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            row = RecordError(f"broken {kind.upper()}: {error}")
+            if lines.quote_opens_again(DELIMITERS[kind]):
+                lines.give_back()
+        if kind == "tsv" and (isinstance(row, RecordError) or _swallowed(row)):
+            lines.give_back()
+            row = lines.row[0].rstrip("\r\n").split("\t")
+        if not _is_whole(lines.row):
+            row = RecordError(f"not {encoding}")
+        if row:
+            yield row, begins
+
+
+def _swallowed(row: list[str]) -> bool:
+    """Say whether a quotation mark that was meant as itself has swallowed the rows after it."""
+    return any("\t" in cell and "\n" in cell for cell in row)
+
+
+def _is_whole(lines: list[str]) -> bool:
+    try:
+        for line in lines:
+            line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class _Lines:
+    """Lines that can be given back, for a row that turns out to be shorter than it seemed."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = iter(lines)
+        self.again: deque[str] = deque()
+        self.row: list[str] = []
+        self.count = 0
+        self.ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.again.popleft() if self.again else next(self.lines, None)
+        self.ended = line is None
+        if line is None:
+            raise StopIteration
+        self.row.append(line)
+        self.count += 1
+        return line
+
+    def begin_row(self) -> int:
+        """Forget the lines of the row before; return the number of the next line."""
+        self.row = []
+        return self.count + 1
+
+    def quote_opens_again(self, delimiter: str) -> bool:
+        """Say whether a quotation was left open: it ran to the end, or to where another opens."""
+        last = self.row[-1]
+        quote = last.find('"')
+        return self.ended or quote < 1 or last[quote - 1] == delimiter
+
+    def give_back(self) -> None:
+        """Take the row's first line alone for the row."""
+        self.again.extendleft(reversed(self.row[1:]))
+        self.count -= len(self.row) - 1
+        self.row = self.row[:1]

@@ -1,0 +1,107 @@
+"""DOCX -> a document: all that is written in it, headings marked as in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ettin_cli.corpus.packages import package
+from ettin_cli.records import Document
+from ettin_cli.storage import UnreadableError
+
+MARKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+# What was struck out, and the copy of a text box for old programs.
+UNSEEN = frozenset(["del", "moveFrom", "Fallback"])
+NOTES = ("/footnotes", "/endnotes")
+
+
+def docx_document(path: Path, doc_id: str) -> Document:
+    """Return a DOCX file's paragraphs and tables, in their order, and its notes after them.
+
+    Raises:
+        UnreadableError: It is damaged or unpacks to more than 1 GiB.
+    """
+    import docx
+    from docx.opc.exceptions import OpcError
+
+    with package(path, "DOCX"):
+        try:
+            file = docx.Document(str(path))
+        except OpcError as error:
+            raise UnreadableError(f"not a whole DOCX: {error}") from error
+        blocks = [*_blocks(file.element.body, file), *_notes(file)]
+        title = (file.core_properties.title or "").strip()
+    heading = next((text.lstrip("# ") for text in blocks if text.startswith("#")), "")
+    return Document(doc_id, "\n\n".join(blocks), title=title or heading, kind="markdown")
+
+
+def _blocks(container: Any, file: Any) -> Iterator[str]:
+    """Yield the text of each paragraph and table, also of those inside of content controls."""
+    for element in container.iterchildren("*"):
+        name = _name(element)
+        if name == "p":
+            text = _heading_marks(element, file) + _text(element).strip()
+        elif name == "tbl":
+            text = "\n".join(_row(row, file) for row in _inside(element, "tr"))
+        elif name in UNSEEN:
+            text = ""
+        else:
+            yield from _blocks(element, file)
+            continue
+        if text.strip("# \n|"):
+            yield text
+
+
+def _row(row: Any, file: Any) -> str:
+    return " | ".join("\n".join(_blocks(cell, file)) for cell in _inside(row, "tc"))
+
+
+def _inside(element: Any, name: str) -> Iterator[Any]:
+    """Yield the elements of this name that are not inside of another one."""
+    for child in element.iterchildren("*"):
+        if _name(child) == name:
+            yield child
+        elif _name(child) not in UNSEEN:
+            yield from _inside(child, name)
+
+
+def _heading_marks(paragraph: Any, file: Any) -> str:
+    from docx.text.paragraph import Paragraph
+
+    style = Paragraph(paragraph, file).style
+    name = style.name or "" if style is not None else ""
+    if name != "Title" and not name.startswith("Heading"):
+        return ""
+    level = name.removeprefix("Heading").strip()
+    return "#" * (int(level) if level.isdigit() else 1) + " "
+
+
+def _text(element: Any) -> str:
+    return "".join(_runs(element))
+
+
+def _runs(element: Any) -> Iterator[str]:
+    for child in element.iterchildren("*"):
+        name = _name(child)
+        if name == "t":
+            yield child.text or ""
+        elif name in MARKS:
+            yield MARKS[name]
+        elif name not in UNSEEN:
+            yield from _runs(child)
+            # The paragraphs of a text box.
+            yield "\n" if name == "p" else ""
+
+
+def _notes(file: Any) -> Iterator[str]:
+    from docx.oxml import parse_xml
+
+    for relation in file.part.rels.values():
+        if relation.reltype.endswith(NOTES) and not relation.is_external:
+            yield from _blocks(parse_xml(relation.target_part.blob), file)
+
+
+def _name(element: Any) -> str:
+    tag: str = element.tag
+    return tag.rpartition("}")[2]

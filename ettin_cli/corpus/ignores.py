@@ -1,0 +1,162 @@
+"""What .gitignore files leave out of a walk, to the letter of gitignore(5).
+
+A pattern is matched with a path itself and never with a folder above it: a walk has asked about
+that folder before, and did not enter it if it was ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+NOTHING = "(?!)"
+CLASSES = {
+    "alnum": "a-zA-Z0-9",
+    "alpha": "a-zA-Z",
+    "blank": " \\t",
+    "cntrl": "\\x00-\\x1f\\x7f",
+    "digit": "0-9",
+    "graph": "!-~",
+    "lower": "a-z",
+    "print": " -~",
+    "punct": "!-/:-@\\[-`{-~",
+    "space": "\\s",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A line of an ignore file.
+
+    Args:
+        negated: What fits it is not ignored after all.
+        folders_only: Files do not fit it.
+        by_name: It is matched with the last part of a path, not with the whole of it.
+    """
+
+    regex: re.Pattern[str]
+    negated: bool
+    folders_only: bool
+    by_name: bool
+
+    def fits(self, name: str, is_folder: bool) -> bool:
+        """Say whether a path below the ignore file's folder fits."""
+        if self.folders_only and not is_folder:
+            return False
+        return bool(self.regex.fullmatch(name.rpartition("/")[2] if self.by_name else name))
+
+
+@dataclass(frozen=True, slots=True)
+class Ignores:
+    """An ignore file: its folder and its patterns."""
+
+    folder: Path
+    patterns: Sequence[Pattern]
+
+    def verdict(self, path: Path, is_folder: bool) -> bool | None:
+        """Say whether this file ignores a path, or None if it has no opinion."""
+        name = path.relative_to(self.folder).as_posix()
+        fitting = (one for one in reversed(self.patterns) if one.fits(name, is_folder))
+        last = next(fitting, None)
+        return None if last is None else not last.negated
+
+
+def ignored(path: Path, is_folder: bool, ignores: Sequence[Ignores]) -> bool:
+    """Say whether the innermost ignore file with an opinion ignores this path."""
+    verdicts = (one.verdict(path, is_folder) for one in reversed(ignores))
+    return next((verdict for verdict in verdicts if verdict is not None), False)
+
+
+def ignores_of(folder: Path) -> list[Ignores]:
+    """Return the ignore file of a folder, or nothing if it has none that can be read."""
+    try:
+        text = (folder / ".gitignore").read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError:
+        return []
+    return [Ignores(folder, list(parse(text)))]
+
+
+def outer_ignores(root: Path) -> list[Ignores]:
+    """Return the ignore files above `root` that count in its git work tree, outermost first.
+
+    None counts where they ignore `root` itself, which was named on purpose.
+    """
+    parents = list(root.parents)
+    top = next((at for at, parent in enumerate(parents) if (parent / ".git").exists()), None)
+    if top is None or (root / ".git").exists():
+        return []
+    found = [one for parent in reversed(parents[: top + 1]) for one in ignores_of(parent)]
+    way = [root, *parents[:top]]
+    return [] if any(ignored(folder, True, _above(folder, found)) for folder in way) else found
+
+
+def _above(folder: Path, ignores: Sequence[Ignores]) -> list[Ignores]:
+    return [one for one in ignores if one.folder != folder and folder.is_relative_to(one.folder)]
+
+
+def parse(text: str) -> Iterator[Pattern]:
+    """Yield the patterns of an ignore file; a line that is none matches nothing, as in git."""
+    for line in text.split("\n"):
+        # Spaces at the end count only behind a backslash.
+        glob = re.sub(r"(?<!\\) +$", "", line.removesuffix("\r"))
+        if not glob or glob.startswith("#"):
+            continue
+        negated = glob.startswith("!")
+        glob = glob.removeprefix("!") if negated else glob
+        folders_only = glob.endswith("/")
+        glob = glob.removesuffix("/")
+        if glob:
+            regex = re.compile(_regex(glob.removeprefix("/")), re.DOTALL)
+            yield Pattern(regex, negated, folders_only, by_name="/" not in glob)
+
+
+def _regex(glob: str) -> str:
+    parts, at = [], 0
+    while at < len(glob):
+        begins = at == 0 or glob[at - 1] == "/"
+        if begins and glob.startswith("**/", at):
+            part, at = "(?:.*/)?", at + 3
+        elif begins and glob[at:] == "**":
+            part, at = ".+", at + 2
+        elif glob[at] == "[":
+            part, at = _class(glob, at + 1)
+        elif glob[at] == "\\":
+            part, at = (re.escape(glob[at + 1]) if glob[at + 1 :] else NOTHING), at + 2
+        else:
+            part, at = {"*": "[^/]*", "?": "[^/]"}.get(glob[at], re.escape(glob[at])), at + 1
+        parts.append(part)
+    return "".join(parts)
+
+
+_MEMBER = re.compile(r"\[:(\w+):\]|(\\.|[^\\])-(\\.|[^\\\]])|(\\.|[^\\])", re.DOTALL)
+
+
+def _class(glob: str, at: int) -> tuple[str, int]:
+    """Translate the class of characters that begins at `at`; return also where it ends."""
+    negated = glob[at : at + 1] in ("!", "^")
+    at += negated
+    members: list[str] = []
+    while not members or glob[at : at + 1] != "]":
+        match = _MEMBER.match(glob, at)
+        if match is None or match.group(1) not in (None, *CLASSES):
+            return NOTHING, len(glob)
+        members.append(_member(match))
+        at = match.end()
+    body = "".join(members)
+    if not body:
+        return ("[^/]" if negated else NOTHING), at + 1
+    return f"(?!/)[{'^' if negated else ''}{body}]", at + 1
+
+
+def _member(match: re.Match[str]) -> str:
+    name, first, last, single = match.groups()
+    if name:
+        return CLASSES[name]
+    if single:
+        return re.escape(single[-1])
+    first, last = first[-1], last[-1]
+    return f"{re.escape(first)}-{re.escape(last)}" if first <= last else ""
