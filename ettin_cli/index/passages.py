@@ -1,15 +1,16 @@
-"""The Arrow files of a generation: passages, and the files they came from."""
+"""The passages of a generation, as an Arrow file that is mapped, not read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index.known import as_hashes, text_hash
-from ettin_cli.records import Passage, Rejection
+from ettin_cli.index.manifest import damaged
+from ettin_cli.records import Passage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,40 +22,7 @@ if TYPE_CHECKING:
     Rows = Sequence[int] | NDArray[np.int64]
 
 PASSAGES = "passages.arrow"
-FILES = "files.arrow"
 BATCH_ROWS = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """A file of a source as it was when it was indexed.
-
-    Args:
-        source: Which of the manifest's sources it belongs to.
-        name: Its path below the source.
-        path: Where it is: absolute, or relative to the folder that holds the index; "" if the
-            records came from standard input.
-        size: In bytes.
-        mtime_ns: Time of its last change; 0 if that is too recent to tell a later change by.
-        digest: XXH3 128-bit hash of its content.
-        first: The row of its first passage.
-        passages: How many rows from there on are its own.
-        truncated: How many of them are longer than the embedder reads.
-        skipped: Why nothing of it is indexed; "" if something is.
-    """
-
-    source: int
-    name: str
-    path: str
-    size: int
-    mtime_ns: int
-    digest: str
-    first: int = 0
-    passages: int = 0
-    documents: int = 0
-    truncated: int = 0
-    skipped: str = ""
-    rejections: tuple[Rejection, ...] = ()
 
 
 def passage_schema() -> pa.Schema:
@@ -86,24 +54,30 @@ class PassageWriter:
         self._schema = passage_schema()
         self._sink = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_file(self._sink, self._schema)
-        self._batch: list[dict[str, Any]] = []
+        self._fresh: list[dict[str, Any]] = []
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
 
     def add(self, passage: Passage, file: int) -> None:
         """Append a passage of the file with this number."""
-        self._batch.append(_row(passage, file))
+        self._fresh.append(_row(passage, file))
         self.rows += 1
-        if len(self._batch) >= BATCH_ROWS:
+        if self._waiting_rows + len(self._fresh) >= BATCH_ROWS:
             self._flush()
 
     def copy(self, table: pa.Table, file: int) -> None:
         """Append rows of an older generation, which now belong to the file of this number."""
         import pyarrow as pa
 
-        self._flush()
+        self._gather()
         at = self._schema.get_field_index("file")
-        numbers = pa.array([file] * table.num_rows, pa.int32())
-        self._writer.write_table(table.set_column(at, self._schema.field(at), numbers))
-        self.rows += table.num_rows
+        for batch in table.to_batches():
+            numbers = pa.repeat(pa.scalar(file, pa.int32()), len(batch))
+            self._waiting.append(batch.set_column(at, self._schema.field(at), numbers))
+            self._waiting_rows += len(batch)
+            self.rows += len(batch)
+            if self._waiting_rows >= BATCH_ROWS:
+                self._flush()
 
     def close(self) -> None:
         """Write what is left, and the footer that makes the file readable."""
@@ -111,12 +85,23 @@ class PassageWriter:
         self._writer.close()
         self._sink.close()
 
-    def _flush(self) -> None:
+    def _gather(self) -> None:
         import pyarrow as pa
 
-        if self._batch:
-            self._writer.write_batch(pa.RecordBatch.from_pylist(self._batch, self._schema))
-            self._batch.clear()
+        if self._fresh:
+            self._waiting.append(pa.RecordBatch.from_pylist(self._fresh, self._schema))
+            self._waiting_rows += len(self._fresh)
+            self._fresh.clear()
+
+    def _flush(self) -> None:
+        """Write what waits as one batch, since a batch a file would make opening slow."""
+        import pyarrow as pa
+
+        self._gather()
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting).combine_chunks())
+            self._waiting.clear()
+            self._waiting_rows = 0
 
 
 def _row(passage: Passage, file: int) -> dict[str, Any]:
@@ -136,7 +121,10 @@ def _row(passage: Passage, file: int) -> dict[str, Any]:
 
 
 class Passages:
-    """Reads passages.arrow, memory-mapped: only the rows asked for are touched."""
+    """Reads passages.arrow, memory-mapped: only the rows asked for are touched.
+
+    Arrow trusts the offsets in its files, so every piece is checked before it is read.
+    """
 
     def __init__(self, path: Path, expected: int) -> None:
         import pyarrow as pa
@@ -144,31 +132,44 @@ class Passages:
         self.path = path
         try:
             self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _damaged(path) from error
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(path) from error
         if self.table.schema != passage_schema() or self.table.num_rows != expected:
-            raise _damaged(path)
+            raise damaged(path)
+        self._batches = self.table.to_batches()
+        self._begins = list(accumulate((len(batch) for batch in self._batches), initial=0))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
-    def hashes(self, start: int = 0, count: int | None = None) -> Hashes:
-        """Return the hashes of rows as an array of shape (count, 2)."""
-        import numpy as np
-
-        chunks = self.table.column("hash").slice(start, count).chunks
-        parts = [as_hashes(b"".join(chunk.to_pylist())) for chunk in chunks if len(chunk)]
-        return np.concatenate(parts) if parts else as_hashes(b"")
+    def hashes(self) -> Iterator[Hashes]:
+        """Yield the hashes of all rows in order, in arrays of shape (count, 2)."""
+        for (block,) in self.blocks("hash"):
+            yield as_hashes(b"".join(block.to_pylist()))
 
     def contents(self, rows: Rows) -> list[str]:
         """Return what the embedder reads of these rows."""
-        picked = self.table.select(["title", "text"]).take(rows).to_pylist()
+        picked = (self._row(row, ["title", "text"]) for row in rows)
         return [Passage("", row["text"], row["title"]).content for row in picked]
 
-    def column(self, name: str, rows: Rows | None = None) -> list[Any]:
-        """Return one column, of these rows or of all."""
-        column = self.table.column(name)
-        values: list[Any] = (column if rows is None else column.take(rows)).to_pylist()
+    def blocks(self, *names: str) -> Iterator[list[pa.Array]]:
+        """Yield some columns in pieces, in order."""
+        for batch in self._batches:
+            yield self._checked(batch.select(names)).columns
+
+    def column(self, name: str, rows: Rows) -> list[Any]:
+        """Return these rows of one column."""
+        import numpy as np
+
+        batches, places = self._places(np.asarray(rows, np.int64))
+        values: list[Any] = [None] * len(places)
+        order = np.argsort(batches, kind="stable")
+        for part in np.split(order, np.flatnonzero(np.diff(batches[order])) + 1):
+            if len(part):
+                block = self._checked(self._batches[batches[part[0]]].column(name))
+                picked = block.take(places[part]).to_pylist()
+                for at, value in zip(part.tolist(), picked, strict=True):
+                    values[at] = value
         return values
 
     def read(self, rows: Rows) -> list[tuple[Passage, int]]:
@@ -177,7 +178,31 @@ class Passages:
         Raises:
             IndexDamagedError: The text of one is not what was written.
         """
-        return [self._passage(row) for row in self.table.take(rows).to_pylist()]
+        return [self._passage(self._row(row)) for row in rows]
+
+    def _places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return each row's batch and its place in there."""
+        import numpy as np
+
+        begins = np.array(self._begins, np.int64)
+        batches = np.searchsorted(begins, rows, side="right") - 1
+        return batches, rows - begins[batches]
+
+    def _row(self, row: int, names: Sequence[str] | None = None) -> dict[str, Any]:
+        number = bisect_right(self._begins, row) - 1
+        batch = self._batches[number].slice(row - self._begins[number], 1)
+        piece = self._checked(batch.select(names) if names else batch)
+        found: dict[str, Any] = piece.to_pylist()[0]
+        return found
+
+    def _checked(self, piece: Any) -> Any:
+        import pyarrow as pa
+
+        try:
+            piece.validate(full=True)
+        except pa.ArrowException as error:
+            raise damaged(self.path) from error
+        return piece
 
     def _passage(self, row: dict[str, Any]) -> tuple[Passage, int]:
         import orjson
@@ -185,7 +210,7 @@ class Passages:
         try:
             metadata = orjson.loads(row["metadata"]) if row["metadata"] else {}
         except orjson.JSONDecodeError as error:
-            raise _damaged(self.path) from error
+            raise damaged(self.path) from error
         passage = Passage(
             doc_id=row["doc_id"],
             text=row["text"],
@@ -196,63 +221,5 @@ class Passages:
             metadata=metadata,
         )
         if text_hash(passage.content) != row["hash"]:
-            raise _damaged(self.path)
+            raise damaged(self.path)
         return passage, row["file"]
-
-
-def write_files(path: Path, entries: Iterable[FileEntry]) -> None:
-    """Write files.arrow."""
-    import orjson
-    import pyarrow as pa
-
-    rows = [
-        {
-            **{name: getattr(entry, name) for name in FileEntry.__slots__},
-            "rejections": orjson.dumps(
-                [[r.path, r.reason, r.line] for r in entry.rejections]
-            ).decode(),
-        }
-        for entry in entries
-    ]
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _files_schema()) as writer:
-        writer.write_batch(pa.RecordBatch.from_pylist(rows, _files_schema()))
-
-
-def read_files(source: pa.NativeFile, path: Path) -> list[FileEntry]:
-    """Read files.arrow from its open file.
-
-    Raises:
-        IndexDamagedError: It is not whole.
-    """
-    import orjson
-    import pyarrow as pa
-
-    try:
-        rows = pa.ipc.open_file(source).read_all().to_pylist()
-        return [
-            replace(
-                FileEntry(**row),
-                rejections=tuple(Rejection(*entry) for entry in orjson.loads(row["rejections"])),
-            )
-            for row in rows
-        ]
-    except (
-        pa.ArrowInvalid,
-        OSError,
-        TypeError,
-        orjson.JSONDecodeError,
-        UnicodeDecodeError,
-    ) as error:
-        raise _damaged(path) from error
-
-
-def _files_schema() -> pa.Schema:
-    import pyarrow as pa
-
-    text, number = pa.string(), pa.int64()
-    kinds = {"name": text, "path": text, "digest": text, "skipped": text, "rejections": text}
-    return pa.schema([(name, kinds.get(name, number)) for name in FileEntry.__slots__])
-
-
-def _damaged(path: Path) -> IndexDamagedError:
-    return IndexDamagedError(f"{path} is damaged", hint=f"ettin verify -i {path.parents[2]}")
