@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class DocumentIds:
@@ -34,19 +34,20 @@ class DocumentIds:
                 return None
         return None
 
-    def claim_again(self, doc_ids: Sequence[str], source: int) -> bool:
+    def claim_again(self, doc_ids: Iterable[str], source: int) -> bool:
         """Claim the ids that a file's documents have already; False, and none, if they collide.
 
         With several sources an id that may have been prefixed is made anew, since the document
         that it collided with may be gone.
+
+        Args:
+            doc_ids: Gone through twice, so that a large file's need not be held at once.
         """
-        keys = {_key(doc_id) for doc_id in doc_ids}
-        prefixed = len(self.names) > 1 and any(
-            doc_id.startswith(self._prefixes(source)) for doc_id in doc_ids
-        )
-        if prefixed or not self._owners.keys().isdisjoint(keys):
-            return False
-        self._owners.update(dict.fromkeys(keys, source))
+        prefixes = self._prefixes(source) if len(self.names) > 1 else ()
+        for doc_id in doc_ids:
+            if doc_id.startswith(prefixes) or _key(doc_id) in self._owners:
+                return False
+        self._owners.update((_key(doc_id), source) for doc_id in doc_ids)
         return True
 
     def _prefixes(self, source: int) -> tuple[str, str]:
