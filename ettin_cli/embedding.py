@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.encoder import load_encoder
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import MissingExtraError, ModelError
-from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json, weights_hash
+from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json, read_modules, weights_hash
 from ettin_cli.records import (
     Advance,
     Embedder,
@@ -26,16 +27,21 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
 NO_LIMIT = 1_000_000
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
 def find_embedder(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
     """Return an embedder's files; `auto` is all-MiniLM-L6-v2: packaged, else cached, else fetched.
 
     Raises:
-        ModelError: It is not to be had.
+        ModelError: It is not to be had, or is a reranker.
     """
     if name != "auto":
-        return find_model(name, offline=offline, reporter=reporter)
+        found = find_model(name, offline=offline, reporter=reporter)
+        _refuse_reranker(found)
+        # An index is searched from other working folders than the one it was made in.
+        is_folder = Path(name).is_dir() and name != EMBEDDED
+        return replace(found, name=str(Path(name).absolute())) if is_folder else found
     try:
         return find_model(EMBEDDED, offline=offline, reporter=reporter)
     except MissingExtraError as missing:
@@ -45,6 +51,13 @@ def find_embedder(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles
             raise ModelError(error.problem, hint=missing.hint) from error
 
 
+def _refuse_reranker(files: ModelFiles) -> None:
+    settings = read_json(files.folder / "config_sentence_transformers.json", default={})
+    classes = read_json(files.folder / "config.json", default={}).get("architectures") or [""]
+    if settings.get("model_type") == "CrossEncoder" or classes[0].endswith("Classification"):
+        raise ModelError(f"{files.name} is a reranker, not an embedder", hint="--embedder auto")
+
+
 def read_card(files: ModelFiles, max_length: int | None = None) -> EmbedderCard:
     """Return what an index must remember of an embedder, without loading it.
 
@@ -52,17 +65,18 @@ def read_card(files: ModelFiles, max_length: int | None = None) -> EmbedderCard:
         max_length: A lower cap on tokens than the model's own.
     """
     folder = files.folder
-    modules = read_json(folder / "modules.json", default=[])
-    prompts = read_json(folder / "config_sentence_transformers.json", default={}).get("prompts", {})
+    settings = read_json(folder / "config_sentence_transformers.json", default={})
+    prompts = settings.get("prompts") or {}
+    documents = (prompts.get(name) for name in DOCUMENT_PROMPTS)
     most = _max_tokens(folder)
     return EmbedderCard(
         name=files.name,
         revision=files.revision,
         weights=weights_hash(folder),
-        dimension=_dimension(folder, modules),
+        dimension=_dimension(folder),
         max_tokens=min(most, max_length) if max_length else most,
         query_prompt=prompts.get("query") or "",
-        document_prompt=prompts.get("document") or prompts.get("passage") or "",
+        document_prompt=next((prompt for prompt in documents if prompt is not None), ""),
     )
 
 
@@ -76,13 +90,23 @@ def _max_tokens(folder: Path) -> int:
     return next((int(limit) for limit in limits if limit and limit < NO_LIMIT), 512)
 
 
-def _dimension(folder: Path, modules: list[dict[str, Any]]) -> int:
+def _dimension(folder: Path) -> int:
     names = ("out_features", "embedding_dimension", "word_embedding_dimension")
-    for module in reversed(modules):
-        config = read_json(folder / module["path"] / "config.json", default={})
-        if module["path"] and (found := next((config[n] for n in names if n in config), None)):
-            return int(found)
+    for module in reversed(read_modules(folder)):
+        if module["path"]:
+            config = read_json(folder / module["path"] / "config.json", default={})
+            if found := next((config[name] for name in names if name in config), None):
+                return int(found) * _poolings(config)
     return int(read_json(folder / "config.json", default={}).get("hidden_size", 0))
+
+
+def _poolings(config: dict[str, Any]) -> int:
+    """Return how many poolings of the tokens stand side by side in a vector."""
+    modes = config.get("pooling_mode", ())
+    if isinstance(modes, str):
+        return 1
+    older = sum(bool(on) for name, on in config.items() if name.startswith("pooling_mode_"))
+    return len(modes) or older or 1
 
 
 class _Counter:
@@ -123,20 +147,20 @@ class _Embedder:
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
-        prompted = [self.card.query_prompt + text for text in texts]
-        long = sum(self.encoder.token_ids(prompted)[1]) if prompted else 0
+        prompt = self.card.query_prompt
+        long = sum(self.encoder.token_ids([prompt + text for text in texts])[1])
         if long:
             self.reporter.notice(
                 f"{long} queries are longer than the {self.card.max_tokens} tokens that "
                 f"{self.card.name} reads; what is beyond them does not count for retrieval"
             )
-        return self._embed(prompted, no_progress)
+        return self._embed(texts, prompt, no_progress)
 
     def embed_documents(self, texts: Sequence[str], advance: Advance = no_progress) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
-        return self._embed([self.card.document_prompt + text for text in texts], advance)
+        return self._embed(texts, self.card.document_prompt, advance)
 
-    def _embed(self, texts: Sequence[str], advance: Advance) -> Floats:
+    def _embed(self, texts: Sequence[str], prompt: str, advance: Advance) -> Floats:
         import numpy as np
         from torch.nn.functional import normalize
 
@@ -144,9 +168,15 @@ class _Embedder:
 
         def keep(batch: list[int], output: dict[str, Any]) -> None:
             pooled = normalize(output["sentence_embedding"].float(), dim=1)
+            if pooled.shape[1] != self.card.dimension:
+                raise ModelError(
+                    f"{self.card.name} gives vectors of {pooled.shape[1]} dimensions, where its "
+                    f"files say {self.card.dimension}"
+                )
             vectors[batch] = pooled.cpu().numpy()
 
-        self.encoder.encode(self.encoder.token_ids(texts)[0], keep, advance)
+        ids = self.encoder.token_ids([prompt + text for text in texts])[0]
+        self.encoder.encode(ids, keep, advance, prompt=prompt)
         if not np.isfinite(vectors).all():
             raise ModelError(
                 f"{self.card.name} gave a vector that is not finite", hint="--dtype fp32"

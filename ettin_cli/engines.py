@@ -78,13 +78,16 @@ class Placement:
         """Return how many tokens, padding included, a batch may hold."""
         return CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
 
-    def load(self, model_class: Callable[..., Any], folder: Path) -> Any:
+    def load(self, model_class: Callable[..., Any], folder: Path, *, unpadded: bool = True) -> Any:
         """Return the model, ready to run: with Flash Attention 2 where it pays, else SDPA.
 
+        Args:
+            unpadded: Whether the caller lays out its inputs without padding, if the model can.
+
         Raises:
-            ModelError: The folder's model cannot be loaded.
+            ModelError: The folder's model cannot be loaded, or not all of it is there.
         """
-        if self.device.type == "cuda" and find_spec("kernels") is not None:
+        if unpadded and self.device.type == "cuda" and find_spec("kernels") is not None:
             try:
                 model = self._loaded(model_class, folder, FLASH)
                 if model._can_flatten_inputs():
@@ -108,7 +111,7 @@ class Placement:
                     "use_safetensors": True,
                 },
             )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        except Exception as error:  # damaged files fail in any way there is
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             hint = (
                 "if you trust its code: --trust-remote-code"
@@ -116,7 +119,32 @@ class Placement:
                 else None
             )
             raise ModelError(f"cannot load the model in {folder}: {first}", hint=hint) from error
+        if absent := _made_up(model):
+            raise ModelError(
+                f"{folder} has no weights for {absent[0]}, "
+                f"one of {len(absent)} parameters that would be random",
+                hint="an embedder is no reranker; else fetch the whole model again",
+            )
         return model.eval()
+
+
+def _made_up(model: torch.nn.Module) -> list[str]:
+    """Return the parameters that transformers gave random values, since no file has them."""
+    from transformers import PreTrainedModel
+
+    trunk = next((part for part in model.modules() if isinstance(part, PreTrainedModel)), None)
+    if trunk is None:
+        return []
+    loaded = {
+        name: getattr(parameter, "_is_hf_initialized", False)
+        for name, parameter in trunk.named_parameters()
+    }
+    if not any(loaded.values()):
+        # This version of transformers does not mark what it has loaded.
+        return []
+    # A bare trunk's own pooler is not read: pooling is a module of its own.
+    bare = type(trunk).__name__.endswith("Model")
+    return [name for name, there in loaded.items() if not (there or (bare and "pooler." in name))]
 
 
 def quieten() -> None:

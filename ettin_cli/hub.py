@@ -124,22 +124,41 @@ def check_folder(folder: Path) -> None:
     """
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise ModelError(f"{folder} is no model: it has neither config.json nor modules.json")
-    if not _weights(folder):
-        pickles = [path.name for path in folder.glob("*.bin")]
-        reason = f"only {pickles[0]}, a pickle, which can run code" if pickles else "no weights"
-        raise ModelError(
-            f"{folder} has {reason}", hint="save the model as safetensors (model.safetensors)"
-        )
-    for module in read_json(folder / "modules.json", default=[]):
+    modules = read_modules(folder)
+    for module in modules or [{"path": "", "type": "Transformer"}]:
         _check_module(folder, module)
 
 
-def _check_module(folder: Path, module: dict[str, Any]) -> None:
-    path = str(module.get("path", ""))
+def read_modules(folder: Path) -> list[dict[str, str]]:
+    """Return the parts list of a sentence-transformers model; empty if it has none.
+
+    Raises:
+        ModelError: It is no such list.
+    """
+    modules = read_json(folder / "modules.json", default=[])
+    for module in modules if isinstance(modules, list) else [None]:
+        if not isinstance(module, dict) or not {"path", "type"} <= module.keys():
+            raise ModelError(
+                f"{folder}/modules.json is no list of modules, each with path and type"
+            )
+    return [{"path": str(module["path"]), "type": str(module["type"])} for module in modules]
+
+
+def _check_module(folder: Path, module: dict[str, str]) -> None:
+    path, kind = module["path"], module["type"].rsplit(".", 1)[-1]
     part = (folder / path).resolve()
     if not part.is_relative_to(folder.resolve()):
         raise ModelError(f"{folder}/modules.json names {path!r}, which lies outside the model")
-    kind = str(module.get("type", "")).rsplit(".", 1)[-1]
+    weights, pickles = list(part.glob("*.safetensors")), sorted(part.glob("*.bin"))
+    if not weights and pickles:
+        raise ModelError(
+            f"{part} has only {pickles[0].name}, a pickle, which can run code",
+            hint="save the model as safetensors (model.safetensors)",
+        )
+    if kind == "Transformer" and not weights:
+        raise ModelError(
+            f"{part} has no weights", hint="save the model as safetensors (model.safetensors)"
+        )
     if kind in ("Dense", "LayerNorm") and not (part / "model.safetensors").is_file():
         raise ModelError(
             f"{folder} lacks {path}/model.safetensors, the {kind} part of its head",
@@ -147,6 +166,25 @@ def _check_module(folder: Path, module: dict[str, Any]) -> None:
         )
     if kind in ("Dense", "LayerNorm", "Pooling") and not (part / "config.json").is_file():
         raise ModelError(f"{folder} lacks {path}/config.json, the {kind} part of its head")
+
+
+def refuse_code(folder: Path) -> None:
+    """Make sure that loading a model runs no code but that of the libraries.
+
+    Raises:
+        ModelError: Its parts list or a layer's activation names code from elsewhere.
+    """
+    for module in read_modules(folder):
+        foreign = None if module["type"].startswith("sentence_transformers.") else module["type"]
+        if module["type"].endswith(".Dense"):
+            config = read_json(folder / module["path"] / "config.json", default={})
+            activation = config.get("activation_function", "torch.")
+            foreign = foreign or (None if activation.startswith("torch.") else activation)
+        if foreign:
+            raise ModelError(
+                f"{folder} needs {foreign}, which is code from elsewhere",
+                hint="if you trust it: --trust-remote-code",
+            )
 
 
 def read_json(path: Path, default: Any) -> Any:
@@ -173,8 +211,10 @@ def weights_hash(folder: Path) -> str:
     """Return the SHA-256 of a model's weights; of several files, that of their names and hashes.
 
     Remembered by path, size and time, so that a search does not read the weights through twice.
+
+    Raises:
+        ModelError: They cannot be read.
     """
-    import hashlib
     import json
 
     files = _weights(folder)
@@ -183,13 +223,20 @@ def weights_hash(folder: Path) -> str:
     known = _remembered(HASHES)
     if key in known:
         return str(known[key])
-    hashes = [(path.relative_to(folder).as_posix(), sha256(path)) for path in files]
-    if len(hashes) == 1:
-        found = hashes[0][1]
-    else:
-        found = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+    try:
+        hashes = [(path.relative_to(folder).as_posix(), sha256(path)) for path in files]
+    except OSError as error:
+        raise ModelError(f"cannot read the weights in {folder}: {error.strerror}") from error
+    found = hashes[0][1] if len(hashes) == 1 else _hash_of_hashes(hashes)
     _remember(HASHES, {**known, key: found})
     return found
+
+
+def _hash_of_hashes(hashes: list[tuple[str, str]]) -> str:
+    import hashlib
+    import json
+
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
 
 def _fetched(

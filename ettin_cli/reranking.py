@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.encoder import load_encoder
 from ettin_cli.engines import EngineSettings, Placement, run
 from ettin_cli.errors import MissingExtraError, ModelError
-from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json
+from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json, refuse_code
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
 from ettin_cli.settings import AUTO_RERANKER, ETTIN_MODELS
 
@@ -121,6 +121,8 @@ class CrossEncoderReranker:
     def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
         from sentence_transformers import CrossEncoder
 
+        if not settings.trust_remote_code:
+            refuse_code(files.folder)
         self.name = files.name
         self.placement = Placement(settings, reporter)
         self.model = self.placement.load(CrossEncoder, files.folder)

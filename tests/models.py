@@ -82,6 +82,53 @@ def ettin(folder: Path, *, hidden: int = 256, layers: int = 7, heads: int = 4) -
     return folder
 
 
+def embedder(
+    folder: Path,
+    *,
+    hidden: int = 32,
+    seed: int = 1,
+    max_tokens: int = 64,
+    pooling: dict[str, object] | None = None,
+    prompts: dict[str, str | None] | None = None,
+) -> Path:
+    """Write a sentence-transformers embedder: a BERT of two layers, pooled by the mean."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(seed)
+    shape: dict[str, Any] = {
+        "vocab_size": _tokenizer(folder),
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.3,
+    }
+    BertModel(BertConfig(**shape)).save_pretrained(folder)
+    settings = pooling or {"pooling_mode": "mean"}
+    parts = [
+        ("", "sentence_transformers.base.modules.transformer.Transformer"),
+        ("1_Pooling", "sentence_transformers.sentence_transformer.modules.pooling.Pooling"),
+    ]
+    (folder / "1_Pooling").mkdir()
+    _write(folder / "1_Pooling" / "config.json", {"embedding_dimension": hidden, **settings})
+    _write(
+        folder / "modules.json",
+        [{"idx": n, "name": str(n), "path": p, "type": t} for n, (p, t) in enumerate(parts)],
+    )
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens})
+    _write(
+        folder / "config_sentence_transformers.json",
+        {"model_type": "SentenceTransformer", "prompts": prompts or {}},
+    )
+    return folder
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value))
+
+
 def _dense(size: int, out: int, activation: str, *, bias: bool) -> dict[str, object]:
     return {
         "in_features": size,

@@ -11,7 +11,7 @@ import pytest
 
 from ettin_cli.errors import EttinError, IndexBusyError
 from ettin_cli.index import writing
-from ettin_cli.index.known import KnownVectors, Shards, as_hashes, text_hash
+from ettin_cli.index.known import Distinct, Shards, as_hashes, text_hash
 from ettin_cli.index.lock import HOLDER
 from ettin_cli.index.vectors import build, nearest, nearest_among, open_index
 from ettin_cli.records import Silence
@@ -145,16 +145,15 @@ def hashes(*texts: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint64]]":
     return as_hashes(b"".join(text_hash(text) for text in texts))
 
 
-def test_vectors_are_found_by_their_text_and_never_by_half_a_hash() -> None:
-    stored = np.arange(6, dtype=np.float32).reshape(3, 2)
+def test_texts_are_found_by_their_hash_and_never_by_half_of_it() -> None:
     near = hashes("b").copy()
     near[0, 1] += np.uint64(1)
-    known = KnownVectors([(hashes("a", "b", "c"), stored)])
-    into = np.zeros((4, 2), np.float32)
-    found = known.lookup(np.concatenate([hashes("c", "x", "a"), near]), into)
-    assert found.tolist() == [True, False, True, False]
-    assert into.tolist() == [[4, 5], [0, 0], [0, 1], [0, 0]]
-    assert not KnownVectors([]).lookup(hashes("a"), into[:1]).any()
+    distinct = Distinct(hashes("c", "a", "c", "b", "a"))
+    assert distinct.first_of.tolist() == [0, 1, 0, 3, 1]
+    assert sorted(distinct.rows.tolist()) == [0, 1, 3]
+    found = distinct.find(np.concatenate([hashes("a", "x", "c"), near]))
+    assert found.tolist() == [1, -1, 0, -1]
+    assert Distinct(hashes()).find(hashes("a")).tolist() == [-1]
 
 
 def test_a_damaged_shard_is_dropped_and_the_whole_ones_are_kept(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def with_documents(evaluation: Evaluation, index: Index) -> Evaluation:
         for doc_id, _ in islice(ranking, SHOWN_DOCUMENTS)
     }
     first: dict[str, int] = {}
-    for row, doc_id in enumerate(map(without_spaces, index.passages.column("doc_id"))):
+    for row, doc_id in enumerate(map(without_spaces, index.doc_ids())):
         if doc_id in wanted:
             first.setdefault(doc_id, row)
     passages = [passage for passage, _ in index.passages.read(list(first.values()))]

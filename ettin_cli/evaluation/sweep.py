@@ -238,7 +238,7 @@ class _Tries:
 
 def _rows_by_document(index: Index) -> Mapping[str, Sequence[int]]:
     rows: dict[str, list[int]] = defaultdict(list)
-    for row, doc_id in enumerate(index.passages.column("doc_id")):
+    for row, doc_id in enumerate(index.doc_ids()):
         rows[without_spaces(doc_id)].append(row)
     return rows
 

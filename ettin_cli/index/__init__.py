@@ -1,5 +1,6 @@
 """The index: a folder that is always whole. Knows vectors and passages, and no model."""
 
+from ettin_cli.index.files import FileEntry
 from ettin_cli.index.freshness import entry_for, is_unchanged, portable, touched
 from ettin_cli.index.lock import writing
 from ettin_cli.index.manifest import (
@@ -10,8 +11,7 @@ from ettin_cli.index.manifest import (
     read_manifest,
 )
 from ettin_cli.index.reader import Index
-from ettin_cli.index.tables import FileEntry
-from ettin_cli.index.writer import Generation, Recipe
+from ettin_cli.index.writer import Generation, Recipe, remove_leftovers
 
 __all__ = [
     "Counts",
@@ -26,6 +26,7 @@ __all__ = [
     "not_an_index",
     "portable",
     "read_manifest",
+    "remove_leftovers",
     "touched",
     "writing",
 ]

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ettin_cli.index.tables import FileEntry
+from ettin_cli.index.files import FileEntry
 from ettin_cli.storage import checksum
 
 # A file changed this shortly before it was read may change again without its time changing.

@@ -7,7 +7,7 @@ file, row or run the text turns up in.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,33 +40,45 @@ def as_hashes(digests: bytes) -> Hashes:
     return np.frombuffer(digests, np.uint64).reshape(-1, 2)
 
 
-class KnownVectors:
-    """Finds vectors by the hash of their text.
+def joined(parts: Iterable[Hashes]) -> Hashes:
+    """Return hashes that come in pieces as one array."""
+    import numpy as np
 
-    Costs 24 bytes a vector beside the vectors, which stay on disk.
+    return np.concatenate([as_hashes(b""), *parts])
+
+
+class Distinct:
+    """The distinct texts among the passages of a generation, by their hashes.
+
+    Costs 40 bytes a passage.
+
+    Args:
+        hashes: One a row, shape (rows, 2).
     """
 
-    def __init__(self, groups: Sequence[tuple[Hashes, Floats]]) -> None:
+    def __init__(self, hashes: Hashes) -> None:
         import numpy as np
 
-        self.groups = []
-        for hashes, vectors in groups:
-            order = np.argsort(hashes[:, 0], kind="stable")
-            self.groups.append((hashes[:, 0][order], order, hashes, vectors))
+        order = np.lexsort((hashes[:, 1], hashes[:, 0]))
+        ordered = hashes[order]
+        begins = np.ones(len(order), np.bool_)
+        begins[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+        self.hashes = ordered[begins]
+        self._keys = np.ascontiguousarray(self.hashes[:, 0])
+        # The sort is stable, so the first row of a text comes first.
+        self.rows: NDArray[np.int64] = order[begins]
+        self.first_of = np.empty_like(order)
+        self.first_of[order] = self.rows[np.cumsum(begins) - 1]
 
-    def lookup(self, wanted: Hashes, into: Floats) -> NDArray[np.bool_]:
-        """Copy the vectors that are known into their rows of `into`, and say which were."""
+    def find(self, hashes: Hashes) -> NDArray[np.int64]:
+        """Return the first row of the text that each hash stands for; -1 where there is none."""
         import numpy as np
 
-        found = np.zeros(len(wanted), np.bool_)
-        for keys, order, hashes, vectors in self.groups:
-            if not len(keys):
-                continue
-            places = order[np.minimum(np.searchsorted(keys, wanted[:, 0]), len(keys) - 1)]
-            same = (hashes[places] == wanted).all(axis=1) & ~found
-            into[same] = vectors[places[same]]
-            found |= same
-        return found
+        if not len(self.rows):
+            return np.full(len(hashes), -1, np.int64)
+        places = np.minimum(np.searchsorted(self._keys, hashes[:, 0]), len(self.rows) - 1)
+        same = (self.hashes[places] == hashes).all(axis=1)
+        return np.where(same, self.rows[places], -1)
 
 
 class Shards:
@@ -83,17 +95,15 @@ class Shards:
         self.folder = folder
         self.next = 0
 
-    def load(self, dimension: int) -> list[tuple[Hashes, Floats]]:
-        """Return every whole shard; a damaged one is removed, its texts are embedded again."""
-        groups = []
+    def load(self, dimension: int) -> Iterator[tuple[Hashes, Floats]]:
+        """Yield every whole shard; a damaged one is removed, its texts are embedded again."""
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-            self.next = max(self.next, int(path.stem) + 1)
+            self.next = int(path.stem) + 1
             group = _read(path, dimension)
             if group is None:
                 path.unlink()
             else:
-                groups.append(group)
-        return groups
+                yield group
 
     def add(self, hashes: Hashes, vectors: Floats) -> None:
         """Keep newly computed vectors against an interruption."""

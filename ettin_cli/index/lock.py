@@ -50,7 +50,8 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
     except OSError as error:
         raise EttinError(f"cannot write to {folder}: {error.strerror}") from error
     try:
-        (folder / HOLDER).write_text(_myself(), encoding="utf-8")
+        with suppress(OSError):
+            (folder / HOLDER).write_text(_myself(), encoding="utf-8")
         yield
     finally:
         with suppress(OSError):

@@ -134,6 +134,13 @@ def not_an_index(folder: Path) -> IndexNotFoundError:
     return IndexNotFoundError(f"no index at {folder}", hint=f"ettin index SOURCE -i {folder}")
 
 
+def damaged(path: Path) -> IndexDamagedError:
+    """Return the error for a damaged file of a generation, with what to do about it."""
+    return IndexDamagedError(
+        f"{path} is damaged", hint=f"ettin index -i {path.parents[2]} --rebuild"
+    )
+
+
 def with_files(manifest: Manifest, files: Mapping[str, FileRecord]) -> Manifest:
     """Return the manifest of a generation whose files are complete."""
     return replace(manifest, files=files)

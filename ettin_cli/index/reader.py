@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import IndexDamagedError
-from ettin_cli.index.manifest import FileRecord, Manifest, read_manifest
-from ettin_cli.index.tables import FILES, PASSAGES, FileEntry, Passages, read_files
+from ettin_cli.index.files import FILES, FileEntry, read_files
+from ettin_cli.index.manifest import FileRecord, Manifest, damaged, read_manifest
+from ettin_cli.index.passages import PASSAGES, Passages
 from ettin_cli.index.vectors import (
     EXACT,
     inner_products,
@@ -51,11 +52,13 @@ class Index:
         self.manifest, self._contents = _open_generation(folder)
         self.generation = folder / GENERATIONS / self.manifest.generation
         self.passages = self._contents.passages
+        self._base = folder.resolve().parent
 
     @cached_property
     def files(self) -> list[FileEntry]:
         """Every file of the sources, in the order of their passages."""
-        return read_files(self._contents.files, self.generation / FILES)
+        checksum = self.manifest.files[FILES].checksum
+        return read_files(self._contents.files, self.generation / FILES, checksum)
 
     @property
     def vectors(self) -> Floats:
@@ -93,9 +96,14 @@ class Index:
             for passage, file in self.passages.read(rows)
         ]
 
+    def doc_ids(self) -> Iterator[str]:
+        """Yield each passage's document, in the order of the rows."""
+        for (block,) in self.passages.blocks("doc_id"):
+            yield from block.to_pylist()
+
     def path_of(self, entry: FileEntry) -> str | None:
         """Return where a file is now, or None if its records came from standard input."""
-        return str(self.folder.absolute().parent / entry.path) if entry.path else None
+        return str(self._base / entry.path) if entry.path else None
 
     def file_of(self, row: int) -> FileEntry:
         """Return the file that a passage came from."""
@@ -111,11 +119,15 @@ class Index:
         import numpy as np
 
         fits = np.ones(len(self.passages), np.bool_)
-        if paths:
-            fits &= np.isin(self.passages.column("file"), self._files_matching(paths))
-        if filters:
-            metadata = self.passages.column("metadata")
-            fits &= [_has_values(record, filters) for record in metadata]
+        begin = 0
+        matching = self._files_matching(paths) if paths else []
+        for files, metadata in self.passages.blocks("file", "metadata"):
+            block = fits[begin : begin + len(files)]
+            if paths:
+                block &= np.isin(files.to_numpy(), matching)
+            if filters:
+                block &= [self._has_values(record, filters) for record in metadata.to_pylist()]
+            begin += len(files)
         return np.flatnonzero(fits).astype(np.int64)
 
     def _files_matching(self, globs: Sequence[str]) -> list[int]:
@@ -124,20 +136,37 @@ class Index:
         spec = pathspec.GitIgnoreSpec.from_lines(globs)
         return [number for number, entry in enumerate(self.files) if spec.match_file(entry.name)]
 
+    def _has_values(self, record: str, filters: Mapping[str, str]) -> bool:
+        import orjson
+
+        try:
+            return _fits(orjson.loads(record) if record else {}, filters)
+        except orjson.JSONDecodeError as error:
+            raise damaged(self.generation / PASSAGES) from error
+
     def damaged_files(self) -> list[str]:
-        """Return the files of this generation whose checksum is not the manifest's."""
+        """Return the files of the generation in force whose checksum is not the manifest's."""
         bad = []
         for name, record in self.manifest.files.items():
             path = self.generation / name
             if not path.is_file() or checksum(path) != record.checksum:
                 bad.append(str(path))
+        if bad and read_manifest(self.folder).generation != self.manifest.generation:
+            # A writer has replaced this generation since, and removed its files.
+            return Index(self.folder).damaged_files()
         return bad
 
+    def require_whole(self) -> None:
+        """Make sure that nothing damaged is built upon, where new checksums would hide it.
 
-def _has_values(record: str, filters: Mapping[str, str]) -> bool:
-    import orjson
+        Raises:
+            IndexDamagedError: A file is not what its checksum says.
+        """
+        if bad := self.damaged_files():
+            raise damaged(Path(bad[0]))
 
-    metadata = orjson.loads(record) if record else {}
+
+def _fits(metadata: Mapping[str, Any], filters: Mapping[str, str]) -> bool:
     for name, wanted in filters.items():
         value = metadata.get(name)
         values = value if isinstance(value, list) else [value]

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.errors import EttinError, IndexDamagedError
+from ettin_cli.errors import EttinError
+from ettin_cli.index.manifest import damaged
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,16 +42,24 @@ def build(vectors: Floats, factory: str, path: Path) -> tuple[str, dict[str, int
     Raises:
         EttinError: FAISS does not know the factory string, or has too few vectors to train it.
     """
-    import faiss
-
     wanted = EXACT if factory == "auto" else factory
     index = _filled(vectors, wanted)
     if factory == "auto" and _seconds_a_query(index, vectors) > SLOW_SEARCH_S:
         wanted = f"IVF{_lists(len(vectors))},Flat"
+        del index
         index = _filled(vectors, wanted)
     search, recall = ({}, 1.0) if wanted == EXACT else _tuned(index, vectors)
-    faiss.write_index(index, str(path))
+    _write(index, path)
     return wanted, search, recall
+
+
+def _write(index: Any, path: Path) -> None:
+    """Write through Python's own file, which notices that a disk is full when it closes, too."""
+    import faiss
+
+    with path.open("wb") as file:
+        writer = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
+        faiss.write_index(index, writer)
 
 
 def open_index(path: Path, search: Mapping[str, int]) -> Any:
@@ -64,7 +73,7 @@ def open_index(path: Path, search: Mapping[str, int]) -> Any:
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
     except RuntimeError as error:
-        raise IndexDamagedError(f"{path} cannot be read", hint="ettin verify") from error
+        raise damaged(path) from error
     for name, value in search.items():
         faiss.ParameterSpace().set_index_parameter(index, name, value)
     return index

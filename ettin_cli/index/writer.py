@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,17 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli import __version__
-from ettin_cli.index.known import KnownVectors, Shards
+from ettin_cli.errors import EttinError, IndexNotFoundError
+from ettin_cli.index.files import FILES, FileEntry, write_files
+from ettin_cli.index.known import Distinct, Shards, joined
 from ettin_cli.index.manifest import (
+    MANIFEST,
     Counts,
     FileRecord,
     Manifest,
     RecordedSource,
+    read_manifest,
     with_files,
     write_manifest,
 )
+from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import EMBEDDINGS, GENERATIONS, VECTORS, Index
-from ettin_cli.index.tables import FILES, PASSAGES, FileEntry, Passages, PassageWriter, write_files
 from ettin_cli.index.vectors import EXACT, build, mapped
 from ettin_cli.records import Advance, EmbedderCard, no_progress
 from ettin_cli.storage import checksum, sync_file, sync_folder
@@ -33,9 +38,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ettin_cli.index.known import Hashes
     from ettin_cli.records import Floats
 
 WORK = "work"
+GENERATION_NAME = re.compile(r"(\d{6,})-[0-9a-f]{8}")
 SHARD_ROWS = 1024
 LOOKUP_ROWS = 16_384
 
@@ -62,15 +69,15 @@ class Generation:
     """
 
     def __init__(self, folder: Path, recipe: Recipe, old: Index | None) -> None:
-        _remove_leftovers(folder, keep=old.manifest.generation if old else None)
+        remove_leftovers(folder)
         self.folder = folder
         self.recipe = recipe
         self.old = old
-        self.name = f"{_number(old) + 1:06}-{secrets.token_hex(4)}"
+        self.name = f"{max(_generations(folder), default=0) + 1:06}-{secrets.token_hex(4)}"
         self.path = folder / GENERATIONS / self.name
         self.path.mkdir(parents=True)
         self.passages = PassageWriter(self.path / PASSAGES)
-        self.shards = Shards(folder / WORK / recipe.embedder.weights[:16])
+        self.shards = Shards(folder / WORK / _vectors_key(recipe.embedder))
 
     def missing(self) -> Missing:
         """Close the passages, and find those whose vectors are not known from before."""
@@ -111,7 +118,7 @@ class Generation:
         )
         write_manifest(self.folder, with_files(manifest, self._sealed()))
         self.shards.clear()
-        _remove_leftovers(self.folder, keep=self.name)
+        remove_leftovers(self.folder)
         return manifest
 
     def abandon(self) -> None:
@@ -142,45 +149,47 @@ class Missing:
         self.stored = stored
         dimension = generation.recipe.embedder.dimension
         self.vectors = _writable(generation.path / EMBEDDINGS, len(stored), dimension)
-        self.hashes = stored.hashes()
-        _, self.first, self.group = np.unique(
-            self.hashes, axis=0, return_index=True, return_inverse=True
-        )
-        known = self._fill_known()
-        self.rows: NDArray[np.int64] = np.sort(self.first[~known[self.first]])
+        self.hashes = joined(stored.hashes())
+        self.distinct = Distinct(self.hashes)
+        known = np.zeros(len(stored), np.bool_)
+        for hashes, vectors in self._known_vectors():
+            rows = self.distinct.find(hashes)
+            self.vectors[rows[rows >= 0]] = vectors[rows >= 0]
+            known[rows[rows >= 0]] = True
+        self.rows: NDArray[np.int64] = np.sort(self.distinct.rows[~known[self.distinct.rows]])
         self.total = len(self.rows)
-        self.reused = int(known.sum())
+        self.reused = int(known[self.distinct.first_of].sum())
 
-    def _fill_known(self) -> NDArray[np.bool_]:
-        import numpy as np
-
-        groups = self.generation.shards.load(self.generation.recipe.embedder.dimension)
+    def _known_vectors(self) -> Iterator[tuple[Hashes, Floats]]:
+        """Yield the vectors of an interrupted run and of the old generation, in pieces."""
+        yield from self.generation.shards.load(self.generation.recipe.embedder.dimension)
         if self.generation.old is not None:
-            old = self.generation.old
-            groups.append((old.passages.hashes(), old.vectors))
-        known = KnownVectors(groups)
-        found = np.zeros(len(self.stored), np.bool_)
-        for begin in range(0, len(self.stored), LOOKUP_ROWS):
-            rows = slice(begin, begin + LOOKUP_ROWS)
-            found[rows] = known.lookup(self.hashes[rows], self.vectors[rows])
-        return found
+            begin = 0
+            for hashes in self.generation.old.passages.hashes():
+                yield hashes, self.generation.old.vectors[begin : begin + len(hashes)]
+                begin += len(hashes)
 
     def embed(self, embed: Embed, advance: Advance = no_progress) -> None:
         """Embed what is missing; an interruption loses at most one shard's worth."""
         for begin in range(0, self.total, SHARD_ROWS):
             rows = self.rows[begin : begin + SHARD_ROWS]
-            vectors = embed(self.stored.contents(rows))
+            vectors = embed(self.stored.contents(rows.tolist()))
             self.generation.shards.add(self.hashes[rows], vectors)
             self.vectors[rows] = vectors
             advance(len(rows))
 
-    def fill_repeats(self) -> None:
+    def finish(self) -> None:
         """Give passages of equal text the one vector that was made of it."""
-        for begin in range(0, len(self.stored), LOOKUP_ROWS):
-            rows = slice(begin, begin + LOOKUP_ROWS)
-            self.vectors[rows] = self.vectors[self.first[self.group[rows]]]
+        import numpy as np
+
+        first_of = self.distinct.first_of
+        repeats = np.flatnonzero(first_of != np.arange(len(first_of)))
+        for begin in range(0, len(repeats), LOOKUP_ROWS):
+            rows = repeats[begin : begin + LOOKUP_ROWS]
+            self.vectors[rows] = self.vectors[first_of[rows]]
         if len(self.stored):
             self.vectors.flush()  # type: ignore[attr-defined]
+        del self.vectors
 
 
 def _writable(path: Path, rows: int, dimension: int) -> Floats:
@@ -199,13 +208,39 @@ def _writable(path: Path, rows: int, dimension: int) -> Floats:
     return np.memmap(path, np.float32, "r+", shape=(rows, dimension))
 
 
-def _number(old: Index | None) -> int:
-    return int(old.manifest.generation.split("-")[0]) if old else 0
+def _vectors_key(embedder: EmbedderCard) -> str:
+    """Return a name for all that a text's vector depends on, so that no others are mixed in."""
+    import xxhash
+
+    made_by = embedder.weights, embedder.dimension, embedder.max_tokens, embedder.document_prompt
+    return xxhash.xxh3_64_hexdigest(repr(made_by).encode())
 
 
-def _remove_leftovers(folder: Path, keep: str | None) -> None:
-    """Remove generations that are not in force; one that is still open somewhere can wait."""
+def _generations(folder: Path) -> dict[int, list[Path]]:
+    """Return what is named as a generation is; the folder may hold things of the user's."""
+    found: dict[int, list[Path]] = {}
     for path in (folder / GENERATIONS).glob("*"):
-        if path.name != keep:
-            with suppress(OSError):
-                shutil.rmtree(path)
+        if match := GENERATION_NAME.fullmatch(path.name):
+            found.setdefault(int(match[1]), []).append(path)
+    return found
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left: generations that are not in force, and unfinished manifests.
+
+    A generation that is still open somewhere can wait. Where the manifest cannot be read nothing
+    is removed, since another version may be able to read it.
+    """
+    try:
+        keep = read_manifest(folder).generation
+    except IndexNotFoundError:
+        keep = None
+    except EttinError:
+        return
+    generations = (path for paths in _generations(folder).values() for path in paths)
+    for path in (path for path in generations if path.name != keep):
+        with suppress(OSError):
+            shutil.rmtree(path)
+    for path in folder.glob(f".{MANIFEST}.*.tmp"):
+        with suppress(OSError):
+            path.unlink()

@@ -30,12 +30,13 @@ from ettin_cli.index import (
     entry_for,
     portable,
     read_manifest,
+    remove_leftovers,
     touched,
     writing,
 )
 from ettin_cli.pipeline.identities import DocumentIds
 from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan, record_source
-from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
+from ettin_cli.records import Document, EmbedderCard, Rejection, Reporter, TokenCounter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,43 +93,54 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
         writing(request.folder, wait=request.wait, reporter=reporter),
         _disk_errors(request.folder),
     ):
-        old, sources = _present(request)
-        files, recipe = _recipe(request, old.manifest if old else None, reporter)
-        kept = None if request.rebuild else old
-        plan = make_plan(request.folder, sources, kept, read_stdin="-" in request.add)
-        if kept and plan.up_to_date and _same(kept.manifest, recipe, sources):
-            return _untouched(plan, kept)
-        run = _Run(request, recipe, files, kept, plan, reporter)
+        old, manifest = _opened(request)
+        sources = _sources(request, manifest)
+        files, recipe = _recipe(request, manifest, reporter)
+        plan = make_plan(request.folder, sources, old, read_stdin="-" in request.add)
+        if old and plan.up_to_date and _same(old.manifest, recipe, sources):
+            return _untouched(plan, old)
+        if old:
+            old.require_whole()
+        run = _Run(request, recipe, files, old, plan, reporter)
         return run.finish(sources)
 
 
 def _dry_run(request: BuildRequest) -> BuildReport:
-    old, sources = _present(request)
-    kept = None if request.rebuild else old
-    plan = make_plan(request.folder, sources, kept, read_stdin="-" in request.add)
-    return BuildReport(plan, old.manifest if old else None, rejections=plan.rejections)
+    old, manifest = _opened(request)
+    sources = _sources(request, manifest)
+    plan = make_plan(request.folder, sources, old, read_stdin="-" in request.add)
+    return BuildReport(plan, manifest, rejections=plan.rejections)
 
 
 def _untouched(plan: Plan, index: Index) -> BuildReport:
+    remove_leftovers(index.folder)
     again = [rejection for entry in index.files for rejection in entry.rejections]
     plan.skipped.update(entry.skipped for entry in index.files if entry.skipped)
     return BuildReport(plan, index.manifest, rejections=[*plan.rejections, *again])
 
 
-def _present(request: BuildRequest) -> tuple[Index | None, tuple[RecordedSource, ...]]:
-    """Return the index as it is, and the sources it is to have."""
-    old, recorded = _opened(request)
+def _sources(request: BuildRequest, manifest: Manifest | None) -> tuple[RecordedSource, ...]:
+    """Return the sources that the index is to have."""
+    recorded = manifest.sources if manifest else ()
     removed = [record_source_location(text, request.folder) for text in request.remove]
     for location, text in zip(removed, request.remove, strict=True):
         if location not in [source.location for source in recorded]:
-            raise UsageError(f"{text} is not a source of {request.folder}", hint="ettin info")
+            raise UsageError(
+                f"{text} is not a source of {request.folder}",
+                hint=f"ettin info -i {request.folder}",
+            )
     kept = {s.location: s for s in recorded if s.location not in removed}
     for text in request.add:
         source = record_source(text, request.folder, request.source)
         kept[source.location] = source
+    if request.rebuild and "-" in kept and "-" not in request.add:
+        raise UsageError(
+            "the records from standard input are in the index alone, which a rebuild starts anew",
+            hint="give them again with `ettin index - --rebuild`, or drop them with --remove -",
+        )
     if not kept and not request.remove:
         raise UsageError("no SOURCE to index", hint=f"ettin index SOURCE -i {request.folder}")
-    return old, tuple(kept.values())
+    return tuple(kept.values())
 
 
 def record_source_location(text: str, folder: Path) -> str:
@@ -136,17 +148,18 @@ def record_source_location(text: str, folder: Path) -> str:
     return "-" if text == "-" else portable(Path(text).resolve(), base_of(folder))
 
 
-def _opened(request: BuildRequest) -> tuple[Index | None, tuple[RecordedSource, ...]]:
+def _opened(request: BuildRequest) -> tuple[Index | None, Manifest | None]:
+    """Return the index and its manifest; for a rebuild the manifest alone, if that is whole."""
     try:
         if request.rebuild:
-            return None, read_manifest(request.folder).sources
+            return None, read_manifest(request.folder)
         old = Index(request.folder)
-        return old, old.manifest.sources
+        return old, old.manifest
     except IndexNotFoundError:
-        return None, ()
+        return None, None
     except EttinError:
         if request.rebuild and request.add:
-            return None, ()
+            return None, None
         raise
 
 
@@ -157,19 +170,17 @@ def _recipe(
     name = request.embedder or (manifest.embedder.name if manifest else "auto")
     files = find_embedder(name, offline=request.offline, reporter=reporter)
     card = read_card(files, request.engine.max_length)
-    chunking = request.chunking or Chunking()
+    made = Chunking(manifest.chunk_size, manifest.chunk_overlap) if manifest else Chunking()
+    chunking = request.chunking or made
+    if manifest and request.engine.max_length is None and _same_weights(card, manifest):
+        card = replace(card, max_tokens=min(card.max_tokens, manifest.embedder.max_tokens))
     if manifest and not request.rebuild:
-        made = Chunking(manifest.chunk_size, manifest.chunk_overlap)
-        chunking = request.chunking or made
         again = f"ettin index -i {request.folder} --rebuild"
-        if replace(card, name="", revision=None) != replace(
-            manifest.embedder, name="", revision=None
-        ):
+        if difference := _difference(manifest.embedder, card):
+            capped = f" --max-length {card.max_tokens}" if request.engine.max_length else ""
             raise IndexMismatchError(
-                f"{request.folder} was made by embedder {manifest.embedder.name} "
-                f"({manifest.embedder.weights[:12]}), not {card.name} ({card.weights[:12]}) "
-                "as it is set up now",
-                hint=f"{again} --embedder {name}",
+                f"{request.folder} was made {difference}",
+                hint=f"{again} --embedder {name}{capped}",
             )
         if chunking != made:
             raise IndexMismatchError(
@@ -178,6 +189,21 @@ def _recipe(
             )
     factory = request.factory or (manifest.factory if manifest else "auto")
     return files, Recipe(card, chunking.size, chunking.overlap, factory)
+
+
+def _same_weights(card: EmbedderCard, manifest: Manifest) -> bool:
+    return card.weights == manifest.embedder.weights
+
+
+def _difference(made: EmbedderCard, now: EmbedderCard) -> str | None:
+    """Say by what an embedder is not the one that an index was made with."""
+    if made.weights != now.weights:
+        return f"by embedder {made.name} ({made.weights[:12]}), not {now.name} ({now.weights[:12]})"
+    if made.max_tokens != now.max_tokens:
+        return f"with {made.name} reading {made.max_tokens} tokens, not {now.max_tokens}"
+    if replace(now, name=made.name, revision=made.revision) != made:
+        return f"with {made.name} as it was then; its prompts or its dimension have changed"
+    return None
 
 
 def _described(chunking: Chunking) -> str:
@@ -224,10 +250,10 @@ class _Run:
         self.old, self.plan, self.reporter = old, plan, reporter
         names = [source.name for source in plan.sources]
         self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
-        self.generation = Generation(request.folder, recipe, old)
         self.counter: TokenCounter | None = None
         self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
-        self.readable = recipe.embedder.max_tokens - SPECIAL_TOKENS - self._prompt_tokens(recipe)
+        self.reads = recipe.embedder.max_tokens - self._prompt_tokens(recipe)
+        self.generation = Generation(request.folder, recipe, old)
 
     def finish(self, sources: tuple[RecordedSource, ...]) -> BuildReport:
         """Read, embed and commit; on any failure the index stays as it was."""
@@ -235,11 +261,12 @@ class _Run:
             entries = self._read_all(sources)
             missing = self.generation.missing()
             if missing.total:
-                embedder = load_embedder(self.files, self.request.engine, self.reporter)
+                engine = replace(self.request.engine, max_length=self.recipe.embedder.max_tokens)
+                embedder = load_embedder(self.files, engine, self.reporter)
                 self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.engine}")
                 with self.reporter.track("embedding", missing.total, "passages") as advance:
                     missing.embed(embedder.embed_documents, advance)
-            missing.fill_repeats()
+            missing.finish()
             documents = sum(entry.documents for entry in entries)
             manifest = self.generation.commit(entries, sources, documents)
         except BaseException:
@@ -267,19 +294,30 @@ class _Run:
 
     def _kept(self, planned: PlannedFile, number: int) -> FileEntry | None:
         """Copy an unchanged file's passages; None if its ids have to be made anew."""
-        entry = planned.same
+        entry = self._present_entry(planned)
         if entry is None or self.old is None:
             return None
         table = self.old.passages.table.slice(entry.first, entry.passages)
-        if not self.ids.claim_again(table.column("doc_id").to_pylist(), planned.source):
+        if not self.ids.claim_again(_DocIds(table), planned.source):
             if planned.file.path:
                 return None
             table = self._renamed(table, planned.source)
         first = self.generation.passages.rows
         self.generation.passages.copy(table, number)
-        if planned.file.path is None:
-            return replace(entry, source=planned.source, first=first)
-        return touched(replace(entry, source=planned.source, first=first), planned.file.path)
+        return replace(entry, source=planned.source, first=first)
+
+    def _present_entry(self, planned: PlannedFile) -> FileEntry | None:
+        """Return an unchanged file's entry, with the file's present time."""
+        entry, path = planned.same, planned.file.path
+        if entry is None or path is None:
+            return entry
+        if entry.rejections:
+            # What was rejected as a duplicate may be the only one by now.
+            return None
+        try:
+            return touched(entry, path)
+        except OSError:
+            return None
 
     def _renamed(self, table: pa.Table, source: int) -> pa.Table:
         """Give new ids to records that cannot be read again, where another source has theirs."""
@@ -325,6 +363,17 @@ class _Run:
         return len(self.token_counter().offsets(prompt)) if prompt else 0
 
 
+class _DocIds:
+    """The document ids of some passages, as often as they are gone through."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.blocks = table.column("doc_id").chunks
+
+    def __iter__(self) -> Iterator[str]:
+        for block in self.blocks:
+            yield from block.to_pylist()
+
+
 class _FileReader:
     """Reads one file's documents into the generation, counting as it goes."""
 
@@ -363,7 +412,6 @@ class _FileReader:
             return
         self.documents += 1
         named = document if doc_id == document.doc_id else replace(document, doc_id=doc_id)
-        most = run.recipe.embedder.max_tokens
-        for piece in chunk(named, run.token_counter(), run.chunking, most):
+        for piece in chunk(named, run.token_counter(), run.chunking, run.reads):
             run.generation.passages.add(piece.passage, self.number)
-            self.truncated += piece.tokens > run.readable
+            self.truncated += piece.tokens + SPECIAL_TOKENS > run.reads

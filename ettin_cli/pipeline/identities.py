@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 PREFIXED = -1
@@ -46,18 +46,20 @@ class DocumentIds:
         self._taken[_key(free)] = PREFIXED
         return free
 
-    def claim_again(self, doc_ids: Sequence[str], source: int) -> bool:
+    def claim_again(self, doc_ids: Iterable[str], source: int) -> bool:
         """Claim the ids that a file's documents have already; False, and none, if they collide.
 
         With several sources an id that may have been prefixed is made anew, since the document
         that it collided with may be gone.
+
+        Args:
+            doc_ids: Gone through twice, so that a large file's need not be held at once.
         """
-        keys = {_key(doc_id) for doc_id in doc_ids}
         prefix = re.compile(rf"{re.escape(self.names[source])}(-\d+)?/")
-        prefixed = self.several and any(prefix.match(doc_id) for doc_id in doc_ids)
-        if prefixed or not self._taken.keys().isdisjoint(keys):
-            return False
-        self._taken.update(dict.fromkeys(keys, source))
+        for doc_id in doc_ids:
+            if (self.several and prefix.match(doc_id)) or _key(doc_id) in self._taken:
+                return False
+        self._taken.update((_key(doc_id), source) for doc_id in doc_ids)
         return True
 
     def _prefixes(self, source: int) -> Iterator[str]:

@@ -1,0 +1,225 @@
+"""The passages of a generation, as an Arrow file that is mapped, not read."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.index.known import as_hashes, text_hash
+from ettin_cli.index.manifest import damaged
+from ettin_cli.records import Passage
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from ettin_cli.index.known import Hashes
+
+    Rows = Sequence[int] | NDArray[np.int64]
+
+PASSAGES = "passages.arrow"
+BATCH_ROWS = 1024
+
+
+def passage_schema() -> pa.Schema:
+    """Return the columns of passages.arrow; a row's number is its passage_id."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("doc_id", pa.string()),
+            ("title", pa.string()),
+            ("text", pa.string()),
+            ("start_line", pa.int32()),
+            ("end_line", pa.int32()),
+            ("page", pa.int32()),
+            ("metadata", pa.string()),
+            ("file", pa.int32()),
+            ("hash", pa.binary(16)),
+        ]
+    )
+
+
+class PassageWriter:
+    """Streams passages into passages.arrow, a batch at a time."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
+        self.rows = 0
+        self._schema = passage_schema()
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._sink, self._schema)
+        self._fresh: list[dict[str, Any]] = []
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
+
+    def add(self, passage: Passage, file: int) -> None:
+        """Append a passage of the file with this number."""
+        self._fresh.append(_row(passage, file))
+        self.rows += 1
+        if self._waiting_rows + len(self._fresh) >= BATCH_ROWS:
+            self._flush()
+
+    def copy(self, table: pa.Table, file: int) -> None:
+        """Append rows of an older generation, which now belong to the file of this number."""
+        import pyarrow as pa
+
+        self._gather()
+        at = self._schema.get_field_index("file")
+        for batch in table.to_batches():
+            numbers = pa.repeat(pa.scalar(file, pa.int32()), len(batch))
+            self._waiting.append(batch.set_column(at, self._schema.field(at), numbers))
+            self._waiting_rows += len(batch)
+            self.rows += len(batch)
+            if self._waiting_rows >= BATCH_ROWS:
+                self._flush()
+
+    def close(self) -> None:
+        """Write what is left, and the footer that makes the file readable."""
+        self._flush()
+        self._writer.close()
+        self._sink.close()
+
+    def _gather(self) -> None:
+        import pyarrow as pa
+
+        if self._fresh:
+            self._waiting.append(pa.RecordBatch.from_pylist(self._fresh, self._schema))
+            self._waiting_rows += len(self._fresh)
+            self._fresh.clear()
+
+    def _flush(self) -> None:
+        """Write what waits as one batch, since a batch a file would make opening slow."""
+        import pyarrow as pa
+
+        self._gather()
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting).combine_chunks())
+            self._waiting.clear()
+            self._waiting_rows = 0
+
+
+def _row(passage: Passage, file: int) -> dict[str, Any]:
+    import orjson
+
+    return {
+        "doc_id": passage.doc_id,
+        "title": passage.title,
+        "text": passage.text,
+        "start_line": passage.start_line,
+        "end_line": passage.end_line,
+        "page": passage.page,
+        "metadata": orjson.dumps(passage.metadata).decode() if passage.metadata else "",
+        "file": file,
+        "hash": text_hash(passage.content),
+    }
+
+
+class Passages:
+    """Reads passages.arrow, memory-mapped: only the rows asked for are touched.
+
+    Arrow trusts the offsets in its files, so every piece is checked before it is read.
+    """
+
+    def __init__(self, path: Path, expected: int) -> None:
+        import pyarrow as pa
+
+        self.path = path
+        try:
+            self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(path) from error
+        if self.table.schema != passage_schema() or self.table.num_rows != expected:
+            raise damaged(path)
+        self._batches = self.table.to_batches()
+        self._begins = list(accumulate((len(batch) for batch in self._batches), initial=0))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def hashes(self) -> Iterator[Hashes]:
+        """Yield the hashes of all rows in order, in arrays of shape (count, 2)."""
+        for (block,) in self.blocks("hash"):
+            yield as_hashes(b"".join(block.to_pylist()))
+
+    def contents(self, rows: Rows) -> list[str]:
+        """Return what the embedder reads of these rows."""
+        picked = (self._row(row, ["title", "text"]) for row in rows)
+        return [Passage("", row["text"], row["title"]).content for row in picked]
+
+    def blocks(self, *names: str) -> Iterator[list[pa.Array]]:
+        """Yield some columns in pieces, in order."""
+        for batch in self._batches:
+            yield self._checked(batch.select(names)).columns
+
+    def column(self, name: str, rows: Rows) -> list[Any]:
+        """Return these rows of one column."""
+        import numpy as np
+
+        batches, places = self._places(np.asarray(rows, np.int64))
+        values: list[Any] = [None] * len(places)
+        order = np.argsort(batches, kind="stable")
+        for part in np.split(order, np.flatnonzero(np.diff(batches[order])) + 1):
+            if len(part):
+                block = self._checked(self._batches[batches[part[0]]].column(name))
+                picked = block.take(places[part]).to_pylist()
+                for at, value in zip(part.tolist(), picked, strict=True):
+                    values[at] = value
+        return values
+
+    def read(self, rows: Rows) -> list[tuple[Passage, int]]:
+        """Return these passages, each with the number of its file.
+
+        Raises:
+            IndexDamagedError: The text of one is not what was written.
+        """
+        return [self._passage(self._row(row)) for row in rows]
+
+    def _places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return each row's batch and its place in there."""
+        import numpy as np
+
+        begins = np.array(self._begins, np.int64)
+        batches = np.searchsorted(begins, rows, side="right") - 1
+        return batches, rows - begins[batches]
+
+    def _row(self, row: int, names: Sequence[str] | None = None) -> dict[str, Any]:
+        number = bisect_right(self._begins, row) - 1
+        batch = self._batches[number].slice(row - self._begins[number], 1)
+        piece = self._checked(batch.select(names) if names else batch)
+        found: dict[str, Any] = piece.to_pylist()[0]
+        return found
+
+    def _checked(self, piece: Any) -> Any:
+        import pyarrow as pa
+
+        try:
+            piece.validate(full=True)
+        except pa.ArrowException as error:
+            raise damaged(self.path) from error
+        return piece
+
+    def _passage(self, row: dict[str, Any]) -> tuple[Passage, int]:
+        import orjson
+
+        try:
+            metadata = orjson.loads(row["metadata"]) if row["metadata"] else {}
+        except orjson.JSONDecodeError as error:
+            raise damaged(self.path) from error
+        passage = Passage(
+            doc_id=row["doc_id"],
+            text=row["text"],
+            title=row["title"],
+            start_line=row["start_line"],
+            end_line=row["end_line"],
+            page=row["page"],
+            metadata=metadata,
+        )
+        if text_hash(passage.content) != row["hash"]:
+            raise damaged(self.path)
+        return passage, row["file"]
