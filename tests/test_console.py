@@ -148,7 +148,7 @@ def test_progress_in_a_log_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter([0.0, 1.0, 6.0, 7.0, 12.0])
-    monkeypatch.setattr("ettin_cli.console.console.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("ettin_cli.console.progress.time.monotonic", lambda: next(clock))
     with Console().track("embedding", 8, "passages") as advance:
         for _ in range(4):
             advance(2)
@@ -175,8 +175,9 @@ def test_cut_and_stale_texts_are_counted(capsys: pytest.CaptureFixture[str]) -> 
     hits = [replace(hit("a", 1.0), truncated=True), replace(hit("b", 1.0), stale=True)]
     Console(quiet=True).answers([answer(hits)], format="jsonl", output=None, many=False)
     said = capsys.readouterr().err
-    assert "1 of 2 texts were cut at the reranker's limit" in said
-    assert "1 of 2 hits have changed or gone since: ettin index" in said
+    assert "1 of 2 texts cut at the reranker's limit" in said
+    assert "1 of 2 hits stale" in said
+    assert said.endswith("to refresh: ettin index\n")
 
 
 def test_a_table_does_not_go_into_a_file(tmp_path: Path) -> None:
