@@ -54,7 +54,7 @@ def test_a_broken_record_is_named_and_the_rest_is_indexed(ettin: Ettin, tmp_path
         (["search", "q", "nowhere"], 1, "cannot open nowhere"),
         (["search", "q", "-f", "xml"], 2, "no format 'xml'"),
         (["search", "q", "-r", "32m", "docs"], 1, "is not on this machine"),
-        (["search", "q", "-r", "no-such"], 1, "no model 'no-such'"),
+        (["search", "q", "docs", "-r", "no-such"], 1, "no model 'no-such'"),
         (["index"], 2, "no SOURCE"),
         (["index", "docs", "--chunk-size", "ten"], 2, "chunk size"),
         (["info", "-i", "nowhere"], 1, "no index at nowhere"),

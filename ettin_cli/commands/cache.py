@@ -7,59 +7,82 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.console import Console
-from ettin_cli.errors import IndexBusyError, OutputError, UsageError
-from ettin_cli.index import writing
+from ettin_cli.commands import options
+from ettin_cli.commands.help import PlainCommand, PlainGroup
+from ettin_cli.console import Console, count, size
+from ettin_cli.errors import EttinError, IndexBusyError, OutputError, UsageError
+from ettin_cli.index import read_manifest, writing
 from ettin_cli.records import Silence
 from ettin_cli.settings import INDEXES, cache_folder
 from ettin_cli.storage import folder_size
 
 DAY_S = 86_400
 
-app = typer.Typer(help="List and clear our cache: indexes of SOURCE, exports, scores.")
+app = typer.Typer(cls=PlainGroup)
 
 
 @app.callback(invoke_without_command=True)
 def cache(context: typer.Context) -> None:
-    """List and clear our cache: indexes of SOURCE, exports, scores."""
+    """List and clear our cache: indexes of SOURCE, exports, scores.
+
+    Without COMMAND it is listed. ETTIN_CACHE_DIR moves it. Models are not in it.
+
+    Examples:
+      ettin cache
+      ettin cache clear --older-than 30
+    """
     if context.invoked_subcommand is None:
         list_cache()
 
 
-@app.command("list")
-def list_cache() -> None:
-    """List what the cache holds, with sizes and when each was last used."""
-    console = Console()
+@app.command("list", cls=PlainCommand)
+def list_cache(color: options.Color = "auto") -> None:
+    """List what the cache holds: sizes, and when last used.
+
+    Example:
+      ettin cache list
+    """
+    console = options.console(color)
     rows = [
-        [f"{path.parent.name}/{path.name}", f"{_size(path) / 1e6:,.1f} MB", _age(path)]
-        for path in entries()
+        [name, size(_size(path)), _age(path), _sources(path)] for name, path in entries().items()
     ]
     if rows:
-        console.rows(["entry", "size", "last used"], rows, right="size")
-    console.notice(f"{cache_folder()}: {_total() / 1e6:,.1f} MB in {len(rows)} entries")
+        console.rows(["entry", "size", "last used", "of"], rows, right="size")
+    held = count(len(rows), "entry", "entries")
+    console.notice(f"{cache_folder()}: {held}, {size(_total())}")
 
 
-@app.command("clear")
+@app.command("clear", cls=PlainCommand)
 def clear(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Entries as they are listed; all if left out.")
+        list[str] | None,
+        typer.Argument(metavar="ENTRY", help="Entries as they are listed; all if left out."),
     ] = None,
     older_than: Annotated[
-        float | None, typer.Option(min=0, help="Only what was not used for this many days.")
+        float | None,
+        typer.Option(metavar="DAYS", min=0, help="Only what was not used for this long."),
     ] = None,
 ) -> None:
-    """Remove entries of the cache; what they held is made again when it is needed."""
+    """Remove entries of the cache, or all of them.
+
+    What they held is made again when it is needed.
+
+    Examples:
+      ettin cache clear                      # all of it
+      ettin cache clear --older-than 30
+      ettin cache clear indexes/docs-9a5742bc7e883700
+    """
     console = Console()
-    known = {f"{path.parent.name}/{path.name}": path for path in entries()}
+    known = entries()
     unknown = [name for name in names or () if name not in known]
     if unknown:
         raise UsageError(f"no entry {unknown[0]} in the cache", hint="ettin cache list")
-    freed = 0
-    for name in names or known:
+    removed = freed = 0
+    for name in dict.fromkeys(names or known):
         path = known[name]
         if older_than is not None and time.time() - path.stat().st_mtime < older_than * DAY_S:
             continue
-        size = _size(path)
+        room = _size(path)
         try:
             _remove(path)
         except IndexBusyError as error:
@@ -67,14 +90,14 @@ def clear(
         except OSError as error:
             raise OutputError(f"cannot remove {path}: {error.strerror}") from error
         else:
-            freed += size
-    console.notice(f"{freed / 1e6:,.1f} MB freed")
+            removed, freed = removed + 1, freed + room
+    console.notice(f"{count(removed, 'entry', 'entries')} removed, {size(freed)} freed")
 
 
-def entries() -> list[Path]:
-    """Return what is kept, the most recently used first; small facts are not counted."""
-    groups = cache_folder().glob("*/*")
-    return sorted(groups, key=lambda path: -path.stat().st_mtime)
+def entries() -> dict[str, Path]:
+    """Return what is kept by name, the most recently used first; small facts are not counted."""
+    paths = sorted(cache_folder().glob("*/*"), key=lambda path: -path.stat().st_mtime)
+    return {f"{path.parent.name}/{path.name}": path for path in paths}
 
 
 def _remove(path: Path) -> None:
@@ -86,6 +109,17 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def _sources(path: Path) -> str:
+    """Return what an entry was made of, where it says so."""
+    if path.parent.name != INDEXES:
+        return ""
+    try:
+        sources = read_manifest(path).sources
+    except EttinError:
+        return ""
+    return " ".join(options.recorded(path, source) for source in sources)
 
 
 def _size(path: Path) -> int:

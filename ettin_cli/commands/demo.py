@@ -23,9 +23,12 @@ QUESTIONS = (
 
 
 def demo(color: options.Color = "auto") -> None:
-    """Index a sample corpus and answer questions about it, with no network and no download.
+    """Index a sample corpus and answer questions about it, offline.
 
-    The commands it runs are printed, to go on from there.
+    Nothing is downloaded. The commands it runs are printed, to go on from there.
+
+    Example:
+      ettin demo
     """
     console = Console(color=color)
     corpus = shortest(sample_corpora() / CORPUS)
@@ -41,7 +44,7 @@ def demo(color: options.Color = "auto") -> None:
             raise
     for question in QUESTIONS:
         _announce(console, ["search", question, "-i", str(folder), "-r", EMBEDDED, "-k", "3"])
-        search([question], index=folder, reranker=EMBEDDED, top_k=3, format="table", color=color)
+        search(question, index=folder, reranker=EMBEDDED, top_k=3, format="table", color=color)
     console.line("")
     console.line("On your own documents, and with Ettin 32m where the hub can be reached:")
     console.line("  ettin search 'what to look for' FOLDER")

@@ -115,14 +115,20 @@ def evaluate(
     models = _models(reranker or ["auto"], offline, console)
     asked = list(read_queries(_given(queries, "--queries", folder, QUERIES)))
     judged_in = _given(qrels, "--qrels", folder, () if judge else QRELS)
-    place, rejected = index_of([str(folder)] if folder else [], index, engine, offline, console)
-    job = _Job(console, engine, offline, models, Index(place))
+    opened, rejected = (
+        index_of([str(folder)], index, engine, offline, console)
+        if folder
+        else (Index(options.find_index(index)), False)
+    )
+    job = _Job(console, engine, offline, models, opened)
     sweep = Sweep(job.rerankers(), _depths(candidates), _blends(blend), wanted)
     with options.goes_on("the same command goes on; what was scored is kept", console):
         if judge:
             job.judge(asked, sweep, judged_in)
         else:
-            found, outcome = job.measure(str(folder or place), asked, read_qrels(judged_in), sweep)
+            found, outcome = job.measure(
+                str(folder or opened.folder), asked, read_qrels(judged_in), sweep
+            )
             show_evaluation(console, found, format)
             plots = job.calibrate(outcome) if calibrate else []
             _write(console, with_documents(found, job.index), output, plots)

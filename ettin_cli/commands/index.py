@@ -1,5 +1,6 @@
 """`ettin index`: build an index, or bring one up to date."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -7,13 +8,12 @@ import typer
 
 from ettin_cli.chunking import Chunking
 from ettin_cli.commands import options
-from ettin_cli.console import Console
-from ettin_cli.errors import UsageError
-from ettin_cli.index import RecordedSource
+from ettin_cli.console import Console, count
+from ettin_cli.corpus import open_source
+from ettin_cli.errors import IndexNotFoundError, UsageError
+from ettin_cli.index import Manifest, RecordedSource
 from ettin_cli.pipeline import BuildReport, BuildRequest, build_index
 from ettin_cli.settings import DEFAULT_INDEX
-
-SHOWN_REJECTIONS = 20
 
 
 def index(
@@ -24,24 +24,46 @@ def index(
     index: options.Index = None,
     embedder: Annotated[
         str | None,
-        typer.Option(envvar="ETTIN_EMBEDDER", help="auto, embedded, a hub id or a folder."),
+        typer.Option(
+            metavar="MODEL",
+            envvar="ETTIN_EMBEDDER",
+            help="auto, embedded, a hub id or a folder; by default what the index has, or auto.",
+        ),
     ] = None,
     chunk_size: Annotated[
-        str | None, typer.Option(help="Tokens a passage, or none for whole documents.")
+        str | None,
+        typer.Option(
+            metavar="TOKENS",
+            help="Tokens a passage, or none for whole documents; "
+            "by default what the embedder reads well.",
+        ),
     ] = None,
     chunk_overlap: Annotated[
-        int | None, typer.Option(min=0, help="Tokens a passage repeats of the one before.")
+        int | None,
+        typer.Option(metavar="TOKENS", min=0, help="Tokens a passage repeats of the one before."),
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option(help="Only files that fit this glob.")
+        list[str] | None, typer.Option(metavar="GLOB", help="Only files that fit this glob.")
     ] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="No files that fit this glob.")] = None,
-    id_field: Annotated[str | None, typer.Option(help="A record's id field.")] = None,
-    text_field: Annotated[str | None, typer.Option(help="A record's text field.")] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="No files that fit this glob.")
+    ] = None,
+    id_field: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD", help="A record's id; by default _id, id, doc_id or docno."),
+    ] = None,
+    text_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD", help="A record's text; by default text, body, content or contents."
+        ),
+    ] = None,
     factory: Annotated[
-        str | None, typer.Option(help="auto, or a FAISS index factory string.")
+        str | None, typer.Option(metavar="FACTORY", help="auto, or a FAISS index factory string.")
     ] = None,
-    remove: Annotated[list[str] | None, typer.Option(help="Drop this source.")] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(metavar="SOURCE", help="Drop this source.")
+    ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Start from nothing.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
@@ -64,10 +86,22 @@ def index(
 
     A second run embeds only what is new or changed and drops what is gone. Without SOURCE the
     recorded sources are brought up to date. An interrupted run goes on where it stopped.
+
+    Examples:
+      ettin index docs notes.jsonl       # an index of both, in .ettin
+      ettin index                        # later: bring it up to date
+      ettin index papers -i papers-index --include "*.pdf"
     """
     console = options.console(color, quiet, verbose)
+    if not source and (include or exclude or id_field or text_field):
+        raise UsageError(
+            "--include, --exclude, --id-field and --text-field are of a SOURCE",
+            hint="give the SOURCE again, with all of its options",
+        )
+    for one in source or ():
+        open_source(one)  # fails before a folder is made for the index
     request = BuildRequest(
-        folder=index or Path(DEFAULT_INDEX),
+        folder=_folder(index, source),
         add=source or [],
         remove=remove or [],
         source=RecordedSource("", tuple(include or ()), tuple(exclude or ()), id_field, text_field),
@@ -101,36 +135,51 @@ def _chunking(size: str | None, overlap: int | None) -> Chunking | None:
     return Chunking(int(size), overlap or 0)
 
 
+def _folder(index: Path | None, source: list[str] | None) -> Path:
+    """Return the index to write: a new one is made here, an old one may be in a folder above."""
+    if index is None and not source:
+        with suppress(IndexNotFoundError):
+            return options.find_index(None)
+    return index or Path(DEFAULT_INDEX)
+
+
 def tell(report: BuildReport, folder: Path, console: Console, *, dry_run: bool = False) -> None:
-    """Say what a run did, and name what it could not read."""
+    """Say what a run did, and name every file and record that it could not read."""
     plan = report.plan
-    for rejection in report.rejections[:SHOWN_REJECTIONS]:
+    for rejection in report.rejections:
         console.notice(f"rejected {rejection}")
-    if len(report.rejections) > SHOWN_REJECTIONS:
-        console.notice(f"and {len(report.rejections) - SHOWN_REJECTIONS} more were rejected")
+    for what, names in (("new", plan.new), ("changed", plan.changed), ("gone", plan.gone)):
+        for name in names:
+            console.detail(f"{what}: {name}")
     if plan.skipped:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(plan.skipped.items()))
-        console.notice(f"skipped {reasons}")
+        reasons = ", ".join(f"{number:,} {why}" for why, number in sorted(plan.skipped.items()))
+        console.summary(f"skipped {reasons}")
     files = (
-        f"{len(plan.new)} new, {len(plan.changed)} changed, {plan.unchanged} unchanged, "
-        f"{len(plan.gone)} gone"
+        f"files: {len(plan.new):,} new, {len(plan.changed):,} changed, {len(plan.gone):,} gone, "
+        f"{plan.unchanged:,} unchanged"
     )
     if dry_run:
-        console.notice(f"{folder}: {files} files; nothing was done")
-        return
-    if report.manifest is None:
-        return
-    counts = report.manifest.counts
+        console.notice(f"{folder}: {files}; nothing was done")
+    elif report.manifest is not None:
+        _tell_made(report, report.manifest, folder, files, console)
+
+
+def _tell_made(
+    report: BuildReport, manifest: Manifest, folder: Path, files: str, console: Console
+) -> None:
+    counts = manifest.counts
+    passages = count(counts.passages, "passage")
     if not report.written:
-        console.notice(f"{folder} is up to date: {counts.passages:,} passages")
+        console.summary(f"{folder} is up to date: {passages}")
         return
-    console.notice(f"{files} files; {report.embedded:,} passages embedded, {report.reused:,} kept")
-    console.notice(
-        f"{folder}: {counts.documents:,} documents, {counts.passages:,} passages, "
-        f"{report.manifest.factory} (recall {report.manifest.recall:.3f})"
+    embedded = count(report.embedded, "passage")
+    console.summary(f"{files}; {embedded} embedded, {report.reused:,} kept")
+    console.summary(
+        f"{folder}: {count(counts.documents, 'document')}, {passages}, "
+        f"{manifest.factory} (recall {manifest.recall:.3f})"
     )
     if counts.truncated:
         console.notice(
-            f"{counts.truncated:,} passages are longer than the embedder reads "
-            f"({report.manifest.embedder.max_tokens} tokens); the rest of them is not searched"
+            f"{counts.truncated:,} of {passages} longer than the embedder reads "
+            f"({manifest.embedder.max_tokens:,} tokens); the rest of such a text is not searched"
         )

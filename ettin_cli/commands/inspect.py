@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options
-from ettin_cli.console import Console
+from ettin_cli.console import count, size
 from ettin_cli.index import Counts, Index
 from ettin_cli.pipeline import out_of_date
 from ettin_cli.storage import folder_size
@@ -16,12 +16,23 @@ def info(
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 1 when the index is out of date.")
     ] = False,
+    color: options.Color = "auto",
 ) -> None:
-    """Show what is in an index, how it was made, and what has changed since."""
+    """Show what is in an index, and what has changed since.
+
+    Files of the sources that are new, changed or gone are counted; ettin index brings the index
+    up to date.
+
+    Examples:
+      ettin info
+      ettin info -i notes-index
+      ettin info --check || ettin index      # in a script
+    """
+    console = options.console(color)
     folder = options.find_index(index)
     found = Index(folder)
     plan = out_of_date(folder, found)
-    manifest, console = found.manifest, Console()
+    manifest = found.manifest
     named: dict[object, str] = {None: "whole documents", "auto": "of what the embedder reads"}
     chunks = named.get(manifest.chunk_size, f"of up to {manifest.chunk_size} tokens")
     rows = [
@@ -33,16 +44,16 @@ def info(
         ("vectors", f"{manifest.embedder.dimension} dimensions, {manifest.factory}"),
         ("recall", f"{manifest.recall:.3f} of the exact top 100"),
         ("made", manifest.created),
-        ("size", f"{folder_size(found.generation) / 1e6:,.1f} MB"),
-        *(("source", source.location) for source in manifest.sources),
+        ("size", size(folder_size(found.generation))),
+        *(("source", options.recorded(folder, source)) for source in manifest.sources),
         (
             "since",
-            f"{len(plan.new)} new, {len(plan.changed)} changed, {len(plan.gone)} gone",
+            f"{len(plan.new):,} new, {len(plan.changed):,} changed, {len(plan.gone):,} gone",
         ),
     ]
     console.rows(["", ""], rows)
     if check and not plan.up_to_date:
-        console.notice(f"{folder} is out of date: ettin index -i {folder}")
+        console.notice(f"{folder} is out of date: {options.refresh(folder)}")
         raise typer.Exit(1)
 
 
@@ -50,20 +61,30 @@ def _left_out(counts: Counts) -> list[tuple[str, str]]:
     """Return what of the sources cannot be found, if anything."""
     rows = []
     if counts.rejected:
-        rows.append(("rejected", f"{counts.rejected:,} files or records could not be read"))
+        unread = count(counts.rejected, "file or record", "files or records")
+        rows.append(("rejected", f"{unread} could not be read"))
     if counts.truncated:
-        rows.append(("truncated", f"{counts.truncated:,} passages, beyond what the embedder reads"))
+        cut = count(counts.truncated, "passage")
+        rows.append(("truncated", f"{cut} longer than what the embedder reads"))
     return rows
 
 
-def verify(index: options.Index = None) -> None:
-    """Check every file of an index by its checksum; exit with 1 if one is damaged."""
+def verify(index: options.Index = None, color: options.Color = "auto") -> None:
+    """Check every file of an index by its checksum.
+
+    The exit code is 1 if one of them is damaged.
+
+    Examples:
+      ettin verify
+      ettin verify -i notes-index
+    """
+    console = options.console(color)
     folder = options.find_index(index)
-    found, console = Index(folder), Console()
+    found = Index(folder)
     damaged = found.damaged_files()
     for path in damaged:
         console.line(f"damaged: {path}")
     if damaged:
-        console.notice(f"rebuild it: ettin index -i {folder} --rebuild")
+        console.notice(f"rebuild it: {options.refresh(folder)} --rebuild")
         raise typer.Exit(1)
-    console.line(f"{folder} is whole: {len(found.manifest.files)} files")
+    console.line(f"{folder} is whole: {count(len(found.manifest.files), 'file')}")

@@ -1,4 +1,4 @@
-"""What commands that work on an index have in common: its folder, and the embedder it needs."""
+"""What commands that work on an index have in common: the index, and the embedder it needs."""
 
 import os
 from dataclasses import replace
@@ -17,23 +17,24 @@ from ettin_cli.records import Embedder
 
 def index_of(
     sources: list[str], index: Path | None, engine: EngineSettings, offline: bool, console: Console
-) -> tuple[Path, bool]:
-    """Return the folder of an index, and whether some of its sources were rejected just now.
-
-    With sources the index is made or brought up to date first: in our cache, unless one is named.
-    """
-    if not sources:
-        return options.find_index(index), False
-    folder = index or source_index(sources, "auto")
+) -> tuple[Index, bool]:
+    """Return an up to date index of the sources, and whether some of them were rejected."""
+    embedder = os.environ.get("ETTIN_EMBEDDER") or None
+    if index == Path(os.environ.get("ETTIN_INDEX") or os.devnull):
+        # That is what is searched without SOURCE, and not to be added to in passing.
+        index = None
+    folder = index or source_index(sources, embedder or "auto")
     if folder.is_dir() and index is None:
         # `ettin cache` shows when an entry was last used.
         os.utime(folder)
-    report = build_index(
-        BuildRequest(folder=folder, add=sources, engine=engine, offline=offline), console
-    )
+    # A cap on tokens is the reranker's here; the index keeps to what its embedder reads.
+    engine = replace(engine, max_length=None)
+    request = BuildRequest(folder, sources, embedder=embedder, engine=engine, offline=offline)
+    with options.goes_on("the same command goes on where it stopped", console):
+        report = build_index(request, console)
     if report.written or report.rejections:
         tell(report, folder, console)
-    return folder, bool(report.rejections)
+    return Index(folder), bool(report.rejections)
 
 
 def embedder_of(index: Index, engine: EngineSettings, offline: bool, console: Console) -> Embedder:

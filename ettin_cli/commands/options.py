@@ -1,5 +1,8 @@
 """The options that mean the same in every command."""
 
+import os
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,45 +11,60 @@ from typing import Annotated
 import typer
 
 from ettin_cli.console import Console
-from ettin_cli.engines import EngineSettings
+from ettin_cli.engines import DTYPES, EngineSettings
 from ettin_cli.errors import IndexNotFoundError, UsageError
+from ettin_cli.index import RecordedSource
+from ettin_cli.index.manifest import MANIFEST
 from ettin_cli.settings import DEFAULT_INDEX
 
 REJECTED = 3
 NO_HIT = 4
+DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
 
 Index = Annotated[
     Path | None,
-    typer.Option("--index", "-i", envvar="ETTIN_INDEX", help="Folder of the index."),
+    typer.Option(
+        "--index", "-i", metavar="INDEX", envvar="ETTIN_INDEX", help="Folder of the index."
+    ),
 ]
-Device = Annotated[str, typer.Option(envvar="ETTIN_DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
-Dtype = Annotated[str, typer.Option(envvar="ETTIN_DTYPE", help="auto, fp32, bf16, fp16 or fast.")]
-BatchSize = Annotated[str, typer.Option(help="Most texts in a batch, or auto.")]
+Device = Annotated[
+    str,
+    typer.Option(metavar="DEVICE", envvar="ETTIN_DEVICE", help="auto, cpu, cuda, cuda:N or mps."),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(metavar="DTYPE", envvar="ETTIN_DTYPE", help="auto, fp32, bf16, fp16 or fast."),
+]
+BatchSize = Annotated[str, typer.Option(metavar="N", help="Most texts in a batch, or auto.")]
 MaxLength = Annotated[
-    int | None, typer.Option(min=8, help="A lower cap on tokens than the model's own.")
+    int | None,
+    typer.Option(metavar="TOKENS", min=8, help="A lower cap on tokens than the model's own."),
 ]
-Threads = Annotated[int | None, typer.Option(envvar="ETTIN_THREADS", min=1, help="CPU threads.")]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", envvar="ETTIN_THREADS", min=1, help="CPU threads.")
+]
 Offline = Annotated[
     bool, typer.Option("--offline", envvar="ETTIN_OFFLINE", help="Never touch the network.")
 ]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
 ]
-Color = Annotated[str, typer.Option(help="auto, always or never.")]
+Color = Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what was chosen and why.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")]
 Reranker = Annotated[
     str,
     typer.Option(
         "--reranker",
         "-r",
+        metavar="MODEL",
         envvar="ETTIN_RERANKER",
         help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, none, a hub id or a folder.",
     ),
 ]
 
 
-def console(color: str, quiet: bool, verbose: bool) -> Console:
+def console(color: str, quiet: bool = False, verbose: bool = False) -> Console:
     """Return the console these options ask for."""
     if color not in ("auto", "always", "never"):
         raise UsageError(f"no colour mode {color!r}", hint="auto, always or never")
@@ -64,6 +82,10 @@ def engine(
     """Return how models are to run."""
     if batch_size != "auto" and not (batch_size.isdigit() and int(batch_size)):
         raise UsageError(f"batch size {batch_size!r} is neither auto nor a number above 0")
+    if not re.fullmatch(DEVICES, device):
+        raise UsageError(f"no device {device!r}", hint="auto, cpu, cuda, cuda:N or mps")
+    if dtype not in DTYPES:
+        raise UsageError(f"no dtype {dtype!r}", hint=", ".join(DTYPES))
     rows = None if batch_size == "auto" else int(batch_size)
     return EngineSettings(device, dtype, rows, max_length, threads, trust_remote_code)
 
@@ -87,9 +109,42 @@ def find_index(index: Path | None) -> Path:
     if index is not None:
         return index
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / DEFAULT_INDEX).is_dir():
-            return folder / DEFAULT_INDEX
+    for depth, folder in enumerate((here, *here.parents)):
+        if (folder / DEFAULT_INDEX / MANIFEST).is_file():
+            return Path(*[".."] * depth, DEFAULT_INDEX)
     raise IndexNotFoundError(
         f"no {DEFAULT_INDEX} here or in a folder above", hint="ettin index SOURCE"
     )
+
+
+def refresh(folder: Path) -> str:
+    """Return the command that brings an index up to date."""
+    if folder == Path(DEFAULT_INDEX):
+        return "ettin index"
+    return f"ettin index -i {shlex.quote(str(folder))}"
+
+
+def recorded(folder: Path, source: RecordedSource) -> str:
+    """Return a source as it can be given again: its place from here, and its options."""
+    if source.location == "-":
+        return "-"
+    location = os.path.relpath(folder.resolve().parent / source.location)
+    words = [location]
+    for option, values in (("--include", source.include), ("--exclude", source.exclude)):
+        words += [word for value in values for word in (option, value)]
+    for option, value in (("--id-field", source.id_field), ("--text-field", source.text_field)):
+        words += [option, value] if value else []
+    return shlex.join(words)
+
+
+def utf8(text: str, name: str) -> str:
+    """Return a text from the command line, which models can read.
+
+    Raises:
+        UsageError: Its bytes are of another encoding.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name} is not UTF-8") from None
+    return text

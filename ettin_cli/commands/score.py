@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options
+from ettin_cli.console import count
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.reranking import find_reranker, load_reranker
 
@@ -17,9 +18,12 @@ def score(
     query: Annotated[str, typer.Argument(help="What the texts should answer.")],
     text: Annotated[list[str], typer.Argument(help="A text, @FILE, or - for a text a line.")],
     reranker: options.Reranker = "auto",
-    format: Annotated[str, typer.Option("--format", "-f", help="auto, table or jsonl.")] = "auto",
+    format: Annotated[
+        str, typer.Option("--format", "-f", metavar="FORMAT", help="auto, table or jsonl.")
+    ] = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    batch_size: options.BatchSize = "auto",
     max_length: options.MaxLength = None,
     threads: options.Threads = None,
     trust_remote_code: options.TrustRemoteCode = False,
@@ -30,21 +34,30 @@ def score(
 ) -> None:
     """Score how well each TEXT answers QUERY, best first.
 
-    With one TEXT, a pipe and no -f it prints the bare number.
+    With one TEXT, a pipe and no -f it prints the bare number. Higher is better, on a scale of
+    the reranker's own.
+
+    Examples:
+      ettin score "when does the ferry sail" "At nine." "Bread is at noon."
+      ettin score "when does the ferry sail" @page.txt
+      sort notes.txt | ettin score "when does the ferry sail" - | head -3
     """
     console = options.console(color, quiet, verbose)
     if format not in ("auto", "table", "jsonl"):
         raise UsageError(f"no format {format!r} here", hint="auto, table or jsonl")
-    if not query.strip():
+    if not options.utf8(query, "QUERY").strip():
         raise UsageError("empty QUERY")
     if reranker == "none":
         raise UsageError("there is no score without a reranker", hint="-r embedded")
     texts = [one for word in text for one in _texts(word)]
-    engine = options.engine(device, dtype, "auto", max_length, threads, trust_remote_code)
+    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    if not texts:
+        console.notice("no texts")
+        return
     files = find_reranker(reranker, offline=offline, reporter=console)
     scores = load_reranker(files, engine, console).score([(query, one) for one in texts])
-    if scores.truncated.any():
-        console.notice(f"{int(scores.truncated.sum())} texts were cut at the reranker's limit")
+    if cut := int(scores.truncated.sum()):
+        console.notice(f"{cut:,} of {count(len(texts), 'text')} cut at the reranker's limit")
     values = scores.values.tolist()
     order = sorted(range(len(texts)), key=lambda at: (-values[at], at))
     piped = not sys.stdout.isatty()
@@ -52,10 +65,12 @@ def score(
         console.line(f"{values[0]:.6g}")
     elif format == "table" or (format == "auto" and not piped):
         rows = [
-            [str(rank), str(at), f"{values[at]:.3f}", texts[at][:SHOWN]]
+            [str(rank), str(at), f"{values[at]:.3f}", _shown(texts[at])]
             for rank, at in enumerate(order, start=1)
         ]
-        console.rows(["rank", "index", "score", "text"], rows, right="rank index score")
+        console.rows(
+            ["rank", "index", "score", "text"], rows, right="rank index score", folded=True
+        )
     else:
         import orjson
 
@@ -64,12 +79,32 @@ def score(
             console.line(orjson.dumps(row).decode())
 
 
+def _shown(text: str) -> str:
+    """Return the beginning of a text, on one line."""
+    flowing = " ".join(text.split())
+    return flowing if len(flowing) <= SHOWN else flowing[:SHOWN].rstrip() + " …"
+
+
 def _texts(word: str) -> list[str]:
+    """Return the texts that one argument stands for."""
     if word == "-":
-        return [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+        lines = sys.stdin.buffer.read().splitlines()
+        texts = [_decoded(line, f"stdin:{at}") for at, line in enumerate(lines, start=1)]
+        return [text for text in texts if text.strip()]
     if not word.startswith("@"):
-        return [word]
+        return [options.utf8(word, "TEXT")]
+    path = Path(word[1:])
     try:
-        return [Path(word[1:]).read_text(encoding="utf-8")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"cannot read {word[1:]}: {error}") from error
+        return [_decoded(path.read_bytes(), word[1:])]
+    except OSError as error:
+        raise CorpusError(
+            f"cannot read {word[1:] or '@'}: {error.strerror}",
+            hint="@ reads a file; a text that begins with it can come from stdin, as -",
+        ) from error
+
+
+def _decoded(content: bytes, place: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{place}: not UTF-8") from error

@@ -1,9 +1,11 @@
 """`ettin search`: retrieve, rerank, print."""
 
+import math
 import os
 import shlex
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -12,15 +14,13 @@ import typer
 
 from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
 from ettin_cli.commands import options
-from ettin_cli.commands.index import tell
-from ettin_cli.console import Console
-from ettin_cli.embedding import find_embedder, load_embedder, read_card
+from ettin_cli.commands.opening import embedder_of, index_of
+from ettin_cli.console import Console, destination
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import CalibrationError, EttinError, IndexMismatchError, UsageError
-from ettin_cli.export import format_for
+from ettin_cli.errors import CalibrationError, CorpusError, EttinError, UsageError
+from ettin_cli.export import place
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
-from ettin_cli.pipeline import BuildRequest, build_index, source_index
 from ettin_cli.pipeline import search as search_index
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
@@ -31,35 +31,57 @@ from ettin_cli.settings import CANDIDATES, TOP_K
 
 def search(
     query: Annotated[
+        str | None, typer.Argument(help="What to look for; - for a query a line on stdin.")
+    ] = None,
+    source: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="QUERY [SOURCE]...",
-            help="What to look for (- for a query a line on stdin), and where: files or folders.",
-        ),
+        typer.Argument(help="Where to look, instead of in an index: files, folders."),
     ] = None,
     index: options.Index = None,
     reranker: options.Reranker = "auto",
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Hits to show.")] = TOP_K,
+    top_k: Annotated[
+        int, typer.Option("--top-k", "-k", metavar="N", min=1, help="Hits to show.")
+    ] = TOP_K,
     candidates: Annotated[
-        int, typer.Option("--candidates", "-c", min=1, help="Passages to score.")
+        int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to score.")
     ] = CANDIDATES,
     by: Annotated[
-        str, typer.Option(help="document: each counts once, by its best passage; or passage.")
+        str,
+        typer.Option(
+            metavar="UNIT", help="document: each counts once, by its best passage; or passage."
+        ),
     ] = "document",
-    min_score: Annotated[float | None, typer.Option(help="Leave out hits below this.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="X", help="Leave out hits below this.")
+    ] = None,
     min_probability: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Leave out hits less likely to be relevant; calibrated."),
+        typer.Option(
+            metavar="P",
+            min=0,
+            max=1,
+            help="Leave out hits less likely to be relevant; see ettin eval --calibrate.",
+        ),
     ] = None,
     blend: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the retrieval score in the final one.")
+        float,
+        typer.Option(
+            metavar="W", min=0, max=1, help="Share of the retrieval score in the final one."
+        ),
     ] = 0.0,
     filter: Annotated[
-        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Only documents like this.")
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="Only documents whose metadata say this."),
     ] = None,
-    path: Annotated[list[str] | None, typer.Option(help="Only files that fit this glob.")] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Only files whose path below SOURCE fits."),
+    ] = None,
     queries: Annotated[
-        Path | None, typer.Option(help="File of queries: JSONL, TSV, or one a line.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Queries, and no QUERY: JSONL with _id and text, TSV, or lines."
+        ),
     ] = None,
     full_text: Annotated[
         bool, typer.Option("--full-text", help="Show whole passages in the table.")
@@ -67,11 +89,19 @@ def search(
     open_: Annotated[
         bool, typer.Option("--open", help="Open the first hit in $VISUAL, $EDITOR or its program.")
     ] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write to a file, whole or not at all."
+        ),
+    ] = None,
     format: Annotated[
         str,
         typer.Option(
-            "--format", "-f", help="auto, table, json, jsonl, csv, tsv, parquet, trec, md or paths."
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="auto, table, json, jsonl, csv, tsv, parquet, trec, md or paths.",
         ),
     ] = "auto",
     exit_status: Annotated[
@@ -88,42 +118,47 @@ def search(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Retrieve the best passages for a query, rerank them, and print the hits.
+    """Retrieve passages for a query, rerank them, print the best.
 
-    With SOURCE an index of it is made or brought up to date in the cache first. Scores of an
-    Ettin reranker are raw: they order well and are no probabilities.
+    INDEX is `.ettin` here or in a folder above. With SOURCE an index of that is made or brought
+    up to date in the cache first, by the embedder that ETTIN_EMBEDDER names. Scores of an Ettin
+    reranker are raw: they order well and are no probabilities.
+
+    Examples:
+      ettin search "can I bring my dog" docs          # a folder at hand
+      ettin search "can I bring my dog" -k 3 --path "*.md"
+      ettin search --queries queries.tsv -r 32m -o run.trec
     """
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
-    wanted, sources = _arguments(query or [], queries)
-    format = format_for(output, format)
-    if by not in ("document", "passage"):
-        raise UsageError(f"--by {by!r} is neither document nor passage")
-    chosen = SearchOptions(
-        top_k=top_k,
-        candidates=candidates,
-        by=cast(Literal["document", "passage"], by),
-        min_score=min_score,
+    wanted, sources = _arguments(query, source or [], queries)
+    format = destination(format, output)
+    chosen = replace(
+        _options(top_k, candidates, by, min_score, blend, filter or [], path or []),
         min_probability=min_probability,
-        blend=blend,
-        filters=_filters(filter or []),
-        paths=tuple(path or ()),
     )
     if min_probability is not None and reranker == "none":
         raise UsageError("--min-probability needs a reranker", hint="leave out -r none")
+    if blend and reranker == "none":
+        raise UsageError("there is nothing to blend without a reranker", hint="-r embedded")
+    opened = None if sources else Index(options.find_index(index))
     rerank = None
     if reranker != "none":
         rerank = find_reranker(reranker, offline=offline, reporter=console)
-    folder, rejected = _folder(sources, index, engine, offline, console)
-    found = _run(Index(folder), wanted, rerank, chosen, engine, offline, console)
+    rejected = False
+    if opened is None:
+        opened, rejected = index_of(sources, index, engine, offline, console)
     tally = _Tally()
     console.answers(
-        tally.watch(found),
+        tally.watch(_run(opened, wanted, rerank, chosen, engine, offline, console)),
         format=format,
         output=output,
-        many=queries is not None or (query or [""])[0] == "-",
+        many=queries is not None or query == "-",
         full_text=full_text,
+        refresh=options.refresh(opened.folder),
     )
+    if tally.answers and not tally.hits and (why := _why_nothing(opened, chosen)):
+        console.notice(why)
     if open_:
         _open(tally.first)
     if exit_status and not tally.hits:
@@ -132,16 +167,54 @@ def search(
         raise typer.Exit(options.REJECTED)
 
 
-def _arguments(words: list[str], queries: Path | None) -> tuple[Iterable[Query], list[str]]:
+def _arguments(
+    query: str | None, sources: list[str], queries: Path | None
+) -> tuple[Iterable[Query], list[str]]:
+    """Return the queries and the sources; with `--queries` every word is a source."""
+    if queries is not None and query is not None:
+        sources = [query, *sources]
+    hint = "put a QUERY of several words in quotes"
     if queries is not None:
-        return read_queries(queries), words
-    if not words or not words[0].strip():
+        hint = "with --queries there is no QUERY, so every word is a SOURCE"
+    for source in sources:
+        if source != "-" and not Path(source).exists():
+            raise CorpusError(f"cannot open {source}: there is no such file", hint=hint)
+    from_stdin = str(queries) if queries is not None else query
+    if [from_stdin, *sources].count("-") > 1:
+        raise UsageError("stdin can be read only once", hint="give one of the two as a file")
+    if queries is not None:
+        return read_queries(queries), sources
+    if query is None or not query.strip():
         raise UsageError(
-            "empty QUERY" if words else "no QUERY", hint='ettin search "what to look for"'
+            "no QUERY" if query is None else "empty QUERY", hint='ettin search "what to look for"'
         )
-    if words[0] == "-":
-        return read_queries(Path("-")), words[1:]
-    return [Query("1", words[0])], words[1:]
+    if query == "-":
+        return read_queries(Path("-")), sources
+    return [Query("1", options.utf8(query, "QUERY"))], sources
+
+
+def _options(
+    top_k: int,
+    candidates: int,
+    by: str,
+    min_score: float | None,
+    blend: float,
+    filters: list[str],
+    paths: list[str],
+) -> SearchOptions:
+    if by not in ("document", "passage"):
+        raise UsageError(f"--by {by!r} is neither document nor passage")
+    if min_score is not None and math.isnan(min_score):
+        raise UsageError("--min-score nan is no number")
+    return SearchOptions(
+        top_k=top_k,
+        candidates=candidates,
+        by=cast(Literal["document", "passage"], by),
+        min_score=min_score,
+        blend=blend,
+        filters=_filters(filters),
+        paths=tuple(paths),
+    )
 
 
 def _filters(pairs: list[str]) -> dict[str, str]:
@@ -154,24 +227,6 @@ def _filters(pairs: list[str]) -> dict[str, str]:
     return filters
 
 
-def _folder(
-    sources: list[str], index: Path | None, engine: EngineSettings, offline: bool, console: Console
-) -> tuple[Path, bool]:
-    """Return the index to search, and whether some of its sources were rejected just now."""
-    if not sources:
-        return options.find_index(index), False
-    folder = index or source_index(sources, "auto")
-    if folder.is_dir() and index is None:
-        # `ettin cache` shows when an entry was last used.
-        os.utime(folder)
-    report = build_index(
-        BuildRequest(folder=folder, add=sources, engine=engine, offline=offline), console
-    )
-    if report.written or report.rejections:
-        tell(report, folder, console)
-    return folder, bool(report.rejections)
-
-
 def _run(
     index: Index,
     queries: Iterable[Query],
@@ -181,23 +236,14 @@ def _run(
     offline: bool,
     console: Console,
 ) -> Iterator[Answer]:
-    card = index.manifest.embedder
-    files = find_embedder(card.name, offline=offline, reporter=console)
-    if read_card(files).weights != card.weights:
-        raise IndexMismatchError(
-            f"{index.folder} was made by another version of {card.name}",
-            hint=f"ettin index -i {index.folder} --rebuild",
-        )
     needed = chosen.min_probability is not None
     if rerank and needed and not is_calibrated(index.folder, rerank):
         raise not_calibrated(index.folder, rerank)
-    embedding = replace(engine, max_length=card.max_tokens)
-    embedder = load_embedder(files, embedding, console)
+    embedder = embedder_of(index, engine, offline, console)
     reranker = load_reranker(rerank, engine, console) if rerank else None
-    if reranker:
-        console.detail(f"reranking with {reranker.name} on {reranker.engine}")
     calibration = None
     if rerank and reranker:
+        console.detail(f"reranking with {reranker.name} on {reranker.engine}")
         calibration = _calibration(index, rerank, reranker.max_tokens, needed, console)
     for answer in search_index(index, queries, embedder, reranker, chosen, console, calibration):
         yield replace(answer, hits=[_shown(hit) for hit in answer.hits])
@@ -218,42 +264,64 @@ def _calibration(
 
 
 def _shown(hit: Hit) -> Hit:
-    """Return a hit with its path relative to the working folder, when it lies below that."""
+    """Return a hit with its path relative to the working folder."""
     path = hit.passage.path
-    if path is None or not Path(path).is_relative_to(Path.cwd()):
+    if path is None:
         return hit
-    shown = Path(path).relative_to(Path.cwd()).as_posix()
-    return replace(hit, passage=replace(hit.passage, path=shown))
+    with suppress(ValueError):  # another drive
+        path = Path(os.path.relpath(path)).as_posix()
+    return replace(hit, passage=replace(hit.passage, path=path))
 
 
-def _open(hit: Hit | None) -> None:
-    """Open a hit in the user's editor, at its line, or in the program for its kind of file."""
-    if hit is None or hit.passage.path is None:
+def _why_nothing(index: Index, chosen: SearchOptions) -> str | None:
+    """Return why no query has a hit, if it is plain."""
+    if not len(index.passages):
+        return f"{index.folder} is empty"
+    if (chosen.filters or chosen.paths) and not len(index.select(chosen.filters, chosen.paths)):
+        narrowed = [f"--filter {name}={value}" for name, value in chosen.filters.items()]
+        narrowed += [f"--path {glob}" for glob in chosen.paths]
+        below = "; globs are of paths below a SOURCE" if chosen.paths else ""
+        return f"nothing in {index.folder} fits {' '.join(narrowed)}{below}"
+    if chosen.min_probability is not None:
+        return f"none reaches --min-probability {chosen.min_probability:g}"
+    if chosen.min_score is not None:
+        return f"none reaches --min-score {chosen.min_score:g}"
+    return None
+
+
+def _open(first: tuple[Hit, Query] | None) -> None:
+    """Open a hit in the user's editor, at its best line, or in the program for its kind of file."""
+    hit, query = first or (None, None)
+    if hit is None or query is None or hit.passage.path is None:
         raise EttinError("there is no file to open", hint="--open needs a hit that has a path")
+    path, line = hit.passage.path, None
+    if hit.passage.start_line is not None:
+        line = place(hit, query.text).removeprefix(f"{path}:")
+    path = f"./{path}" if path.startswith("-") else path
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
-    if not editor or hit.passage.start_line is None:
-        typer.launch(hit.passage.path)
+    if not editor or line is None:
+        typer.launch(path)
         return
+    at_line = [f"+{line}", path]
     if Path(editor[0]).stem in ("code", "codium", "cursor"):
-        place = ["--goto", f"{hit.passage.path}:{hit.passage.start_line}"]
-    else:
-        place = [f"+{hit.passage.start_line}", hit.passage.path]
+        at_line = ["--goto", f"{path}:{line}"]
     try:
-        subprocess.run([*editor, *place], check=False)
+        subprocess.run([*editor, *at_line], check=False)
     except OSError as error:
         raise EttinError(f"cannot run {editor[0]}: {error.strerror}", hint="set EDITOR") from error
 
 
 class _Tally:
-    """Counts hits as they pass, and keeps the first."""
+    """Counts answers and hits as they pass, and keeps the first hit with its query."""
 
     def __init__(self) -> None:
-        self.hits = 0
-        self.first: Hit | None = None
+        self.answers = self.hits = 0
+        self.first: tuple[Hit, Query] | None = None
 
     def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
         for answer in answers:
+            self.answers += 1
             self.hits += len(answer.hits)
             if self.first is None and answer.hits:
-                self.first = answer.hits[0]
+                self.first = answer.hits[0], answer.query
             yield answer

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from ettin_cli.errors import EttinError
+from ettin_cli.console.progress import Pace, bar, ticker, untracked
+from ettin_cli.console.streams import Shown, say
+from ettin_cli.console.words import count
+from ettin_cli.errors import EttinError, OutputError, UsageError
 from ettin_cli.export import format_for, output_file, write_answers
-from ettin_cli.inert import inert
+from ettin_cli.inert import inert_line
 from ettin_cli.records import Advance, Answer, Share
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
-PLAIN_PROGRESS_S = 5.0
 PIPED_WIDTH = 80
 UNWRAPPED = 100_000
+# Narrower terminals wrap lines themselves.
+LEAST_WIDTH = 32
+LEAST_FOLDED = 24
+GAP = 2
 
 
 class Console:
@@ -28,7 +35,7 @@ class Console:
 
     Args:
         color: auto (a terminal, and no NO_COLOR), always or never.
-        quiet: No progress.
+        quiet: No progress and no summary.
         verbose: Also tell what was chosen and why.
     """
 
@@ -37,7 +44,7 @@ class Console:
 
     def notice(self, message: str) -> None:
         """Tell the user something that matters for the result."""
-        _say(f"ettin: {inert(message)}")
+        say(f"ettin: {inert_line(message)}")
 
     def detail(self, message: str) -> None:
         """Tell what was chosen and why, if asked for."""
@@ -46,23 +53,27 @@ class Console:
 
     def error(self, error: EttinError) -> None:
         """Say what failed and what to do."""
-        _say(f"ettin: error: {inert(error.problem)}")
+        say(f"ettin: error: {inert_line(error.problem)}")
         if error.hint:
-            _say(f"  hint: {inert(error.hint)}")
+            say(f"  hint: {inert_line(error.hint)}")
+
+    def summary(self, message: str) -> None:
+        """Tell what was done, unless the user wants quiet."""
+        if not self.quiet:
+            self.notice(message)
 
     def track(
         self, label: str, total: int | None, unit: str, share: Share | None = None
     ) -> AbstractContextManager[Advance]:
         """Show how far long work is: a bar on a terminal, else a line every five seconds."""
         if self.quiet or total == 0:
-            return _untracked()
+            return untracked()
         pace = Pace(total, unit, share)
-        return _bar(label, pace) if sys.stderr.isatty() else _ticker(label, pace)
+        return bar(label, pace) if sys.stderr.isatty() else ticker(label, pace)
 
     def line(self, text: str) -> None:
         """Write a line of data."""
-        with quietly_closed():
-            _say(text, sys.stdout)
+        say(text, sys.stdout)
 
     def json(self, value: object) -> None:
         """Write a value as indented JSON."""
@@ -71,12 +82,19 @@ class Console:
         self.line(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
     def rows(
-        self, headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: str = ""
+        self,
+        headers: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        right: str = "",
+        folded: bool = False,
     ) -> None:
-        """Write a small table.
+        """Write a small table: in a pipe a row is a line, on a terminal the last column wraps.
 
         Args:
             right: The headers of columns to align to the right, with spaces between.
+            folded: Break long words of the last column too. Otherwise they stay whole, so that
+                a path can be copied.
         """
         from rich.table import Table
         from rich.text import Text
@@ -84,20 +102,25 @@ class Console:
         table = Table(
             box=None,
             pad_edge=False,
-            padding=(0, 2, 0, 0),
+            padding=(0, GAP, 0, 0),
             header_style="bold",
             show_header=any(headers),
         )
-        for name in headers:
-            justify = "right" if name in right.split() else "left"
-            table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-        for row in rows:
-            table.add_row(*(Text(inert(cell)) for cell in row))
-        # In a pipe a row is a line, however long.
+        for number, name in enumerate(headers):
+            table.add_column(
+                name,
+                justify="right" if name in right.split() else "left",
+                overflow="fold",
+                no_wrap=number < len(headers) - 1,
+            )
+        shown = [[inert_line(cell) for cell in row] for row in rows]
+        for row in shown:
+            table.add_row(*map(Text, row))
         terminal = self.terminal(piped_width=UNWRAPPED)
+        terminal.width = max(terminal.width, _least_width([headers, *shown], folded=folded))
         with terminal.capture() as captured:
             terminal.print(table)
-        for line in captured.get().splitlines():
+        for line in captured.get().rstrip("\n").split("\n"):
             self.line(line.rstrip())
 
     def terminal(self, piped_width: int = PIPED_WIDTH) -> RichConsole:
@@ -108,17 +131,18 @@ class Console:
         colored = {"always": True, "never": False}.get(self.color)
         if colored is None:
             colored = on_terminal and not os.environ.get("NO_COLOR")
-        width = None if on_terminal else int(os.environ.get("COLUMNS", piped_width))
-        return RichConsole(
+        terminal = RichConsole(
             file=sys.stdout,
             force_terminal=colored,
             no_color=not colored,
-            width=width,
+            width=None if on_terminal else _asked_width() or piped_width,
             highlight=False,
             markup=False,
             emoji=False,
             soft_wrap=False,
         )
+        terminal.width = max(LEAST_WIDTH, terminal.width)
+        return terminal
 
     def answers(
         self,
@@ -129,41 +153,44 @@ class Console:
         many: bool,
         full_text: bool = False,
         text: bool = True,
+        refresh: str = "ettin index",
     ) -> None:
-        """Write answers to a file or stdout; `auto` is a table on a terminal, JSONL in a pipe."""
-        format = format_for(output, format)
-        tally = Tally(many=many)
+        """Write answers to a file or stdout; `auto` is a table on a terminal, JSONL in a pipe.
+
+        Args:
+            many: Whether there may be more answers than one.
+            full_text: Show whole passages in a table rather than their best lines.
+            text: Whether hits carry their text.
+            refresh: The command that brings stale hits up to date.
+        """
+        format = destination(format, output)
+        tally = Tally(many=many, refresh=refresh)
         counted = tally.watch(answers)
-        if format == "auto":
-            format = "table" if sys.stdout.isatty() else "jsonl"
-        if format != "table" and output is not None and str(output) != "-":
+        if output is not None and str(output) != "-":
             with output_file(output) as file:
                 write_answers(counted, format, file, many=many, text=text)
+        elif format == "table":
+            self._print(counted, many=many, full_text=full_text)
         else:
-            with quietly_closed():
-                if format == "table":
-                    self._print(counted, output, many=many, full_text=full_text)
-                else:
-                    write_answers(counted, format, sys.stdout.buffer, many=many, text=text)
-                sys.stdout.flush()
+            stdout = cast(BinaryIO, Shown()) if sys.stdout.isatty() else sys.stdout.buffer
+            write_answers(counted, format, stdout, many=many, text=text)
+        sys.stdout.flush()
         self.tell(tally)
 
     def tell(self, tally: Tally) -> None:
         """Say what there was to the answers."""
         for message in tally.warnings():
             self.notice(message)
-        if not tally.hits:
+        if tally.last is None:
+            self.notice("no queries")
+        elif not tally.hits:
             self.notice("no hits")
-        elif not self.quiet:
-            self.notice(tally.summary())
+        else:
+            self.summary(tally.summary(stages=self.verbose))
 
-    def _print(
-        self, answers: Iterable[Answer], output: Path | None, *, many: bool, full_text: bool
-    ) -> None:
+    def _print(self, answers: Iterable[Answer], *, many: bool, full_text: bool) -> None:
         from ettin_cli.console.table import print_answer
 
-        if output is not None and str(output) != "-":
-            raise EttinError("a table goes to the terminal", hint="name another format with -f")
         for answer in answers:
             print_answer(self.terminal(), answer, titled=many, full_text=full_text)
 
@@ -173,10 +200,11 @@ class Tally:
 
     Args:
         many: Whether there may be several queries.
+        refresh: The command that brings stale hits up to date.
     """
 
-    def __init__(self, *, many: bool) -> None:
-        self.many = many
+    def __init__(self, *, many: bool, refresh: str = "ettin index") -> None:
+        self.many, self.refresh = many, refresh
         self.queries = self.hits = self.truncated = self.stale = 0
         self.seconds = 0.0
         self.last: Answer | None = None
@@ -199,101 +227,67 @@ class Tally:
     def warnings(self) -> Iterator[str]:
         """Yield what to know of the hits."""
         if self.truncated:
-            yield f"{self.truncated} of {self.hits} texts were cut at the reranker's limit"
+            yield f"{self.truncated:,} of {count(self.hits, 'text')} cut at the reranker's limit"
         if self.stale:
-            yield f"{self.stale} of {self.hits} hits have changed or gone since: ettin index"
+            yield (
+                f"{self.stale:,} of {count(self.hits, 'hit')} stale: the file has changed or gone "
+                f"since it was indexed; to refresh: {self.refresh}"
+            )
 
-    def summary(self) -> str:
-        """Return in a line how much was found, by what, and how long it took."""
-        last = self.last
-        reranked = last is not None and last.reranker != "none"
-        how = f"reranked by {last.reranker}" if last and reranked else "not reranked"
-        stages = last.seconds if last else {}
-        seconds = self.seconds if stages else time.monotonic() - self.began
+    def summary(self, *, stages: bool) -> str:
+        """Return in a line how much was found, by what, and how long it took.
+
+        Args:
+            stages: Whether to tell the time of each stage of a single query.
+        """
+        what = count(self.hits, "hit")
         if self.many:
-            return f"{self.hits:,} hits of {self.queries:,} queries · {how} · {seconds:.2f} s"
-        told = ", ".join(f"{name} {value:.2f}" for name, value in stages.items() if name != "total")
-        hits = f"{self.hits} hit{'s' * (self.hits != 1)}"
-        return f"{hits} · {how} · {seconds:.2f} s ({told})"
+            what += f" of {count(self.queries, 'query', 'queries')}"
+        reranked = self.last is not None and self.last.reranker != "none"
+        how = f"reranked by {self.last.reranker}" if self.last and reranked else "not reranked"
+        took = self.last.seconds if self.last else {}
+        seconds = self.seconds if took else time.monotonic() - self.began
+        times = ", ".join(f"{k} {v:.2f}" for k, v in took.items() if k != "total")
+        told = f" ({times})" if stages and times and not self.many else ""
+        return f"{what}, {how}, {seconds:.2f} s{told}"
 
 
-def _say(text: str, stream: TextIO | None = None) -> None:
-    stream = stream or sys.stderr
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
+def destination(format: str, output: Path | None) -> str:
+    """Return the format to write, once it is sure that it can go where it is to go.
 
-
-@contextmanager
-def _untracked() -> Iterator[Advance]:
-    yield lambda done: None
-
-
-class Pace:
-    """How far work is, how fast it goes, and how long it will take.
-
-    Args:
-        total: Units in all; None if that is not known.
-        share: Tells which share of the work is done, where `total` is not known.
+    Raises:
+        UsageError: There is no such format, or it does not go there.
+        OutputError: There is no folder for the file.
     """
-
-    def __init__(self, total: int | None, unit: str, share: Share | None = None) -> None:
-        self.total, self.unit, self.tell_share = total, unit, share
-        self.done = 0
-        self.began = time.monotonic()
-
-    @property
-    def share(self) -> float | None:
-        """Return the share of the work that is done, if it can be told."""
-        if self.total:
-            return self.done / self.total
-        return self.tell_share() if self.tell_share else None
-
-    def __str__(self) -> str:
-        elapsed = max(time.monotonic() - self.began, 1e-9)
-        count = f"{self.done:,}" + (f" of {self.total:,}" if self.total else "")
-        told = f"{count} {self.unit}, {self.done / elapsed:,.1f}/s"
-        share = self.share
-        return f"{told}, {elapsed / share - elapsed:,.0f} s left" if share else told
+    format = format_for(output, format)
+    if output is not None and str(output) != "-":
+        if format == "table":
+            raise UsageError("a table goes to the terminal", hint="name another format with -f")
+        if output.is_dir():
+            raise OutputError(f"cannot write {output}: it is a folder", hint="name a file with -o")
+        if not output.parent.is_dir():
+            raise OutputError(
+                f"cannot write {output}: there is no folder {output.parent}",
+                hint=f"mkdir -p {shlex.quote(str(output.parent))}",
+            )
+        return format
+    on_terminal = sys.stdout.isatty()
+    if format == "parquet" and on_terminal:
+        raise UsageError("Parquet is no text for a terminal", hint="name a file with -o")
+    return ("table" if on_terminal else "jsonl") if format == "auto" else format
 
 
-@contextmanager
-def _bar(label: str, pace: Pace) -> Iterator[Advance]:
-    from rich.console import Console as RichConsole
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[pace]}"))
-    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
-        task = progress.add_task(label, total=None if pace.share is None else 1, pace="")
-
-        def advance(more: int) -> None:
-            pace.done += more
-            progress.update(task, completed=pace.share or 0, pace=str(pace))
-
-        yield advance
+def _asked_width() -> int | None:
+    """Return the width that COLUMNS asks for, if it is one."""
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) or None if columns.isdecimal() else None
 
 
-@contextmanager
-def _ticker(label: str, pace: Pace) -> Iterator[Advance]:
-    said = pace.began
+def _least_width(cells: Sequence[Sequence[str]], *, folded: bool) -> int:
+    """Return how narrow a table may be: its columns whole, and of the last one its words."""
+    from rich.cells import cell_len
 
-    def advance(more: int) -> None:
-        nonlocal said
-        pace.done += more
-        now = time.monotonic()
-        if now - said >= PLAIN_PROGRESS_S and 0 < pace.done != pace.total:
-            said = now
-            _say(f"ettin: {label}: {pace}")
-
-    yield advance
-
-
-@contextmanager
-def quietly_closed() -> Iterator[None]:
-    """End the command well, without a word, when the reader of a pipe has gone."""
-    try:
-        yield
-    except BrokenPipeError:
-        # What is still buffered would be complained of as the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+    *columns, last = zip(*cells, strict=True)
+    words = [word for cell in last for word in cell.split()]
+    widest = LEAST_FOLDED if folded else max(map(cell_len, words), default=0)
+    return sum(max(map(cell_len, column)) + GAP for column in columns) + widest

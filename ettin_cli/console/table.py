@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ettin_cli.export import place
-from ettin_cli.inert import inert
-from ettin_cli.records import Answer, Hit
+from ettin_cli.inert import inert, inert_line
+from ettin_cli.records import Answer, Hit, Passage
 from ettin_cli.snippets import best_lines, query_words, spans
 
 if TYPE_CHECKING:
@@ -17,8 +19,15 @@ if TYPE_CHECKING:
 ARROWS = {"up": "▲", "down": "▼", "same": "="}
 PLAIN_ARROWS = {"up": "^", "down": "v", "same": "="}
 SNIPPET_ROWS = 3
-NARROWEST = 20
 FLOWING_LINE = 50
+TAB = 4
+# With less room than this beside the score, all else goes below it, this far in.
+ROOMY = 36
+NARROW_INDENT = 5
+LEAST = 8
+
+# A line below a heading that is a line.
+_UNDERLINE = re.compile(r"\A\s*([=~^\"'*+#-])\1{2,}\s*\n")
 
 
 def print_answer(console: Console, answer: Answer, *, titled: bool, full_text: bool) -> None:
@@ -31,13 +40,14 @@ def print_answer(console: Console, answer: Answer, *, titled: bool, full_text: b
     from rich.text import Text
 
     if titled:
-        heading = Text(
-            f"{inert(answer.query.query_id)}  {inert(answer.query.text)}", style="bold underline"
-        )
-        console.print(heading)
-    reranked = answer.reranker != "none"
+        heading = f"{inert_line(answer.query.query_id)}  {inert_line(answer.query.text)}"
+        console.print(Text(heading, style="bold underline"))
+    width = max(3, len(str(len(answer.hits))))
     for rank, hit in enumerate(answer.hits, start=1):
-        _print_hit(console, hit, rank, answer.query.text, reranked=reranked, full_text=full_text)
+        head = _head(console, hit, f"{rank:>{width}}", reranked=answer.reranker != "none")
+        for line in _hit_lines(console, hit, head, answer.query.text, full_text=full_text):
+            line.rstrip()
+            console.print(line, overflow="crop", no_wrap=True)
     if titled:
         console.print()
 
@@ -52,6 +62,21 @@ def movement(hit: Hit, rank: int, arrows: dict[str, str]) -> tuple[str, str]:
     return arrows["same"], "dim"
 
 
+def _head(console: Console, hit: Hit, rank: str, *, reranked: bool) -> Text:
+    """Return a hit's rank, how far it moved, and its score."""
+    from rich.text import Text
+
+    arrows = ARROWS if _can_show(console, ARROWS["up"]) else PLAIN_ARROWS
+    head = Text(f"{rank}  ", style="bold")
+    if reranked:
+        moved, style = movement(hit, int(rank), arrows)
+        head.append(f"{moved:<4} ", style=style)
+    head.append(f"{hit.score:>7.3f}  ", style="cyan")
+    if hit.probability is not None:
+        head.append(f"{percent(hit.probability):>5}  ", style="cyan")
+    return head
+
+
 def percent(probability: float) -> str:
     """Return a probability in whole percent; it never looks certain.
 
@@ -63,45 +88,60 @@ def percent(probability: float) -> str:
     return ">99 %" if probability >= 0.995 else f"{100 * probability:.0f} %"
 
 
-def _print_hit(
-    console: Console, hit: Hit, rank: int, query: str, *, reranked: bool, full_text: bool
-) -> None:
+def _hit_lines(
+    console: Console, hit: Hit, head: Text, query: str, *, full_text: bool
+) -> list[Text]:
+    """Return a hit's lines: beside its score where there is room for them, else below it."""
     from rich.text import Text
 
-    arrows = ARROWS if _can_show(console, ARROWS["up"]) else PLAIN_ARROWS
-    head = Text(f"{rank:>3}  ", style="bold")
-    if reranked:
-        moved, style = movement(hit, rank, arrows)
-        head.append(f"{moved:<4} ", style=style)
-    head.append(f"{hit.score:>7.3f}  ", style="cyan")
-    if hit.probability is not None:
-        head.append(f"{percent(hit.probability):>5}  ", style="cyan")
     indent = head.cell_len
-    room = max(NARROWEST, console.width - indent)
-    console.print(head + _title_and_place(hit, query, room), overflow="crop", no_wrap=True)
+    room = console.width - indent
+    if room >= ROOMY:
+        lines = [head + _title_and_place(hit, query, room)]
+    else:
+        indent, room = NARROW_INDENT, console.width - NARROW_INDENT
+        lines = [head, *(Text(" " * indent) + line for line in _stacked(hit, query, room))]
     margin = Text(" " * indent)
-    for line in _body(console, hit, query, room, full_text=full_text):
-        line.rstrip()
-        console.print(margin + line if line else Text(), overflow="crop", no_wrap=True)
+    body = _body(console, hit.passage, query, room, full_text=full_text)
+    return [*lines, *(margin + line if line else line for line in body)]
+
+
+def _stacked(hit: Hit, query: str, room: int) -> list[Text]:
+    """Return the title, if there is one, and the place below it."""
+    title, marks = _title(hit), _marks(hit)
+    where = Text(shortened(inert_line(place(hit, query)), room - marks.cell_len))
+    return [*([_cut(title, room)] if title else []), where + marks]
 
 
 def _title_and_place(hit: Hit, query: str, room: int) -> Text:
     """Return the title and, at the right of it, the place; either is shortened to fit."""
     from rich.text import Text
 
-    title = inert(" ".join(hit.passage.title.split()))
-    where = inert(place(hit, query))
-    marks = f" p. {hit.passage.page}" if hit.passage.page is not None else ""
-    marks += " [stale]" * hit.stale + " [cut]" * hit.truncated
+    title, marks = _title(hit), _marks(hit)
+    where = inert_line(place(hit, query))
     if not title:
-        return Text(shortened(where, room - len(marks)), style="bold") + Text(marks, style="dim")
-    most = max(NARROWEST, room // 2 - len(marks))
-    place_text = Text(shortened(where, most) + marks, style="dim")
-    title_text = Text(title, style="bold")
-    left = room - place_text.cell_len - 2
-    title_text.truncate(max(NARROWEST // 2, left), overflow="ellipsis")
-    gap = max(2, room - title_text.cell_len - place_text.cell_len)
-    return title_text + Text(" " * gap) + place_text
+        return Text(shortened(where, room - marks.cell_len), style="bold") + marks
+    right = Text(shortened(where, room // 2 - marks.cell_len), style="dim") + marks
+    shown = _cut(title, room - right.cell_len - 2)
+    return shown + Text(" " * (room - shown.cell_len - right.cell_len)) + right
+
+
+def _title(hit: Hit) -> Text:
+    from rich.text import Text
+
+    return Text(inert_line(" ".join(hit.passage.title.split())), style="bold")
+
+
+def _marks(hit: Hit) -> Text:
+    """Return what else there is to know of a hit."""
+    from rich.text import Text
+
+    marks = Text(f" p. {hit.passage.page}" if hit.passage.page is not None else "", style="dim")
+    if hit.stale:
+        marks.append(" [stale]", style="yellow")
+    if hit.truncated:
+        marks.append(" [cut]", style="yellow")
+    return marks
 
 
 def shortened(path: str, room: int) -> str:
@@ -110,17 +150,50 @@ def shortened(path: str, room: int) -> str:
     >>> shortened("a/long/way/to/file.md:12", 16)
     '…/to/file.md:12'
     """
-    if len(path) <= room:
+    from rich.cells import cell_len
+
+    room = max(LEAST, room)
+    if cell_len(path) <= room:
         return path
-    kept = path[len(path) - room + 1 :]
+    kept = path
+    while cell_len(kept) > room - 1:
+        kept = kept[1:]
     folders = kept.find("/")
     return "…" + (kept[folders:] if folders >= 0 else kept)
 
 
-def _body(console: Console, hit: Hit, query: str, room: int, *, full_text: bool) -> list[Text]:
+def _cut(line: Text, room: int) -> Text:
+    """Return a line, or as many of its words as fit, and an ellipsis.
+
+    >>> from rich.text import Text
+    >>> _cut(Text("Minutes of the meeting"), 18).plain
+    'Minutes of the …'
+    """
+    return line if line.cell_len <= room else _going_on(line, room)
+
+
+def _going_on(line: Text, room: int) -> Text:
+    """Return a line's words that fit before an ellipsis."""
+    from rich.text import Text
+
+    kept = line.copy()
+    kept.truncate(max(LEAST, room - 2))
+    in_word = bool(line.plain[len(kept) : len(kept) + 1].strip())
+    if in_word and kept.plain.rfind(" ") > len(kept) // 2:
+        kept = kept[: kept.plain.rfind(" ")]
+        in_word = False
+    kept.rstrip()
+    return kept + Text("…" if in_word else " …")
+
+
+def _body(
+    console: Console, passage: Passage, query: str, room: int, *, full_text: bool
+) -> list[Text]:
     """Return the lines to show of a passage, the query's words marked."""
-    text = hit.passage.text if full_text else flowing(best_lines(hit.passage.text, query).text)
+    text = passage.text if full_text else _snippet(passage, query)
     lines = list(marked(text, query).wrap(console, room)) if text.strip() else []
+    for line in lines:
+        line.rstrip()
     return lines if full_text else cut(lines, SNIPPET_ROWS, room)
 
 
@@ -128,7 +201,7 @@ def marked(text: str, query: str) -> Text:
     """Return a text, inert, with the query's words marked."""
     from rich.text import Text
 
-    text = inert(text)
+    text = inert(text.expandtabs(TAB))
     shown = Text(text)
     for start, end in spans(text, query_words(query)):
         shown.stylize("bold yellow", start, end)
@@ -137,16 +210,18 @@ def marked(text: str, query: str) -> Text:
 
 def cut(lines: Sequence[Text], rows: int, room: int) -> list[Text]:
     """Return the first lines, with a mark at the end if there are more."""
-    from rich.text import Text
-
     if len(lines) <= rows:
         return list(lines)
-    last = lines[rows - 1]
-    last.rstrip()
-    if last.cell_len > room - 2:
-        last = last[: max(0, last.plain.rfind(" "))] or last
-        last.truncate(room - 2)
-    return [*lines[: rows - 1], last + Text(" …")]
+    return [*lines[: rows - 1], _going_on(lines[rows - 1], room)]
+
+
+def _snippet(passage: Passage, query: str) -> str:
+    """Return a passage's best lines; a heading that says the title again is none of them."""
+    text = passage.text
+    heading, _, rest = text.partition("\n")
+    if heading.strip("#= ") == passage.title and (rest := _UNDERLINE.sub("", rest)).strip():
+        text = rest
+    return flowing(textwrap.dedent(best_lines(text, query).text))
 
 
 def flowing(text: str) -> str:
@@ -154,7 +229,8 @@ def flowing(text: str) -> str:
     joined = before = ""
     for line in text.split("\n"):
         flows = len(before) >= FLOWING_LINE and before[-1] not in ".!?:" and line[:1].isalnum()
-        joined += (" " if flows else "\n" if joined else "") + " ".join(line.split())
+        indent = line[: len(line) - len(line.lstrip())]
+        joined += (" " if flows else "\n" if joined else "") + indent + " ".join(line.split())
         before = line.rstrip()
     return joined
 

@@ -1,0 +1,97 @@
+"""How far long work is, on a terminal and in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ettin_cli.console.streams import say
+from ettin_cli.console.words import duration, rate
+from ettin_cli.records import Advance, Share
+
+PLAIN_PROGRESS_S = 5.0
+
+
+@contextmanager
+def untracked() -> Iterator[Advance]:
+    """Show nothing."""
+    yield lambda done: None
+
+
+class Pace:
+    """How far work is, how fast it goes, and how long it will take.
+
+    Args:
+        total: Units in all; None if that is not known.
+        share: Tells which share of the work is done, where `total` is not known.
+    """
+
+    def __init__(self, total: int | None, unit: str, share: Share | None = None) -> None:
+        self.total, self.unit, self._tell_share = total, unit, share
+        self.done = 0
+        self.began = time.monotonic()
+
+    @property
+    def share(self) -> float | None:
+        """Return the share of the work that is done, if it can be told."""
+        if self.total:
+            return self.done / self.total
+        return self._tell_share() if self._tell_share else None
+
+    def __str__(self) -> str:
+        elapsed = time.monotonic() - self.began
+        told = f"{self.done:,} of {self.total:,} " if self.total else f"{self.done:,} "
+        told += self.unit
+        if not self.done or elapsed <= 0:
+            return told
+        share = self.share
+        left = f", {duration(elapsed / share - elapsed)} left" if share else ""
+        return f"{told}, {rate(self.done / elapsed)}{left}"
+
+
+@contextmanager
+def bar(label: str, pace: Pace) -> Iterator[Advance]:
+    """Show a bar, with rate and time left, which goes away when the work is done."""
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class Figures(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(str(pace))
+
+    whole = Column(no_wrap=True)
+    columns = (
+        TextColumn("{task.description}", table_column=whole),
+        BarColumn(bar_width=24),
+        Figures(table_column=whole),
+    )
+    console = RichConsole(stderr=True)
+    # What is written to stdout meanwhile stays on stdout.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task(label, total=None if pace.share is None else 1)
+
+        def advance(more: int) -> None:
+            pace.done += more
+            share = pace.share
+            progress.update(task, total=None if share is None else 1, completed=share or 0)
+
+        yield advance
+
+
+@contextmanager
+def ticker(label: str, pace: Pace) -> Iterator[Advance]:
+    """Write a line every five seconds, as a log can keep."""
+    said = pace.began
+
+    def advance(more: int) -> None:
+        nonlocal said
+        pace.done += more
+        now = time.monotonic()
+        if now - said >= PLAIN_PROGRESS_S and 0 < pace.done != pace.total:
+            said = now
+            say(f"ettin: {label}: {pace}")
+
+    yield advance

@@ -1,0 +1,42 @@
+"""Standard output and error as they are: of any encoding, a terminal or a pipe, or closed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import nullcontext, suppress
+from typing import TextIO
+
+from ettin_cli.inert import inert
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Write a line, to stderr if to nowhere else; what an encoding lacks is escaped."""
+    stream = stream or sys.stderr
+    encoding = stream.encoding or "utf-8"
+    # Results matter to their reader even when nobody reads the remarks any more.
+    with suppress(BrokenPipeError) if stream is sys.stderr else nullcontext():
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+
+
+class Shown:
+    """Standard output that is a terminal: text on its way there is made inert, as `ls` does."""
+
+    def write(self, content: bytes) -> int:
+        """Write text, given as UTF-8."""
+        cells = content.decode("utf-8", "surrogateescape").split("\t")
+        text = "\t".join(inert(cell) for cell in cells)
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.buffer.write(text.encode(encoding, "backslashreplace"))
+        return len(content)
+
+    def flush(self) -> None:
+        """Send on what was written."""
+        sys.stdout.flush()
+
+
+def quietly_closed() -> None:
+    """Let the interpreter end without a complaint after the reader of a pipe has gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())

@@ -1,0 +1,49 @@
+"""How counts, sizes and times are said."""
+
+_BYTES = 1000
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """Return a number of things, in words that agree with it.
+
+    >>> count(1, "hit"), count(1200, "hit"), count(2, "query", "queries")
+    ('1 hit', '1,200 hits', '2 queries')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def size(number: float) -> str:
+    """Return a number of bytes to three digits, as disks count them.
+
+    >>> size(0), size(999), size(74_600), size(4_125_069_308)
+    ('0 B', '999 B', '74.6 kB', '4.13 GB')
+    """
+    unit = "B"
+    for larger in ("kB", "MB", "GB"):
+        if number < _BYTES:
+            break
+        number, unit = number / _BYTES, larger
+    decimals = 0 if unit == "B" or number >= 100 else 1 if number >= 10 else 2
+    return f"{number:,.{decimals}f} {unit}"
+
+
+def rate(number: float) -> str:
+    """Return how many a second, with a decimal where it tells something.
+
+    >>> rate(0.72), rate(7517.3)
+    ('0.7/s', '7,517/s')
+    """
+    return f"{number:,.1f}/s" if number < 10 else f"{number:,.0f}/s"
+
+
+def duration(seconds: float) -> str:
+    """Return a time to come in the unit a person would wait in.
+
+    >>> duration(6.2), duration(200), duration(9000)
+    ('6 s', '3 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"
