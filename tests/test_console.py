@@ -147,13 +147,31 @@ def test_colour_is_for_terminals_alone(
 def test_progress_in_a_log_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = iter([0.0, 1.0, 6.0, 7.0, 12.0])
-    monkeypatch.setattr("ettin_cli.console.progress.time.monotonic", lambda: next(clock))
+    now = [0.0]
+    monkeypatch.setattr("ettin_cli.console.progress.time.monotonic", lambda: now[0])
     with Console().track("embedding", 8, "passages") as advance:
-        for _ in range(4):
+        for now[0] in (1.0, 6.0, 7.0, 12.0):
             advance(2)
     assert capsys.readouterr().err.splitlines() == [
         "ettin: embedding: 4 of 8 passages, 0.7/s, 6 s left"
+    ]
+
+
+def test_progress_without_a_total_tells_the_time_left_by_the_share_that_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("ettin_cli.console.progress.time.monotonic", lambda: now[0])
+    with Console().track("reranking", None, "pairs", lambda: now[0] / 40) as advance:
+        for now[0] in (10.0, 20.0):
+            advance(30)
+    with Console().track("reranking", None, "pairs") as advance:
+        now[0] = 30.0
+        advance(7)
+    assert capsys.readouterr().err.splitlines() == [
+        "ettin: reranking: 30 pairs, 3.0/s, 30 s left",
+        "ettin: reranking: 60 pairs, 3.0/s, 20 s left",
+        "ettin: reranking: 7 pairs, 0.7/s",
     ]
 
 

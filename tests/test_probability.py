@@ -118,10 +118,10 @@ def test_a_probability_lies_between_0_and_1(ettin: Ettin, index: Path, value: st
     assert searched(ettin, "--min-probability", value).code == 2
 
 
-def refused(ran: Outcome, problem: str, index: Path) -> None:
+def refused(ran: Outcome, problem: str) -> None:
     assert (ran.code, ran.out) == (1, "")
     assert problem in ran.err
-    hint = f"hint: ettin eval -i {index} -r embedded --queries FILE --qrels FILE --calibrate\n"
+    hint = "hint: ettin eval -i .ettin -r embedded --queries FILE --qrels FILE --calibrate\n"
     assert ran.err.endswith(hint)
 
 
@@ -129,14 +129,14 @@ def test_without_a_calibration_the_command_that_makes_one_is_named(
     ettin: Ettin, index: Path
 ) -> None:
     ran = searched(ettin, "--min-probability", "0.5")
-    refused(ran, f"{index} has no calibration for embedded", index)
+    refused(ran, ".ettin has no calibration for embedded")
 
 
 def test_a_calibration_that_does_not_fit_is_refused_or_said(
     ettin: Ettin, index: Path, stand_in: ModelFiles
 ) -> None:
     save(index, replace(stand_in, revision="older"), MAX_TOKENS, CURVE)
-    refused(searched(ettin, "--min-probability", "0.5"), "revision older instead of None", index)
+    refused(searched(ettin, "--min-probability", "0.5"), "revision older instead of None")
     ran = searched(ettin)
     assert ran.code == 0
     assert "hits have no probability" in ran.err
@@ -148,16 +148,18 @@ def test_a_lower_token_limit_does_not_fit_the_calibration(
 ) -> None:
     save(index, stand_in, MAX_TOKENS, CURVE)
     ran = searched(ettin, "--min-probability", "0.5", "--max-length", "64")
-    refused(ran, "max_tokens 256 instead of 64", index)
+    refused(ran, "max_tokens 256 instead of 64")
 
 
 def test_a_damaged_calibration_is_one_line(ettin: Ettin, index: Path, stand_in: ModelFiles) -> None:
     path = save(index, stand_in, MAX_TOKENS, CURVE)
     path.write_text("{")
-    refused(searched(ettin, "--min-probability", "0.5"), f"{path} is damaged", index)
+    refused(
+        searched(ettin, "--min-probability", "0.5"), ".ettin/calibrations/embedded.json is damaged"
+    )
     ran = searched(ettin)
     assert len(hits(ran)) == 3
-    assert f"hits have no probability: {path} is damaged" in ran.err
+    assert "hits have no probability: .ettin/calibrations/embedded.json is damaged" in ran.err
 
 
 def test_an_index_keeps_its_calibration_when_it_is_rebuilt(

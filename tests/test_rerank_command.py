@@ -53,7 +53,7 @@ def test_answers_have_the_promised_shape_and_the_best_first(ettin: Ettin, given:
     assert first["hits"][0]["retrieval_score"] is None
     assert second["query_id"] == "2"
     assert [hit["passage_id"] for hit in second["hits"]] == [1, 0]
-    assert "4 hits of 2 queries · reranked by embedded" in done.err
+    assert "4 hits of 2 queries, reranked by embedded" in done.err
 
 
 def test_a_run_says_the_same_twice_and_has_no_times(ettin: Ettin, given: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_query_without_documents_has_no_hits(ettin: Ettin, tmp_path: Path) -> 
 def test_an_empty_file_is_done_and_said(ettin: Ettin, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("")
     done = ettin("rerank", "in.jsonl", "-r", "embedded", "-o", "out.jsonl")
-    assert (done.code, done.err) == (0, "ettin: no hits\n")
+    assert (done.code, done.err) == (0, "ettin: no queries\n")
     assert (tmp_path / "out.jsonl").read_text() == ""
 
 
@@ -164,7 +164,7 @@ def test_a_document_of_a_megabyte_is_cut_and_said(ettin: Ettin, tmp_path: Path) 
     (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
     done = ettin("rerank", "in.jsonl", "-r", "embedded", "--no-text")
     assert [hit.get("truncated", False) for hit in parsed(done.out)[0]["hits"]] == [True, False]
-    assert "1 of 2 texts were cut at the reranker's limit" in done.err
+    assert "1 of 2 texts cut at the reranker's limit" in done.err
 
 
 def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: 
         (["in.jsonl", "--queries", "in.jsonl"], 2, "both --queries and --corpus"),
         (["in.jsonl", "-o", "out.xyz"], 2, "no format has the suffix"),
         (["in.jsonl", "-o", "none/out.jsonl"], 1, "there is no such folder"),
-        (["in.jsonl", "-f", "table", "-o", "out.csv"], 1, "a table goes to the terminal"),
+        (["in.jsonl", "-f", "table", "-o", "out.csv"], 2, "a table goes to the terminal"),
         (["in.jsonl", "--query-field", "ask"], 3, 'no "ask" field'),
     ],
 )

@@ -108,6 +108,8 @@ def _hit_lines(
 
 def _stacked(hit: Hit, query: str, room: int) -> list[Text]:
     """Return the title, if there is one, and the place below it."""
+    from rich.text import Text
+
     title, marks = _title(hit), _marks(hit)
     where = Text(shortened(inert_line(place(hit, query)), room - marks.cell_len))
     return [*([_cut(title, room)] if title else []), where + marks]
