@@ -14,7 +14,7 @@ from ettin_cli.export import decreasing
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, evaluate
 from ettin_cli.ranking import SearchOptions, best_passages, most_documents, rank
-from ettin_cli.records import Candidate, Embedder, Hit, Qrels, Query, Reporter, Scores
+from ettin_cli.records import Advance, Candidate, Embedder, Hit, Qrels, Query, Reporter, Scores
 from ettin_cli.score_cache import CachedReranker
 from ettin_cli.settings import TOP_K
 from ettin_cli.trec import without_spaces
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ettin_cli.index.vectors import Rows
     from ettin_cli.records import Floats
 
-WINDOW = 64
+WINDOW = 256
 WHOLE_RUN = 1000
 
 Ranking = list[tuple[str, float]]
@@ -109,11 +109,20 @@ def run_sweep(
     order, so that a metric deeper than the candidates is not lost by reranking.
     """
     tries = _Tries(index, embedder, qrels, sweep)
-    with reporter.track("evaluating", len(queries), "queries") as advance:
+    done = 0
+
+    def share() -> float:
+        """Return which share of the queries is done, those in progress by their pairs."""
+        return (done + tries.progress * min(WINDOW, len(queries) - done)) / len(queries)
+
+    unit = "pairs" if sweep.rerankers else "queries"
+    with reporter.track("evaluating", None, unit, share) as advance:
         waiting = iter(queries)
         while window := list(islice(waiting, WINDOW)):
-            tries.answer(window)
-            advance(len(window))
+            tries.answer(window, advance)
+            done, tries.progress = done + len(window), 0.0
+            if not sweep.rerankers:
+                advance(len(window))
     return tries.outcome(len(queries))
 
 
@@ -135,10 +144,11 @@ class _Tries:
         self.labelled: dict[str, list[Labelled]] = defaultdict(list)
         self.rows: dict[str, dict[str, int]] = {}
         self.unindexed = 0
+        self.progress = 0.0
         # Where nobody said what is not relevant, whatever is not judged is taken for that.
         self.only_relevant = all(v > 0 for judged in qrels.values() for v in judged.values())
 
-    def answer(self, queries: Sequence[Query]) -> None:
+    def answer(self, queries: Sequence[Query], advance: Advance) -> None:
         """Add a window of queries to the run of every system."""
         began = time.perf_counter()
         vectors = self.embedder.embed_queries([query.text for query in queries])
@@ -149,7 +159,7 @@ class _Tries:
         for one in found:
             self.runs[System()][one.query.query_id] = _ranking({}, one.documents)
         for name, reranker in self.sweep.rerankers.items():
-            self._rerank(name, reranker, found)
+            self._rerank(name, reranker, found, advance)
 
     def _found(self, query: Query, vector: Floats) -> _Found:
         rows, scores = self._retrieved(query, vector)
@@ -188,9 +198,17 @@ class _Tries:
         among = np.array(sorted(rows), np.int64)
         return self.index.retrieve(vector[None], max(1, len(rows)), among)[0]
 
-    def _rerank(self, name: str, reranker: CachedReranker, found: Sequence[_Found]) -> None:
+    def _rerank(
+        self, name: str, reranker: CachedReranker, found: Sequence[_Found], advance: Advance
+    ) -> None:
         pairs = [(one.query.text, c.passage.content) for one in found for c in one.candidates]
-        scores, seconds = reranker.timed(pairs)
+        whole = len(pairs) * len(self.sweep.rerankers)
+
+        def scored(more: int) -> None:
+            self.progress += more / whole
+            advance(more)
+
+        scores, seconds = reranker.timed(pairs, scored)
         begin = 0
         counts = [len(one.candidates) for one in found]
         for one, verdict in zip(found, scores.split(counts), strict=True):
