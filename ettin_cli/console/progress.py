@@ -11,6 +11,8 @@ from ettin_cli.console.words import duration, rate
 from ettin_cli.records import Advance
 
 PLAIN_PROGRESS_S = 5.0
+BAR_WIDTH = 24
+ROOMY = 60
 
 
 @contextmanager
@@ -20,26 +22,31 @@ def untracked() -> Iterator[Advance]:
 
 
 @contextmanager
-def bar(label: str, total: int, unit: str) -> Iterator[Advance]:
+def bar(label: str, total: int, unit: str, *, colored: bool) -> Iterator[Advance]:
     """Show a bar, with rate and time left, which goes away when the work is done."""
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.table import Column
     from rich.text import Text
 
+    console = RichConsole(stderr=True, no_color=not colored)
+    roomy = console.width >= ROOMY
+
     class Figures(ProgressColumn):
         def render(self, task: Task) -> Text:
-            left = "" if task.time_remaining is None else f", {duration(task.time_remaining)} left"
-            done = f"{int(task.completed):,} of {int(total):,} {unit}"
-            return Text(f"{done}, {rate(task.speed)}{left}" if task.speed else done)
+            parts = [f"{int(task.completed):,} of {total:,}" + f" {unit}" * roomy]
+            if task.speed and roomy:
+                parts.append(rate(task.speed))
+            if task.time_remaining is not None:
+                parts.append(f"{duration(task.time_remaining)} left")
+            return Text(", ".join(parts))
 
     whole = Column(no_wrap=True)
     columns = (
         TextColumn("{task.description}", table_column=whole),
-        BarColumn(bar_width=24),
+        *([BarColumn(bar_width=BAR_WIDTH)] if roomy else []),
         Figures(table_column=whole),
     )
-    console = RichConsole(stderr=True)
     # What is written to stdout meanwhile stays on stdout.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         task = progress.add_task(label, total=total)
