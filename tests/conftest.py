@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def docs(tmp_path: Path) -> Path:
     return docs
 
 
-BOATS = [
+BOATS: list[dict[str, Any]] = [
     {"_id": "tern", "text": "The Tern is a ferry.", "year": 1999, "open": True, "tags": ["a", "b"]},
     {"_id": "knot", "text": "The Knot is a ferry too.", "year": 2001, "open": False, "tags": ["b"]},
     {"_id": "smew", "text": "The Smew is a rowing boat.", "year": "1999", "length": 7.5},
