@@ -1,11 +1,17 @@
 """What tests of commands share: `ettin` as a user types it, without a network."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ettin_cli.chunking import Chunking
 from ettin_cli.cli import main
+from ettin_cli.pipeline import BuildRequest, build_index
+from ettin_cli.records import Silence
+from tests.pseudo_terminal import on_terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +55,59 @@ def docs(tmp_path: Path) -> Path:
     (docs / "bread.txt").write_text("Knead the dough for ten minutes.\n")
     (docs / "fares.txt").write_text("A ferry ticket costs four coins.\n")
     return docs
+
+
+BOATS: list[dict[str, Any]] = [
+    {"_id": "tern", "text": "The Tern is a ferry.", "year": 1999, "open": True, "tags": ["a", "b"]},
+    {"_id": "knot", "text": "The Knot is a ferry too.", "year": 2001, "open": False, "tags": ["b"]},
+    {"_id": "smew", "text": "The Smew is a rowing boat.", "year": "1999", "length": 7.5},
+    {"_id": "auk", "text": "The Auk is a canoe.", "title": "Auk", "year": None},
+]
+SAILING = "The ferry sails from the western pier at nine o'clock, and again at noon and at five."
+CREW = "Whoever wants to help on board speaks to the skipper in the office before the season."
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with documents, a table, and an index of both; tests only read it."""
+    folder = tmp_path_factory.mktemp("library")
+    (folder / "docs" / "deep").mkdir(parents=True)
+    (folder / "docs" / "ferry.md").write_text(f"# Timetable\n\n{SAILING}\n\n## Crew\n\n{CREW}\n")
+    (folder / "docs" / "bread.txt").write_text("Knead the dough for ten minutes.\n")
+    (folder / "docs" / "deep" / "fares.txt").write_text("A ferry ticket costs four coins.\n")
+    (folder / "boats.jsonl").write_text("".join(json.dumps(boat) + "\n" for boat in BOATS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ETTIN_CACHE_DIR", str(folder / "cache"))
+        sources = [str(folder / "docs"), str(folder / "boats.jsonl")]
+        chunking = Chunking(24, 0)
+        build_index(BuildRequest(folder / ".ettin", sources, chunking=chunking), Silence())
+    return folder
+
+
+@pytest.fixture
+def inside(ettin: Ettin, library: Path) -> Ettin:
+    """`ettin` with the library as its working folder."""
+    ettin.monkeypatch.chdir(library)
+    return ettin
+
+
+class Terminal:
+    """Runs a command line whose stdout and stderr are a terminal."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+
+    def __call__(self, *words: str, width: int = 80) -> Outcome:
+        """Return the exit code, and all that was written as `out`."""
+        self.monkeypatch.setattr("sys.argv", ["ettin", *words])
+        self.monkeypatch.delenv("COLUMNS", raising=False)
+        self.monkeypatch.setenv("TERM", "xterm-256color")
+        with on_terminal(width) as written, pytest.raises(SystemExit) as end:
+            main()
+        code = end.value.code if isinstance(end.value.code, int) else 0
+        return Outcome(code, written(), "")
+
+
+@pytest.fixture
+def terminal(ettin: Ettin) -> Terminal:
+    return Terminal(ettin.monkeypatch)

@@ -42,6 +42,11 @@ class Console:
     def __init__(self, *, color: str = "auto", quiet: bool = False, verbose: bool = False) -> None:
         self.color, self.quiet, self.verbose = color, quiet, verbose
 
+    @property
+    def colored(self) -> bool:
+        """Whether a terminal is to be written to in colour."""
+        return {"always": True, "never": False}.get(self.color, not os.environ.get("NO_COLOR"))
+
     def notice(self, message: str) -> None:
         """Tell the user something that matters for the result."""
         say(f"ettin: {inert_line(message)}")
@@ -69,7 +74,9 @@ class Console:
         if self.quiet or total == 0:
             return untracked()
         pace = Pace(total, unit, share)
-        return bar(label, pace) if sys.stderr.isatty() else ticker(label, pace)
+        if not sys.stderr.isatty():
+            return ticker(label, pace)
+        return bar(label, pace, colored=self.colored)
 
     def line(self, text: str) -> None:
         """Write a line of data."""
@@ -128,9 +135,7 @@ class Console:
         from rich.console import Console as RichConsole
 
         on_terminal = sys.stdout.isatty()
-        colored = {"always": True, "never": False}.get(self.color)
-        if colored is None:
-            colored = on_terminal and not os.environ.get("NO_COLOR")
+        colored = self.colored and (on_terminal or self.color == "always")
         terminal = RichConsole(
             file=sys.stdout,
             force_terminal=colored,

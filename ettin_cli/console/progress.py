@@ -11,6 +11,8 @@ from ettin_cli.console.words import duration, rate
 from ettin_cli.records import Advance, Share
 
 PLAIN_PROGRESS_S = 5.0
+BAR_WIDTH = 24
+ROOMY = 60
 
 
 @contextmanager
@@ -39,36 +41,40 @@ class Pace:
             return self.done / self.total
         return self._tell_share() if self._tell_share else None
 
-    def __str__(self) -> str:
+    def told(self, *, roomy: bool = True) -> str:
+        """Return how far the work is; where there is no room, without its unit and rate."""
         elapsed = time.monotonic() - self.began
-        told = f"{self.done:,} of {self.total:,} " if self.total else f"{self.done:,} "
-        told += self.unit
-        if not self.done or elapsed <= 0:
-            return told
+        count = f"{self.done:,} of {self.total:,}" if self.total else f"{self.done:,}"
+        parts = [count + f" {self.unit}" * roomy]
         share = self.share
-        left = f", {duration(elapsed / share - elapsed)} left" if share else ""
-        return f"{told}, {rate(self.done / elapsed)}{left}"
+        if self.done and elapsed > 0 and roomy:
+            parts.append(rate(self.done / elapsed))
+        if share:
+            parts.append(f"{duration(elapsed / share - elapsed)} left")
+        return ", ".join(parts)
 
 
 @contextmanager
-def bar(label: str, pace: Pace) -> Iterator[Advance]:
+def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
     """Show a bar, with rate and time left, which goes away when the work is done."""
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.table import Column
     from rich.text import Text
 
+    console = RichConsole(stderr=True, no_color=not colored)
+    roomy = console.width >= ROOMY
+
     class Figures(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(str(pace))
+            return Text(pace.told(roomy=roomy))
 
     whole = Column(no_wrap=True)
     columns = (
         TextColumn("{task.description}", table_column=whole),
-        BarColumn(bar_width=24),
+        *([BarColumn(bar_width=BAR_WIDTH)] if roomy else []),
         Figures(table_column=whole),
     )
-    console = RichConsole(stderr=True)
     # What is written to stdout meanwhile stays on stdout.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         task = progress.add_task(label, total=None if pace.share is None else 1)
@@ -92,6 +98,6 @@ def ticker(label: str, pace: Pace) -> Iterator[Advance]:
         now = time.monotonic()
         if now - said >= PLAIN_PROGRESS_S and 0 < pace.done != pace.total:
             said = now
-            say(f"ettin: {label}: {pace}")
+            say(f"ettin: {label}: {pace.told()}")
 
     yield advance
