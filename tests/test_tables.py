@@ -12,7 +12,7 @@ import pytest
 
 from ettin_cli.corpus import Fields, SourceFile, read_file
 from ettin_cli.records import Document, Rejection
-from tests.test_corpus import read, write
+from tests.reading import read, write
 
 
 def rejected(path: Path, fields: Fields | None = None) -> list[tuple[int | None, str]]:
