@@ -49,7 +49,8 @@ def jsonl(lines: Iterable[bytes]) -> Iterator[Row]:
         content = line.removeprefix(b"\xef\xbb\xbf") if line_number == 1 else line
         if content.strip():
             number += 1
-            yield _parsed(content), line_number, number
+            # Without its end, after which the parser counts columns anew.
+            yield _parsed(content.rstrip(b"\r\n")), line_number, number
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
