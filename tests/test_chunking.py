@@ -1,7 +1,9 @@
 """Passages hold all of a document's text, in order, within their size, with their places."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import get_args
 
 import pytest
@@ -9,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ettin_cli.chunking import Chunking, chunk
-from ettin_cli.pipeline.identities import DocumentIds
 from ettin_cli.records import Document, DocumentKind, Passage
 
 
@@ -158,22 +159,35 @@ def test_pages_and_a_single_line_hold_for_the_passage() -> None:
     assert {c.passage.start_line for c in chunk(row, Words(), Chunking(3), 256)} == {17}
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 2)), max_size=30))
-def test_ids_are_unique_and_kept_where_nothing_collides(claims: list[tuple[str, int]]) -> None:
-    ids = DocumentIds(["x", "y", "y"])
-    given_out = [ids.claim(doc_id, source) for doc_id, source in claims]
-    taken = [doc_id for doc_id in given_out if doc_id is not None]
-    assert len(set(taken)) == len(taken)
-    for (doc_id, source), got in zip(claims, given_out, strict=True):
-        repeated = claims.count((doc_id, source)) > 1
-        assert got is not None or repeated
+@pytest.mark.parametrize(("fence", "inner"), [("````", "```"), ("~~~", "```"), ("```", "~~~")])
+def test_a_fence_within_a_fence_is_text(fence: str, inner: str) -> None:
+    fits = f"{fence}\n{inner}\nx y z\n# a b\nc d e f"
+    text = f"{fits}\n{inner}\n{fence}\n"
+    assert texts(pieces(text, len(Words().offsets(fits)) + 1, kind="markdown"))[0] == fits
 
 
-def test_claiming_again_leaves_nothing_claimed_when_it_collides() -> None:
-    ids = DocumentIds(["x", "y"])
-    assert ids.claim_again(["a", "b"], 0)
-    assert not ids.claim_again(["c", "b"], 1)
-    assert ids.claim("c", 1) == "c"
+def test_ticks_around_words_open_no_fence() -> None:
+    text = "```code``` here.\n\na b c d e.\n\n# One\n\nf g h i j k l."
+    assert texts(pieces(text, 20, kind="markdown"))[1] == "# One\n\nf g h i j k l."
+
+
+@given(WRITING, st.integers(1, 12), st.lists(st.integers(1, 9), min_size=1, max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_a_passage_has_the_places_of_its_first_and_last_line(
+    text: str, size: int, steps: list[int]
+) -> None:
+    count = text.count("\n") + 1
+    numbers = list(accumulate(steps[at % len(steps)] for at in range(count)))
+    document = Document("d", text, lines=numbers, pages=numbers)
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+    place = 0
+    for one in chunk(document, Words(), Chunking(size), 256):
+        place = text.index(one.passage.text, place)
+        end = place + len(one.passage.text) - 1
+        first, last = (bisect_right(starts, at) - 1 for at in (place, end))
+        assert (one.passage.start_line, one.passage.end_line) == (numbers[first], numbers[last])
+        assert one.passage.page == numbers[first]
+        place = end + 1
 
 
 @pytest.mark.parametrize("kind", get_args(DocumentKind))

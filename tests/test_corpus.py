@@ -3,55 +3,16 @@
 import gzip
 import os
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from ettin_cli.corpus import Fields, Listing, SourceFile, list_files, open_source, read_file
+from ettin_cli.corpus import list_files, open_source
 from ettin_cli.errors import CorpusError
-from ettin_cli.records import Document, Rejection
+from tests.reading import listed, names, one, read, why_not, write
 
 SAMPLES = Path(__file__).parents[1] / "sample_corpora" / "island_station"
-
-
-def listed(folder: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Listing:
-    return list_files(open_source(str(folder)), include, exclude)
-
-
-def names(listing: Listing) -> list[str]:
-    return [file.name for file in listing.files]
-
-
-def read(
-    path: Path, *, fields: Fields | None = None, in_folder: bool = False
-) -> tuple[list[Document], list[Rejection], list[str]]:
-    rejections: list[Rejection] = []
-    skipped: list[str] = []
-    file = SourceFile(path, path.name, in_folder)
-    documents = list(read_file(file, fields or Fields(), rejections.append, skipped.append))
-    return documents, rejections, skipped
-
-
-def one(path: Path) -> Document:
-    documents, rejections, skipped = read(path)
-    assert (rejections, skipped) == ([], [])
-    (document,) = documents
-    return document
-
-
-def why_not(path: Path) -> str:
-    documents, (rejection,), _ = read(path)
-    assert documents == []
-    assert rejection.path == str(path)
-    return rejection.reason
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
 
 
 # Walking a folder

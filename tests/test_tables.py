@@ -3,16 +3,20 @@
 import gzip
 import io
 import json
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ettin_cli.corpus import Fields, SourceFile, read_file
 from ettin_cli.records import Document, Rejection
-from tests.test_corpus import read, write
+from tests.reading import read, write
 
 
 def rejected(path: Path, fields: Fields | None = None) -> list[tuple[int | None, str]]:
@@ -165,6 +169,172 @@ def test_standard_input_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [str(rejection).split(" at ")[0] for rejection in rejections] == [
         "-:2: broken JSON: unexpected character, expected a JSON value"
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('{"text": "x", "id": 123456789012345678901}', '"id" is a number too large'),
+        ('{"text": "x", "id": null}', '"id" is neither a string nor a number'),
+        ('{"text": "x", "m": ' + "[" * 150 + "]" * 150 + "}", '"m" is nested more than 100 deep'),
+        ('{"text": "x", "m": ' + '{"a":' * 150 + "1" + "}" * 151, '"m" is nested more than'),
+        ("[" * 5000 + "]" * 5000, "broken JSON: depth limit"),
+        ('{"text": "\\ud800"}', "broken JSON: no low surrogate"),
+        ('{"text": NaN}', "broken JSON: unexpected character"),
+        ("null", "not a JSON object"),
+    ],
+)
+def test_a_record_that_could_not_be_stored_as_it_is_says_why(
+    tmp_path: Path, row: str, reason: str
+) -> None:
+    documents, (rejection,), _ = read(write(tmp_path / "a.jsonl", f'{row}\n{{"text": "y"}}\n'))
+    assert [document.text for document in documents] == ["y"]
+    assert (rejection.line, rejection.reason.startswith(reason)) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "doc_id"),
+    [
+        ("7", "7"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("-0.5", "-0.5"),
+        ('"a b\\nc"', "a b\nc"),
+        ('" 7 "', " 7 "),
+        ('"日本"', "日本"),
+    ],
+)
+def test_an_id_is_kept_as_it_was_given(tmp_path: Path, given: str, doc_id: str) -> None:
+    (document,), _, _ = read(write(tmp_path / "a.jsonl", f'{{"id": {given}, "text": "x"}}'))
+    assert document.doc_id == doc_id
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.text(max_size=5)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"_id": st.text(min_size=1), "text": st.text()}, optional={"m": JSON}
+        ),
+        max_size=6,
+    )
+)
+def test_records_come_back_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, object]]
+) -> None:
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    path = write(tmp_path_factory.getbasetemp() / "records.jsonl", lines)
+    kept = [
+        (number, record)
+        for number, record in enumerate(records, start=1)
+        if str(record["_id"]).strip() and str(record["text"]).strip()
+    ]
+    documents, rejections, _ = read(path)
+    assert [(list(d.lines), d.doc_id, d.metadata) for d in documents] == [
+        ([number], record["_id"], {name: value for name, value in record.items() if name == "m"})
+        for number, record in kept
+    ]
+    assert [d.text for d in documents] == [
+        str(record["text"]).replace("\r\n", "\n").replace("\r", "\n") for _, record in kept
+    ]
+    assert len(rejections) == max(1, len(records)) - len(kept)
+
+
+def test_lines_of_json_are_known_under_the_name_of_json(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", '{"id": 1, "text": "x"}\n{"id": 2\n{"id": 3, "text": "y"}\n')
+    documents, (rejection,), _ = read(path)
+    assert [(d.doc_id, list(d.lines)) for d in documents] == [("1", [1]), ("3", [3])]
+    assert rejection.line == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_lines_of_json_are_read_by_their_mark(tmp_path: Path, encoding: str) -> None:
+    rows = '{"id": 1, "text": "é"}\r\n{"id": 2\r\n{"id": 3, "text": "日"}'
+    documents, (rejection,), _ = read(write(tmp_path / "a.jsonl", rows.encode(encoding)))
+    assert [(d.doc_id, d.text) for d in documents] == [("1", "é"), ("3", "日")]
+    assert rejection.line == 2
+
+
+def test_a_line_that_is_not_utf8_costs_itself_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", b'{"text": "caf\xe9"}\n{"text": "y"}\n')
+    assert rejected(path) == [(1, "not UTF-8")]
+    assert [document.text for document in read(path)[0]] == ["y"]
+
+
+def test_a_table_whose_later_records_have_a_text_is_one_of_documents(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"n": 1}\n' * 50 + '{"text": "x"}\n')
+    documents, rejections, skipped = read(path, in_folder=True)
+    assert [document.text for document in documents] == ["x"]
+    assert (len(rejections), skipped) == (50, [])
+
+
+def test_a_table_of_no_documents_is_told_once_and_read_no_further(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"n": 1}\n' * 100 + "broken\n" * 9)
+    assert rejected(path) == [(1, 'no "text" field; name it with --text-field')]
+    assert read(path, in_folder=True) == ([], [], ["table without a text field"])
+    csv = write(tmp_path / "a.csv", "dtype,input\nnp.float32\n1,2\n")
+    assert read(csv, in_folder=True) == ([], [], ["table without a text field"])
+
+
+def test_a_short_packed_table_that_ends_early_keeps_what_was_whole(tmp_path: Path) -> None:
+    first, second = ('{"id": 1, "text": "one"}\n', '{"id": 2, "text": "two"}\n')
+    for name, pack in (("a.jsonl.gz", gzip.compress), ("a.jsonl.zst", zstandard.compress)):
+        packed = pack(first.encode()) + pack(second.encode())[:-4]
+        documents, rejections, _ = read(write(tmp_path / name, packed))
+        assert documents[0].text == "one"
+        assert rejections[-1].reason.startswith("compressed data is damaged or cut short")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_packed_rows_that_end_early_are_kept_as_far_as_they_go(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    rows = "".join(f"{n},row {n * 7919}\n" for n in range(5_000))
+    packed = pack(b"id,text\n") + pack(rows.encode()) + pack(b"x,y\n")[:-4]
+    name = "a.csv.gz" if pack is gzip.compress else "a.csv.zst"
+    documents, rejections, _ = read(write(tmp_path / name, packed))
+    assert [document.doc_id for document in documents][:5_000] == [str(n) for n in range(5_000)]
+    assert rejections[-1].reason.startswith("compressed data is damaged or cut short")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        (pa.array([1234567890123456789], pa.timestamp("ns")), "2009-02-13 23:31:30.123456789"),
+        (pa.array([1700000000], pa.timestamp("s")), "2023-11-14 22:13:20"),
+        (pa.array([2**30], pa.date32()), "<value out of range: 1073741824>"),
+        (pa.array([b"words"], pa.binary()), "words"),
+        (pa.array([b"\xff\0\xfe"], pa.binary()), {"bytes": 3}),
+        (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())), [["k", 1]]),
+        (pa.array([{"a": [b"x", None]}]), {"a": ["x", None]}),
+        (pa.array([2**64 - 1], pa.uint64()), 2**64 - 1),
+        (pa.array(["a"]).dictionary_encode(), "a"),
+        (pa.array([True]), True),
+    ],
+)
+def test_what_parquet_holds_becomes_json(tmp_path: Path, column: pa.Array, value: object) -> None:
+    pq.write_table(pa.table({"text": ["x"], "value": column}), tmp_path / "a.parquet")
+    (document,), rejections, _ = read(tmp_path / "a.parquet")
+    assert (document.metadata, rejections) == ({"value": value}, [])
+    assert json.loads(json.dumps(document.metadata)) == document.metadata
+
+
+def test_text_stored_as_bytes_is_text_where_it_is_utf8(tmp_path: Path) -> None:
+    words = pa.array(["café".encode(), b"caf\xe9", b"tea"], pa.binary())
+    pq.write_table(pa.table({"text": words}), tmp_path / "a.parquet")
+    documents, rejections, _ = read(tmp_path / "a.parquet")
+    assert [document.text for document in documents] == ["café", "tea"]
+    assert [str(r).rpartition(": ")[2] for r in rejections] == ['"text" is not a string (record 2)']
+
+
+def test_two_columns_of_one_name_are_refused_in_parquet_too(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["text", "text"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert rejected(tmp_path / "a.parquet") == [(None, '2 columns are called "text"')]
 
 
 def test_an_empty_table_is_rejected_by_name_and_skipped_in_a_folder(tmp_path: Path) -> None:

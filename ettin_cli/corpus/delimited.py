@@ -72,7 +72,7 @@ def _rows(lines: _Lines, kind: str, encoding: str) -> Iterator[tuple[list[str] |
             lines.give_back()
             row = lines.row[0].rstrip("\r\n").split("\t")
         if not _is_whole(lines.row):
-            row = RecordError(f"not {encoding}")
+            row = RecordError(f"not {encoding.upper().removesuffix('-SIG')}")
         if row:
             yield row, begins
 

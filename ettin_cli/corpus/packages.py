@@ -48,8 +48,9 @@ def pdf_document(path: Path, doc_id: str) -> Document:
             title = pdf.get_metadata_value("Title")
             pages = [_page_text(page) for page in pdf]
     except pypdfium2.PdfiumError as error:
-        password = "password" in str(error).lower()
-        reason = "needs a password" if password else f"not a whole PDF: {error}"
+        # PDFium repeats its last error where it does not know the reason.
+        locked = "password" in str(error).lower() and b"/Encrypt" in path.read_bytes()
+        reason = "needs a password" if locked else f"not a whole PDF: {error}"
         raise UnreadableError(reason) from error
     if pages and not any(page.strip() for page in pages):
         raise UnreadableError("no text layer (a scan?)")

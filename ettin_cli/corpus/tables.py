@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-HEAD_BYTES = 1 << 20
+HEAD_BYTES, HEAD_BLOCK = 1 << 20, 1 << 12
 PARQUET_ROWS = 1024
 
 # A record or the reason why it is none, its line in the file (None where the format has no
@@ -50,7 +50,8 @@ def jsonl(lines: Iterable[bytes]) -> Iterator[Row]:
         content = line.removeprefix(b"\xef\xbb\xbf") if line_number == 1 else line
         if content.strip():
             number += 1
-            yield _parsed(content), line_number, number
+            # Without its end, after which the parser counts columns anew.
+            yield _parsed(content.rstrip(b"\r\n")), line_number, number
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
@@ -105,11 +106,19 @@ def _json(path: Path) -> Iterator[Row]:
 
 
 def _delimited(path: Path, kind: str) -> Iterator[Row]:
-    with opened(path) as file:
-        encoding = text_encoding(file.read(HEAD_BYTES))
+    encoding = text_encoding(_head(path))
     with opened(path) as file, _text(file, encoding) as text:
         for number, (row, line) in enumerate(delimited(text, kind, encoding), start=1):
             yield row, line, number
+
+
+def _head(path: Path) -> bytes:
+    """Return how a file begins, as far as it can be read."""
+    head = b""
+    with suppress(UnreadableError), opened(path) as file:
+        while len(head) < HEAD_BYTES and (block := file.read(HEAD_BLOCK)):
+            head += block
+    return head
 
 
 def _parquet(path: Path) -> Iterator[Row]:
