@@ -30,7 +30,8 @@ DIMENSION = 32
 def unit_vectors(rows: int, dimension: int = 16, seed: int = 5) -> "Floats":
     """Return random directions, the same for the same arguments."""
     vectors = np.random.default_rng(seed).standard_normal((rows, dimension), dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def hashes(*texts: str) -> "Hashes":
@@ -43,7 +44,8 @@ def word_vector(text: str) -> "Floats":
     vector = np.zeros(DIMENSION, np.float32)
     for word in text.lower().split():
         vector[zlib.crc32(word.strip(".,?!").encode()) % DIMENSION] += 1
-    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+    vector /= max(float(np.linalg.norm(vector)), 1e-9)
+    return vector
 
 
 class WordEmbedder:

@@ -1,6 +1,7 @@
 """One writer at a time, whose name the others are told, in a folder that is an index's own."""
 
 import ctypes
+import getpass
 import os
 import signal
 import subprocess
@@ -11,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from ettin_cli.errors import EttinError, IndexBusyError, UsageError
-from ettin_cli.index import lock as module
 from ettin_cli.index import writing
 from ettin_cli.index.lock import HOLDER, LOCK
 from ettin_cli.records import Silence
@@ -114,7 +114,7 @@ def test_a_user_without_a_name_has_a_number(
     def nameless() -> str:
         raise KeyError("no entry for this user")
 
-    monkeypatch.setattr(module.getpass, "getuser", nameless)
+    monkeypatch.setattr(getpass, "getuser", nameless)
     with writing(tmp_path, wait=True, reporter=Silence()):
         assert (tmp_path / HOLDER).read_text() == f"process {os.getpid()}"
 

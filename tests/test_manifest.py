@@ -77,8 +77,9 @@ def test_a_change_of_any_field_is_noticed(path: Path) -> None:
     whole = json.loads(path.read_bytes())
     places = list(leaves(whole))
     assert len(places) > 40
+    others: list[object] = [None, "x", -1, [], {}]
     for place in places:
-        for value in (None, "x", -1, [], {}):
+        for value in others:
             altered = json.loads(json.dumps(whole))
             put(altered, place, value)
             if altered == whole:
@@ -102,7 +103,12 @@ def test_a_field_that_is_missing_or_too_much_is_noticed(path: Path) -> None:
 def test_a_field_that_this_version_does_not_know_is_damage_though_it_is_sealed(path: Path) -> None:
     body = json.loads(path.read_bytes())
     del body["checksum"]
-    for change in ({"more": 1}, {"counts": {"files": 1, "pages": 2}}, {"sources": [{}]}):
+    changes: list[dict[str, Any]] = [
+        {"more": 1},
+        {"counts": {"files": 1, "pages": 2}},
+        {"sources": [{}]},
+    ]
+    for change in changes:
         altered = {**body, **change}
         path.write_text(json.dumps({**altered, "checksum": _seal(altered)}))
         with pytest.raises(IndexDamagedError):

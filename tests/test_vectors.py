@@ -137,7 +137,7 @@ def test_how_slow_exact_search_is_grows_with_the_rows(monkeypatch: pytest.Monkey
     clock = iter(range(1000))
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     assert module._seconds_a_query(VECTORS) == 1.0
-    monkeypatch.setattr(module, "BLOCK_ROWS", ROWS // 10)
+    monkeypatch.setattr(module, "TIMED_ROWS", ROWS // 10)
     assert module._seconds_a_query(VECTORS) == 10.0
     assert module._seconds_a_query(VECTORS[:0]) == 0.0
 

@@ -74,11 +74,14 @@ class Index:
         Args:
             queries: Unit vectors, shape (count, dimension).
             among: Rows to choose from, all of which are compared; None: the whole index.
+
+        Raises:
+            IndexDamagedError: The vectors lead to rows that there are not.
         """
         import numpy as np
 
         if among is None:
-            found = nearest(self._contents.faiss, queries, depth)
+            found = self._nearest(queries, depth)
         else:
             found = nearest_among(self.vectors, among, queries, depth)
         answers = []
@@ -88,7 +91,16 @@ class Index:
             answers.append((rows[order], scores[order]))
         return answers
 
-    def read(self, rows: Rows) -> list[Passage]:
+    def _nearest(self, queries: Floats, depth: int) -> list[Rows]:
+        try:
+            found = nearest(self._contents.faiss, queries, depth)
+        except RuntimeError as error:
+            raise damaged(self.generation / VECTORS) from error
+        if any(len(rows) and rows.max() >= len(self.passages) for rows in found):
+            raise damaged(self.generation / VECTORS)
+        return found
+
+    def read(self, rows: Rows | Sequence[int]) -> list[Passage]:
         """Return passages by their rows, with their files' absolute paths."""
         return [
             replace(passage, path=self.path_of(self._file(file)))

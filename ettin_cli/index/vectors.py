@@ -31,6 +31,7 @@ RECALL_WANTED = 0.99
 SLOW_SEARCH_S = 0.25
 TRAINING_ROWS_A_LIST = 64
 WRITTEN_ROWS = 8192
+TIMED_ROWS = 16_384
 # Where FAISS's header of an exact index says how many rows it has.
 ROWS_AT = 8
 MOST_VISITED = 2048
@@ -99,7 +100,7 @@ def open_index(path: Path, search: Mapping[str, int]) -> Any:
 
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise damaged(path) from error
     for name, value in search.items():
         faiss.ParameterSpace().set_index_parameter(index, name, value)
@@ -212,14 +213,15 @@ def _sample(vectors: Floats, most: int) -> Floats:
 
 def _seconds_a_query(vectors: Floats) -> float:
     """Return how long an exact search takes: the time over some rows, as it grows with them."""
-    some = _filled(vectors[:BLOCK_ROWS], EXACT)
+    some = _filled(vectors[:TIMED_ROWS], EXACT)
+    release(vectors)
     seconds = []
     for query in _sample(vectors, 5):
         began = time.perf_counter()
         some.search(query[None], RECALL_AT)
         seconds.append(time.perf_counter() - began)
     typical = sorted(seconds)[len(seconds) // 2] if seconds else 0.0
-    return typical * len(vectors) / max(1, min(len(vectors), BLOCK_ROWS))
+    return typical * len(vectors) / max(1, min(len(vectors), TIMED_ROWS))
 
 
 def _lists(count: int) -> int:

@@ -118,7 +118,8 @@ class Generation:
             sources=sources,
             asked=self.recipe.factory,
         )
-        write_manifest(self.folder, with_files(manifest, self._sealed()))
+        manifest = with_files(manifest, self._sealed())
+        write_manifest(self.folder, manifest)
         self.shards.clear()
         remove_leftovers(self.folder)
         return manifest
