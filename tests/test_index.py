@@ -1,172 +1,186 @@
-"""The index is exact, brings itself up to date, and is always whole."""
+"""An index is read exactly, from wherever it is, and says where it is damaged."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ettin_cli.errors import IndexDamagedError, IndexMismatchError, IndexNotFoundError
+from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import Index
-from ettin_cli.index.known import Shards, as_hashes, text_hash
-from ettin_cli.index.vectors import build, inner_products, nearest_among, open_index
-from ettin_cli.pipeline import BuildReport, BuildRequest, build_index
-from ettin_cli.records import Silence
+from tests.conftest import Ettin
+from tests.indexes import Builder, build, jsonl, unit_vectors, word_vector
 
-RANDOM = np.random.default_rng(7)
+__all__ = ["build"]
 
-
-def unit_vectors(
-    count: int, dimension: int = 16
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    vectors = RANDOM.standard_normal((count, dimension)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
-
-
-def update(folder: Path, *sources: Path, rebuild: bool = False) -> BuildReport:
-    request = BuildRequest(folder, add=[str(source) for source in sources], rebuild=rebuild)
-    return build_index(request, Silence())
-
-
-def doc_ids(folder: Path) -> list[str]:
-    found: list[str] = Index(folder).passages.table.column("doc_id").to_pylist()
-    return found
+RECORDS = [
+    {"_id": "a", "text": "the ferry sails", "port": "west", "n": 1, "new": True},
+    {"_id": "b", "text": "a ferry ticket", "port": "east", "n": 2, "tags": ["boat", "fare"]},
+    {"_id": "c", "text": "knead the dough", "port": None, "n": 1.5},
+]
 
 
 @pytest.fixture
-def docs(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, build: Builder) -> Path:
     docs = tmp_path / "docs"
-    docs.mkdir()
-    (docs / "ferry.md").write_text("# Ferry\n\nThe ferry sails at nine.\n")
-    (docs / "bread.txt").write_text("Knead the dough for ten minutes.\n")
-    return docs
+    (docs / "deep").mkdir(parents=True)
+    (docs / "table.jsonl").write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+    (docs / "deep" / "note.txt").write_text("a note of bread\n")
+    build(tmp_path / "index", docs)
+    return tmp_path / "index"
 
 
-def test_an_exact_index_finds_what_comparing_with_every_vector_finds(tmp_path: Path) -> None:
-    vectors, queries = unit_vectors(300), unit_vectors(5)
-    path = tmp_path / "vectors.faiss"
-    assert build(vectors, "auto", path) == ("Flat", {}, 1.0)
-    _, rows = open_index(path, {}).search(queries, 10)
-    expected = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
-    assert rows.tolist() == expected.tolist()
+def found(index: Index, filters: dict[str, str], *paths: str) -> list[str]:
+    rows = index.select(filters, paths)
+    return [passage.doc_id.rpartition("#")[2] for passage in index.read(rows)]
 
 
-def test_inverted_lists_are_searched_as_deep_as_good_recall_needs(tmp_path: Path) -> None:
-    vectors = unit_vectors(2000)
-    factory, search, recall = build(vectors, "IVF32,Flat", tmp_path / "vectors.faiss")
-    assert factory == "IVF32,Flat"
-    assert recall >= 0.99
-    assert 16 <= search["nprobe"] <= 32
-
-
-def test_a_narrowed_search_compares_the_chosen_rows_alone() -> None:
-    vectors, queries = unit_vectors(100), unit_vectors(2)
-    among = np.array([3, 50, 99], np.int64)
-    found = nearest_among(vectors, among, queries, 2)
-    for query, rows in zip(queries, found, strict=True):
-        order = sorted(among.tolist(), key=lambda row: -float(vectors[row] @ query))
-        assert rows.tolist() == order[:2]
-
-
-def test_equal_vectors_get_equal_scores_wherever_they_stand() -> None:
-    vectors = unit_vectors(9, 384)
-    vectors[[2, 5, 8]] = vectors[2]
-    scores = inner_products(vectors, unit_vectors(1, 384)[0])
-    assert scores[2] == scores[5] == scores[8]
-
-
-def test_a_damaged_shard_is_embedded_again_and_a_whole_one_is_not(tmp_path: Path) -> None:
-    shards = Shards(tmp_path / "work")
-    for text in ("a", "b"):
-        shards.add(as_hashes(text_hash(text)), np.ones((1, 4), np.float32))
-    first = sorted((tmp_path / "work").iterdir())[0]
-    content = bytearray(first.read_bytes())
-    content[-1] ^= 1
-    first.write_bytes(content)
-    groups = list(Shards(tmp_path / "work").load(4))
-    assert [hashes.tolist() for hashes, _ in groups] == [as_hashes(text_hash("b")).tolist()]
-
-
-def test_a_second_run_embeds_only_what_is_new_or_changed(docs: Path, tmp_path: Path) -> None:
-    index = tmp_path / "index"
-    first = update(index, docs)
-    assert (len(first.plan.new), first.embedded) == (2, 2)
-    assert not update(index).written
-    (docs / "bread.txt").write_text("Let the dough rest for an hour.\n")
-    (docs / "soup.txt").write_text("Simmer the fish.\n")
-    second = update(index)
-    assert (second.plan.new, second.plan.changed) == (["soup.txt"], ["bread.txt"])
-    assert (second.embedded, second.reused) == (2, 1)
-    (docs / "ferry.md").unlink()
-    third = update(index)
-    assert (third.plan.gone, third.embedded) == (["ferry.md"], 0)
-    assert doc_ids(index) == ["bread.txt", "soup.txt"]
-
-
-def test_an_updated_index_equals_a_fresh_one(docs: Path, tmp_path: Path) -> None:
-    update(tmp_path / "old", docs)
-    (docs / "soup.txt").write_text("Simmer the fish.\n")
-    update(tmp_path / "old")
-    update(tmp_path / "new", docs)
-    old, new = Index(tmp_path / "old"), Index(tmp_path / "new")
-    assert old.passages.table.equals(new.passages.table)
-    assert np.allclose(old.vectors, new.vectors, atol=1e-6)
-
-
-def test_an_interrupted_run_goes_on_where_it_stopped(
-    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"port": "west"}, ["a"]),
+        ({"n": "1"}, ["a"]),
+        ({"n": "1.5"}, ["c"]),
+        ({"new": "true"}, ["a"]),
+        ({"new": "True"}, []),
+        ({"tags": "fare"}, ["b"]),
+        ({"tags": "far"}, []),
+        ({"port": "None"}, []),
+        ({"port": "east", "n": "2"}, ["b"]),
+        ({"port": "east", "n": "1"}, []),
+        ({"none": "x"}, []),
+    ],
+)
+def test_rows_are_chosen_by_their_metadata(
+    folder: Path, filters: dict[str, str], expected: list[str]
 ) -> None:
-    index = tmp_path / "index"
-    monkeypatch.setattr("ettin_cli.index.writer.SHARD_ROWS", 1)
-    add = Shards.add
-
-    def add_and_stop(self: Shards, *args: object) -> None:
-        add(self, *args)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Shards, "add", add_and_stop)
-        update(index, docs)
-    with pytest.raises(IndexNotFoundError):
-        Index(index)
-    again = update(index, docs)
-    assert (again.embedded, again.reused) == (1, 1)
-    assert not (index / "work").exists() or not list((index / "work").rglob("*.shard"))
+    assert found(Index(folder), filters) == expected
 
 
-def test_a_cut_file_is_refused_with_the_command_that_repairs(docs: Path, tmp_path: Path) -> None:
-    update(tmp_path / "index", docs)
-    path = Index(tmp_path / "index").generation / "vectors.faiss"
-    path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(IndexDamagedError, match="vectors.faiss has") as caught:
-        Index(tmp_path / "index")
-    assert "--rebuild" in (caught.value.hint or "")
+def test_rows_are_chosen_by_path_and_metadata_together(folder: Path) -> None:
+    index = Index(folder)
+    assert found(index, {}, "*.txt") == ["deep/note.txt"]
+    assert found(index, {}, "deep/") == ["deep/note.txt"]
+    assert found(index, {}, "*.md", "*.jsonl") == ["a", "b", "c"]
+    assert found(index, {"port": "west"}, "*.txt") == []
+    assert found(index, {"port": "west"}, "table.*") == ["a"]
 
 
-def test_a_flipped_byte_is_found_by_its_checksum(docs: Path, tmp_path: Path) -> None:
-    update(tmp_path / "index", docs)
-    index = Index(tmp_path / "index")
-    assert index.damaged_files() == []
-    path = index.generation / "vectors.faiss"
+def test_the_best_rows_come_first_with_their_inner_products(folder: Path) -> None:
+    index = Index(folder)
+    query = word_vector("the ferry")
+    texts = [passage.content for passage in index.read(np.arange(4))]
+    values = [float(word_vector(text) @ query) for text in texts]
+    order = sorted(range(4), key=lambda row: (-values[row], row))
+    ((rows, scores),) = index.retrieve(query[None], 3)
+    assert rows.tolist() == order[:3]
+    assert scores.tolist() == pytest.approx(sorted(values, reverse=True)[:3], abs=1e-6)
+    ((among, _),) = index.retrieve(query[None], 9, np.array([2, 0]))
+    assert among.tolist() == [row for row in order if row in (0, 2)]
+
+
+def test_a_passage_knows_its_file_wherever_the_two_have_moved(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "moved").mkdir()
+    for name in ("index", "docs"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    index = Index(tmp_path / "moved" / "index")
+    (passage,) = index.read(index.select({"port": "west"}, []))
+    assert passage.path == str(tmp_path / "moved" / "docs" / "table.jsonl")
+    assert index.file_of(0).name == "deep/note.txt"
+
+
+def test_an_index_behind_a_link_finds_its_files(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "link").symlink_to(folder)
+    monkeypatch.chdir(elsewhere)
+    (passage,) = Index(Path("link")).read([0])
+    assert passage.path == str(tmp_path / "docs" / "deep" / "note.txt")
+
+
+def damaged(path: Path, at: int) -> None:
+    """Flip a byte in a copy that takes the file's place, since the old one may be mapped."""
     content = bytearray(path.read_bytes())
-    content[-3] ^= 1
+    content[at] ^= 4
+    path.unlink()
     path.write_bytes(content)
-    assert Index(tmp_path / "index").damaged_files() == [str(path)]
 
 
-def test_a_newer_format_and_a_damaged_manifest_are_refused(docs: Path, tmp_path: Path) -> None:
-    update(tmp_path / "index", docs)
-    manifest = tmp_path / "index" / "manifest.json"
-    whole = manifest.read_text()
-    manifest.write_text(whole.replace('"format": 1', '"format": 2'))
-    with pytest.raises(IndexMismatchError, match="newer"):
-        Index(tmp_path / "index")
-    manifest.write_text(whole.replace('"Flat"', '"Flot"'))
-    with pytest.raises(IndexDamagedError):
-        Index(tmp_path / "index")
+@pytest.mark.parametrize("name", ["passages.arrow", "files.arrow", "vectors.faiss"])
+@pytest.mark.parametrize("place", [0.05, 0.5, 0.97])
+def test_a_flipped_byte_is_named_by_verify_and_built_upon_by_nobody(
+    folder: Path, build: Builder, tmp_path: Path, name: str, place: float
+) -> None:
+    path = Index(folder).generation / name
+    damaged(path, int(place * path.stat().st_size))
+    try:
+        assert Index(folder).damaged_files() == [str(path)]
+    except IndexDamagedError as error:
+        assert error.problem == f"{path} is damaged"
+    jsonl(tmp_path / "docs" / "more.jsonl", d="more")
+    with pytest.raises(IndexDamagedError) as caught:
+        build(folder)
+    assert caught.value.problem == f"{path} is damaged"
+    assert caught.value.hint == f"ettin index -i {folder} --rebuild"
+    assert build(folder, rebuild=True).written
+    assert Index(folder).damaged_files() == []
 
 
-def test_a_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
-    (tmp_path / "index").write_text("")
-    with pytest.raises(IndexNotFoundError, match="is a file"):
-        Index(tmp_path / "index")
+def test_what_is_read_of_a_damaged_index_is_never_another_text(folder: Path) -> None:
+    index = Index(folder)
+    whole = [passage.text for passage in index.read(np.arange(4))]
+    path = index.generation / "passages.arrow"
+    content = path.read_bytes()
+    for at in range(content.index(b"ferry"), len(content), 97):
+        damaged(path, at)
+        try:
+            assert [passage.text for passage in Index(folder).read(np.arange(4))] == whole
+        except IndexDamagedError as error:
+            assert error.problem == f"{path} is damaged"
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("factory", ["IVF8,Flat", "HNSW8"])
+def test_damaged_vectors_end_in_an_error_and_never_in_rows_that_are_not(
+    tmp_path: Path, build: Builder, factory: str
+) -> None:
+    texts = {f"d{number}": f"word{number} ferry" for number in range(200)}
+    build(tmp_path / "index", jsonl(tmp_path / "t.jsonl", **texts), factory=factory)
+    path = Index(tmp_path / "index").generation / "vectors.faiss"
+    content, said = path.read_bytes(), set()
+    query = unit_vectors(1, 32)
+    for at in [*range(0, 200, 9), *range(200, len(content), 901)]:
+        damaged(path, at)
+        try:
+            index = Index(tmp_path / "index")
+            index.read(index.retrieve(query, 20)[0][0])
+        except IndexDamagedError as error:
+            said.add(error.hint)
+        path.write_bytes(content)
+    assert said == {f"ettin index -i {tmp_path / 'index'} --rebuild"}
+
+
+def test_a_file_of_a_passage_that_is_not_there_is_damage(folder: Path) -> None:
+    index = Index(folder)
+    index.files.clear()
+    with pytest.raises(IndexDamagedError, match=r"passages\.arrow is damaged"):
+        index.read([0])
+    with pytest.raises(IndexDamagedError, match=r"passages\.arrow is damaged"):
+        index.file_of(0)
+
+
+def test_verify_names_every_damaged_file_and_the_command_that_mends_them(
+    ettin: Ettin, folder: Path
+) -> None:
+    assert ettin("verify", "-i", "index").out == "index is whole: 3 files\n"
+    generation = Index(folder).generation
+    passages, vectors = generation / "passages.arrow", generation / "vectors.faiss"
+    damaged(passages, passages.read_bytes().index(b"dough"))
+    damaged(vectors, vectors.stat().st_size - 3)
+    ran = ettin("verify", "-i", "index")
+    inside = Path("index", "generations", generation.name)
+    named = [f"damaged: {inside / path.name}" for path in (passages, vectors)]
+    assert (ran.code, ran.out.splitlines()) == (1, named)
+    assert "ettin index -i index --rebuild" in ran.err

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ettin_cli.errors import EttinError, IndexBusyError
+from ettin_cli.errors import EttinError, IndexBusyError, UsageError
+from ettin_cli.index.manifest import GENERATIONS, MANIFEST, WORK
 from ettin_cli.records import Reporter
 
 LOCK = "lock"
@@ -25,17 +26,11 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
 
     Raises:
         IndexBusyError: Another process holds it and `wait` is False.
+        UsageError: The folder is somebody else's.
     """
     import filelock
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise EttinError(
-            f"{folder} is a file, not the folder of an index", hint="name a folder with -i"
-        ) from None
-    except OSError as error:
-        raise EttinError(f"cannot make {folder}: {error.strerror}") from error
+    _make(folder)
     lock = filelock.FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -57,6 +52,29 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
         with suppress(OSError):
             (folder / HOLDER).unlink(missing_ok=True)
         lock.release()
+
+
+def _make(folder: Path) -> None:
+    try:
+        if not (folder / MANIFEST).exists() and (foreign := _foreign(folder)):
+            raise UsageError(
+                f"{folder} is no index and holds other things, such as {foreign}",
+                hint="name a new folder with -i",
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise EttinError(
+            f"{folder} is a file, not the folder of an index", hint="name a folder with -i"
+        ) from None
+    except OSError as error:
+        raise EttinError(f"cannot make {folder}: {error.strerror}") from error
+
+
+def _foreign(folder: Path) -> str | None:
+    """Return the name of something in a folder that no interrupted first run can have left."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    ours = {LOCK, HOLDER, GENERATIONS, WORK}
+    return next((n for n in names if n not in ours and not n.startswith(f".{MANIFEST}.")), None)
 
 
 def _myself() -> str:

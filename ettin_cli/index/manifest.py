@@ -18,6 +18,8 @@ from ettin_cli.settings import INDEX_FORMAT
 from ettin_cli.storage import replacing
 
 MANIFEST = "manifest.json"
+GENERATIONS = "generations"
+WORK = "work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Manifest:
         created: ISO 8601 time in UTC.
         chunk_size: Tokens a passage, "auto", or None for whole documents.
         factory: The FAISS index factory string.
+        asked: The factory string that was asked for; "auto" is settled anew by each run.
         recall: Measured share of the exact top 100 that the FAISS index finds; 1.0 is exact.
         files: Every file of the generation by its name.
     """
@@ -80,6 +83,7 @@ class Manifest:
     counts: Counts
     sources: tuple[RecordedSource, ...]
     files: Mapping[str, FileRecord] = field(default_factory=dict)
+    asked: str = "auto"
     format: int = INDEX_FORMAT
 
 
@@ -111,18 +115,17 @@ def read_manifest(folder: Path) -> Manifest:
         raise EttinError(f"cannot read {folder / MANIFEST}: {error.strerror}") from error
     try:
         body = orjson.loads(content)
-        found = body.pop("checksum")
         version = body["format"]
+        if isinstance(version, int) and version > INDEX_FORMAT:
+            raise IndexMismatchError(
+                f"{folder} has index format {version}, newer than the {INDEX_FORMAT} read here",
+                hint="pip install --upgrade ettin-cli",
+            )
+        if body.pop("checksum") != _seal(body):
+            raise _damaged(folder)
+        return _parse(body)
     except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
         raise _damaged(folder) from error
-    if isinstance(version, int) and version > INDEX_FORMAT:
-        raise IndexMismatchError(
-            f"{folder} has index format {version}, newer than the {INDEX_FORMAT} read here",
-            hint="pip install --upgrade ettin-cli",
-        )
-    if found != _seal(body):
-        raise _damaged(folder)
-    return _parse(body)
 
 
 def not_an_index(folder: Path) -> IndexNotFoundError:

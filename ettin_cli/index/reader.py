@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index.files import FILES, FileEntry, read_files
-from ettin_cli.index.manifest import FileRecord, Manifest, damaged, read_manifest
+from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages
 from ettin_cli.index.vectors import (
     EXACT,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ettin_cli.index.vectors import Rows
     from ettin_cli.records import Floats
 
-GENERATIONS = "generations"
 VECTORS = "vectors.faiss"
 EMBEDDINGS = "embeddings.f32"
 
@@ -75,11 +74,14 @@ class Index:
         Args:
             queries: Unit vectors, shape (count, dimension).
             among: Rows to choose from, all of which are compared; None: the whole index.
+
+        Raises:
+            IndexDamagedError: The vectors lead to rows that there are not.
         """
         import numpy as np
 
         if among is None:
-            found = nearest(self._contents.faiss, queries, depth)
+            found = self._nearest(queries, depth)
         else:
             found = nearest_among(self.vectors, among, queries, depth)
         answers = []
@@ -89,10 +91,19 @@ class Index:
             answers.append((rows[order], scores[order]))
         return answers
 
-    def read(self, rows: Rows) -> list[Passage]:
+    def _nearest(self, queries: Floats, depth: int) -> list[Rows]:
+        try:
+            found = nearest(self._contents.faiss, queries, depth)
+        except RuntimeError as error:
+            raise damaged(self.generation / VECTORS) from error
+        if any(len(rows) and rows.max() >= len(self.passages) for rows in found):
+            raise damaged(self.generation / VECTORS)
+        return found
+
+    def read(self, rows: Rows | Sequence[int]) -> list[Passage]:
         """Return passages by their rows, with their files' absolute paths."""
         return [
-            replace(passage, path=self.path_of(self.files[file]))
+            replace(passage, path=self.path_of(self._file(file)))
             for passage, file in self.passages.read(rows)
         ]
 
@@ -107,7 +118,11 @@ class Index:
 
     def file_of(self, row: int) -> FileEntry:
         """Return the file that a passage came from."""
-        number: int = self.passages.column("file", [row])[0]
+        return self._file(self.passages.column("file", [row])[0])
+
+    def _file(self, number: int) -> FileEntry:
+        if not 0 <= number < len(self.files):
+            raise damaged(self.generation / PASSAGES)
         return self.files[number]
 
     def select(self, filters: Mapping[str, str], paths: Sequence[str]) -> Rows:

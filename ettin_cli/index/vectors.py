@@ -5,6 +5,8 @@ Inner product over unit vectors. Ids are row numbers; FAISS's types never leave 
 
 from __future__ import annotations
 
+import mmap
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +30,11 @@ RECALL_QUERIES = 100
 RECALL_WANTED = 0.99
 SLOW_SEARCH_S = 0.25
 TRAINING_ROWS_A_LIST = 64
+WRITTEN_ROWS = 8192
+TIMED_ROWS = 16_384
+# Where FAISS's header of an exact index says how many rows it has.
+ROWS_AT = 8
+MOST_VISITED = 2048
 
 
 def build(vectors: Floats, factory: str, path: Path) -> tuple[str, dict[str, int], float]:
@@ -42,15 +49,36 @@ def build(vectors: Floats, factory: str, path: Path) -> tuple[str, dict[str, int
     Raises:
         EttinError: FAISS does not know the factory string, or has too few vectors to train it.
     """
-    wanted = EXACT if factory == "auto" else factory
-    index = _filled(vectors, wanted)
-    if factory == "auto" and _seconds_a_query(index, vectors) > SLOW_SEARCH_S:
-        wanted = f"IVF{_lists(len(vectors))},Flat"
-        del index
-        index = _filled(vectors, wanted)
-    search, recall = ({}, 1.0) if wanted == EXACT else _tuned(index, vectors)
+    if factory == "auto":
+        slow = _seconds_a_query(vectors) > SLOW_SEARCH_S
+        factory = f"IVF{_lists(len(vectors))},Flat" if slow else EXACT
+    if factory == EXACT:
+        _write_exact(vectors, path)
+        return EXACT, {}, 1.0
+    index = _filled(vectors, factory)
+    search, recall = _tuned(index, vectors)
     _write(index, path)
-    return wanted, search, recall
+    return factory, search, recall
+
+
+def _write_exact(vectors: Floats, path: Path) -> None:
+    """Write FAISS's file of an exact index, block by block: it is a header before the vectors.
+
+    FAISS itself would first copy all the vectors into memory.
+    """
+    import faiss
+
+    rows, dimension = vectors.shape
+    header = bytearray(faiss.serialize_index(faiss.IndexFlatIP(dimension)).tobytes())
+    struct.pack_into("<q", header, ROWS_AT, rows)
+    struct.pack_into("<Q", header, len(header) - 8, rows * dimension)
+    with path.open("wb") as file:
+        file.write(header)
+        for begin in range(0, rows, WRITTEN_ROWS):
+            file.write(vectors[begin : begin + WRITTEN_ROWS].data)
+            release(vectors)
+    if open_index(path, {}).ntotal != rows:
+        raise EttinError("this FAISS has another file format", hint="pip install faiss-cpu==1.15.1")
 
 
 def _write(index: Any, path: Path) -> None:
@@ -72,7 +100,7 @@ def open_index(path: Path, search: Mapping[str, int]) -> Any:
 
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise damaged(path) from error
     for name, value in search.items():
         faiss.ParameterSpace().set_index_parameter(index, name, value)
@@ -134,24 +162,41 @@ def mapped(path: Path, rows: int, dimension: int) -> Floats:
     return np.memmap(path, np.float32, "r", offset=offset, shape=(rows, dimension))
 
 
+def release(vectors: Floats) -> None:
+    """Let go of the memory that a map's pages took; what was written to them is kept.
+
+    The system would take the pages back when it needs them, but until then they count as ours.
+    """
+    if isinstance(vectors.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        vectors.base.madvise(mmap.MADV_DONTNEED)
+
+
 def _filled(vectors: Floats, factory: str) -> Any:
     import faiss
 
     try:
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
         if not index.is_trained:
-            index.train(
-                _sample(vectors, max(10_000, TRAINING_ROWS_A_LIST * getattr(index, "nlist", 0)))
-            )
+            most = max(10_000, TRAINING_ROWS_A_LIST * _lists_of(index))
+            index.train(_sample(vectors, most))
+        for begin in range(0, len(vectors), BLOCK_ROWS):
+            index.add(vectors[begin : begin + BLOCK_ROWS])
+            release(vectors)
     except (RuntimeError, AssertionError) as error:
         raise EttinError(
             f"cannot build the FAISS index {factory!r} over {len(vectors)} passages: "
             f"{_last_line(error)}",
             hint="use --factory auto",
         ) from error
-    for begin in range(0, len(vectors), BLOCK_ROWS):
-        index.add(vectors[begin : begin + BLOCK_ROWS])
     return index
+
+
+def _lists_of(index: Any) -> int:
+    """Return how many inverted lists an index has, behind whatever transforms its vectors."""
+    import faiss
+
+    inverted = faiss.try_extract_index_ivf(index)
+    return int(inverted.nlist) if inverted else 0
 
 
 def _last_line(error: BaseException) -> str:
@@ -166,14 +211,17 @@ def _sample(vectors: Floats, most: int) -> Floats:
     return np.ascontiguousarray(vectors[rows])
 
 
-def _seconds_a_query(index: Any, vectors: Floats) -> float:
-    queries = _sample(vectors, 5)
+def _seconds_a_query(vectors: Floats) -> float:
+    """Return how long an exact search takes: the time over some rows, as it grows with them."""
+    some = _filled(vectors[:TIMED_ROWS], EXACT)
+    release(vectors)
     seconds = []
-    for query in queries:
+    for query in _sample(vectors, 5):
         began = time.perf_counter()
-        index.search(query[None], RECALL_AT)
+        some.search(query[None], RECALL_AT)
         seconds.append(time.perf_counter() - began)
-    return sorted(seconds)[len(seconds) // 2] if seconds else 0.0
+    typical = sorted(seconds)[len(seconds) // 2] if seconds else 0.0
+    return typical * len(vectors) / max(1, min(len(vectors), TIMED_ROWS))
 
 
 def _lists(count: int) -> int:
@@ -188,14 +236,16 @@ def _tuned(index: Any, vectors: Floats) -> tuple[dict[str, int], float]:
 
     queries = _sample(vectors, RECALL_QUERIES)
     exact = nearest_among(vectors, _all_rows(vectors), queries, RECALL_AT)
-    lists = getattr(index, "nlist", 0)
-    name = "nprobe" if lists else "efSearch" if hasattr(index, "hnsw") else None
-    if name is None:
-        return {}, _recall(index, queries, exact)
-    most = lists or 2048
+    release(vectors)
+    lists = _lists_of(index)
+    name, most = ("nprobe", lists) if lists else ("efSearch", MOST_VISITED)
     value = min(16, most)
     while True:
-        faiss.ParameterSpace().set_index_parameter(index, name, value)
+        try:
+            faiss.ParameterSpace().set_index_parameter(index, name, value)
+        except RuntimeError:
+            # Of its kind there is nothing to search deeper.
+            return {}, _recall(index, queries, exact)
         recall = _recall(index, queries, exact)
         if recall >= RECALL_WANTED or value == most:
             return {name: value}, recall

@@ -17,7 +17,9 @@ from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index.files import FILES, FileEntry, write_files
 from ettin_cli.index.known import Distinct, Shards, joined
 from ettin_cli.index.manifest import (
+    GENERATIONS,
     MANIFEST,
+    WORK,
     Counts,
     FileRecord,
     Manifest,
@@ -27,8 +29,8 @@ from ettin_cli.index.manifest import (
     write_manifest,
 )
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
-from ettin_cli.index.reader import EMBEDDINGS, GENERATIONS, VECTORS, Index
-from ettin_cli.index.vectors import EXACT, build, mapped
+from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
+from ettin_cli.index.vectors import EXACT, build, mapped, release
 from ettin_cli.records import Advance, EmbedderCard, no_progress
 from ettin_cli.storage import checksum, sync_file, sync_folder
 
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from ettin_cli.index.known import Hashes
     from ettin_cli.records import Floats
 
-WORK = "work"
 GENERATION_NAME = re.compile(r"(\d{6,})-[0-9a-f]{8}")
 SHARD_ROWS = 1024
 LOOKUP_ROWS = 16_384
@@ -115,8 +116,10 @@ class Generation:
             search=search,
             counts=counts,
             sources=sources,
+            asked=self.recipe.factory,
         )
-        write_manifest(self.folder, with_files(manifest, self._sealed()))
+        manifest = with_files(manifest, self._sealed())
+        write_manifest(self.folder, manifest)
         self.shards.clear()
         remove_leftovers(self.folder)
         return manifest
@@ -156,6 +159,7 @@ class Missing:
             rows = self.distinct.find(hashes)
             self.vectors[rows[rows >= 0]] = vectors[rows >= 0]
             known[rows[rows >= 0]] = True
+            release(self.vectors)
         self.rows: NDArray[np.int64] = np.sort(self.distinct.rows[~known[self.distinct.rows]])
         self.total = len(self.rows)
         self.reused = int(known[self.distinct.first_of].sum())
@@ -176,6 +180,7 @@ class Missing:
             vectors = embed(self.stored.contents(rows.tolist()))
             self.generation.shards.add(self.hashes[rows], vectors)
             self.vectors[rows] = vectors
+            release(self.vectors)
             advance(len(rows))
 
     def finish(self) -> None:
@@ -187,6 +192,7 @@ class Missing:
         for begin in range(0, len(repeats), LOOKUP_ROWS):
             rows = repeats[begin : begin + LOOKUP_ROWS]
             self.vectors[rows] = self.vectors[first_of[rows]]
+            release(self.vectors)
         if len(self.stored):
             self.vectors.flush()  # type: ignore[attr-defined]
         del self.vectors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -187,7 +188,7 @@ def _recipe(
                 f"{request.folder} has passages of {_described(made)}, not {_described(chunking)}",
                 hint=f"{again} {_options(chunking)}",
             )
-    factory = request.factory or (manifest.factory if manifest else "auto")
+    factory = request.factory or (manifest.asked if manifest else "auto")
     return files, Recipe(card, chunking.size, chunking.overlap, factory)
 
 
@@ -219,7 +220,8 @@ def _options(chunking: Chunking) -> str:
 
 
 def _same(manifest: Manifest, recipe: Recipe, sources: tuple[RecordedSource, ...]) -> bool:
-    return manifest.sources == sources and recipe.factory in (manifest.factory, "auto")
+    made = manifest.asked, manifest.factory
+    return manifest.sources == sources and recipe.factory in made
 
 
 @contextmanager
@@ -228,8 +230,10 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # Arrow puts words of its own before the system's.
+        reason = os.strerror(error.errno) if error.errno else error
         raise OutputError(
-            f"cannot write {folder}: {error.strerror or error}; the index is as it was before",
+            f"cannot write {folder}: {reason}; the index is as it was before",
             hint="free some space or fix the permissions, then run the same command to go on",
         ) from error
 

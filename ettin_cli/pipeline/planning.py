@@ -97,6 +97,9 @@ def make_plan(
         listing = list_files(source, record.include, record.exclude, folder.resolve())
         plan.skipped.update(listing.skipped)
         plan.rejections += listing.rejections
+        # The index may lie in a folder that it is of.
+        inside = folder.resolve()
+        listing.files = [f for f in listing.files if not (f.path and inside in f.path.parents)]
         _compare(plan, number, record, listing, before, read_stdin=read_stdin)
     plan.gone = [entry.name for entry in before.values()]
     return plan

@@ -1,0 +1,185 @@
+"""One writer at a time, whose name the others are told, in a folder that is an index's own."""
+
+import ctypes
+import getpass
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ettin_cli.errors import EttinError, IndexBusyError, UsageError
+from ettin_cli.index import writing
+from ettin_cli.index.lock import HOLDER, LOCK
+from ettin_cli.records import Silence
+from tests.conftest import Ettin
+from tests.indexes import Notices, word_model
+
+HOLDING = """
+import sys
+from pathlib import Path
+from ettin_cli.index import writing
+from ettin_cli.records import Silence
+with writing(Path(sys.argv[1]), wait=True, reporter=Silence()):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(tmp_path / "index")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_writer_is_told_who_holds_the_index(
+    tmp_path: Path, holder: "subprocess.Popen[str]"
+) -> None:
+    with (
+        pytest.raises(IndexBusyError, match=f"being written by process {holder.pid} of") as caught,
+        writing(tmp_path / "index", wait=False, reporter=Silence()),
+    ):
+        pass
+    assert "--no-wait" in (caught.value.hint or "")
+
+
+def test_a_second_writer_waits_and_says_for_whom(
+    tmp_path: Path, holder: "subprocess.Popen[str]"
+) -> None:
+    said: list[str] = []
+
+    class Releasing(Silence):
+        def notice(self, message: str) -> None:
+            said.append(message)
+            holder.communicate("\n")
+
+    with writing(tmp_path / "index", wait=True, reporter=Releasing()):
+        assert holder.poll() == 0
+    assert f"waiting for process {holder.pid}" in said[0]
+
+
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_writer_holds_nothing(
+    tmp_path: Path, holder: "subprocess.Popen[str]", death: signal.Signals
+) -> None:
+    holder.send_signal(death)
+    holder.wait()
+    with writing(tmp_path / "index", wait=False, reporter=Silence()):
+        assert f"process {os.getpid()} " in (tmp_path / "index" / HOLDER).read_text()
+    assert not (tmp_path / "index" / HOLDER).exists()
+
+
+def test_the_lock_is_free_again_after_a_failure(tmp_path: Path) -> None:
+    for _ in range(2):
+        with (
+            pytest.raises(ZeroDivisionError),
+            writing(tmp_path, wait=False, reporter=Silence()),
+        ):
+            raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] in ([], [LOCK])
+
+
+def test_a_holder_whose_name_cannot_be_written_still_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with writing(tmp_path, wait=False, reporter=Silence()):
+        monkeypatch.undo()
+        ran = subprocess.run(
+            [sys.executable, "-c", HOLDING.replace("wait=True", "wait=False"), str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "is being written by another process" in ran.stderr
+
+
+def test_a_user_without_a_name_has_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("no entry for this user")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    with writing(tmp_path, wait=True, reporter=Silence()):
+        assert (tmp_path / HOLDER).read_text() == f"process {os.getpid()}"
+
+
+def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "index").write_text("x")
+    for place in (tmp_path / "index", tmp_path / "index" / "below"):
+        with pytest.raises(EttinError), writing(place, wait=True, reporter=Silence()):
+            pass
+    assert (tmp_path / "index").read_text() == "x"
+
+
+def test_a_folder_of_other_things_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "generations").mkdir()
+    (tmp_path / "thesis.tex").write_text("x")
+    with (
+        pytest.raises(UsageError, match=r"holds other things, such as thesis\.tex"),
+        writing(tmp_path, wait=True, reporter=Silence()),
+    ):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["generations", "thesis.tex"]
+
+
+def test_what_an_interrupted_first_run_left_is_no_hindrance(tmp_path: Path) -> None:
+    for name in ("generations", "work"):
+        (tmp_path / name).mkdir()
+    for name in (LOCK, HOLDER, ".manifest.json.x.tmp"):
+        (tmp_path / name).touch()
+    notices = Notices()
+    with writing(tmp_path, wait=False, reporter=notices):
+        pass
+    assert notices.said == []
+
+
+def _no_override() -> None:
+    """Take from a child of root what lets root write where nobody may."""
+    libc = ctypes.CDLL(None)
+    for capability in (1, 2):
+        libc.prctl(24, capability, 0, 0, 0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's capabilities")
+def test_an_index_that_may_only_be_read_is_read_and_not_written(
+    ettin: Ettin, tmp_path: Path
+) -> None:
+    model = word_model(tmp_path / "words")
+    (tmp_path / "docs").mkdir()
+    assert ettin("index", "docs", "-i", "index", "--embedder", str(model)).code == 0
+    places = [tmp_path / "index", *(tmp_path / "index").rglob("*")]
+    modes = [path.stat().st_mode for path in places]
+    for path in places:
+        path.chmod(path.stat().st_mode & 0o555)
+
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "ettin_cli", *words, "-i", "index"],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=_no_override if os.geteuid() == 0 else None,
+        )
+
+    read, refused = run("verify"), run("index")
+    for path, mode in zip(places, modes, strict=True):
+        path.chmod(mode)
+    assert (read.returncode, read.stdout) == (0, "index is whole: 3 files\n")
+    assert refused.returncode == 1
+    assert refused.stderr == "ettin: error: cannot write to index: Permission denied\n"

@@ -1,0 +1,185 @@
+"""FAISS finds what comparing with every vector finds: the same rows, and the same values."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+from ettin_cli.errors import EttinError, IndexDamagedError
+from ettin_cli.index import vectors as module
+from ettin_cli.index.vectors import (
+    build,
+    inner_products,
+    mapped,
+    nearest,
+    nearest_among,
+    open_index,
+    release,
+    stored_vectors,
+)
+from tests.indexes import unit_vectors
+
+ROWS, QUERIES, DEPTH = 1500, 6, 20
+VECTORS, ASKED = unit_vectors(ROWS), unit_vectors(QUERIES, seed=6)
+
+
+def best(vectors: Any, queries: Any, depth: int) -> tuple[list[list[int]], Any]:
+    """Return the rows and values of an exhaustive search in double precision."""
+    scores = queries.astype(np.float64) @ vectors.astype(np.float64).T
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
+    return order.tolist(), np.take_along_axis(scores, order, axis=1)
+
+
+@pytest.mark.parametrize("factory", ["auto", "Flat", "HNSW32", "IVF16,Flat", "SQ8"])
+def test_rows_and_values_are_those_of_an_exhaustive_search(tmp_path: Path, factory: str) -> None:
+    path = tmp_path / "v.faiss"
+    made, search, _ = build(VECTORS, factory, path)
+    index = open_index(path, search)
+    found = nearest(index, ASKED, DEPTH)
+    rows, values = best(VECTORS, ASKED, DEPTH)
+    shares = [len({*one.tolist()} & {*all_}) / DEPTH for one, all_ in zip(found, rows, strict=True)]
+    if made == "Flat":
+        assert [one.tolist() for one in found] == rows
+        assert index.search(ASKED, DEPTH)[0] == pytest.approx(values, abs=1e-6)
+    assert np.mean(shares) >= 0.9
+    for query, one in zip(ASKED, found, strict=True):
+        expected = VECTORS[one].astype(np.float64) @ query
+        assert inner_products(VECTORS[one], query) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 20_000])
+def test_the_exact_file_is_the_one_that_faiss_would_write(tmp_path: Path, rows: int) -> None:
+    vectors = unit_vectors(rows, 7) if rows else np.empty((0, 7), np.float32)
+    assert build(vectors, "Flat", tmp_path / "ours") == ("Flat", {}, 1.0)
+    theirs = faiss.IndexFlatIP(7)
+    theirs.add(vectors)
+    faiss.write_index(theirs, str(tmp_path / "theirs"))
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    index = open_index(tmp_path / "ours", {})
+    assert np.array_equal(stored_vectors(index, tmp_path / "ours"), vectors)
+
+
+@pytest.mark.parametrize("factory", ["IVF16,Flat", "HNSW8", "IVF8,PQ4x4"])
+def test_the_recall_that_is_reported_is_the_recall_that_is_had(
+    tmp_path: Path, factory: str
+) -> None:
+    _, search, recall = build(VECTORS, factory, tmp_path / "v.faiss")
+    index = open_index(tmp_path / "v.faiss", search)
+    queries = VECTORS[np.linspace(0, ROWS - 1, 100, dtype=np.int64)]
+    exact, _ = best(VECTORS, queries, 100)
+    found = nearest(index, queries, 100)
+    shares = [len({*o.tolist()} & {*b}) / 100 for o, b in zip(found, exact, strict=True)]
+    assert recall == pytest.approx(np.mean(shares), abs=1e-3)
+    assert recall >= 0.99 or search == {"nprobe": 8}
+
+
+def test_lists_behind_a_transform_are_searched_as_deep_as_others(tmp_path: Path) -> None:
+    made, search, recall = build(VECTORS, "PCA8,IVF32,Flat", tmp_path / "v.faiss")
+    assert (made, search) == ("PCA8,IVF32,Flat", {"nprobe": 32})
+    assert 0.1 < recall < 0.99
+
+
+def test_lists_that_hold_too_few_give_fewer_rows_and_no_padding(tmp_path: Path) -> None:
+    build(VECTORS, "IVF64,Flat", tmp_path / "v.faiss")
+    index = open_index(tmp_path / "v.faiss", {"nprobe": 1})
+    assert -1 in index.search(ASKED, 200)[1]
+    for rows in nearest(index, ASKED, 200):
+        assert 0 < len(rows) < 200
+        assert rows.min() >= 0
+        assert len(set(rows.tolist())) == len(rows)
+
+
+def test_more_rows_than_there_are_cannot_be_had(tmp_path: Path) -> None:
+    build(VECTORS[:3], "auto", tmp_path / "v.faiss")
+    found = nearest(open_index(tmp_path / "v.faiss", {}), ASKED[:1], 10)
+    assert sorted(found[0].tolist()) == [0, 1, 2]
+    build(VECTORS[:0], "auto", tmp_path / "none.faiss")
+    assert nearest(open_index(tmp_path / "none.faiss", {}), ASKED, 10)[0].tolist() == []
+
+
+@pytest.mark.parametrize("block", [1, 7, 100_000])
+def test_a_narrowed_search_is_the_same_whatever_its_blocks(
+    monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(module, "BLOCK_ROWS", block)
+    among = np.arange(3, ROWS, 31)
+    rows, _ = best(VECTORS[among], ASKED, 9)
+    found = nearest_among(VECTORS, among, ASKED, 9)
+    assert [one.tolist() for one in found] == [among[one].tolist() for one in rows]
+    assert nearest_among(VECTORS, among[:2], ASKED, 9)[0].size == 2
+    assert nearest_among(VECTORS, among[:0], ASKED, 9)[0].size == 0
+
+
+def test_equal_vectors_come_in_the_order_of_their_rows_with_equal_scores() -> None:
+    vectors = unit_vectors(9, 384)
+    vectors[[2, 5, 8]] = vectors[2]
+    query = unit_vectors(1, 384, seed=8)[0]
+    scores = inner_products(vectors, query)
+    assert scores[2] == scores[5] == scores[8]
+    (found,) = nearest_among(vectors, np.arange(9), vectors[[2]], 3)
+    assert found.tolist() == [2, 5, 8]
+
+
+def test_auto_takes_lists_where_exact_search_would_be_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLOW_SEARCH_S", -1.0)
+    made, search, recall = build(VECTORS, "auto", tmp_path / "v.faiss")
+    assert made == "IVF128,Flat"
+    assert search["nprobe"] <= 128
+    assert recall >= 0.99
+
+
+def test_how_slow_exact_search_is_grows_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    assert module._seconds_a_query(VECTORS) == 1.0
+    monkeypatch.setattr(module, "TIMED_ROWS", ROWS // 10)
+    assert module._seconds_a_query(VECTORS) == 10.0
+    assert module._seconds_a_query(VECTORS[:0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("factory", "rows"), [("Flot", 50), ("IVF64,Flat", 20), ("IDMap,Flat", 50), ("", 50)]
+)
+def test_what_faiss_cannot_build_is_said_in_a_line(tmp_path: Path, factory: str, rows: int) -> None:
+    with pytest.raises(EttinError) as caught:
+        build(VECTORS[:rows], factory, tmp_path / "v.faiss")
+    assert caught.value.problem.startswith(f"cannot build the FAISS index {factory!r} over {rows} ")
+    assert "\n" not in caught.value.problem
+    assert caught.value.hint == "use --factory auto"
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW8"])
+def test_a_disk_that_fills_up_is_an_error_of_the_system(tmp_path: Path, factory: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    (tmp_path / "v.faiss").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        build(VECTORS, factory, tmp_path / "v.faiss")
+
+
+def test_a_file_that_faiss_cannot_read_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "index" / "generations" / "000001-00000000" / "vectors.faiss"
+    path.parent.mkdir(parents=True)
+    for content in (b"", b"IxFI", b"nonsense" * 20):
+        path.write_bytes(content)
+        with pytest.raises(IndexDamagedError, match="vectors.faiss is damaged") as caught:
+            open_index(path, {})
+        assert caught.value.hint == f"ettin index -i {tmp_path / 'index'} --rebuild"
+
+
+def test_what_is_written_to_a_map_is_kept_when_its_memory_is_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "v.f32"
+    path.write_bytes(bytes(4 * 3000 * 8))
+    vectors = np.memmap(path, np.float32, "r+", shape=(3000, 8))
+    vectors[:] = unit_vectors(3000, 8)
+    release(vectors)
+    assert np.array_equal(vectors, unit_vectors(3000, 8))
+    vectors.flush()
+    assert np.array_equal(mapped(path, 3000, 8), unit_vectors(3000, 8))
+    assert mapped(path, 0, 8).shape == (0, 8)
+    release(unit_vectors(3))

@@ -1,0 +1,262 @@
+"""A generation is put in force whole or not at all, and readers keep the one they have open."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from ettin_cli.errors import IndexDamagedError, IndexNotFoundError
+from ettin_cli.index import FileEntry, Generation, Index, Manifest, Recipe, remove_leftovers
+from ettin_cli.index import writer as module
+from ettin_cli.index.manifest import MANIFEST
+from ettin_cli.records import EmbedderCard, Passage
+from tests.indexes import DIMENSION, word_vector
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+CARD = EmbedderCard("words", None, "f" * 64, DIMENSION, 64)
+RECIPE = Recipe(CARD, "auto", 0, "auto")
+
+
+def embed(texts: Sequence[str]) -> "Floats":
+    return np.array([word_vector(text) for text in texts], np.float32)
+
+
+def begin(folder: Path, texts: Sequence[str], recipe: Recipe, old: Index | None) -> Generation:
+    generation = Generation(folder, recipe, old)
+    for number, text in enumerate(texts):
+        generation.passages.add(Passage(f"d{number}", text), 0)
+    return generation
+
+
+def commit(
+    folder: Path, *texts: str, recipe: Recipe = RECIPE, old: Index | None = None
+) -> tuple[Manifest, list[str]]:
+    """Commit a generation of these texts; return its manifest and what had to be embedded."""
+    embedded: list[str] = []
+
+    def noting(some: Sequence[str]) -> "Floats":
+        embedded.extend(some)
+        return embed(some)
+
+    generation = begin(folder, texts, recipe, old)
+    missing = generation.missing()
+    missing.embed(noting)
+    missing.finish()
+    entry = FileEntry(0, "a", "a", 1, 1, "x", passages=len(texts))
+    return generation.commit([entry], (), len(texts)), embedded
+
+
+def texts_of(index: Index) -> list[str]:
+    return [passage.text for passage in index.read(range(len(index.passages)))]
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_generation_holds_its_texts_and_their_vectors(tmp_path: Path) -> None:
+    manifest, _ = commit(tmp_path, "a ferry", "some bread")
+    index = Index(tmp_path)
+    assert texts_of(index) == ["a ferry", "some bread"]
+    assert np.array_equal(index.vectors, embed(["a ferry", "some bread"]))
+    assert (manifest.counts.passages, manifest.counts.documents, manifest.counts.files) == (2, 2, 1)
+    assert files(tmp_path) == {
+        MANIFEST,
+        *(f"generations/{manifest.generation}/{name}" for name in manifest.files),
+    }
+    assert index.damaged_files() == []
+
+
+def test_equal_texts_are_embedded_once_and_share_the_vector(tmp_path: Path) -> None:
+    texts = ["b", "a", "b", "c", "a", "b"]
+    _, embedded = commit(tmp_path, *texts)
+    assert embedded == ["b", "a", "c"]
+    assert np.array_equal(Index(tmp_path).vectors, embed(texts))
+
+
+def test_an_index_of_nothing_is_an_index(tmp_path: Path) -> None:
+    manifest, embedded = commit(tmp_path)
+    assert (manifest.counts.passages, manifest.factory, embedded) == (0, "Flat", [])
+    index = Index(tmp_path)
+    assert index.retrieve(embed(["a"]), 5)[0][0].tolist() == []
+    assert index.select({"a": "b"}, ["*"]).tolist() == []
+    assert commit(tmp_path, "a", old=index)[1] == ["a"]
+
+
+@pytest.mark.parametrize("factory", ["auto", "HNSW4"])
+def test_known_vectors_are_taken_from_the_generation_before(tmp_path: Path, factory: str) -> None:
+    recipe = replace(RECIPE, factory=factory)
+    commit(tmp_path, "a", "b", "c", recipe=recipe)
+    _, embedded = commit(tmp_path, "d", "c", "c", "a", recipe=recipe, old=Index(tmp_path))
+    assert embedded == ["d"]
+    assert np.allclose(Index(tmp_path).vectors, embed(["d", "c", "c", "a"]))
+    kept = {Path(name).name for name in files(tmp_path)}
+    assert ("embeddings.f32" in kept) == (factory != "auto")
+
+
+def test_an_abandoned_generation_leaves_only_the_vectors_it_computed(tmp_path: Path) -> None:
+    commit(tmp_path, "a")
+    before = files(tmp_path)
+    generation = begin(tmp_path, ["a", "b"], RECIPE, Index(tmp_path))
+    generation.missing().embed(embed)
+    generation.abandon()
+    left = files(tmp_path) - before
+    assert [name.split("/")[0] for name in left] == ["work"]
+    assert texts_of(Index(tmp_path)) == ["a"]
+    assert commit(tmp_path, "a", "b", old=Index(tmp_path))[1] == []
+    assert not (tmp_path / "work" / "any").exists()
+    assert [name for name in files(tmp_path) if name.startswith("work")] == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"weights": "e" * 64},
+        {"max_tokens": 32},
+        {"document_prompt": "passage: "},
+        {"dimension": DIMENSION * 2},
+    ],
+)
+def test_vectors_made_in_another_way_are_not_mixed_in(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    generation = begin(tmp_path, ["a"], RECIPE, None)
+    generation.missing().embed(embed)
+    generation.abandon()
+    wider = replace(RECIPE, embedder=replace(CARD, **other))
+    assert begin(tmp_path, ["a"], wider, None).missing().total == 1
+    named = replace(RECIPE, embedder=replace(CARD, name="other", query_prompt="query: "))
+    assert begin(tmp_path, ["a"], named, None).missing().total == 0
+
+
+def test_generations_are_counted_up(tmp_path: Path) -> None:
+    names = []
+    for text in "abc":
+        names.append(commit(tmp_path, text)[0].generation)
+    assert [name.split("-")[0] for name in names] == ["000001", "000002", "000003"]
+    assert [path.name for path in (tmp_path / "generations").iterdir()] == [names[-1]]
+
+
+def test_leftovers_go_and_what_is_not_ours_stays(tmp_path: Path) -> None:
+    manifest, _ = commit(tmp_path, "a")
+    (tmp_path / "generations" / "000009-0123abcd").mkdir()
+    (tmp_path / "generations" / "my notes").mkdir()
+    (tmp_path / ".manifest.json.k3j4.tmp").touch()
+    remove_leftovers(tmp_path)
+    left = {path.name for path in (tmp_path / "generations").iterdir()}
+    assert left == {manifest.generation, "my notes"}
+    assert not list(tmp_path.glob(".manifest*"))
+
+
+def test_nothing_is_removed_where_the_manifest_cannot_be_read(tmp_path: Path) -> None:
+    manifest, _ = commit(tmp_path, "a")
+    (tmp_path / MANIFEST).write_text('{"format": 99}')
+    remove_leftovers(tmp_path)
+    assert (tmp_path / "generations" / manifest.generation).is_dir()
+    generation = begin(tmp_path, ["b"], RECIPE, None)
+    assert (tmp_path / "generations" / manifest.generation).is_dir()
+    generation.abandon()
+
+
+def test_without_a_manifest_generations_are_leftovers(tmp_path: Path) -> None:
+    begin(tmp_path, ["a"], RECIPE, None)
+    assert len(list((tmp_path / "generations").iterdir())) == 1
+    remove_leftovers(tmp_path)
+    assert list((tmp_path / "generations").iterdir()) == []
+    with pytest.raises(IndexNotFoundError):
+        Index(tmp_path)
+
+
+STEPS = ["write_files", "build", "sync_file", "checksum", "sync_folder", "write_manifest"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_commit_that_fails_at_any_step_leaves_the_old_generation_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    commit(tmp_path, "a")
+    before = (tmp_path / MANIFEST).read_bytes()
+
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, step, failing)
+    with pytest.raises(type(error)):
+        commit(tmp_path, "a", "b", old=Index(tmp_path))
+    monkeypatch.undo()
+    assert (tmp_path / MANIFEST).read_bytes() == before
+    assert Index(tmp_path).damaged_files() == []
+    assert commit(tmp_path, "a", "b", old=Index(tmp_path))[1] == []
+    assert texts_of(Index(tmp_path)) == ["a", "b"]
+
+
+def test_a_full_disk_is_noticed_before_vectors_are_mapped(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    generation = begin(tmp_path, ["a"], RECIPE, None)
+    (generation.path / "embeddings.f32").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        generation.missing()
+
+
+# Readers beside a writer
+
+
+def test_a_reader_keeps_its_generation_while_others_come_and_go(tmp_path: Path) -> None:
+    commit(tmp_path, "a ferry", "some bread")
+    reader = Index(tmp_path)
+    for text in ("a boat", "a train"):
+        commit(tmp_path, text, old=Index(tmp_path))
+    assert not reader.generation.exists()
+    assert texts_of(reader) == ["a ferry", "some bread"]
+    assert reader.retrieve(embed(["bread"]), 1)[0][0].tolist() == [1]
+    assert [entry.passages for entry in reader.files] == [2]
+    assert texts_of(Index(tmp_path)) == ["a train"]
+    assert reader.damaged_files() == []
+
+
+def test_an_index_is_opened_whole_while_it_is_being_replaced(tmp_path: Path) -> None:
+    commit(tmp_path, *["0"])
+    failed: list[BaseException] = []
+    done = threading.Event()
+
+    def write() -> None:
+        try:
+            for number in range(1, 25):
+                commit(tmp_path, *[str(number)] * (number + 1), old=Index(tmp_path))
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    seen = set()
+    while not done.is_set():
+        texts = texts_of(Index(tmp_path))
+        assert texts == [texts[0]] * (int(texts[0]) + 1)
+        seen.add(texts[0])
+    thread.join()
+    assert failed == []
+    assert len(seen) > 1
+
+
+def test_a_generation_whose_file_is_gone_is_damaged_and_not_waited_for(tmp_path: Path) -> None:
+    commit(tmp_path, "a")
+    for name in Index(tmp_path).manifest.files:
+        path = Index(tmp_path).generation / name
+        content = path.read_bytes()
+        path.unlink()
+        with pytest.raises(IndexDamagedError, match=f"{name} is missing"):
+            Index(tmp_path)
+        path.write_bytes(content + b"x")
+        with pytest.raises(IndexDamagedError, match=f"{name} has {len(content) + 1} bytes instead"):
+            Index(tmp_path)
+        path.write_bytes(content)
