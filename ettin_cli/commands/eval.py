@@ -49,39 +49,54 @@ QRELS = ("qrels.tsv", "qrels/test.tsv")
 def evaluate(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[BEIR-FOLDER]", help="Holds corpus.jsonl, queries and qrels."),
+        typer.Argument(metavar="BEIR-FOLDER", help="Has corpus.jsonl, queries and qrels."),
     ] = None,
     index: options.Index = None,
-    queries: Annotated[Path | None, typer.Option(help="File of queries.")] = None,
-    qrels: Annotated[Path | None, typer.Option(help="Judgements, in TREC or BEIR form.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSONL with _id and text, TSV, or lines.")
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Judgements, in TREC or BEIR form.")
+    ] = None,
     reranker: Annotated[
         list[str] | None,
-        typer.Option("--reranker", "-r", help="As in search; several are compared."),
+        typer.Option(
+            "--reranker", "-r", metavar="MODEL", help="As in search; several are compared."
+        ),
     ] = None,
     candidates: Annotated[
         str,
-        typer.Option("--candidates", "-c", help="Depths, as in 10,20,50; or judged."),
+        typer.Option("--candidates", "-c", metavar="DEPTHS", help="As in 10,20,50; or judged."),
     ] = str(CANDIDATES),
-    blend: Annotated[str, typer.Option(help="Shares of the retrieval score, as in 0,0.2.")] = "0",
+    blend: Annotated[
+        str, typer.Option(metavar="SHARES", help="Of the retrieval score, as in 0,0.2,0.5.")
+    ] = "0",
     metrics: Annotated[
-        str, typer.Option(help="As ir_measures names them; the first one compares.")
+        str,
+        typer.Option(metavar="NAMES", help="As in ir_measures; systems are compared by the first."),
     ] = METRICS,
     run: Annotated[
-        list[Path] | None, typer.Option(help="Measure a run made by any tool instead.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Measure a run made by any tool; several are compared."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for values, runs and report.html."),
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Write values, runs and report.html."
+        ),
     ] = None,
     format: Annotated[
-        str, typer.Option("--format", "-f", help="auto, table, json, jsonl, csv, tsv or md.")
+        str,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="auto, table, json, jsonl, csv, tsv or md."
+        ),
     ] = "auto",
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Learn probabilities for `search --min-probability`."),
+        typer.Option("--calibrate", help="Learn probabilities for search --min-probability."),
     ] = False,
     judge: Annotated[
-        bool, typer.Option("--judge", help="Judge what the systems found, and write --qrels.")
+        bool, typer.Option("--judge", help="Judge what the systems found, into --qrels.")
     ] = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -94,10 +109,17 @@ def evaluate(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure retrieval and reranking on judged queries: does reranking help, and how deep?
+    """Measure on judged queries: does reranking help, and how deep?
 
-    A row a system, with its gain over retrieval alone and whether that is more than chance. Every
-    pair is scored once and remembered, so that the same sweep is instant the next time.
+    A row a system, with its gain over retrieval alone, the 95 % interval of that, and a p
+    corrected for the number of rows. Every pair is scored once and remembered, so that the same
+    sweep is instant the next time.
+
+    Examples:
+      ettin eval BEIR-FOLDER -r 17m -r 32m --candidates 10,20,50,100 -o measured
+      ettin eval -i INDEX --queries q.tsv --qrels qrels.txt --blend 0,0.2,0.5
+      ettin eval --run mine.trec --run yours.trec --qrels qrels.txt
+      ettin eval -i INDEX --queries q.tsv --qrels mine.qrels --judge
     """
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)

@@ -27,31 +27,57 @@ EVERY = sys.maxsize
 def rerank(
     input: Annotated[Path, typer.Argument(help="JSONL, CSV, TSV or Parquet; a TREC run; or -.")],
     reranker: options.Reranker = "auto",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")
+    ] = None,
     format: Annotated[
         str,
-        typer.Option("--format", "-f", help="auto, table, json, jsonl, csv, tsv, parquet or trec."),
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="auto, table, json, jsonl, csv, tsv, parquet, trec, md or paths.",
+        ),
     ] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what an interrupted run wrote to -o.")
     ] = False,
     top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", min=1, help="Hits to keep; all if left out.")
+        int | None,
+        typer.Option("--top-k", "-k", metavar="N", min=1, help="Hits to keep; all if left out."),
     ] = None,
     max_documents: Annotated[
-        int | None, typer.Option(min=1, help="Documents of a query to score, the first ones.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Documents of a query to score, the first ones."),
     ] = None,
-    min_score: Annotated[float | None, typer.Option(help="Leave out hits below this.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="X", help="Leave out hits below this.")
+    ] = None,
     blend: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the input's own scores in the final one.")
+        float,
+        typer.Option(
+            metavar="W", min=0, max=1, help="Share of the input's own scores in the final one."
+        ),
     ] = 0.0,
     no_text: Annotated[bool, typer.Option("--no-text", help="Leave texts out of hits.")] = False,
-    queries: Annotated[Path | None, typer.Option(help="The queries of a TREC run.")] = None,
-    corpus: Annotated[str | None, typer.Option(help="The documents of a TREC run.")] = None,
-    query_field: Annotated[str | None, typer.Option(help="The field of a query's text.")] = None,
-    documents_field: Annotated[str | None, typer.Option(help="The field of its documents.")] = None,
-    text_field: Annotated[str | None, typer.Option(help="The field of a document's text.")] = None,
-    id_field: Annotated[str | None, typer.Option(help="The field of a document's id.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The queries of a TREC run.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="The documents of a TREC run.")
+    ] = None,
+    query_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field of a query's text.")
+    ] = None,
+    documents_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field of a query's documents.")
+    ] = None,
+    text_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field of a document's text.")
+    ] = None,
+    id_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field of a document's id.")
+    ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     batch_size: options.BatchSize = "auto",
@@ -63,10 +89,16 @@ def rerank(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Rerank candidates that somebody else retrieved, from a file or a pipe.
+    """Rerank candidates that something else retrieved.
 
-    INPUT holds a query with its documents a line, or a query and a document a row; a TREC run
-    needs --queries and --corpus. All other fields come back with the answers.
+    INPUT holds a query with its documents a line, or a query and a document a row. A TREC run
+    needs --queries and --corpus. All other fields come back with the answers, but those that an
+    answer has of its own: query_id, query, reranker, engine and hits.
+
+    Examples:
+      ettin rerank candidates.jsonl -r 32m -o reranked.jsonl --resume
+      ettin rerank run.trec --queries queries.tsv --corpus docs -o reranked.trec
+      cat candidates.jsonl | ettin rerank - -k 3 | jq -r '.hits[0].doc_id'
     """
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)

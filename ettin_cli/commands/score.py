@@ -7,17 +7,31 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options
-from ettin_cli.console import count
+from ettin_cli.commands.score_pairs import score_pairs
+from ettin_cli.console import Console, count
 from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.records import Scores
 from ettin_cli.reranking import find_reranker, load_reranker
 
 SHOWN = 200
 
 
 def score(
-    query: Annotated[str, typer.Argument(help="What the texts should answer.")],
-    text: Annotated[list[str], typer.Argument(help="A text, @FILE, or - for a text a line.")],
+    query: Annotated[
+        str | None, typer.Argument(help="What the texts should answer.", show_default=False)
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Argument(help="A text, @FILE, or - for a text a line.")
+    ] = None,
     reranker: options.Reranker = "auto",
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Score a query and a document a row; - is JSONL."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="With --pairs: write JSONL here."),
+    ] = None,
     format: Annotated[
         str, typer.Option("--format", "-f", metavar="FORMAT", help="auto, table or jsonl.")
     ] = "auto",
@@ -41,21 +55,48 @@ def score(
       ettin score "when does the ferry sail" "At nine." "Bread is at noon."
       ettin score "when does the ferry sail" @page.txt
       sort notes.txt | ettin score "when does the ferry sail" - | head -3
+      ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl
     """
     console = options.console(color, quiet, verbose)
     if format not in ("auto", "table", "jsonl"):
         raise UsageError(f"no format {format!r} here", hint="auto, table or jsonl")
-    if not options.utf8(query, "QUERY").strip():
-        raise UsageError("empty QUERY")
     if reranker == "none":
         raise UsageError("there is no score without a reranker", hint="-r embedded")
-    texts = [one for word in text for one in _texts(word)]
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    if pairs is not None:
+        _check_pairs(query, pairs)
+        files = find_reranker(reranker, offline=offline, reporter=console)
+        if score_pairs(pairs, output, load_reranker(files, engine, console), console):
+            raise typer.Exit(options.REJECTED)
+        return
+    query, texts = _arguments(query, text or [], output)
     if not texts:
         console.notice("no texts")
         return
     files = find_reranker(reranker, offline=offline, reporter=console)
     scores = load_reranker(files, engine, console).score([(query, one) for one in texts])
+    _show(texts, scores, format, console)
+
+
+def _check_pairs(query: str | None, pairs: Path) -> None:
+    if query is not None:
+        raise UsageError("--pairs has its queries in FILE, so there is no QUERY here")
+    if str(pairs) != "-" and not pairs.is_file():
+        raise CorpusError(f"there is no file {pairs}")
+
+
+def _arguments(query: str | None, text: list[str], output: Path | None) -> tuple[str, list[str]]:
+    if output is not None:
+        raise UsageError("-o goes with --pairs", hint="ettin score QUERY TEXT -f jsonl > FILE")
+    if query is None or not text:
+        missing = "QUERY" if query is None else "TEXT"
+        raise UsageError(f"no {missing}", hint='ettin score "what to look for" "a text"')
+    if not options.utf8(query, "QUERY").strip():
+        raise UsageError("empty QUERY")
+    return query, [one for word in text for one in _texts(word)]
+
+
+def _show(texts: list[str], scores: Scores, format: str, console: Console) -> None:
     if cut := int(scores.truncated.sum()):
         console.notice(f"{cut:,} of {count(len(texts), 'text')} cut at the reranker's limit")
     values = scores.values.tolist()
