@@ -49,8 +49,8 @@ def test_tables_of_pairs_are_scored_alike(ettin: Ettin, pairs: Path, suffix: str
         pq.write_table(pa.Table.from_pylist(PAIRS), table)
     else:
         comma = "," if suffix == "csv" else "\t"
-        rows = [list(PAIRS[0]), *(list(row.values()) for row in PAIRS)]
-        table.write_text("".join(comma.join(map(str, row)) + "\n" for row in rows))
+        rows = [list(PAIRS[0]), *([str(cell) for cell in row.values()] for row in PAIRS)]
+        table.write_text("".join(comma.join(row) + "\n" for row in rows))
     words = ("score", "-r", "embedded", "--pairs")
     scores = [
         [row["score"] for row in parsed(ettin(*words, path.name).out)] for path in (pairs, table)

@@ -217,7 +217,9 @@ class _Job:
             for query_id, doc_ids in pooled.items()
             for doc_id in doc_ids
         ]
-        judge_documents(items, qrels, console=self.console, go_on=shlex.join(sys.argv))
+        judge_documents(
+            items, qrels, console=self.console, go_on=shlex.join(["ettin", *sys.argv[1:]])
+        )
 
     def _to_judge(self, query_id: str, query: str, doc_id: str, row: int) -> ToJudge:
         import numpy as np

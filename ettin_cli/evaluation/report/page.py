@@ -198,7 +198,11 @@ def _notes(evaluation: Evaluation) -> Markup:
 
 
 def _method(evaluation: Evaluation) -> Markup:
-    ties = "Documents with equal scores are ordered by doc_id before a metric is taken."
+    ties = (
+        "Metrics are those of trec_eval, which orders documents of equal score by doc_id, the "
+        "last one first. Below the documents that a system reranked follow the others that "
+        "retrieval found, in its order."
+    )
     if not evaluation.systems:
         return section("How the numbers were made", element("p", ties))
     text = (
