@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import cast
@@ -125,13 +125,19 @@ def _unfit(rows: Sequence[Row], fields: Fields) -> tuple[str, int | None]:
     """
     if not rows:
         return EMPTY, None
-    records = [row for row in rows if not isinstance(row[0], RecordError)]
-    names = [name for record, _, _ in records if isinstance(record, dict) for name in record]
+    known = [(names, line) for record, line, _ in rows if (names := _names(record)) is not None]
     try:
-        fields.text_of(dict.fromkeys(names))
+        fields.text_of({name: None for names, _ in known for name in names})
     except NoTextFieldError as error:
-        return (str(error), records[0][1]) if records else ("", None)
+        return (str(error), known[0][1]) if known else ("", None)
     return "", None
+
+
+def _names(record: object) -> Iterable[str] | None:
+    """Return the names of a record's fields; None if they cannot be told."""
+    if isinstance(record, RecordError):
+        return record.names or None
+    return record if isinstance(record, dict) else ()
 
 
 def _record(
