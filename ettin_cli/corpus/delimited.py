@@ -10,7 +10,7 @@ from typing import Any
 from ettin_cli.corpus.content import UnreadableError
 from ettin_cli.corpus.records import RecordError
 
-FIELD_CHARACTERS = 1 << 28
+FIELD_CHARACTERS = 1 << 26
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
