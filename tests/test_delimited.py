@@ -132,14 +132,17 @@ def test_columns_without_a_name_are_called_by_their_place() -> None:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("id,text,text\n", '2 columns are called "text"'),
-        ("id, id ,id\n", '3 columns are called "id"'),
-        ('id,"text" x\n', "the first row is no header: broken CSV"),
+        ("\nid,text,text\n", '2 columns are called "text"'),
+        ("\nid, id ,id\n", '3 columns are called "id"'),
     ],
 )
-def test_a_header_that_hides_a_column_is_refused(header: str, said: str) -> None:
-    with pytest.raises(UnreadableError, match=said):
-        rows(header + "1,a,b\n")
+def test_a_header_in_which_a_column_hides_another_is_refused(header: str, said: str) -> None:
+    assert rows(header + "1,a,b\n2,c,d\n") == [(said, 2)]
+
+
+def test_a_header_that_is_broken_is_refused() -> None:
+    with pytest.raises(UnreadableError, match="the first row is no header: broken CSV"):
+        rows('id,"text" x\n1,a\n')
 
 
 # Files

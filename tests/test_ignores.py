@@ -182,6 +182,15 @@ def test_a_folder_that_is_ignored_and_named_on_purpose_is_read(tmp_path: Path) -
     assert names(listed(tmp_path)) == ["docs/b.txt"]
 
 
+def test_a_folder_that_ignores_all_of_itself_can_be_read_by_its_parts(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    write(tmp_path / "venv" / ".gitignore", "*\n")
+    write(tmp_path / "venv" / "lib" / "docs" / "a.txt", "x")
+    assert names(listed(tmp_path)) == names(listed(tmp_path / "venv")) == []
+    assert names(listed(tmp_path / "venv" / "lib")) == ["docs/a.txt"]
+    assert names(listed(tmp_path / "venv" / "lib" / "docs")) == ["a.txt"]
+
+
 def test_ignore_files_outside_of_the_work_tree_do_not_count(tmp_path: Path) -> None:
     write(tmp_path / ".gitignore", "*\n")
     (tmp_path / "repository" / ".git").mkdir(parents=True)

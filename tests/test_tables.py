@@ -276,8 +276,27 @@ def test_a_table_of_no_documents_is_told_once_and_read_no_further(tmp_path: Path
     path = write(tmp_path / "a.jsonl", '{"n": 1}\n' * 100 + "broken\n" * 9)
     assert rejected(path) == [(1, 'no "text" field; name it with --text-field')]
     assert read(path, in_folder=True) == ([], [], ["table without a text field"])
-    csv = write(tmp_path / "a.csv", "dtype,input\nnp.float32\n1,2\n")
-    assert read(csv, in_folder=True) == ([], [], ["table without a text field"])
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", '"words"', '["a", "b"]', "[[]]", "null"])
+def test_json_that_is_no_record_is_told_or_passed_over(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path / "a.json", content)
+    assert read(path, in_folder=True) == ([], [], ["table without a text field"])
+    assert rejected(path)[0] == (None, "not a JSON object (record 1)")
+    lines = write(tmp_path / "a.jsonl", f'{content}\n{{"text": "x"}}\n')
+    assert rejected(lines) == [(1, "not a JSON object")]
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["dtype,input\nnp.float32\n1,2\n", "569,30\n1,2,3\n4,5,6\n", "0,0,0,1\n1,2,3,4\n", 'a\n"b\n'],
+)
+def test_a_table_of_numbers_in_a_folder_is_passed_over_by_its_header(
+    tmp_path: Path, table: str
+) -> None:
+    path = write(tmp_path / "a.csv", table)
+    assert read(path, in_folder=True) == ([], [], ["table without a text field"])
+    assert len(read(path)[1]) == 1
 
 
 def test_a_short_packed_table_that_ends_early_keeps_what_was_whole(tmp_path: Path) -> None:

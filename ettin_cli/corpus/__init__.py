@@ -2,14 +2,21 @@
 
 from ettin_cli.corpus.formats import read_file
 from ettin_cli.corpus.records import Fields
-from ettin_cli.corpus.sources import Listing, Source, SourceFile, is_utf8, list_files, open_source
+from ettin_cli.corpus.sources import (
+    Listing,
+    Source,
+    SourceFile,
+    is_encodable,
+    list_files,
+    open_source,
+)
 
 __all__ = [
     "Fields",
     "Listing",
     "Source",
     "SourceFile",
-    "is_utf8",
+    "is_encodable",
     "list_files",
     "open_source",
     "read_file",

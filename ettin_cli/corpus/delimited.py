@@ -10,7 +10,7 @@ from typing import Any
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.storage import UnreadableError
 
-FIELD_CHARACTERS = 1 << 28
+FIELD_CHARACTERS = 1 << 26
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
@@ -25,32 +25,30 @@ def delimited(
         encoding: What the lines were decoded from, with surrogates for the bytes that failed.
 
     Raises:
-        UnreadableError: The first row is broken, or two columns have one name.
+        UnreadableError: The first row is broken.
     """
     rows = _rows(_Lines(lines), kind, encoding)
-    first, _ = next(rows, ([], 0))
+    first, begins = next(rows, ([], 0))
     if isinstance(first, RecordError):
         raise UnreadableError(f"the first row is no header: {first}")
     header = [name.strip() or f"column {place}" for place, name in enumerate(first, start=1)]
-    check_names(header)
+    if error := repeated(header):
+        yield error, begins
+        return
     for row, line in rows:
         if isinstance(row, RecordError):
-            yield row, line
+            yield RecordError(str(row), header), line
         elif len(row) != len(header):
-            yield RecordError(f"{len(row)} fields where the header has {len(header)}"), line
+            reason = f"{len(row)} fields where the header has {len(header)}"
+            yield RecordError(reason, header), line
         else:
             yield dict(zip(header, row, strict=True)), line
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Make sure that each column has a name of its own.
-
-    Raises:
-        UnreadableError: Two have the same, so that one would hide the other.
-    """
+def repeated(names: Sequence[str]) -> RecordError | None:
+    """Return what is wrong with a table in which a column would hide another, else None."""
     name, times = next(iter(Counter(names).most_common(1)), ("", 0))
-    if times > 1:
-        raise UnreadableError(f'{times} columns are called "{name}"')
+    return RecordError(f'{times} columns are called "{name}"', names) if times > 1 else None
 
 
 def _rows(lines: _Lines, kind: str, encoding: str) -> Iterator[tuple[list[str] | RecordError, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import cast
@@ -94,7 +94,7 @@ def _records(
     rows = _rows(file, kind)
     shown = str(file.path or "-")
     first = list(islice(rows, PROBED_ROWS))
-    reason, line = _unfit(first, fields)
+    reason, line = _unfit(first, fields, file.in_folder)
     if reason and file.in_folder:
         skip(reason if reason == EMPTY else "table without a text field")
         return
@@ -119,20 +119,33 @@ def _rows(file: SourceFile, kind: str) -> Iterator[Row]:
         yield RecordError(str(error)), None, 0
 
 
-def _unfit(rows: Sequence[Row], fields: Fields) -> tuple[str, int | None]:
+def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> tuple[str, int | None]:
     """Say why a table that begins with these rows holds no documents; "" if it may, and where.
 
     One whose first records all lack a text is not read any further.
     """
     if not rows:
         return EMPTY, None
-    records = [row for row in rows if not isinstance(row[0], RecordError)]
-    names = [name for record, _, _ in records if isinstance(record, dict) for name in record]
+    known = [
+        (names, line)
+        for record, line, _ in rows
+        if (names := _names(record, in_folder)) is not None
+    ]
     try:
-        fields.text_of(dict.fromkeys(names))
+        fields.text_of({name: None for names, _ in known for name in names})
     except NoTextFieldError as error:
-        return (str(error), records[0][1]) if records else ("", None)
+        return (str(error), known[0][1]) if known else ("", None)
     return "", None
+
+
+def _names(record: object, in_folder: bool) -> Iterable[str] | None:
+    """Return the names of a record's fields; None if they cannot be told."""
+    if isinstance(record, RecordError):
+        return record.names or None
+    if isinstance(record, dict):
+        return record
+    # JSON that lies about in a folder may be anything; given by its name it is meant as records.
+    return () if in_folder else None
 
 
 def _record(

@@ -17,7 +17,15 @@ EXACT_BELOW = 2**63
 
 
 class RecordError(Exception):
-    """A record is no document; the message is the reason."""
+    """A record is no document; the message is the reason.
+
+    Args:
+        names: The fields it should have had, where they are known.
+    """
+
+    def __init__(self, reason: str, names: Sequence[str] = ()) -> None:
+        super().__init__(reason)
+        self.names = names
 
 
 class NoTextFieldError(RecordError):

@@ -158,7 +158,7 @@ class _Walk:
         reason = self._unfit(entry, name, is_folder, ignores)
         if reason:
             self.listing.skipped[reason] += 1
-        elif not is_utf8(name):
+        elif not is_encodable(name):
             self._reject(path, "name is not UTF-8")
         elif is_folder:
             self.folders.append((path, ignores))
@@ -227,7 +227,7 @@ def _looks_binary(path: str) -> bool:
         return False
 
 
-def is_utf8(name: str) -> bool:
+def is_encodable(name: str) -> bool:
     """Say whether a name can be written down: on Linux it may be any bytes."""
     try:
         name.encode("utf-8")

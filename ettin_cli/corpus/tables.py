@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ettin_cli.corpus.content import read_text, text_encoding
-from ettin_cli.corpus.delimited import check_names, delimited
+from ettin_cli.corpus.delimited import delimited, repeated
 from ettin_cli.corpus.encodings import is_utf8, marked_encoding
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.storage import UnreadableError, opened
@@ -127,7 +127,9 @@ def _parquet(path: Path) -> Iterator[Row]:
 
     try:
         with pq.ParquetFile(path) as file:
-            check_names(file.schema_arrow.names)
+            if error := repeated(file.schema_arrow.names):
+                yield error, None, 0
+                return
             for number, record in enumerate(_parquet_records(file), start=1):
                 yield record, None, number
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ettin_cli.corpus import Listing, Source, SourceFile, is_utf8, list_files, open_source
+from ettin_cli.corpus import Listing, Source, SourceFile, is_encodable, list_files, open_source
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.index import FileEntry, Index, RecordedSource, is_unchanged, portable
 from ettin_cli.records import Rejection
@@ -65,7 +65,7 @@ def record_source(text: str, folder: Path, template: RecordedSource) -> Recorded
 
     source = open_source(text)
     location = portable(source.location, base_of(folder)) if source.location else "-"
-    if not is_utf8(location):
+    if not is_encodable(location):
         raise CorpusError(f"cannot index {text}: its path is not UTF-8", hint="rename it")
     return replace(template, location=location)
 
