@@ -201,9 +201,6 @@ class _Run:
         entry, path = planned.same, planned.file.path
         if entry is None or path is None:
             return entry
-        if entry.rejections:
-            # What was rejected as a duplicate may be the only one by now.
-            return None
         try:
             return touched(entry, path)
         except OSError:
