@@ -122,17 +122,16 @@ def test_any_run_of_changes_ends_in_the_index_that_a_first_build_makes(
         assert litter(tmp_path / "i") == []
 
 
-def test_a_record_that_was_a_duplicate_is_taken_when_the_other_has_gone(
+def test_a_duplicate_id_is_named_with_its_line_and_taken_when_the_other_has_gone(
     tmp_path: Path, build: Builder
 ) -> None:
-    one, two = jsonl(tmp_path / "one.jsonl", a="first"), tmp_path / "two.jsonl"
-    two.write_text('{"_id": "b", "text": "x"}\n{"_id": "b", "text": "second"}\n')
-    report = build(tmp_path / "i", one, two)
-    assert [str(rejection) for rejection in report.rejections] == [f'{two}:2: duplicate id "b"']
-    two.write_text('{"_id": "b", "text": "second"}\n')
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"_id": "b", "text": "first"}\n{"_id": "b", "text": "second"}\n')
+    report = build(tmp_path / "i", table)
+    assert [str(rejection) for rejection in report.rejections] == [f'{table}:2: duplicate id "b"']
+    table.write_text('{"_id": "b", "text": "second"}\n')
     assert build(tmp_path / "i").rejections == []
-    assert doc_ids(tmp_path / "i") == ["a", "b"]
-    assert Index(tmp_path / "i").read([1])[0].text == "second"
+    assert [passage.text for passage in Index(tmp_path / "i").read([0])] == ["second"]
 
 
 def test_a_rejection_is_told_again_by_a_run_that_has_nothing_to_do(

@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -11,10 +12,11 @@ import pytest
 
 from ettin_cli import hub
 from ettin_cli.errors import MissingExtraError, ModelError
-from ettin_cli.hub import EMBEDDED, find_model, hub_name, weights_hash
+from ettin_cli.hub import EMBEDDED, find_model, hub_name, refuse_code, weights_hash
 from ettin_cli.records import Silence
 from ettin_cli.reranking import find_reranker
 from ettin_cli.settings import ETTIN_MODELS, MINILM_SHA256
+from tests.models import ettin
 
 
 class Notices(Silence):
@@ -185,6 +187,120 @@ def test_a_damaged_memory_of_hashes_costs_time_only(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"one")
     assert len(weights_hash(folder)) == 64
+
+
+# A model's folder
+
+
+def model_folder(place: Path, files: Mapping[str, str], modules: object = None) -> Path:
+    """Write a model's folder with these files and this list of parts."""
+    for name, content in {"config.json": "{}", **files}.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(content)
+    if modules is not None:
+        (place / "modules.json").write_text(json.dumps(modules))
+    return place
+
+
+def part(path: str, kind: str) -> dict[str, str]:
+    return {"path": path, "type": f"sentence_transformers.models.{kind}"}
+
+
+WEIGHTS = "model.safetensors"
+PICKLE = "pytorch_model.bin"
+DENSE = [part("", "Transformer"), part("2_Dense", "Dense")]
+
+
+@pytest.mark.parametrize(
+    ("modules", "files", "said"),
+    [
+        (None, {}, "has no weights"),
+        (None, {PICKLE: ""}, "only pytorch_model.bin, a pickle, which can run"),
+        (None, {"onnx/" + WEIGHTS: ""}, "has no weights"),
+        ({}, {WEIGHTS: ""}, "is no list of modules"),
+        ([1], {WEIGHTS: ""}, "is no list of modules"),
+        ([{"path": "x"}], {WEIGHTS: ""}, "is no list of modules"),
+        ([part("../out", "Dense")], {WEIGHTS: ""}, "'../out', which lies outside the model"),
+        ([part("/etc", "Dense")], {WEIGHTS: ""}, "'/etc', which lies outside the model"),
+        (DENSE, {WEIGHTS: ""}, "lacks 2_Dense/model"),
+        (
+            DENSE,
+            {WEIGHTS: "", "2_Dense/" + PICKLE: ""},
+            "2_Dense has only pytorch_model.bin, a pickle",
+        ),
+        (
+            [part("", "Transformer"), part("1_X", "WordWeights")],
+            {WEIGHTS: "", "1_X/" + PICKLE: ""},
+            "1_X has only pytorch_model.bin, a pickle",
+        ),
+        (
+            DENSE,
+            {"2_Dense/" + WEIGHTS: "", "2_Dense/config.json": "{}"},
+            "has no weights",
+        ),
+        (
+            [part("", "Transformer"), part("2_N", "LayerNorm")],
+            {WEIGHTS: "", "2_N/" + WEIGHTS: ""},
+            "lacks 2_N/config.json, the LayerNorm part",
+        ),
+        ([part("", "Transformer"), part("1_P", "Pooling")], {WEIGHTS: ""}, "lacks 1_P/config.json"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_refused_before_it_is_loaded(
+    tmp_path: Path, modules: object, files: dict[str, str], said: str
+) -> None:
+    folder = model_folder(tmp_path / "m", files, modules)
+    with pytest.raises(ModelError, match=said):
+        find_model(str(folder), offline=True, reporter=Silence())
+
+
+def test_a_folder_of_other_things_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"neither config\.json nor modules\.json"):
+        find_model(str(tmp_path), offline=True, reporter=Silence())
+
+
+@pytest.mark.parametrize("part_of_it", ["2_Dense", "3_LayerNorm", "4_Dense"])
+def test_an_ettin_without_a_part_of_its_head_is_refused(tmp_path: Path, part_of_it: str) -> None:
+    folder = ettin(tmp_path / "m", hidden=32, layers=1, heads=2)
+    find_model(str(folder), offline=True, reporter=Silence())
+    (folder / part_of_it / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=f"lacks {part_of_it}/model.safetensors") as caught:
+        find_model(str(folder), offline=True, reporter=Silence())
+    assert "scores without its head would be wrong" in (caught.value.hint or "")
+
+
+def test_code_from_elsewhere_is_told_by_its_name(tmp_path: Path) -> None:
+    def checked(name: str, modules: object, activation: str) -> None:
+        settings = json.dumps({"activation_function": activation})
+        refuse_code(model_folder(tmp_path / name, {"2_Dense/config.json": settings}, modules))
+
+    checked("a", DENSE, "torch.nn.modules.activation.Tanh")
+    checked("b", None, "os.system")
+    with pytest.raises(ModelError, match=r"needs os\.system, which is code from elsewhere"):
+        checked("c", DENSE, "os.system")
+    with pytest.raises(ModelError, match=r"needs modeling\.Mine, which is code") as caught:
+        checked("d", [{"path": "", "type": "modeling.Mine"}], "torch.nn.Tanh")
+    assert caught.value.hint == "if you trust it: --trust-remote-code"
+
+
+def test_weights_in_several_files_are_told_apart_by_all_of_them(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "m", {WEIGHTS: "one", "2_Dense/" + WEIGHTS: "two"})
+    first = weights_hash(folder)
+    (folder / "2_Dense" / "model.safetensors").write_text("other")
+    second = weights_hash(folder)
+    (folder / "2_Dense").rename(folder / "3_Dense")
+    assert len({first, second, weights_hash(folder)}) == 3
+
+
+def test_weights_that_cannot_be_read_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(_path: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(hub, "sha256", unreadable)
+    with pytest.raises(ModelError, match="cannot read the weights in .*: Permission denied"):
+        weights_hash(model_folder(tmp_path / "m", {WEIGHTS: "one"}))
 
 
 @pytest.mark.hub

@@ -1,18 +1,18 @@
 """Scores equal those of sentence-transformers, of NumPy, and of the formula."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ettin_cli.embedding import find_embedder, load_embedder
-from ettin_cli.engines import EngineSettings, Placement, run
+from ettin_cli.embedding import load_token_counter
+from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import find_model
-from ettin_cli.records import Silence
-from ettin_cli.reranking import LateInteraction, idf_table, load_reranker, maxsim
-from tests.models import TEXTS, ettin
+from ettin_cli.records import Reranker, Silence
+from ettin_cli.reranking import idf_table, load_reranker, maxsim
+from tests.models import TEXTS, embedder, ettin
 
 QUERIES = ["When does the ferry sail?", "How long is the dough kneaded?"]
 PAIRS = [(query, text * times) for query in QUERIES for text in TEXTS for times in (1, 4, 30)]
@@ -62,48 +62,6 @@ def test_the_head_is_dense_gelu_norm_dense_over_the_first_token(model: Path) -> 
     assert found(model)[0] == pytest.approx(score, abs=1e-4)
 
 
-def test_a_model_without_its_head_is_refused(tmp_path: Path) -> None:
-    folder = ettin(tmp_path / "m", hidden=32, layers=2, heads=2)
-    (folder / "4_Dense" / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="4_Dense"):
-        find_model(str(folder), offline=True, reporter=Silence())
-
-
-def test_a_text_beyond_the_limit_is_cut_and_said(tmp_path: Path) -> None:
-    folder = ettin(tmp_path / "m", hidden=32, layers=2, heads=2)
-    files = find_model(str(folder), offline=True, reporter=Silence())
-    reranker = load_reranker(files, EngineSettings(max_length=40), Silence())
-    assert reranker.score(PAIRS[:3]).truncated.tolist() == [False, True, True]
-
-
-def test_a_pickle_and_a_path_out_of_the_folder_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "pytorch_model.bin").write_text("")
-    with pytest.raises(ModelError, match="pickle"):
-        find_model(str(tmp_path), offline=True, reporter=Silence())
-    (tmp_path / "model.safetensors").write_text("")
-    (tmp_path / "modules.json").write_text(json.dumps([{"path": "../out", "type": "a.Dense"}]))
-    with pytest.raises(ModelError, match="outside"):
-        find_model(str(tmp_path), offline=True, reporter=Silence())
-
-
-def test_a_batch_too_large_for_the_gpu_is_halved() -> None:
-    import torch
-
-    done: list[int] = []
-
-    def forward(batch: list[int]) -> None:
-        if len(batch) > 2:
-            raise torch.OutOfMemoryError
-        done.extend(batch)
-
-    placement = Placement(EngineSettings(device="cpu"), Silence())
-    run([5] * 7, forward, placement)
-    assert sorted(done) == list(range(7))
-    with pytest.raises(ModelError, match="does not fit"):
-        run([5], lambda batch: forward([0, 0, 0]), placement)
-
-
 def test_maxsim_is_the_weighted_mean_of_the_best_matches() -> None:
     import torch
 
@@ -124,29 +82,148 @@ def test_maxsim_is_the_weighted_mean_of_the_best_matches() -> None:
     assert maxsim(query, weights, documents, mask).tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_stand_in_follows_its_formula_on_real_texts() -> None:
-    from sentence_transformers import SentenceTransformer
+def words(count: int, start: int = 0) -> str:
+    return " ".join(f"ferry{number}" for number in range(start, start + count))
 
+
+LONG_PAIRS = [(query, words(count)) for query in ("ferry?", words(30)) for count in (0, 1, 9, 60)]
+
+
+@pytest.mark.parametrize("limit", [40, 64, 100, 7999])
+def test_an_ettin_scores_any_length_as_sentence_transformers_does(model: Path, limit: int) -> None:
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    reference = CrossEncoder(str(model), device="cpu", max_length=limit)
+    expected = reference.predict(LONG_PAIRS, activation_fn=torch.nn.Identity())
+    whole = [len(reference.tokenizer(*pair)["input_ids"]) for pair in LONG_PAIRS]
+    scores = reranker(model, max_length=limit).score(LONG_PAIRS)
+    assert scores.values == pytest.approx(expected, abs=1e-5)
+    assert scores.truncated.tolist() == [length > limit for length in whole]
+    assert scores.truncated.any() == (limit < 7999)
+    assert max(whole) > 100
+
+
+def reranker(folder: Path | str, **settings: Any) -> Reranker:
+    files = find_model(str(folder), offline=True, reporter=Silence())
+    return load_reranker(files, EngineSettings("cpu", **settings), Silence())
+
+
+@pytest.mark.parametrize("name", ["ettin", "embedded"])
+def test_the_order_of_the_pairs_and_their_repeats_change_no_score(model: Path, name: str) -> None:
+    ours = reranker(model if name == "ettin" else name, batch_size=3)
+    pairs = [PAIRS[at] for at in (4, 0, 7, 4, 1, 0, 4)]
+    advanced: list[int] = []
+    values = ours.score(pairs, advanced.append).values
+    assert sum(advanced) == len(pairs)
+    for pair, value in zip(pairs, values, strict=True):
+        assert value == pytest.approx(float(ours.score([pair]).values[0]), abs=1e-5)
+    assert values[0] == values[3] == values[6]
+    nothing = ours.score([])
+    assert (len(nothing.values), len(nothing.truncated)) == (0, 0)
+
+
+def test_equal_pairs_are_scored_once(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, counted = reranker(model), []
+    forward = ours.model.forward  # type: ignore[attr-defined]
+
+    def counting(features: dict[str, Any], **options: Any) -> Any:
+        counted.append(len(features["input_ids"]))
+        return forward(features, **options)
+
+    monkeypatch.setattr(ours.model, "forward", counting)  # type: ignore[attr-defined]
+    ours.score([PAIRS[0], PAIRS[1], PAIRS[0], PAIRS[0]])
+    assert sum(counted) == 2
+
+
+def test_a_score_that_is_not_a_number_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = ettin(tmp_path / "m", hidden=32, layers=1, heads=2)
+    path = folder / "4_Dense" / "model.safetensors"
+    weights = load_file(path)
+    weights["linear.bias"][:] = float("nan")
+    save_file(weights, path)
+    with pytest.raises(ModelError, match="a score that is not a number") as caught:
+        reranker(folder).score(PAIRS[:2])
+    assert caught.value.hint == "--dtype fp32, or another model"
+
+
+def test_a_model_of_several_scores_is_refused(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder = embedder(tmp_path / "m", hidden=16)
+    (folder / "modules.json").unlink()
+    config = BertConfig.from_pretrained(folder, num_labels=3)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    with pytest.raises(ModelError, match="gives 3 scores a pair, not one"):
+        reranker(folder)
+
+
+def test_an_older_cross_encoder_scores_as_sentence_transformers_does(tmp_path: Path) -> None:
+    import torch
+    from sentence_transformers import CrossEncoder
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(4)
+    folder = embedder(tmp_path / "m", hidden=16)
+    for name in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
+        (folder / name).unlink()
+    config = BertConfig.from_pretrained(folder, num_labels=1)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    reference = CrossEncoder(str(folder), device="cpu")
+    expected = reference.predict(PAIRS, activation_fn=torch.nn.Identity())
+    assert reranker(folder).score(PAIRS).values == pytest.approx(expected, abs=1e-5)
+    assert len(set(expected.tolist())) > 6
+
+
+# The embedded stand-in
+
+
+class PlainMaxSim:
+    """The stand-in's formula in NumPy over sentence-transformers' own token vectors."""
+
+    def __init__(self, limit: int) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        files = find_model("embedded", offline=True, reporter=Silence())
+        self.model = SentenceTransformer(str(files.folder), device="cpu")
+        self.model.max_seq_length = limit
+
+    def vectors(self, text: str) -> tuple[Any, Any]:
+        tokens = self.model.encode(text, output_value="token_embeddings").numpy()
+        pooled = self.model.encode(text)
+        return tokens / np.linalg.norm(tokens, axis=1, keepdims=True), pooled
+
+    def score(self, query: str, text: str) -> float:
+        (inside, one), (document, other) = self.vectors(query), self.vectors(text)
+        cosine = float(one @ other) / float(np.linalg.norm(one) * np.linalg.norm(other))
+        pieces = self.model.tokenizer(query, truncation=True)["input_ids"][1:-1]
+        if not pieces:
+            return cosine
+        best = [max(float(token @ own) for token in document) for own in inside[1:-1]]
+        weights = idf_table()[pieces]
+        return cosine + 2 * float(np.dot(weights, best) / weights.sum())
+
+
+@pytest.mark.parametrize("limit", [24, 256])
+def test_the_stand_in_is_a_plain_maxsim_at_any_length(limit: int) -> None:
+    ours, plain = reranker("embedded", max_length=limit), PlainMaxSim(limit)
+    queries = ["When does the ferry sail?", "", "café 日本 ferry", TEXTS[0] * 9]
+    texts = ["", "a", *TEXTS, TEXTS[2] * 30]
+    pairs = [(query, text) for text in texts for query in queries]
+    scores = ours.score(pairs)
+    expected = [plain.score(query, text) for query, text in pairs]
+    assert scores.values == pytest.approx(expected, abs=1e-4)
+    lengths = [len(plain.model.tokenizer(text)["input_ids"]) for _, text in pairs]
+    assert scores.truncated.tolist() == [length > limit for length in lengths]
+
+
+def test_rare_words_weigh_more_than_common_ones() -> None:
     files = find_model("embedded", offline=True, reporter=Silence())
-    reranker = load_reranker(files, EngineSettings(), Silence())
-    assert isinstance(reranker, LateInteraction)
-    values = reranker.score(PAIRS[:9]).values
-    model = SentenceTransformer(str(files.folder), device="cpu")
-    for (query, text), value in zip(PAIRS[:9], values, strict=True):
-        q = model.encode(query, output_value="token_embeddings").numpy()
-        d = model.encode(text, output_value="token_embeddings").numpy()
-        cosine = float(model.similarity(model.encode(query), model.encode(text)))
-        q, d = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (q, d))
-        weights = idf_table()[model.tokenizer(query)["input_ids"][1:-1]]
-        best = (q[1:-1] @ d.T).max(axis=1)
-        expected = cosine + 2 * float((weights * best).sum() / weights.sum())
-        assert float(value) == pytest.approx(expected, abs=1e-4)
-
-
-def test_embeddings_equal_those_of_sentence_transformers() -> None:
-    from sentence_transformers import SentenceTransformer
-
-    files = find_embedder("auto", offline=True, reporter=Silence())
-    vectors = load_embedder(files, EngineSettings(), Silence()).embed_documents(TEXTS)
-    expected = SentenceTransformer(str(files.folder), device="cpu").encode(TEXTS)
-    assert np.allclose(vectors, expected, atol=1e-5)
+    table = idf_table()
+    tokenizer = load_token_counter(files).tokenizer  # type: ignore[attr-defined]
+    the, ferry = (tokenizer.token_to_id(word) for word in ("the", "ferry"))
+    assert table.shape == (tokenizer.get_vocab_size(),)
+    assert np.isfinite(table).all()
+    assert 0 < table[the] < table[ferry]

@@ -1,7 +1,8 @@
 """The stories: build an index of sources, search it, and rerank what somebody else retrieved."""
 
-from ettin_cli.pipeline.building import BuildReport, BuildRequest, build_index
+from ettin_cli.pipeline.building import BuildReport, build_index
 from ettin_cli.pipeline.planning import Plan, out_of_date
+from ettin_cli.pipeline.recipes import BuildRequest
 from ettin_cli.pipeline.reranking import Window, rerank
 from ettin_cli.pipeline.searching import search, source_index
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.chunking import SPECIAL_TOKENS, Chunking, chunk
 from ettin_cli.corpus import Fields, read_file
-from ettin_cli.embedding import find_embedder, load_embedder, load_token_counter, read_card
-from ettin_cli.engines import EngineSettings
+from ettin_cli.embedding import load_embedder, load_token_counter
 from ettin_cli.errors import (
     EttinError,
-    IndexMismatchError,
     IndexNotFoundError,
     OutputError,
-    UsageError,
 )
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import (
@@ -36,36 +33,12 @@ from ettin_cli.index import (
     writing,
 )
 from ettin_cli.pipeline.identities import DocumentIds
-from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan, record_source
-from ettin_cli.records import Document, EmbedderCard, Rejection, Reporter, TokenCounter
+from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan
+from ettin_cli.pipeline.recipes import BuildRequest, settle_recipe, settle_sources
+from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-@dataclass(frozen=True, slots=True)
-class BuildRequest:
-    """What the user asked `ettin index` to do; None stands for what the index already has.
-
-    Args:
-        add: Sources to add: paths, or "-" for JSONL on standard input.
-        remove: Sources to drop.
-        source: The options new sources are read with.
-        wait: Wait for another writer rather than fail.
-    """
-
-    folder: Path
-    add: Sequence[str] = ()
-    remove: Sequence[str] = ()
-    source: RecordedSource = field(default_factory=lambda: RecordedSource(""))
-    embedder: str | None = None
-    chunking: Chunking | None = None
-    factory: str | None = None
-    engine: EngineSettings = field(default_factory=EngineSettings)
-    offline: bool = False
-    rebuild: bool = False
-    dry_run: bool = False
-    wait: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +68,8 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
         _disk_errors(request.folder),
     ):
         old, manifest = _opened(request)
-        sources = _sources(request, manifest)
-        files, recipe = _recipe(request, manifest, reporter)
+        sources = settle_sources(request, manifest)
+        files, recipe = settle_recipe(request, manifest, reporter)
         plan = make_plan(request.folder, sources, old, read_stdin="-" in request.add)
         if old and plan.up_to_date and _same(old.manifest, recipe, sources):
             return _untouched(plan, old)
@@ -108,7 +81,7 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
 
 def _dry_run(request: BuildRequest) -> BuildReport:
     old, manifest = _opened(request)
-    sources = _sources(request, manifest)
+    sources = settle_sources(request, manifest)
     plan = make_plan(request.folder, sources, old, read_stdin="-" in request.add)
     return BuildReport(plan, manifest, rejections=plan.rejections)
 
@@ -118,35 +91,6 @@ def _untouched(plan: Plan, index: Index) -> BuildReport:
     again = [rejection for entry in index.files for rejection in entry.rejections]
     plan.skipped.update(entry.skipped for entry in index.files if entry.skipped)
     return BuildReport(plan, index.manifest, rejections=[*plan.rejections, *again])
-
-
-def _sources(request: BuildRequest, manifest: Manifest | None) -> tuple[RecordedSource, ...]:
-    """Return the sources that the index is to have."""
-    recorded = manifest.sources if manifest else ()
-    removed = [record_source_location(text, request.folder) for text in request.remove]
-    for location, text in zip(removed, request.remove, strict=True):
-        if location not in [source.location for source in recorded]:
-            raise UsageError(
-                f"{text} is not a source of {request.folder}",
-                hint=f"ettin info -i {request.folder}",
-            )
-    kept = {s.location: s for s in recorded if s.location not in removed}
-    for text in request.add:
-        source = record_source(text, request.folder, request.source)
-        kept[source.location] = source
-    if request.rebuild and "-" in kept and "-" not in request.add:
-        raise UsageError(
-            "the records from standard input are in the index alone, which a rebuild starts anew",
-            hint="give them again with `ettin index - --rebuild`, or drop them with --remove -",
-        )
-    if not kept and not request.remove:
-        raise UsageError("no SOURCE to index", hint=f"ettin index SOURCE -i {request.folder}")
-    return tuple(kept.values())
-
-
-def record_source_location(text: str, folder: Path) -> str:
-    """Return a source's location as the manifest keeps it, whether or not it still exists."""
-    return "-" if text == "-" else portable(Path(text).resolve(), base_of(folder))
 
 
 def _opened(request: BuildRequest) -> tuple[Index | None, Manifest | None]:
@@ -162,61 +106,6 @@ def _opened(request: BuildRequest) -> tuple[Index | None, Manifest | None]:
         if request.rebuild and request.add:
             return None, None
         raise
-
-
-def _recipe(
-    request: BuildRequest, manifest: Manifest | None, reporter: Reporter
-) -> tuple[ModelFiles, Recipe]:
-    """Settle the embedder and the chunking, and refuse others than the index was made with."""
-    name = request.embedder or (manifest.embedder.name if manifest else "auto")
-    files = find_embedder(name, offline=request.offline, reporter=reporter)
-    card = read_card(files, request.engine.max_length)
-    made = Chunking(manifest.chunk_size, manifest.chunk_overlap) if manifest else Chunking()
-    chunking = request.chunking or made
-    if manifest and request.engine.max_length is None and _same_weights(card, manifest):
-        card = replace(card, max_tokens=min(card.max_tokens, manifest.embedder.max_tokens))
-    if manifest and not request.rebuild:
-        again = f"ettin index -i {request.folder} --rebuild"
-        if difference := _difference(manifest.embedder, card):
-            capped = f" --max-length {card.max_tokens}" if request.engine.max_length else ""
-            raise IndexMismatchError(
-                f"{request.folder} was made {difference}",
-                hint=f"{again} --embedder {name}{capped}",
-            )
-        if chunking != made:
-            raise IndexMismatchError(
-                f"{request.folder} has passages of {_described(made)}, not {_described(chunking)}",
-                hint=f"{again} {_options(chunking)}",
-            )
-    factory = request.factory or (manifest.asked if manifest else "auto")
-    return files, Recipe(card, chunking.size, chunking.overlap, factory)
-
-
-def _same_weights(card: EmbedderCard, manifest: Manifest) -> bool:
-    return card.weights == manifest.embedder.weights
-
-
-def _difference(made: EmbedderCard, now: EmbedderCard) -> str | None:
-    """Say by what an embedder is not the one that an index was made with."""
-    if made.weights != now.weights:
-        return f"by embedder {made.name} ({made.weights[:12]}), not {now.name} ({now.weights[:12]})"
-    if made.max_tokens != now.max_tokens:
-        return f"with {made.name} reading {made.max_tokens} tokens, not {now.max_tokens}"
-    if replace(now, name=made.name, revision=made.revision) != made:
-        return f"with {made.name} as it was then; its prompts or its dimension have changed"
-    return None
-
-
-def _described(chunking: Chunking) -> str:
-    if chunking.size is None:
-        return "whole documents"
-    size = "the embedder's size" if chunking.size == "auto" else f"{chunking.size} tokens"
-    return f"{size} with overlap {chunking.overlap}"
-
-
-def _options(chunking: Chunking) -> str:
-    size = "" if chunking.size == "auto" else f"--chunk-size {chunking.size or 'none'} "
-    return f"{size}--chunk-overlap {chunking.overlap}"
 
 
 def _same(manifest: Manifest, recipe: Recipe, sources: tuple[RecordedSource, ...]) -> bool:
@@ -315,9 +204,6 @@ class _Run:
         entry, path = planned.same, planned.file.path
         if entry is None or path is None:
             return entry
-        if entry.rejections:
-            # What was rejected as a duplicate may be the only one by now.
-            return None
         try:
             return touched(entry, path)
         except OSError:

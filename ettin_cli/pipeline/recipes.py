@@ -1,0 +1,133 @@
+"""What was asked for and what an index has already -> its sources, its embedder, its chunking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ettin_cli.chunking import Chunking
+from ettin_cli.embedding import find_embedder, read_card
+from ettin_cli.engines import EngineSettings
+from ettin_cli.errors import IndexMismatchError, UsageError
+from ettin_cli.hub import ModelFiles
+from ettin_cli.index import Manifest, Recipe, RecordedSource, portable
+from ettin_cli.pipeline.planning import base_of, record_source
+from ettin_cli.records import EmbedderCard, Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What the user asked `ettin index` to do; None stands for what the index already has.
+
+    Args:
+        add: Sources to add: paths, or "-" for JSONL on standard input.
+        remove: Sources to drop.
+        source: The options new sources are read with.
+        wait: Wait for another writer rather than fail.
+    """
+
+    folder: Path
+    add: Sequence[str] = ()
+    remove: Sequence[str] = ()
+    source: RecordedSource = field(default_factory=lambda: RecordedSource(""))
+    embedder: str | None = None
+    chunking: Chunking | None = None
+    factory: str | None = None
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    offline: bool = False
+    rebuild: bool = False
+    dry_run: bool = False
+    wait: bool = True
+
+
+def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[RecordedSource, ...]:
+    """Return the sources that the index is to have.
+
+    Raises:
+        UsageError: There is none, one to drop is not there, or standard input would be lost.
+    """
+    recorded = manifest.sources if manifest else ()
+    removed = [_location(text, request.folder) for text in request.remove]
+    for location, text in zip(removed, request.remove, strict=True):
+        if location not in [source.location for source in recorded]:
+            raise UsageError(
+                f"{text} is not a source of {request.folder}",
+                hint=f"ettin info -i {request.folder}",
+            )
+    kept = {s.location: s for s in recorded if s.location not in removed}
+    for text in request.add:
+        source = record_source(text, request.folder, request.source)
+        kept[source.location] = source
+    if request.rebuild and "-" in kept and "-" not in request.add:
+        raise UsageError(
+            "the records from standard input are in the index alone, which a rebuild starts anew",
+            hint="give them again with `ettin index - --rebuild`, or drop them with --remove -",
+        )
+    if not kept and not request.remove:
+        raise UsageError("no SOURCE to index", hint=f"ettin index SOURCE -i {request.folder}")
+    return tuple(kept.values())
+
+
+def _location(text: str, folder: Path) -> str:
+    """Return a source's location as the manifest keeps it, whether or not it still exists."""
+    return "-" if text == "-" else portable(Path(text).resolve(), base_of(folder))
+
+
+def settle_recipe(
+    request: BuildRequest, manifest: Manifest | None, reporter: Reporter
+) -> tuple[ModelFiles, Recipe]:
+    """Return the embedder and how the index is made; what is not asked for stays as it was.
+
+    Raises:
+        IndexMismatchError: The index was made otherwise, and this is no rebuild.
+    """
+    name = request.embedder or (manifest.embedder.name if manifest else "auto")
+    files = find_embedder(name, offline=request.offline, reporter=reporter)
+    card = read_card(files, request.engine.max_length)
+    made = Chunking(manifest.chunk_size, manifest.chunk_overlap) if manifest else Chunking()
+    chunking = request.chunking or made
+    if manifest and request.engine.max_length is None and _same_weights(card, manifest):
+        card = replace(card, max_tokens=min(card.max_tokens, manifest.embedder.max_tokens))
+    if manifest and not request.rebuild:
+        again = f"ettin index -i {request.folder} --rebuild"
+        if difference := _difference(manifest.embedder, card):
+            capped = f" --max-length {card.max_tokens}" if request.engine.max_length else ""
+            raise IndexMismatchError(
+                f"{request.folder} was made {difference}",
+                hint=f"{again} --embedder {name}{capped}",
+            )
+        if chunking != made:
+            raise IndexMismatchError(
+                f"{request.folder} has passages of {_described(made)}, not {_described(chunking)}",
+                hint=f"{again} {_options(chunking)}",
+            )
+    factory = request.factory or (manifest.asked if manifest else "auto")
+    return files, Recipe(card, chunking.size, chunking.overlap, factory)
+
+
+def _same_weights(card: EmbedderCard, manifest: Manifest) -> bool:
+    return card.weights == manifest.embedder.weights
+
+
+def _difference(made: EmbedderCard, now: EmbedderCard) -> str | None:
+    """Say by what an embedder is not the one that an index was made with."""
+    if made.weights != now.weights:
+        return f"by embedder {made.name} ({made.weights[:12]}), not {now.name} ({now.weights[:12]})"
+    if made.max_tokens != now.max_tokens:
+        return f"with {made.name} reading {made.max_tokens} tokens, not {now.max_tokens}"
+    if replace(now, name=made.name, revision=made.revision) != made:
+        return f"with {made.name} as it was then; its prompts or its dimension have changed"
+    return None
+
+
+def _described(chunking: Chunking) -> str:
+    if chunking.size is None:
+        return "whole documents"
+    size = "the embedder's size" if chunking.size == "auto" else f"{chunking.size} tokens"
+    return f"{size} with overlap {chunking.overlap}"
+
+
+def _options(chunking: Chunking) -> str:
+    size = "" if chunking.size == "auto" else f"--chunk-size {chunking.size or 'none'} "
+    return f"{size}--chunk-overlap {chunking.overlap}"

@@ -1,0 +1,138 @@
+"""The encoder gives what the model gives, for every text, whatever the batches."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ettin_cli import encoder as module
+from ettin_cli.encoder import Encoder, load_encoder
+from ettin_cli.engines import EngineSettings, Placement
+from ettin_cli.errors import ModelError
+from ettin_cli.records import Silence
+from tests.indexes import Notices
+from tests.models import TEXTS, embedder
+
+SETTINGS = EngineSettings(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return embedder(tmp_path_factory.mktemp("tiny"))
+
+
+def made(folder: Path, max_tokens: int = 64, **settings: Any) -> Encoder:
+    return Encoder(folder, max_tokens, Placement(EngineSettings("cpu", **settings), Notices()))
+
+
+def outputs(encoder: Encoder, texts: list[str]) -> list[np.ndarray[Any, Any]]:
+    """Return the token vectors of each text, without padding."""
+    found: dict[int, np.ndarray[Any, Any]] = {}
+    ids, _ = encoder.token_ids(texts)
+
+    def keep(batch: list[int], output: dict[str, Any]) -> None:
+        for row, at in enumerate(batch):
+            mask = output["attention_mask"][row].bool()
+            assert at not in found
+            found[at] = output["token_embeddings"][row][mask].numpy()
+
+    encoder.encode(ids, keep)
+    return [found[at] for at in range(len(texts))]
+
+
+def test_token_vectors_are_those_of_the_bare_model(folder: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    texts = [*TEXTS, "", "a", TEXTS[0] * 9]
+    model, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    for text, found in zip(texts, outputs(made(folder), texts), strict=True):
+        tokens = tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
+        with torch.no_grad():
+            expected = model(**tokens).last_hidden_state[0].numpy()
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, None])
+def test_batches_change_nothing(folder: Path, batch_size: int | None) -> None:
+    texts = [text[:length] for text in TEXTS for length in (3, 20, 60)]
+    whole = outputs(made(folder), texts)
+    for one, other in zip(whole, outputs(made(folder, batch_size=batch_size), texts), strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_a_text_at_the_limit_is_whole_and_one_beyond_is_cut(folder: Path) -> None:
+    encoder = made(folder, 16)
+    long = encoder.tokenizer(TEXTS[0] * 5)["input_ids"]
+    words = [encoder.tokenizer.decode(long[1 : 1 + count]) for count in (13, 14, 15, 40)]
+    ids, cut = encoder.token_ids(words)
+    assert [len(one) for one in ids] == [15, 16, 16, 16]
+    assert cut == [False, False, True, True]
+    assert ids[-1][-1] == encoder.tokenizer.sep_token_id
+    assert encoder.token_ids([]) == ([], [])
+
+
+def test_a_model_is_loaded_once_for_those_who_share_it(folder: Path) -> None:
+    one = load_encoder(folder, 64, SETTINGS, Silence())
+    assert load_encoder(folder, 64, EngineSettings("cpu", max_length=9), Silence()) is one
+    assert load_encoder(folder, 32, SETTINGS, Silence()) is not one
+    assert load_encoder(folder, 64, EngineSettings("cpu", dtype="bf16"), Silence()) is not one
+    assert (folder, 32, SETTINGS) in module._loaded
+
+
+@pytest.fixture
+def altered(folder: Path, tmp_path: Path) -> Path:
+    shutil.copytree(folder, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_model_that_pools_nothing_is_refused(altered: Path) -> None:
+    modules = json.loads((altered / "modules.json").read_text())
+    (altered / "modules.json").write_text(json.dumps(modules[:1]))
+    encoder = made(altered)
+    with pytest.raises(ModelError, match="it has no pooling"):
+        encoder.encode(encoder.token_ids(TEXTS)[0], lambda *_: None)
+
+
+def test_a_bare_transformer_is_averaged_and_that_is_said(altered: Path) -> None:
+    (altered / "modules.json").unlink()
+    encoder = made(altered)
+    said: list[str] = encoder.placement.reporter.said  # type: ignore[attr-defined]
+    assert said == [f"{altered} names no pooling, so token vectors are averaged"]
+
+
+def test_a_model_of_static_vectors_is_refused(tmp_path: Path, folder: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    static = StaticEmbedding(tokenizer, embedding_dim=8)
+    SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "static"))
+    with pytest.raises(ModelError, match="is no transformer"):
+        made(tmp_path / "static")
+
+
+@pytest.mark.parametrize(
+    ("module_type", "activation", "named"),
+    [
+        ("evil.Dense", "torch.nn.modules.linear.Identity", "evil.Dense"),
+        ("sentence_transformers.models.Dense", "evil.Act", "evil.Act"),
+    ],
+)
+def test_code_from_elsewhere_is_refused_by_its_name(
+    altered: Path, module_type: str, activation: str, named: str
+) -> None:
+    modules = json.loads((altered / "modules.json").read_text())
+    modules.append({"idx": 2, "name": "2", "path": "2_Dense", "type": module_type})
+    (altered / "modules.json").write_text(json.dumps(modules))
+    (altered / "2_Dense").mkdir()
+    (altered / "2_Dense" / "config.json").write_text(
+        json.dumps({"in_features": 32, "out_features": 8, "activation_function": activation})
+    )
+    with pytest.raises(ModelError, match=f"needs {named}, which is code from elsewhere") as caught:
+        made(altered)
+    assert caught.value.hint == "if you trust it: --trust-remote-code"

@@ -1,0 +1,224 @@
+"""A search embeds, retrieves and scores the right texts, and gives each query its own answer."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ettin_cli.chunking import Chunking
+from ettin_cli.index import Index
+from ettin_cli.pipeline import search, source_index
+from ettin_cli.ranking import SearchOptions
+from ettin_cli.records import Advance, Answer, Query, Scores, Silence, no_progress
+from tests.indexes import Builder, Notices, WordEmbedder, build, jsonl, word_vector
+
+__all__ = ["build"]
+
+TEXTS = {
+    "ferry": "the ferry sails at nine",
+    "fare": "a ferry ticket costs four coins",
+    "bread": "knead the dough and bake the bread",
+    "train": "the train leaves at nine",
+}
+
+
+class OverlapReranker:
+    """Scores by the words that a text shares with the query, less its length; keeps the pairs."""
+
+    name, engine = "overlap", "words"
+
+    def __init__(self) -> None:
+        self.batches: list[list[tuple[str, str]]] = []
+
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        self.batches.append(list(pairs))
+        advance(len(pairs))
+        return Scores(
+            np.array([overlap(*pair) for pair in pairs], np.float32),
+            np.array(["bread" in text for _, text in pairs], np.bool_),
+        )
+
+
+def overlap(query: str, text: str) -> float:
+    return len({*query.split()} & {*text.split()}) - len(text) / 1000
+
+
+@pytest.fixture
+def folder(tmp_path: Path, build: Builder) -> Path:
+    build(tmp_path / "i", jsonl(tmp_path / "t.jsonl", **TEXTS))
+    return tmp_path / "i"
+
+
+def answers(
+    folder: Path,
+    *queries: str,
+    reranker: OverlapReranker | None = None,
+    reporter: Silence | None = None,
+    **options: Any,
+) -> list[Answer]:
+    index = Index(folder)
+    asked = [Query(f"q{number}", text) for number, text in enumerate(queries)]
+    embedder = WordEmbedder(index.manifest.embedder)
+    chosen = SearchOptions(**options)
+    return list(search(index, asked, embedder, reranker, chosen, reporter or Silence()))
+
+
+def ids(answer: Answer) -> list[str]:
+    return [hit.passage.doc_id for hit in answer.hits]
+
+
+def test_without_a_reranker_hits_are_in_the_order_of_retrieval(folder: Path) -> None:
+    (answer,) = answers(folder, "the ferry at nine")
+    query = word_vector("the ferry at nine")
+    values = {doc_id: float(word_vector(text) @ query) for doc_id, text in TEXTS.items()}
+    assert ids(answer) == sorted(values, key=lambda doc_id: -values[doc_id])
+    assert [hit.score for hit in answer.hits] == pytest.approx(sorted(values.values())[::-1])
+    assert [hit.retrieval_rank for hit in answer.hits] == [1, 2, 3, 4]
+    assert (answer.reranker, answer.engine, answer.embedder) == (
+        "none",
+        "words",
+        Index(folder).manifest.embedder.name,
+    )
+
+
+def test_a_reranker_scores_every_candidate_of_every_query(folder: Path) -> None:
+    reranker, notices = OverlapReranker(), Notices()
+    queries = ["bake the bread", "ferry ticket"]
+    both = answers(folder, *queries, reranker=reranker, reporter=notices, candidates=3)
+    assert notices.tracked == [("reranking", 6, "pairs")]
+    assert notices.advanced == 6
+    (pairs,) = reranker.batches
+    assert [query for query, _ in pairs] == [queries[0]] * 3 + [queries[1]] * 3
+    for answer, query in zip(both, queries, strict=True):
+        expected = {text for asked, text in pairs if asked == query}
+        assert {hit.passage.text for hit in answer.hits} == expected
+        for hit in answer.hits:
+            assert hit.score == pytest.approx(overlap(query, hit.passage.text))
+            assert hit.truncated == ("bread" in hit.passage.text)
+        assert [hit.score for hit in answer.hits] == sorted([h.score for h in answer.hits])[::-1]
+    assert ids(both[0])[0] == "bread"
+    assert ids(both[1])[0] == "fare"
+    assert both[0].reranker == "overlap"
+
+
+def test_queries_are_answered_in_windows_and_alike_alone(folder: Path) -> None:
+    queries = [f"{word} ferry {n}" for n in range(50) for word in ("nine", "bake", "four")]
+    reranker = OverlapReranker()
+    together = answers(folder, *queries, reranker=reranker)
+    assert [len(batch) for batch in reranker.batches] == [256, 256, 88]
+    assert [answer.query.text for answer in together] == queries
+    for answer in together[::29]:
+        (alone,) = answers(folder, answer.query.text, reranker=OverlapReranker())
+        assert [(h.passage_id, h.score) for h in answer.hits] == [
+            (h.passage_id, h.score) for h in alone.hits
+        ]
+
+
+def test_a_window_is_answered_before_the_next_is_read(folder: Path) -> None:
+    index, read = Index(folder), []
+
+    def queries() -> Any:
+        for number in range(200):
+            read.append(number)
+            yield Query(str(number), "ferry")
+
+    embedder = WordEmbedder(index.manifest.embedder)
+    found = search(index, queries(), embedder, None, SearchOptions(), Silence())
+    next(found)
+    assert len(read) == 64
+
+
+def test_seconds_tell_of_every_stage(folder: Path) -> None:
+    for answer in answers(folder, "ferry", "bread", reranker=OverlapReranker()):
+        assert set(answer.seconds) == {"embed", "retrieve", "rerank", "total"}
+        assert all(0 <= value <= answer.seconds["total"] for value in answer.seconds.values())
+
+
+def test_an_index_of_nothing_gives_no_hits(tmp_path: Path, build: Builder) -> None:
+    (tmp_path / "docs").mkdir()
+    build(tmp_path / "i", tmp_path / "docs")
+    (answer,) = answers(tmp_path / "i", "ferry", reranker=OverlapReranker())
+    assert answer.hits == []
+
+
+def test_a_filter_comes_before_the_cut(tmp_path: Path, build: Builder) -> None:
+    rows = [{"_id": str(n), "text": "ferry", "port": "ab"[n == 37]} for n in range(40)]
+    table = tmp_path / "t.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    build(tmp_path / "i", table)
+    (answer,) = answers(tmp_path / "i", "ferry", candidates=1, filters={"port": "b"})
+    assert ids(answer) == ["37"]
+    (answer,) = answers(tmp_path / "i", "ferry", paths=("*.md",))
+    assert answer.hits == []
+
+
+@pytest.fixture
+def chunked(tmp_path: Path, build: Builder) -> Path:
+    """Return an index whose document `long` owns the forty best passages for "ferry"."""
+    texts = {"long": "ferry. " * 40, "a": "ferry one", "b": "ferry one two", "c": "boat"}
+    build(tmp_path / "i", jsonl(tmp_path / "t.jsonl", **texts), chunking=Chunking(1))
+    return tmp_path / "i"
+
+
+def test_one_document_cannot_crowd_out_the_others(chunked: Path) -> None:
+    (answer,) = answers(chunked, "ferry", candidates=5, top_k=3)
+    assert sorted(ids(answer)) == ["a", "b", "long"]
+    (answer,) = answers(chunked, "ferry", candidates=5, top_k=10, by="passage")
+    assert len(answer.hits) == 5
+    assert len({hit.passage_id for hit in answer.hits}) == 5
+
+
+@pytest.mark.parametrize("candidates", [1, 3, 5, 100])
+def test_no_more_passages_are_scored_than_asked_for(chunked: Path, candidates: int) -> None:
+    reranker = OverlapReranker()
+    answers(chunked, "ferry", reranker=reranker, candidates=candidates, top_k=4)
+    (pairs,) = reranker.batches
+    assert len(pairs) == min(candidates, len(Index(chunked).passages))
+
+
+@pytest.mark.parametrize("factory", ["IVF16,Flat", "HNSW8", "SQ8"])
+def test_an_approximate_index_gives_exact_scores(
+    tmp_path: Path, build: Builder, factory: str
+) -> None:
+    texts = {f"d{n}": f"word{n} word{n + 1} ferry" for n in range(300)}
+    build(tmp_path / "i", jsonl(tmp_path / "t.jsonl", **texts), factory=factory)
+    (answer,) = answers(tmp_path / "i", "word7 ferry", candidates=200, top_k=50)
+    assert len(answer.hits) == 50
+    for hit in answer.hits:
+        expected = float(word_vector(hit.passage.text) @ word_vector("word7 ferry"))
+        assert hit.score == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_changed_or_missing_file_makes_its_hits_stale(tmp_path: Path, build: Builder) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in ("same", "changed", "gone"):
+        (docs / f"{name}.txt").write_text(f"ferry {name}")
+    build(tmp_path / "i", docs)
+    (docs / "changed.txt").write_text("ferry CHANGED")
+    (docs / "gone.txt").unlink()
+    (answer,) = answers(tmp_path / "i", "ferry")
+    assert {hit.passage.doc_id: hit.stale for hit in answer.hits} == {
+        "same.txt": False,
+        "changed.txt": True,
+        "gone.txt": True,
+    }
+
+
+def test_the_index_of_sources_is_kept_by_what_and_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    folder = source_index(["docs"], "auto")
+    assert folder.parent == tmp_path / "cache" / "indexes"
+    assert folder.name.startswith("docs-")
+    assert source_index([str(tmp_path / "docs")], "auto") == folder
+    assert source_index(["docs/../docs/"], "auto") == folder
+    others = [source_index(["doc"], "auto"), source_index(["docs"], "e5")]
+    others += [source_index(["docs", "x"], "auto"), source_index(["-"], "auto")]
+    assert len({folder, *others}) == 5
+    assert source_index(["/"], "auto").name.startswith("root-")
