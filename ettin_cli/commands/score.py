@@ -55,7 +55,9 @@ def score(
         console.notice("no texts")
         return
     files = find_reranker(reranker, offline=offline, reporter=console)
-    scores = load_reranker(files, engine, console).score([(query, one) for one in texts])
+    model = load_reranker(files, engine, console)
+    scores = model.score([(query, one) for one in texts])
+    console.detail(f"scored by {model.name} on {model.engine}")
     if cut := int(scores.truncated.sum()):
         console.notice(f"{cut:,} of {count(len(texts), 'text')} cut at the reranker's limit")
     values = scores.values.tolist()
