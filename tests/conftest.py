@@ -1,6 +1,7 @@
 """What tests of commands share: `ettin` as a user types it, without a network."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ class Ettin:
 def ettin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Ettin:
+    for name in [name for name in os.environ if name.startswith("ETTIN_")]:
+        monkeypatch.delenv(name)
+    for name in ("COLUMNS", "NO_COLOR", "VISUAL", "EDITOR"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -28,7 +28,7 @@ TEXTS = {
 class OverlapReranker:
     """Scores by the words that a text shares with the query, less its length; keeps the pairs."""
 
-    name, engine = "overlap", "words"
+    name, engine, max_tokens = "overlap", "words", 64
 
     def __init__(self) -> None:
         self.batches: list[list[tuple[str, str]]] = []

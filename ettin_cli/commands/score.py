@@ -74,7 +74,9 @@ def score(
         console.notice("no texts")
         return
     files = find_reranker(reranker, offline=offline, reporter=console)
-    scores = load_reranker(files, engine, console).score([(query, one) for one in texts])
+    model = load_reranker(files, engine, console)
+    scores = model.score([(query, one) for one in texts])
+    console.detail(f"scored by {model.name} on {model.engine}")
     _show(texts, scores, format, console)
 
 

@@ -183,6 +183,10 @@ def _arguments(
     if [from_stdin, *sources].count("-") > 1:
         raise UsageError("stdin can be read only once", hint="give one of the two as a file")
     if queries is not None:
+        if from_stdin != "-" and not queries.exists():
+            raise CorpusError(
+                f"there is no file {queries}", hint="--queries takes a file, or - for stdin"
+            )
         return read_queries(queries), sources
     if query is None or not query.strip():
         raise UsageError(

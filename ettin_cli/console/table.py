@@ -42,9 +42,10 @@ def print_answer(console: Console, answer: Answer, *, titled: bool, full_text: b
     if titled:
         heading = f"{inert_line(answer.query.query_id)}  {inert_line(answer.query.text)}"
         console.print(Text(heading, style="bold underline"))
-    width = max(3, len(str(len(answer.hits))))
+    last = max([len(answer.hits), *(hit.retrieval_rank for hit in answer.hits)])
+    digits = max(3, len(str(last)))
     for rank, hit in enumerate(answer.hits, start=1):
-        head = _head(console, hit, f"{rank:>{width}}", reranked=answer.reranker != "none")
+        head = _head(console, hit, rank, digits, reranked=answer.reranker != "none")
         for line in _hit_lines(console, hit, head, answer.query.text, full_text=full_text):
             line.rstrip()
             console.print(line, overflow="crop", no_wrap=True)
@@ -62,15 +63,15 @@ def movement(hit: Hit, rank: int, arrows: dict[str, str]) -> tuple[str, str]:
     return arrows["same"], "dim"
 
 
-def _head(console: Console, hit: Hit, rank: str, *, reranked: bool) -> Text:
+def _head(console: Console, hit: Hit, rank: int, digits: int, *, reranked: bool) -> Text:
     """Return a hit's rank, how far it moved, and its score."""
     from rich.text import Text
 
     arrows = ARROWS if _can_show(console, ARROWS["up"]) else PLAIN_ARROWS
-    head = Text(f"{rank}  ", style="bold")
+    head = Text(f"{rank:>{digits}}  ", style="bold")
     if reranked:
-        moved, style = movement(hit, int(rank), arrows)
-        head.append(f"{moved:<4} ", style=style)
+        moved, style = movement(hit, rank, arrows)
+        head.append(f"{moved:<{digits + 1}} ", style=style)
     head.append(f"{hit.score:>7.3f}  ", style="cyan")
     if hit.probability is not None:
         head.append(f"{percent(hit.probability):>5}  ", style="cyan")
