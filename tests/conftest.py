@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from ettin_cli.cli import main
+from ettin_cli.pipeline import building
+from tests.indexes import Builder, word_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,12 @@ def docs(tmp_path: Path) -> Path:
     (docs / "bread.txt").write_text("Knead the dough for ten minutes.\n")
     (docs / "fares.txt").write_text("A ferry ticket costs four coins.\n")
     return docs
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
+    """Return a function that builds an index, or brings one up to date."""
+    monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
+    builder = Builder(word_model(tmp_path / "words"))
+    monkeypatch.setattr(building, "load_embedder", builder.load)
+    return builder

@@ -207,9 +207,10 @@ class _Run:
             return None
 
     def _stdin_collides(self, planned: PlannedFile) -> FileEntry:
+        folder = self.request.folder
         raise UsageError(
             "the records from standard input have ids that another source has too",
-            hint="give them again with `ettin index -`, or drop them with --remove -",
+            hint=f"give them again: ettin index - -i {folder}, or drop them with --remove -",
         )
 
     def _read(
