@@ -10,8 +10,9 @@ import pytest
 
 from ettin_cli.chunking import Chunking
 from ettin_cli.cli import main
-from ettin_cli.pipeline import BuildRequest, build_index
+from ettin_cli.pipeline import BuildRequest, build_index, building
 from ettin_cli.records import Silence
+from tests.indexes import Builder, word_model
 from tests.pseudo_terminal import on_terminal
 
 
@@ -116,3 +117,12 @@ class Terminal:
 @pytest.fixture
 def terminal(ettin: Ettin) -> Terminal:
     return Terminal(ettin.monkeypatch)
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
+    """Return a function that builds an index, or brings one up to date."""
+    monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
+    builder = Builder(word_model(tmp_path / "words"))
+    monkeypatch.setattr(building, "load_embedder", builder.load)
+    return builder

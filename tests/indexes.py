@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 
 from ettin_cli.embedding import read_card
 from ettin_cli.engines import EngineSettings
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.index.known import as_hashes, text_hash
-from ettin_cli.pipeline import BuildReport, BuildRequest, build_index, building
+from ettin_cli.pipeline import BuildReport, BuildRequest, build_index
 from ettin_cli.records import Advance, EmbedderCard, Reporter, Share, Silence, no_progress
 
 if TYPE_CHECKING:
@@ -131,15 +130,6 @@ class Builder:
             options.setdefault("embedder", str(self.model))
         add = [str(source) for source in sources]
         return build_index(BuildRequest(folder, add=add, offline=True, **options), reporter)
-
-
-@pytest.fixture
-def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
-    """Return a function that builds an index, or brings one up to date."""
-    monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
-    builder = Builder(word_model(tmp_path / "words"))
-    monkeypatch.setattr(building, "load_embedder", builder.load)
-    return builder
 
 
 def jsonl(path: Path, **texts: str) -> Path:

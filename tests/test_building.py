@@ -36,7 +36,6 @@ from tests.indexes import (
     Notices,
     WordEmbedder,
     assert_equal,
-    build,
     doc_ids,
     jsonl,
     word_model,
@@ -44,8 +43,6 @@ from tests.indexes import (
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
-
-__all__ = ["build"]
 
 ROOT = Path(__file__).parents[1]
 

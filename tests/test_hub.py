@@ -16,15 +16,8 @@ from ettin_cli.hub import EMBEDDED, find_model, hub_name, refuse_code, weights_h
 from ettin_cli.records import Silence
 from ettin_cli.reranking import find_reranker
 from ettin_cli.settings import ETTIN_MODELS, MINILM_SHA256
+from tests.indexes import Notices
 from tests.models import ettin
-
-
-class Notices(Silence):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def notice(self, message: str) -> None:
-        self.said.append(message)
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,7 @@ import pytest
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import Index
 from tests.conftest import Ettin
-from tests.indexes import Builder, build, jsonl, unit_vectors, word_vector
-
-__all__ = ["build"]
+from tests.indexes import Builder, jsonl, unit_vectors, word_vector
 
 RECORDS = [
     {"_id": "a", "text": "the ferry sails", "port": "west", "n": 1, "new": True},

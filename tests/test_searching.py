@@ -13,9 +13,7 @@ from ettin_cli.index import Index
 from ettin_cli.pipeline import search, source_index
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Advance, Answer, Query, Scores, Silence, no_progress
-from tests.indexes import Builder, Notices, WordEmbedder, build, jsonl, word_vector
-
-__all__ = ["build"]
+from tests.indexes import Builder, Notices, WordEmbedder, jsonl, word_vector
 
 TEXTS = {
     "ferry": "the ferry sails at nine",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ettin_cli.index.known import Hashes
     from ettin_cli.records import Floats
 
-GENERATION_NAME = re.compile(r"(\d{6,})-[0-9a-f]{8}")
+GENERATION_NAME = re.compile(r"\d{6,}-[0-9a-f]{8}")
 SHARD_ROWS = 1024
 LOOKUP_ROWS = 16_384
 
@@ -74,7 +74,7 @@ class Generation:
         self.folder = folder
         self.recipe = recipe
         self.old = old
-        self.name = f"{max(_generations(folder), default=0) + 1:06}-{secrets.token_hex(4)}"
+        self.name = _next_name(folder)
         self.path = folder / GENERATIONS / self.name
         self.path.mkdir(parents=True)
         self.passages = PassageWriter(self.path / PASSAGES)
@@ -222,13 +222,15 @@ def _vectors_key(embedder: EmbedderCard) -> str:
     return xxhash.xxh3_64_hexdigest(repr(made_by).encode())
 
 
-def _generations(folder: Path) -> dict[int, list[Path]]:
+def _generations(folder: Path) -> list[Path]:
     """Return what is named as a generation is; the folder may hold things of the user's."""
-    found: dict[int, list[Path]] = {}
-    for path in (folder / GENERATIONS).glob("*"):
-        if match := GENERATION_NAME.fullmatch(path.name):
-            found.setdefault(int(match[1]), []).append(path)
-    return found
+    found = (folder / GENERATIONS).glob("*")
+    return [path for path in found if GENERATION_NAME.fullmatch(path.name)]
+
+
+def _next_name(folder: Path) -> str:
+    numbers = [int(path.name.partition("-")[0]) for path in _generations(folder)]
+    return f"{max(numbers, default=0) + 1:06}-{secrets.token_hex(4)}"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -243,8 +245,7 @@ def remove_leftovers(folder: Path) -> None:
         keep = None
     except EttinError:
         return
-    generations = (path for paths in _generations(folder).values() for path in paths)
-    for path in (path for path in generations if path.name != keep):
+    for path in (path for path in _generations(folder) if path.name != keep):
         with suppress(OSError):
             shutil.rmtree(path)
     for path in folder.glob(f".{MANIFEST}.*.tmp"):

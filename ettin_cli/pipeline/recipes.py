@@ -62,7 +62,8 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
     if request.rebuild and "-" in kept and "-" not in request.add:
         raise UsageError(
             "the records from standard input are in the index alone, which a rebuild starts anew",
-            hint="give them again with `ettin index - --rebuild`, or drop them with --remove -",
+            hint=f"give them again: ettin index - -i {request.folder} --rebuild, "
+            "or drop them with --remove -",
         )
     if not kept and not request.remove:
         raise UsageError("no SOURCE to index", hint=f"ettin index SOURCE -i {request.folder}")
