@@ -6,7 +6,7 @@ import csv
 import io
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -78,11 +78,15 @@ def format_for(output: Path | None, wanted: str) -> str:
 def output_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only when it is complete.
 
+    A device or a pipe, such as /dev/null, is written to as it is and never replaced.
+
     Raises:
         OutputError: It cannot be written; whatever was there before is still there.
     """
-    with output_errors(path), replacing(path) as draft, draft.open("wb") as file:
-        yield file
+    with output_errors(path):
+        special = path.exists() and not path.is_file()
+        with nullcontext(path) if special else replacing(path) as draft, draft.open("wb") as file:
+            yield file
 
 
 @contextmanager

@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -310,6 +312,16 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(inside: Ettin, tmp_pat
     assert [path.name for path in out.parent.iterdir()] == ["out.json"]
 
 
+def test_a_pipe_is_written_to_and_not_replaced(inside: Ettin, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_bytes)
+        assert inside("search", FERRY, "-r", "none", "-o", str(pipe)).code == 0
+        assert json.loads(read.result())["query"] == FERRY
+    assert pipe.is_fifo()
+
+
 def test_a_dash_is_stdout(inside: Ettin) -> None:
     assert ids(inside("search", FERRY, *ALL, "-o", "-")) == ids(inside("search", FERRY, *ALL))
 
@@ -496,8 +508,6 @@ def test_the_refreshing_command_quotes_an_index_with_spaces(ettin: Ettin, docs: 
 
 
 def test_a_changed_time_alone_is_not_stale(indexed: Ettin, docs: Path) -> None:
-    import os
-
     os.utime(docs / "bread.txt", (1, 1))
     assert "stale" not in indexed("search", "dough", "-r", "none").out
 

@@ -218,6 +218,8 @@ def test_a_narrow_table_wraps_its_last_column_and_leaves_paths_whole(
         "b       2 B",
     ]
     assert max(map(len, lines)) <= 40
+    first = "many words in the first of the columns"
+    assert first in "\n".join(rows_written(capsys, [first, "2 B", "a b c d e f g"]))
     assert path in "\n".join(rows_written(capsys, ["a name", "1.00 MB", path]))
     folded = rows_written(capsys, ["a name", "1.00 MB", path], folded=True)
     assert max(map(len, folded)) <= 41

@@ -11,7 +11,7 @@ import typer
 
 from ettin_cli.calibration import Calibration, fit, save
 from ettin_cli.commands import options
-from ettin_cli.commands.opening import embedder_of, index_of
+from ettin_cli.commands.indexes import embedder_of, index_of
 from ettin_cli.console import Console
 from ettin_cli.console.judging import judge as judge_documents
 from ettin_cli.console.measured import FORMATS, show_evaluation

@@ -1,53 +1,39 @@
-"""What commands that work on an index have in common: the index, and the embedder it needs."""
+"""`--open`: a hit in the user's editor, or in the program for its kind of file."""
 
 import os
-from dataclasses import replace
+import shlex
+import subprocess
 from pathlib import Path
 
-from ettin_cli.commands import options
-from ettin_cli.commands.index import tell
-from ettin_cli.console import Console
-from ettin_cli.embedding import find_embedder, load_embedder, read_card
-from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import IndexMismatchError
-from ettin_cli.index import Index
-from ettin_cli.pipeline import BuildRequest, build_index, source_index
-from ettin_cli.records import Embedder
+import typer
+
+from ettin_cli.errors import EttinError
+from ettin_cli.export import place
+from ettin_cli.records import Hit, Query
+
+EDITORS_OF_PLACES = ("code", "codium", "cursor")
 
 
-def index_of(
-    sources: list[str], index: Path | None, engine: EngineSettings, offline: bool, console: Console
-) -> tuple[Index, bool]:
-    """Return an up to date index of the sources, and whether some of them were rejected."""
-    embedder = os.environ.get("ETTIN_EMBEDDER") or None
-    if index == Path(os.environ.get("ETTIN_INDEX") or os.devnull):
-        # That is what is searched without SOURCE, and not to be added to in passing.
-        index = None
-    folder = index or source_index(sources, embedder or "auto")
-    if folder.is_dir() and index is None:
-        # `ettin cache` shows when an entry was last used.
-        os.utime(folder)
-    # A cap on tokens is the reranker's here; the index keeps to what its embedder reads.
-    engine = replace(engine, max_length=None)
-    request = BuildRequest(folder, sources, embedder=embedder, engine=engine, offline=offline)
-    with options.goes_on("the same command goes on where it stopped", console):
-        report = build_index(request, console)
-    if report.written or report.rejections:
-        tell(report, folder, console)
-    return Index(folder), bool(report.rejections)
-
-
-def embedder_of(index: Index, engine: EngineSettings, offline: bool, console: Console) -> Embedder:
-    """Return the embedder that an index was made by.
+def open_hit(hit: Hit | None, query: Query | None) -> None:
+    """Open a hit at its best line.
 
     Raises:
-        IndexMismatchError: The model of that name has other weights now.
+        EttinError: There is no file to open, or no editor.
     """
-    card = index.manifest.embedder
-    files = find_embedder(card.name, offline=offline, reporter=console)
-    if read_card(files).weights != card.weights:
-        raise IndexMismatchError(
-            f"{index.folder} was made by another version of {card.name}",
-            hint=f"ettin index -i {index.folder} --rebuild",
-        )
-    return load_embedder(files, replace(engine, max_length=card.max_tokens), console)
+    if hit is None or query is None or hit.passage.path is None:
+        raise EttinError("there is no file to open", hint="--open needs a hit that has a path")
+    path, line = hit.passage.path, None
+    if hit.passage.start_line is not None:
+        line = place(hit, query.text).removeprefix(f"{path}:")
+    path = f"./{path}" if path.startswith("-") else path
+    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
+    if not editor or line is None:
+        typer.launch(path)
+        return
+    at_line = [f"+{line}", path]
+    if Path(editor[0]).stem in EDITORS_OF_PLACES:
+        at_line = ["--goto", f"{path}:{line}"]
+    try:
+        subprocess.run([*editor, *at_line], check=False)
+    except OSError as error:
+        raise EttinError(f"cannot run {editor[0]}: {error.strerror}", hint="set EDITOR") from error

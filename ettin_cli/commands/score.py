@@ -101,25 +101,30 @@ def _arguments(query: str | None, text: list[str], output: Path | None) -> tuple
 def _show(texts: list[str], scores: Scores, format: str, console: Console) -> None:
     if cut := int(scores.truncated.sum()):
         console.notice(f"{cut:,} of {count(len(texts), 'text')} cut at the reranker's limit")
-    values = scores.values.tolist()
-    order = sorted(range(len(texts)), key=lambda at: (-values[at], at))
     piped = not sys.stdout.isatty()
     if format == "auto" and piped and len(texts) == 1:
-        console.line(f"{values[0]:.6g}")
-    elif format == "table" or (format == "auto" and not piped):
+        console.line(f"{scores.values[0]:.6g}")
+    else:
+        as_table = format == "table" or (format == "auto" and not piped)
+        _write(console, texts, scores.values.tolist(), as_table=as_table)
+
+
+def _write(console: Console, texts: list[str], values: list[float], *, as_table: bool) -> None:
+    """Write a row a text, best first; of equal ones the first given."""
+    order = sorted(range(len(texts)), key=lambda at: (-values[at], at))
+    if as_table:
         rows = [
             [str(rank), str(at), f"{values[at]:.3f}", _shown(texts[at])]
             for rank, at in enumerate(order, start=1)
         ]
-        console.rows(
-            ["rank", "index", "score", "text"], rows, right="rank index score", folded=True
-        )
-    else:
-        import orjson
+        names = ["rank", "index", "score", "text"]
+        console.rows(names, rows, right="rank index score", folded=True)
+        return
+    import orjson
 
-        for rank, at in enumerate(order, start=1):
-            row = {"rank": rank, "index": at, "score": values[at], "text": texts[at]}
-            console.line(orjson.dumps(row).decode())
+    for rank, at in enumerate(order, start=1):
+        row = {"rank": rank, "index": at, "score": values[at], "text": texts[at]}
+        console.line(orjson.dumps(row).decode())
 
 
 def _shown(text: str) -> str:

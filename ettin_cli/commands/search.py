@@ -2,8 +2,6 @@
 
 import math
 import os
-import shlex
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -14,11 +12,11 @@ import typer
 
 from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
 from ettin_cli.commands import options
-from ettin_cli.commands.opening import embedder_of, index_of
+from ettin_cli.commands.indexes import embedder_of, index_of
+from ettin_cli.commands.opening import open_hit
 from ettin_cli.console import Console, destination
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import CalibrationError, CorpusError, EttinError, UsageError
-from ettin_cli.export import place
+from ettin_cli.errors import CalibrationError, CorpusError, UsageError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.pipeline import search as search_index
@@ -160,7 +158,7 @@ def search(
     if tally.answers and not tally.hits and (why := _why_nothing(opened, chosen)):
         console.notice(why)
     if open_:
-        _open(tally.first)
+        open_hit(*(tally.first or (None, None)))
     if exit_status and not tally.hits:
         raise typer.Exit(options.NO_HIT)
     if rejected:
@@ -291,28 +289,6 @@ def _why_nothing(index: Index, chosen: SearchOptions) -> str | None:
     if chosen.min_score is not None:
         return f"none reaches --min-score {chosen.min_score:g}"
     return None
-
-
-def _open(first: tuple[Hit, Query] | None) -> None:
-    """Open a hit in the user's editor, at its best line, or in the program for its kind of file."""
-    hit, query = first or (None, None)
-    if hit is None or query is None or hit.passage.path is None:
-        raise EttinError("there is no file to open", hint="--open needs a hit that has a path")
-    path, line = hit.passage.path, None
-    if hit.passage.start_line is not None:
-        line = place(hit, query.text).removeprefix(f"{path}:")
-    path = f"./{path}" if path.startswith("-") else path
-    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
-    if not editor or line is None:
-        typer.launch(path)
-        return
-    at_line = [f"+{line}", path]
-    if Path(editor[0]).stem in ("code", "codium", "cursor"):
-        at_line = ["--goto", f"{path}:{line}"]
-    try:
-        subprocess.run([*editor, *at_line], check=False)
-    except OSError as error:
-        raise EttinError(f"cannot run {editor[0]}: {error.strerror}", hint="set EDITOR") from error
 
 
 class _Tally:

@@ -1,0 +1,53 @@
+"""What commands that work on an index have in common: the index, and the embedder it needs."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from ettin_cli.commands import options
+from ettin_cli.commands.index import tell
+from ettin_cli.console import Console
+from ettin_cli.embedding import find_embedder, load_embedder, read_card
+from ettin_cli.engines import EngineSettings
+from ettin_cli.errors import IndexMismatchError
+from ettin_cli.index import Index
+from ettin_cli.pipeline import BuildRequest, build_index, source_index
+from ettin_cli.records import Embedder
+
+
+def index_of(
+    sources: list[str], index: Path | None, engine: EngineSettings, offline: bool, console: Console
+) -> tuple[Index, bool]:
+    """Return an up to date index of the sources, and whether some of them were rejected."""
+    embedder = os.environ.get("ETTIN_EMBEDDER") or None
+    if index == Path(os.environ.get("ETTIN_INDEX") or os.devnull):
+        # That is what is searched without SOURCE, and not to be added to in passing.
+        index = None
+    folder = index or source_index(sources, embedder or "auto")
+    if folder.is_dir() and index is None:
+        # `ettin cache` shows when an entry was last used.
+        os.utime(folder)
+    # A cap on tokens is the reranker's here; the index keeps to what its embedder reads.
+    engine = replace(engine, max_length=None)
+    request = BuildRequest(folder, sources, embedder=embedder, engine=engine, offline=offline)
+    with options.goes_on("the same command goes on where it stopped", console):
+        report = build_index(request, console)
+    if report.written or report.rejections:
+        tell(report, folder, console)
+    return Index(folder), bool(report.rejections)
+
+
+def embedder_of(index: Index, engine: EngineSettings, offline: bool, console: Console) -> Embedder:
+    """Return the embedder that an index was made by.
+
+    Raises:
+        IndexMismatchError: The model of that name has other weights now.
+    """
+    card = index.manifest.embedder
+    files = find_embedder(card.name, offline=offline, reporter=console)
+    if read_card(files).weights != card.weights:
+        raise IndexMismatchError(
+            f"{index.folder} was made by another version of {card.name}",
+            hint=f"ettin index -i {index.folder} --rebuild",
+        )
+    return load_embedder(files, replace(engine, max_length=card.max_tokens), console)
