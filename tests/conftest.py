@@ -13,7 +13,6 @@ from ettin_cli.cli import main
 from ettin_cli.pipeline import BuildRequest, build_index, building
 from ettin_cli.records import Silence
 from tests.indexes import Builder, word_model
-from tests.pseudo_terminal import on_terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +104,8 @@ class Terminal:
 
     def __call__(self, *words: str, width: int = 80) -> Outcome:
         """Return the exit code, and all that was written as `out`."""
+        from tests.pseudo_terminal import on_terminal
+
         self.monkeypatch.setattr("sys.argv", ["ettin", *words])
         self.monkeypatch.delenv("COLUMNS", raising=False)
         self.monkeypatch.setenv("TERM", "xterm-256color")
@@ -116,6 +117,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(ettin: Ettin) -> Terminal:
+    pytest.importorskip("termios", reason="there are no such terminals here")
     return Terminal(ettin.monkeypatch)
 
 

@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -315,10 +314,10 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(inside: Ettin, tmp_pat
 def test_a_pipe_is_written_to_and_not_replaced(inside: Ettin, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.json"
     os.mkfifo(pipe)
-    with ThreadPoolExecutor() as pool:
-        read = pool.submit(pipe.read_bytes)
-        assert inside("search", FERRY, "-r", "none", "-o", str(pipe)).code == 0
-        assert json.loads(read.result())["query"] == FERRY
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert inside("search", FERRY, "-r", "none", "-k", "1", "-o", str(pipe)).code == 0
+    assert json.loads(os.read(reader, 65_536))["query"] == FERRY
+    os.close(reader)
     assert pipe.is_fifo()
 
 
