@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ettin_cli import __version__
-from ettin_cli.commands import cache, models
+from ettin_cli.commands import cache, models, options
 from ettin_cli.commands.demo import demo
 from ettin_cli.commands.eval import evaluate
 from ettin_cli.commands.help import PlainCommand, PlainGroup
@@ -20,8 +20,6 @@ from ettin_cli.commands.score import score
 from ettin_cli.commands.search import search
 from ettin_cli.console import Console, quietly_closed
 from ettin_cli.errors import EttinError
-
-TERMINATED = 143
 
 app = typer.Typer(
     cls=PlainGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -68,6 +66,9 @@ def main() -> None:
         if isinstance(end.__context__, BrokenPipeError):
             quietly_closed()
             raise SystemExit(0) from None
+        # A command that says how to go on has said so without a context.
+        if end.code == options.INTERRUPTED and not end.__suppress_context__:
+            Console().notice("interrupted")
         raise
 
 
@@ -92,4 +93,4 @@ def _told(error: EttinError | OSError) -> int:
 
 
 def _terminated(_signal: int, _frame: object) -> None:
-    sys.exit(TERMINATED)
+    sys.exit(options.TERMINATED)

@@ -14,6 +14,10 @@ from ettin_cli.pipeline import BuildRequest, build_index, building
 from ettin_cli.records import Silence
 from tests.indexes import Builder, word_model
 
+# What the terminal of whoever runs the tests is like must not show in them.
+for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
+    os.environ.pop(name, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -201,7 +201,7 @@ def test_a_file_without_permission_is_named_and_the_rest_is_indexed(
 ) -> None:
     write(tmp_path / "docs" / "a.txt", "words")
     write(tmp_path / "docs" / "b.txt", "words too")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *(one for one in tmp_path.parents if "pytest" in one.as_posix())):
         folder.chmod(0o777)
     # What runs without privileges cannot read Python's own modules here: all are loaded before.
     ettin("search", "words", "docs", "-r", "none")
@@ -210,7 +210,7 @@ def test_a_file_without_permission_is_named_and_the_rest_is_indexed(
         ran = ettin("index", "docs", "-i", "mine")
     assert ran.code == 3
     assert rejected(ran) == ["b.txt: cannot be read: Permission denied"]
-    assert "mine: 1 documents, 1 passages" in ran.err
+    assert "mine: 1 document, 1 passage" in ran.err
 
 
 def test_an_empty_folder_makes_an_index_of_nothing(ettin: Ettin, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ SEARCH = ["search", "--queries", "fifo", "-o", "out.jsonl"]
 @pytest.mark.parametrize(
     ("words", "number", "code", "said"),
     [
-        (["score", FERRY, "@fifo", "-r", "embedded"], signal.SIGINT, 130, "ettin: interrupted; "),
+        (["score", FERRY, "@fifo", "-r", "embedded"], signal.SIGINT, 130, "ettin: interrupted\n"),
         (SEARCH, signal.SIGTERM, 143, ""),
     ],
     ids=["interrupted", "terminated"],

@@ -234,7 +234,7 @@ def test_records_from_standard_input_are_never_waited_for_unasked(
     tmp_path: Path, folder: Path, update: Update
 ) -> None:
     update("-", stdin=ROWS)
-    with pytest.raises(UsageError, match="cannot be read again") as refused:
+    with pytest.raises(UsageError, match="in the index alone") as refused:
         update(rebuild=True, stdin=ROWS)
     assert "--remove -" in str(refused.value.hint)
     assert doc_ids(folder) == ["a.txt", "b.txt"]

@@ -105,7 +105,7 @@ def test_stdin_that_is_no_utf8_is_named_by_its_line(score: Ettin) -> None:
         ([QUERY, "text", "-f", "trec"], 2, "no format 'trec' here"),
         ([QUERY, "text", "-r", "none"], 2, "there is no score without a reranker"),
         ([QUERY, "text", "--batch-size", "many"], 2, "batch size 'many'"),
-        ([QUERY], 2, "Missing argument 'TEXT'"),
+        ([QUERY], 2, "no TEXT"),
     ],
 )
 def test_what_cannot_be_scored_is_said(

@@ -18,6 +18,8 @@ from ettin_cli.index.manifest import MANIFEST
 from ettin_cli.settings import DEFAULT_INDEX
 
 REJECTED = 3
+INTERRUPTED = 130
+TERMINATED = 143
 NO_HIT = 4
 DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
 
@@ -95,8 +97,12 @@ def goes_on(how: str, console: Console) -> Iterator[None]:
     """Say how to go on when the work in the block is interrupted or terminated."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:
         console.notice(f"interrupted; {how}")
+        raise SystemExit(INTERRUPTED) from None
+    except SystemExit as end:
+        if end.code == TERMINATED:
+            console.notice(f"terminated; {how}")
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -35,21 +36,36 @@ def keyboard() -> Iterator[Ask]:
 
     def ask(show: Callable[[], None]) -> str:
         termios.tcflush(stdin, termios.TCIFLUSH)
-        before = signal.signal(signal.SIGWINCH, lambda *_: show())
-        try:
-            # A change of size waits until the screen is there, lest one is drawn into the other.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
-            show()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGWINCH})
-            return os.read(stdin, READ_AT_ONCE).decode("utf-8", "replace")[:1]
-        finally:
-            signal.signal(signal.SIGWINCH, before)
+        with _changes_of_size() as changed:
+            while True:
+                show()
+                # A change before the wait ends it at once, so that none is missed.
+                ready = select.select([stdin, changed], [], [])[0]
+                if stdin in ready:
+                    return os.read(stdin, READ_AT_ONCE).decode("utf-8", "replace")[:1]
+                os.read(changed, READ_AT_ONCE)
 
     try:
         termios.tcsetattr(stdin, termios.TCSAFLUSH, ours)
         yield ask
     finally:
         termios.tcsetattr(stdin, termios.TCSAFLUSH, found)
+
+
+@contextmanager
+def _changes_of_size() -> Iterator[int]:
+    """Yield a descriptor that can be read when the terminal has changed its size."""
+    changed, told = os.pipe()
+    os.set_blocking(told, False)
+    before = signal.signal(signal.SIGWINCH, lambda *_: None)
+    wakeup = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    try:
+        yield changed
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        signal.signal(signal.SIGWINCH, before)
+        os.close(changed)
+        os.close(told)
 
 
 def _ask_windows(show: Callable[[], None]) -> str:
