@@ -17,6 +17,8 @@ from tests.indexes import Builder, word_model
 # What the terminal of whoever runs the tests is like must not show in them.
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(name, None)
+# Tests run in several processes, and threads that wait for each other would slow them all.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass(frozen=True, slots=True)
