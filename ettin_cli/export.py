@@ -244,9 +244,13 @@ def _dumps(value: object, *, indent: bool = False) -> bytes:
 
 
 def _delimited(rows: Iterable[list[Any]], format: str) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, delimiter=DELIMITERS[format], lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogatepass")
+    lines = []
+    for row in rows:
+        text = io.StringIO(newline="")
+        # A cell is quoted for what ends a line, and readers take either sign for that.
+        csv.writer(text, delimiter=DELIMITERS[format], lineterminator="\r\n").writerow(row)
+        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines).encode("utf-8", "surrogatepass")
 
 
 def _trec(answer: Answer) -> bytes:

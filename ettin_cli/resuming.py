@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -24,15 +25,19 @@ class Mark:
         fingerprint: What the input and the options were.
         items: Items of the input that are done.
         answers: How many of them were answered.
+        digest: Of those items, so that another input does not go on with them.
         bytes: Length of what is written of the output; `reject_bytes` likewise.
+        finished: Nothing is left to do but to let the files appear under their names.
     """
 
     fingerprint: str
     items: int = 0
+    digest: str = ""
     answers: int = 0
     bytes: int = 0
     rejects: int = 0
     reject_bytes: int = 0
+    finished: bool = False
 
 
 class ResumableOutput:
@@ -88,9 +93,10 @@ class ResumableOutput:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.finished:
-            self.file.close()
-            self.reject_file.close()
+        for file in () if self.finished else (self.file, self.reject_file):
+            # A full disk would fail once more here, and hide what was said of it.
+            with suppress(OSError):
+                file.close()
         self._release()
 
     def _release(self) -> None:
@@ -98,25 +104,35 @@ class ResumableOutput:
         self.lock.release()
 
     def _begin(self) -> None:
-        if self._resume and self.journal.exists():
-            self.mark = self._found()
-            if not self.partial.exists():
-                # The run before was ended between its last two steps.
-                self._tidy()
-                self.finished = True
-                return
-        elif self.partial.exists() and not self._resume:
+        if self.partial.exists() and not self._resume:
             raise OutputError(
                 f"{self.partial} is left of an unfinished run",
                 hint="go on with --resume, or remove it to start again",
             )
-        else:
+        if self._resume and self.journal.exists():
+            if self.partial.exists():
+                self.mark = self._found()
+            elif self._ended():
+                # The run before was ended between its last two steps.
+                self.mark = self._found()
+                self._tidy()
+                self.finished = True
+                return
+        if not self.mark.items:
             self.journal.unlink(missing_ok=True)
         self.file = _opened(self.partial, self.mark.bytes)
         self.reject_file = _opened(self.partial_rejects, self.mark.reject_bytes)
         self.partial.chmod(mode_for(self.target))
         if not self.mark.bytes:
             self.file.write(self.encoder.begin())
+
+    def _ended(self) -> bool:
+        """Say whether this very run was done, but for the last renaming."""
+        try:
+            return self._found().finished
+        except OutputError:
+            # Without its partial file there is nothing to go on with.
+            return False
 
     def _found(self) -> Mark:
         import orjson
@@ -134,11 +150,14 @@ class ResumableOutput:
             )
         return mark
 
-    def write(self, answers: Sequence[Answer], rejections: Sequence[Rejection], end: int) -> None:
+    def write(
+        self, answers: Sequence[Answer], rejections: Sequence[Rejection], end: int, digest: str = ""
+    ) -> None:
         """Write a window; when this returns it is on the disk, and marked as done.
 
         Args:
             end: Items of the input that are done with this window.
+            digest: Of those items.
         """
         with output_errors(self.target):
             for number, answer in enumerate(answers, start=self.mark.answers):
@@ -148,13 +167,17 @@ class ResumableOutput:
             self.mark = Mark(
                 self.mark.fingerprint,
                 items=end,
+                digest=digest,
                 answers=self.mark.answers + len(answers),
                 bytes=_synced(self.file),
                 rejects=self.mark.rejects + len(rejections),
                 reject_bytes=_synced(self.reject_file),
             )
-            with replacing(self.journal) as draft:
-                draft.write_bytes(_json(asdict(self.mark)))
+            self._note()
+
+    def _note(self) -> None:
+        with replacing(self.journal) as draft:
+            draft.write_bytes(_json(asdict(self.mark)))
 
     def finish(self) -> None:
         """Make the output appear under its name."""
@@ -163,6 +186,8 @@ class ResumableOutput:
             _synced(self.file)
             self.file.close()
             self.reject_file.close()
+            self.mark = replace(self.mark, finished=True)
+            self._note()
             if self.format == PARQUET:
                 with output_file(self.target) as file:
                     write_parquet(_rows(self.partial), file, text=self.text)
@@ -230,5 +255,4 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     import orjson
 
     with path.open("rb") as file:
-        lines: Iterable[bytes] = file
-        yield from map(orjson.loads, lines)
+        yield from map(orjson.loads, file)

@@ -231,6 +231,16 @@ def test_queries_without_any_judgement_are_an_error(
     assert "none of the 30 queries has judgements" in done.err
 
 
+def test_judged_documents_that_are_nowhere_are_counted(
+    measure: Ettin, corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other.tsv").write_text("q01 0 nowhere 1\n")
+    words = ("--candidates", "judged", "--qrels", "other.tsv")
+    done = measure("eval", str(corpus), "-r", "embedded", *words)
+    assert done.code == 0
+    assert "1 judged documents are not in the index" in done.err
+
+
 def test_judging_needs_a_terminal(measure: Ettin, corpus: Path) -> None:
     done = measure("eval", str(corpus), "-r", "none", "--judge", "--qrels", "mine.trec")
     assert done.code == 1

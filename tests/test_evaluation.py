@@ -223,6 +223,21 @@ def test_the_files_of_a_measurement_read_back(tmp_path: Path) -> None:
     assert "it helps" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+def test_systems_of_equal_names_do_not_share_a_file(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    one = evaluation()
+    twice = replace(
+        one, systems=[*one.systems, *one.systems], comparisons=[*one.comparisons, *one.comparisons]
+    )
+    write_evaluation(tmp_path, twice, ())
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "32m-50-candidates-blend-0.2-2.trec",
+        "32m-50-candidates-blend-0.2.trec",
+        "none.trec",
+    ]
+
+
 def test_a_system_is_named_as_a_file_can_be() -> None:
     odd = Measured(System("../a/b c", 5), {}, {})
     assert file_name(odd) == "a-b-c-5-candidates"

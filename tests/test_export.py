@@ -189,3 +189,8 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     assert "-o" in (caught.value.hint or "")
     with pytest.raises(OutputError, match="cannot write"), output_file(tmp_path / "no" / "a"):
         pass
+
+
+def test_a_lone_carriage_return_does_not_break_a_row() -> None:
+    content = written("csv", answer([hit("a", 1.0, text="one\rtwo")]))
+    assert len(list(csv.DictReader(io.StringIO(content.decode(), newline="")))) == 1

@@ -248,6 +248,86 @@ def test_a_stream_of_pairs_takes_adjacent_rows_and_names_a_query_that_comes_agai
     ]
 
 
+def pair_rows(*keys: tuple[str, str, str]) -> list[tuple[object, int, int]]:
+    """Return rows of (query_id, query, text)."""
+    return [
+        ({"query_id": query_id, "query": query, "text": text}, at, at)
+        for at, (query_id, query, text) in enumerate(keys, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pair_rows(("1", "A", "a1"), ("1", "B", "bad"), ("1", "A", "a2")),
+        pair_rows(
+            *[("1", "A", "a1"), ("2", "C", "c1"), ("1", "B", "bad"), ("1", "A", "a2")],
+            ("2", "C", "c2"),
+        ),
+    ],
+)
+def test_a_rejected_pair_is_in_no_request(rows: list[tuple[object, int, int]]) -> None:
+    file = PairFile("-", lambda: iter(rows), lambda record: pair(record, USUAL))
+    items = list(file.items())
+    assert len(rejections(items)) == 1
+    found = {one.query.text: [c.passage.text for c in one.candidates] for one in requests(items)}
+    assert found["A"] == ["a1", "a2"]
+    assert found.get("C", ["c1", "c2"]) == ["c1", "c2"]
+
+
+def test_a_stream_of_pairs_rejects_and_numbers_as_a_file_does() -> None:
+    rows = pair_rows(("1", "A", "a1"), ("1", "B", "bad"), ("1", "A", "a2"))
+    bare = [({"query": q, "text": q}, at, at) for at, q in enumerate("xy", start=4)]
+    items = list(adjacent_requests("-", [*rows, *bare], lambda record: pair(record, USUAL)))
+    assert [(one.query.query_id, one.query.text) for one in requests(items)] == [
+        ("1", "A"),
+        ("2", "x"),
+        ("3", "y"),
+    ]
+    assert [c.passage.text for c in requests(items)[0].candidates] == ["a1", "a2"]
+    assert [one.line for one in rejections(items)] == [2]
+
+
+def test_a_first_row_that_is_neither_kind_costs_itself_alone(tmp_path: Path) -> None:
+    rows = [{"query": "A", "documents": None}, {}, {"query": "B", "documents": ["x"]}]
+    items = read(write_jsonl(tmp_path / "in.jsonl", rows))
+    assert [request.query.text for request in requests(items)] == ["B"]
+    assert [one.line for one in rejections(items)] == [1, 2]
+
+
+def test_a_field_that_is_nested_too_deep_is_rejected(tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+    rows = [
+        {"query": "A", "documents": ["x"], "deep": deep},
+        {"query": "B", "documents": ["y", {"text": "z", "deep": deep}]},
+    ]
+    items = read(write_jsonl(tmp_path / "in.jsonl", rows))
+    assert [len(request.candidates) for request in requests(items)] == [1]
+    assert [one.reason.split(":")[0] for one in rejections(items)] == [
+        '"deep" is nested more than 100 deep',
+        "documents[1]",
+    ]
+
+
+def test_lists_in_utf_16_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"query": "A", "documents": ["x"]}\n', encoding="utf-16")
+    assert [shape(request) for request in requests(read(path))] == [("1", "A", [("0", "x")])]
+
+
+def test_a_run_may_begin_with_a_byte_order_mark_and_queries_keep_their_ids(tmp_path: Path) -> None:
+    run = tmp_path / "r.trec"
+    run.write_text("q%201 Q0 d 1 1.0 x\n", encoding="utf-8-sig")
+    (tmp_path / "q.tsv").write_text("q 1\tferry\n")
+    corpus = write_jsonl(tmp_path / "c.jsonl", [{"_id": "d", "text": "t"}])
+    [request] = requests(read(run, queries=tmp_path / "q.tsv", corpus=str(corpus)))
+    assert request.query.query_id == "q 1"
+    with pytest.raises(UsageError, match="read twice"):
+        read(Path("-"), queries=tmp_path / "q.tsv", corpus=str(corpus))
+
+
 def test_a_stream_yields_a_request_before_it_ends() -> None:
     def rows() -> Iterator[tuple[object, int, int]]:
         yield {"query": "a", "text": "1"}, 1, 1
@@ -357,7 +437,7 @@ def test_a_runs_corpus_may_be_a_folder(tmp_path: Path) -> None:
 def test_share_tells_how_much_of_a_file_of_lists_was_read(tmp_path: Path) -> None:
     records = [{"query": f"q{n}", "documents": ["x" * 500]} for n in range(200)]
     with open_requests(write_jsonl(tmp_path / "in.jsonl", records), USUAL) as file:
-        assert file.share() is None
+        assert file.share() == 0.0
         for _ in zip(range(100), file.items, strict=False):
             pass
         assert 0.45 < (file.share() or 0) < 0.6

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ettin_cli.resuming import ResumableOutput
 from tests.conftest import Ettin
 
 FERRY = {
@@ -185,7 +186,8 @@ def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: 
         (["in.jsonl", "-r", "none"], 2, "nothing to do without a reranker"),
         (["in.jsonl", "--queries", "in.jsonl"], 2, "both --queries and --corpus"),
         (["in.jsonl", "-o", "out.xyz"], 2, "no format has the suffix"),
-        (["in.jsonl", "-o", "none/out.jsonl"], 1, "there is no such folder"),
+        (["in.jsonl", "-o", "none/out.jsonl"], 1, "there is no folder none"),
+        (["in.jsonl", "-o", "cache", "-f", "jsonl"], 1, "it is a folder"),
         (["in.jsonl", "-f", "table", "-o", "out.csv"], 2, "a table goes to the terminal"),
         (["in.jsonl", "--query-field", "ask"], 3, 'no "ask" field'),
     ],
@@ -194,10 +196,43 @@ def test_what_cannot_be_done_is_one_line(
     ettin: Ettin, given: Path, words: list[str], code: int, message: str
 ) -> None:
     reranker = [] if "-r" in words else ["-r", "embedded"]
+    Path("cache").mkdir()
     done = ettin("rerank", *words, *reranker)
     assert done.code == code
     assert message in done.err
     assert not any(given.parent.glob("out*"))
+
+
+def test_an_unfinished_run_does_not_go_on_with_another_input(
+    ettin: Ettin, given: Path, tmp_path: Path
+) -> None:
+    words = ("rerank", "in.jsonl", "-r", "embedded", "-o", "out.jsonl", "--resume")
+
+    def interrupted(self: ResumableOutput) -> None:
+        raise KeyboardInterrupt
+
+    with ettin.monkeypatch.context() as patch:
+        patch.setattr(ResumableOutput, "finish", interrupted)
+        assert ettin(*words).code == 130
+    original = given.read_text()
+    for other in (original.replace("nine", "ten"), original.splitlines(keepends=True)[0]):
+        given.write_text(other)
+        refused = ettin(*words)
+        assert (refused.code, refused.out) == (1, "")
+        assert "made from another input" in refused.err
+    given.write_text(original)
+    assert ettin(*words).code == 0
+    assert len(parsed((tmp_path / "out.jsonl").read_text())) == 2
+
+
+def test_a_pipe_in_the_place_of_a_file_is_written_to(
+    ettin: Ettin, given: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "out.jsonl")
+    reader = os.open(tmp_path / "out.jsonl", os.O_RDONLY | os.O_NONBLOCK)
+    assert ettin("rerank", "in.jsonl", "-r", "embedded", "-o", "out.jsonl").code == 0
+    assert len(parsed(os.read(reader, 1 << 16).decode())) == 2
+    os.close(reader)
 
 
 def popen(folder: Path, *words: str, **streams: Any) -> subprocess.Popen[bytes]:

@@ -135,21 +135,36 @@ def test_a_partial_file_that_lost_its_end_is_refused(tmp_path: Path) -> None:
         write(target, "jsonl", resume=True)
 
 
-def test_a_run_that_was_killed_between_its_last_steps_is_finished(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_between_its_last_steps_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "out.jsonl"
-    with pytest.raises(KeyboardInterrupt):
-        write(target, "jsonl", stop=4)
-    mark = (tmp_path / "out.jsonl.partial.json").read_bytes()
-    rejects = (tmp_path / "out.jsonl.rejects.jsonl.partial").read_bytes()
-    write(target, "jsonl", resume=True)
+
+    def never(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("ettin_cli.resuming.ResumableOutput._tidy", never)
+        write(target, "jsonl")
+    assert beside(target) == [
+        "out.jsonl",
+        "out.jsonl.partial.json",
+        "out.jsonl.rejects.jsonl.partial",
+    ]
     whole = target.read_bytes()
-    (tmp_path / "out.jsonl.rejects.jsonl").unlink()
-    (tmp_path / "out.jsonl.partial.json").write_bytes(mark)
-    (tmp_path / "out.jsonl.rejects.jsonl.partial").write_bytes(rejects)
     with ResumableOutput(target, "jsonl", "k", text=True, resume=True) as output:
         assert output.finished
     assert target.read_bytes() == whole
     assert beside(target) == ["out.jsonl", "out.jsonl.rejects.jsonl"]
+
+
+def test_removing_what_is_left_starts_again_also_with_resume(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        write(target, "jsonl", stop=2)
+    (tmp_path / "out.jsonl.partial").unlink()
+    write(target, "jsonl", resume=True, key="other")
+    assert len(target.read_text().splitlines()) == 30
 
 
 def test_resuming_where_nothing_was_begun_starts(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -61,7 +62,11 @@ def evaluate(
     reranker: Annotated[
         list[str] | None,
         typer.Option(
-            "--reranker", "-r", metavar="MODEL", help="As in search; several are compared."
+            "--reranker",
+            "-r",
+            metavar="MODEL",
+            envvar="ETTIN_RERANKER",
+            help="As in search; several are compared.",
         ),
     ] = None,
     candidates: Annotated[
@@ -126,6 +131,8 @@ def evaluate(
     if format not in FORMATS:
         raise UsageError(f"no format {format!r} here", hint=", ".join(FORMATS))
     wanted = parse_metrics(metrics)
+    if run and (calibrate or judge):
+        raise UsageError("a run made elsewhere can be measured, not calibrated or judged")
     if run:
         asked = list(read_queries(queries)) if queries else []
         found = measure_runs(
@@ -152,8 +159,12 @@ def evaluate(
                 str(folder or opened.folder), asked, read_qrels(judged_in), sweep
             )
             show_evaluation(console, found, format)
-            plots = job.calibrate(outcome) if calibrate else []
-            _write(console, with_documents(found, job.index), output, plots)
+            plots: list[ReliabilityPlot] = []
+            try:
+                plots += job.calibrate(outcome) if calibrate else []
+            finally:
+                if output:
+                    _write(console, with_documents(found, job.index), output, plots)
     if rejected:
         raise typer.Exit(options.REJECTED)
 
@@ -205,13 +216,14 @@ class _Job:
 
     def judge(self, queries: Sequence[Query], sweep: Sweep, qrels: Path) -> None:
         """Have the best documents of every system judged in the terminal."""
+        queries = [replace(one, query_id=without_spaces(one.query_id)) for one in queries]
         outcome = run_sweep(self.index, self.embedder, queries, {}, sweep, self.console)
         runs = [
             {query_id: [doc_id for doc_id, _ in found] for query_id, found in measured.run.items()}
             for measured in [outcome.baseline, *outcome.systems]
         ]
         pooled = pool(runs, JUDGED_DEPTH)
-        texts = {without_spaces(query.query_id): query.text for query in queries}
+        texts = {query.query_id: query.text for query in queries}
         items = [
             self._to_judge(query_id, texts[query_id], doc_id, outcome.rows[query_id][doc_id])
             for query_id, doc_ids in pooled.items()
@@ -272,7 +284,7 @@ def _depths(text: str) -> list[int]:
     if text == JUDGED:
         return []
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() and int(word) for word in words):
+    if not all(word.isdecimal() and int(word) for word in words):
         raise UsageError(f"--candidates {text!r} is neither depths nor {JUDGED}", hint="10,20,50")
     return sorted({int(word) for word in words})
 

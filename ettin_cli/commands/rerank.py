@@ -2,24 +2,26 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ettin_cli import __version__
 from ettin_cli.commands import options
-from ettin_cli.console import Console, Tally
+from ettin_cli.console import Console, Tally, destination
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.export import format_for
-from ettin_cli.hub import ModelFiles, weights_hash
+from ettin_cli.errors import CorpusError, OutputError, UsageError
+from ettin_cli.hub import ModelFiles
 from ettin_cli.pipeline import Window
 from ettin_cli.pipeline import rerank as rerank_requests
 from ettin_cli.ranking import SearchOptions
+from ettin_cli.records import Rejection, Request
 from ettin_cli.requests import RequestFields, RequestFile, open_requests
 from ettin_cli.reranking import find_reranker, load_reranker
-from ettin_cli.resuming import ResumableOutput
-from ettin_cli.storage import checksum
+from ettin_cli.resuming import Mark, ResumableOutput
+from ettin_cli.score_cache import score_folder
 
 EVERY = sys.maxsize
 
@@ -102,8 +104,9 @@ def rerank(
     """
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
-    format = format_for(output, format)
-    _check(input, output, queries, reranker, resume=resume)
+    format = destination(format, output)
+    to_stdout = output is None or str(output) == "-" or (output.exists() and not output.is_file())
+    _check(input, queries, reranker, resume=resume, to_stdout=to_stdout)
     fields = RequestFields(query_field, documents_field, text_field, id_field)
     chosen = SearchOptions(
         top_k=top_k or EVERY,
@@ -115,10 +118,10 @@ def rerank(
     files = find_reranker(reranker, offline=offline, reporter=console)
     job = _Job(console, files, engine, chosen, text=not no_text)
     with open_requests(input, fields, queries=queries, corpus=corpus) as requests:
-        if output is None or str(output) == "-" or format == "table":
+        if output is None or to_stdout:
             job.show(requests, output, format)
         else:
-            key = job.fingerprint(input, queries, corpus, fields, format)
+            key = job.fingerprint(fields, format)
             with ResumableOutput(output, format, key, text=not no_text, resume=resume) as target:
                 job.write(requests, target)
     job.tell()
@@ -127,10 +130,10 @@ def rerank(
 
 
 def _check(
-    input: Path, output: Path | None, queries: Path | None, reranker: str, *, resume: bool
+    input: Path, queries: Path | None, reranker: str, *, resume: bool, to_stdout: bool
 ) -> None:
     """Refuse what cannot be done before anything is loaded."""
-    if resume and (output is None or str(output) == "-"):
+    if resume and to_stdout:
         raise UsageError("--resume needs a file to go on with", hint="name it with -o")
     if reranker == "none":
         raise UsageError("there is nothing to do without a reranker", hint="-r embedded")
@@ -157,12 +160,12 @@ class _Job:
         self.rejected = self.unscored = self.repeated = self.scoreless = 0
         self.rejects: Path | None = None
 
-    def fingerprint(self, *inputs: object) -> str:
-        """Return what two runs must agree in to write the same bytes."""
+    def fingerprint(self, fields: RequestFields, format: str) -> str:
+        """Return what two runs must agree in to write the same bytes, but for their input."""
         import xxhash
 
-        parts = [weights_hash(self.files.folder), self.engine, self.chosen, self.text]
-        parts += [checksum(i) if isinstance(i, Path) and i.is_file() else i for i in inputs]
+        model = score_folder(self.files, self.engine).name
+        parts = [__version__, model, self.engine, self.chosen, self.text, fields, format]
         return xxhash.xxh3_128_hexdigest(repr(parts).encode("utf-8", "surrogatepass"))
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
@@ -178,8 +181,11 @@ class _Job:
             self.console.notice(f"going on after {mark.answers:,} queries that are done")
         if not target.finished:
             with options.goes_on("the same command with --resume goes on from here", self.console):
-                for window in self._windows(requests, mark.items):
-                    target.write(window.answers, window.rejections, window.end)
+                watched = _Digested(requests, mark)
+                for window in self._windows(watched.file, mark.items):
+                    end, digest = window.end, watched.digest()
+                    target.write(window.answers, window.rejections, end, digest)
+                watched.check()
                 target.finish()
         if self.tally.queries or not mark.items:
             self.console.tell(self.tally)
@@ -223,3 +229,43 @@ class _Job:
         if self.rejected:
             where = f"; {self.rejects} says which and why" if self.rejects else ""
             self.console.notice(f"{self.rejected:,} rows or documents were rejected{where}")
+
+
+class _Digested:
+    """Requests as they pass, with a digest of them, by which a run knows its input again.
+
+    Args:
+        mark: How far an earlier run came, and the digest of what it had read by then.
+    """
+
+    def __init__(self, requests: RequestFile, mark: Mark) -> None:
+        import xxhash
+
+        self.mark, self.seen = mark, 0
+        self.hash = xxhash.xxh3_128()
+        self.file = replace(requests, items=self._passed(requests.items))
+
+    def _passed(self, items: Iterator[Request | Rejection]) -> Iterator[Request | Rejection]:
+        for item in items:
+            self.hash.update(repr(item).encode("utf-8", "surrogatepass"))
+            self.seen += 1
+            if self.seen == self.mark.items:
+                self.check()
+            yield item
+
+    def digest(self) -> str:
+        """Return the digest of the items so far."""
+        return self.hash.hexdigest()
+
+    def check(self) -> None:
+        """Check that the input begins as that of the earlier run did.
+
+        Raises:
+            OutputError: It does not.
+        """
+        another = self.seen == self.mark.items and self.digest() != self.mark.digest
+        if self.mark.items and (another or self.seen < self.mark.items):
+            raise OutputError(
+                "what is left of the unfinished run was made from another input",
+                hint="resume with that, or remove OUTPUT.partial to start again",
+            )

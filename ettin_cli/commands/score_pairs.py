@@ -33,6 +33,8 @@ def score_pairs(path: Path, output: Path | None, reranker: Reranker, console: Co
         CorpusError: The file cannot be read.
         OutputError: The output cannot be written.
     """
+    if output is not None and str(output) != "-" and kind_of(output.name) != "jsonl":
+        raise UsageError(f"scores are written as JSONL, not to {output}", hint="-o scored.jsonl")
     lines = _Scored(path, reranker, console)
     try:
         if output is None or str(output) == "-":

@@ -83,9 +83,7 @@ def record_document(
         doc_id=fallback_id if id_field is None else _id(record[id_field], id_field),
         text=text.replace("\r\n", "\n").replace("\r", "\n"),
         title=" ".join(title.split()),
-        metadata={
-            name: _shallow(value, name) for name, value in record.items() if name not in used
-        },
+        metadata={name: shallow(value, name) for name, value in record.items() if name not in used},
         lines=lines,
     )
 
@@ -98,8 +96,12 @@ def _string(value: object, name: str) -> str:
     return value
 
 
-def _shallow(value: object, name: str) -> object:
-    """Return a value that JSON can be made of again."""
+def shallow(value: object, name: str) -> object:
+    """Return a value that JSON can be made of again.
+
+    Raises:
+        RecordError: It is nested too deep.
+    """
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [one for outer in level if isinstance(outer, (dict, list)) for one in _inner(outer)]

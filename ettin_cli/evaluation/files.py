@@ -9,7 +9,7 @@ from typing import Any
 
 from ettin_cli.evaluation.report import ReliabilityPlot, report_html
 from ettin_cli.evaluation.results import Evaluation, Measured
-from ettin_cli.export import RUN_NAME, output_errors, output_file
+from ettin_cli.export import RUN_NAME, decreasing, output_errors, output_file
 
 VALUES = "queries.parquet"
 REPORT = "report.html"
@@ -29,10 +29,9 @@ def write_evaluation(
         (folder / RUNS).mkdir(parents=True, exist_ok=True)
     with output_file(folder / VALUES) as file:
         _write_values(evaluation, file)
-    for measured in [evaluation.baseline, *evaluation.systems]:
-        with output_file(folder / RUNS / f"{file_name(measured)}.trec") as file:
-            for line in _run_lines(measured):
-                file.write(line)
+    for name, measured in _named([evaluation.baseline, *evaluation.systems]).items():
+        with output_file(folder / RUNS / f"{name}.trec") as file:
+            file.writelines(_run_lines(measured))
     with output_file(folder / REPORT) as file:
         file.write(report_html(evaluation, calibrations).encode("utf-8", "backslashreplace"))
 
@@ -42,10 +41,23 @@ def file_name(measured: Measured) -> str:
     return _UNSAFE.sub("-", str(measured.system)).strip("-.") or "run"
 
 
+def _named(systems: Sequence[Measured]) -> dict[str, Measured]:
+    """Return systems by the names of their files; equal names get a number."""
+    named: dict[str, Measured] = {}
+    for measured in systems:
+        name, number = file_name(measured), 2
+        while name in named:
+            name, number = f"{file_name(measured)}-{number}", number + 1
+        named[name] = measured
+    return named
+
+
 def _run_lines(measured: Measured) -> Iterator[bytes]:
     for query_id, ranking in measured.run.items():
-        for rank, (doc_id, score) in enumerate(ranking, start=1):
-            yield f"{query_id} Q0 {doc_id} {rank} {score:.9g} {RUN_NAME}\n".encode()
+        scores = decreasing(score for _, score in ranking)
+        for rank, ((doc_id, _), score) in enumerate(zip(ranking, scores, strict=True), start=1):
+            line = f"{query_id} Q0 {doc_id} {rank} {score:.9g} {RUN_NAME}\n"
+            yield line.encode("utf-8", "surrogatepass")
 
 
 def _write_values(evaluation: Evaluation, file: Any) -> None:

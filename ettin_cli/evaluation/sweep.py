@@ -113,7 +113,7 @@ def run_sweep(
 
     def share() -> float:
         """Return which share of the queries is done, those in progress by their pairs."""
-        return (done + tries.progress * min(WINDOW, len(queries) - done)) / len(queries)
+        return (done + tries.progress * min(WINDOW, len(queries) - done)) / max(1, len(queries))
 
     unit = "pairs" if sweep.rerankers else "queries"
     with reporter.track("evaluating", None, unit, share) as advance:
@@ -205,7 +205,7 @@ class _Tries:
         whole = len(pairs) * len(self.sweep.rerankers)
 
         def scored(more: int) -> None:
-            self.progress += more / whole
+            self.progress += more / max(1, whole)
             advance(more)
 
         scores, seconds = reranker.timed(pairs, scored)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ettin_cli.corpus.records import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, RecordError
+from ettin_cli.corpus.records import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, RecordError, shallow
 from ettin_cli.records import Candidate, Passage
 
 QUERY = ("query", "question")
@@ -81,7 +81,7 @@ def listed(record: object, fields: RequestFields) -> Listed:
             candidates.append(placed(_candidate(document, fields), place))
         except RecordError as error:
             reasons.append(f"{name}[{place}]: {error}")
-    own = {field: value for field, value in record.items() if field not in ANSWERED | {name}}
+    own = _kept(record, ANSWERED | {name})
     return Listed(_id(record, (*QUERY_ID, *ID_FIELDS)), query, candidates, own, reasons)
 
 
@@ -125,9 +125,13 @@ def _from_object(document: Mapping[str, Any], text: str, ids: Sequence[str]) -> 
         doc_id=_id(document, ids) or "",
         text=document[text],
         title=title or "",
-        metadata={name: value for name, value in document.items() if name not in used},
+        metadata=_kept(document, used),
     )
     return Candidate(0, passage, _score(document))
+
+
+def _kept(record: Mapping[str, Any], used: Collection[str | None]) -> dict[str, Any]:
+    return {name: shallow(value, name) for name, value in record.items() if name not in used}
 
 
 def _object(record: object) -> dict[str, Any]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+OTHER_QUERY = "stood for another query before"
+
 Parse = Callable[[object], Pair]
 Rows = Callable[[], Iterator[Row]]
 
@@ -48,7 +50,7 @@ class PairFile:
         groups = array("q")
         for row in self.rows():
             try:
-                groups.append(numbers.of(row[0]))
+                groups.append(numbers.of(row[0])[0])
             except RecordError as error:
                 yield rejection(self.shown, row, error)
         self.total = len(groups)
@@ -67,13 +69,13 @@ class PairFile:
         return self.read / self.total if self.total else None
 
     def _good(self) -> Iterator[tuple[Pair, object]]:
-        """Yield the rows that are pairs, as the pair and as they were read."""
+        """Yield the rows that were not rejected, as the pair and as they were read."""
+        numbers = _Numbers(self.parse)
         for record, _, _ in self.rows():
             try:
-                pair = self.parse(record)
+                yield numbers.of(record)[1], record
             except RecordError:
                 continue
-            yield pair, record
 
     def _sorted(self, order: NDArray[np.int64], stack: ExitStack) -> Iterator[Pair]:
         spool = stack.enter_context(Spool())
@@ -83,9 +85,7 @@ class PairFile:
     def _finished(self, request: Request, number: int) -> Request:
         if self.best_first:
             request = replace(request, candidates=_best_first(request.candidates))
-        if request.query.query_id:
-            return request
-        return replace(request, query=Query(str(number), request.query.text))
+        return numbered(request, number)
 
 
 class _Numbers:
@@ -96,8 +96,8 @@ class _Numbers:
         self.known: dict[int, int] = {}
         self.texts = array("Q")
 
-    def of(self, record: object) -> int:
-        """Return the number of the query of a record.
+    def of(self, record: object) -> tuple[int, Pair]:
+        """Return the number of the query of a record, and the pair that it is.
 
         Raises:
             RecordError: It is no pair, or its query_id stood for another query before.
@@ -108,8 +108,8 @@ class _Numbers:
         if number == len(self.texts):
             self.texts.append(text)
         if self.texts[number] != text:
-            raise RecordError(f'query_id "{pair.query_id}" stood for another query before')
-        return number
+            raise RecordError(f'query_id "{pair.query_id}" {OTHER_QUERY}')
+        return number, pair
 
 
 def adjacent_requests(
@@ -121,20 +121,31 @@ def adjacent_requests(
     """
     seen: set[int] = set()
     waiting: list[Pair] = []
+    number = 0
     for row in rows:
         try:
             pair = parse(row[0])
-            if waiting and pair.key != waiting[0].key and _hash(pair.key) in seen:
+            same = bool(waiting) and pair.key == waiting[0].key
+            if same and pair.query != waiting[0].query:
+                raise RecordError(f'query_id "{pair.query_id}" {OTHER_QUERY}')
+            if not same and _hash(pair.key) in seen:
                 raise RecordError("its query came before; in a stream its rows must be adjacent")
         except RecordError as error:
             yield rejection(shown, row, error)
             continue
-        if waiting and pair.key != waiting[0].key:
-            yield from requests(waiting)
+        if waiting and not same:
+            number += 1
+            yield from (numbered(request, number) for request in requests(waiting))
             waiting.clear()
         seen.add(_hash(pair.key))
         waiting.append(pair)
-    yield from requests(waiting)
+    yield from (numbered(request, number + 1) for request in requests(waiting))
+
+
+def numbered(request: Request, number: int) -> Request:
+    """Return a request whose query has an id: its own, else its number."""
+    query = request.query
+    return replace(request, query=Query(query.query_id or str(number), query.text))
 
 
 def requests(pairs: Iterable[Pair]) -> Iterator[Request]:

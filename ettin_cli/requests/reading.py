@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from ettin_cli.corpus import Fields
@@ -23,6 +23,8 @@ from ettin_cli.requests.spool import Spool
 from ettin_cli.storage import UnreadableError, opened
 
 STDIN = "-"
+PROBED_ROWS = 100
+BLOCK = 1 << 20
 KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 Items = Iterator[Request | Rejection]
 
@@ -52,6 +54,8 @@ def open_requests(
     """
     if (queries is None) != (corpus is None):
         raise UsageError("a TREC run needs both --queries and --corpus")
+    if queries is not None and str(path) == STDIN:
+        raise UsageError("a TREC run is read twice, so it cannot be stdin", hint="name its file")
     try:
         if queries is not None and corpus is not None:
             with Spool() as spool:
@@ -82,63 +86,79 @@ def _table(path: Path, fields: RequestFields) -> RequestFile:
     if not _has_lists(path, kind, fields):
         pairs = PairFile(str(path), partial(read_table, kind, path), partial(pair, fields=fields))
         return RequestFile(pairs.items(), pairs.share)
-    position = _Position()
-    rows = position.rows(path) if kind == "jsonl" else read_table(kind, path)
-    return RequestFile(_lists(rows, str(path), fields), lambda: position.share)
+    rows = _Counted(read_table(kind, path), _lines(path) if kind == "jsonl" else 0)
+    return RequestFile(_lists(iter(rows), str(path), fields), rows.share)
 
 
-class _Position:
-    """Reads JSON lines and keeps how far into the file that is; unknown in a packed one."""
+class _Counted:
+    """Rows of a file of so many lines, and which share of them was read; 0: that is not known."""
 
-    def __init__(self) -> None:
-        self.share: float | None = None
+    def __init__(self, rows: Iterator[Row], lines: int) -> None:
+        self.rows, self.lines, self.read = rows, lines, 0
 
-    def rows(self, path: Path) -> Iterator[Row]:
-        size = 0 if path.suffix.lower() in COMPRESSED else path.stat().st_size
-        with opened(path) as file:
-            for row in jsonl(file):
-                self.share = file.tell() / size if size else None
-                yield row
+    def __iter__(self) -> Iterator[Row]:
+        for row in self.rows:
+            self.read = row[1] or 0
+            yield row
+
+    def share(self) -> float | None:
+        """Return the share of the lines that were read."""
+        return self.read / self.lines if self.lines else None
+
+
+def _lines(path: Path) -> int:
+    """Return how many lines a file has; 0 for a packed one, which would have to be unpacked."""
+    if path.suffix.lower() in COMPRESSED:
+        return 0
+    with opened(path) as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
 
 
 def _has_lists(path: Path, kind: str, fields: RequestFields) -> bool:
-    """Say whether a file's first record is a query with a list of documents, or else a pair."""
-    for record, line, _ in read_table(kind, path):
-        if not isinstance(record, RecordError):
-            return _is_list(record, path if line is None else f"{path}:{line}", fields)
-    return False
+    """Say whether a file holds queries with lists of documents, or else pairs."""
+    rows = read_table(kind, path)
+    return _kind(rows, str(path), fields)[0]
 
 
-def _is_list(record: object, place: object, fields: RequestFields) -> bool:
-    """Say what a record is.
+def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool, Iterator[Row]]:
+    """Tell by the first row that is one of either kind whether rows are lists or pairs.
+
+    Returns:
+        Whether they are lists, and all of the rows.
 
     Raises:
-        CorpusError: It is neither, and so will be the rest.
+        CorpusError: The first rows are neither, and so will be the rest.
     """
-    if holds_list(record, fields):
-        return True
-    try:
-        pair(record, fields)
-    except RecordError as error:
+    probed: list[Row] = []
+    reason: tuple[Row, RecordError] | None = None
+    for row in islice(rows, PROBED_ROWS):
+        probed.append(row)
+        if isinstance(row[0], RecordError):
+            continue
+        if holds_list(row[0], fields):
+            return True, chain(probed, rows)
+        try:
+            pair(row[0], fields)
+        except RecordError as error:
+            reason = reason or (row, error)
+        else:
+            return False, chain(probed, rows)
+    if reason is not None:
+        (_, line, _), why = reason
+        place = shown if line is None else f"{shown}:{line}"
         raise CorpusError(
-            f"{place}: neither a query with a list of documents nor a pair: {error}",
+            f"{place}: neither a query with a list of documents nor a pair: {why}",
             hint="name its fields with --query-field, --documents-field, --text-field, --id-field",
-        ) from error
-    return False
+        ) from why
+    return True, chain(probed, rows)
 
 
 def _stream(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
-    """Yield the requests of rows that come once; the first that can be read tells their kind."""
-    broken: list[Row] = []
-    for row in rows:
-        if isinstance(row[0], RecordError):
-            broken.append(row)
-            continue
-        every = chain(broken, [row], rows)
-        if _is_list(row[0], f"{shown}:{row[1]}", fields):
-            return _lists(every, shown, fields)
-        return adjacent_requests(shown, every, partial(pair, fields=fields))
-    return _lists(iter(broken), shown, fields)
+    """Yield the requests of rows that come once."""
+    lists, every = _kind(rows, shown, fields)
+    if lists:
+        return _lists(every, shown, fields)
+    return adjacent_requests(shown, every, partial(pair, fields=fields))
 
 
 def _lists(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +31,8 @@ def run_rows(path: Path) -> Iterator[Row]:
         for line_number, line in enumerate(file, start=1):
             if line.strip():
                 number += 1
-                yield _run_row(line, f"{path}:{line_number}"), line_number, number
+                content = line.removeprefix(BOM_UTF8) if line_number == 1 else line
+                yield _run_row(content, f"{path}:{line_number}"), line_number, number
 
 
 def _run_row(line: bytes, place: str) -> dict[str, Any] | RecordError:
@@ -57,7 +59,7 @@ class RunTexts:
 
     def __init__(self, run: Path, queries: Path, corpus: str, fields: Fields, spool: Spool) -> None:
         self.queries_path, self.corpus, self.spool = queries, corpus, spool
-        self.queries = {without_spaces(one.query_id): one.text for one in read_queries(queries)}
+        self.queries = {without_spaces(one.query_id): one for one in read_queries(queries)}
         self.rejections: list[Rejection] = []
         wanted = {row["doc_id"] for row, _, _ in run_rows(run) if isinstance(row, dict)}
         self.places = self._kept(wanted, fields)
@@ -76,7 +78,8 @@ class RunTexts:
         if doc_id not in self.places:
             raise RecordError(f'document "{doc_id}" is not in {self.corpus}')
         passage = Passage(**self.spool.get(self.places[doc_id]))
-        return Pair(query_id, self.queries[query_id], Candidate(0, passage, record["score"]))
+        query = self.queries[query_id]
+        return Pair(query.query_id, query.text, Candidate(0, passage, record["score"]))
 
     def _kept(self, wanted: set[str], fields: Fields) -> dict[str, int]:
         places: dict[str, int] = {}
