@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from ettin_cli.pipeline import BuildRequest, build_index, building
 from ettin_cli.records import Silence
 from tests.indexes import Builder, word_model
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever runs the tests in the background ignores it, and their children would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # What the terminal of whoever runs the tests is like must not show in them.
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(name, None)

@@ -173,7 +173,10 @@ def test_a_signal_has_its_code_and_leaves_nothing_half_done(
         writer.write(b"ferry\n")
         writer.flush()
         process.send_signal(number)
-        out, err = process.communicate()
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, out) == (code, b"")
     assert err.decode().startswith(said)
     assert b"Traceback" not in err
