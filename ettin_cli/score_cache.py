@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sqlite3
 import struct
@@ -209,22 +210,30 @@ class _ScoreFile:
         self._attempt(lambda connection: connection.executemany(insert, rows), None)
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=BUSY_S)) as connection, connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")
-                for table in TABLES:
-                    connection.execute(table)
-                return work(connection)
-        except (sqlite3.Error, OSError) as error:
-            self._overcome(error)
-            return otherwise
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                return self._worked(work)
+            except (sqlite3.Error, OSError) as error:
+                # SQLite does not wait, whatever its timeout, for another process that turns on
+                # the log or that wrote between our read and our write.
+                if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    self._overcome(error)
+                    return otherwise
+            time.sleep(random.uniform(0.001, 0.02))
+
+    def _worked(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(self.path, timeout=BUSY_S)) as connection, connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            for table in TABLES:
+                connection.execute(table)
+            return work(connection)
 
     def _overcome(self, error: sqlite3.Error | OSError) -> None:
         """Begin a damaged file anew; of anything else that is wrong, tell once."""
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        if isinstance(error, sqlite3.Error) and code not in NOT_DAMAGE:
+        if isinstance(error, sqlite3.Error) and _primary_code(error) not in NOT_DAMAGE:
             aside = self.path.with_name(self.path.name + ".damaged")
             with suppress(OSError):
                 # SQLite itself removes a log that belongs to no file.
@@ -236,6 +245,12 @@ class _ScoreFile:
         if not self.warned:
             self.reporter.notice(f"not all scores are kept in {self.path.parent}: {error}")
         self.warned = True
+
+
+def _primary_code(error: Exception) -> int:
+    """Return SQLite's code of what went wrong, without its details; damage if there is none."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & 0xFF
 
 
 def _select_model(connection: sqlite3.Connection) -> tuple[str, int] | None:
