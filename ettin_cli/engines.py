@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = 65_536
 DTYPES = ("auto", "fp32", "bf16", "fp16", "fast")
+ENGINES = ("auto", "torch", "onnxruntime", "openvino")
 FLASH = "flash_attention_2"
 
 
@@ -33,7 +34,8 @@ class EngineSettings:
         dtype: auto, fp32, bf16, fp16, or fast: the fastest this device has, exact or not.
         batch_size: Most texts in a batch; None: as many as fit its bound of tokens.
         max_length: A lower cap on tokens than the model's own.
-        threads: CPU threads; None: torch's own choice.
+        threads: CPU threads; None: as many as there are cores.
+        engine: auto, torch, onnxruntime or openvino: what computes; all but torch are for the CPU.
     """
 
     device: str = "auto"
@@ -42,6 +44,7 @@ class EngineSettings:
     max_length: int | None = None
     threads: int | None = None
     trust_remote_code: bool = False
+    engine: str = "auto"
 
 
 class Placement:
