@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.encoder import load_encoder
+from ettin_cli.encoder import Encoded, load_encoder, unit
 from ettin_cli.engines import EngineSettings
+from ettin_cli.engines.tokens import load_tokenizer, token_limit
 from ettin_cli.errors import MissingExtraError, ModelError
 from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json, read_modules, weights_hash
 from ettin_cli.records import (
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from ettin_cli.records import Floats
 
-NO_LIMIT = 1_000_000
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
@@ -68,7 +68,7 @@ def read_card(files: ModelFiles, max_length: int | None = None) -> EmbedderCard:
     settings = read_json(folder / "config_sentence_transformers.json", default={})
     prompts = settings.get("prompts") or {}
     documents = (prompts.get(name) for name in DOCUMENT_PROMPTS)
-    most = _max_tokens(folder)
+    most = token_limit(folder)
     return EmbedderCard(
         name=files.name,
         revision=files.revision,
@@ -78,16 +78,6 @@ def read_card(files: ModelFiles, max_length: int | None = None) -> EmbedderCard:
         query_prompt=prompts.get("query") or "",
         document_prompt=next((prompt for prompt in documents if prompt is not None), ""),
     )
-
-
-def _max_tokens(folder: Path) -> int:
-    config = read_json(folder / "config.json", default={})
-    limits = [
-        read_json(folder / "sentence_bert_config.json", default={}).get("max_seq_length"),
-        read_json(folder / "tokenizer_config.json", default={}).get("model_max_length"),
-        config.get("max_position_embeddings"),
-    ]
-    return next((int(limit) for limit in limits if limit and limit < NO_LIMIT), 512)
 
 
 def _dimension(folder: Path) -> int:
@@ -125,16 +115,7 @@ def load_token_counter(files: ModelFiles) -> TokenCounter:
     Raises:
         ModelError: The folder has no tokenizer.json, or not a whole one.
     """
-    from tokenizers import Tokenizer
-
-    path = files.folder / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises nothing narrower
-        raise ModelError(f"cannot read {path}: {error}") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return _Counter(tokenizer)
+    return _Counter(load_tokenizer(files.folder))
 
 
 class _Embedder:
@@ -143,7 +124,7 @@ class _Embedder:
     ) -> None:
         self.card, self.reporter = card, reporter
         self.encoder = load_encoder(files.folder, card.max_tokens, settings, reporter)
-        self.engine = self.encoder.placement.engine
+        self.engine = self.encoder.engine
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
@@ -162,18 +143,17 @@ class _Embedder:
 
     def _embed(self, texts: Sequence[str], prompt: str, advance: Advance) -> Floats:
         import numpy as np
-        from torch.nn.functional import normalize
 
         vectors = np.empty((len(texts), self.card.dimension), np.float32)
 
-        def keep(batch: list[int], output: dict[str, Any]) -> None:
-            pooled = normalize(output["sentence_embedding"].float(), dim=1)
-            if pooled.shape[1] != self.card.dimension:
+        def keep(batch: list[int], output: Encoded) -> None:
+            dimension = output.vectors.shape[1]
+            if dimension != self.card.dimension:
                 raise ModelError(
-                    f"{self.card.name} gives vectors of {pooled.shape[1]} dimensions, where its "
+                    f"{self.card.name} gives vectors of {dimension} dimensions, where its "
                     f"files say {self.card.dimension}"
                 )
-            vectors[batch] = pooled.cpu().numpy()
+            vectors[batch] = unit(output.vectors)
 
         ids = self.encoder.token_ids([prompt + text for text in texts])[0]
         self.encoder.encode(ids, keep, advance, prompt=prompt)

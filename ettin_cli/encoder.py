@@ -5,84 +5,173 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ettin_cli.engines import EngineSettings, Placement, run
+from ettin_cli.engines import EngineSettings, OnnxModel, Placement, TokenIds, run, torch_free
+from ettin_cli.engines.tokens import Tokens
+from ettin_cli.engines.writing import TOKENS, VECTORS, write_encoder
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import refuse_code
 from ettin_cli.records import Advance, Reporter, no_progress
 
-Sink = Callable[[list[int], dict[str, Any]], None]
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
 
 
-class Encoder:
-    """A sentence-transformers model fed with batches bounded by tokens.
+class Encoded(NamedTuple):
+    """What an encoder gives for a batch of texts.
+
+    Args:
+        vectors: Pooled, a row a text, of any length.
+        tokens: One vector a token, shape (texts, tokens, hidden), with padding at the end; None
+            where they were not asked for.
+    """
+
+    vectors: Floats
+    tokens: Floats | None
+
+
+Sink = Callable[[list[int], Encoded], None]
+
+
+class Encoder(Protocol):
+    """A sentence-transformers model fed with batches bounded by tokens."""
+
+    @property
+    def engine(self) -> str:
+        """What results say of where they were computed."""
+        ...
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
+        """Return each text's tokens, cut at the limit, and whether they were cut."""
+        ...
+
+    def encode(
+        self,
+        texts: Sequence[TokenIds],
+        sink: Sink,
+        advance: Advance = no_progress,
+        *,
+        prompt: str = "",
+        tokens: bool = False,
+    ) -> None:
+        """Give `sink` what the model makes of batches of positions in `texts`.
+
+        Args:
+            prompt: What all the texts begin with; some models do not pool over it.
+            tokens: Whether the tokens' own vectors are asked for.
+        """
+        ...
+
+
+class OnnxEncoder:
+    """An encoder that needs no torch.
+
+    Args:
+        max_tokens: Where texts are cut, special tokens included.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int, model: OnnxModel) -> None:
+        self.model = model
+        self.engine = model.engine
+        self.token_ids = Tokens(folder, max_tokens).of_texts
+
+    def encode(
+        self,
+        texts: Sequence[TokenIds],
+        sink: Sink,
+        advance: Advance = no_progress,
+        *,
+        prompt: str = "",
+        tokens: bool = False,
+    ) -> None:
+        """Give `sink` what the model makes of batches of positions in `texts`."""
+
+        def keep(batch: list[int], outputs: list[Floats]) -> None:
+            sink(batch, Encoded(outputs[0], outputs[1] if tokens else None))
+
+        self.model.run(texts, [VECTORS, TOKENS] if tokens else [VECTORS], keep, advance)
+
+
+class TorchEncoder:
+    """An encoder as sentence-transformers runs it, on any device.
 
     Args:
         folder: The model's folder.
         max_tokens: Where texts are cut, special tokens included.
+
+    Raises:
+        ModelError: It is no transformer, or cannot be loaded.
     """
 
     def __init__(self, folder: Path, max_tokens: int, placement: Placement) -> None:
         from sentence_transformers import SentenceTransformer
 
-        if not placement.settings.trust_remote_code:
-            refuse_code(folder)
-        if not (folder / "modules.json").is_file():
-            placement.reporter.notice(f"{folder} names no pooling, so token vectors are averaged")
         self.folder = folder
         self.placement = placement
+        self.engine = placement.engine
         self.max_tokens = max_tokens
         self.model = placement.load(SentenceTransformer, folder, unpadded=False)
         self.tokenizer = self.model.tokenizer
         if not hasattr(self.tokenizer, "pad"):
             raise ModelError(f"{folder} is no transformer, and such embedders are not supported")
 
-    def token_ids(self, texts: Sequence[str]) -> tuple[list[list[int]], list[bool]]:
-        """Return each text's token ids, cut at the limit, and whether they were cut."""
+    def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
+        """Return each text's tokens, cut at the limit, and whether they were cut."""
         if not texts:
             return [], []
         whole = self.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
         cut = [len(ids) > self.max_tokens for ids in whole]
         if any(cut):
             short = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
-            return short["input_ids"], cut
-        return whole, cut
+            whole = short["input_ids"]
+        return [TokenIds(ids, []) for ids in whole], cut
 
     def encode(
         self,
-        ids: Sequence[list[int]],
+        texts: Sequence[TokenIds],
         sink: Sink,
         advance: Advance = no_progress,
         *,
         prompt: str = "",
+        tokens: bool = False,
     ) -> None:
-        """Give `sink` the model's output for batches of positions in `ids`.
-
-        The output has `token_embeddings`, `attention_mask` and the pooled `sentence_embedding`.
-
-        Args:
-            prompt: What all the texts begin with; some models do not pool over it.
-        """
+        """Give `sink` what the model makes of batches of positions in `texts`."""
         extra = {"prompt_length": self._prompt_length(prompt)} if prompt else {}
 
         def forward(batch: list[int]) -> None:
             padded = self.tokenizer.pad(
-                {"input_ids": [ids[at] for at in batch]}, return_tensors="pt"
+                {"input_ids": [texts[at].ids for at in batch]}, return_tensors="pt"
             )
             device = self.placement.device
             features = {name: value.to(device) for name, value in padded.items()}
             output = self.model({**features, **extra})
-            if "sentence_embedding" not in output:
+            if VECTORS not in output:
                 raise ModelError(f"{self.folder} gives no vector for a text: it has no pooling")
-            sink(batch, output)
+            sink(
+                batch, Encoded(_array(output[VECTORS]), _array(output[TOKENS]) if tokens else None)
+            )
 
-        run([len(one) for one in ids], forward, self.placement, advance)
+        run([len(text.ids) for text in texts], forward, self.placement, advance)
 
     def _prompt_length(self, prompt: str) -> int:
         """Return how many tokens a text begins with because of a prompt."""
         ids = self.tokenizer(prompt)["input_ids"]
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
+
+
+def _array(values: Any) -> Floats:
+    array: Floats = values.float().cpu().numpy()
+    return array
+
+
+def unit(vectors: Floats) -> Floats:
+    """Return vectors of length one along the last axis; a vector of zeros stays as it is."""
+    import numpy as np
+
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    found: Floats = vectors / np.maximum(lengths, 1e-12)
+    return found
 
 
 _loaded: dict[tuple[Path, int, EngineSettings], Encoder] = {}
@@ -91,8 +180,23 @@ _loaded: dict[tuple[Path, int, EngineSettings], Encoder] = {}
 def load_encoder(
     folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter
 ) -> Encoder:
-    """Return the encoder of a folder; loaded once where an embedder and a reranker share it."""
+    """Return the encoder of a folder; loaded once where an embedder and a reranker share it.
+
+    Raises:
+        ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
+    """
     key = folder, max_tokens, replace(settings, max_length=None)
     if key not in _loaded:
-        _loaded[key] = Encoder(folder, max_tokens, Placement(settings, reporter))
+        _loaded[key] = _load(folder, max_tokens, settings, reporter)
     return _loaded[key]
+
+
+def _load(folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter) -> Encoder:
+    if not settings.trust_remote_code:
+        refuse_code(folder)
+    if not (folder / "modules.json").is_file():
+        reporter.notice(f"{folder} names no pooling, so token vectors are averaged")
+    model = torch_free(folder, settings, reporter, write_encoder)
+    if model:
+        return OnnxEncoder(folder, max_tokens, model)
+    return TorchEncoder(folder, max_tokens, Placement(settings, reporter))

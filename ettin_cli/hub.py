@@ -220,7 +220,7 @@ def weights_hash(folder: Path) -> str:
     files = _weights(folder)
     marks = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     key = json.dumps(marks)
-    known = _remembered(HASHES)
+    known = recall(HASHES)
     if key in known:
         return str(known[key])
     try:
@@ -228,7 +228,7 @@ def weights_hash(folder: Path) -> str:
     except OSError as error:
         raise ModelError(f"cannot read the weights in {folder}: {error.strerror}") from error
     found = hashes[0][1] if len(hashes) == 1 else _hash_of_hashes(hashes)
-    _remember(HASHES, {**known, key: found})
+    remember(HASHES, {**known, key: found})
     return found
 
 
@@ -305,13 +305,13 @@ def _probe(hub_id: str, revision: str | None) -> str | None:
     if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)):
         raise ModelError(f"the hub has no model {hub_id}", hint="ettin models")
     problem = f"{type(error).__name__}: {_first_line(error)}"
-    _remember(OUTAGE, {"at": time.time(), "problem": problem})
+    remember(OUTAGE, {"at": time.time(), "problem": problem})
     return problem
 
 
 def _outage() -> str | None:
     """Return why the hub could not be reached, if that was less than ten minutes ago."""
-    known = _remembered(OUTAGE)
+    known = recall(OUTAGE)
     at, problem = known.get("at"), known.get("problem")
     if not isinstance(at, (int, float)) or not isinstance(problem, str):
         return None
@@ -323,7 +323,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [""])[0]
 
 
-def _remembered(name: str) -> dict[str, Any]:
+def recall(name: str) -> dict[str, Any]:
+    """Return the small facts that were kept under a name; none if they cannot be read."""
     try:
         value = read_json(cache_folder() / name, default={})
     except EttinError:
@@ -331,7 +332,7 @@ def _remembered(name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _remember(name: str, value: dict[str, Any]) -> None:
+def remember(name: str, value: dict[str, Any]) -> None:
     """Keep a small fact in our cache; a cache that cannot be written costs time only."""
     import json
     from contextlib import suppress

@@ -7,18 +7,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files as package_files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ettin_cli.encoder import load_encoder
-from ettin_cli.engines import EngineSettings, Placement, run
+from ettin_cli.cross_encoder import load_cross_encoder
+from ettin_cli.encoder import Encoded, load_encoder, unit
+from ettin_cli.engines import EngineSettings, TokenIds
 from ettin_cli.errors import MissingExtraError, ModelError
-from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json, refuse_code
+from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
 from ettin_cli.settings import AUTO_RERANKER, ETTIN_MODELS
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from numpy.typing import NDArray
 
     from ettin_cli.records import Floats
@@ -116,25 +116,12 @@ def checked(values: Floats, name: str) -> Floats:
 
 
 class CrossEncoderReranker:
-    """A CrossEncoder's raw scores, no activation applied; equal pairs are scored once."""
+    """A cross-encoder's raw scores, no activation applied; equal pairs are scored once."""
 
     def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
-        from sentence_transformers import CrossEncoder
-
-        if not settings.trust_remote_code:
-            refuse_code(files.folder)
         self.name = files.name
-        self.placement = Placement(settings, reporter)
-        self.model = self.placement.load(CrossEncoder, files.folder)
-        if self.model.num_labels != 1:
-            raise ModelError(f"{files.name} gives {self.model.num_labels} scores a pair, not one")
-        self.tokenizer = self.model.tokenizer
-        self.engine = self.placement.engine
-        self.flattens = bool(self.model._can_flatten_inputs())
-        limits = [self.model.max_seq_length, self.tokenizer.model_max_length, settings.max_length]
-        self.max_tokens = min(limit for limit in limits if limit)
-        self.model.max_seq_length = self.max_tokens
-        self.prompt = self.model._resolve_prompt(None, None)
+        self.model = load_cross_encoder(files.folder, settings, reporter)
+        self.engine, self.max_tokens = self.model.engine, self.model.max_tokens
         self.script = _ScriptNotice(files.name, reporter)
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
@@ -143,68 +130,23 @@ class CrossEncoderReranker:
 
         some, which = distinct(pairs)
         self.script.check(side for pair in some for side in pair)
-        values = np.full(len(some), np.nan, np.float32)
-        features, cut = self._tokenized(some)
-        lengths = [len(ids) for ids in features["input_ids"]]
-
-        def forward(batch: list[int]) -> None:
-            scores = self.model(self._batch(features, some, batch))["scores"]
-            values[batch] = scores.float().reshape(-1).cpu().numpy()
-
-        if some:
-            run(lengths, forward, self.placement, advance)
+        values, cut = self.model.score(some, advance)
         advance(len(pairs) - len(some))
         return Scores(checked(values, self.name)[which], np.array(cut, np.bool_)[which])
 
-    def _tokenized(self, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[bool]]:
-        """Return the pairs' features, cut at the limit, and which were cut."""
-        if not pairs:
-            return {"input_ids": []}, []
-        queries = [(self.prompt or "") + query for query, _ in pairs]
-        texts = [text for _, text in pairs]
-        whole = self.tokenizer(queries, texts, truncation=False, verbose=False)
-        cut = [len(ids) > self.max_tokens for ids in whole["input_ids"]]
-        if not any(cut):
-            return dict(whole), cut
-        short = self.tokenizer(
-            queries, texts, truncation="longest_first", max_length=self.max_tokens
-        )
-        return dict(short), cut
 
-    def _batch(
-        self, features: dict[str, Any], pairs: Sequence[tuple[str, str]], batch: list[int]
-    ) -> dict[str, Any]:
-        if self.flattens:
-            # Unpadded inputs are laid out by the model itself.
-            ready = self.model.preprocess([pairs[at] for at in batch], prompt=self.prompt)
-        else:
-            picked = {name: [values[at] for at in batch] for name, values in features.items()}
-            ready = self.tokenizer.pad(picked, return_tensors="pt")
-        device = self.placement.device
-        return {
-            name: value.to(device) if hasattr(value, "to") else value
-            for name, value in ready.items()
-        }
-
-
-def maxsim(
-    query: torch.Tensor, weights: torch.Tensor, documents: torch.Tensor, mask: torch.Tensor
-) -> torch.Tensor:
-    """Return each document's weighted mean of its best match for every query token.
+def maxsim(query: Floats, weights: Floats, document: Floats) -> float:
+    """Return the weighted mean of the best match of every query token in a document.
 
     Late interaction as in ColBERT (Khattab and Zaharia, 2020), normalised by the weights.
 
     Args:
         query: Unit token vectors, shape (query tokens, dimension).
         weights: One a query token.
-        documents: Unit token vectors, shape (documents, tokens, dimension).
-        mask: 1 for a token, 0 for padding, shape (documents, tokens).
+        document: Unit token vectors, shape (tokens, dimension).
     """
-    similarities = documents @ query.T
-    similarities = similarities.masked_fill(mask[:, :, None] == 0, -1.0)
-    best = similarities.max(dim=1).values
-    scores: torch.Tensor = (best * weights).sum(dim=1) / weights.sum()
-    return scores
+    best = (query @ document.T).max(axis=1)
+    return float(best @ weights / weights.sum())
 
 
 class LateInteraction:
@@ -220,7 +162,7 @@ class LateInteraction:
         self.name = files.name
         self.max_tokens = min(limit, settings.max_length or limit)
         self.encoder = load_encoder(files.folder, self.max_tokens, settings, reporter)
-        self.engine = self.encoder.placement.engine
+        self.engine = self.encoder.engine
         self.idf = idf_table()
         self.script = _ScriptNotice(files.name, reporter)
 
@@ -238,56 +180,54 @@ class LateInteraction:
         values = np.full(len(pairs), np.nan, np.float32)
         ids, cut = self.encoder.token_ids(texts) if texts else ([], [])
 
-        def compare(batch: list[int], output: dict[str, Any]) -> None:
-            tokens, pooled = _unit(output["token_embeddings"]), _unit(output["sentence_embedding"])
-            rows = defaultdict(list)
-            for row, text in enumerate(batch):
-                for query in wanted[text]:
-                    rows[query].append(row)
-            for query, where in rows.items():
-                one = encoded[query]
-                scores = one.against(tokens[where], pooled[where], output["attention_mask"][where])
-                for row, score in zip(where, scores.tolist(), strict=True):
-                    values[wanted[batch[row]][query]] = score
+        def compare(batch: list[int], output: Encoded) -> None:
+            for text, document in zip(batch, self._documents(batch, ids, output), strict=True):
+                for query, where in wanted[text].items():
+                    values[where] = encoded[query].against(document)
             advance(sum(len(at) for text in batch for at in wanted[text].values()))
 
-        self.encoder.encode(ids, compare)
+        self.encoder.encode(ids, compare, tokens=True)
         return Scores(checked(values, self.name), np.array(cut, np.bool_)[text_of])
 
     def _encoded_queries(self, queries: Sequence[str]) -> dict[int, _EncodedQuery]:
         encoded: dict[int, _EncodedQuery] = {}
         ids = self.encoder.token_ids(queries)[0] if queries else []
 
-        def keep(batch: list[int], output: dict[str, Any]) -> None:
-            tokens, pooled = _unit(output["token_embeddings"]), _unit(output["sentence_embedding"])
-            for row, query in enumerate(batch):
+        def keep(batch: list[int], output: Encoded) -> None:
+            for query, text in zip(batch, self._documents(batch, ids, output), strict=True):
                 # [CLS] and [SEP] stand for no word of the query.
-                pieces = ids[query][1:-1]
-                weights = tokens.new_tensor(self.idf[pieces])
-                inner = tokens[row, 1 : 1 + len(pieces)]
-                encoded[query] = _EncodedQuery(inner, weights, pooled[row])
+                weights = self.idf[ids[query].ids[1:-1]]
+                encoded[query] = _EncodedQuery(text.tokens[1:-1], weights, text.pooled)
 
-        self.encoder.encode(ids, keep)
+        self.encoder.encode(ids, keep, tokens=True)
         return encoded
 
+    @staticmethod
+    def _documents(
+        batch: Sequence[int], ids: Sequence[TokenIds], output: Encoded
+    ) -> Iterable[_EncodedText]:
+        """Yield each text of a batch with unit vectors, its padding left out."""
+        assert output.tokens is not None
+        for row, at in enumerate(batch):
+            tokens = output.tokens[row, : len(ids[at].ids)]
+            yield _EncodedText(unit(tokens), unit(output.vectors[row]))
 
-class _EncodedQuery:
-    def __init__(self, tokens: torch.Tensor, weights: torch.Tensor, pooled: torch.Tensor) -> None:
-        self.tokens, self.weights, self.pooled = tokens, weights, pooled
 
-    def against(
-        self, tokens: torch.Tensor, pooled: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
-        cosine = pooled @ self.pooled
+class _EncodedText(NamedTuple):
+    tokens: Floats
+    pooled: Floats
+
+
+class _EncodedQuery(NamedTuple):
+    tokens: Floats
+    weights: Floats
+    pooled: Floats
+
+    def against(self, text: _EncodedText) -> float:
+        cosine = float(text.pooled @ self.pooled)
         if not len(self.weights):
             return cosine
-        return cosine + MAXSIM_WEIGHT * maxsim(self.tokens, self.weights, tokens, mask)
-
-
-def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    from torch.nn.functional import normalize
-
-    return normalize(vectors.float(), dim=-1)
+        return cosine + MAXSIM_WEIGHT * maxsim(self.tokens, self.weights, text.tokens)
 
 
 @lru_cache(maxsize=1)

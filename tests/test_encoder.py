@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ettin_cli import encoder as module
-from ettin_cli.encoder import Encoder, load_encoder
+from ettin_cli.encoder import Encoded, TorchEncoder, load_encoder
 from ettin_cli.engines import EngineSettings, Placement
 from ettin_cli.errors import ModelError
 from ettin_cli.records import Silence
@@ -25,22 +25,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return embedder(tmp_path_factory.mktemp("tiny"))
 
 
-def made(folder: Path, max_tokens: int = 64, **settings: Any) -> Encoder:
-    return Encoder(folder, max_tokens, Placement(EngineSettings("cpu", **settings), Notices()))
+def made(folder: Path, max_tokens: int = 64, **settings: Any) -> TorchEncoder:
+    return TorchEncoder(folder, max_tokens, Placement(EngineSettings("cpu", **settings), Notices()))
 
 
-def outputs(encoder: Encoder, texts: list[str]) -> list[np.ndarray[Any, Any]]:
+def outputs(encoder: TorchEncoder, texts: list[str]) -> list[np.ndarray[Any, Any]]:
     """Return the token vectors of each text, without padding."""
     found: dict[int, np.ndarray[Any, Any]] = {}
     ids, _ = encoder.token_ids(texts)
 
-    def keep(batch: list[int], output: dict[str, Any]) -> None:
+    def keep(batch: list[int], output: Encoded) -> None:
+        assert output.tokens is not None
         for row, at in enumerate(batch):
-            mask = output["attention_mask"][row].bool()
             assert at not in found
-            found[at] = output["token_embeddings"][row][mask].numpy()
+            found[at] = output.tokens[row, : len(ids[at].ids)]
 
-    encoder.encode(ids, keep)
+    encoder.encode(ids, keep, tokens=True)
     return [found[at] for at in range(len(texts))]
 
 
@@ -68,11 +68,12 @@ def test_a_text_at_the_limit_is_whole_and_one_beyond_is_cut(folder: Path) -> Non
     encoder = made(folder, 16)
     long = encoder.tokenizer(TEXTS[0] * 5)["input_ids"]
     words = [encoder.tokenizer.decode(long[1 : 1 + count]) for count in (13, 14, 15, 40)]
-    ids, cut = encoder.token_ids(words)
-    assert [len(one) for one in ids] == [15, 16, 16, 16]
-    assert cut == [False, False, True, True]
-    assert ids[-1][-1] == encoder.tokenizer.sep_token_id
-    assert encoder.token_ids([]) == ([], [])
+    for either in (encoder, load_encoder(folder, 16, SETTINGS, Silence())):
+        texts, cut = either.token_ids(words)
+        assert [len(text.ids) for text in texts] == [15, 16, 16, 16]
+        assert cut == [False, False, True, True]
+        assert texts[-1].ids[-1] == encoder.tokenizer.sep_token_id
+        assert either.token_ids([]) == ([], [])
 
 
 def test_a_model_is_loaded_once_for_those_who_share_it(folder: Path) -> None:
@@ -99,9 +100,9 @@ def test_a_model_that_pools_nothing_is_refused(altered: Path) -> None:
 
 def test_a_bare_transformer_is_averaged_and_that_is_said(altered: Path) -> None:
     (altered / "modules.json").unlink()
-    encoder = made(altered)
-    said: list[str] = encoder.placement.reporter.said  # type: ignore[attr-defined]
-    assert said == [f"{altered} names no pooling, so token vectors are averaged"]
+    notices = Notices()
+    load_encoder(altered, 64, SETTINGS, notices)
+    assert notices.said == [f"{altered} names no pooling, so token vectors are averaged"]
 
 
 def test_a_model_of_static_vectors_is_refused(tmp_path: Path, folder: Path) -> None:
@@ -134,5 +135,5 @@ def test_code_from_elsewhere_is_refused_by_its_name(
         json.dumps({"in_features": 32, "out_features": 8, "activation_function": activation})
     )
     with pytest.raises(ModelError, match=f"needs {named}, which is code from elsewhere") as caught:
-        made(altered)
+        load_encoder(altered, 64, SETTINGS, Silence())
     assert caught.value.hint == "if you trust it: --trust-remote-code"

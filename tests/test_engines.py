@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from ettin_cli import engines as module
-from ettin_cli.engines import EngineSettings, Placement, batches, run
+from ettin_cli.engines import EngineSettings, Placement, run
+from ettin_cli.engines import placement as module
+from ettin_cli.engines.batching import batches
 from ettin_cli.errors import ModelError, UsageError
 from ettin_cli.records import Silence
 from tests.indexes import Notices
@@ -126,7 +127,7 @@ def test_a_dtype_that_is_none_is_wrong_usage() -> None:
 def test_fast_is_bf16_where_the_processor_has_it(
     monkeypatch: pytest.MonkeyPatch, has_bf16: bool
 ) -> None:
-    monkeypatch.setattr(module, "_cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(module, "cpu_has_bf16", lambda: has_bf16)
     made = Placement(EngineSettings(device="cpu", dtype="fast"), Silence())
     assert made.dtype_name == ("bfloat16" if has_bf16 else "float32")
 

@@ -124,7 +124,9 @@ def test_a_cut_text_is_counted(score: Ettin) -> None:
 
 def test_verbose_tells_what_ran(score: Ettin) -> None:
     assert score("score", QUERY, *TEXTS).err == ""
-    assert "scored by embedded on torch cpu float32" in score("score", QUERY, *TEXTS, "-v").err
+    assert (
+        "scored by embedded on onnxruntime cpu float32" in score("score", QUERY, *TEXTS, "-v").err
+    )
 
 
 def test_a_terminal_gets_a_table_with_a_text_a_row(score: Ettin, terminal: Terminal) -> None:

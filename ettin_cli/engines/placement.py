@@ -1,17 +1,16 @@
-"""Where and how models run: device, dtype, and batches bounded by tokens.
-
-The torch route, shared by embedders and rerankers; knows neither queries nor passages.
-"""
+"""The torch route: device, dtype, and batches that fit the memory there is."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.engines.batching import batches
+from ettin_cli.engines.devices import cpu_has_bf16, is_cpu
+from ettin_cli.engines.settings import DTYPES, EngineSettings
 from ettin_cli.errors import ModelError, UsageError
 from ettin_cli.records import Advance, Reporter, Silence, no_progress
 
@@ -20,31 +19,7 @@ if TYPE_CHECKING:
 
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = 65_536
-DTYPES = ("auto", "fp32", "bf16", "fp16", "fast")
-ENGINES = ("auto", "torch", "onnxruntime", "openvino")
 FLASH = "flash_attention_2"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """How the user wants models to run; the defaults choose what is fast and exact here.
-
-    Args:
-        device: auto, cpu, cuda, cuda:N or mps.
-        dtype: auto, fp32, bf16, fp16, or fast: the fastest this device has, exact or not.
-        batch_size: Most texts in a batch; None: as many as fit its bound of tokens.
-        max_length: A lower cap on tokens than the model's own.
-        threads: CPU threads; None: as many as there are cores.
-        engine: auto, torch, onnxruntime or openvino: what computes; all but torch are for the CPU.
-    """
-
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_size: int | None = None
-    max_length: int | None = None
-    threads: int | None = None
-    trust_remote_code: bool = False
-    engine: str = "auto"
 
 
 class Placement:
@@ -165,8 +140,8 @@ def device_name(wanted: str) -> str:
     Raises:
         ModelError: The device that was asked for cannot be used.
     """
-    if wanted == "cpu":
-        return wanted
+    if is_cpu(wanted):
+        return "cpu"
     import torch
 
     device = _device(wanted, Silence())
@@ -228,40 +203,10 @@ def _dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch.dtype
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if wanted == "fast" and device.type == "cpu":
-        if _cpu_has_bf16():
+        if cpu_has_bf16():
             return torch.bfloat16
         reporter.detail("this CPU has no bf16 arithmetic, so --dtype fast is fp32 here")
     return torch.float32
-
-
-def _cpu_has_bf16() -> bool:
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def batches(lengths: Sequence[int], tokens: int, rows: int | None) -> Iterator[list[int]]:
-    """Yield groups of positions, longest texts first, so that little of a batch is padding.
-
-    Args:
-        lengths: Tokens of each text.
-        tokens: Most tokens in a batch, padding included; one text may be longer.
-        rows: Most texts in a batch; None: any number.
-
-    >>> list(batches([5, 9, 5], tokens=10, rows=None))
-    [[1], [0, 2]]
-    """
-    batch: list[int] = []
-    for position in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
-        longest = lengths[batch[0]] if batch else 0
-        if batch and (longest * (len(batch) + 1) > tokens or len(batch) == rows):
-            yield batch
-            batch = []
-        batch.append(position)
-    if batch:
-        yield batch
 
 
 def run(

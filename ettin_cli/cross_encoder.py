@@ -1,0 +1,153 @@
+"""A cross-encoder's forward pass over many pairs, by either route."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ettin_cli.engines import EngineSettings, OnnxModel, Placement, run, torch_free
+from ettin_cli.engines.tokens import Tokens, token_limit
+from ettin_cli.engines.writing import SCORES, write_cross_encoder
+from ettin_cli.errors import ModelError
+from ettin_cli.hub import read_json, refuse_code
+from ettin_cli.records import Advance, Reporter, no_progress
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+
+class CrossEncoder(Protocol):
+    """Raw scores of pairs, no activation applied."""
+
+    @property
+    def engine(self) -> str:
+        """What results say of where they were computed."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """What it reads of a pair, special tokens included."""
+        ...
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
+    ) -> tuple[Floats, list[bool]]:
+        """Return a score for each (query, text) pair, and whether the pair was cut."""
+        ...
+
+
+class OnnxCrossEncoder:
+    """A cross-encoder that needs no torch."""
+
+    def __init__(self, folder: Path, model: OnnxModel) -> None:
+        self.model = model
+        self.engine = model.engine
+        limit = token_limit(folder)
+        self.max_tokens = min(limit, model.settings.max_length or limit)
+        self.tokens = Tokens(folder, self.max_tokens)
+        self.prompt = _default_prompt(folder)
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
+    ) -> tuple[Floats, list[bool]]:
+        """Return a score for each (query, text) pair, and whether the pair was cut."""
+        import numpy as np
+
+        values = np.full(len(pairs), np.nan, np.float32)
+
+        def keep(batch: list[int], outputs: list[Floats]) -> None:
+            values[batch] = outputs[0][:, 0]
+
+        texts, cut = self.tokens.of_pairs([(self.prompt + query, text) for query, text in pairs])
+        self.model.run(texts, [SCORES], keep, advance)
+        return values, cut
+
+
+def _default_prompt(folder: Path) -> str:
+    settings = read_json(folder / "config_sentence_transformers.json", default={})
+    return str((settings.get("prompts") or {}).get(settings.get("default_prompt_name")) or "")
+
+
+class TorchCrossEncoder:
+    """A cross-encoder as sentence-transformers runs it, on any device.
+
+    Raises:
+        ModelError: It cannot be loaded, or gives several scores a pair.
+    """
+
+    def __init__(self, folder: Path, placement: Placement) -> None:
+        from sentence_transformers import CrossEncoder
+
+        self.placement = placement
+        self.model = placement.load(CrossEncoder, folder)
+        if self.model.num_labels != 1:
+            raise ModelError(f"{folder} gives {self.model.num_labels} scores a pair, not one")
+        self.tokenizer = self.model.tokenizer
+        self.engine = placement.engine
+        self.flattens = bool(self.model._can_flatten_inputs())
+        asked = placement.settings.max_length
+        limits = [self.model.max_seq_length, self.tokenizer.model_max_length, asked]
+        self.max_tokens = min(limit for limit in limits if limit)
+        self.model.max_seq_length = self.max_tokens
+        self.prompt = self.model._resolve_prompt(None, None)
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
+    ) -> tuple[Floats, list[bool]]:
+        """Return a score for each (query, text) pair, and whether the pair was cut."""
+        import numpy as np
+
+        values = np.full(len(pairs), np.nan, np.float32)
+        if not pairs:
+            return values, []
+        features, cut = self._tokenized(pairs)
+
+        def forward(batch: list[int]) -> None:
+            scores = self.model(self._batch(features, pairs, batch))["scores"]
+            values[batch] = scores.float().reshape(-1).cpu().numpy()
+
+        run([len(ids) for ids in features["input_ids"]], forward, self.placement, advance)
+        return values, cut
+
+    def _tokenized(self, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[bool]]:
+        """Return the pairs' features, cut at the limit, and which were cut."""
+        queries = [(self.prompt or "") + query for query, _ in pairs]
+        texts = [text for _, text in pairs]
+        whole = self.tokenizer(queries, texts, truncation=False, verbose=False)
+        cut = [len(ids) > self.max_tokens for ids in whole["input_ids"]]
+        if not any(cut):
+            return dict(whole), cut
+        short = self.tokenizer(
+            queries, texts, truncation="longest_first", max_length=self.max_tokens
+        )
+        return dict(short), cut
+
+    def _batch(
+        self, features: dict[str, Any], pairs: Sequence[tuple[str, str]], batch: list[int]
+    ) -> dict[str, Any]:
+        if self.flattens:
+            # Unpadded inputs are laid out by the model itself.
+            ready = self.model.preprocess([pairs[at] for at in batch], prompt=self.prompt)
+        else:
+            picked = {name: [values[at] for at in batch] for name, values in features.items()}
+            ready = self.tokenizer.pad(picked, return_tensors="pt")
+        device = self.placement.device
+        return {
+            name: value.to(device) if hasattr(value, "to") else value
+            for name, value in ready.items()
+        }
+
+
+def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporter) -> CrossEncoder:
+    """Load a cross-encoder.
+
+    Raises:
+        ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
+    """
+    if not settings.trust_remote_code:
+        refuse_code(folder)
+    model = torch_free(folder, settings, reporter, write_cross_encoder)
+    if model:
+        return OnnxCrossEncoder(folder, model)
+    return TorchCrossEncoder(folder, Placement(settings, reporter))

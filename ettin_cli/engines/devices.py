@@ -1,0 +1,34 @@
+"""What this machine computes with, found out without torch where that can be."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+# Where a driver of a GPU that torch could use shows itself: NVIDIA, Windows' Linux, AMD.
+DRIVERS = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+
+
+def is_cpu(device: str) -> bool:
+    """Say whether models would run on the CPU, for a device as the user names it.
+
+    `auto` is the CPU where there is no sign of a GPU; else only torch can tell.
+    """
+    if device != "auto":
+        return device == "cpu"
+    if sys.platform == "darwin":
+        return platform.machine() != "arm64"
+    if sys.platform == "win32":
+        return not Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32/nvcuda.dll").exists()
+    return not any(Path(driver).exists() for driver in DRIVERS)
+
+
+def cpu_has_bf16() -> bool:
+    """Say whether the CPU multiplies bf16 numbers, and not only reads them."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

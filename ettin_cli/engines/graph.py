@@ -1,0 +1,167 @@
+"""An ONNX graph in the making."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ettin_cli.records import Floats
+
+OPSET = 20
+# Operators that ONNX has not, but ONNX Runtime and OpenVINO have.
+CONTRIBUTED = "com.microsoft"
+IR_VERSION = 9
+ACTIVATIONS: dict[str, tuple[str, dict[str, str]]] = {
+    "gelu": ("Gelu", {}),
+    "gelu_new": ("Gelu", {"approximate": "tanh"}),
+    "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
+    "relu": ("Relu", {}),
+    "tanh": ("Tanh", {}),
+    "identity": ("Identity", {}),
+}
+
+
+class UnsupportedModelError(Exception):
+    """This model is none that can be written as a graph here; torch may know it."""
+
+
+class Graph:
+    """Nodes of a graph, each method adding some and returning the name of the value they give.
+
+    Weights are not copied into the graph: they are handed over when it is loaded. Values are
+    rows of tokens, shape (tokens, size), except where attention needs (texts, length, size).
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.outputs: list[Any] = []
+        self.weights: dict[str, Floats] = {}
+        self._constants: dict[str, Any] = {}
+        self._outer: Graph | None = None
+        self._names = iter(range(1 << 30))
+
+    def node(self, kind: str, *inputs: str, name: str = "", domain: str = "", **how: Any) -> str:
+        """Add a node of one output."""
+        from onnx import helper
+
+        output = name or f"{kind}_{next(self._names)}"
+        self.nodes.append(helper.make_node(kind, inputs, [output], output, domain=domain, **how))
+        return output
+
+    def constant(self, values: NDArray[Any]) -> str:
+        """Add a small array as it is, once."""
+        from onnx import numpy_helper
+
+        if self._outer:
+            return self._outer.constant(values)
+        name = f"{values.dtype}{list(values.shape)}{values.tolist()}"
+        self._constants.setdefault(name, numpy_helper.from_array(values, name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        """Add a list of integers, as shapes and axes are given."""
+        import numpy as np
+
+        return self.constant(np.array(values, np.int64))
+
+    def whole(self, value: int) -> str:
+        """Add a single integer."""
+        import numpy as np
+
+        return self.constant(np.array(value, np.int64))
+
+    def number(self, value: float) -> str:
+        """Add a single number."""
+        import numpy as np
+
+        return self.constant(np.array(value, np.float32))
+
+    def weight(self, values: Floats) -> str:
+        """Add an array that is handed over when the graph is loaded."""
+        name = f"weight_{len(self.weights)}"
+        self.weights[name] = values
+        return name
+
+    def linear(self, rows: str, weight: Floats, bias: Floats | None = None) -> str:
+        """Multiply rows with a weight of shape (out, in), as torch keeps it."""
+        more = [] if bias is None else [self.weight(bias)]
+        return self.node("Gemm", rows, self.weight(weight), *more, transB=1)
+
+    def layer_norm(self, x: str, weight: Floats, bias: Floats | None, epsilon: float) -> str:
+        """Normalise the last axis."""
+        more = [] if bias is None else [self.weight(bias)]
+        return self.node("LayerNormalization", x, self.weight(weight), *more, epsilon=epsilon)
+
+    def activation(self, name: str, x: str) -> str:
+        """Apply a function by the name that transformers gives it.
+
+        Raises:
+            UnsupportedModelError: It is none of those that are exact here.
+        """
+        if name not in ACTIVATIONS:
+            raise UnsupportedModelError(f"activation {name}")
+        kind, how = ACTIVATIONS[name]
+        return self.node(kind, x, **how)
+
+    def reshape(self, x: str, *shape: int) -> str:
+        """Give a value another shape: 0 keeps an axis, -1 takes what is left."""
+        return self.node("Reshape", x, self.ints(*shape))
+
+    def part(self, x: str, begin: str, end: str, axis: int) -> str:
+        """Take a part of an axis; its bounds are values of the graph."""
+        return self.node("Slice", x, begin, end, self.ints(axis))
+
+    def choice(self, condition: str, if_so: Graph, else_: Graph) -> str:
+        """Compute one of two branches, each made by `branch`; both end with one value."""
+        return self.node("If", condition, then_branch=if_so._body(), else_branch=else_._body())
+
+    def branch(self) -> Graph:
+        """Return a graph for `choice`, which sees all that was computed here before."""
+        inner = Graph()
+        inner._outer, inner._names = self, self._names
+        return inner
+
+    def output(self, name: str, x: str, shape: Sequence[str | int]) -> None:
+        """Make a value one of the model's outputs."""
+        from onnx import TensorProto, helper
+
+        self.node("Identity", x, name=name)
+        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+
+    def _body(self) -> Any:
+        from onnx import TensorProto, helper
+
+        last = helper.make_tensor_value_info(self.nodes[-1].output[0], TensorProto.FLOAT, None)
+        return helper.make_graph(self.nodes, "branch", [], [last])
+
+    def model(self, inputs: Mapping[str, Sequence[str]]) -> bytes:
+        """Return the finished model, its weights only named.
+
+        Args:
+            inputs: Each input of integers with its axes.
+        """
+        from onnx import TensorProto, helper
+
+        given = [
+            helper.make_tensor_value_info(name, TensorProto.INT64, axes)
+            for name, axes in inputs.items()
+        ]
+        stand_ins = [_stand_in(name, values) for name, values in self.weights.items()]
+        graph = helper.make_graph(
+            self.nodes, "model", given, self.outputs, [*self._constants.values(), *stand_ins]
+        )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIBUTED, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        return bytes(model.SerializeToString())
+
+
+def _stand_in(name: str, values: Floats) -> Any:
+    from onnx import TensorProto
+
+    tensor = TensorProto(name=name, dims=values.shape, data_type=TensorProto.FLOAT)
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=name)
+    return tensor

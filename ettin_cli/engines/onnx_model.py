@@ -1,0 +1,186 @@
+"""The CPU route: a graph in ONNX Runtime, fed by as many threads as there are cores."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.engines.attention import LENGTH_MULTIPLE, LONG_TOKENS
+from ettin_cli.engines.batching import batches
+from ettin_cli.engines.pace import DEFAULT, Pace, known_pace, measured_pace, remember_pace
+from ettin_cli.engines.settings import EngineSettings, cpu_threads
+from ettin_cli.engines.tokens import TokenIds
+from ettin_cli.engines.writing import IDS, LENGTHS, TYPES, WrittenModel
+from ettin_cli.records import Advance, Reporter, no_progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ettin_cli.records import Floats
+
+Sink = Callable[[list[int], "list[Floats]"], None]
+
+
+class OnnxModel:
+    """A model that computes on the CPU without torch.
+
+    A text's values do not depend on its neighbours in a batch, to the last bit: short texts are
+    padded to a multiple of 16 tokens, and a long one is a batch by itself.
+
+    Args:
+        identity: What tells this model from others when a pace is remembered.
+    """
+
+    engine = "onnxruntime cpu float32"
+
+    def __init__(
+        self, written: WrittenModel, settings: EngineSettings, reporter: Reporter, identity: str
+    ) -> None:
+        import onnxruntime
+
+        self.written, self.settings, self.reporter = written, settings, reporter
+        self.identity = identity
+        self.threads = cpu_threads(settings)
+        self.pace = None if settings.batch_size else known_pace(identity, self.threads)
+        self._sessions: dict[int, Any] = {}
+        reporter.detail(
+            f"ONNX Runtime {onnxruntime.__version__} on the CPU in float32, {self.threads} threads"
+        )
+
+    def run(
+        self,
+        texts: Sequence[TokenIds],
+        outputs: Sequence[str],
+        sink: Sink,
+        advance: Advance = no_progress,
+    ) -> None:
+        """Give `sink` the outputs of batches of positions in `texts`.
+
+        Args:
+            outputs: Names of the model's outputs; each comes as an array, a row a text.
+        """
+        lengths = [len(text.ids) for text in texts]
+        long = [at for at, length in enumerate(lengths) if length > LONG_TOKENS]
+        short = [at for at, length in enumerate(lengths) if length <= LONG_TOKENS]
+
+        def compute(positions: list[int], pace: Pace) -> None:
+            rows = self.settings.batch_size
+            made = batches([_padded(lengths[at]) for at in positions], pace.tokens, rows)
+            groups = [[positions[at] for at in batch] for batch in made]
+            self._compute(texts, groups, outputs, sink, advance, together=pace.together)
+
+        if long:
+            alone = [[at] for at in sorted(long, key=lambda at: -lengths[at])]
+            self._compute(texts, alone, outputs, sink, advance, together=False)
+        if self.pace is None and not self.settings.batch_size:
+            pace, left = measured_pace(
+                [lengths[at] for at in short],
+                self.threads,
+                lambda some, pace: compute([short[at] for at in some], pace),
+            )
+            short = [short[at] for at in left]
+            if pace:
+                self._keep(pace)
+        if short:
+            compute(short, self.pace or DEFAULT)
+
+    def _keep(self, pace: Pace) -> None:
+        self.pace = pace
+        remember_pace(self.identity, self.threads, pace)
+        shared = "shared by all threads" if pace.together else "one a thread"
+        self.reporter.detail(f"fastest here: batches of {pace.tokens} tokens, {shared}")
+
+    def _compute(
+        self,
+        texts: Sequence[TokenIds],
+        groups: Sequence[list[int]],
+        outputs: Sequence[str],
+        sink: Sink,
+        advance: Advance,
+        *,
+        together: bool,
+    ) -> None:
+        together = together or len(groups) < self.threads
+        workers = 1 if together else self.threads
+        session = self._session(self.threads if together else 1)
+        with _interruptible(workers) as (pool, options):
+            submitted = (
+                (
+                    group,
+                    pool.submit(
+                        session.run, outputs, self._feeds([texts[at] for at in group]), options
+                    ),
+                )
+                for group in groups
+            )
+            for group, computed in _ahead(submitted, 2 * workers):
+                sink(group, computed.result())
+                advance(len(group))
+
+    def _feeds(self, texts: Sequence[TokenIds]) -> dict[str, NDArray[Any]]:
+        import numpy as np
+
+        longest = max(len(text.ids) for text in texts)
+        shape = len(texts), _padded(longest)
+        ids = np.zeros(shape, np.int64)
+        types = np.zeros(shape, np.int64)
+        for row, text in enumerate(texts):
+            ids[row, : len(text.ids)] = text.ids
+            types[row, : len(text.ids)] = text.types
+        feeds = {IDS: ids, LENGTHS: np.array([len(text.ids) for text in texts], np.int64)}
+        return {**feeds, TYPES: types} if self.written.takes_types else feeds
+
+    def _session(self, threads: int) -> Any:
+        if threads not in self._sessions:
+            self._sessions[threads] = _session(self.written, threads)
+        return self._sessions[threads]
+
+
+def _padded(length: int) -> int:
+    """Return how many tokens a text takes in a batch."""
+    if length > LONG_TOKENS:
+        return length
+    return -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+
+
+def _session(written: WrittenModel, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # A plan of memory for every shape there is would grow without end.
+    options.enable_mem_pattern = False
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in written.weights.values()]
+    options.add_external_initializers(list(written.weights), values)
+    return onnxruntime.InferenceSession(written.graph, options, providers=["CPUExecutionProvider"])
+
+
+@contextmanager
+def _interruptible(workers: int) -> Iterator[tuple[ThreadPoolExecutor, Any]]:
+    """Give threads and what stops them: an interruption does not wait for what is computed."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield pool, options
+        except BaseException:
+            options.terminate = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _ahead(
+    submitted: Iterable[tuple[list[int], Future[Any]]], most: int
+) -> Iterator[tuple[list[int], Future[Any]]]:
+    """Yield what was submitted in its order, with some more submitted ahead of it."""
+    waiting: deque[tuple[list[int], Future[Any]]] = deque()
+    for one in submitted:
+        waiting.append(one)
+        if len(waiting) > most:
+            yield waiting.popleft()
+    yield from waiting

@@ -1,0 +1,259 @@
+"""A model's folder -> a graph with its weights: the trunk, and what a model puts on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.engines.bert import bert
+from ettin_cli.engines.graph import Graph, UnsupportedModelError
+from ettin_cli.engines.modernbert import modernbert
+from ettin_cli.engines.weights import Weights
+from ettin_cli.hub import read_json, read_modules
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+SCORES, TOKENS, VECTORS = "scores", "token_embeddings", "sentence_embedding"
+BERTS = {"bert": "bert.", "roberta": "roberta.", "xlm-roberta": "roberta.", "camembert": "roberta."}
+OURS = "sentence_transformers."
+TRUNK = OURS + "base.modules.transformer.Transformer"
+IDS, LENGTHS, TYPES = "ids", "lengths", "types"
+TEXT, TOKEN = "texts", "length"
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenModel:
+    """A graph and what it needs.
+
+    Args:
+        graph: A serialised ONNX model; its weights are only named in it.
+        takes_types: Whether it tells a query's tokens from a text's.
+    """
+
+    graph: bytes
+    weights: Mapping[str, Floats]
+    takes_types: bool
+
+
+def write_cross_encoder(folder: Path) -> WrittenModel:
+    """Write a cross-encoder, its head included, as a graph that gives raw `scores` of pairs.
+
+    Raises:
+        UnsupportedModelError: It is of no kind that is written here.
+        ModelError: A file of it is damaged.
+    """
+    return _written(folder, _score)
+
+
+def write_encoder(folder: Path) -> WrittenModel:
+    """Write an embedder as a graph that gives `sentence_embedding` and `token_embeddings`.
+
+    Raises:
+        UnsupportedModelError: It is of no kind that is written here.
+        ModelError: A file of it is damaged.
+    """
+    return _written(folder, _embed)
+
+
+def _written(folder: Path, add: Any) -> WrittenModel:
+    modules = read_modules(folder) or [{"path": "", "type": TRUNK}]
+    foreign = [one["type"] for one in modules if not one["type"].startswith(OURS)]
+    if foreign or _kind(modules[0]) != "Transformer":
+        raise UnsupportedModelError(f"a model with {(foreign or [modules[0]['type']])[0]}")
+    trunk = folder / modules[0]["path"]
+    config = read_json(trunk / "config.json", default={})
+    graph = Graph()
+    try:
+        add(graph, folder, config, Weights(trunk), modules[1:])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnsupportedModelError(f"a {config.get('model_type')} without {error}") from error
+    takes_types = add is _score and _has_types(config)
+    inputs = {IDS: [TEXT, TOKEN], LENGTHS: [TEXT]}
+    if takes_types:
+        inputs[TYPES] = [TEXT, TOKEN]
+    return WrittenModel(graph.model(inputs), graph.weights, takes_types)
+
+
+def _kind(module: dict[str, str]) -> str:
+    return module["type"].rsplit(".", 1)[-1]
+
+
+def _has_types(config: dict[str, Any]) -> bool:
+    return config["model_type"] in BERTS and int(config.get("type_vocab_size", 1)) > 1
+
+
+def _trunk(
+    graph: Graph, config: dict[str, Any], weights: Weights, *, pairs: bool, first_only: bool = False
+) -> str:
+    """Add what a model of transformers computes of tokens."""
+    kind = str(config.get("model_type"))
+    prefix = BERTS.get(kind, "model.")
+    if any(name.startswith(prefix) for name in weights):
+        weights = weights.under(prefix)
+    if kind == "modernbert":
+        return modernbert(graph, config, weights, first_only=first_only)
+    if kind in BERTS:
+        return bert(graph, config, weights, pairs=pairs)
+    raise UnsupportedModelError(f"a {kind}")
+
+
+def _embed(
+    graph: Graph,
+    folder: Path,
+    config: dict[str, Any],
+    weights: Weights,
+    modules: list[dict[str, str]],
+) -> None:
+    tokens = _trunk(graph, config, weights, pairs=False)
+    graph.output(TOKENS, tokens, [TEXT, TOKEN, "hidden"])
+    if (folder / "modules.json").is_file():
+        vectors, name = _Head(graph, folder, tokens).apply(modules)
+    else:
+        vectors, name = _pool(graph, tokens, "mean"), VECTORS
+    if name != VECTORS:
+        raise UnsupportedModelError(f"an embedder that gives {name}")
+    graph.output(VECTORS, vectors, [TEXT, "dimension"])
+
+
+def _score(
+    graph: Graph,
+    folder: Path,
+    config: dict[str, Any],
+    weights: Weights,
+    modules: list[dict[str, str]],
+) -> None:
+    first_only = _reads_first_only(folder, config, modules)
+    tokens = _trunk(graph, config, weights, pairs=True, first_only=first_only)
+    if modules:
+        scores, name = _Head(graph, folder, tokens).apply(modules)
+        if name != SCORES:
+            raise UnsupportedModelError(f"a cross-encoder that gives {name}")
+    else:
+        scores = _classified(graph, config, weights, tokens)
+    graph.output(SCORES, graph.reshape(scores, -1, 1), [TEXT, "labels"])
+
+
+def _reads_first_only(folder: Path, config: dict[str, Any], modules: list[dict[str, str]]) -> bool:
+    """Say whether of all tokens only the first one's vector goes into the score."""
+    if config.get("model_type") != "modernbert":
+        return False
+    layers = config.get("layer_types") or []
+    if layers and layers[-1] != "full_attention":
+        return False
+    if not modules:
+        return bool(config.get("classifier_pooling") == "cls")
+    settings = read_json(folder / modules[0]["path"] / "config.json", default={})
+    return _kind(modules[0]) == "Pooling" and _pooling_mode(settings) == "cls"
+
+
+def _classified(graph: Graph, config: dict[str, Any], weights: Weights, tokens: str) -> str:
+    """Add the head of a model for sequence classification, as transformers defines it."""
+    classes = (config.get("architectures") or [""])[0]
+    if not classes.endswith("ForSequenceClassification"):
+        raise UnsupportedModelError(f"a {classes} as a cross-encoder")
+    kind = config["model_type"]
+    if kind == "modernbert":
+        pooled = _pool(graph, tokens, config.get("classifier_pooling", "cls"))
+        dense = graph.linear(pooled, weights["head.dense.weight"], weights.get("head.dense.bias"))
+        active = graph.activation(config.get("classifier_activation", "gelu"), dense)
+        norm, epsilon = weights["head.norm.weight"], config.get("norm_eps", 1e-5)
+        last, name = graph.layer_norm(active, norm, weights.get("head.norm.bias"), epsilon), ""
+    else:
+        name, out = (
+            ("bert.pooler.dense", "") if kind == "bert" else ("classifier.dense", ".out_proj")
+        )
+        first = _pool(graph, tokens, "cls")
+        dense = graph.linear(first, weights[f"{name}.weight"], weights[f"{name}.bias"])
+        last, name = graph.activation("tanh", dense), out
+    weight = weights[f"classifier{name}.weight"]
+    if len(weight) != 1:
+        raise UnsupportedModelError(f"a classifier of {len(weight)} labels")
+    return graph.linear(last, weight, weights[f"classifier{name}.bias"])
+
+
+def _pooling_mode(config: dict[str, Any]) -> str:
+    mode = config.get("pooling_mode")
+    older = [
+        name.removeprefix("pooling_mode_")
+        for name, on in config.items()
+        if name.startswith("pooling_mode_") and on
+    ]
+    modes = [mode] if isinstance(mode, str) else list(mode or older)
+    if len(modes) != 1:
+        raise UnsupportedModelError(f"{len(modes)} poolings at once")
+    return {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max"}.get(modes[0], modes[0])
+
+
+def _pool(graph: Graph, tokens: str, mode: str) -> str:
+    """Add one vector a text, shape (texts, hidden), out of its tokens' vectors."""
+    if mode == "cls":
+        return graph.node("Gather", tokens, graph.whole(0), axis=1)
+    inside = graph.node("Unsqueeze", _inside(graph, tokens), graph.ints(2))
+    if mode == "mean":
+        kept = graph.node("Where", inside, tokens, graph.number(0.0))
+        total = graph.node("ReduceSum", kept, graph.ints(1), keepdims=0)
+        count = graph.node("Cast", graph.node("Unsqueeze", LENGTHS, graph.ints(1)), to=1)
+        return graph.node("Div", total, count)
+    if mode == "max":
+        kept = graph.node("Where", inside, tokens, graph.number(float("-inf")))
+        return graph.node("ReduceMax", kept, graph.ints(1), keepdims=0)
+    raise UnsupportedModelError(f"pooling by {mode}")
+
+
+def _inside(graph: Graph, tokens: str) -> str:
+    length = graph.node("Gather", graph.node("Shape", tokens), graph.whole(1))
+    positions = graph.node("Range", graph.whole(0), length, graph.whole(1))
+    return graph.node("Less", positions, graph.node("Unsqueeze", LENGTHS, graph.ints(1)))
+
+
+class _Head:
+    """The modules that sentence-transformers applies after the trunk."""
+
+    def __init__(self, graph: Graph, folder: Path, tokens: str) -> None:
+        self.graph, self.folder = graph, folder
+        self.tokens = tokens
+        self.features: dict[str, str] = {}
+
+    def apply(self, modules: list[dict[str, str]]) -> tuple[str, str]:
+        """Add the modules, and return the last one's value and what that is called."""
+        if not modules or _kind(modules[0]) != "Pooling":
+            raise UnsupportedModelError("a model without pooling")
+        name = VECTORS
+        for module in modules:
+            path = self.folder / module["path"]
+            config = read_json(path / "config.json", default={})
+            name = self._add(_kind(module), path, config)
+        return self.features[name], name
+
+    def _add(self, kind: str, path: Path, config: dict[str, Any]) -> str:
+        if kind == "Pooling":
+            if not config.get("include_prompt", True):
+                raise UnsupportedModelError("pooling that leaves out the prompt")
+            self.features[VECTORS] = _pool(self.graph, self.tokens, _pooling_mode(config))
+            return VECTORS
+        if kind == "Normalize":
+            norm = self.graph.node("ReduceL2", self.features[VECTORS], self.graph.ints(-1))
+            least = self.graph.node("Max", norm, self.graph.number(1e-12))
+            self.features[VECTORS] = self.graph.node("Div", self.features[VECTORS], least)
+            return VECTORS
+        read = config.get("module_input_name") or VECTORS
+        given = config.get("module_output_name") or read
+        if kind == "LayerNorm":
+            parts = Weights(path)
+            self.features[given] = self.graph.layer_norm(
+                self.features[read], parts["norm.weight"], parts["norm.bias"], 1e-5
+            )
+        elif kind == "Dense" and not config.get("use_residual"):
+            self.features[given] = self._dense(self.features[read], Weights(path), config)
+        else:
+            raise UnsupportedModelError(f"a module {kind}")
+        return given
+
+    def _dense(self, x: str, weights: Weights, config: dict[str, Any]) -> str:
+        # Without a word on it, sentence-transformers takes the tangent.
+        activation = str(config.get("activation_function", "torch.nn.Tanh") or "torch.nn.Identity")
+        product = self.graph.linear(x, weights["linear.weight"], weights.get("linear.bias"))
+        return self.graph.activation(activation.rsplit(".", 1)[-1].lower(), product)
