@@ -245,8 +245,9 @@ def test_a_gpu_in_sight_leaves_the_choice_to_torch(
 
 
 def test_the_fastest_pace_is_found_in_passing_and_remembered(
-    small: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("ettin_cli.engines.pace.SAMPLE_TOKENS", 200)
     pairs = pairs_of(tuple(range(20, 120)))
     model = load_cross_encoder(small, EngineSettings("cpu", threads=2), Silence())

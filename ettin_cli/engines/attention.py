@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from ettin_cli.engines.graph import CONTRIBUTED, Graph
 
 FAR = -1e9
-# Types by the numbers that ONNX gives them.
-INT32, BOOL = 6, 9
 # A text longer than this is a batch by itself, and its local layers compute their window alone.
 LONG_TOKENS = 384
 LENGTH_MULTIPLE = 16
@@ -20,7 +18,7 @@ class Layout:
 
     Args:
         length: Tokens of the longest text.
-        inside: int32 (texts, length): 1 for a token, 0 for padding.
+        inside: bool (texts, 1, 1, length): whether there is a token, and no padding.
         long: bool: whether the batch is one long text, which has no padding.
     """
 
@@ -38,32 +36,51 @@ def layout(graph: Graph, ids: str, lengths: str) -> Layout:
     inside = graph.node("Less", positions, graph.node("Unsqueeze", lengths, graph.ints(1)))
     alone = graph.node("Equal", texts, graph.whole(1))
     many = graph.node("Greater", length, graph.whole(LONG_TOKENS))
-    return Layout(length, graph.node("Cast", inside, to=INT32), graph.node("And", alone, many))
+    inside = graph.node("Unsqueeze", inside, graph.ints(1, 2))
+    return Layout(length, inside, graph.node("And", alone, many))
 
 
-def attend(graph: Graph, layout: Layout, heads: int, query: str, key: str, value: str) -> str:
-    """Let every token attend to every token; values have shape (texts, length, size).
+class GlobalAttention:
+    """Attention of every token to every token, for all global layers of a model."""
 
-    A long text needs no mask, and without one the kernel never holds more than a block of the
-    square of its length (Dao, 2023).
+    def __init__(self, graph: Graph, layout: Layout, heads: int) -> None:
+        self.layout, self.heads = layout, heads
+        none, bias = graph.branch(), graph.branch()
+        none.reshape(graph.number(0.0), 1, 1, 1, 1)
+        one = bias.node("Reshape", layout.length, graph.ints(1))
+        square = bias.node("Concat", graph.ints(1, 1), one, one, axis=0)
+        _bias(bias, bias.node("Expand", layout.inside, square))
+        self.bias = graph.choice(layout.long, none, bias)
+        self.first_bias = _bias(graph, layout.inside)
+
+    def attend(self, graph: Graph, query: str, key: str, value: str) -> str:
+        """Let every token attend to all; values have shape (texts, length, size).
+
+        A long text needs no mask, and without one the kernel never holds more than a block of the
+        square of its length (Dao, 2023).
+        """
+        whole, padded = graph.branch(), graph.branch()
+        attention(whole, self.heads, query, key, value)
+        attention(padded, self.heads, query, key, value, self.bias)
+        return graph.choice(self.layout.long, whole, padded)
+
+    def attend_first(self, graph: Graph, query: str, key: str, value: str) -> str:
+        """Let the first token alone, a query of shape (texts, 1, size), attend to all."""
+        return attention(graph, self.heads, query, key, value, self.first_bias)
+
+
+def attention(graph: Graph, heads: int, query: str, key: str, value: str, bias: str = "") -> str:
+    """Add softmax attention of several heads, scaled by the root of their size.
+
+    Args:
+        bias: What is added to the scores, shape (texts or 1, 1, queries, keys).
     """
-    whole = graph.branch()
-    attention(whole, heads, query, key, value)
-    padded = graph.branch()
-    attention(padded, heads, query, key, value, layout.inside)
-    return graph.choice(layout.long, whole, padded)
-
-
-def attention(
-    graph: Graph, heads: int, query: str, key: str, value: str, mask: str = "", bias: str = ""
-) -> str:
-    """Add softmax attention of several heads, scaled by the root of their size."""
+    more = ("", "", bias) if bias else ()
     return graph.node(
         "MultiHeadAttention",
-        *(query, key, value, "", mask, bias),
+        *(query, key, value, *more),
         domain=CONTRIBUTED,
         num_heads=heads,
-        mask_filter_value=FAR,
     )
 
 
@@ -89,7 +106,7 @@ class LocalAttention:
         """Let every token attend to its window; values have shape (texts, length, size)."""
         blocked, dense = graph.branch(), graph.branch()
         self._attend_in_blocks(blocked, query, key, value)
-        attention(dense, self.heads, query, key, value, bias=self.near)
+        attention(dense, self.heads, query, key, value, self.near)
         return graph.choice(self.layout.long, blocked, dense)
 
     def _near(self, graph: Graph) -> None:
@@ -98,8 +115,7 @@ class LocalAttention:
         others = graph.node("Unsqueeze", positions, graph.ints(1))
         distance = graph.node("Abs", graph.node("Sub", positions, others))
         near = graph.node("LessOrEqual", distance, graph.whole(self.window))
-        inside = graph.node("Cast", self.layout.inside, to=BOOL)
-        _bias(graph, graph.node("And", near, graph.node("Unsqueeze", inside, graph.ints(1, 2))))
+        _bias(graph, graph.node("And", near, self.layout.inside))
 
     def _plan_blocks(self, graph: Graph) -> None:
         """Compute which rows of the one long text each block takes, and what it may see."""
@@ -138,7 +154,7 @@ class LocalAttention:
                 (value, self.key_rows, 3 * self.window),
             )
         )
-        found = attention(graph, self.heads, query, key, value, bias=self.near_in_blocks)
+        found = attention(graph, self.heads, query, key, value, self.near_in_blocks)
         whole = graph.reshape(found, 1, -1, self.size)
         length = graph.node("Reshape", self.layout.length, graph.ints(1))
         graph.part(whole, graph.ints(0), length, 1)

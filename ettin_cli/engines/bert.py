@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ettin_cli.engines.attention import attention, layout
+from ettin_cli.engines.attention import GlobalAttention, layout
 from ettin_cli.engines.graph import Graph, UnsupportedModelError
 from ettin_cli.engines.weights import Weights
 
@@ -35,6 +35,8 @@ class _Bert:
         self.graph, self.config, self.weights = graph, config, weights
         self.hidden = int(config["hidden_size"])
         self.layout = layout(graph, "ids", "lengths")
+        heads = int(config["num_attention_heads"])
+        self.everywhere = GlobalAttention(graph, self.layout, heads)
         length = graph.node("Reshape", self.layout.length, graph.ints(1))
         self.shape = graph.node("Concat", graph.ints(-1), length, graph.ints(self.hidden), axis=0)
 
@@ -69,8 +71,7 @@ class _Bert:
             graph.node("Reshape", self._linear(rows, f"{name}.attention.self.{part}"), self.shape)
             for part in ("query", "key", "value")
         )
-        heads = int(self.config["num_attention_heads"])
-        found = attention(graph, heads, query, key, value, self.layout.inside)
+        found = self.everywhere.attend(graph, query, key, value)
         found = self._linear(
             graph.reshape(found, -1, self.hidden), f"{name}.attention.output.dense"
         )

@@ -33,9 +33,14 @@ class Graph:
 
     Weights are not copied into the graph: they are handed over when it is loaded. Values are
     rows of tokens, shape (tokens, size), except where attention needs (texts, length, size).
+
+    Args:
+        plain: Rotate positions by ONNX's own operators, where a library reads the one made for it
+            wrongly.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
+        self.plain = plain
         self.nodes: list[Any] = []
         self.outputs: list[Any] = []
         self.weights: dict[str, Floats] = {}

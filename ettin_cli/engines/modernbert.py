@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.engines.attention import Layout, LocalAttention, attend, attention, layout
+from ettin_cli.engines.attention import GlobalAttention, Layout, LocalAttention, layout
 from ettin_cli.engines.graph import CONTRIBUTED, Graph, UnsupportedModelError
 from ettin_cli.engines.weights import Weights
 
@@ -48,6 +48,7 @@ class _ModernBert:
         ]
         self.rotations = {kind: self._rotations(kind) for kind in set(self.kinds)}
         window = int(config.get("local_attention", 128)) // 2
+        self.everywhere = GlobalAttention(graph, layout, self.heads)
         self.local = LocalAttention(graph, layout, window, self.heads, self.hidden)
 
     def vectors(self, first_only: bool) -> str:
@@ -95,13 +96,13 @@ class _ModernBert:
 
     def _attend(self, query: str, key: str, value: str, kind: str) -> str:
         if kind == GLOBAL:
-            return attend(self.graph, self.layout, self.heads, query, key, value)
+            return self.everywhere.attend(self.graph, query, key, value)
         return self.local.attend(self.graph, query, key, value)
 
     def _attend_first(self, query: str, key: str, value: str, kind: str) -> str:
         if kind != GLOBAL:
             raise UnsupportedModelError("a last layer of local attention")
-        return attention(self.graph, self.heads, query, key, value, self.layout.inside)
+        return self.everywhere.attend_first(self.graph, query, key, value)
 
     def _mlp(self, rows: str, name: str) -> str:
         graph = self.graph
@@ -137,12 +138,30 @@ class _ModernBert:
         return float(theta or (160_000.0 if kind == GLOBAL else 10_000.0))
 
     def _rotated(self, x: str, kind: str) -> str:
+        if self.graph.plain:
+            return self._plainly_rotated(x, kind)
         return self.graph.node(
             "RotaryEmbedding",
             *(x, self.graph.ints(0), *self.rotations[kind]),
             domain=CONTRIBUTED,
             num_heads=self.heads,
         )
+
+    def _plainly_rotated(self, x: str, kind: str) -> str:
+        graph, half = self.graph, self.hidden // self.heads // 2
+        length = graph.node("Reshape", self.layout.length, graph.ints(1))
+        cosines, sines = (
+            graph.node("Unsqueeze", graph.part(table, graph.ints(0), length, 0), graph.ints(0, 2))
+            for table in self.rotations[kind]
+        )
+        whole = graph.reshape(x, 0, 0, self.heads, 2 * half)
+        first = graph.part(whole, graph.ints(0), graph.ints(half), 3)
+        second = graph.part(whole, graph.ints(half), graph.ints(2 * half), 3)
+        turned = (
+            graph.node("Sub", graph.node("Mul", first, cosines), graph.node("Mul", second, sines)),
+            graph.node("Add", graph.node("Mul", second, cosines), graph.node("Mul", first, sines)),
+        )
+        return graph.reshape(graph.node("Concat", *turned, axis=3), 0, 0, self.hidden)
 
     def _texts(self, rows: str, *, one: bool = False) -> str:
         """Give rows the shape (texts, length, hidden), where a text may have one row."""

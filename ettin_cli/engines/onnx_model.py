@@ -1,4 +1,4 @@
-"""The CPU route: a graph in ONNX Runtime, fed by as many threads as there are cores."""
+"""The CPU route: a graph fed with batches by as many threads as there are cores."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.engines.attention import LENGTH_MULTIPLE, LONG_TOKENS
 from ettin_cli.engines.batching import batches
+from ettin_cli.engines.libraries import Library, Session
 from ettin_cli.engines.pace import DEFAULT, Pace, known_pace, measured_pace, remember_pace
 from ettin_cli.engines.settings import EngineSettings, cpu_threads
 from ettin_cli.engines.tokens import TokenIds
@@ -34,21 +35,22 @@ class OnnxModel:
         identity: What tells this model from others when a pace is remembered.
     """
 
-    engine = "onnxruntime cpu float32"
-
     def __init__(
-        self, written: WrittenModel, settings: EngineSettings, reporter: Reporter, identity: str
+        self,
+        written: WrittenModel,
+        settings: EngineSettings,
+        reporter: Reporter,
+        identity: str,
+        library: Library,
     ) -> None:
-        import onnxruntime
-
+        self.engine = library.engine
+        self.library = library
         self.written, self.settings, self.reporter = written, settings, reporter
         self.identity = identity
         self.threads = cpu_threads(settings)
         self.pace = None if settings.batch_size else known_pace(identity, self.threads)
-        self._sessions: dict[int, Any] = {}
-        reporter.detail(
-            f"ONNX Runtime {onnxruntime.__version__} on the CPU in float32, {self.threads} threads"
-        )
+        self._sessions: dict[bool, Session] = {}
+        reporter.detail(f"{library.described()}, {self.threads} threads")
 
     def run(
         self,
@@ -105,15 +107,10 @@ class OnnxModel:
     ) -> None:
         together = together or len(groups) < self.threads
         workers = 1 if together else self.threads
-        session = self._session(self.threads if together else 1)
-        with _interruptible(workers) as (pool, options):
+        session = self._session(together)
+        with _interruptible(session, workers) as pool:
             submitted = (
-                (
-                    group,
-                    pool.submit(
-                        session.run, outputs, self._feeds([texts[at] for at in group]), options
-                    ),
-                )
+                (group, pool.submit(session.run, outputs, self._feeds([texts[at] for at in group])))
                 for group in groups
             )
             for group, computed in _ahead(submitted, 2 * workers):
@@ -133,10 +130,10 @@ class OnnxModel:
         feeds = {IDS: ids, LENGTHS: np.array([len(text.ids) for text in texts], np.int64)}
         return {**feeds, TYPES: types} if self.written.takes_types else feeds
 
-    def _session(self, threads: int) -> Any:
-        if threads not in self._sessions:
-            self._sessions[threads] = _session(self.written, threads)
-        return self._sessions[threads]
+    def _session(self, together: bool) -> Session:
+        if together not in self._sessions:
+            self._sessions[together] = self.library.load(self.written, self.threads, together)
+        return self._sessions[together]
 
 
 def _padded(length: int) -> int:
@@ -146,30 +143,14 @@ def _padded(length: int) -> int:
     return -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
 
 
-def _session(written: WrittenModel, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    # A plan of memory for every shape there is would grow without end.
-    options.enable_mem_pattern = False
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in written.weights.values()]
-    options.add_external_initializers(list(written.weights), values)
-    return onnxruntime.InferenceSession(written.graph, options, providers=["CPUExecutionProvider"])
-
-
 @contextmanager
-def _interruptible(workers: int) -> Iterator[tuple[ThreadPoolExecutor, Any]]:
-    """Give threads and what stops them: an interruption does not wait for what is computed."""
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
+def _interruptible(session: Session, workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Give threads that an interruption stops, rather than waits for."""
     with ThreadPoolExecutor(workers) as pool:
         try:
-            yield pool, options
+            yield pool
         except BaseException:
-            options.terminate = True
+            session.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SCORES, TOKENS, VECTORS = "scores", "token_embeddings", "sentence_embedding"
 BERTS = {"bert": "bert.", "roberta": "roberta.", "xlm-roberta": "roberta.", "camembert": "roberta."}
+MOST_BYTES = (1 << 31) - (1 << 24)
 OURS = "sentence_transformers."
 TRUNK = OURS + "base.modules.transformer.Transformer"
 IDS, LENGTHS, TYPES = "ids", "lengths", "types"
@@ -37,35 +38,53 @@ class WrittenModel:
     weights: Mapping[str, Floats]
     takes_types: bool
 
+    def with_weights(self) -> bytes:
+        """Return the ONNX model with its weights in it.
 
-def write_cross_encoder(folder: Path) -> WrittenModel:
+        Raises:
+            UnsupportedModelError: They are more than the 2 GB that such a file can hold.
+        """
+        import onnx
+
+        if sum(values.nbytes for values in self.weights.values()) > MOST_BYTES:
+            raise UnsupportedModelError("a model of more than 2 GB")
+        model = onnx.load_from_string(self.graph)
+        for tensor in model.graph.initializer:
+            if tensor.name in self.weights:
+                tensor.ClearField("external_data")
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                tensor.raw_data = self.weights[tensor.name].astype("<f4").tobytes()
+        return bytes(model.SerializeToString())
+
+
+def write_cross_encoder(folder: Path, *, plain: bool = False) -> WrittenModel:
     """Write a cross-encoder, its head included, as a graph that gives raw `scores` of pairs.
 
     Raises:
         UnsupportedModelError: It is of no kind that is written here.
         ModelError: A file of it is damaged.
     """
-    return _written(folder, _score)
+    return _written(folder, _score, plain)
 
 
-def write_encoder(folder: Path) -> WrittenModel:
+def write_encoder(folder: Path, *, plain: bool = False) -> WrittenModel:
     """Write an embedder as a graph that gives `sentence_embedding` and `token_embeddings`.
 
     Raises:
         UnsupportedModelError: It is of no kind that is written here.
         ModelError: A file of it is damaged.
     """
-    return _written(folder, _embed)
+    return _written(folder, _embed, plain)
 
 
-def _written(folder: Path, add: Any) -> WrittenModel:
+def _written(folder: Path, add: Any, plain: bool) -> WrittenModel:
     modules = read_modules(folder) or [{"path": "", "type": TRUNK}]
     foreign = [one["type"] for one in modules if not one["type"].startswith(OURS)]
     if foreign or _kind(modules[0]) != "Transformer":
         raise UnsupportedModelError(f"a model with {(foreign or [modules[0]['type']])[0]}")
     trunk = folder / modules[0]["path"]
     config = read_json(trunk / "config.json", default={})
-    graph = Graph()
+    graph = Graph(plain=plain)
     try:
         add(graph, folder, config, Weights(trunk), modules[1:])
     except (KeyError, TypeError, ValueError) as error:
