@@ -31,7 +31,10 @@ FILE = "scores.sqlite"
 CHUNK = 512
 ROW = "<f?f"
 BUSY_S = 30.0
-LIBRARIES = ("torch", "transformers", "sentence-transformers", "kernels")
+LIBRARIES = (
+    *("torch", "transformers", "sentence-transformers", "kernels"),
+    *("onnxruntime", "openvino", "tokenizers"),
+)
 CONFIGURATION = (".json", ".txt", ".model", ".py")
 TABLES = (
     "CREATE TABLE IF NOT EXISTS scores (pair BLOB PRIMARY KEY, verdict BLOB) WITHOUT ROWID",

@@ -15,7 +15,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ettin_cli.cross_encoder import OnnxCrossEncoder, TorchCrossEncoder, load_cross_encoder
 from ettin_cli.encoder import Encoded, OnnxEncoder, load_encoder
-from ettin_cli.engines import EngineSettings
+from ettin_cli.engines import EngineSettings, choosing
 from ettin_cli.engines import devices as devices_module
 from ettin_cli.engines.attention import LONG_TOKENS
 from ettin_cli.engines.pace import candidates, known_pace
@@ -242,6 +242,36 @@ def test_a_gpu_in_sight_leaves_the_choice_to_torch(
     assert not devices_module.is_cpu("auto")
     assert devices_module.is_cpu("cpu")
     assert not devices_module.is_cpu("cuda:1")
+
+
+def test_openvino_where_it_is_installed_gives_the_same_scores(small: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    pairs = pairs_of(LENGTHS)
+    ours = scored(small, pairs, engine="openvino")
+    assert ours == pytest.approx(scored(small, pairs), abs=2e-5)
+    folder = classifier(tmp_path / "m", "Bert")
+    pairs = [(TEXTS[0], TEXTS[1]), (TEXTS[2], "")]
+    ours = scored(folder, pairs, engine="openvino")
+    assert ours == pytest.approx(expected(folder, pairs), abs=2e-5)
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_fast_is_bf16_where_the_cpu_has_it_and_else_exact(
+    small: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    fast = EngineSettings("cpu", dtype="fast")
+    monkeypatch.setattr(choosing, "find_spec", lambda name: installed or None)
+    monkeypatch.setattr(choosing, "cpu_has_bf16", lambda: False)
+    assert choosing._problem(fast) is None
+    assert choosing._library(fast).engine == "onnxruntime cpu float32"
+    monkeypatch.setattr(choosing, "cpu_has_bf16", lambda: True)
+    if installed:
+        assert choosing._problem(fast) is None
+        assert choosing._library(fast).engine == "openvino cpu bfloat16"
+    else:
+        assert isinstance(load_cross_encoder(small, fast, Silence()), TorchCrossEncoder)
+        with pytest.raises(ModelError, match="it is not installed"):
+            load_cross_encoder(small, EngineSettings("cpu", engine="openvino"), Silence())
 
 
 def test_the_fastest_pace_is_found_in_passing_and_remembered(
