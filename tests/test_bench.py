@@ -10,17 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from ettin_cli.benchmark import measuring
+from ettin_cli.benchmark import machine, measuring
 from ettin_cli.benchmark.agreement import agree, kendall_tau, overlap
 from ettin_cli.benchmark.contenders import Contender
 from ettin_cli.benchmark.pairs import PairTokens, SampleTexts, token_limit
-from ettin_cli.benchmark.work import matmul_peak, shape_of
+from ettin_cli.benchmark.work import shape_of
 from ettin_cli.commands.bench import SAMPLE
 from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.engines import EngineSettings
 from ettin_cli.hub import ModelFiles
-from ettin_cli.records import Reranker
+from ettin_cli.records import Reranker, Silence
 from ettin_cli.reranking import load_reranker
 from tests.conftest import Ettin, Outcome, Terminal
+from tests.models import embedder
 from tests.models import ettin as ettin_model
 
 QUICK = ("--document-tokens", "96", "--limit", "24", "--engine", "torch", "--rounds", "2")
@@ -138,16 +140,31 @@ def test_the_arithmetic_of_a_bert_is_what_torch_counts(tmp_path: Path) -> None:
     assert shape.flops([80]) == pytest.approx(counted_flops(tmp_path, 80), rel=0.02)
 
 
-@pytest.mark.parametrize("config", [{"model_type": "t5"}, {"model_type": "bert"}, {}])
-def test_the_arithmetic_of_an_unknown_shape_is_not_guessed(
-    tmp_path: Path, config: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("config", [{"model_type": "t5"}, {"model_type": "bert"}, {}, []])
+def test_the_arithmetic_of_an_unknown_shape_is_not_guessed(tmp_path: Path, config: Any) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert shape_of(ModelFiles("m", tmp_path)) is None
 
 
-def test_the_peak_is_one_that_a_processor_can_have() -> None:
-    assert 1e8 < matmul_peak("cpu", None) < 1e14
+CPUINFO = """processor : 0
+model name : A Processor
+flags : fpu avx2 avx512f avx512_bf16 amx_tile
+
+processor : 1
+model name : Another
+flags : fpu
+"""
+
+
+def test_the_processor_is_told_by_its_make_and_what_speeds_up_products(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(CPUINFO)
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+    found = machine.this_machine(EngineSettings(device="cpu"), Silence())
+    assert (found.device, found.cpu) == ("cpu", "A Processor")
+    assert found.flags == ["avx2", "avx512f", "avx512_bf16"]
+    assert 1e8 < found.matmul_gflops * 1e9 < 1e14
 
 
 # Pairs
@@ -176,6 +193,7 @@ def test_a_models_limit_is_the_least_that_its_files_name(model: Path, tmp_path: 
     assert token_limit(ModelFiles("m", model), 512) == 512
     (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 512}')
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 514}')
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": null}')
     assert token_limit(ModelFiles("m", tmp_path), None) == 512
     assert token_limit(ModelFiles("m", tmp_path / "none"), None) is None
 
@@ -334,6 +352,19 @@ def test_a_lower_cap_holds_for_both(ettin: Ettin, model: Path, tmp_path: Path) -
     assert (ours["tokens"], ours["truncated"]) == (3 * 40, 3)
     assert f"3 of 3 pairs cut at {model}'s limit" in ran.err
     assert ours["max_difference"] < 1e-5
+
+
+def test_an_older_cross_encoder_is_compared_by_its_raw_scores(ettin: Ettin, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder = embedder(tmp_path / "base")
+    for name in ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
+        (folder / name).unlink()
+    config = BertConfig.from_pretrained(folder, num_labels=1)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    _, ours = rows(ettin("bench", "-r", str(folder), *QUICK))
+    assert ours["max_difference"] < 1e-5
+    assert ours["peak_share"] > 0
 
 
 def test_the_stand_in_is_measured_without_comparison(ettin: Ettin) -> None:

@@ -79,8 +79,14 @@ def _at_least(texts: Iterator[str], characters: int) -> Iterator[str]:
 
 def token_limit(files: ModelFiles, max_length: int | None) -> int | None:
     """Return how many tokens of a pair a model reads, by its files; None if they do not say."""
-    found = [read_json(files.folder / name, default={}).get(field) for name, field in LIMITS]
-    return min((limit for limit in (*found, max_length) if limit), default=None)
+    named = [max_length, *(_named(files.folder / file, field) for file, field in LIMITS)]
+    return min((limit for limit in named if limit), default=None)
+
+
+def _named(path: Path, field: str) -> int | None:
+    config = read_json(path, default={})
+    value = config.get(field) if isinstance(config, dict) else None
+    return value if isinstance(value, int) else None
 
 
 @dataclass(frozen=True, slots=True)

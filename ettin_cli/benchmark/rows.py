@@ -86,7 +86,8 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    decimals = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:,.{decimals}f}"
 
 
 def _difference(value: float | None) -> str:

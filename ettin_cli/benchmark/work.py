@@ -51,7 +51,7 @@ def _attended(tokens: int, reach: int | None) -> int:
 def shape_of(files: ModelFiles) -> Shape | None:
     """Return a cross-encoder's shape, None where its kind is not known well enough."""
     config = read_json(files.folder / "config.json", default={})
-    kind = config.get("model_type")
+    kind = config.get("model_type") if isinstance(config, dict) else None
     if files.name == EMBEDDED or kind not in (MODERNBERT, *BERT_LIKE):
         return None
     # ModernBERT's inner layer has a gate as wide as itself.
