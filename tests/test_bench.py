@@ -302,6 +302,20 @@ def test_a_contender_that_does_not_run_is_shown_with_its_reason(ettin: Ettin, mo
     assert "nothing could be measured: there is no ONNX file" in alone.err
 
 
+def test_without_a_reference_that_runs_the_others_are_still_measured(
+    ettin: Ettin, model: Path
+) -> None:
+    def failing(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("out of memory\nand more of it")
+
+    ettin.monkeypatch.setattr("sentence_transformers.CrossEncoder.predict", failing)
+    reference, ours = rows(ettin("bench", "-r", str(model), *QUICK))
+    assert reference["error"] == "cannot score these pairs: out of memory"
+    assert reference["pairs_per_s"] is None
+    assert ours["pairs_per_s"] > 0
+    assert (ours["ratio"], ours["kendall_tau"]) == (None, None)
+
+
 def test_a_score_that_is_not_a_number_is_a_reason_too(ettin: Ettin, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file

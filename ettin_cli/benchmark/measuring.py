@@ -95,18 +95,29 @@ def measure(plan: Plan, machine: Machine, reporter: Reporter) -> Iterator[Race]:
     courses = [_courses(files, plan) for files in plan.models]
     import_libraries()
     for files, prepared in zip(plan.models, courses, strict=True):
-        contenders = _loaded(files, plan, machine, reporter)
-        for course in prepared:
-            timed = _timed(contenders, course, plan.rounds, files.name, reporter)
-            yield Race(
-                model=files.name,
-                document_tokens=course.document_tokens,
-                pairs=len(course.pairs),
-                queries=len({query for query, _ in course.pairs}),
-                tokens=sum(course.lengths),
-                truncated=sum(map(operator.ne, course.counts, course.lengths)),
-                speeds=_speeds(timed, course, shape_of(files), machine),
-            )
+        yield from _races(files, prepared, plan, machine, reporter)
+
+
+def _races(
+    files: ModelFiles,
+    courses: Sequence[_Course],
+    plan: Plan,
+    machine: Machine,
+    reporter: Reporter,
+) -> Iterator[Race]:
+    """Yield the races of a model, whose memory is free again after the last one."""
+    contenders = _loaded(files, plan, machine, reporter)
+    for course in courses:
+        timed = _timed(contenders, course, plan.rounds, files.name, reporter)
+        yield Race(
+            model=files.name,
+            document_tokens=course.document_tokens,
+            pairs=len(course.pairs),
+            queries=len({query for query, _ in course.pairs}),
+            tokens=sum(course.lengths),
+            truncated=sum(map(operator.ne, course.counts, course.lengths)),
+            speeds=_speeds(timed, course, shape_of(files), machine),
+        )
 
 
 def _courses(files: ModelFiles, plan: Plan) -> list[_Course]:

@@ -21,6 +21,7 @@ from ettin_cli.benchmark.rows import (
 from ettin_cli.console.console import GAP, UNWRAPPED, Console
 from ettin_cli.console.words import count
 from ettin_cli.export import output_file
+from ettin_cli.inert import inert_line
 
 FORMATS = ("auto", "table", "json", "jsonl")
 
@@ -69,7 +70,7 @@ def _print(console: Console, race: Race) -> None:
     """Print a race: in one table where that fits, else speed first and agreement below."""
     length = "" if race.document_tokens is None else f" of {race.document_tokens:,} tokens"
     of = count(race.queries, "query", "queries")
-    console.line(f"{race.model}: {count(race.pairs, 'pair')}{length}, {of}")
+    console.line(f"{inert_line(race.model)}: {count(race.pairs, 'pair')}{length}, {of}")
     cells = shown_rows(race)
     speed, agreement = headers(cells, SPEED), headers(cells, AGREEMENT)
     if _fits(console, cells, [ENGINE, *speed, *agreement]):
@@ -80,7 +81,8 @@ def _print(console: Console, race: Race) -> None:
         _print_columns(console, compared, agreement)
     for row in race_rows(race):
         if row["error"] is not None:
-            console.line(f"{row['engine']} in {row['dtype']} does not run it: {row['error']}")
+            why = inert_line(row["error"])
+            console.line(f"{row['engine']} in {row['dtype']} does not run it: {why}")
 
 
 def _fits(console: Console, cells: Sequence[dict[str, str]], columns: Sequence[str]) -> bool:
