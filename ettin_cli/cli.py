@@ -10,6 +10,7 @@ import typer
 
 from ettin_cli import __version__
 from ettin_cli.commands import cache, models, options
+from ettin_cli.commands.bench import bench
 from ettin_cli.commands.demo import demo
 from ettin_cli.commands.eval import evaluate
 from ettin_cli.commands.help import PlainCommand, PlainGroup
@@ -24,7 +25,7 @@ from ettin_cli.errors import EttinError
 app = typer.Typer(
     cls=PlainGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-for command in (index, search, rerank, score, demo, info, verify):
+for command in (index, search, rerank, score, bench, demo, info, verify):
     app.command(cls=PlainCommand)(command)
 app.command("eval", cls=PlainCommand)(evaluate)
 app.add_typer(models.app, name="models")

@@ -1,0 +1,132 @@
+"""What competes: a model on one of our engines, or in sentence-transformers' own hands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from ettin_cli.benchmark.pairs import Pair
+from ettin_cli.engines import ENGINES, EngineSettings
+from ettin_cli.errors import MissingExtraError, ModelError
+from ettin_cli.hub import ModelFiles, refuse_code
+from ettin_cli.records import Reporter
+from ettin_cli.reranking import load_reranker
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+    Score = Callable[[Sequence[Pair]], Floats]
+
+SENTENCE_TRANSFORMERS = "sentence-transformers"
+AUTO, TORCH = "auto", "torch"
+
+
+class SentenceTransformers:
+    """CrossEncoder.predict as its documentation shows it: its own batches and its own dtype.
+
+    Scores are taken before the activation, as ours are; it costs no time worth measuring.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+
+    def __init__(self, files: ModelFiles, settings: EngineSettings, device: str) -> None:
+        from sentence_transformers import CrossEncoder
+
+        if not settings.trust_remote_code:
+            refuse_code(files.folder)
+        try:
+            self.model = CrossEncoder(
+                str(files.folder),
+                device=device,
+                trust_remote_code=settings.trust_remote_code,
+                local_files_only=True,
+            )
+        except Exception as error:  # damaged files fail in any way there is
+            raise ModelError(f"cannot load the model: {_first_line(error)}") from error
+        if self.model.num_labels != 1:
+            raise ModelError(f"{files.name} gives {self.model.num_labels} scores a pair, not one")
+        if settings.max_length:
+            own = self.model.max_seq_length or settings.max_length
+            self.model.max_seq_length = min(own, settings.max_length)
+        self.dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
+
+    def score(self, pairs: Sequence[Pair]) -> Floats:
+        """Return the raw scores of the pairs.
+
+        Raises:
+            ModelError: It cannot score them, as when the GPU's memory does not hold its batches.
+        """
+        from torch.nn import Identity
+
+        try:
+            scores: Floats = self.model.predict(
+                list(pairs), activation_fn=Identity(), show_progress_bar=False
+            )
+        except RuntimeError as error:
+            raise ModelError(f"cannot score these pairs: {_first_line(error)}") from error
+        return scores.reshape(len(pairs))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@dataclass(slots=True)
+class Contender:
+    """A model that is loaded, or why it could not be.
+
+    Args:
+        engine: Where and in what arithmetic it runs; what was asked for, where it does not run.
+        dtype: As it was asked for.
+        score: Scores pairs; None where it does not run.
+        error: Why it does not run.
+    """
+
+    engine: str
+    dtype: str
+    load_s: float | None = None
+    score: Score | None = None
+    error: str | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the others are compared with it."""
+        return self.engine.startswith(SENTENCE_TRANSFORMERS)
+
+
+def installed_engines(device: str) -> list[str]:
+    """Return the engines that are installed for a device; all but torch are for the CPU."""
+    if device != "cpu":
+        return [TORCH]
+    return [name for name in ENGINES if name != AUTO and find_spec(name) is not None]
+
+
+def import_libraries() -> None:
+    """Import what takes longest, so that it does not count as loading the first model."""
+    import sentence_transformers  # noqa: F401
+
+
+def load_reference(files: ModelFiles, settings: EngineSettings, device: str) -> Contender:
+    """Return the model as sentence-transformers runs it, or why it does not."""
+    began = time.perf_counter()
+    try:
+        model = SentenceTransformers(files, settings, device)
+    except ModelError as error:
+        return Contender(SENTENCE_TRANSFORMERS, AUTO, error=error.problem)
+    engine = f"{SENTENCE_TRANSFORMERS} {device.partition(':')[0]} {model.dtype}"
+    return Contender(engine, AUTO, time.perf_counter() - began, model.score)
+
+
+def load_ours(files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> Contender:
+    """Return the model on one of our engines, or why it does not run there."""
+    began = time.perf_counter()
+    try:
+        model = load_reranker(files, settings, reporter)
+    except (ModelError, MissingExtraError) as error:
+        return Contender(settings.engine, settings.dtype, error=error.problem)
+    seconds = time.perf_counter() - began
+    return Contender(model.engine, settings.dtype, seconds, lambda pairs: model.score(pairs).values)

@@ -1,0 +1,98 @@
+"""What the figures of a benchmark depend on beside the model: the processor and the libraries."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ettin_cli.benchmark.work import matmul_peak
+from ettin_cli.engines import EngineSettings, Placement, device_name
+from ettin_cli.records import Reporter
+
+# What makes a difference to matrix products.
+FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+ARM_FLAGS = ("asimd", "bf16", "i8mm", "sve")
+LIBRARIES = (
+    "ettin-cli sentence-transformers transformers tokenizers torch onnxruntime openvino numpy"
+)
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a benchmark ran.
+
+    Args:
+        device: cpu, mps, or the make of the GPU.
+        place: The device as torch names it, such as cuda:0.
+        cores: Those that this process may use.
+        threads: Those that torch uses on the CPU.
+        versions: Of Python and the libraries that are installed.
+        matmul_gflops: What float32 matrix products reach on the device, in 10^9 a second.
+    """
+
+    device: str
+    place: str
+    cpu: str
+    flags: list[str]
+    cores: int
+    threads: int
+    versions: dict[str, str]
+    matmul_gflops: float
+
+
+def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
+    """Return what this machine is, and measure its peak.
+
+    Raises:
+        ModelError: The device that was asked for cannot be used.
+    """
+    import torch
+
+    place = str(Placement(settings, reporter).device)
+    cpu, flags = _processor()
+    return Machine(
+        device=device_name(place),
+        place=place,
+        cpu=cpu,
+        flags=flags,
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        threads=torch.get_num_threads(),
+        versions={"python": platform.python_version(), **_versions()},
+        matmul_gflops=matmul_peak(place, settings.threads) / 1e9,
+    )
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _processor() -> tuple[str, list[str]]:
+    """Return the processor's make, and which of FLAGS it has."""
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    facts = dict(reversed([_fact(line) for line in lines]))
+    make = facts.get("model name") or platform.processor() or platform.machine()
+    found = set((facts.get("flags") or facts.get("Features") or "").split())
+    known = FLAGS if "flags" in facts else ARM_FLAGS
+    return make, [flag for flag in known if flag in found]
+
+
+def _fact(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip(), value.strip()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES.split():
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,225 @@
+"""Let contenders score the same pairs in turn, and compare them with the reference."""
+
+from __future__ import annotations
+
+import operator
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import TYPE_CHECKING
+
+from ettin_cli.benchmark.agreement import agree
+from ettin_cli.benchmark.contenders import Contender, import_libraries, load_ours, load_reference
+from ettin_cli.benchmark.machine import Machine
+from ettin_cli.benchmark.pairs import Pair, PairTokens, SampleTexts, token_limit
+from ettin_cli.benchmark.results import Race, Speed
+from ettin_cli.benchmark.work import Shape, shape_of
+from ettin_cli.engines import EngineSettings
+from ettin_cli.errors import ModelError, UsageError
+from ettin_cli.hub import EMBEDDED, ModelFiles
+from ettin_cli.records import Reporter
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+WARM_UP_PAIRS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be measured.
+
+    Args:
+        models: Each with its own name in the results.
+        engines: Of each model, in this order.
+        dtypes: Of each engine.
+        lengths: Tokens of a pair that is made of the sample; unused where `pairs` are given.
+        limit: How many pairs are made; None: as many as take a reasonable time.
+        rounds: How often each contender scores all of the pairs.
+        compared: Whether sentence-transformers takes part, as the reference.
+    """
+
+    models: Sequence[ModelFiles]
+    settings: EngineSettings
+    engines: Sequence[str]
+    dtypes: Sequence[str]
+    sample: SampleTexts
+    lengths: Sequence[int]
+    pairs: Sequence[Pair] = ()
+    limit: int | None = None
+    rounds: int = 3
+    compared: bool = True
+
+
+def check_lengths(
+    models: Sequence[ModelFiles], lengths: Sequence[int], max_length: int | None
+) -> None:
+    """Make sure that every model reads pairs of the lengths that are asked for.
+
+    Raises:
+        UsageError: One does not.
+    """
+    for files in models:
+        limit = token_limit(files, max_length)
+        if limit is not None and max(lengths) > limit:
+            raise UsageError(
+                f"{files.name} reads {limit:,} tokens of a pair, not {max(lengths):,}",
+                hint=f"--document-tokens {limit}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What a model's contenders score: pairs, and the tokens of each, of which it reads `limit`."""
+
+    document_tokens: int | None
+    pairs: Sequence[Pair]
+    counts: Sequence[int]
+    limit: int | None
+
+    @property
+    def lengths(self) -> list[int]:
+        return [min(count, self.limit or count) for count in self.counts]
+
+
+def measure(plan: Plan, machine: Machine, reporter: Reporter) -> Iterator[Race]:
+    """Yield a race for each model and length, as it is over.
+
+    Raises:
+        ModelError: A model's tokenizer cannot be read.
+        UsageError: The sample does not make such pairs.
+    """
+    # For all models before the first is measured, since what cannot be made ends the run.
+    courses = [_courses(files, plan) for files in plan.models]
+    import_libraries()
+    for files, prepared in zip(plan.models, courses, strict=True):
+        yield from _races(files, prepared, plan, machine, reporter)
+
+
+def _races(
+    files: ModelFiles,
+    courses: Sequence[_Course],
+    plan: Plan,
+    machine: Machine,
+    reporter: Reporter,
+) -> Iterator[Race]:
+    """Yield the races of a model, whose memory is free again after the last one."""
+    contenders = _loaded(files, plan, machine, reporter)
+    for course in courses:
+        timed = _timed(contenders, course, plan.rounds, files.name, reporter)
+        yield Race(
+            model=files.name,
+            document_tokens=course.document_tokens,
+            pairs=len(course.pairs),
+            queries=len({query for query, _ in course.pairs}),
+            tokens=sum(course.lengths),
+            truncated=sum(map(operator.ne, course.counts, course.lengths)),
+            speeds=_speeds(timed, course, shape_of(files), machine),
+        )
+
+
+def _courses(files: ModelFiles, plan: Plan) -> list[_Course]:
+    counter = PairTokens(files, trust_remote_code=plan.settings.trust_remote_code)
+    limit = token_limit(files, plan.settings.max_length)
+    if plan.pairs:
+        return [_Course(None, plan.pairs, counter.counts(plan.pairs), limit)]
+    made = ((length, plan.sample.pairs(counter, length, plan.limit)) for length in plan.lengths)
+    return [_Course(length, pairs, counter.counts(pairs), limit) for length, pairs in made]
+
+
+def _loaded(files: ModelFiles, plan: Plan, machine: Machine, reporter: Reporter) -> list[Contender]:
+    """Return the contenders of a model, each way to compute it once, the reference first."""
+    found = []
+    if plan.compared and files.name != EMBEDDED:
+        found.append(load_reference(files, plan.settings, machine.place))
+    for engine, dtype in product(plan.engines, plan.dtypes):
+        settings = replace(plan.settings, engine=engine, dtype=dtype)
+        contender = load_ours(files, settings, reporter)
+        if contender.score and any(contender.engine == one.engine for one in found):
+            reporter.notice(
+                f"{files.name} on {engine} in {dtype} is {contender.engine}, which takes part once"
+            )
+        else:
+            found.append(contender)
+    return found
+
+
+@dataclass(slots=True)
+class _Timed:
+    """A contender with what its rounds took, and its scores."""
+
+    contender: Contender
+    seconds: list[float] = field(default_factory=list)
+    scores: Floats | None = None
+    error: str | None = None
+
+    def run(self, pairs: Sequence[Pair]) -> None:
+        """Score the pairs, and note how long it took, or why it failed."""
+        assert self.contender.score is not None
+        began = time.perf_counter()
+        try:
+            self.scores = self.contender.score(pairs)
+            self.seconds.append(time.perf_counter() - began)
+        except ModelError as error:
+            self.error = error.problem
+            self.seconds.clear()
+
+
+def _timed(
+    contenders: Sequence[Contender], course: _Course, rounds: int, name: str, reporter: Reporter
+) -> list[_Timed]:
+    """Let every contender score the pairs once a round, in turn."""
+    every = [_Timed(contender, error=contender.error) for contender in contenders]
+    running = [one for one in every if one.contender.score]
+    length = f", {course.document_tokens:,} tokens" if course.document_tokens else ""
+    total = len(running) * rounds * len(course.pairs)
+    with reporter.track(f"{name}{length}", total, "pairs") as advance:
+        for one in running:
+            one.run(course.pairs[:WARM_UP_PAIRS])
+            one.seconds.clear()
+        for _, one in product(range(rounds), running):
+            if one.error is None:
+                one.run(course.pairs)
+            advance(len(course.pairs))
+    return every
+
+
+def _speeds(
+    timed: Sequence[_Timed], course: _Course, shape: Shape | None, machine: Machine
+) -> list[Speed]:
+    reference = next((one for one in timed if one.contender.is_reference and one.seconds), None)
+    at_peak_s = shape.flops(course.lengths) / (machine.matmul_gflops * 1e9) if shape else None
+    queries = [query for query, _ in course.pairs]
+    return [_speed(one, reference, queries, at_peak_s) for one in timed]
+
+
+def _speed(
+    one: _Timed, reference: _Timed | None, queries: Sequence[str], at_peak_s: float | None
+) -> Speed:
+    """Compare a contender with the reference.
+
+    Args:
+        at_peak_s: How long the pairs would take at the machine's peak.
+    """
+    contender = one.contender
+    if not one.seconds:
+        return Speed(contender.engine, contender.dtype, contender.load_s, error=one.error)
+    median = statistics.median(one.seconds)
+    ratio = agreement = None
+    if reference is not None:
+        ratio = statistics.median(reference.seconds) / median
+    if reference is not None and reference is not one:
+        assert reference.scores is not None
+        assert one.scores is not None
+        agreement = agree(queries, reference.scores, one.scores)
+    return Speed(
+        engine=contender.engine,
+        dtype=contender.dtype,
+        load_s=contender.load_s,
+        seconds=one.seconds,
+        ratio=ratio,
+        peak_share=None if at_peak_s is None else at_peak_s / median,
+        agreement=agreement,
+    )

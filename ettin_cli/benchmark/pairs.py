@@ -1,0 +1,179 @@
+"""The pairs that are measured: of any length from a sample corpus, or the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ettin_cli.corpus.tables import read_table
+from ettin_cli.errors import CorpusError, ModelError, UsageError
+from ettin_cli.hub import ModelFiles, read_json
+from ettin_cli.queries import read_queries
+from ettin_cli.records import Rejection, Request
+from ettin_cli.requests import RequestFields, open_requests
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Pair = tuple[str, str]
+
+MOST_PAIRS, LEAST_PAIRS = 200, 3
+TOKENS_IN_ALL = 25_000
+DOCUMENTS_A_QUERY = 20
+LIMITS = (
+    ("sentence_bert_config.json", "max_seq_length"),
+    ("tokenizer_config.json", "model_max_length"),
+    ("config.json", "max_position_embeddings"),
+)
+
+
+class PairTokens:
+    """A cross-encoder's tokenizer, which counts and cuts pairs.
+
+    Raises:
+        ModelError: The model has none that can be read.
+    """
+
+    def __init__(self, files: ModelFiles, *, trust_remote_code: bool) -> None:
+        from transformers import AutoTokenizer
+
+        try:
+            self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                str(files.folder), trust_remote_code=trust_remote_code, local_files_only=True
+            )
+        except Exception as error:  # damaged files fail in any way there is
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"cannot read the tokenizer in {files.folder}: {first}") from error
+
+    def counts(self, pairs: Sequence[Pair]) -> list[int]:
+        """Return the tokens of each pair, special ones included and nothing cut."""
+        queries, texts = zip(*pairs, strict=True)
+        ids = self.tokenizer(list(queries), list(texts), truncation=False, verbose=False)
+        return [len(one) for one in ids["input_ids"]]
+
+    def cut(self, query: str, texts: Iterator[str], tokens: int) -> str:
+        """Return so many texts as fill a pair of `tokens` tokens, the last of them cut."""
+        joined = next(texts)
+        while self.counts([(query, joined)])[0] < tokens:
+            # Doubled each time, so that a long document is not counted for every text in it.
+            joined = " ".join([joined, *_at_least(texts, len(joined))])
+        fit, too_long = 0, len(joined) + 1
+        while too_long - fit > 1:
+            middle = (fit + too_long) // 2
+            if self.counts([(query, joined[:middle])])[0] <= tokens:
+                fit = middle
+            else:
+                too_long = middle
+        return joined[:fit].rstrip()
+
+
+def _at_least(texts: Iterator[str], characters: int) -> Iterator[str]:
+    while characters > 0:
+        text = next(texts)
+        characters -= len(text)
+        yield text
+
+
+def token_limit(files: ModelFiles, max_length: int | None) -> int | None:
+    """Return how many tokens of a pair a model reads, by its files; None if they do not say."""
+    named = [max_length, *(_named(files.folder / file, field) for file, field in LIMITS)]
+    return min((limit for limit in named if limit), default=None)
+
+
+def _named(path: Path, field: str) -> int | None:
+    config = read_json(path, default={})
+    value = config.get(field) if isinstance(config, dict) else None
+    return value if isinstance(value, int) else None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTexts:
+    """The queries and texts that pairs of any length are made of."""
+
+    queries: Sequence[str]
+    texts: Sequence[str]
+
+    @classmethod
+    def of(cls, collection: Path) -> SampleTexts:
+        """Read a collection that has queries.jsonl and corpus.jsonl."""
+        rows = [row[0] for row in read_table("jsonl", collection / "corpus.jsonl")]
+        texts = [str(row["text"]) for row in rows if isinstance(row, dict)]
+        return cls([query.text for query in read_queries(collection / "queries.jsonl")], texts)
+
+    def pairs(self, counter: PairTokens, tokens: int, limit: int | None) -> list[Pair]:
+        """Return pairs of about, and of no more than, so many tokens; each is another.
+
+        Args:
+            limit: How many; None: as many as are measured in a reasonable time.
+
+        Raises:
+            UsageError: There are not so many, or a query leaves no room for a text.
+        """
+        wanted = limit or max(LEAST_PAIRS, min(MOST_PAIRS, TOKENS_IN_ALL // tokens))
+        most = len(self.queries) * len(self.texts)
+        if wanted > most:
+            raise UsageError(
+                f"{wanted:,} pairs are more than the {most:,} that the sample corpus makes",
+                hint="--pairs FILE measures your own",
+            )
+        asked = min(len(self.queries), -(-wanted // DOCUMENTS_A_QUERY))
+        each = -(-wanted // asked)
+        queries = [self.queries[at // each] for at in range(wanted)]
+        return [(query, self._text(counter, query, at, tokens)) for at, query in enumerate(queries)]
+
+    def _text(self, counter: PairTokens, query: str, start: int, tokens: int) -> str:
+        onwards = islice(cycle(self.texts), start % len(self.texts), None)
+        text = counter.cut(query, onwards, tokens)
+        if not text:
+            raise UsageError(f"pairs of {tokens} tokens have no room for a text beside {query!r}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class FilePairs:
+    """The different pairs of a user's file.
+
+    Args:
+        repeated: How many came again, and count once.
+    """
+
+    pairs: Sequence[Pair]
+    repeated: int
+    rejections: Sequence[Rejection]
+
+
+def read_pairs(path: Path, limit: int | None) -> FilePairs:
+    """Return the pairs of a file that `ettin rerank` reads.
+
+    Args:
+        limit: How many different ones, the first of them; None: all.
+
+    Raises:
+        CorpusError: It cannot be read, or holds no pairs.
+    """
+    pairs: dict[Pair, None] = {}
+    rejections: list[Rejection] = []
+    seen = 0
+    with open_requests(path, RequestFields()) as requests:
+        for found in _pairs(requests.items, rejections):
+            if len(pairs) == limit:
+                break
+            pairs[found] = None
+            seen += 1
+    if not pairs:
+        raise CorpusError(
+            f"{path} has no pairs",
+            hint='a row is {"query": "...", "document": "..."}, or a query with its documents',
+        )
+    return FilePairs(list(pairs), seen - len(pairs), rejections)
+
+
+def _pairs(items: Iterable[Request | Rejection], rejections: list[Rejection]) -> Iterator[Pair]:
+    for item in items:
+        if isinstance(item, Rejection):
+            rejections.append(item)
+        else:
+            yield from ((item.query.text, one.passage.content) for one in item.candidates)

@@ -1,0 +1,238 @@
+"""`ettin bench`: how fast rerankers are here, beside sentence-transformers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ettin_cli.benchmark.contenders import SENTENCE_TRANSFORMERS, installed_engines
+from ettin_cli.benchmark.machine import Machine, this_machine
+from ettin_cli.benchmark.measuring import Plan, check_lengths, measure
+from ettin_cli.benchmark.pairs import Pair, SampleTexts, read_pairs
+from ettin_cli.benchmark.results import Race
+from ettin_cli.commands import options
+from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.console import Console, count, destination
+from ettin_cli.console.raced import FORMATS, show_races
+from ettin_cli.engines import ENGINES
+from ettin_cli.errors import CorpusError, ModelError, UsageError
+from ettin_cli.hub import EMBEDDED
+from ettin_cli.reranking import find_reranker
+
+SAMPLE = "everyday_answers"
+DOCUMENT_TOKENS = "125"
+AUTO, NOTHING = "auto", "none"
+
+
+def bench(
+    reranker: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reranker",
+            "-r",
+            metavar="MODEL",
+            envvar="ETTIN_RERANKER",
+            help="As in search; several are measured.",
+        ),
+    ] = None,
+    against: Annotated[
+        str, typer.Option(metavar="NAME", help="sentence-transformers or none.")
+    ] = SENTENCE_TRANSFORMERS,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENGINE",
+            help="torch, onnxruntime, openvino or auto; several are measured, all that are "
+            "installed if left out.",
+        ),
+    ] = None,
+    document_tokens: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTHS",
+            help="Tokens of a pair, as in 128,512,2048,7999; 125 if left out.",
+        ),
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Your own pairs, as rerank reads them; - is JSONL."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Pairs of each length, or of FILE.")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How often each scores all of the pairs.")
+    ] = 3,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to a .json or .jsonl file."),
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", "-f", metavar="FORMAT", help="auto, table, json or jsonl.")
+    ] = "auto",
+    device: options.Device = "auto",
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DTYPE",
+            envvar="ETTIN_DTYPE",
+            help="auto, fp32, bf16, fp16 or fast; several are measured.",
+        ),
+    ] = None,
+    batch_size: options.BatchSize = "auto",
+    max_length: options.MaxLength = None,
+    threads: options.Threads = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    offline: options.Offline = False,
+    color: options.Color = "auto",
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure rerankers on this machine, beside sentence-transformers.
+
+    All score the same pairs in turn: each model on each engine and in each dtype, and in
+    CrossEncoder.predict with its defaults. A row each: how many times as fast as that (ratio),
+    pairs a second (the median of the rounds, and their range), the share of what large matrix
+    products reach here (peak), the time to load the model, without importing libraries, and how
+    far scores and rankings agree: the largest and the mean difference of a score, and as means
+    over queries Kendall's tau and the overlap of the best ten.
+
+    Without --pairs they are made of the sample corpus: 200 of 125 tokens, fewer of longer ones.
+
+    Examples:
+      ettin bench
+      ettin bench -r 17m -r 32m --dtype auto --dtype fast
+      ettin bench -r 17m --document-tokens 128,512,2048,7999 -o speed.json
+      ettin bench -r 32m --pairs candidates.jsonl --limit 500
+    """
+    console = options.console(color, quiet, verbose)
+    dtypes = list(dict.fromkeys(dtype or [AUTO]))
+    settings = [
+        options.engine(device, one, batch_size, max_length, threads, trust_remote_code)
+        for one in dtypes
+    ]
+    format = _format(format, output)
+    _check(against, engine or [], pairs, document_tokens)
+    lengths = _lengths(document_tokens or DOCUMENT_TOKENS)
+    sample = SampleTexts.of(sample_corpora() / SAMPLE)
+    names = list(dict.fromkeys(reranker or [AUTO]))
+    if "none" in names:
+        raise UsageError("there is nothing to measure without a reranker", hint="-r embedded")
+    found = [find_reranker(name, offline=offline, reporter=console) for name in names]
+    models = list({files.name: files for files in found}.values())
+    if pairs is None:
+        check_lengths(models, lengths, max_length)
+    given, rejected = _given(pairs, limit, console)
+    machine = this_machine(settings[0], console)
+    plan = Plan(
+        models=models,
+        settings=settings[0],
+        engines=list(dict.fromkeys(engine or installed_engines(machine.place))),
+        dtypes=dtypes,
+        sample=sample,
+        lengths=lengths,
+        pairs=given,
+        limit=limit,
+        rounds=rounds,
+        compared=against != NOTHING,
+    )
+    _tell(plan, machine, console)
+    watched = _Watched(console)
+    show_races(console, watched.of(measure(plan, machine, console)), machine, format, output)
+    watched.check()
+    if rejected:
+        raise typer.Exit(options.REJECTED)
+
+
+def _format(format: str, output: Path | None) -> str:
+    if format not in FORMATS:
+        raise UsageError(f"no format {format!r} here", hint=", ".join(FORMATS))
+    found = destination(format, output)
+    if found not in FORMATS:
+        raise UsageError(f"{output} is of no format for this", hint="-o FILE.json or FILE.jsonl")
+    return found
+
+
+def _check(
+    against: str, engines: Sequence[str], pairs: Path | None, document_tokens: str | None
+) -> None:
+    """Refuse what cannot be measured before anything is loaded."""
+    if against not in (SENTENCE_TRANSFORMERS, NOTHING):
+        raise UsageError(
+            f"nothing called {against!r} to compare with",
+            hint=f"--against {SENTENCE_TRANSFORMERS} or {NOTHING}",
+        )
+    for engine in engines:
+        if engine not in ENGINES:
+            raise UsageError(f"no engine {engine!r}", hint=", ".join(ENGINES))
+    if pairs is not None and document_tokens is not None:
+        raise UsageError("--pairs brings its own lengths, so there is no --document-tokens here")
+    if pairs is not None and str(pairs) != "-" and not pairs.is_file():
+        raise CorpusError(f"there is no file {pairs}")
+
+
+def _lengths(text: str) -> list[int]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise UsageError(
+            f"--document-tokens {text!r} is no list of numbers above 0", hint="128,512,2048"
+        )
+    return list(dict.fromkeys(map(int, words)))
+
+
+def _given(path: Path | None, limit: int | None, console: Console) -> tuple[Sequence[Pair], int]:
+    """Return the user's own pairs, if there are any, and how many rows were rejected."""
+    if path is None:
+        return (), 0
+    found = read_pairs(path, limit)
+    for rejection in found.rejections:
+        console.notice(f"rejected {rejection}")
+    if found.repeated:
+        console.notice(f"{count(found.repeated, 'pair')} of {path} came before, and count once")
+    return found.pairs, len(found.rejections)
+
+
+def _tell(plan: Plan, machine: Machine, console: Console) -> None:
+    """Say where it is measured, and what is not compared."""
+    versions = (f"{name} {number}" for name, number in machine.versions.items())
+    flags = " ".join(machine.flags)
+    where = "" if machine.device == "cpu" else f"{machine.device}; "
+    console.summary(
+        f"{where}{machine.cpu}, {count(machine.cores, 'core')}, "
+        f"{count(machine.threads, 'thread')}, {flags or 'no vector extensions that are known'}"
+    )
+    console.detail(", ".join(versions))
+    console.summary(f"the peak: float32 matrix products at {machine.matmul_gflops:,.0f} GFLOP/s")
+    if plan.compared and any(files.name == EMBEDDED for files in plan.models):
+        console.notice(
+            f"{EMBEDDED} has no counterpart in {SENTENCE_TRANSFORMERS}, so it is not compared"
+        )
+
+
+class _Watched:
+    """Races as they pass, with what there is to say of them."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.errors: list[str] = []
+        self.measured = False
+
+    def of(self, races: Iterable[Race]) -> Iterator[Race]:
+        """Pass races on."""
+        for race in races:
+            if race.truncated:
+                told = count(race.pairs, "pair")
+                self.console.notice(f"{race.truncated:,} of {told} cut at {race.model}'s limit")
+            self.errors += [speed.error for speed in race.speeds if speed.error]
+            self.measured |= any(speed.seconds for speed in race.speeds)
+            yield race
+
+    def check(self) -> None:
+        """Fail if nothing at all could be measured.
+
+        Raises:
+            ModelError: Nothing could.
+        """
+        if not self.measured:
+            raise ModelError(f"nothing could be measured: {self.errors[0]}")

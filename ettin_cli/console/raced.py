@@ -1,0 +1,98 @@
+"""A benchmark in the terminal: a table a race, and what competed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ettin_cli.benchmark.machine import Machine
+from ettin_cli.benchmark.results import Race
+from ettin_cli.benchmark.rows import (
+    AGREEMENT,
+    ENGINE,
+    SPEED,
+    headers,
+    race_rows,
+    shown_rows,
+    summary,
+)
+from ettin_cli.console.console import GAP, UNWRAPPED, Console
+from ettin_cli.console.words import count
+from ettin_cli.export import output_file
+from ettin_cli.inert import inert_line
+
+FORMATS = ("auto", "table", "json", "jsonl")
+
+
+def show_races(
+    console: Console, races: Iterable[Race], machine: Machine, format: str, output: Path | None
+) -> None:
+    """Write what a benchmark found: to stdout race by race as they end, to a file at once.
+
+    Args:
+        format: One of FORMATS but `auto`.
+    """
+    if output is not None and str(output) != "-":
+        content = _encoded(list(races), machine, format)
+        with output_file(output) as file:
+            file.write(content)
+    elif format == "json":
+        console.json(summary(list(races), machine))
+    elif format == "jsonl":
+        for race in races:
+            for line in _lines([race], machine):
+                console.line(line.decode())
+    else:
+        for number, race in enumerate(races):
+            if number:
+                console.line("")
+            _print(console, race)
+
+
+def _encoded(races: Sequence[Race], machine: Machine, format: str) -> bytes:
+    import orjson
+
+    if format == "json":
+        return orjson.dumps(summary(races, machine), option=orjson.OPT_INDENT_2) + b"\n"
+    return b"".join(line + b"\n" for line in _lines(races, machine))
+
+
+def _lines(races: Sequence[Race], machine: Machine) -> list[bytes]:
+    import orjson
+
+    rows: list[dict[str, Any]] = [row for race in races for row in race_rows(race)]
+    return [orjson.dumps({**row, "machine": asdict(machine)}) for row in rows]
+
+
+def _print(console: Console, race: Race) -> None:
+    """Print a race: in one table where that fits, else speed first and agreement below."""
+    length = "" if race.document_tokens is None else f" of {race.document_tokens:,} tokens"
+    of = count(race.queries, "query", "queries")
+    console.line(f"{inert_line(race.model)}: {count(race.pairs, 'pair')}{length}, {of}")
+    cells = shown_rows(race)
+    speed, agreement = headers(cells, SPEED), headers(cells, AGREEMENT)
+    if _fits(console, cells, [ENGINE, *speed, *agreement]):
+        _print_columns(console, cells, [*speed, *agreement])
+    else:
+        _print_columns(console, cells, speed)
+        compared = [row for row in cells if any(row[name] for name in agreement)]
+        _print_columns(console, compared, agreement)
+    for row in race_rows(race):
+        if row["error"] is not None:
+            why = inert_line(row["error"])
+            console.line(f"{row['engine']} in {row['dtype']} does not run it: {why}")
+
+
+def _fits(console: Console, cells: Sequence[dict[str, str]], columns: Sequence[str]) -> bool:
+    widths = [max(map(len, (name, *(row[name] for row in cells)))) + GAP for name in columns]
+    return sum(widths) - GAP <= console.terminal(piped_width=UNWRAPPED).width
+
+
+def _print_columns(
+    console: Console, cells: Sequence[dict[str, str]], columns: Sequence[str]
+) -> None:
+    if cells and columns:
+        rows = [[row[name] for name in (ENGINE, *columns)] for row in cells]
+        console.rows([ENGINE, *columns], rows, right=" ".join(columns))

@@ -1,0 +1,485 @@
+"""`ettin bench`: who is measured, on what pairs, and how far the scores and rankings agree."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from ettin_cli.benchmark import machine, measuring
+from ettin_cli.benchmark.agreement import agree, kendall_tau, overlap
+from ettin_cli.benchmark.contenders import Contender
+from ettin_cli.benchmark.pairs import PairTokens, SampleTexts, token_limit
+from ettin_cli.benchmark.work import shape_of
+from ettin_cli.commands.bench import SAMPLE
+from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.engines import EngineSettings
+from ettin_cli.hub import ModelFiles
+from ettin_cli.records import Reranker, Silence
+from ettin_cli.reranking import load_reranker
+from tests.conftest import Ettin, Outcome, Terminal
+from tests.models import embedder
+from tests.models import ettin as ettin_model
+
+QUICK = ("--document-tokens", "96", "--limit", "24", "--engine", "torch", "--rounds", "2")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ettin_model(tmp_path_factory.mktemp("models") / "tiny", hidden=32, layers=2, heads=2)
+
+
+def rows(ran: Outcome) -> list[dict[str, Any]]:
+    assert ran.code == 0, ran.err
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+# Agreement
+
+scores = st.lists(st.integers(0, 6), min_size=0, max_size=30)
+
+
+@given(st.data())
+def test_kendalls_tau_is_that_of_scipy_ties_included(data: st.DataObject) -> None:
+    one = data.draw(scores)
+    other = data.draw(st.lists(st.integers(0, 6), min_size=len(one), max_size=len(one)))
+    ours = kendall_tau(np.array(one, np.float32), np.array(other, np.float32))
+    if len(set(one)) < 2 or len(set(other)) < 2:
+        assert ours is None
+    else:
+        assert ours == pytest.approx(kendalltau(one, other).statistic)
+
+
+def test_the_overlap_is_the_share_of_the_best_in_common() -> None:
+    one = np.array([5, 4, 3, 2, 1], np.float32)
+    other = np.array([5, 1, 2, 3, 4], np.float32)
+    # The best two are 0 and 1, and 0 and 4; the best three 0, 1, 2, and 0, 4, 3.
+    assert overlap(one, other, 2) == pytest.approx(1 / 2)
+    assert overlap(one, other, 3) == pytest.approx(1 / 3)
+    assert overlap(one, one, 2) == 1.0
+    assert overlap(one, other, 5) is None
+
+
+def test_agreement_is_a_mean_over_the_queries_that_have_a_ranking() -> None:
+    queries = ["a"] * 3 + ["b"] * 3 + ["alone"]
+    reference = np.array([3, 2, 1, 3, 2, 1, 9], np.float32)
+    found = agree(queries, reference, np.array([3, 2, 1, 1, 2, 3, 7], np.float32))
+    assert found.kendall_tau == pytest.approx((1 - 1) / 2)
+    assert found.max_difference == 2.0
+    assert found.mean_difference == pytest.approx((2 + 2 + 2) / 7)
+    assert found.overlap_at_10 is None
+
+
+def test_a_ranking_is_of_one_query_wherever_its_pairs_stand() -> None:
+    rng = np.random.default_rng(3)
+    reference, other = rng.normal(size=(2, 40)).astype(np.float32)
+    queries = [str(at % 2) for at in range(40)]
+    taus = [kendalltau(reference[of::2], other[of::2]).statistic for of in (0, 1)]
+    best = [
+        [set(np.argsort(-one[of::2])[:10].tolist()) for one in (reference, other)] for of in (0, 1)
+    ]
+    found = agree(queries, reference, other)
+    assert found.kendall_tau == pytest.approx(np.mean(taus))
+    assert found.overlap_at_10 == pytest.approx(np.mean([len(a & b) / 10 for a, b in best]))
+
+
+# Arithmetic
+
+
+def counted_flops(folder: Path, tokens: int) -> int:
+    """Count what torch multiplies in a pass over one text, attention everywhere."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModel
+
+    trunk = AutoModel.from_pretrained(folder, attn_implementation="eager")
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        trunk(input_ids=torch.ones(1, tokens, dtype=torch.long))
+    return int(counter.get_total_flops())
+
+
+def test_the_arithmetic_of_an_ettin_is_what_torch_counts(tmp_path: Path) -> None:
+    folder = ettin_model(tmp_path / "m", hidden=64, layers=4, heads=4)
+    shape = shape_of(ModelFiles("m", folder))
+    assert shape is not None
+    # Within a local layer's reach on either side attention is everywhere; torch also counts the
+    # small products that turn positions into angles.
+    assert shape.flops([64]) == pytest.approx(counted_flops(folder, 64), rel=0.01)
+
+
+def test_a_local_layer_attends_within_its_window_alone(tmp_path: Path) -> None:
+    folder = ettin_model(tmp_path / "m", hidden=64, layers=2, heads=4)
+    shape = shape_of(ModelFiles("m", folder))
+    assert shape is not None
+    tokens, reach = 300, 64
+    mask = abs(np.arange(tokens)[:, None] - np.arange(tokens)) <= reach
+    attended = tokens * tokens + int(mask.sum())
+    products = 2 * (4 * 64 * 64 + 3 * 64 * 96) * tokens
+    assert shape.flops([tokens]) == 2 * (products + 2 * 64 * attended)
+    assert shape.flops([tokens, tokens]) == 2 * shape.flops([tokens])
+
+
+def test_the_arithmetic_of_a_bert_is_what_torch_counts(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        vocab_size=50,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path)
+    shape = shape_of(ModelFiles("m", tmp_path))
+    assert shape is not None
+    assert shape.flops([80]) == pytest.approx(counted_flops(tmp_path, 80), rel=0.02)
+
+
+@pytest.mark.parametrize("config", [{"model_type": "t5"}, {"model_type": "bert"}, {}, []])
+def test_the_arithmetic_of_an_unknown_shape_is_not_guessed(tmp_path: Path, config: Any) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert shape_of(ModelFiles("m", tmp_path)) is None
+
+
+CPUINFO = """processor : 0
+model name : A Processor
+flags : fpu avx2 avx512f avx512_bf16 amx_tile
+
+processor : 1
+model name : Another
+flags : fpu
+"""
+
+
+def test_the_processor_is_told_by_its_make_and_what_speeds_up_products(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(CPUINFO)
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+    found = machine.this_machine(EngineSettings(device="cpu"), Silence())
+    assert (found.device, found.cpu) == ("cpu", "A Processor")
+    assert found.flags == ["avx2", "avx512f", "avx512_bf16"]
+    assert 1e8 < found.matmul_gflops * 1e9 < 1e14
+
+
+# Pairs
+
+
+@pytest.mark.parametrize("tokens", [96, 700])
+def test_sample_pairs_are_as_long_as_asked_and_all_different(model: Path, tokens: int) -> None:
+    files = ModelFiles("m", model)
+    counter = PairTokens(files, trust_remote_code=False)
+    made = SampleTexts.of(sample_corpora() / SAMPLE).pairs(counter, tokens, 45)
+    assert len(set(made)) == 45
+    assert len({query for query, _ in made}) == 3
+    for query, text in made:
+        ids = counter.tokenizer(query, text)["input_ids"]
+        assert tokens - 2 <= len(ids) <= tokens
+
+
+def test_long_pairs_are_fewer(model: Path) -> None:
+    counter = PairTokens(ModelFiles("m", model), trust_remote_code=False)
+    sample = SampleTexts.of(sample_corpora() / SAMPLE)
+    assert [len(sample.pairs(counter, tokens, None)) for tokens in (125, 512, 7999)] == [200, 48, 3]
+
+
+def test_a_models_limit_is_the_least_that_its_files_name(model: Path, tmp_path: Path) -> None:
+    assert token_limit(ModelFiles("m", model), None) == 7999
+    assert token_limit(ModelFiles("m", model), 512) == 512
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 512}')
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 514}')
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": null}')
+    assert token_limit(ModelFiles("m", tmp_path), None) == 512
+    assert token_limit(ModelFiles("m", tmp_path / "none"), None) is None
+
+
+# The command
+
+
+def test_a_row_a_contender_beside_sentence_transformers(ettin: Ettin, model: Path) -> None:
+    reference, ours = rows(ettin("bench", "-r", str(model), *QUICK))
+    assert reference["engine"] == "sentence-transformers cpu float32"
+    assert ours["engine"] == "torch cpu float32"
+    for row in (reference, ours):
+        assert (row["model"], row["dtype"], row["error"]) == (str(model), "auto", None)
+        assert (row["pairs"], row["queries"], row["rounds"]) == (24, 2, 2)
+        assert (row["document_tokens"], row["truncated"]) == (96, 0)
+        assert 24 * 94 <= row["tokens"] <= 24 * 96
+        assert row["pairs_per_s_min"] <= row["pairs_per_s"] <= row["pairs_per_s_max"]
+        assert row["tokens_per_s"] == pytest.approx(row["pairs_per_s"] * row["tokens"] / 24)
+        assert row["load_s"] > 0
+        assert row["peak_share"] > 0
+        assert row["machine"]["cores"] >= 1
+        assert row["machine"]["versions"]["torch"]
+    assert ours["ratio"] == pytest.approx(ours["pairs_per_s"] / reference["pairs_per_s"])
+    assert (reference["ratio"], reference["kendall_tau"]) == (1.0, None)
+    assert ours["max_difference"] < 1e-5
+    assert ours["mean_difference"] <= ours["max_difference"]
+    assert ours["kendall_tau"] > 0.99
+    assert ours["overlap_at_10"] == 1.0
+
+
+def test_the_share_of_the_peak_is_the_arithmetic_done_in_the_time(
+    ettin: Ettin, model: Path
+) -> None:
+    _, ours = rows(ettin("bench", "-r", str(model), *QUICK))
+    shape = shape_of(ModelFiles("m", model))
+    assert shape is not None
+    each = shape.flops([ours["tokens"] // ours["pairs"]])
+    done = each * ours["pairs_per_s"] / (ours["machine"]["matmul_gflops"] * 1e9)
+    assert ours["peak_share"] == pytest.approx(done, rel=0.03)
+
+
+class Backwards:
+    """A reranker that turns the order of another around."""
+
+    engine = "backwards"
+
+    def __init__(self, other: Reranker) -> None:
+        self.other, self.name, self.max_tokens = other, other.name, other.max_tokens
+
+    def score(self, pairs: Any, advance: Any = None) -> Any:
+        found = self.other.score(pairs)
+        return type(found)(-found.values, found.truncated)
+
+
+def test_a_ranking_turned_around_agrees_in_nothing(ettin: Ettin, model: Path) -> None:
+    def load(*settings: Any) -> Any:
+        return Backwards(load_reranker(*settings))
+
+    ettin.monkeypatch.setattr("ettin_cli.benchmark.contenders.load_reranker", load)
+    _, ours = rows(ettin("bench", "-r", str(model), *QUICK))
+    assert ours["engine"] == "backwards"
+    assert ours["kendall_tau"] == pytest.approx(-1.0, abs=0.01)
+    assert ours["overlap_at_10"] < 1.0
+    assert ours["max_difference"] > 0.01
+
+
+def test_contenders_take_turns_on_the_same_pairs(ettin: Ettin, model: Path) -> None:
+    calls: list[tuple[str, int]] = []
+
+    def contender(name: str) -> Contender:
+        def score(pairs: Any) -> Any:
+            calls.append((name, len(pairs)))
+            return np.arange(len(pairs), dtype=np.float32)
+
+        return Contender(name, "auto", 0.1, score)
+
+    ettin.monkeypatch.setattr(
+        measuring, "_loaded", lambda *_: [contender("sentence-transformers"), contender("mine")]
+    )
+    _, mine = rows(ettin("bench", "-r", str(model), *QUICK))
+    warm_up, rounds = calls[:2], calls[2:]
+    assert [name for name, _ in warm_up] == ["sentence-transformers", "mine"]
+    assert all(count < 24 for _, count in warm_up)
+    assert rounds == [("sentence-transformers", 24), ("mine", 24)] * 2
+    assert (mine["kendall_tau"], mine["overlap_at_10"], mine["max_difference"]) == (1, 1, 0)
+
+
+def test_a_contender_that_does_not_run_is_shown_with_its_reason(ettin: Ettin, model: Path) -> None:
+    from ettin_cli.errors import ModelError
+
+    def load(files: Any, settings: Any, reporter: Any) -> Any:
+        if settings.engine == "openvino":
+            raise ModelError("there is no ONNX file")
+        return load_reranker(files, settings, reporter)
+
+    ettin.monkeypatch.setattr("ettin_cli.benchmark.contenders.load_reranker", load)
+    words = ("bench", "-r", str(model), *QUICK, "--engine", "openvino")
+    *_, ours, failed = rows(ettin(*words))
+    assert ours["pairs_per_s"] > 0
+    assert (failed["engine"], failed["error"]) == ("openvino", "there is no ONNX file")
+    assert (failed["pairs_per_s"], failed["ratio"], failed["rounds"]) == (None, None, 0)
+    shown = ettin(*words, "-f", "table").out
+    assert shown.endswith("\nopenvino in auto does not run it: there is no ONNX file\n")
+    alone = ettin("bench", "-r", str(model), "--engine", "openvino", "--against", "none")
+    assert alone.code == 1
+    assert "nothing could be measured: there is no ONNX file" in alone.err
+
+
+def test_without_a_reference_that_runs_the_others_are_still_measured(
+    ettin: Ettin, model: Path
+) -> None:
+    def failing(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("out of memory\nand more of it")
+
+    ettin.monkeypatch.setattr("sentence_transformers.CrossEncoder.predict", failing)
+    reference, ours = rows(ettin("bench", "-r", str(model), *QUICK))
+    assert reference["error"] == "cannot score these pairs: out of memory"
+    assert reference["pairs_per_s"] is None
+    assert ours["pairs_per_s"] > 0
+    assert (ours["ratio"], ours["kendall_tau"]) == (None, None)
+
+
+def test_a_score_that_is_not_a_number_is_a_reason_too(ettin: Ettin, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = ettin_model(tmp_path / "m", hidden=32, layers=2, heads=2)
+    head = folder / "4_Dense" / "model.safetensors"
+    save_file({name: value * torch.nan for name, value in load_file(head).items()}, head)
+    reference, ours = rows(ettin("bench", "-r", str(folder), *QUICK))
+    assert reference["pairs_per_s"] > 0
+    assert "a score that is not a number" in ours["error"]
+
+
+def test_what_is_the_same_under_two_names_takes_part_once(ettin: Ettin, model: Path) -> None:
+    ran = ettin("bench", "-r", str(model), *QUICK, "--engine", "auto", "--dtype", "fp32")
+    assert [row["engine"].split()[0] for row in rows(ran)] == ["sentence-transformers", "torch"]
+    assert "on auto in fp32 is torch cpu float32, which takes part once" in ran.err
+
+
+def test_dtypes_and_lengths_are_rows_of_their_own(ettin: Ettin, model: Path) -> None:
+    dtypes = ("--dtype", "fp32", "--dtype", "bf16")
+    quick = ("--limit", "4", "--rounds", "1", "--engine", "torch")
+    found = rows(ettin("bench", "-r", str(model), "--document-tokens", "64,96", *dtypes, *quick))
+    assert [(row["document_tokens"], row["engine"]) for row in found] == [
+        (tokens, engine)
+        for tokens in (64, 96)
+        for engine in (
+            "sentence-transformers cpu float32",
+            "torch cpu float32",
+            "torch cpu bfloat16",
+        )
+    ]
+    assert found[1]["max_difference"] < 1e-5 < found[2]["max_difference"]
+
+
+def test_sentence_transformers_can_be_left_out(ettin: Ettin, model: Path) -> None:
+    (ours,) = rows(ettin("bench", "-r", str(model), *QUICK, "--against", "none"))
+    assert ours["engine"] == "torch cpu float32"
+    assert (ours["ratio"], ours["max_difference"]) == (None, None)
+
+
+def test_a_lower_cap_holds_for_both(ettin: Ettin, model: Path, tmp_path: Path) -> None:
+    text = "The ferry sails at nine. " * 20
+    lines = [{"query": "ferry?", "document": f"{at} {text}"} for at in range(3)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    cap = ("--max-length", "40", "--engine", "torch")
+    ran = ettin("bench", "-r", str(model), "--pairs", "pairs.jsonl", *cap)
+    _, ours = rows(ran)
+    assert (ours["tokens"], ours["truncated"]) == (3 * 40, 3)
+    assert f"3 of 3 pairs cut at {model}'s limit" in ran.err
+    assert ours["max_difference"] < 1e-5
+
+
+def test_an_older_cross_encoder_is_compared_by_its_raw_scores(ettin: Ettin, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder = embedder(tmp_path / "base")
+    for name in ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
+        (folder / name).unlink()
+    config = BertConfig.from_pretrained(folder, num_labels=1)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    _, ours = rows(ettin("bench", "-r", str(folder), *QUICK))
+    assert ours["max_difference"] < 1e-5
+    assert ours["peak_share"] > 0
+
+
+def test_the_stand_in_is_measured_without_comparison(ettin: Ettin) -> None:
+    ran = ettin("bench", "-r", "embedded", *QUICK)
+    (row,) = rows(ran)
+    assert (row["model"], row["ratio"], row["peak_share"]) == ("embedded", None, None)
+    assert row["pairs_per_s"] > 0
+    assert "embedded has no counterpart in sentence-transformers" in ran.err
+
+
+# The user's own pairs
+
+
+def test_a_file_is_measured_and_what_is_no_pair_is_named(
+    ettin: Ettin, model: Path, tmp_path: Path
+) -> None:
+    lines: list[dict[str, Any]] = [
+        {"query": "ferry?", "documents": ["At nine.", {"title": "Fares", "text": "Four coins."}]},
+        {"query": "bread?", "documents": ["Knead it.", 7, "Knead it."]},
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ("bench", "-r", str(model), "--engine", "torch", "--pairs", "mine.jsonl")
+    ran = ettin(*words)
+    assert ran.code == 3
+    ours = json.loads(ran.out.splitlines()[-1])
+    assert (ours["pairs"], ours["queries"], ours["document_tokens"]) == (3, 2, None)
+    tokenizer = PairTokens(ModelFiles("m", model), trust_remote_code=False).tokenizer
+    pairs = [("ferry?", "At nine."), ("ferry?", "Fares Four coins."), ("bread?", "Knead it.")]
+    assert ours["tokens"] == sum(len(tokenizer(*pair)["input_ids"]) for pair in pairs)
+    assert "rejected mine.jsonl:2: documents[1]: neither a string nor an object" in ran.err
+    assert "1 pair of mine.jsonl came before, and count once" in ran.err
+    limited = ettin(*words, "--limit", "1")
+    assert [row["pairs"] for row in rows(limited)] == [1, 1]
+
+
+# Formats
+
+
+def test_a_file_holds_what_a_pipe_shows(ettin: Ettin, model: Path, tmp_path: Path) -> None:
+    words = ("bench", "-r", str(model), *QUICK, "-q")
+    assert ettin(*words, "-o", "speed.json").out == ""
+    whole = json.loads((tmp_path / "speed.json").read_text())
+    assert [row["engine"].split()[0] for row in whole["rows"]] == [
+        "sentence-transformers",
+        "torch",
+    ]
+    ettin(*words, "-o", "speed.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines()]
+    piped = rows(ettin(*words))
+    assert [list(row) for row in lines] == [list(row) for row in piped]
+    assert [[*row, "machine"] for row in whole["rows"]] == [list(row) for row in piped]
+    assert list(json.loads(ettin(*words, "-f", "json").out)) == ["machine", "rows"]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_table_fits_the_terminal(terminal: Terminal, model: Path, width: int) -> None:
+    terminal.monkeypatch.chdir(model.parent)
+    ran = terminal("bench", "-r", model.name, *QUICK, "-q", "--color", "never", width=width)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert max(map(len, lines)) <= width
+    begin = next(at for at, line in enumerate(lines) if line.startswith("engine"))
+    assert lines[begin - 1] == "tiny: 24 pairs of 96 tokens, 2 queries"
+    assert lines[begin].split()[:4] == ["engine", "ratio", "pairs/s", "range"]
+    assert lines[begin + 1].startswith("sentence-transformers  1.00x")
+    headers = [line for line in lines if line.startswith("engine")]
+    assert len(headers) == (1 if width == 160 else 2)
+    assert headers[-1].endswith("max-diff  mean-diff     tau  overlap@10")
+
+
+# What cannot be measured
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--engine", "tensorrt"], 2, "no engine 'tensorrt'"),
+        (["--dtype", "int4"], 2, "no dtype 'int4'"),
+        (["--against", "other"], 2, "nothing called 'other' to compare with"),
+        (["--document-tokens", "128,many"], 2, "'128,many' is no list of numbers above 0"),
+        (["--document-tokens", "0"], 2, "'0' is no list of numbers above 0"),
+        (["--document-tokens", "128,8000"], 2, "reads 7,999 tokens of a pair, not 8,000"),
+        (["--document-tokens", "64", "--max-length", "32"], 2, "reads 32 tokens"),
+        (["--document-tokens", "6"], 2, "pairs of 6 tokens have no room for a text"),
+        (["--limit", "4000"], 2, "4,000 pairs are more than the 3,600"),
+        (["--pairs", "none.jsonl"], 1, "there is no file none.jsonl"),
+        (["--pairs", "empty.jsonl"], 1, "empty.jsonl has no pairs"),
+        (["--pairs", "empty.jsonl", "--document-tokens", "64"], 2, "no --document-tokens here"),
+        (["-f", "trec"], 2, "no format 'trec' here"),
+        (["-o", "speed.csv"], 2, "speed.csv is of no format for this"),
+        (["-r", "none"], 2, "nothing to measure without a reranker"),
+        (["-r", "no-such-model"], 1, "no model 'no-such-model'"),
+        (["--device", "cuda:99"], 1, "device cuda:99 cannot be used"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    ettin: Ettin, model: Path, tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    ran = ettin("bench", "-r", str(model), *words)
+    assert (ran.code, ran.out) == (code, "")
+    errors = [line for line in ran.err.splitlines() if line.startswith("ettin: error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
