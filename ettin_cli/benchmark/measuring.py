@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from ettin_cli.benchmark.agreement import agree
 from ettin_cli.benchmark.contenders import Contender, import_libraries, load_ours, load_reference
 from ettin_cli.benchmark.machine import Machine
-from ettin_cli.benchmark.pairs import Pair, PairTokens, SampleTexts, token_limit
+from ettin_cli.benchmark.pairs import Pair, PairTokens, SampleTexts
 from ettin_cli.benchmark.results import Race, Speed
 from ettin_cli.benchmark.work import Shape, shape_of
 from ettin_cli.engines import EngineSettings
+from ettin_cli.engines.tokens import token_limit
 from ettin_cli.errors import ModelError, UsageError
 from ettin_cli.hub import EMBEDDED, ModelFiles
 from ettin_cli.records import Reporter
@@ -62,8 +63,8 @@ def check_lengths(
         UsageError: One does not.
     """
     for files in models:
-        limit = token_limit(files, max_length)
-        if limit is not None and max(lengths) > limit:
+        limit = _limit(files, max_length)
+        if max(lengths) > limit:
             raise UsageError(
                 f"{files.name} reads {limit:,} tokens of a pair, not {max(lengths):,}",
                 hint=f"--document-tokens {limit}",
@@ -77,11 +78,16 @@ class _Course:
     document_tokens: int | None
     pairs: Sequence[Pair]
     counts: Sequence[int]
-    limit: int | None
+    limit: int
 
     @property
     def lengths(self) -> list[int]:
-        return [min(count, self.limit or count) for count in self.counts]
+        return [min(count, self.limit) for count in self.counts]
+
+
+def _limit(files: ModelFiles, max_length: int | None) -> int:
+    own = token_limit(files.folder)
+    return min(own, max_length or own)
 
 
 def measure(plan: Plan, machine: Machine, reporter: Reporter) -> Iterator[Race]:
@@ -122,7 +128,7 @@ def _races(
 
 def _courses(files: ModelFiles, plan: Plan) -> list[_Course]:
     counter = PairTokens(files, trust_remote_code=plan.settings.trust_remote_code)
-    limit = token_limit(files, plan.settings.max_length)
+    limit = _limit(files, plan.settings.max_length)
     if plan.pairs:
         return [_Course(None, plan.pairs, counter.counts(plan.pairs), limit)]
     made = ((length, plan.sample.pairs(counter, length, plan.limit)) for length in plan.lengths)

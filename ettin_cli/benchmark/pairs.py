@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.corpus.tables import read_table
 from ettin_cli.errors import CorpusError, ModelError, UsageError
-from ettin_cli.hub import ModelFiles, read_json
+from ettin_cli.hub import ModelFiles
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Rejection, Request
 from ettin_cli.requests import RequestFields, open_requests
@@ -23,11 +23,6 @@ Pair = tuple[str, str]
 MOST_PAIRS, LEAST_PAIRS = 200, 3
 TOKENS_IN_ALL = 25_000
 DOCUMENTS_A_QUERY = 20
-LIMITS = (
-    ("sentence_bert_config.json", "max_seq_length"),
-    ("tokenizer_config.json", "model_max_length"),
-    ("config.json", "max_position_embeddings"),
-)
 
 
 class PairTokens:
@@ -75,18 +70,6 @@ def _at_least(texts: Iterator[str], characters: int) -> Iterator[str]:
         text = next(texts)
         characters -= len(text)
         yield text
-
-
-def token_limit(files: ModelFiles, max_length: int | None) -> int | None:
-    """Return how many tokens of a pair a model reads, by its files; None if they do not say."""
-    named = [max_length, *(_named(files.folder / file, field) for file, field in LIMITS)]
-    return min((limit for limit in named if limit), default=None)
-
-
-def _named(path: Path, field: str) -> int | None:
-    config = read_json(path, default={})
-    value = config.get(field) if isinstance(config, dict) else None
-    return value if isinstance(value, int) else None
 
 
 @dataclass(frozen=True, slots=True)
