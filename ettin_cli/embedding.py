@@ -16,14 +16,11 @@ from ettin_cli.records import (
     Embedder,
     EmbedderCard,
     Reporter,
-    TokenCounter,
     no_progress,
 )
 from ettin_cli.settings import MINILM_ID
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
     from ettin_cli.records import Floats
 
 NO_LIMIT = 1_000_000
@@ -107,34 +104,6 @@ def _poolings(config: dict[str, Any]) -> int:
         return 1
     older = sum(bool(on) for name, on in config.items() if name.startswith("pooling_mode_"))
     return len(modes) or older or 1
-
-
-class _Counter:
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
-
-    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return each token's start and end in `text`, in characters, in order."""
-        found: list[tuple[int, int]] = self.tokenizer.encode(text, add_special_tokens=False).offsets
-        return found
-
-
-def load_token_counter(files: ModelFiles) -> TokenCounter:
-    """Return the model's own tokenizer as a counter, without loading the model.
-
-    Raises:
-        ModelError: The folder has no tokenizer.json, or not a whole one.
-    """
-    from tokenizers import Tokenizer
-
-    path = files.folder / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises nothing narrower
-        raise ModelError(f"cannot read {path}: {error}") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return _Counter(tokenizer)
 
 
 class _Embedder:
