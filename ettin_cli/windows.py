@@ -117,10 +117,11 @@ class LongReranker:
 
     def _further(self, pairs: Sequence[Pair], truncated: Flags) -> list[_Window]:
         """Return the windows after the first of every text that was cut."""
+        cut = truncated.nonzero()[0].tolist()
+        rooms = {query: self._room(query) for query in {pairs[at][0] for at in cut}}
         places: dict[str, list[int]] = defaultdict(list)
-        for at in truncated.nonzero()[0].tolist():
+        for at in cut:
             places[pairs[at][1]].append(at)
-        rooms = {query: self._room(query) for query in {pairs[at][0] for at in _flat(places)}}
         found = []
         for text, ats in places.items():
             pieces: dict[int, list[str]] = {}
@@ -181,7 +182,8 @@ def window_ranges(text: str, counter: TokenCounter, room: int) -> list[tuple[int
         begin = max(begin + 1, min(end - room // OVERLAP, len(spans) - size))
         end = _reach(text, counter, spans, begin, min(begin + size, len(spans)), room)
         ranges.append((spans[begin][0], spans[end - 1][1]))
-    return ranges
+    # A character may be of more tokens than one, and none of them is a place to begin anew.
+    return list(dict.fromkeys(ranges))
 
 
 def _reach(
@@ -208,17 +210,13 @@ def _query_prompt(files: ModelFiles) -> str:
     return prompts.get(settings.get("default_prompt_name")) or ""
 
 
-def _flat(places: dict[str, list[int]]) -> list[int]:
-    return [at for ats in places.values() for at in ats]
-
-
 def _scaled(advance: Advance, units: int, whole: int) -> Advance:
-    """Return what tells of `units` in all when it is told of `whole`."""
+    """Return what tells `advance` of `units` in all while it is itself told of `whole`."""
     done = 0
 
     def scaled(more: int) -> None:
         nonlocal done
         before, done = done, done + more
-        advance(units * done // whole - units * before // whole)
+        advance(units * done // max(1, whole) - units * before // max(1, whole))
 
     return scaled
