@@ -46,7 +46,7 @@ class OnnxCrossEncoder:
         limit = token_limit(folder)
         self.max_tokens = min(limit, model.settings.max_length or limit)
         self.tokens = Tokens(folder, self.max_tokens)
-        self.prompt = _default_prompt(folder)
+        self.prompt = default_prompt(folder)
 
     def score(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
@@ -64,7 +64,8 @@ class OnnxCrossEncoder:
         return values, cut
 
 
-def _default_prompt(folder: Path) -> str:
+def default_prompt(folder: Path) -> str:
+    """Return what a cross-encoder puts before every query; empty if nothing."""
     settings = read_json(folder / "config_sentence_transformers.json", default={})
     return str((settings.get("prompts") or {}).get(settings.get("default_prompt_name")) or "")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.encoder import Encoded, load_encoder, unit
 from ettin_cli.engines import EngineSettings
-from ettin_cli.engines.tokens import load_tokenizer, token_limit
+from ettin_cli.engines.tokens import token_limit
 from ettin_cli.errors import MissingExtraError, ModelError
 from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json, read_modules, weights_hash
 from ettin_cli.records import (
@@ -17,14 +17,11 @@ from ettin_cli.records import (
     Embedder,
     EmbedderCard,
     Reporter,
-    TokenCounter,
     no_progress,
 )
 from ettin_cli.settings import MINILM_ID
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
     from ettin_cli.records import Floats
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
@@ -97,25 +94,6 @@ def _poolings(config: dict[str, Any]) -> int:
         return 1
     older = sum(bool(on) for name, on in config.items() if name.startswith("pooling_mode_"))
     return len(modes) or older or 1
-
-
-class _Counter:
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
-
-    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return each token's start and end in `text`, in characters, in order."""
-        found: list[tuple[int, int]] = self.tokenizer.encode(text, add_special_tokens=False).offsets
-        return found
-
-
-def load_token_counter(files: ModelFiles) -> TokenCounter:
-    """Return the model's own tokenizer as a counter, without loading the model.
-
-    Raises:
-        ModelError: The folder has no tokenizer.json, or not a whole one.
-    """
-    return _Counter(load_tokenizer(files.folder))
 
 
 class _Embedder:

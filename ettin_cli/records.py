@@ -264,6 +264,16 @@ class Reranker(Protocol):
         ...
 
 
+class TimedReranker(Reranker, Protocol):
+    """A reranker that tells what each score cost."""
+
+    def timed(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
+    ) -> tuple[Scores, Floats]:
+        """Return scores, and the seconds each pair took when it was scored."""
+        ...
+
+
 class Reporter(Protocol):
     """Where a library function tells its caller how things go."""
 

@@ -9,6 +9,9 @@ DEFAULT_INDEX = ".ettin"
 INDEXES = "indexes"
 TOP_K = 10
 CANDIDATES = 100
+# What becomes of a text that is longer than a reranker reads.
+TRUNCATE, MAX = "truncate", "max"
+LONG = (TRUNCATE, MAX)
 HUB_TIMEOUT_S = 3.0
 HUB_FAILURE_REMEMBERED_S = 600.0
 

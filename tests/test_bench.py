@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 from ettin_cli.benchmark import machine, measuring
 from ettin_cli.benchmark.agreement import agree, kendall_tau, overlap
 from ettin_cli.benchmark.contenders import Contender
-from ettin_cli.benchmark.pairs import PairTokens, SampleTexts, token_limit
+from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
 from ettin_cli.benchmark.work import shape_of
 from ettin_cli.commands.bench import SAMPLE
 from ettin_cli.commands.demo import sample_corpora
@@ -186,16 +186,6 @@ def test_long_pairs_are_fewer(model: Path) -> None:
     counter = PairTokens(ModelFiles("m", model), trust_remote_code=False)
     sample = SampleTexts.of(sample_corpora() / SAMPLE)
     assert [len(sample.pairs(counter, tokens, None)) for tokens in (125, 512, 7999)] == [200, 48, 3]
-
-
-def test_a_models_limit_is_the_least_that_its_files_name(model: Path, tmp_path: Path) -> None:
-    assert token_limit(ModelFiles("m", model), None) == 7999
-    assert token_limit(ModelFiles("m", model), 512) == 512
-    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 512}')
-    (tmp_path / "config.json").write_text('{"max_position_embeddings": 514}')
-    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": null}')
-    assert token_limit(ModelFiles("m", tmp_path), None) == 512
-    assert token_limit(ModelFiles("m", tmp_path / "none"), None) is None
 
 
 # The command

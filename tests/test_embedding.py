@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from ettin_cli import hub
-from ettin_cli.embedding import find_embedder, load_embedder, load_token_counter, read_card
+from ettin_cli.embedding import find_embedder, load_embedder, read_card
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import MissingExtraError, ModelError
 from ettin_cli.records import Embedder, Silence
+from ettin_cli.tokens import load_token_counter
 from tests.indexes import Notices
 from tests.models import TEXTS, embedder, ettin
 

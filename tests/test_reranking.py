@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ettin_cli.embedding import load_token_counter
 from ettin_cli.encoder import unit
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import find_model
 from ettin_cli.records import Advance, Reranker, Silence
 from ettin_cli.reranking import idf_table, load_reranker, maxsim
+from ettin_cli.tokens import load_token_counter
 from tests.models import TEXTS, embedder, ettin
 
 QUERIES = ["When does the ferry sail?", "How long is the dough kneaded?"]
@@ -222,7 +222,7 @@ def test_the_stand_in_is_a_plain_maxsim_at_any_length(limit: int) -> None:
 def test_rare_words_weigh_more_than_common_ones() -> None:
     files = find_model("embedded", offline=True, reporter=Silence())
     table = idf_table()
-    tokenizer = load_token_counter(files).tokenizer  # type: ignore[attr-defined]
+    tokenizer = load_token_counter(files).tokenizer
     the, ferry = (tokenizer.token_to_id(word) for word in ("the", "ferry"))
     assert table.shape == (tokenizer.get_vocab_size(),)
     assert np.isfinite(table).all()

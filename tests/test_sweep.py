@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from ettin_cli.pipeline import BuildRequest, build_index, search
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Advance, Embedder, Query, Scores, Silence, no_progress
-from ettin_cli.score_cache import CachedReranker
 from ettin_cli.trec import read_qrels
 from tests.fakes import OverlapReranker
 
@@ -54,7 +52,7 @@ def embedder() -> Embedder:
 def sweep(
     depths: Sequence[int], blends: Sequence[float] = (0.0,), reranker: Timed | None = None
 ) -> Sweep:
-    rerankers = {"overlap": cast(CachedReranker, reranker or Timed())}
+    rerankers = {"overlap": reranker or Timed()}
     return Sweep(rerankers, depths, blends, METRICS)
 
 

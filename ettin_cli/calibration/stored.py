@@ -12,19 +12,28 @@ from typing import Any
 from ettin_cli.calibration.fitting import Bin, Calibration
 from ettin_cli.errors import CalibrationError, OutputError
 from ettin_cli.hub import ModelFiles, weights_hash
+from ettin_cli.settings import MAX, TRUNCATE
 from ettin_cli.storage import replacing
 
 CALIBRATIONS = "calibrations"
 CALIBRATION_FORMAT = 1
 
 
-def save(folder: Path, files: ModelFiles, max_tokens: int, calibration: Calibration) -> Path:
+def save(
+    folder: Path,
+    files: ModelFiles,
+    max_tokens: int,
+    calibration: Calibration,
+    *,
+    long: str = TRUNCATE,
+) -> Path:
     """Keep a calibration beside an index, in place of an older one, and return its file.
 
     Args:
         folder: The index's.
         files: The reranker whose scores it is for.
         max_tokens: What that reads of a pair.
+        long: How it scores longer texts.
 
     Raises:
         OutputError: It cannot be written.
@@ -33,7 +42,7 @@ def save(folder: Path, files: ModelFiles, max_tokens: int, calibration: Calibrat
 
     body = {
         "format": CALIBRATION_FORMAT,
-        "reranker": _identity(files, max_tokens),
+        "reranker": _identity(files, max_tokens, long),
         "calibration": asdict(calibration),
     }
     path = _path(folder, files)
@@ -47,18 +56,18 @@ def save(folder: Path, files: ModelFiles, max_tokens: int, calibration: Calibrat
     return path
 
 
-def load(folder: Path, files: ModelFiles, max_tokens: int) -> Calibration:
+def load(folder: Path, files: ModelFiles, max_tokens: int, *, long: str = TRUNCATE) -> Calibration:
     """Return the calibration of an index for a reranker.
 
     Raises:
         CalibrationError: There is none, it is damaged, or it was made for another revision,
-            other weights or another token limit.
+            other weights, another token limit or another way with longer texts.
     """
     if not is_calibrated(folder, files):
-        raise not_calibrated(folder, files)
+        raise not_calibrated(folder, files, long=long)
     path = _path(folder, files)
-    body = _read(path, _command(folder, files))
-    made_for, wanted = body["reranker"], _identity(files, max_tokens)
+    body = _read(path, _command(folder, files, long))
+    made_for, wanted = body["reranker"], _identity(files, max_tokens, long)
     if made_for != wanted:
         differences = [
             f"{name} {made_for.get(name)} instead of {value}"
@@ -67,7 +76,7 @@ def load(folder: Path, files: ModelFiles, max_tokens: int) -> Calibration:
         ]
         raise CalibrationError(
             f"{path} was made for a reranker of {', '.join(differences)}",
-            hint=_command(folder, files),
+            hint=_command(folder, files, long),
         )
     found = body["calibration"]
     return Calibration(**{**found, "reliability": [Bin(**one) for one in found["reliability"]]})
@@ -78,10 +87,10 @@ def is_calibrated(folder: Path, files: ModelFiles) -> bool:
     return _path(folder, files).exists()
 
 
-def not_calibrated(folder: Path, files: ModelFiles) -> CalibrationError:
+def not_calibrated(folder: Path, files: ModelFiles, *, long: str = TRUNCATE) -> CalibrationError:
     """Return the error for an index without a calibration, with the command that makes one."""
     return CalibrationError(
-        f"{folder} has no calibration for {files.name}", hint=_command(folder, files)
+        f"{folder} has no calibration for {files.name}", hint=_command(folder, files, long)
     )
 
 
@@ -113,13 +122,14 @@ def _seal(body: Mapping[str, Any]) -> str:
     return xxhash.xxh3_128_hexdigest(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
 
 
-def _identity(files: ModelFiles, max_tokens: int) -> dict[str, Any]:
+def _identity(files: ModelFiles, max_tokens: int, long: str) -> dict[str, Any]:
     """Return what makes two rerankers the same, as far as their scores go."""
     return {
         "name": _name(files),
         "revision": files.revision,
         "weights": weights_hash(files.folder),
         "max_tokens": max_tokens,
+        "long": long,
     }
 
 
@@ -132,6 +142,7 @@ def _path(folder: Path, files: ModelFiles) -> Path:
     return folder / CALIBRATIONS / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', _name(files))}.json"
 
 
-def _command(folder: Path, files: ModelFiles) -> str:
+def _command(folder: Path, files: ModelFiles, long: str) -> str:
     words = ["ettin", "eval", "-i", str(folder), "-r", files.name]
+    words += ["--long", long] if long == MAX else []
     return f"{shlex.join(words)} --queries FILE --qrels FILE --calibrate"

@@ -34,11 +34,12 @@ from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.metrics import parse_metrics
 from ettin_cli.queries import read_queries
-from ettin_cli.records import Qrels, Query
+from ettin_cli.records import Qrels, Query, TimedReranker
 from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.score_cache import CachedReranker
-from ettin_cli.settings import CANDIDATES, ETTIN_MODELS
+from ettin_cli.settings import CANDIDATES, ETTIN_MODELS, MAX, TRUNCATE
 from ettin_cli.trec import read_qrels, without_spaces
+from ettin_cli.windows import TimedLongReranker
 
 METRICS = "nDCG@10,RR@10,R@100"
 JUDGED = "judged"
@@ -103,6 +104,7 @@ def evaluate(
     judge: Annotated[
         bool, typer.Option("--judge", help="Judge what the systems found, into --qrels.")
     ] = False,
+    long: options.Long = TRUNCATE,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     batch_size: options.BatchSize = "auto",
@@ -128,6 +130,7 @@ def evaluate(
     """
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    options.check_long(long)
     if format not in FORMATS:
         raise UsageError(f"no format {format!r} here", hint=", ".join(FORMATS))
     wanted = parse_metrics(metrics)
@@ -142,6 +145,8 @@ def evaluate(
         _write(console, found, output)
         return
     models = _models(reranker or ["auto"], offline, console)
+    if long == MAX and not models:
+        raise UsageError("--long max needs a reranker", hint="leave out -r none")
     asked = list(read_queries(_given(queries, "--queries", folder, QUERIES)))
     judged_in = _given(qrels, "--qrels", folder, () if judge else QRELS)
     opened, rejected = (
@@ -149,7 +154,7 @@ def evaluate(
         if folder
         else (Index(options.find_index(index)), False)
     )
-    job = _Job(console, engine, offline, models, opened)
+    job = _Job(console, engine, offline, models, long, opened)
     sweep = Sweep(job.rerankers(), _depths(candidates), _blends(blend), wanted)
     with options.goes_on("the same command goes on; what was scored is kept", console):
         if judge:
@@ -178,24 +183,33 @@ class _Job:
         engine: EngineSettings,
         offline: bool,
         models: Mapping[str, ModelFiles],
+        long: str,
         index: Index,
     ) -> None:
         self.console, self.engine, self.models, self.index = console, engine, models, index
+        self.long = long
         self.embedder = embedder_of(index, engine, offline, console)
-        self.cached: dict[str, CachedReranker] = {}
+        self.tried: dict[str, TimedReranker] = {}
 
-    def rerankers(self) -> dict[str, CachedReranker]:
+    def rerankers(self) -> dict[str, TimedReranker]:
         """Return the rerankers by their names; each is loaded when a pair has no score yet."""
         for name, files in self.models.items():
             load = partial(load_reranker, files, self.engine, self.console)
-            self.cached[name] = CachedReranker(files, self.engine, load, self.console)
-        return self.cached
+            cached = CachedReranker(files, self.engine, load, self.console)
+            # Outside the cache, so that windows are pairs like any others there.
+            windowed = self.long == MAX
+            self.tried[name] = (
+                TimedLongReranker(cached, files, self.console) if windowed else cached
+            )
+        return self.tried
 
     def measure(
         self, name: str, queries: Sequence[Query], qrels: Qrels, sweep: Sweep
     ) -> tuple[Evaluation, Outcome]:
         """Answer the judged queries with every system, and compare."""
         judged, kept, notes = judged_queries(queries, qrels)
+        if self.long == MAX:
+            notes.append("texts too long for a reranker are scored by the best of their windows")
         outcome = run_sweep(self.index, self.embedder, judged, kept, sweep, self.console)
         return evaluation_of(name, outcome, judged, kept, sweep.metrics, notes), outcome
 
@@ -204,8 +218,8 @@ class _Job:
         plots = []
         for name, labelled in outcome.labelled.items():
             found = _fitted(labelled)
-            tokens = self.cached[name].max_tokens
-            path = save(self.index.folder, self.models[name], tokens, found)
+            tokens = self.tried[name].max_tokens
+            path = save(self.index.folder, self.models[name], tokens, found, long=self.long)
             self.console.notice(
                 f"{name} is calibrated by {found.pairs:,} judged hits, {found.method}, log loss "
                 f"{found.log_losses[found.method]:.3f}: {path}"

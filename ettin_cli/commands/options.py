@@ -15,7 +15,7 @@ from ettin_cli.engines import DTYPES, EngineSettings
 from ettin_cli.errors import IndexNotFoundError, UsageError
 from ettin_cli.index import RecordedSource
 from ettin_cli.index.manifest import MANIFEST
-from ettin_cli.settings import DEFAULT_INDEX
+from ettin_cli.settings import DEFAULT_INDEX, LONG
 
 REJECTED = 3
 INTERRUPTED = 130
@@ -41,6 +41,13 @@ BatchSize = Annotated[str, typer.Option(metavar="N", help="Most texts in a batch
 MaxLength = Annotated[
     int | None,
     typer.Option(metavar="TOKENS", min=8, help="A lower cap on tokens than the model's own."),
+]
+Long = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW",
+        help="truncate a text at the reranker's limit, or score it by the max of its windows.",
+    ),
 ]
 Threads = Annotated[
     int | None, typer.Option(metavar="N", envvar="ETTIN_THREADS", min=1, help="CPU threads.")
@@ -90,6 +97,12 @@ def engine(
         raise UsageError(f"no dtype {dtype!r}", hint=", ".join(DTYPES))
     rows = None if batch_size == "auto" else int(batch_size)
     return EngineSettings(device, dtype, rows, max_length, threads, trust_remote_code)
+
+
+def check_long(how: str) -> None:
+    """Refuse a way to treat long texts that there is not."""
+    if how not in LONG:
+        raise UsageError(f"no --long {how!r}", hint=" or ".join(LONG))
 
 
 @contextmanager

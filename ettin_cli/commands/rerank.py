@@ -22,6 +22,8 @@ from ettin_cli.requests import RequestFields, RequestFile, open_requests
 from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.resuming import Mark, ResumableOutput
 from ettin_cli.score_cache import score_folder
+from ettin_cli.settings import TRUNCATE
+from ettin_cli.windows import reading
 
 EVERY = sys.maxsize
 
@@ -80,6 +82,7 @@ def rerank(
     id_field: Annotated[
         str | None, typer.Option(metavar="NAME", help="The field of a document's id.")
     ] = None,
+    long: options.Long = TRUNCATE,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     batch_size: options.BatchSize = "auto",
@@ -104,6 +107,7 @@ def rerank(
     """
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    options.check_long(long)
     format = destination(format, output)
     to_stdout = output is None or str(output) == "-" or (output.exists() and not output.is_file())
     _check(input, queries, reranker, resume=resume, to_stdout=to_stdout)
@@ -116,7 +120,7 @@ def rerank(
         blend=blend,
     )
     files = find_reranker(reranker, offline=offline, reporter=console)
-    job = _Job(console, files, engine, chosen, text=not no_text)
+    job = _Job(console, files, engine, chosen, long, text=not no_text)
     with open_requests(input, fields, queries=queries, corpus=corpus) as requests:
         if output is None or to_stdout:
             job.show(requests, output, format)
@@ -151,11 +155,12 @@ class _Job:
         files: ModelFiles,
         engine: EngineSettings,
         chosen: SearchOptions,
+        long: str,
         *,
         text: bool,
     ) -> None:
         self.console, self.files, self.engine = console, files, engine
-        self.chosen, self.text = chosen, text
+        self.chosen, self.long, self.text = chosen, long, text
         self.tally = Tally(many=True)
         self.rejected = self.unscored = self.repeated = self.scoreless = 0
         self.rejects: Path | None = None
@@ -165,7 +170,8 @@ class _Job:
         import xxhash
 
         model = score_folder(self.files, self.engine).name
-        parts = [__version__, model, self.engine, self.chosen, self.text, fields, format]
+        options = [self.engine, self.chosen, self.long, self.text, fields, format]
+        parts = [__version__, model, *options]
         return xxhash.xxh3_128_hexdigest(repr(parts).encode("utf-8", "surrogatepass"))
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
@@ -191,7 +197,8 @@ class _Job:
             self.console.tell(self.tally)
 
     def _windows(self, requests: RequestFile, done: int = 0) -> Iterator[Window]:
-        reranker = load_reranker(self.files, self.engine, self.console)
+        loaded = load_reranker(self.files, self.engine, self.console)
+        reranker = reading(loaded, self.files, self.long, self.console)
         self.console.detail(f"reranking with {reranker.name} on {reranker.engine}")
         windows = rerank_requests(
             requests.items,

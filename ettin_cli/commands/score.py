@@ -12,6 +12,8 @@ from ettin_cli.console import Console, count
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.records import Scores
 from ettin_cli.reranking import find_reranker, load_reranker
+from ettin_cli.settings import TRUNCATE
+from ettin_cli.windows import reading
 
 SHOWN = 200
 
@@ -35,6 +37,7 @@ def score(
     format: Annotated[
         str, typer.Option("--format", "-f", metavar="FORMAT", help="auto, table or jsonl.")
     ] = "auto",
+    long: options.Long = TRUNCATE,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     batch_size: options.BatchSize = "auto",
@@ -63,10 +66,12 @@ def score(
     if reranker == "none":
         raise UsageError("there is no score without a reranker", hint="-r embedded")
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    options.check_long(long)
     if pairs is not None:
         _check_pairs(query, pairs)
         files = find_reranker(reranker, offline=offline, reporter=console)
-        if score_pairs(pairs, output, load_reranker(files, engine, console), console):
+        model = reading(load_reranker(files, engine, console), files, long, console)
+        if score_pairs(pairs, output, model, console):
             raise typer.Exit(options.REJECTED)
         return
     query, texts = _arguments(query, text or [], output)
@@ -74,7 +79,7 @@ def score(
         console.notice("no texts")
         return
     files = find_reranker(reranker, offline=offline, reporter=console)
-    model = load_reranker(files, engine, console)
+    model = reading(load_reranker(files, engine, console), files, long, console)
     scores = model.score([(query, one) for one in texts])
     console.detail(f"scored by {model.name} on {model.engine}")
     _show(texts, scores, format, console)

@@ -24,7 +24,8 @@ from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Answer, Hit, Query
 from ettin_cli.reranking import find_reranker, load_reranker
-from ettin_cli.settings import CANDIDATES, TOP_K
+from ettin_cli.settings import CANDIDATES, MAX, TOP_K, TRUNCATE
+from ettin_cli.windows import reading
 
 
 def search(
@@ -105,6 +106,7 @@ def search(
     exit_status: Annotated[
         bool, typer.Option("--exit-status", "-e", help="Exit with 4 if there is no hit.")
     ] = False,
+    long: options.Long = TRUNCATE,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     batch_size: options.BatchSize = "auto",
@@ -129,6 +131,7 @@ def search(
     """
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    options.check_long(long)
     wanted, sources = _arguments(query, source or [], queries)
     format = destination(format, output)
     chosen = replace(
@@ -139,6 +142,8 @@ def search(
         raise UsageError("--min-probability needs a reranker", hint="leave out -r none")
     if blend and reranker == "none":
         raise UsageError("there is nothing to blend without a reranker", hint="-r embedded")
+    if long == MAX and reranker == "none":
+        raise UsageError("--long max needs a reranker", hint="leave out -r none")
     opened = None if sources else Index(options.find_index(index))
     rerank = None
     if reranker != "none":
@@ -148,7 +153,7 @@ def search(
         opened, rejected = index_of(sources, index, engine, offline, console)
     tally = _Tally()
     console.answers(
-        tally.watch(_run(opened, wanted, rerank, chosen, engine, offline, console)),
+        tally.watch(_run(opened, wanted, rerank, chosen, long, engine, offline, console)),
         format=format,
         output=output,
         many=queries is not None or query == "-",
@@ -234,30 +239,31 @@ def _run(
     queries: Iterable[Query],
     rerank: ModelFiles | None,
     chosen: SearchOptions,
+    long: str,
     engine: EngineSettings,
     offline: bool,
     console: Console,
 ) -> Iterator[Answer]:
     needed = chosen.min_probability is not None
     if rerank and needed and not is_calibrated(index.folder, rerank):
-        raise not_calibrated(index.folder, rerank)
+        raise not_calibrated(index.folder, rerank, long=long)
     embedder = embedder_of(index, engine, offline, console)
-    reranker = load_reranker(rerank, engine, console) if rerank else None
-    calibration = None
-    if rerank and reranker:
+    reranker = calibration = None
+    if rerank:
+        reranker = reading(load_reranker(rerank, engine, console), rerank, long, console)
         console.detail(f"reranking with {reranker.name} on {reranker.engine}")
-        calibration = _calibration(index, rerank, reranker.max_tokens, needed, console)
+        calibration = _calibration(index, rerank, reranker.max_tokens, long, needed, console)
     for answer in search_index(index, queries, embedder, reranker, chosen, console, calibration):
         yield replace(answer, hits=[_shown(hit) for hit in answer.hits])
 
 
 def _calibration(
-    index: Index, rerank: ModelFiles, max_tokens: int, needed: bool, console: Console
+    index: Index, rerank: ModelFiles, max_tokens: int, long: str, needed: bool, console: Console
 ) -> Calibration | None:
     """Return the index's calibration for the reranker; None if it has none that can be used."""
     try:
         if needed or is_calibrated(index.folder, rerank):
-            return load(index.folder, rerank, max_tokens)
+            return load(index.folder, rerank, max_tokens, long=long)
     except CalibrationError as error:
         if needed:
             raise

@@ -56,6 +56,10 @@ def evaluation_of(
     more = list(notes)
     if outcome.unindexed:
         more.append(f"{outcome.unindexed:,} judged documents are not in the index")
+    for reranker, truncated in outcome.truncated.items():
+        if truncated:
+            told = f"{truncated:,} of {outcome.scored[reranker]:,} texts"
+            more.append(f"{told} cut at the limit of {reranker}")
     comparisons = compare(outcome.baseline, outcome.systems, str(metrics[0]))
     return Evaluation(
         name=name,

@@ -14,8 +14,17 @@ from ettin_cli.export import decreasing
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, evaluate
 from ettin_cli.ranking import SearchOptions, best_passages, most_documents, rank
-from ettin_cli.records import Advance, Candidate, Embedder, Hit, Qrels, Query, Reporter, Scores
-from ettin_cli.score_cache import CachedReranker
+from ettin_cli.records import (
+    Advance,
+    Candidate,
+    Embedder,
+    Hit,
+    Qrels,
+    Query,
+    Reporter,
+    Scores,
+    TimedReranker,
+)
 from ettin_cli.settings import TOP_K
 from ettin_cli.trec import without_spaces
 
@@ -41,7 +50,7 @@ class Sweep:
         blends: Shares of the retrieval score.
     """
 
-    rerankers: Mapping[str, CachedReranker]
+    rerankers: Mapping[str, TimedReranker]
     candidates: Sequence[int]
     blends: Sequence[float]
     metrics: Sequence[Metric]
@@ -86,6 +95,8 @@ class Outcome:
         labelled: By reranker, the judged documents among the hits of the deepest system.
         rows: By query_id and doc_id, the row of the passage that retrieval ranks highest.
         unindexed: Judged documents that the index does not hold.
+        scored: By reranker, how many texts it scored, a text once a query.
+        truncated: By reranker, how many of those it could not read whole.
     """
 
     baseline: Measured
@@ -93,6 +104,8 @@ class Outcome:
     labelled: dict[str, list[Labelled]]
     rows: dict[str, dict[str, int]]
     unindexed: int
+    scored: dict[str, int]
+    truncated: dict[str, int]
 
 
 def run_sweep(
@@ -144,6 +157,8 @@ class _Tries:
         self.labelled: dict[str, list[Labelled]] = defaultdict(list)
         self.rows: dict[str, dict[str, int]] = {}
         self.unindexed = 0
+        self.scored: dict[str, int] = defaultdict(int)
+        self.truncated: dict[str, int] = defaultdict(int)
         self.progress = 0.0
         # Where nobody said what is not relevant, whatever is not judged is taken for that.
         self.only_relevant = all(v > 0 for judged in qrels.values() for v in judged.values())
@@ -199,7 +214,7 @@ class _Tries:
         return self.index.retrieve(vector[None], max(1, len(rows)), among)[0]
 
     def _rerank(
-        self, name: str, reranker: CachedReranker, found: Sequence[_Found], advance: Advance
+        self, name: str, reranker: TimedReranker, found: Sequence[_Found], advance: Advance
     ) -> None:
         pairs = [(one.query.text, c.passage.content) for one in found for c in one.candidates]
         whole = len(pairs) * len(self.sweep.rerankers)
@@ -209,6 +224,8 @@ class _Tries:
             advance(more)
 
         scores, seconds = reranker.timed(pairs, scored)
+        self.scored[name] += len(pairs)
+        self.truncated[name] += int(scores.truncated.sum())
         begin = 0
         counts = [len(one.candidates) for one in found]
         for one, verdict in zip(found, scores.split(counts), strict=True):
@@ -243,7 +260,15 @@ class _Tries:
         """Measure the runs."""
         systems = [self._measured(system, queries) for system in self.sweep.systems]
         baseline = self._measured(System(), queries)
-        return Outcome(baseline, systems, dict(self.labelled), self.rows, self.unindexed)
+        return Outcome(
+            baseline,
+            systems,
+            dict(self.labelled),
+            self.rows,
+            self.unindexed,
+            dict(self.scored),
+            dict(self.truncated),
+        )
 
     def _measured(self, system: System, queries: int) -> Measured:
         run = self.runs[system]

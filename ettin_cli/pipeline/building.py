@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.chunking import SPECIAL_TOKENS, Chunking, chunk
 from ettin_cli.corpus import Fields, read_file
-from ettin_cli.embedding import load_embedder, load_token_counter
+from ettin_cli.embedding import load_embedder
 from ettin_cli.errors import (
     EttinError,
     IndexNotFoundError,
@@ -36,6 +36,7 @@ from ettin_cli.pipeline.identities import DocumentIds
 from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan
 from ettin_cli.pipeline.recipes import BuildRequest, settle_recipe, settle_sources
 from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
+from ettin_cli.tokens import load_token_counter
 
 if TYPE_CHECKING:
     import pyarrow as pa
