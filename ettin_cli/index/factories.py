@@ -214,7 +214,8 @@ def _sample(vectors: Floats, most: int) -> Floats:
 def _seconds_a_query(vectors: Floats) -> float:
     """Return how long an exact search takes whose vectors are not yet mapped, as a first one's.
 
-    That is the time over some rows, as it grows with them.
+    That is the time over some rows, as it grows with them; the best of five, since a machine that
+    is busy with other things for a moment would leave an index inexact for good.
     """
     import faiss
 
@@ -225,8 +226,7 @@ def _seconds_a_query(vectors: Floats) -> float:
         faiss.knn(query[None], vectors[:TIMED_ROWS], RECALL_AT, faiss.METRIC_INNER_PRODUCT)
         seconds.append(time.perf_counter() - began)
     release(vectors)
-    typical = sorted(seconds)[len(seconds) // 2] if seconds else 0.0
-    return typical * len(vectors) / max(1, min(len(vectors), TIMED_ROWS))
+    return min(seconds, default=0.0) * len(vectors) / max(1, min(len(vectors), TIMED_ROWS))
 
 
 def _lists(count: int) -> int:
