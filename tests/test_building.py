@@ -25,8 +25,7 @@ from ettin_cli.errors import (
     OutputError,
     UsageError,
 )
-from ettin_cli.index import Index, RecordedSource, writer, writing
-from ettin_cli.index import vectors as vectors_module
+from ettin_cli.index import Index, RecordedSource, factories, writer, writing
 from ettin_cli.pipeline import building
 from ettin_cli.pipeline.planning import make_plan
 from ettin_cli.records import Silence
@@ -419,12 +418,21 @@ def test_a_factory_is_kept_and_auto_is_settled_anew(
     assert made() == ("HNSW4", "HNSW4", False)
     assert made(factory="auto") == ("Flat", "auto", True)
     (docs / "more.txt").write_text("more\n")
-    monkeypatch.setattr(vectors_module, "SLOW_SEARCH_S", -1.0)
-    monkeypatch.setattr(vectors_module, "_lists", lambda count: 2)
+    monkeypatch.setattr(factories, "SLOW_SEARCH_S", -1.0)
+    monkeypatch.setattr(factories, "_lists", lambda count: 2)
     assert made() == ("IVF2,Flat", "auto", True)
     with pytest.raises(EttinError, match="cannot build the FAISS index 'Flot'"):
         made(factory="Flot")
     assert Index(tmp_path / "i").manifest.factory == "IVF2,Flat"
+
+
+def test_a_factory_that_faiss_does_not_know_costs_no_embedding_and_leaves_nothing(
+    docs: Path, tmp_path: Path, build: Builder
+) -> None:
+    with pytest.raises(EttinError, match="cannot build the FAISS index 'nope'"):
+        build(tmp_path / "i", docs, factory="nope")
+    assert build.embedded == []
+    assert not (tmp_path / "i").exists()
 
 
 # Rebuilding

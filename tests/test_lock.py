@@ -183,3 +183,33 @@ def test_an_index_that_may_only_be_read_is_read_and_not_written(
     assert (read.returncode, read.stdout) == (0, "index is whole: 3 files\n")
     assert refused.returncode == 1
     assert refused.stderr == "ettin: error: cannot write to index: Permission denied\n"
+
+
+def test_a_folder_made_for_nothing_is_removed_and_one_that_was_there_is_not(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("new", "mine"):
+        with (
+            pytest.raises(EttinError, match="no luck"),
+            writing(tmp_path / name, wait=False, reporter=Silence()),
+        ):
+            (tmp_path / name / "generations").mkdir()
+            raise EttinError("no luck")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_vectors_of_a_run_that_failed_are_kept_with_their_folder(tmp_path: Path) -> None:
+    with writing(tmp_path / "index", wait=False, reporter=Silence()):
+        (tmp_path / "index" / "work").mkdir()
+    assert (tmp_path / "index" / "work").is_dir()
+
+
+def test_who_waits_for_a_run_that_leaves_nothing_makes_the_folder_again(
+    tmp_path: Path, holder: "subprocess.Popen[str]"
+) -> None:
+    class Ending(Silence):
+        def notice(self, message: str) -> None:
+            holder.communicate("\n")
+            assert not (tmp_path / "index").exists()
+
+    with writing(tmp_path / "index", wait=True, reporter=Ending()):
+        assert (tmp_path / "index" / LOCK).exists()

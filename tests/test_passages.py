@@ -12,7 +12,7 @@ import pytest
 
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import passages as module
-from ettin_cli.index.files import FileEntry, read_files, write_files
+from ettin_cli.index.files import FileEntry, Files, write_files
 from ettin_cli.index.known import joined
 from ettin_cli.index.passages import Passages, PassageWriter
 from ettin_cli.records import Passage, Rejection
@@ -182,7 +182,9 @@ def test_files_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "files.arrow"
     for entries in (ENTRIES, []):
         write_files(path, entries)
-        assert read_files(pa.memory_map(str(path)), path, checksum(path)) == entries
+        found = Files(pa.memory_map(str(path)), path, checksum(path))
+        assert list(found) == entries
+        assert [found[number] for number in range(len(found))] == entries
 
 
 def test_a_flipped_byte_in_the_files_is_noticed_before_it_is_parsed(tmp_path: Path) -> None:
@@ -194,4 +196,4 @@ def test_a_flipped_byte_in_the_files_is_noticed_before_it_is_parsed(tmp_path: Pa
         flipped = bytearray(whole)
         flipped[at] ^= 16
         with pytest.raises(IndexDamagedError, match="files.arrow is damaged"):
-            read_files(pa.BufferReader(bytes(flipped)), path, right)
+            Files(pa.BufferReader(bytes(flipped)), path, right)

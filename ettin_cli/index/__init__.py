@@ -1,5 +1,6 @@
 """The index: a folder that is always whole. Knows vectors and passages, and no model."""
 
+from ettin_cli.index.factories import require_factory
 from ettin_cli.index.files import FileEntry
 from ettin_cli.index.freshness import entry_for, is_unchanged, portable, touched
 from ettin_cli.index.lock import writing
@@ -27,6 +28,7 @@ __all__ = [
     "portable",
     "read_manifest",
     "remove_leftovers",
+    "require_factory",
     "touched",
     "writing",
 ]

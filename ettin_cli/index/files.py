@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ettin_cli.index.manifest import damaged
 from ettin_cli.records import Rejection
@@ -66,29 +66,42 @@ def write_files(path: Path, entries: Iterable[FileEntry]) -> None:
         writer.write_batch(pa.RecordBatch.from_pylist(rows, _files_schema()))
 
 
-def read_files(source: pa.NativeFile, path: Path, expected: str) -> list[FileEntry]:
-    """Read files.arrow from its open file.
+class Files:
+    """The entries of files.arrow in order, each made when it is asked for: there may be many.
 
     Args:
+        source: The open file, mapped.
         expected: The checksum of its content.
 
     Raises:
         IndexDamagedError: It is not whole.
     """
-    import orjson
-    import pyarrow as pa
-    import xxhash
 
-    content = source.read_buffer()
-    if xxhash.xxh3_128_hexdigest(content) != expected:
-        raise damaged(path)
-    return [
-        replace(
-            FileEntry(**row),
-            rejections=tuple(Rejection(*entry) for entry in orjson.loads(row["rejections"])),
-        )
-        for row in pa.ipc.open_file(content).read_all().to_pylist()
-    ]
+    def __init__(self, source: pa.NativeFile, path: Path, expected: str) -> None:
+        import pyarrow as pa
+        import xxhash
+
+        content = source.read_buffer()
+        if xxhash.xxh3_128_hexdigest(content) != expected:
+            raise damaged(path)
+        self._table = pa.ipc.open_file(content).read_all()
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, number: int) -> FileEntry:
+        (row,) = self._table.slice(number, 1).to_pylist()
+        return _entry(row)
+
+    def __iter__(self) -> Iterator[FileEntry]:
+        return map(_entry, self._table.to_pylist())
+
+
+def _entry(row: dict[str, Any]) -> FileEntry:
+    import orjson
+
+    rejections = tuple(Rejection(*one) for one in orjson.loads(row["rejections"]))
+    return FileEntry(**{**row, "rejections": rejections})
 
 
 def _files_schema() -> pa.Schema:

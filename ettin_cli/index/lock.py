@@ -9,10 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ettin_cli.errors import EttinError, IndexBusyError, UsageError
 from ettin_cli.index.manifest import GENERATIONS, MANIFEST, WORK
 from ettin_cli.records import Reporter
+
+if TYPE_CHECKING:
+    import filelock
 
 LOCK = "lock"
 HOLDER = "lock-holder"
@@ -30,7 +34,7 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
     """
     import filelock
 
-    _make(folder)
+    made = _make(folder)
     lock = filelock.FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -41,7 +45,7 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
                 f"{folder} is being written by {holder}", hint="wait for it, or leave out --no-wait"
             ) from None
         reporter.notice(f"waiting for {holder} to finish writing {folder}")
-        lock.acquire()
+        _wait(lock, folder)
     except OSError as error:
         raise EttinError(f"cannot write to {folder}: {error.strerror}") from error
     try:
@@ -51,10 +55,32 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
     finally:
         with suppress(OSError):
             (folder / HOLDER).unlink(missing_ok=True)
+        if made:
+            _remove_if_empty(folder)
         lock.release()
 
 
-def _make(folder: Path) -> None:
+def _wait(lock: filelock.BaseFileLock, folder: Path) -> None:
+    """Wait for the lock; its holder may fail, and take the folder with it that it had made."""
+    while not lock.is_locked:
+        with suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder that a run made and then put nothing in, the lock while it is still held."""
+    with suppress(OSError):
+        (folder / GENERATIONS).rmdir()
+    with suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
+            folder.rmdir()
+
+
+def _make(folder: Path) -> bool:
+    """Make the folder of an index; say whether it was not there before."""
+    made = not folder.exists()
     try:
         if not (folder / MANIFEST).exists() and (foreign := _foreign(folder)):
             raise UsageError(
@@ -68,6 +94,7 @@ def _make(folder: Path) -> None:
         ) from None
     except OSError as error:
         raise EttinError(f"cannot make {folder}: {error.strerror}") from error
+    return made
 
 
 def _foreign(folder: Path) -> str | None:

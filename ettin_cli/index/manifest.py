@@ -67,7 +67,8 @@ class Manifest:
         chunk_size: Tokens a passage, "auto", or None for whole documents.
         factory: The FAISS index factory string.
         asked: The factory string that was asked for; "auto" is settled anew by each run.
-        recall: Measured share of the exact top 100 that the FAISS index finds; 1.0 is exact.
+        recall: Measured share of the exact top 100 that the FAISS index finds, by queries as far
+            from passages as questions are; 1.0 is exact.
         files: Every file of the generation by its name.
     """
 

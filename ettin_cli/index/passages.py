@@ -167,9 +167,9 @@ class Passages:
         for part in np.split(order, np.flatnonzero(np.diff(batches[order])) + 1):
             if len(part):
                 block = self._checked(self._batches[batches[part[0]]].column(name))
-                picked = block.take(places[part]).to_pylist()
-                for at, value in zip(part.tolist(), picked, strict=True):
-                    values[at] = value
+                # Arrow's own take would first load all of its functions, for longer than this.
+                for at in part.tolist():
+                    values[at] = block[int(places[at])].as_py()
         return values
 
     def read(self, rows: Rows) -> list[tuple[Passage, int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import IndexDamagedError
-from ettin_cli.index.files import FILES, FileEntry, read_files
+from ettin_cli.index.files import FILES, FileEntry, Files
 from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages
 from ettin_cli.index.vectors import (
@@ -54,10 +54,10 @@ class Index:
         self._base = folder.resolve().parent
 
     @cached_property
-    def files(self) -> list[FileEntry]:
+    def files(self) -> Files:
         """Every file of the sources, in the order of their passages."""
         checksum = self.manifest.files[FILES].checksum
-        return read_files(self._contents.files, self.generation / FILES, checksum)
+        return Files(self._contents.files, self.generation / FILES, checksum)
 
     @property
     def vectors(self) -> Floats:

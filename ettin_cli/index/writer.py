@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli import __version__
 from ettin_cli.errors import EttinError, IndexNotFoundError
+from ettin_cli.index.factories import build
 from ettin_cli.index.files import FILES, FileEntry, write_files
 from ettin_cli.index.known import Distinct, Shards, joined
 from ettin_cli.index.manifest import (
@@ -30,7 +31,7 @@ from ettin_cli.index.manifest import (
 )
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
-from ettin_cli.index.vectors import EXACT, build, mapped, release
+from ettin_cli.index.vectors import EXACT, mapped, release
 from ettin_cli.records import Advance, EmbedderCard, no_progress
 from ettin_cli.storage import checksum, sync_file, sync_folder
 

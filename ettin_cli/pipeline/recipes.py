@@ -11,7 +11,7 @@ from ettin_cli.embedding import find_embedder, read_card
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import IndexMismatchError, UsageError
 from ettin_cli.hub import ModelFiles
-from ettin_cli.index import Manifest, Recipe, RecordedSource, portable
+from ettin_cli.index import Manifest, Recipe, RecordedSource, portable, require_factory
 from ettin_cli.pipeline.planning import base_of, record_source
 from ettin_cli.records import EmbedderCard, Reporter
 
@@ -82,6 +82,7 @@ def settle_recipe(
 
     Raises:
         IndexMismatchError: The index was made otherwise, and this is no rebuild.
+        EttinError: FAISS does not know the factory string.
     """
     name = request.embedder or (manifest.embedder.name if manifest else "auto")
     files = find_embedder(name, offline=request.offline, reporter=reporter)
@@ -104,6 +105,7 @@ def settle_recipe(
                 hint=f"{again} {_options(chunking)}",
             )
     factory = request.factory or (manifest.asked if manifest else "auto")
+    require_factory(factory, card.dimension)
     return files, Recipe(card, chunking.size, chunking.overlap, factory)
 
 

@@ -1,0 +1,301 @@
+"""Vectors -> a FAISS file: which index, how deep it is searched, and how exact that is.
+
+The vectors may be mapped from a file larger than memory; they are gone through in blocks.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.errors import EttinError
+from ettin_cli.index.vectors import (
+    BLOCK_ROWS,
+    EXACT,
+    nearest,
+    open_index,
+    release,
+)
+
+if TYPE_CHECKING:
+    from ettin_cli.index.vectors import Rows
+    from ettin_cli.records import Floats
+
+AUTO = "auto"
+RECALL_AT = 100
+RECALL_QUERIES = 200
+RECALL_WANTED = 0.98
+# How alike a query is to the passage it was made from. Over 11,145 passages of SQuAD in 128 to 512
+# lists, embedded by all-MiniLM-L6-v2, such queries need about as many lists as its questions do;
+# with passages as queries recall is 0.99 where the questions' is 0.89.
+LIKENESS = 1 / 3
+SLOW_SEARCH_S = 0.1
+TRAINING_ROWS_A_LIST = 64
+WRITTEN_ROWS = 8192
+TIMED_ROWS = 65_536
+# Where FAISS's header of an index says how many rows it has.
+ROWS_AT = 8
+# FAISS's header of an empty index ends with the name of an encoding of lists' sizes, and a zero.
+EMPTY_LISTS_BYTES = 12
+MOST_VISITED = 2048
+
+
+def require_factory(factory: str, dimension: int) -> None:
+    """Make sure that FAISS can make an index of this kind, before anything is embedded for it.
+
+    Raises:
+        EttinError: It does not know the factory string, or not for this many dimensions.
+    """
+    if factory != AUTO:
+        _empty(factory, dimension)
+
+
+def build(vectors: Floats, factory: str, path: Path) -> tuple[str, dict[str, int], float]:
+    """Write the FAISS index of `vectors` and say how exact it is.
+
+    `auto` is exact search for as long as the first query of a process takes less than a tenth of
+    a second for it here, measured; beyond that inverted lists, searched as deep as 98 % recall
+    needs.
+
+    Returns:
+        The factory string, the search parameters, and recall of the exact top 100.
+
+    Raises:
+        EttinError: FAISS does not know the factory string, or has too few vectors to train it.
+    """
+    if factory == AUTO:
+        slow = _seconds_a_query(vectors) > SLOW_SEARCH_S
+        factory = f"IVF{_lists(len(vectors))},Flat" if slow else EXACT
+    if factory == EXACT:
+        _write_exact(vectors, path)
+        return EXACT, {}, 1.0
+    _write(vectors, factory, path)
+    search, recall = _tuned(open_index(path, {}), vectors)
+    return factory, search, recall
+
+
+def _write_exact(vectors: Floats, path: Path) -> None:
+    """Write FAISS's file of an exact index, block by block: it is a header before the vectors.
+
+    FAISS itself would first copy all the vectors into memory.
+    """
+    import faiss
+
+    rows, dimension = vectors.shape
+    header = bytearray(faiss.serialize_index(faiss.IndexFlatIP(dimension)).tobytes())
+    struct.pack_into("<q", header, ROWS_AT, rows)
+    struct.pack_into("<Q", header, len(header) - 8, rows * dimension)
+    with path.open("wb") as file:
+        file.write(header)
+        for begin in range(0, rows, WRITTEN_ROWS):
+            file.write(vectors[begin : begin + WRITTEN_ROWS].data)
+            release(vectors)
+    _check_written(path, rows)
+
+
+def _write_lists(index: Any, vectors: Floats, path: Path) -> None:
+    """Write FAISS's file of inverted lists of whole vectors, list by list, after its header.
+
+    FAISS itself would first copy all the vectors into memory, and up to twice.
+    """
+    import faiss
+    import numpy as np
+
+    lists = _assigned(index, vectors)
+    sizes = np.bincount(lists, minlength=index.nlist)
+    header = bytearray(faiss.serialize_index(index).tobytes())
+    struct.pack_into("<q", header, ROWS_AT, len(vectors))
+    with path.open("wb") as file:
+        file.write(header[:-EMPTY_LISTS_BYTES])
+        file.write(b"full" + struct.pack("<Q", index.nlist) + sizes.astype("<u8").tobytes())
+        order = np.argsort(lists, kind="stable")
+        for rows in np.split(order, np.cumsum(sizes)[:-1]):
+            file.write(vectors[rows].data)
+            file.write(rows.astype("<i8").data)
+            release(vectors)
+    _check_written(path, len(vectors))
+
+
+def _assigned(index: Any, vectors: Floats) -> Rows:
+    """Return the inverted list that each vector belongs to."""
+    import numpy as np
+
+    lists = np.empty(len(vectors), np.int64)
+    for begin in range(0, len(vectors), BLOCK_ROWS):
+        block = slice(begin, begin + BLOCK_ROWS)
+        lists[block] = index.quantizer.search(vectors[block], 1)[1][:, 0]
+        release(vectors)
+    return lists
+
+
+def _check_written(path: Path, rows: int) -> None:
+    if open_index(path, {}).ntotal != rows:
+        raise EttinError("this FAISS has another file format", hint="pip install faiss-cpu==1.15.1")
+
+
+def _write(vectors: Floats, factory: str, path: Path) -> None:
+    """Train an index, fill it and write it."""
+    import faiss
+
+    index = _empty(factory, vectors.shape[1])
+    try:
+        if not index.is_trained:
+            most = max(10_000, TRAINING_ROWS_A_LIST * _lists_of(index))
+            index.train(_sample(vectors, most))
+        if type(index) is faiss.IndexIVFFlat:
+            _write_lists(index, vectors, path)
+            return
+        for begin in range(0, len(vectors), BLOCK_ROWS):
+            index.add(vectors[begin : begin + BLOCK_ROWS])
+            release(vectors)
+    except (RuntimeError, AssertionError) as error:
+        raise EttinError(
+            f"cannot build the FAISS index {factory!r} over {len(vectors)} passages: "
+            f"{_last_line(error)}",
+            hint="use --factory auto",
+        ) from error
+    # Python's own file notices that a disk is full when it closes, too.
+    with path.open("wb") as file:
+        writer = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
+        faiss.write_index(index, writer)
+
+
+def _empty(factory: str, dimension: int) -> Any:
+    """Return an index of this kind without vectors, that warns of nothing on standard error."""
+    import faiss
+
+    try:
+        index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    except (RuntimeError, AssertionError) as error:
+        raise EttinError(
+            f"cannot build the FAISS index {factory!r} over {dimension} dimensions: "
+            f"{_last_line(error)}",
+            hint="use --factory auto",
+        ) from error
+    # FAISS writes to standard error itself where it has few vectors to train on; how well that
+    # went shows in the recall.
+    for part in (index, _inverted(index)):
+        for clustering in (
+            getattr(part, "cp", None),
+            getattr(getattr(part, "pq", None), "cp", None),
+        ):
+            if clustering is not None:
+                clustering.min_points_per_centroid = 1
+    return index
+
+
+def _inverted(index: Any) -> Any:
+    """Return the inverted lists of an index, behind whatever transforms its vectors, or None."""
+    import faiss
+
+    inverted = faiss.try_extract_index_ivf(index)
+    return faiss.downcast_index(inverted) if inverted else None
+
+
+def _lists_of(index: Any) -> int:
+    inverted = _inverted(index)
+    return int(inverted.nlist) if inverted else 0
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1].split(": ")[-1]
+
+
+def _sample(vectors: Floats, most: int) -> Floats:
+    """Return up to `most` vectors, spread evenly so that the choice is the same every time."""
+    import numpy as np
+
+    rows = np.linspace(0, len(vectors) - 1, min(most, len(vectors)), dtype=np.int64)
+    return np.ascontiguousarray(vectors[rows])
+
+
+def _seconds_a_query(vectors: Floats) -> float:
+    """Return how long an exact search takes whose vectors are not yet mapped, as a first one's.
+
+    That is the time over some rows, as it grows with them; the best of five, since a machine that
+    is busy with other things for a moment would leave an index inexact for good.
+    """
+    import faiss
+
+    seconds = []
+    for query in _sample(vectors, 5):
+        release(vectors)
+        began = time.perf_counter()
+        faiss.knn(query[None], vectors[:TIMED_ROWS], RECALL_AT, faiss.METRIC_INNER_PRODUCT)
+        seconds.append(time.perf_counter() - began)
+    release(vectors)
+    return min(seconds, default=0.0) * len(vectors) / max(1, min(len(vectors), TIMED_ROWS))
+
+
+def _lists(count: int) -> int:
+    """Return the number of inverted lists: 4 sqrt(n) as a power of two, as FAISS's guide has it."""
+    lists: int = 1 << max(4, round(4 * count**0.5).bit_length() - 1)
+    return lists
+
+
+def _tuned(index: Any, vectors: Floats) -> tuple[dict[str, int], float]:
+    """Choose how deep to search, and measure recall over queries that are no passages."""
+    import faiss
+
+    queries = _unlike(_sample(vectors, RECALL_QUERIES))
+    exact = _exact(vectors, queries)
+    lists = _lists_of(index)
+    name, most = ("nprobe", lists) if lists else ("efSearch", MOST_VISITED)
+    value = min(16, most)
+    while True:
+        try:
+            faiss.ParameterSpace().set_index_parameter(index, name, value)
+        except RuntimeError:
+            # Of its kind there is nothing to search deeper.
+            return {}, _recall(index, queries, exact)
+        recall = _recall(index, queries, exact)
+        if recall >= RECALL_WANTED or value == most:
+            return {name: value}, recall
+        value = min(2 * value, most)
+
+
+def _unlike(vectors: Floats) -> Floats:
+    """Return queries for vectors, each turned away from one in a direction left to chance.
+
+    A passage finds itself and its like in the first lists; a question is far from any passage.
+    """
+    import numpy as np
+
+    away = np.random.default_rng(0).standard_normal(vectors.shape, np.float32)
+    away -= (away * vectors).sum(axis=1, keepdims=True) * vectors
+    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+    queries: Floats = LIKENESS * vectors + np.float32((1 - LIKENESS**2) ** 0.5) * away
+    return queries
+
+
+def _exact(vectors: Floats, queries: Floats) -> Rows:
+    """Return each query's nearest rows, found by comparing with every vector."""
+    import faiss
+    import numpy as np
+
+    scores = np.empty((len(queries), 0), np.float32)
+    rows = np.empty((len(queries), 0), np.int64)
+    for begin in range(0, len(vectors), BLOCK_ROWS):
+        block = vectors[begin : begin + BLOCK_ROWS]
+        depth = min(RECALL_AT, len(block))
+        some, places = faiss.knn(queries, block, depth, faiss.METRIC_INNER_PRODUCT)
+        scores, rows = np.hstack([scores, some]), np.hstack([rows, places + begin])
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :RECALL_AT]
+        scores = np.take_along_axis(scores, best, axis=1)
+        rows = np.take_along_axis(rows, best, axis=1)
+        release(vectors)
+    return rows
+
+
+def _recall(index: Any, queries: Floats, exact: Rows) -> float:
+    """Return the mean share of the exact rows that the index finds."""
+    if not exact.size:
+        return 1.0
+    found = nearest(index, queries, RECALL_AT)
+    shares = [
+        len(set(one.tolist()) & set(best.tolist())) / len(best)
+        for one, best in zip(found, exact, strict=True)
+    ]
+    return sum(shares) / len(shares)
