@@ -4,32 +4,71 @@ import io
 import os
 import signal
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import typer
 
 from ettin_cli import __version__
-from ettin_cli.commands import cache, models, options
-from ettin_cli.commands.bench import bench
-from ettin_cli.commands.demo import demo
-from ettin_cli.commands.eval import evaluate
-from ettin_cli.commands.help import PlainCommand, PlainGroup
-from ettin_cli.commands.index import index
-from ettin_cli.commands.inspect import info, verify
-from ettin_cli.commands.rerank import rerank
-from ettin_cli.commands.score import score
-from ettin_cli.commands.search import search
+from ettin_cli.commands.help import LazyGroup, Listed
 from ettin_cli.console import Console, quietly_closed
-from ettin_cli.errors import EttinError
+from ettin_cli.errors import INTERRUPTED, TERMINATED, EttinError
+
+
+class Commands(LazyGroup):
+    """All that `ettin` does; a command's module is imported when it is called."""
+
+    listed: ClassVar[Mapping[str, Listed]] = {
+        "index": Listed(
+            "ettin_cli.commands.index:index",
+            "Build the index of one or more sources, or bring it up to date.",
+        ),
+        "search": Listed(
+            "ettin_cli.commands.search:search",
+            "Retrieve passages for a query, rerank them, print the best.",
+        ),
+        "rerank": Listed(
+            "ettin_cli.commands.rerank:rerank",
+            "Rerank candidates that something else retrieved.",
+        ),
+        "score": Listed(
+            "ettin_cli.commands.score:score",
+            "Score how well each TEXT answers QUERY, best first.",
+        ),
+        "eval": Listed(
+            "ettin_cli.commands.eval:evaluate",
+            "Measure on judged queries: does reranking help, and how deep?",
+        ),
+        "bench": Listed(
+            "ettin_cli.commands.bench:bench",
+            "Measure rerankers on this machine, beside sentence-transformers.",
+        ),
+        "demo": Listed(
+            "ettin_cli.commands.demo:demo",
+            "Index a sample corpus and answer questions about it, offline.",
+        ),
+        "info": Listed(
+            "ettin_cli.commands.inspect:info",
+            "Show what is in an index, and what has changed since.",
+        ),
+        "verify": Listed(
+            "ettin_cli.commands.inspect:verify",
+            "Check every file of an index by its checksum.",
+        ),
+        "models": Listed(
+            "ettin_cli.commands.models:app",
+            "List, show and fetch the models known by name.",
+        ),
+        "cache": Listed(
+            "ettin_cli.commands.cache:app",
+            "List and clear our cache: indexes of SOURCE, exports, scores.",
+        ),
+    }
+
 
 app = typer.Typer(
-    cls=PlainGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-for command in (index, search, rerank, score, bench, demo, info, verify):
-    app.command(cls=PlainCommand)(command)
-app.command("eval", cls=PlainCommand)(evaluate)
-app.add_typer(models.app, name="models")
-app.add_typer(cache.app, name="cache")
 
 
 def _version(wanted: bool) -> None:
@@ -68,7 +107,7 @@ def main() -> None:
             quietly_closed()
             raise SystemExit(0) from None
         # A command that says how to go on has said so without a context.
-        if end.code == options.INTERRUPTED and not end.__suppress_context__:
+        if end.code == INTERRUPTED and not end.__suppress_context__:
             Console().notice("interrupted")
         raise
 
@@ -94,4 +133,4 @@ def _told(error: EttinError | OSError) -> int:
 
 
 def _terminated(_signal: int, _frame: object) -> None:
-    sys.exit(options.TERMINATED)
+    sys.exit(TERMINATED)

