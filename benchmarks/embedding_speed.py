@@ -14,10 +14,11 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ettin_cli.embedding import find_embedder, load_embedder
 from ettin_cli.engines import EngineSettings
-from ettin_cli.records import Floats, Silence
+from ettin_cli.records import Silence
 
 
 def passages_of(collection: Path, count: int) -> list[str]:
@@ -39,7 +40,7 @@ def main() -> None:
     embedder = load_embedder(files, EngineSettings("cpu"), Silence())
     reference = SentenceTransformer(str(files.folder), device="cpu")
     texts = passages_of(arguments.collection, arguments.passages)
-    ways: dict[str, Callable[[], Floats]] = {
+    ways: dict[str, Callable[[], Any]] = {
         "ettin": lambda: embedder.embed_documents(texts),
         "sentence-transformers": lambda: reference.encode(texts, normalize_embeddings=True),
     }

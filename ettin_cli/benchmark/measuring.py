@@ -37,6 +37,7 @@ class Plan:
         engines: Of each model, in this order.
         dtypes: Of each engine.
         lengths: Tokens of a pair that is made of the sample; unused where `pairs` are given.
+        spread: Whether those pairs are of about so many tokens, as passages come, or of exactly.
         limit: How many pairs are made; None: as many as take a reasonable time.
         rounds: How often each contender scores all of the pairs.
         compared: Whether sentence-transformers takes part, as the reference.
@@ -49,6 +50,7 @@ class Plan:
     sample: SampleTexts
     lengths: Sequence[int]
     pairs: Sequence[Pair] = ()
+    spread: bool = False
     limit: int | None = None
     rounds: int = 3
     compared: bool = True
@@ -131,8 +133,11 @@ def _courses(files: ModelFiles, plan: Plan) -> list[_Course]:
     limit = _limit(files, plan.settings.max_length)
     if plan.pairs:
         return [_Course(None, plan.pairs, counter.counts(plan.pairs), limit)]
-    made = ((length, plan.sample.pairs(counter, length, plan.limit)) for length in plan.lengths)
-    return [_Course(length, pairs, counter.counts(pairs), limit) for length, pairs in made]
+    courses = []
+    for length in plan.lengths:
+        pairs = plan.sample.pairs(counter, length, plan.limit, spread=plan.spread)
+        courses.append(_Course(length, pairs, counter.counts(pairs), limit))
+    return courses
 
 
 def _loaded(files: ModelFiles, plan: Plan, machine: Machine, reporter: Reporter) -> list[Contender]:

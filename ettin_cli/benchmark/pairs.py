@@ -23,6 +23,8 @@ Pair = tuple[str, str]
 MOST_PAIRS, LEAST_PAIRS = 200, 3
 TOKENS_IN_ALL = 25_000
 DOCUMENTS_A_QUERY = 20
+# Its multiples, their whole parts left out, are spread evenly.
+GOLDEN_RATIO = 0.618034
 
 
 class PairTokens:
@@ -86,11 +88,14 @@ class SampleTexts:
         texts = [str(row["text"]) for row in rows if isinstance(row, dict)]
         return cls([query.text for query in read_queries(collection / "queries.jsonl")], texts)
 
-    def pairs(self, counter: PairTokens, tokens: int, limit: int | None) -> list[Pair]:
+    def pairs(
+        self, counter: PairTokens, tokens: int, limit: int | None, *, spread: bool = False
+    ) -> list[Pair]:
         """Return pairs of about, and of no more than, so many tokens; each is another.
 
         Args:
             limit: How many; None: as many as are measured in a reasonable time.
+            spread: From half of that many tokens to one and a half, as passages come.
 
         Raises:
             UsageError: There are not so many, or a query leaves no room for a text.
@@ -105,7 +110,10 @@ class SampleTexts:
         asked = min(len(self.queries), -(-wanted // DOCUMENTS_A_QUERY))
         each = -(-wanted // asked)
         queries = [self.queries[at // each] for at in range(wanted)]
-        return [(query, self._text(counter, query, at, tokens)) for at, query in enumerate(queries)]
+        return [
+            (query, self._text(counter, query, at, spread_out(tokens, at) if spread else tokens))
+            for at, query in enumerate(queries)
+        ]
 
     def _text(self, counter: PairTokens, query: str, start: int, tokens: int) -> str:
         onwards = islice(cycle(self.texts), start % len(self.texts), None)
@@ -113,6 +121,15 @@ class SampleTexts:
         if not text:
             raise UsageError(f"pairs of {tokens} tokens have no room for a text beside {query!r}")
         return text
+
+
+def spread_out(tokens: int, at: int) -> int:
+    """Return the length of a pair among those spread evenly from half to one and a half.
+
+    >>> [spread_out(100, at) for at in range(5)]
+    [50, 112, 74, 135, 97]
+    """
+    return round(tokens * (0.5 + at * GOLDEN_RATIO % 1))
 
 
 @dataclass(frozen=True, slots=True)

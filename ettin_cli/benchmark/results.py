@@ -39,7 +39,7 @@ class Race:
     """A model on all of the engines, with the same pairs.
 
     Args:
-        document_tokens: The length of the pairs that was asked for; None for the user's own.
+        document_tokens: The length of the pairs, or about which it is; None for the user's own.
         pairs: How many.
         queries: How many different ones they have.
         tokens: Of all of the pairs as the model reads them, special ones included.

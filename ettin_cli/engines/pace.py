@@ -29,8 +29,8 @@ class Pace(NamedTuple):
     together: bool
 
 
-DEFAULT = Pace(1024, together=False)
-CANDIDATES = (Pace(512, together=False), DEFAULT, Pace(2048, together=False))
+DEFAULT = Pace(512, together=False)
+CANDIDATES = (DEFAULT, Pace(1024, together=False), Pace(2048, together=False))
 
 
 def candidates(threads: int) -> tuple[Pace, ...]:
