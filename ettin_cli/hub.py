@@ -178,7 +178,7 @@ def refuse_code(folder: Path) -> None:
         foreign = None if module["type"].startswith("sentence_transformers.") else module["type"]
         if module["type"].endswith(".Dense"):
             config = read_json(folder / module["path"] / "config.json", default={})
-            activation = config.get("activation_function", "torch.")
+            activation = str(config.get("activation_function", "torch."))
             foreign = foreign or (None if activation.startswith("torch.") else activation)
         if foreign:
             raise ModelError(

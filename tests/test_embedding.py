@@ -119,12 +119,14 @@ def test_the_dimension_is_that_of_the_last_part(tmp_path: Path) -> None:
     [
         (100, 300, 500, 100),
         (None, 300, 500, 300),
+        (None, 300, 100, 100),
+        (300, 400, 200, 200),
         (None, 10**30, 500, 500),
         (None, None, 500, 500),
         (None, None, None, 512),
     ],
 )
-def test_the_limit_is_the_one_nearest_to_the_text(
+def test_the_limit_is_the_one_nearest_to_the_text_within_the_positions(
     tmp_path: Path,
     sentence: int | None,
     tokenizer: int | None,
@@ -138,6 +140,7 @@ def test_the_limit_is_the_one_nearest_to_the_text(
         ("config.json", "max_position_embeddings", config),
     ):
         (tmp_path / name).write_text(json.dumps({key: value}))
+    (tmp_path / "modules.json").write_text("[]")
     files = find_embedder(str(tmp_path), offline=True, reporter=Silence())
     assert read_card(files).max_tokens == expected
     assert read_card(files, 64).max_tokens == 64

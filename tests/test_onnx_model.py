@@ -130,17 +130,12 @@ def test_other_cross_encoders_score_as_sentence_transformers_does(
 
 def test_the_two_sides_of_a_pair_are_told_apart(tmp_path: Path) -> None:
     folder = classifier(tmp_path / "m", "Bert")
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    for piece in tokenizer["post_processor"]["pair"][3:]:
-        next(iter(piece.values()))["type_id"] = 1
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     pairs = [(TEXTS[0], TEXTS[1]), (TEXTS[2], TEXTS[0])]
+    alike = scored(folder, pairs)
+    typed(folder)
     found = scored(folder, pairs)
     assert found == pytest.approx(expected(folder, pairs), abs=2e-5)
-    weights = load_file(folder / "model.safetensors")
-    weights["bert.embeddings.token_type_embeddings.weight"][1] += torch.randn(32)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    assert (scored(folder, pairs) != found).all()
+    assert (found != alike).all()
 
 
 def vectors(folder: Path, texts: list[str]) -> np.ndarray[Any, Any]:
@@ -172,6 +167,208 @@ def test_an_embedder_of_any_pooling_and_more_modules_gives_its_vectors(
     whole.save(str(tmp_path / "whole"))
     texts = [*TEXTS, "", "a", TEXTS[0] * 9]
     assert vectors(tmp_path / "whole", texts) == pytest.approx(whole.encode(texts), abs=1e-5)
+
+
+def json_file(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(values))
+
+
+def set_in(path: Path, **values: Any) -> None:
+    """Change values of a JSON file; None takes one out."""
+    found = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
+
+
+def tables_cut(folder: Path, rows: int, name: str) -> None:
+    """Take all but the first rows of a table of weights away."""
+    weights = load_file(folder / "model.safetensors")
+    whole = next(key for key in weights if key.endswith(f"{name}.weight"))
+    weights[whole] = weights[whole][:rows].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("kind", ["Bert", "ModernBert"])
+def test_a_model_of_few_positions_reads_as_many_as_it_has(tmp_path: Path, kind: str) -> None:
+    folder = classifier(tmp_path / "m", kind)
+    set_in(folder / "config.json", max_position_embeddings=100)
+    if kind == "Bert":
+        tables_cut(folder, 100, "position_embeddings")
+    pairs = pairs_of((97, 99, 200))
+    model = load_cross_encoder(folder, CPU, Silence())
+    assert isinstance(model, OnnxCrossEncoder)
+    assert model.max_tokens == 100
+    found, cut = model.score(pairs)
+    assert found == pytest.approx(expected(folder, pairs), abs=2e-5)
+    assert cut == [False, False, True]
+
+
+def test_a_roberta_reads_no_further_than_its_positions_behind_the_padding(tmp_path: Path) -> None:
+    folder = classifier(tmp_path / "m", "Roberta", type_vocab_size=1)
+    set_in(folder / "tokenizer_config.json", model_max_length=None)
+    model = load_cross_encoder(folder, CPU, Silence())
+    assert isinstance(model, OnnxCrossEncoder)
+    assert model.max_tokens == 599
+    assert np.isfinite(model.score(pairs_of((599, 700)))[0]).all()
+
+
+def test_a_roberta_counts_no_position_for_padding_that_a_text_spells_out(tmp_path: Path) -> None:
+    folder = classifier(tmp_path / "m", "Roberta", type_vocab_size=1)
+    pairs = [("a [PAD] b", "c [PAD][PAD] d"), ("a b", "c d")]
+    assert scored(folder, pairs) == pytest.approx(expected(folder, pairs), abs=2e-5)
+
+
+def typed(folder: Path) -> None:
+    """Let a BERT's tokenizer.json, and its weights, tell the two sides of a pair apart."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    for piece in tokenizer["post_processor"]["pair"][3:]:
+        next(iter(piece.values()))["type_id"] = 1
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    weights = load_file(folder / "model.safetensors")
+    weights["bert.embeddings.token_type_embeddings.weight"][1] += torch.randn(32)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("names", [None, ["input_ids", "attention_mask"]])
+def test_sides_are_not_told_apart_where_the_tokenizer_does_not_say(
+    tmp_path: Path, names: list[str] | None
+) -> None:
+    folder = classifier(tmp_path / "m", "Bert")
+    typed(folder)
+    set_in(folder / "tokenizer_config.json", model_input_names=names)
+    pairs = [(TEXTS[0], TEXTS[1]), (TEXTS[2], TEXTS[0])]
+    assert scored(folder, pairs) == pytest.approx(expected(folder, pairs), abs=2e-5)
+
+
+def test_settings_that_name_no_types_leave_them_to_the_weights(tmp_path: Path) -> None:
+    folder = classifier(tmp_path / "m", "Bert")
+    typed(folder)
+    set_in(folder / "config.json", type_vocab_size=None)
+    pairs = [(TEXTS[0], TEXTS[1])]
+    assert scored(folder, pairs) == pytest.approx(expected(folder, pairs), abs=2e-5)
+
+
+def test_settings_of_a_transformer_count_only_beside_a_list_of_modules(
+    small: Path, tmp_path: Path
+) -> None:
+    folder = classifier(tmp_path / "m", "Bert")
+    json_file(folder / "sentence_bert_config.json", max_seq_length=30)
+    pairs = pairs_of((40, 200))
+    assert scored(folder, pairs) == pytest.approx(expected(folder, pairs), abs=2e-5)
+    shutil.copytree(small, tmp_path / "s")
+    (tmp_path / "s" / "sentence_bert_config.json").unlink()
+    json_file(tmp_path / "s" / "sentence_roberta_config.json", max_seq_length=30)
+    assert scored(tmp_path / "s", pairs) == pytest.approx(expected(tmp_path / "s", pairs), abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "values"),
+    [
+        ("Bert", "config.json", {"is_decoder": True}),
+        ("ModernBert", "config.json", {"local_attention": 1}),
+        ("Bert", "tokenizer_config.json", {"tokenizer_class": "BertTokenizer"}),
+        ("Bert", "tokenizer_config.json", {"tokenizer_class": None}),
+        ("Bert", "tokenizer_config.json", {"add_bos_token": True}),
+        ("Roberta", "tokenizer_config.json", {"tokenizer_class": "RobertaTokenizer"}),
+    ],
+)
+def test_settings_that_change_what_is_computed_go_to_torch(
+    tmp_path: Path, kind: str, file: str, values: dict[str, Any]
+) -> None:
+    folder = classifier(tmp_path / "m", kind)
+    set_in(folder / file, **values)
+    model = load_cross_encoder(folder, CPU, Silence())
+    assert isinstance(model, TorchCrossEncoder)
+    pairs = [(TEXTS[0], TEXTS[1]), ("É À", TEXTS[2].upper())]
+    assert model.score(pairs)[0] == pytest.approx(expected(folder, pairs), abs=2e-5)
+
+
+def test_a_text_that_is_to_be_lowered_goes_to_torch(small: Path, tmp_path: Path) -> None:
+    shutil.copytree(small, tmp_path / "m")
+    set_in(tmp_path / "m" / "sentence_bert_config.json", do_lower_case=True)
+    model = load_cross_encoder(tmp_path / "m", CPU, Silence())
+    pairs = [(TEXTS[0], TEXTS[2].upper())]
+    assert model.score(pairs)[0] == pytest.approx(expected(tmp_path / "m", pairs), abs=2e-5)
+
+
+def test_a_tokenizer_without_special_tokens_of_its_own_goes_to_torch(tmp_path: Path) -> None:
+    folder = classifier(tmp_path / "m", "Bert")
+    whole = json.loads((folder / "tokenizer.json").read_text()) | {"post_processor": None}
+    (folder / "tokenizer.json").write_text(json.dumps(whole))
+    model = load_cross_encoder(folder, CPU, Silence())
+    pairs = [(TEXTS[0], TEXTS[1])]
+    assert model.score(pairs)[0] == pytest.approx(expected(folder, pairs), abs=2e-5)
+
+
+def test_an_adapter_is_not_left_out(small: Path, tmp_path: Path) -> None:
+    shutil.copytree(small, tmp_path / "m")
+    (tmp_path / "m" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(ModelError, match="onnxruntime cannot run m here: an adapter is not"):
+        load_cross_encoder(tmp_path / "m", EngineSettings("cpu", engine="onnxruntime"), Silence())
+
+
+def test_weights_of_another_version_beside_the_model_are_not_read(
+    small: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(small, tmp_path / "m")
+    weights = load_file(small / "model.safetensors")
+    other = {name: values + 1 for name, values in weights.items()}
+    save_file(other, tmp_path / "m" / "model_int8.safetensors", metadata={"format": "pt"})
+    pairs = pairs_of((20,))
+    assert scored(tmp_path / "m", pairs) == scored(small, pairs)
+
+
+def test_weights_in_parts_are_read_by_their_index(small: Path, tmp_path: Path) -> None:
+    shutil.copytree(small, tmp_path / "m")
+    whole = tmp_path / "m" / "model.safetensors"
+    weights = load_file(whole)
+    whole.unlink()
+    places = {name: f"part-{at % 2}.safetensors" for at, name in enumerate(weights)}
+    for part in set(places.values()):
+        some = {name: weights[name] for name in weights if places[name] == part}
+        save_file(some, tmp_path / "m" / part, metadata={"format": "pt"})
+    json_file(tmp_path / "m" / "model.safetensors.index.json", weight_map=places)
+    pairs = pairs_of((20,))
+    assert scored(tmp_path / "m", pairs) == scored(small, pairs)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_token_that_the_model_has_no_vector_for_ends_in_one_clear_line(
+    tmp_path: Path, engine: str
+) -> None:
+    pytest.importorskip(engine)
+    folder = classifier(tmp_path / "m", "Bert")
+    tables_cut(folder, 200, "word_embeddings")
+    model = load_cross_encoder(folder, EngineSettings("cpu", engine=engine), Silence())
+    with pytest.raises(ModelError, match="gives ids up to .*, but the model knows 200 of them"):
+        model.score(pairs_of((20,)))
+
+
+def test_a_side_that_the_model_has_no_vector_for_ends_in_one_clear_line(tmp_path: Path) -> None:
+    folder = classifier(tmp_path / "m", "Bert")
+    typed(folder)
+    tables_cut(folder, 1, "token_type_embeddings")
+    with pytest.raises(ModelError, match="gives types up to 1, but the model knows 1 of them"):
+        load_cross_encoder(folder, CPU, Silence()).score(pairs_of((20,)))
+
+
+@pytest.mark.parametrize("values", [{"hidden_size": 32}, {"num_attention_heads": 3}])
+def test_weights_that_do_not_fit_the_configuration_end_in_one_clear_line(
+    small: Path, tmp_path: Path, values: dict[str, int]
+) -> None:
+    shutil.copytree(small, tmp_path / "m")
+    set_in(tmp_path / "m" / "config.json", **values)
+    with pytest.raises(ModelError, match="onnxruntime cpu float32 cannot compute this model: "):
+        load_cross_encoder(tmp_path / "m", CPU, Silence()).score(pairs_of((20,)))
+
+
+@pytest.mark.parametrize("kinds", [["full_attention"] * 3, ["linear_attention"] * 4])
+def test_layers_that_are_not_known_end_in_one_clear_line(
+    small: Path, tmp_path: Path, kinds: list[str]
+) -> None:
+    shutil.copytree(small, tmp_path / "m")
+    set_in(tmp_path / "m" / "config.json", layer_types=kinds)
+    with pytest.raises(ModelError, match="cannot load the model"):
+        load_cross_encoder(tmp_path / "m", CPU, Silence())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

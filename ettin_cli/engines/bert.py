@@ -12,11 +12,11 @@ from ettin_cli.engines.graph import Graph, UnsupportedModelError
 from ettin_cli.engines.weights import Weights
 
 
-def bert(graph: Graph, config: dict[str, Any], weights: Weights, *, pairs: bool) -> str:
-    """Add a BERT or RoBERTa encoder over the inputs `ids`, `lengths` and, for pairs, `types`.
+def bert(graph: Graph, config: dict[str, Any], weights: Weights, *, typed: bool) -> str:
+    """Add a BERT or RoBERTa encoder over the inputs `ids`, `lengths` and, where `typed`, `types`.
 
     Args:
-        pairs: Whether the input `types` tells a query's tokens from a text's.
+        typed: Whether the input `types` tells a query's tokens from a text's.
 
     Returns:
         Vectors of shape (texts, length, hidden).
@@ -27,7 +27,9 @@ def bert(graph: Graph, config: dict[str, Any], weights: Weights, *, pairs: bool)
     """
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise UnsupportedModelError("relative positions")
-    return _Bert(graph, config, weights).vectors(pairs)
+    if config.get("is_decoder"):
+        raise UnsupportedModelError("a decoder")
+    return _Bert(graph, config, weights).vectors(typed)
 
 
 class _Bert:
@@ -40,30 +42,35 @@ class _Bert:
         length = graph.node("Reshape", self.layout.length, graph.ints(1))
         self.shape = graph.node("Concat", graph.ints(-1), length, graph.ints(self.hidden), axis=0)
 
-    def vectors(self, pairs: bool) -> str:
-        rows = self._norm(self._embedded(pairs), "embeddings.LayerNorm")
+    def vectors(self, typed: bool) -> str:
+        rows = self._norm(self._embedded(typed), "embeddings.LayerNorm")
         for at in range(int(self.config["num_hidden_layers"])):
             rows = self._layer(rows, f"encoder.layer.{at}")
         return self.graph.node("Reshape", rows, self.shape)
 
-    def _embedded(self, pairs: bool) -> str:
+    def _embedded(self, typed: bool) -> str:
         graph, weights = self.graph, self.weights
-        words = graph.node(
-            "Gather", graph.weight(weights["embeddings.word_embeddings.weight"]), "ids"
-        )
+        words = graph.rows_of(weights["embeddings.word_embeddings.weight"], "ids")
         positions = weights["embeddings.position_embeddings.weight"]
-        if self.config["model_type"] != "bert":
-            # RoBERTa counts positions from behind the padding token's id.
-            positions = positions[int(self.config["pad_token_id"]) + 1 :]
         types = weights["embeddings.token_type_embeddings.weight"]
-        if not (pairs and len(types) > 1):
+        if not typed:
             positions = positions + types[0]
-        length = graph.node("Reshape", self.layout.length, graph.ints(1))
-        here = graph.part(graph.weight(positions), graph.ints(0), length, 0)
-        whole = graph.node("Add", words, here)
-        if pairs and len(types) > 1:
-            whole = graph.node("Add", whole, graph.node("Gather", graph.weight(types), "types"))
+        # Padding may reach beyond the last position.
+        at = graph.node("Min", self._positions(), graph.whole(len(positions) - 1))
+        whole = graph.node("Add", words, graph.node("Gather", graph.weight(positions), at))
+        if typed:
+            whole = graph.node("Add", whole, graph.rows_of(types, "types"))
         return graph.reshape(whole, -1, self.hidden)
+
+    def _positions(self) -> str:
+        graph = self.graph
+        if self.config["model_type"] == "bert":
+            return graph.node("Range", graph.whole(0), self.layout.length, graph.whole(1))
+        # RoBERTa counts from behind the padding token's id, and leaves out such tokens in a text.
+        padding = graph.whole(int(self.config["pad_token_id"]))
+        token = graph.node("Cast", graph.node("Not", graph.node("Equal", "ids", padding)), to=7)
+        counted = graph.node("CumSum", token, graph.whole(1))
+        return graph.node("Add", graph.node("Mul", counted, token), padding)
 
     def _layer(self, rows: str, name: str) -> str:
         graph = self.graph

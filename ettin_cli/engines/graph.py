@@ -44,6 +44,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.outputs: list[Any] = []
         self.weights: dict[str, Floats] = {}
+        self.tables: dict[str, int] = {}
         self._constants: dict[str, Any] = {}
         self._outer: Graph | None = None
         self._names = iter(range(1 << 30))
@@ -89,6 +90,11 @@ class Graph:
         name = f"weight_{len(self.weights)}"
         self.weights[name] = values
         return name
+
+    def rows_of(self, table: Floats, which: str) -> str:
+        """Take rows of a table, such as tokens' vectors, by an input of the model."""
+        self.tables[which] = len(table)
+        return self.node("Gather", self.weight(table), which)
 
     def linear(self, rows: str, weight: Floats, bias: Floats | None = None) -> str:
         """Multiply rows with a weight of shape (out, in), as torch keeps it."""

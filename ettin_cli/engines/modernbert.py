@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.engines.attention import GlobalAttention, Layout, LocalAttention, layout
+from ettin_cli.engines.attention import LONG_TOKENS, GlobalAttention, Layout, LocalAttention, layout
 from ettin_cli.engines.graph import CONTRIBUTED, Graph, UnsupportedModelError
 from ettin_cli.engines.weights import Weights
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
-GLOBAL = "full_attention"
+GLOBAL, LOCAL = "full_attention", "sliding_attention"
 
 
 def modernbert(graph: Graph, config: dict[str, Any], weights: Weights, *, first_only: bool) -> str:
@@ -44,17 +44,19 @@ class _ModernBert:
         layers = int(config["num_hidden_layers"])
         every = config.get("global_attn_every_n_layers", 3)
         self.kinds = config.get("layer_types") or [
-            "sliding_attention" if at % every else GLOBAL for at in range(layers)
+            LOCAL if at % every else GLOBAL for at in range(layers)
         ]
         self.rotations = {kind: self._rotations(kind) for kind in set(self.kinds)}
         window = int(config.get("local_attention", 128)) // 2
+        if len(self.kinds) != layers or not {*self.kinds} <= {GLOBAL, LOCAL} or window < 1:
+            raise UnsupportedModelError(f"layers of {self.kinds} with a window of {window}")
         self.everywhere = GlobalAttention(graph, layout, self.heads)
         self.local = LocalAttention(graph, layout, window, self.heads, self.hidden)
 
     def vectors(self, first_only: bool) -> str:
         graph = self.graph
-        table = graph.weight(self.weights["embeddings.tok_embeddings.weight"])
-        rows = graph.reshape(graph.node("Gather", table, "ids"), -1, self.hidden)
+        words = graph.rows_of(self.weights["embeddings.tok_embeddings.weight"], "ids")
+        rows = graph.reshape(words, -1, self.hidden)
         rows = self._norm(rows, "embeddings.norm")
         last = len(self.kinds) - 1
         for at, kind in enumerate(self.kinds):
@@ -125,7 +127,9 @@ class _ModernBert:
         size = self.hidden // self.heads
         exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
         frequencies = np.float32(1) / np.float32(self._theta(kind)) ** exponents
-        positions = np.arange(int(self.config["max_position_embeddings"]), dtype=np.float32)
+        # Padding may reach beyond the last position.
+        most = max(int(self.config["max_position_embeddings"]), LONG_TOKENS)
+        positions = np.arange(most, dtype=np.float32)
         angles = np.outer(positions, frequencies).astype(np.float32)
         return self.graph.weight(np.cos(angles)), self.graph.weight(np.sin(angles))
 

@@ -15,6 +15,7 @@ from ettin_cli.engines.pace import DEFAULT, Pace, known_pace, measured_pace, rem
 from ettin_cli.engines.settings import EngineSettings, cpu_threads
 from ettin_cli.engines.tokens import TokenIds
 from ettin_cli.engines.writing import IDS, LENGTHS, TYPES, WrittenModel
+from ettin_cli.errors import ModelError
 from ettin_cli.records import Advance, Reporter, no_progress
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ class OnnxModel:
                 for group in groups
             )
             for group, computed in _ahead(submitted, 2 * workers):
-                sink(group, computed.result())
+                with self._failures():
+                    found = computed.result()
+                sink(group, found)
                 advance(len(group))
 
     def _feeds(self, texts: Sequence[TokenIds]) -> dict[str, NDArray[Any]]:
@@ -127,13 +130,33 @@ class OnnxModel:
         for row, text in enumerate(texts):
             ids[row, : len(text.ids)] = text.ids
             types[row, : len(text.ids)] = text.types
-        feeds = {IDS: ids, LENGTHS: np.array([len(text.ids) for text in texts], np.int64)}
-        return {**feeds, TYPES: types} if self.written.takes_types else feeds
+        given = {IDS: ids, TYPES: types}
+        for name, rows in self.written.tables.items():
+            if (most := int(given[name].max())) >= rows:
+                raise ModelError(
+                    f"the tokenizer gives {name} up to {most}, but the model knows {rows} of them",
+                    hint="fetch the whole model again",
+                )
+        feeds = {name: given[name] for name in self.written.tables}
+        return {**feeds, LENGTHS: np.array([len(text.ids) for text in texts], np.int64)}
 
     def _session(self, together: bool) -> Session:
         if together not in self._sessions:
-            self._sessions[together] = self.library.load(self.written, self.threads, together)
+            with self._failures():
+                self._sessions[together] = self.library.load(self.written, self.threads, together)
         return self._sessions[together]
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Say in one line that a library cannot compute the model, as where weights do not fit."""
+        try:
+            yield
+        except Exception as error:  # each library has exceptions of its own
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(
+                f"{self.engine} cannot compute this model: {first}",
+                hint="fetch the whole model again, if its files do not fit each other",
+            ) from error
 
 
 def _padded(length: int) -> int:
@@ -150,8 +173,8 @@ def _interruptible(session: Session, workers: int) -> Iterator[ThreadPoolExecuto
         try:
             yield pool
         except BaseException:
-            session.stop()
             pool.shutdown(wait=False, cancel_futures=True)
+            session.stop()
             raise
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ettin_cli.engines.graph import UnsupportedModelError
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import read_json
 
@@ -13,6 +15,54 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 NO_LIMIT = 1_000_000
+TRUNK_FILE = "sentence_bert_config.json"
+TYPES = "token_type_ids"
+
+
+class Rebuilt(NamedTuple):
+    """What transformers makes anew for a class of tokenizers, whatever tokenizer.json says.
+
+    Args:
+        part: Made of the settings.
+        settings: Of each value in it, the setting and its default.
+        processor: What puts special tokens around a pair.
+        pair: The same as a template: the types of its pieces.
+    """
+
+    part: str
+    settings: dict[str, tuple[str, bool | None]]
+    processor: str
+    pair: list[int]
+
+
+# What each class of tokenizers gives beside ids, where its settings do not say.
+INPUTS: dict[str, tuple[str, ...]] = {
+    "BertTokenizer": (TYPES,),
+    "CamembertTokenizer": (),
+    "PreTrainedTokenizer": (),
+    "RobertaTokenizer": (),
+    "TokenizersBackend": (),
+    "XLMRobertaTokenizer": (),
+}
+REBUILT = {
+    "BertTokenizer": Rebuilt(
+        "normalizer",
+        {
+            "lowercase": ("do_lower_case", True),
+            "strip_accents": ("strip_accents", None),
+            "handle_chinese_chars": ("tokenize_chinese_chars", True),
+        },
+        "BertProcessing",
+        [0, 0, 0, 1, 1],
+    ),
+    "RobertaTokenizer": Rebuilt(
+        "pre_tokenizer",
+        {"add_prefix_space": ("add_prefix_space", False)},
+        "RobertaProcessing",
+        [0, 0, 0, 0, 0, 0],
+    ),
+}
+NO_SPECIAL = re.compile(rb'"post_processor"\s*:\s*null')
 
 
 class TokenIds(NamedTuple):
@@ -40,18 +90,69 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
+def read_trunk_settings(folder: Path) -> dict[str, Any]:
+    """Return how sentence-transformers is to use a model's transformer; empty for its defaults.
+
+    Without a list of modules it does not read them.
+
+    Raises:
+        ModelError: The file that says so is not JSON.
+    """
+    if not (folder / "modules.json").is_file():
+        return {}
+    files = sorted(folder.glob("sentence_*_config.json"), key=lambda file: file.name != TRUNK_FILE)
+    return dict(read_json(files[0], default={})) if files else {}
+
+
 def token_limit(folder: Path) -> int:
     """Return how many tokens a model reads, special ones included."""
     config = read_json(folder / "config.json", default={})
     positions = config.get("max_position_embeddings")
     if positions and config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
         positions -= config.get("pad_token_id", 1) + 1
-    limits = [
-        read_json(folder / "sentence_bert_config.json", default={}).get("max_seq_length"),
-        read_json(folder / "tokenizer_config.json", default={}).get("model_max_length"),
-        positions,
-    ]
-    return next((int(limit) for limit in limits if limit and limit < NO_LIMIT), 512)
+    own = read_json(folder / "tokenizer_config.json", default={}).get("model_max_length")
+    limits = (read_trunk_settings(folder).get("max_seq_length") or own, positions)
+    return min((int(limit) for limit in limits if limit and 0 < limit < NO_LIMIT), default=512)
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Make sure that transformers reads what tokenizer.json says.
+
+    Raises:
+        UnsupportedModelError: It does not, or may not.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise UnsupportedModelError("a model without tokenizer.json")
+    kind, settings = _tokenizer_settings(folder)
+    if kind not in INPUTS:
+        raise UnsupportedModelError(f"a tokenizer of class {kind}")
+    if NO_SPECIAL.search(path.read_bytes()) or settings.keys() & {"add_bos_token", "add_eos_token"}:
+        raise UnsupportedModelError("special tokens that tokenizer.json does not tell of")
+    if kind in REBUILT:
+        _check_rebuilt(REBUILT[kind], read_json(path, default={}), settings)
+
+
+def _check_rebuilt(rebuilt: Rebuilt, written: dict[str, Any], settings: dict[str, Any]) -> None:
+    part = written.get(rebuilt.part) or {}
+    for name, (setting, default) in rebuilt.settings.items():
+        if part.get(name) != settings.get(setting, default):
+            raise UnsupportedModelError(f"a tokenizer.json that contradicts {setting}")
+    last = written["post_processor"]
+    pair = [piece["type_id"] for one in last.get("pair", ()) for piece in one.values()]
+    if last["type"] != rebuilt.processor and pair != rebuilt.pair:
+        raise UnsupportedModelError("a tokenizer.json that contradicts its class")
+
+
+def gives_types(folder: Path) -> bool:
+    """Say whether a model's tokenizer tells a query's tokens from a text's."""
+    kind, settings = _tokenizer_settings(folder)
+    return TYPES in (settings.get("model_input_names") or INPUTS[kind])
+
+
+def _tokenizer_settings(folder: Path) -> tuple[str, dict[str, Any]]:
+    settings = read_json(folder / "tokenizer_config.json", default={})
+    return str(settings.get("tokenizer_class")).removesuffix("Fast"), settings
 
 
 class Tokens:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ModelError
+from ettin_cli.hub import read_json
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -33,7 +34,7 @@ class Weights(Mapping[str, "Floats"]):
 
     def __init__(self, folder: Path, prefix: str = "") -> None:
         self.folder, self.prefix = folder, prefix
-        files = sorted(folder.glob("*.safetensors"))
+        files = _files(folder)
         if not files:
             raise ModelError(f"{folder} has no weights")
         self._places = {name: place for file in files for name, place in _places(file).items()}
@@ -54,6 +55,15 @@ class Weights(Mapping[str, "Floats"]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files that transformers reads; others beside them are other versions."""
+    whole = folder / "model.safetensors"
+    if whole.is_file():
+        return [whole]
+    parts = read_json(folder / "model.safetensors.index.json", default={})
+    return sorted({folder / name for name in parts.get("weight_map", {}).values()})
 
 
 def _places(file: Path) -> dict[str, tuple[Path, int, dict[str, Any]]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.engines.bert import bert
 from ettin_cli.engines.graph import Graph, UnsupportedModelError
 from ettin_cli.engines.modernbert import modernbert
+from ettin_cli.engines.tokens import check_tokenizer, gives_types, read_trunk_settings
 from ettin_cli.engines.weights import Weights
 from ettin_cli.hub import read_json, read_modules
 
@@ -23,6 +24,11 @@ OURS = "sentence_transformers."
 TRUNK = OURS + "base.modules.transformer.Transformer"
 IDS, LENGTHS, TYPES = "ids", "lengths", "types"
 TEXT, TOKEN = "texts", "length"
+# What a transformer's settings may say without changing what is computed here.
+HARMLESS = {
+    *("max_seq_length", "transformer_task", "modality_config", "module_output_name"),
+    "unpad_inputs",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +37,12 @@ class WrittenModel:
 
     Args:
         graph: A serialised ONNX model; its weights are only named in it.
-        takes_types: Whether it tells a query's tokens from a text's.
+        tables: Of each input that names rows of a table, how many rows that has.
     """
 
     graph: bytes
     weights: Mapping[str, Floats]
-    takes_types: bool
+    tables: Mapping[str, int]
 
     def with_weights(self) -> bytes:
         """Return the ONNX model with its weights in it.
@@ -79,33 +85,40 @@ def write_encoder(folder: Path, *, plain: bool = False) -> WrittenModel:
 
 def _written(folder: Path, add: Any, plain: bool) -> WrittenModel:
     modules = read_modules(folder) or [{"path": "", "type": TRUNK}]
+    config = read_json(folder / "config.json", default={})
+    if not isinstance(config, dict):
+        raise UnsupportedModelError("a configuration that is no object")
+    graph = Graph(plain=plain)
+    try:
+        _check(folder, modules)
+        add(graph, folder, config, Weights(folder), modules[1:])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UnsupportedModelError(f"a {config.get('model_type')} without {error}") from error
+    inputs = {LENGTHS: [TEXT], **{name: [TEXT, TOKEN] for name in graph.tables}}
+    return WrittenModel(graph.model(inputs), graph.weights, graph.tables)
+
+
+def _check(folder: Path, modules: list[dict[str, str]]) -> None:
+    """Refuse what more than its configuration and weights decides about."""
     foreign = [one["type"] for one in modules if not one["type"].startswith(OURS)]
     if foreign or _kind(modules[0]) != "Transformer":
         raise UnsupportedModelError(f"a model with {(foreign or [modules[0]['type']])[0]}")
-    trunk = folder / modules[0]["path"]
-    config = read_json(trunk / "config.json", default={})
-    graph = Graph(plain=plain)
-    try:
-        add(graph, folder, config, Weights(trunk), modules[1:])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UnsupportedModelError(f"a {config.get('model_type')} without {error}") from error
-    takes_types = add is _score and _has_types(config)
-    inputs = {IDS: [TEXT, TOKEN], LENGTHS: [TEXT]}
-    if takes_types:
-        inputs[TYPES] = [TEXT, TOKEN]
-    return WrittenModel(graph.model(inputs), graph.weights, takes_types)
+    if modules[0]["path"]:
+        raise UnsupportedModelError(f"a transformer in {modules[0]['path']}")
+    if (folder / "adapter_config.json").exists():
+        raise UnsupportedModelError("an adapter")
+    settings = read_trunk_settings(folder)
+    if changing := [name for name, value in settings.items() if value and name not in HARMLESS]:
+        raise UnsupportedModelError(f"a transformer with {changing[0]}")
+    check_tokenizer(folder)
 
 
 def _kind(module: dict[str, str]) -> str:
     return module["type"].rsplit(".", 1)[-1]
 
 
-def _has_types(config: dict[str, Any]) -> bool:
-    return config["model_type"] in BERTS and int(config.get("type_vocab_size", 1)) > 1
-
-
 def _trunk(
-    graph: Graph, config: dict[str, Any], weights: Weights, *, pairs: bool, first_only: bool = False
+    graph: Graph, config: dict[str, Any], weights: Weights, *, typed: bool, first_only: bool = False
 ) -> str:
     """Add what a model of transformers computes of tokens."""
     kind = str(config.get("model_type"))
@@ -115,7 +128,7 @@ def _trunk(
     if kind == "modernbert":
         return modernbert(graph, config, weights, first_only=first_only)
     if kind in BERTS:
-        return bert(graph, config, weights, pairs=pairs)
+        return bert(graph, config, weights, typed=typed)
     raise UnsupportedModelError(f"a {kind}")
 
 
@@ -126,7 +139,7 @@ def _embed(
     weights: Weights,
     modules: list[dict[str, str]],
 ) -> None:
-    tokens = _trunk(graph, config, weights, pairs=False)
+    tokens = _trunk(graph, config, weights, typed=False)
     graph.output(TOKENS, tokens, [TEXT, TOKEN, "hidden"])
     if (folder / "modules.json").is_file():
         vectors, name = _Head(graph, folder, tokens).apply(modules)
@@ -145,7 +158,8 @@ def _score(
     modules: list[dict[str, str]],
 ) -> None:
     first_only = _reads_first_only(folder, config, modules)
-    tokens = _trunk(graph, config, weights, pairs=True, first_only=first_only)
+    typed = gives_types(folder)
+    tokens = _trunk(graph, config, weights, typed=typed, first_only=first_only)
     if modules:
         scores, name = _Head(graph, folder, tokens).apply(modules)
         if name != SCORES:
@@ -273,6 +287,6 @@ class _Head:
 
     def _dense(self, x: str, weights: Weights, config: dict[str, Any]) -> str:
         # Without a word on it, sentence-transformers takes the tangent.
-        activation = str(config.get("activation_function", "torch.nn.Tanh") or "torch.nn.Identity")
+        activation = str(config.get("activation_function", "torch.nn.Tanh"))
         product = self.graph.linear(x, weights["linear.weight"], weights.get("linear.bias"))
         return self.graph.activation(activation.rsplit(".", 1)[-1].lower(), product)
