@@ -12,6 +12,7 @@ from ettin_cli.index.manifest import (
     read_manifest,
 )
 from ettin_cli.index.reader import Index
+from ettin_cli.index.remains import Remains, damaged_files, require_whole
 from ettin_cli.index.writer import Generation, Recipe, remove_leftovers
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "Manifest",
     "Recipe",
     "RecordedSource",
+    "Remains",
+    "damaged_files",
     "entry_for",
     "is_unchanged",
     "not_an_index",
@@ -29,6 +32,7 @@ __all__ = [
     "read_manifest",
     "remove_leftovers",
     "require_factory",
+    "require_whole",
     "touched",
     "writing",
 ]

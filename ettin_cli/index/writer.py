@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ettin_cli.index.known import Hashes
+    from ettin_cli.index.remains import Remains
     from ettin_cli.records import Floats
 
 GENERATION_NAME = re.compile(r"\d{6,}-[0-9a-f]{8}")
@@ -67,10 +68,11 @@ class Generation:
     Args:
         folder: The index's folder, held for writing.
         recipe: How it is made.
-        old: The generation in force, whose vectors are used again; None: start from nothing.
+        old: The generation in force, or what is left of it, whose vectors are used again; None:
+            start from nothing.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, old: Index | None) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, old: Index | Remains | None) -> None:
         remove_leftovers(folder)
         self.folder = folder
         self.recipe = recipe
@@ -169,10 +171,7 @@ class Missing:
         """Yield the vectors of an interrupted run and of the old generation, in pieces."""
         yield from self.generation.shards.load(self.generation.recipe.embedder.dimension)
         if self.generation.old is not None:
-            begin = 0
-            for hashes in self.generation.old.passages.hashes():
-                yield hashes, self.generation.old.vectors[begin : begin + len(hashes)]
-                begin += len(hashes)
+            yield from self.generation.old.known_vectors()
 
     def embed(self, embed: Embed, advance: Advance = no_progress) -> None:
         """Embed what is missing; an interruption loses at most one shard's worth."""

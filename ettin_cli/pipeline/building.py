@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,12 @@ from ettin_cli.index import (
     Manifest,
     Recipe,
     RecordedSource,
+    Remains,
     entry_for,
     portable,
     read_manifest,
     remove_leftovers,
+    require_whole,
     touched,
     writing,
 )
@@ -66,7 +69,7 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
         return _dry_run(request)
     with (
         writing(request.folder, wait=request.wait, reporter=reporter),
-        _disk_errors(request.folder),
+        disk_errors(request.folder),
     ):
         old, manifest = _opened(request)
         sources = settle_sources(request, manifest)
@@ -75,8 +78,8 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
         if old and plan.up_to_date and _same(old.manifest, recipe, sources):
             return _untouched(plan, old)
         if old:
-            old.require_whole()
-        run = _Run(request, recipe, files, old, plan, reporter)
+            require_whole(request.folder)
+        run = Run(request, recipe, files, old, plan, reporter)
         return run.finish(sources)
 
 
@@ -115,7 +118,7 @@ def _same(manifest: Manifest, recipe: Recipe, sources: tuple[RecordedSource, ...
 
 
 @contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path) -> Iterator[None]:
     """Turn a full or failing disk into one line; the index stays as it was."""
     try:
         yield
@@ -128,7 +131,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-class _Run:
+class Run:
     """One generation in the making."""
 
     def __init__(
@@ -136,7 +139,7 @@ class _Run:
         request: BuildRequest,
         recipe: Recipe,
         files: ModelFiles,
-        old: Index | None,
+        old: Index | Remains | None,
         plan: Plan,
         reporter: Reporter,
     ) -> None:
@@ -146,13 +149,25 @@ class _Run:
         self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
         self.counter: TokenCounter | None = None
         self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
-        self.reads = recipe.embedder.max_tokens - self._prompt_tokens(recipe)
         self.generation = Generation(request.folder, recipe, old)
+
+    @cached_property
+    def reads(self) -> int:
+        """How many tokens of a passage the embedder reads behind its prompt."""
+        embedder = self.recipe.embedder
+        prompt = embedder.document_prompt
+        return embedder.max_tokens - (len(self.token_counter().offsets(prompt)) if prompt else 0)
 
     def finish(self, sources: tuple[RecordedSource, ...]) -> BuildReport:
         """Read, embed and commit; on any failure the index stays as it was."""
+        return self.complete(partial(self._read_all, sources), sources)
+
+    def complete(
+        self, add_passages: Callable[[], list[FileEntry]], sources: tuple[RecordedSource, ...]
+    ) -> BuildReport:
+        """Add passages, embed and commit; on any failure the index stays as it was."""
         try:
-            entries = self._read_all(sources)
+            entries = add_passages()
             missing = self.generation.missing()
             if missing.total:
                 engine = replace(self.request.engine, max_length=self.recipe.embedder.max_tokens)
@@ -189,7 +204,7 @@ class _Run:
     def _kept(self, planned: PlannedFile, number: int) -> FileEntry | None:
         """Copy an unchanged file's passages; None if its ids have to be made anew."""
         entry = self._present_entry(planned)
-        if entry is None or self.old is None:
+        if entry is None or self.old is None or self.old.passages is None:
             return None
         table = self.old.passages.table.slice(entry.first, entry.passages)
         if not self.ids.claim_again(_DocIds(table), planned.source):
@@ -249,10 +264,6 @@ class _Run:
             self.counter = load_token_counter(self.files)
         return self.counter
 
-    def _prompt_tokens(self, recipe: Recipe) -> int:
-        prompt = recipe.embedder.document_prompt
-        return len(self.token_counter().offsets(prompt)) if prompt else 0
-
 
 class _DocIds:
     """The document ids of some passages, as often as they are gone through."""
@@ -268,9 +279,7 @@ class _DocIds:
 class _FileReader:
     """Reads one file's documents into the generation, counting as it goes."""
 
-    def __init__(
-        self, run: _Run, planned: PlannedFile, number: int, source: RecordedSource
-    ) -> None:
+    def __init__(self, run: Run, planned: PlannedFile, number: int, source: RecordedSource) -> None:
         self.run, self.planned, self.number, self.source = run, planned, number, source
         self.rejections: list[Rejection] = []
         self.skipped = ""
