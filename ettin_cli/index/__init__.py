@@ -13,7 +13,7 @@ from ettin_cli.index.manifest import (
 )
 from ettin_cli.index.reader import Index
 from ettin_cli.index.remains import Remains, damaged_files, require_whole
-from ettin_cli.index.writer import Generation, Recipe, remove_leftovers
+from ettin_cli.index.writer import Generation, Recipe, forget_unfinished, remove_leftovers
 
 __all__ = [
     "Counts",
@@ -26,6 +26,7 @@ __all__ = [
     "Remains",
     "damaged_files",
     "entry_for",
+    "forget_unfinished",
     "is_unchanged",
     "not_an_index",
     "portable",

@@ -128,8 +128,12 @@ class Generation:
         return manifest
 
     def abandon(self) -> None:
-        """Remove what was written, but not the vectors that were computed."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove what was written, but not the vectors that were computed.
+
+        A generation that was put in force before something else failed stays: only the manifest
+        on disk can tell.
+        """
+        remove_leftovers(self.folder)
 
     def _sealed(self) -> dict[str, FileRecord]:
         records = {}
@@ -231,6 +235,11 @@ def _generations(folder: Path) -> list[Path]:
 def _next_name(folder: Path) -> str:
     numbers = [int(path.name.partition("-")[0]) for path in _generations(folder)]
     return f"{max(numbers, default=0) + 1:06}-{secrets.token_hex(4)}"
+
+
+def forget_unfinished(folder: Path, embedder: EmbedderCard) -> None:
+    """Remove the vectors of an interrupted run where the index has all that it needs."""
+    Shards(folder / WORK / _vectors_key(embedder)).clear()
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from ettin_cli.index import (
     RecordedSource,
     Remains,
     entry_for,
+    forget_unfinished,
     portable,
     read_manifest,
     remove_leftovers,
@@ -92,6 +93,7 @@ def _dry_run(request: BuildRequest) -> BuildReport:
 
 def _untouched(plan: Plan, index: Index) -> BuildReport:
     remove_leftovers(index.folder)
+    forget_unfinished(index.folder, index.manifest.embedder)
     again = [rejection for entry in index.files for rejection in entry.rejections]
     plan.skipped.update(entry.skipped for entry in index.files if entry.skipped)
     return BuildReport(plan, index.manifest, rejections=[*plan.rejections, *again])
@@ -119,16 +121,28 @@ def _same(manifest: Manifest, recipe: Recipe, sources: tuple[RecordedSource, ...
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or failing disk into one line; the index stays as it was."""
+    """Turn a full or failing disk into one line that tells which state the index is in."""
+    before = _in_force(folder)
     try:
         yield
     except OSError as error:
         # Arrow puts words of its own before the system's.
         reason = os.strerror(error.errno) if error.errno else error
+        if _in_force(folder) == before:
+            state = "the index is as it was before"
+        else:
+            state = "the index is the new one, but may not outlive a power cut"
         raise OutputError(
-            f"cannot write {folder}: {reason}; the index is as it was before",
+            f"cannot write {folder}: {reason}; {state}",
             hint="free some space or fix the permissions, then run the same command to go on",
         ) from error
+
+
+def _in_force(folder: Path) -> str | None:
+    """Return the name of the generation in force, or None if that cannot be told."""
+    with suppress(EttinError):
+        return read_manifest(folder).generation
+    return None
 
 
 class Run:

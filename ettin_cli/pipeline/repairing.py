@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.errors import CorpusError
-from ettin_cli.index import FileEntry, Generation, Index, RecordedSource, Remains, writing
+from ettin_cli.index import (
+    FileEntry,
+    Generation,
+    Index,
+    RecordedSource,
+    Remains,
+    forget_unfinished,
+    remove_leftovers,
+    writing,
+)
 from ettin_cli.pipeline.building import BuildReport, Run, disk_errors
 from ettin_cli.pipeline.planning import Plan, base_of, is_there, make_plan
 from ettin_cli.pipeline.recipes import BuildRequest, settle_recipe
@@ -52,6 +61,8 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
         remains = Remains(folder)
         damaged = [str(remains.generation / name) for name in remains.damaged]
         if not damaged:
+            remove_leftovers(folder)
+            forget_unfinished(folder, remains.manifest.embedder)
             return RepairReport(damaged)
         files, recipe = settle_recipe(request, remains.manifest, reporter)
         sources = remains.manifest.sources
