@@ -93,7 +93,7 @@ def test_every_file_of_an_index_is_verified(ettin: Ettin, docs: Path) -> None:
         damage(path)
         ran = ettin("verify", "-i", "copy")
         assert (ran.code, ran.out) == (1, f"damaged: {path}\n")
-        assert "ettin index -i copy --rebuild" in ran.err
+        assert "ettin verify -i copy --repair" in ran.err
         shutil.rmtree("copy")
 
 

@@ -182,7 +182,10 @@ def test_an_index_that_may_only_be_read_is_read_and_not_written(
         path.chmod(mode)
     assert (read.returncode, read.stdout) == (0, "index is whole: 3 files\n")
     assert refused.returncode == 1
-    assert refused.stderr == "ettin: error: cannot write to index: Permission denied\n"
+    assert refused.stderr.splitlines() == [
+        "ettin: error: cannot write to index: Permission denied",
+        "  hint: free some space or fix the permissions",
+    ]
 
 
 def test_a_folder_made_for_nothing_is_removed_and_one_that_was_there_is_not(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_another_count_or_another_table_is_damaged(
     path = written(tmp_path, 3, 8, monkeypatch).path
     with pytest.raises(IndexDamagedError) as caught:
         Passages(path, 4)
-    assert caught.value.hint == f"ettin index -i {tmp_path} --rebuild"
+    assert caught.value.hint == f"ettin verify -i {tmp_path} --repair"
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, pa.schema([("x", "int8")])):
         pass
     with pytest.raises(IndexDamagedError):

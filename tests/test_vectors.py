@@ -220,7 +220,7 @@ def test_a_file_that_faiss_cannot_read_is_damaged(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(IndexDamagedError, match="vectors.faiss is damaged") as caught:
             open_index(path, {})
-        assert caught.value.hint == f"ettin index -i {tmp_path / 'index'} --rebuild"
+        assert caught.value.hint == f"ettin verify -i {tmp_path / 'index'} --repair"
 
 
 def test_what_is_written_to_a_map_is_kept_when_its_memory_is_let_go(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """`ettin info` and `ettin verify`: what an index holds, and whether it is whole."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ettin_cli.commands import options
-from ettin_cli.console import count, size
-from ettin_cli.index import Counts, Index
-from ettin_cli.pipeline import out_of_date
+from ettin_cli.console import Console, count, size
+from ettin_cli.index import Counts, Index, damaged_files
+from ettin_cli.pipeline import BuildRequest, RepairReport, out_of_date, repair_index
 from ettin_cli.storage import folder_size
 
 
@@ -69,22 +70,72 @@ def _left_out(counts: Counts) -> list[tuple[str, str]]:
     return rows
 
 
-def verify(index: options.Index = None, color: options.Color = "auto") -> None:
+def verify(
+    index: options.Index = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Keep what is whole, make the rest again.")
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Fail if another process writes the index.")
+    ] = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    batch_size: options.BatchSize = "auto",
+    threads: options.Threads = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    offline: options.Offline = False,
+    color: options.Color = "auto",
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
     """Check every file of an index by its checksum.
 
-    The exit code is 1 if one of them is damaged.
+    The exit code is 1 if one of them is damaged. A repair embeds only what has lost its vector;
+    where passages are damaged it reads the sources as they are now, and the exit code is 3 if
+    something could be read from nowhere.
 
     Examples:
       ettin verify
-      ettin verify -i notes-index
+      ettin verify -i notes-index --repair
     """
-    console = options.console(color)
+    console = options.console(color, quiet, verbose)
     folder = options.find_index(index)
-    found = Index(folder)
-    damaged = found.damaged_files()
+    if not repair:
+        _check(folder, console)
+        return
+    engine = options.engine(device, dtype, batch_size, None, threads, trust_remote_code)
+    request = BuildRequest(folder, engine=engine, offline=offline, wait=not no_wait)
+    with options.goes_on("the same command goes on where it stopped", console):
+        report = repair_index(request, console)
+    _tell_repaired(report, folder, console)
+    if report.lost or (report.built and report.built.rejections):
+        raise typer.Exit(options.REJECTED)
+
+
+def _check(folder: Path, console: Console) -> None:
+    damaged = damaged_files(folder)
     for path in damaged:
         console.line(f"damaged: {path}")
     if damaged:
-        console.notice(f"rebuild it: {options.refresh(folder)} --rebuild")
+        console.notice(f"repair it: {options.command('verify', folder)} --repair")
         raise typer.Exit(1)
-    console.line(f"{folder} is whole: {count(len(found.manifest.files), 'file')}")
+    console.line(f"{folder} is whole: {count(len(Index(folder).manifest.files), 'file')}")
+
+
+def _tell_repaired(report: RepairReport, folder: Path, console: Console) -> None:
+    """Say what was damaged, what was made again and what is lost."""
+    for path in report.damaged:
+        console.line(f"damaged: {path}")
+    if report.built is None or report.built.manifest is None:
+        console.line(f"{folder} is whole: nothing to repair")
+        return
+    for rejection in report.built.rejections:
+        console.notice(f"rejected {rejection}")
+    for name in report.lost:
+        what = f"the records from standard input; give them again: ettin index - -i {folder}"
+        console.notice(f"lost {what if name == '-' else name}")
+    embedded = count(report.built.embedded, "passage")
+    console.summary(
+        f"{folder} is whole again: {embedded} embedded again, {report.built.reused:,} kept, "
+        f"{len(report.lost):,} lost"
+    )

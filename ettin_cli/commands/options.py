@@ -136,9 +136,14 @@ def find_index(index: Path | None) -> Path:
 
 def refresh(folder: Path) -> str:
     """Return the command that brings an index up to date."""
+    return command("index", folder)
+
+
+def command(name: str, folder: Path) -> str:
+    """Return a command for an index, which is named unless it is found without."""
     if folder == Path(DEFAULT_INDEX):
-        return "ettin index"
-    return f"ettin index -i {shlex.quote(str(folder))}"
+        return f"ettin {name}"
+    return f"ettin {name} -i {shlex.quote(str(folder))}"
 
 
 def recorded(folder: Path, source: RecordedSource) -> str:

@@ -12,7 +12,8 @@ from ettin_cli.index.manifest import (
     read_manifest,
 )
 from ettin_cli.index.reader import Index
-from ettin_cli.index.writer import Generation, Recipe, remove_leftovers
+from ettin_cli.index.remains import Remains, damaged_files, require_whole
+from ettin_cli.index.writer import Generation, Recipe, forget_unfinished, remove_leftovers
 
 __all__ = [
     "Counts",
@@ -22,13 +23,17 @@ __all__ = [
     "Manifest",
     "Recipe",
     "RecordedSource",
+    "Remains",
+    "damaged_files",
     "entry_for",
+    "forget_unfinished",
     "is_unchanged",
     "not_an_index",
     "portable",
     "read_manifest",
     "remove_leftovers",
     "require_factory",
+    "require_whole",
     "touched",
     "writing",
 ]

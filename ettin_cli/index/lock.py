@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 HOLDER = "lock-holder"
+ROOM = "free some space or fix the permissions"
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
         reporter.notice(f"waiting for {holder} to finish writing {folder}")
         _wait(lock, folder)
     except OSError as error:
-        raise EttinError(f"cannot write to {folder}: {error.strerror}") from error
+        raise EttinError(f"cannot write to {folder}: {error.strerror}", hint=ROOM) from error
     try:
         with suppress(OSError):
             (folder / HOLDER).write_text(_myself(), encoding="utf-8")
@@ -93,7 +94,7 @@ def _make(folder: Path) -> bool:
             f"{folder} is a file, not the folder of an index", hint="name a folder with -i"
         ) from None
     except OSError as error:
-        raise EttinError(f"cannot make {folder}: {error.strerror}") from error
+        raise EttinError(f"cannot make {folder}: {error.strerror}", hint=ROOM) from error
     return made
 
 

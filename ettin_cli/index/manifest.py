@@ -140,9 +140,12 @@ def not_an_index(folder: Path) -> IndexNotFoundError:
 
 def damaged(path: Path) -> IndexDamagedError:
     """Return the error for a damaged file of a generation, with what to do about it."""
-    return IndexDamagedError(
-        f"{path} is damaged", hint=f"ettin index -i {path.parents[2]} --rebuild"
-    )
+    return IndexDamagedError(f"{path} is damaged", hint=repair(path.parents[2]))
+
+
+def repair(folder: Path) -> str:
+    """Return the command that makes a damaged index whole."""
+    return f"ettin verify -i {folder} --repair"
 
 
 def with_files(manifest: Manifest, files: Mapping[str, FileRecord]) -> Manifest:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index.files import FILES, FileEntry, Files
-from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged, read_manifest
+from ettin_cli.index.manifest import (
+    GENERATIONS,
+    FileRecord,
+    Manifest,
+    damaged,
+    read_manifest,
+    repair,
+)
 from ettin_cli.index.passages import PASSAGES, Passages
 from ettin_cli.index.vectors import (
     EXACT,
@@ -22,11 +29,11 @@ from ettin_cli.index.vectors import (
     stored_vectors,
 )
 from ettin_cli.records import Passage
-from ettin_cli.storage import checksum
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ettin_cli.index.known import Hashes
     from ettin_cli.index.vectors import Rows
     from ettin_cli.records import Floats
 
@@ -159,26 +166,17 @@ class Index:
         except orjson.JSONDecodeError as error:
             raise damaged(self.generation / PASSAGES) from error
 
-    def damaged_files(self) -> list[str]:
-        """Return the files of the generation in force whose checksum is not the manifest's."""
-        bad = []
-        for name, record in self.manifest.files.items():
-            path = self.generation / name
-            if not path.is_file() or checksum(path) != record.checksum:
-                bad.append(str(path))
-        if bad and read_manifest(self.folder).generation != self.manifest.generation:
-            # A writer has replaced this generation since, and removed its files.
-            return Index(self.folder).damaged_files()
-        return bad
+    def known_vectors(self) -> Iterator[tuple[Hashes, Floats]]:
+        """Yield the vectors of all passages with the hashes of their texts, in pieces."""
+        return known_vectors(self.passages, self.vectors)
 
-    def require_whole(self) -> None:
-        """Make sure that nothing damaged is built upon, where new checksums would hide it.
 
-        Raises:
-            IndexDamagedError: A file is not what its checksum says.
-        """
-        if bad := self.damaged_files():
-            raise damaged(Path(bad[0]))
+def known_vectors(passages: Passages, vectors: Floats) -> Iterator[tuple[Hashes, Floats]]:
+    """Yield vectors with the hashes of the texts they were made of, in pieces."""
+    begin = 0
+    for hashes in passages.hashes():
+        yield hashes, vectors[begin : begin + len(hashes)]
+        begin += len(hashes)
 
 
 def _fits(metadata: Mapping[str, Any], filters: Mapping[str, str]) -> bool:
@@ -228,7 +226,7 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
     faiss = open_index(generation / VECTORS, manifest.search)
     if (faiss.ntotal, faiss.d) != (rows, dimension):
         raise IndexDamagedError(
-            f"{generation / VECTORS} does not belong to {folder}", hint=_rebuild(folder)
+            f"{generation / VECTORS} does not belong to {folder}", hint=repair(folder)
         )
     return _Contents(
         Passages(generation / PASSAGES, rows),
@@ -248,12 +246,8 @@ def _check_size(folder: Path, path: Path, record: FileRecord) -> None:
     try:
         size = path.stat().st_size
     except OSError:
-        raise IndexDamagedError(f"{path} is missing", hint=_rebuild(folder)) from None
+        raise IndexDamagedError(f"{path} is missing", hint=repair(folder)) from None
     if size != record.bytes:
         raise IndexDamagedError(
-            f"{path} has {size} bytes instead of {record.bytes}", hint=_rebuild(folder)
+            f"{path} has {size} bytes instead of {record.bytes}", hint=repair(folder)
         )
-
-
-def _rebuild(folder: Path) -> str:
-    return f"ettin index -i {folder} --rebuild"

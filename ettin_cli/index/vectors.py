@@ -91,6 +91,20 @@ def stored_vectors(index: Any, path: Path) -> Floats:
     return mapped(path, index.ntotal, index.d)
 
 
+def exact_vectors(index: Any) -> Floats | None:
+    """Return the vectors that lists or a graph were made of, in order; None if it keeps less."""
+    import faiss
+    import numpy as np
+
+    inner = faiss.downcast_index(index)
+    if type(inner) is faiss.IndexIVFFlat:
+        inner.make_direct_map()
+    elif type(inner) is not faiss.IndexHNSWFlat:
+        return None
+    found: Floats = np.asarray(inner.reconstruct_n(0, inner.ntotal), np.float32)
+    return found
+
+
 def mapped(path: Path, rows: int, dimension: int) -> Floats:
     """Return the last `rows` vectors of a file without reading them."""
     import numpy as np

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ettin_cli.index.known import Hashes
+    from ettin_cli.index.remains import Remains
     from ettin_cli.records import Floats
 
 GENERATION_NAME = re.compile(r"\d{6,}-[0-9a-f]{8}")
@@ -67,10 +68,11 @@ class Generation:
     Args:
         folder: The index's folder, held for writing.
         recipe: How it is made.
-        old: The generation in force, whose vectors are used again; None: start from nothing.
+        old: The generation in force, or what is left of it, whose vectors are used again; None:
+            start from nothing.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, old: Index | None) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, old: Index | Remains | None) -> None:
         remove_leftovers(folder)
         self.folder = folder
         self.recipe = recipe
@@ -126,8 +128,12 @@ class Generation:
         return manifest
 
     def abandon(self) -> None:
-        """Remove what was written, but not the vectors that were computed."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove what was written, but not the vectors that were computed.
+
+        A generation that was put in force before something else failed stays: only the manifest
+        on disk can tell.
+        """
+        remove_leftovers(self.folder)
 
     def _sealed(self) -> dict[str, FileRecord]:
         records = {}
@@ -169,10 +175,7 @@ class Missing:
         """Yield the vectors of an interrupted run and of the old generation, in pieces."""
         yield from self.generation.shards.load(self.generation.recipe.embedder.dimension)
         if self.generation.old is not None:
-            begin = 0
-            for hashes in self.generation.old.passages.hashes():
-                yield hashes, self.generation.old.vectors[begin : begin + len(hashes)]
-                begin += len(hashes)
+            yield from self.generation.old.known_vectors()
 
     def embed(self, embed: Embed, advance: Advance = no_progress) -> None:
         """Embed what is missing; an interruption loses at most one shard's worth."""
@@ -232,6 +235,11 @@ def _generations(folder: Path) -> list[Path]:
 def _next_name(folder: Path) -> str:
     numbers = [int(path.name.partition("-")[0]) for path in _generations(folder)]
     return f"{max(numbers, default=0) + 1:06}-{secrets.token_hex(4)}"
+
+
+def forget_unfinished(folder: Path, embedder: EmbedderCard) -> None:
+    """Remove the vectors of an interrupted run where the index has all that it needs."""
+    Shards(folder / WORK / _vectors_key(embedder)).clear()
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from ettin_cli.pipeline.building import BuildReport, build_index
 from ettin_cli.pipeline.planning import Plan, out_of_date
 from ettin_cli.pipeline.recipes import BuildRequest
+from ettin_cli.pipeline.repairing import RepairReport, repair_index
 from ettin_cli.pipeline.reranking import Window, rerank
 from ettin_cli.pipeline.searching import search, source_index
 
@@ -10,9 +11,11 @@ __all__ = [
     "BuildReport",
     "BuildRequest",
     "Plan",
+    "RepairReport",
     "Window",
     "build_index",
     "out_of_date",
+    "repair_index",
     "rerank",
     "search",
     "source_index",

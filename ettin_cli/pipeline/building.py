@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,13 @@ from ettin_cli.index import (
     Manifest,
     Recipe,
     RecordedSource,
+    Remains,
     entry_for,
+    forget_unfinished,
     portable,
     read_manifest,
     remove_leftovers,
+    require_whole,
     touched,
     writing,
 )
@@ -66,7 +70,7 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
         return _dry_run(request)
     with (
         writing(request.folder, wait=request.wait, reporter=reporter),
-        _disk_errors(request.folder),
+        disk_errors(request.folder),
     ):
         old, manifest = _opened(request)
         sources = settle_sources(request, manifest)
@@ -75,8 +79,8 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
         if old and plan.up_to_date and _same(old.manifest, recipe, sources):
             return _untouched(plan, old)
         if old:
-            old.require_whole()
-        run = _Run(request, recipe, files, old, plan, reporter)
+            require_whole(request.folder)
+        run = Run(request, recipe, files, old, plan, reporter)
         return run.finish(sources)
 
 
@@ -89,6 +93,7 @@ def _dry_run(request: BuildRequest) -> BuildReport:
 
 def _untouched(plan: Plan, index: Index) -> BuildReport:
     remove_leftovers(index.folder)
+    forget_unfinished(index.folder, index.manifest.embedder)
     again = [rejection for entry in index.files for rejection in entry.rejections]
     plan.skipped.update(entry.skipped for entry in index.files if entry.skipped)
     return BuildReport(plan, index.manifest, rejections=[*plan.rejections, *again])
@@ -115,20 +120,32 @@ def _same(manifest: Manifest, recipe: Recipe, sources: tuple[RecordedSource, ...
 
 
 @contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or failing disk into one line; the index stays as it was."""
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a full or failing disk into one line that tells which state the index is in."""
+    before = _in_force(folder)
     try:
         yield
     except OSError as error:
         # Arrow puts words of its own before the system's.
         reason = os.strerror(error.errno) if error.errno else error
+        if _in_force(folder) == before:
+            state = "the index is as it was before"
+        else:
+            state = "the index is the new one, but may not outlive a power cut"
         raise OutputError(
-            f"cannot write {folder}: {reason}; the index is as it was before",
+            f"cannot write {folder}: {reason}; {state}",
             hint="free some space or fix the permissions, then run the same command to go on",
         ) from error
 
 
-class _Run:
+def _in_force(folder: Path) -> str | None:
+    """Return the name of the generation in force, or None if that cannot be told."""
+    with suppress(EttinError):
+        return read_manifest(folder).generation
+    return None
+
+
+class Run:
     """One generation in the making."""
 
     def __init__(
@@ -136,7 +153,7 @@ class _Run:
         request: BuildRequest,
         recipe: Recipe,
         files: ModelFiles,
-        old: Index | None,
+        old: Index | Remains | None,
         plan: Plan,
         reporter: Reporter,
     ) -> None:
@@ -146,13 +163,25 @@ class _Run:
         self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
         self.counter: TokenCounter | None = None
         self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
-        self.reads = recipe.embedder.max_tokens - self._prompt_tokens(recipe)
         self.generation = Generation(request.folder, recipe, old)
+
+    @cached_property
+    def reads(self) -> int:
+        """How many tokens of a passage the embedder reads behind its prompt."""
+        embedder = self.recipe.embedder
+        prompt = embedder.document_prompt
+        return embedder.max_tokens - (len(self.token_counter().offsets(prompt)) if prompt else 0)
 
     def finish(self, sources: tuple[RecordedSource, ...]) -> BuildReport:
         """Read, embed and commit; on any failure the index stays as it was."""
+        return self.complete(partial(self._read_all, sources), sources)
+
+    def complete(
+        self, add_passages: Callable[[], list[FileEntry]], sources: tuple[RecordedSource, ...]
+    ) -> BuildReport:
+        """Add passages, embed and commit; on any failure the index stays as it was."""
         try:
-            entries = self._read_all(sources)
+            entries = add_passages()
             missing = self.generation.missing()
             if missing.total:
                 engine = replace(self.request.engine, max_length=self.recipe.embedder.max_tokens)
@@ -189,7 +218,7 @@ class _Run:
     def _kept(self, planned: PlannedFile, number: int) -> FileEntry | None:
         """Copy an unchanged file's passages; None if its ids have to be made anew."""
         entry = self._present_entry(planned)
-        if entry is None or self.old is None:
+        if entry is None or self.old is None or self.old.passages is None:
             return None
         table = self.old.passages.table.slice(entry.first, entry.passages)
         if not self.ids.claim_again(_DocIds(table), planned.source):
@@ -249,10 +278,6 @@ class _Run:
             self.counter = load_token_counter(self.files)
         return self.counter
 
-    def _prompt_tokens(self, recipe: Recipe) -> int:
-        prompt = recipe.embedder.document_prompt
-        return len(self.token_counter().offsets(prompt)) if prompt else 0
-
 
 class _DocIds:
     """The document ids of some passages, as often as they are gone through."""
@@ -268,9 +293,7 @@ class _DocIds:
 class _FileReader:
     """Reads one file's documents into the generation, counting as it goes."""
 
-    def __init__(
-        self, run: _Run, planned: PlannedFile, number: int, source: RecordedSource
-    ) -> None:
+    def __init__(self, run: Run, planned: PlannedFile, number: int, source: RecordedSource) -> None:
         self.run, self.planned, self.number, self.source = run, planned, number, source
         self.rejections: list[Rejection] = []
         self.skipped = ""

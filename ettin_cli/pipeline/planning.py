@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ettin_cli.corpus import Listing, Source, SourceFile, is_encodable, list_files, open_source
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.index import FileEntry, Index, RecordedSource, is_unchanged, portable
+from ettin_cli.index import FileEntry, Index, RecordedSource, Remains, is_unchanged, portable
 from ettin_cli.records import Rejection
 
 
@@ -76,7 +76,11 @@ def base_of(folder: Path) -> Path:
 
 
 def make_plan(
-    folder: Path, recorded: Sequence[RecordedSource], old: Index | None, *, read_stdin: bool
+    folder: Path,
+    recorded: Sequence[RecordedSource],
+    old: Index | Remains | None,
+    *,
+    read_stdin: bool,
 ) -> Plan:
     """List the sources and compare each file with its entry in the old generation.
 
@@ -107,11 +111,12 @@ def make_plan(
 
 def out_of_date(folder: Path, index: Index) -> Plan:
     """Return what has changed since an index was made; all of a source that is gone is gone."""
-    there = [record for record in index.manifest.sources if _is_there(record, folder)]
+    there = [record for record in index.manifest.sources if is_there(record, folder)]
     return make_plan(folder, there, index, read_stdin=False)
 
 
-def _is_there(record: RecordedSource, folder: Path) -> bool:
+def is_there(record: RecordedSource, folder: Path) -> bool:
+    """Say whether a recorded source can still be opened."""
     try:
         _opened(record, folder)
     except CorpusError:
@@ -133,7 +138,7 @@ def _opened(record: RecordedSource, folder: Path) -> Source:
         ) from error
 
 
-def _entries(old: Index | None) -> dict[tuple[RecordedSource, str], FileEntry]:
+def _entries(old: Index | Remains | None) -> dict[tuple[RecordedSource, str], FileEntry]:
     if old is None:
         return {}
     sources = old.manifest.sources

@@ -1,0 +1,142 @@
+"""An index beside a plain dictionary: whatever is done in whatever order, it holds the same."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from ettin_cli.errors import IndexNotFoundError
+from ettin_cli.index import Index, damaged_files, read_manifest, writer
+from ettin_cli.pipeline import BuildRequest, building, repair_index
+from ettin_cli.records import Silence
+from tests.faults import DiedError, Disk, on
+from tests.indexes import Builder, word_model, word_vector
+
+NAMES = [f"{letter}.txt" for letter in "abcdef"]
+WORDS = ["ferry", "bread", "auk", "tern", "pier", "dough"]
+TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
+# More than an update does to the disk, so that some runs are left to end.
+PLACES = st.integers(1, 70)
+
+
+class IndexStates(RuleBasedStateMachine):
+    """`here` is what the files hold; `held` what the index has to, None while there is none."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.root = Path(tempfile.mkdtemp())
+        self.docs, self.folder = self.root / "docs", self.root / "i"
+        self.docs.mkdir()
+        self.build = Builder(word_model(self.root / "words"))
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(building, "load_embedder", self.build.load)
+        self.patch.setattr(writer, "SHARD_ROWS", 2)
+        self.patch.setenv("ETTIN_CACHE_DIR", str(self.root / "cache"))
+        self.here: dict[str, str] = {}
+        self.held: dict[str, str] | None = None
+
+    @rule(name=st.sampled_from(NAMES), text=TEXTS)
+    def write(self, name: str, text: str) -> None:
+        (self.docs / name).write_text(text)
+        self.here[name] = text
+
+    @precondition(lambda self: self.here)
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.here)))
+        (self.docs / name).unlink()
+        del self.here[name]
+
+    @rule(rebuild=st.booleans())
+    def bring_up_to_date(self, rebuild: bool) -> None:
+        self.build(self.folder, self.docs, rebuild=rebuild)
+        self.held = dict(self.here)
+        assert {path.name for path in self.folder.iterdir()} <= {
+            "generations",
+            "lock",
+            "manifest.json",
+            "work",
+        }
+        assert list(self.folder.glob("work/*/*")) == []
+        assert len(list((self.folder / "generations").iterdir())) == 1
+
+    @rule(place=PLACES, rebuild=st.booleans())
+    def die_on_the_way(self, place: int, rebuild: bool) -> None:
+        before = self._generation()
+        try:
+            with on(Disk(self.folder, place, "dies")):
+                self.build(self.folder, self.docs, rebuild=rebuild)
+            self.held = dict(self.here)
+        except DiedError:
+            if self._generation() != before:
+                self.held = dict(self.here)
+
+    @rule(query=TEXTS, depth=st.integers(1, 4))
+    def search(self, query: str, depth: int) -> None:
+        if self.held is None:
+            with pytest.raises(IndexNotFoundError):
+                Index(self.folder)
+            return
+        index = Index(self.folder)
+        rows, scores = index.retrieve(np.array([word_vector(query)]), depth)[0]
+        names = sorted(self.held)
+        every = [float(word_vector(self.held[name]) @ word_vector(query)) for name in names]
+        best = sorted(every, reverse=True)[:depth]
+        assert np.allclose(scores, best, atol=1e-6)
+        for passage, score in zip(index.read(rows), scores, strict=True):
+            assert passage.text == self.held[passage.doc_id]
+            assert every[names.index(passage.doc_id)] == pytest.approx(float(score), abs=1e-6)
+
+    @precondition(lambda self: self.held is not None)
+    @rule()
+    def verify(self) -> None:
+        assert self.held is not None
+        assert damaged_files(self.folder) == []
+        index = Index(self.folder)
+        held = {one.doc_id: one.text for one in index.read(range(len(index.passages)))}
+        assert held == self.held
+        assert list(index.doc_ids()) == sorted(held)
+        for text, vector in zip(held.values(), index.vectors, strict=True):
+            assert np.allclose(vector, word_vector(text), atol=1e-6)
+
+    @precondition(lambda self: self.held is not None)
+    @rule(
+        name=st.sampled_from(["files.arrow", "passages.arrow", "vectors.faiss"]), at=st.floats(0, 1)
+    )
+    def damage_and_repair(self, name: str, at: float) -> None:
+        path = self.folder / "generations" / str(self._generation()) / name
+        content = bytearray(path.read_bytes())
+        content[int(at * (len(content) - 1))] ^= 1
+        path.unlink()
+        path.write_bytes(content)
+        assert damaged_files(self.folder) == [str(path)]
+        repair_index(BuildRequest(self.folder, offline=True), Silence())
+        if name != "vectors.faiss":
+            # The sources were read as they are now.
+            self.held = dict(self.here)
+        self.verify()
+
+    def _generation(self) -> str | None:
+        try:
+            return read_manifest(self.folder).generation
+        except IndexNotFoundError:
+            return None
+
+    def teardown(self) -> None:
+        if hasattr(self, "patch"):
+            self.patch.undo()
+            shutil.rmtree(self.root)
+
+
+TestIndexStates = IndexStates.TestCase
+TestIndexStates.settings = settings(
+    max_examples=30,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
