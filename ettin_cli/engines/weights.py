@@ -63,7 +63,8 @@ def _files(folder: Path) -> list[Path]:
     if whole.is_file():
         return [whole]
     parts = read_json(folder / "model.safetensors.index.json", default={})
-    return sorted({folder / name for name in parts.get("weight_map", {}).values()})
+    # By their last names alone, which cannot lead out of the folder.
+    return sorted({folder / Path(name).name for name in parts.get("weight_map", {}).values()})
 
 
 def _places(file: Path) -> dict[str, tuple[Path, int, dict[str, Any]]]:
