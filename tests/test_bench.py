@@ -1,6 +1,7 @@
 """`ettin bench`: who is measured, on what pairs, and how far the scores and rankings agree."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -432,7 +433,7 @@ def test_a_table_fits_the_terminal(terminal: Terminal, model: Path, width: int) 
     lines = ran.out.splitlines()
     assert max(map(len, lines)) <= width
     begin = next(at for at, line in enumerate(lines) if line.startswith("engine"))
-    assert lines[begin - 1] == "tiny: 24 pairs of 96 tokens, 2 queries"
+    assert re.fullmatch(r"tiny: 24 pairs of 9[456] tokens on average, 2 queries", lines[begin - 1])
     assert lines[begin].split()[:4] == ["engine", "ratio", "pairs/s", "range"]
     assert lines[begin + 1].startswith("sentence-transformers  1.00x")
     headers = [line for line in lines if line.startswith("engine")]

@@ -68,7 +68,7 @@ def _lines(races: Sequence[Race], machine: Machine) -> list[bytes]:
 
 def _print(console: Console, race: Race) -> None:
     """Print a race: in one table where that fits, else speed first and agreement below."""
-    length = "" if race.document_tokens is None else f" of about {race.document_tokens:,} tokens"
+    length = f" of {race.tokens / race.pairs:,.0f} tokens on average"
     of = count(race.queries, "query", "queries")
     console.line(f"{inert_line(race.model)}: {count(race.pairs, 'pair')}{length}, {of}")
     cells = shown_rows(race)
