@@ -9,17 +9,16 @@ from typing import Any
 from ettin_cli.console import Console, count
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.corpus.suffixes import kind_of
-from ettin_cli.corpus.tables import Row, jsonl, read_table
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.corpus.tables import Row
+from ettin_cli.errors import UsageError
 from ettin_cli.export import output_file
 from ettin_cli.records import Reranker
 from ettin_cli.requests import RequestFields
 from ettin_cli.requests.fields import pair
 from ettin_cli.requests.pairs import rejection
-from ettin_cli.storage import UnreadableError
+from ettin_cli.requests.rows import read_rows
 
 WINDOW = 4096
-KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 
 
 def score_pairs(path: Path, output: Path | None, reranker: Reranker, console: Console) -> int:
@@ -36,30 +35,19 @@ def score_pairs(path: Path, output: Path | None, reranker: Reranker, console: Co
     if output is not None and str(output) != "-" and kind_of(output.name) != "jsonl":
         raise UsageError(f"scores are written as JSONL, not to {output}", hint="-o scored.jsonl")
     lines = _Scored(path, reranker, console)
-    try:
-        if output is None or str(output) == "-":
-            for line in lines.of(_rows(path)):
-                sys.stdout.buffer.write(line)
-            sys.stdout.flush()
-        else:
-            with output_file(output) as file:
-                file.writelines(lines.of(_rows(path)))
-    except UnreadableError as error:
-        raise CorpusError(f"{path}: {error}") from error
+    rows = read_rows(path, "pairs")
+    if output is None or str(output) == "-":
+        for line in lines.of(rows):
+            sys.stdout.buffer.write(line)
+        sys.stdout.flush()
+    else:
+        with output_file(output) as file:
+            file.writelines(lines.of(rows))
     if lines.truncated:
         told = count(lines.scored, "pair")
         console.notice(f"{lines.truncated:,} of {told} cut at the reranker's limit")
     console.summary(f"{count(lines.scored, 'pair')} scored by {reranker.name}")
     return lines.rejected
-
-
-def _rows(path: Path) -> Iterator[Row]:
-    if str(path) == "-":
-        return jsonl(sys.stdin.buffer)
-    kind = kind_of(path.name)
-    if kind not in KINDS:
-        raise UsageError(f"{path} is of no format that holds pairs", hint=", ".join(KINDS))
-    return read_table(kind, path)
 
 
 class _Scored:
