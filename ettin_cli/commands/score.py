@@ -35,8 +35,8 @@ def score(
             "-r",
             metavar="MODEL",
             envvar="ETTIN_RERANKER",
-            help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, a hub id or a folder; with --pairs "
-            "several.",
+            help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, a hub id or a folder; several "
+            "with --pairs.",
         ),
     ] = None,
     pairs: Annotated[
