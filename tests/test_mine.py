@@ -231,6 +231,7 @@ def test_a_positive_comes_with_its_title_as_negatives_do(ettin: Ettin, tmp_path:
         (["--queries", "q.jsonl"], 1, 'q.jsonl:1: no "positive" field'),
         (["--queries", "empty.jsonl"], 1, "empty.jsonl holds no queries"),
         (["--queries", "q.jsonl", "--qrels", "none"], 1, "there is no file none"),
+        (["--queries", "-", "--qrels", "-"], 2, "stdin can be read only once"),
         (["--queries", "q.jsonl", "-r", "embedded"], 2, "-r is for the margin alone"),
         (["--queries", "q.jsonl", "-o", "a.csv"], 2, "JSONL is what is written"),
         (["--queries", "q.txt"], 2, "no format that holds queries and their positives"),

@@ -63,7 +63,7 @@ def mine(
             metavar="R",
             min=0,
             max=1,
-            help="Most score of a negative: this share of a positive's.",
+            help="Most score of a negative, as a share of the lowest positive's.",
         ),
     ] = None,
     reranker: Annotated[
@@ -89,14 +89,14 @@ def mine(
     """Mine hard negatives: what retrieval ranks high and is not positive.
 
     A row a query: query_id, query, positive and negatives, which are lists of texts, and
-    negative_ids, hardest first. Positives are the documents that QRELS judge relevant, each by its
+    negative_ids, hardest first. Positives are the documents judged relevant in --qrels, each by its
     best passage, or the texts of the rows; all rows of a query are one. No passage that contains
     a positive, or that one contains, becomes a negative. The margin keeps away from the lowest of
     a query's positives; -c looks deeper where it leaves too few.
 
     Examples:
       ettin mine -i INDEX --queries q.jsonl --qrels qrels.tsv -o mined.jsonl
-      ettin mine -i INDEX --queries pairs.jsonl --max-score-ratio 0.95 -o mined.jsonl
+      ettin mine -i INDEX --queries pairs.jsonl --max-score-ratio 0.95 -o m.jsonl
       ettin score --pairs mined.jsonl -r 150m -o scored.jsonl
     """
     console = options.console(color, quiet, verbose)
@@ -105,6 +105,8 @@ def mine(
         raise UsageError("-r is for the margin alone", hint="--max-score-ratio 0.95")
     check_jsonl(output, "mined.jsonl")
     queries = _checked(queries, "--queries")
+    if qrels is not None and str(qrels) == str(queries) == STDIN:
+        raise UsageError("stdin can be read only once", hint="give one of the two as a file")
     opened = Index(options.find_index(index))
     chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
     files = reranker and find_reranker(reranker, offline=offline, reporter=console)
