@@ -35,6 +35,10 @@ class Commands(LazyGroup):
             "ettin_cli.commands.score:score",
             "Score how well each TEXT answers QUERY, best first.",
         ),
+        "mine": Listed(
+            "ettin_cli.commands.mine:mine",
+            "Mine hard negatives: what retrieval ranks high and is not positive.",
+        ),
         "eval": Listed(
             "ettin_cli.commands.eval:evaluate",
             "Measure on judged queries: does reranking help, and how deep?",

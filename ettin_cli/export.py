@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -121,7 +121,7 @@ class Encoder:
     def begin(self) -> bytes:
         """Return what comes before the first answer."""
         if self.format in DELIMITERS:
-            return _delimited([columns(text=self.text)], self.format)
+            return delimited_rows([columns(text=self.text)], self.format)
         return b"[" if self.format == "json" and self.many else b""
 
     def answer(self, answer: Answer, *, first: bool) -> bytes:
@@ -137,7 +137,7 @@ class Encoder:
                 return b"".join(_dumps(row) + b"\n" for row in rows)
             case "csv" | "tsv":
                 rows = answer_rows(answer, text=self.text)
-                return _delimited((list(row.values()) for row in rows), self.format)
+                return delimited_rows((list(row.values()) for row in rows), self.format)
         return LINES[self.format](answer)
 
     def end(self) -> bytes:
@@ -243,7 +243,8 @@ def _dumps(value: object, *, indent: bool = False) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None)
 
 
-def _delimited(rows: Iterable[list[Any]], format: str) -> bytes:
+def delimited_rows(rows: Iterable[Sequence[Any]], format: str) -> bytes:
+    """Return rows as lines of CSV or TSV."""
     lines = []
     for row in rows:
         text = io.StringIO(newline="")

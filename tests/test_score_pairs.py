@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ettin_cli.ranking import standardised
 from tests.conftest import Ettin
+from tests.models import ettin as write_model
 
 PAIRS = [
     {"query": "when does the ferry sail", "document": "The ferry sails at nine.", "label": 1},
@@ -71,9 +73,128 @@ def test_a_file_of_scores_is_whole_and_bad_rows_are_named(
     assert "rejected pairs.jsonl:5: broken JSON" in done.err
 
 
+# Several rerankers
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("several") / "model"
+    folder.mkdir()
+    return str(write_model(folder, hidden=32, layers=2, heads=2))
+
+
+def test_several_rerankers_write_their_scores_by_name(
+    ettin: Ettin, pairs: Path, model: str
+) -> None:
+    words = ("score", "--pairs", "pairs.jsonl", "--device", "cpu")
+    alone = [parsed(ettin(*words, "-r", name).out) for name in ("embedded", model)]
+    done = ettin(*words, "-r", "embedded", "-r", model)
+    assert done.code == 0
+    assert parsed(done.out) == [
+        {**row, "scores": {"embedded": one["score"], model: other["score"]}}
+        for row, one, other in zip(PAIRS, *alone, strict=True)
+    ]
+    assert f"3 pairs scored by embedded and {model}\n" in done.err
+
+
+def test_the_average_is_of_scores_standardised_over_the_whole_file(
+    ettin: Ettin, pairs: Path, model: str
+) -> None:
+    ettin.monkeypatch.setattr("ettin_cli.commands.score_pairs.WINDOW", 2)
+    words = ("score", "--pairs", "pairs.jsonl", "--device", "cpu", "-r", "embedded", "-r", model)
+    done = ettin(*words, "--average")
+    rows = parsed(done.out)
+    assert [{k: v for k, v in row.items() if "score" not in k} for row in rows] == PAIRS
+    one, other = (standardised([r["scores"][name] for r in rows]) for name in ("embedded", model))
+    expected = [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+    assert [row["score"] for row in rows] == pytest.approx(expected, abs=1e-9)
+    assert sum(expected) == pytest.approx(0, abs=1e-9)
+    for row, plain in zip(rows, parsed(ettin(*words).out), strict=True):
+        assert row["scores"] == pytest.approx(plain["scores"], abs=1e-5)
+
+
+def test_pairs_that_all_score_alike_have_an_average_of_nothing(
+    ettin: Ettin, tmp_path: Path, model: str
+) -> None:
+    (tmp_path / "same.jsonl").write_text(json.dumps(PAIRS[0]) + "\n" + json.dumps(PAIRS[0]) + "\n")
+    (tmp_path / "empty.jsonl").write_text("")
+    words = ("score", "-r", "embedded", "-r", model, "--average", "--device", "cpu", "--pairs")
+    assert [row["score"] for row in parsed(ettin(*words, "same.jsonl").out)] == [0, 0]
+    empty = ettin(*words, "empty.jsonl")
+    assert (empty.code, empty.out) == (0, "")
+
+
+def test_a_reranker_that_is_named_twice_is_refused(ettin: Ettin, pairs: Path) -> None:
+    done = ettin("score", "--pairs", "pairs.jsonl", "-r", "embedded", "-r", "embedded")
+    assert (done.code, done.out) == (2, "")
+    assert "embedded is named twice" in done.err
+
+
+# Rows of training data
+
+
+def test_a_query_with_its_positives_and_negatives_becomes_a_row_a_text(
+    ettin: Ettin, tmp_path: Path
+) -> None:
+    mined = {
+        "query_id": "7",
+        "query": "when does the ferry sail",
+        "positive": "The ferry sails at nine.",
+        "negatives": ["Knead the dough.", "A ferry ticket costs four coins."],
+        "negative_ids": ["a", "b"],
+    }
+    alone = {"query": "how to make bread", "positive": ["Knead the dough."]}
+    (tmp_path / "mined.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (mined, alone)))
+    done = ettin("score", "--pairs", "mined.jsonl", "-r", "embedded")
+    rows = parsed(done.out)
+    assert [(row.get("query_id"), row["document"], row["label"]) for row in rows] == [
+        ("7", "The ferry sails at nine.", 1),
+        ("7", "Knead the dough.", 0),
+        ("7", "A ferry ticket costs four coins.", 0),
+        (None, "Knead the dough.", 1),
+    ]
+    assert {key for row in rows for key in row} == {
+        *("query_id", "query", "document", "label", "score")
+    }
+    pairs = [{"query": row["query"], "document": row["document"]} for row in rows]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    again = parsed(ettin("score", "--pairs", "pairs.jsonl", "-r", "embedded").out)
+    assert [row["score"] for row in again] == [row["score"] for row in rows]
+
+
+def test_rows_of_training_data_that_are_none_are_named(ettin: Ettin, tmp_path: Path) -> None:
+    rows = [
+        {"query": "q", "positive": []},
+        {"query": "q", "positive": 3},
+        {"query": "q", "positive": "p", "negatives": ["n", ""]},
+        {"positive": "p"},
+    ]
+    (tmp_path / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = ettin("score", "--pairs", "bad.jsonl", "-r", "embedded")
+    assert (done.code, done.out) == (3, "")
+    for line, reason in enumerate(
+        [
+            '"positive" is empty',
+            '"positive" is neither a text nor a list of texts',
+            '"negatives" is neither a text nor a list of texts',
+            'no "query" field',
+        ],
+        start=1,
+    ):
+        assert f"rejected bad.jsonl:{line}: {reason}\n" in done.err
+
+
+# What makes no sense
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
+        (["-r", "32m", "q", "t"], 2, "several rerankers go with --pairs"),
+        (["--pairs", "pairs.jsonl", "--average"], 2, "--average needs several rerankers"),
+        (["--pairs", "pairs.jsonl", "-o", "a.csv"], 2, "JSONL is what is written"),
+        (["--pairs", "pairs.jsonl", "-o", "a.jsonl.gz"], 2, "JSONL is what is written"),
+        (["--pairs", "pairs.jsonl", "-o", "no/a.jsonl"], 1, "there is no folder no"),
         (["--pairs", "none.jsonl"], 1, "there is no file none.jsonl"),
         (["--pairs", "pairs.txt"], 2, "no format that holds pairs"),
         (["a query", "--pairs", "pairs.jsonl"], 2, "there is no QUERY here"),

@@ -142,7 +142,8 @@ def evaluate(
             run, read_qrels(_given(qrels, "--qrels", folder, QRELS)), wanted, asked
         )
         show_evaluation(console, found, format)
-        _write(console, found, output)
+        if output:
+            _write(console, found, output)
         return
     models = _models(reranker or ["auto"], offline, console)
     if long == MAX and not models:
@@ -266,12 +267,11 @@ def _fitted(labelled: Sequence[Labelled]) -> Calibration:
 def _write(
     console: Console,
     found: Evaluation,
-    output: Path | None,
+    output: Path,
     plots: Sequence[ReliabilityPlot] = (),
 ) -> None:
-    if output:
-        write_evaluation(output, found, plots)
-        console.notice(f"{output / REPORT} shows it, with the queries that changed most")
+    write_evaluation(output, found, plots)
+    console.notice(f"{output / REPORT} shows it, with the queries that changed most")
 
 
 def _given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:

@@ -1,16 +1,19 @@
 """`ettin score`: a quick relevance check of a few texts."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ettin_cli.commands import options
+from ettin_cli.commands.jsonl import check_jsonl
 from ettin_cli.commands.score_pairs import score_pairs
 from ettin_cli.console import Console, count
+from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.records import Scores
+from ettin_cli.records import Reranker, Scores
 from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.settings import TRUNCATE
 from ettin_cli.windows import reading
@@ -25,11 +28,31 @@ def score(
     text: Annotated[
         list[str] | None, typer.Argument(help="A text, @FILE, or - for a text a line.")
     ] = None,
-    reranker: options.Reranker = "auto",
+    reranker: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reranker",
+            "-r",
+            metavar="MODEL",
+            envvar="ETTIN_RERANKER",
+            help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, a hub id or a folder; several "
+            "with --pairs.",
+        ),
+    ] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Score a query and a document a row; - is JSONL."),
+        typer.Option(
+            metavar="FILE",
+            help="Score a query and a document a row, or what ettin mine writes; - is JSONL.",
+        ),
     ] = None,
+    average: Annotated[
+        bool,
+        typer.Option(
+            "--average",
+            help="With several -r: also write score, the mean of their standardised scores.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="With --pairs: write JSONL here."),
@@ -54,42 +77,68 @@ def score(
     With one TEXT, a pipe and no -f it prints the bare number. Higher is better, on a scale of
     the reranker's own.
 
+    With --pairs each row comes back with its `score`, of several rerankers with `scores` by their
+    names. --average standardises each reranker's scores over the whole file (mean 0, standard
+    deviation 1) and adds the mean of them as `score`. A query with its `positive` and `negatives`
+    becomes a row a text, with a `label` of 1 or 0.
+
     Examples:
       ettin score "when does the ferry sail" "At nine." "Bread is at noon."
       ettin score "when does the ferry sail" @page.txt
       sort notes.txt | ettin score "when does the ferry sail" - | head -3
       ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl
+      ettin score --pairs pairs.jsonl -r 150m -r 400m --average -o scored.jsonl
     """
     console = options.console(color, quiet, verbose)
     if format not in ("auto", "table", "jsonl"):
         raise UsageError(f"no format {format!r} here", hint="auto, table or jsonl")
-    if reranker == "none":
+    names = reranker or ["auto"]
+    if "none" in names:
         raise UsageError("there is no score without a reranker", hint="-r embedded")
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
     options.check_long(long)
+    _check_several(names, pairs, average=average)
+    load = partial(_load, names, engine, long, offline, console)
     if pairs is not None:
-        _check_pairs(query, pairs)
-        files = find_reranker(reranker, offline=offline, reporter=console)
-        model = reading(load_reranker(files, engine, console), files, long, console)
-        if score_pairs(pairs, output, model, console):
+        _check_pairs(query, pairs, output)
+        if score_pairs(pairs, output, load(), console, average=average):
             raise typer.Exit(options.REJECTED)
         return
     query, texts = _arguments(query, text or [], output)
     if not texts:
         console.notice("no texts")
         return
-    files = find_reranker(reranker, offline=offline, reporter=console)
-    model = reading(load_reranker(files, engine, console), files, long, console)
+    [model] = load()
     scores = model.score([(query, one) for one in texts])
     console.detail(f"scored by {model.name} on {model.engine}")
     _show(texts, scores, format, console)
 
 
-def _check_pairs(query: str | None, pairs: Path) -> None:
+def _check_several(names: list[str], pairs: Path | None, *, average: bool) -> None:
+    if len(names) > 1 and pairs is None:
+        raise UsageError("several rerankers go with --pairs", hint="name one with -r")
+    if average and len(names) == 1:
+        raise UsageError(
+            "--average needs several rerankers", hint="--pairs FILE -r 150m -r 400m --average"
+        )
+
+
+def _load(
+    names: list[str], engine: EngineSettings, long: str, offline: bool, console: Console
+) -> list[Reranker]:
+    found = [find_reranker(name, offline=offline, reporter=console) for name in names]
+    for at, files in enumerate(found):
+        if files.name in [earlier.name for earlier in found[:at]]:
+            raise UsageError(f"{files.name} is named twice", hint="leave out one of the -r")
+    return [reading(load_reranker(files, engine, console), files, long, console) for files in found]
+
+
+def _check_pairs(query: str | None, pairs: Path, output: Path | None) -> None:
     if query is not None:
         raise UsageError("--pairs has its queries in FILE, so there is no QUERY here")
     if str(pairs) != "-" and not pairs.is_file():
         raise CorpusError(f"there is no file {pairs}")
+    check_jsonl(output, "scored.jsonl")
 
 
 def _arguments(query: str | None, text: list[str], output: Path | None) -> tuple[str, list[str]]:

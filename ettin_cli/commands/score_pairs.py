@@ -1,103 +1,165 @@
 """`ettin score --pairs`: a file of pairs with a score beside each."""
 
-import sys
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ettin_cli.commands.jsonl import write_jsonl
 from ettin_cli.console import Console, count
 from ettin_cli.corpus.records import RecordError
-from ettin_cli.corpus.suffixes import kind_of
-from ettin_cli.corpus.tables import Row, jsonl, read_table
-from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.export import output_file
+from ettin_cli.corpus.tables import Row
 from ettin_cli.records import Reranker
 from ettin_cli.requests import RequestFields
-from ettin_cli.requests.fields import pair
+from ettin_cli.requests.fields import (
+    NEGATIVE_IDS,
+    NEGATIVES,
+    POSITIVE,
+    example,
+    holds_example,
+    pair,
+)
 from ettin_cli.requests.pairs import rejection
-from ettin_cli.storage import UnreadableError
+from ettin_cli.requests.rows import read_rows
+from ettin_cli.requests.spool import Spool
 
 WINDOW = 4096
-KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 
 
-def score_pairs(path: Path, output: Path | None, reranker: Reranker, console: Console) -> int:
+def score_pairs(
+    path: Path,
+    output: Path | None,
+    rerankers: Sequence[Reranker],
+    console: Console,
+    *,
+    average: bool = False,
+) -> int:
     """Write a JSON line a pair, its own fields and its score, and return how many were rejected.
 
+    Of several rerankers each score is written under the reranker's name.
+
     Args:
-        path: JSONL, CSV, TSV or Parquet with a query and a document a row; "-" is stdin, JSONL.
+        path: JSONL, CSV, TSV or Parquet with a query and a document a row, or with a query, its
+            positive and its negatives, which are a pair each; "-" is stdin, JSONL.
         output: None writes to stdout.
+        average: Also write the mean of the scores, each reranker's standardised over the file.
 
     Raises:
         CorpusError: The file cannot be read.
         OutputError: The output cannot be written.
     """
-    if output is not None and str(output) != "-" and kind_of(output.name) != "jsonl":
-        raise UsageError(f"scores are written as JSONL, not to {output}", hint="-o scored.jsonl")
-    lines = _Scored(path, reranker, console)
-    try:
-        if output is None or str(output) == "-":
-            for line in lines.of(_rows(path)):
-                sys.stdout.buffer.write(line)
-            sys.stdout.flush()
-        else:
-            with output_file(output) as file:
-                file.writelines(lines.of(_rows(path)))
-    except UnreadableError as error:
-        raise CorpusError(f"{path}: {error}") from error
-    if lines.truncated:
-        told = count(lines.scored, "pair")
-        console.notice(f"{lines.truncated:,} of {told} cut at the reranker's limit")
-    console.summary(f"{count(lines.scored, 'pair')} scored by {reranker.name}")
-    return lines.rejected
+    scored = _Scored(path, rerankers, console)
+    found = scored.of(read_rows(path, "pairs"))
+    names = [reranker.name for reranker in rerankers]
+    write_jsonl(_averaged(found, names) if average else _named(found, names), output)
+    for name, cut in zip(names, scored.truncated, strict=True):
+        if cut:
+            limit = f"the limit of {name}" if len(names) > 1 else "the reranker's limit"
+            console.notice(f"{cut:,} of {count(scored.pairs, 'pair')} cut at {limit}")
+    console.summary(f"{count(scored.pairs, 'pair')} scored by {' and '.join(names)}")
+    return scored.rejected
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    if str(path) == "-":
-        return jsonl(sys.stdin.buffer)
-    kind = kind_of(path.name)
-    if kind not in KINDS:
-        raise UsageError(f"{path} is of no format that holds pairs", hint=", ".join(KINDS))
-    return read_table(kind, path)
+class _Pair(NamedTuple):
+    """What is written of a pair, and what is scored."""
+
+    record: dict[str, Any]
+    query: str
+    text: str
+
+
+_Found = Iterable[tuple[dict[str, Any], Sequence[float]]]
 
 
 class _Scored:
-    """Scores rows a window at a time, and counts."""
+    """Scores rows a window of pairs at a time, and counts."""
 
-    def __init__(self, path: Path, reranker: Reranker, console: Console) -> None:
-        self.path, self.reranker, self.console = path, reranker, console
-        self.scored = self.truncated = self.rejected = 0
+    def __init__(self, path: Path, rerankers: Sequence[Reranker], console: Console) -> None:
+        self.path, self.rerankers, self.console = path, rerankers, console
+        self.pairs = self.rejected = 0
+        self.truncated = [0] * len(rerankers)
 
-    def of(self, rows: Iterator[Row]) -> Iterator[bytes]:
-        """Yield a line a pair, in the order of the rows."""
+    def of(self, rows: Iterator[Row]) -> Iterator[tuple[dict[str, Any], Sequence[float]]]:
+        """Yield the record of each pair and its scores, in the order of the rows."""
+        pairs = self._pairs(rows)
         with self.console.track("scoring", None, "pairs") as advance:
-            while window := list(islice(rows, WINDOW)):
-                records, pairs = self._pairs(window)
-                scores = self.reranker.score(pairs, advance)
-                self.scored += len(pairs)
-                self.truncated += int(scores.truncated.sum())
-                for record, value in zip(records, scores.values.tolist(), strict=True):
-                    yield _line({**record, "score": value})
+            while window := list(islice(pairs, WINDOW)):
+                texts = [(one.query, one.text) for one in window]
+                verdicts = [reranker.score(texts, advance) for reranker in self.rerankers]
+                self.pairs += len(window)
+                for at, scores in enumerate(verdicts):
+                    self.truncated[at] += int(scores.truncated.sum())
+                columns = [scores.values.tolist() for scores in verdicts]
+                for one, values in zip(window, zip(*columns, strict=True), strict=True):
+                    yield one.record, values
 
-    def _pairs(self, rows: Sequence[Row]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-        records, pairs = [], []
+    def _pairs(self, rows: Iterator[Row]) -> Iterator[_Pair]:
         for row in rows:
             try:
-                found = pair(row[0], RequestFields())
+                yield from _pairs(row[0])
             except RecordError as error:
                 self.rejected += 1
                 # Here a field cannot be named.
                 reason = RecordError(str(error).partition(";")[0])
                 self.console.notice(f"rejected {rejection(str(self.path), row, reason)}")
-            else:
-                assert isinstance(row[0], dict)
-                records.append(row[0])
-                pairs.append((found.query, found.candidate.passage.content))
-        return records, pairs
 
 
-def _line(record: dict[str, Any]) -> bytes:
-    import orjson
+def _pairs(record: object) -> list[_Pair]:
+    """Return the pair that a row is, or those that a row of training data holds."""
+    if not holds_example(record):
+        found = pair(record, RequestFields())
+        assert isinstance(record, dict)
+        return [_Pair(record, found.query, found.candidate.passage.content)]
+    held = example(record)
+    assert isinstance(record, dict)
+    lists = (POSITIVE, NEGATIVES, NEGATIVE_IDS)
+    own = {name: value for name, value in record.items() if name not in lists}
+    labelled = [(text, 1) for text in held.positives] + [(text, 0) for text in held.negatives]
+    return [
+        _Pair({**own, "document": text, "label": label}, held.query, text)
+        for text, label in labelled
+    ]
 
-    return orjson.dumps(record) + b"\n"
+
+def _named(found: _Found, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for record, values in found:
+        if len(names) == 1:
+            yield {**record, "score": values[0]}
+        else:
+            yield {**record, "scores": dict(zip(names, values, strict=True))}
+
+
+def _averaged(found: _Found, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield each record with its scores and their mean, once all of them are known.
+
+    Memory holds the scores alone: the records wait in a temporary file.
+    """
+    columns = [array("f") for _ in names]
+    with Spool() as spool:
+        places = array("q")
+        for record, values in found:
+            places.append(spool.add(record))
+            for column, value in zip(columns, values, strict=True):
+                column.append(value)
+        scores = zip(*columns, strict=True)
+        for place, values, mean in zip(places, scores, _means(columns), strict=True):
+            named = dict(zip(names, values, strict=True))
+            yield {**spool.get(place), "score": mean, "scores": named}
+
+
+def _means(columns: Sequence[array[float]]) -> list[float]:
+    """Return the mean of each row once every column has mean 0 and standard deviation 1.
+
+    A column whose values are all equal is all 0.
+    """
+    import numpy as np
+
+    if not columns[0]:
+        return []
+    scores = np.array(columns, np.float64)
+    spread = np.where(np.ptp(scores, axis=1) > 0, scores.std(axis=1), 1)[:, None]
+    means: list[float] = ((scores - scores.mean(axis=1)[:, None]) / spread).mean(axis=0).tolist()
+    return means

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from ettin_cli.console.console import Console
 from ettin_cli.evaluation.results import Evaluation
 from ettin_cli.evaluation.rows import shown_rows, summary, system_rows
+from ettin_cli.export import delimited_rows
 
 FORMATS = ("auto", "table", "json", "jsonl", "csv", "tsv", "md")
 
@@ -48,12 +46,5 @@ def _lines(evaluation: Evaluation, format: str) -> Iterable[str]:
         import orjson
 
         return [orjson.dumps(row).decode() for row in rows]
-    return _delimited([list(rows[0]), *(list(row.values()) for row in rows)], format)
-
-
-def _delimited(rows: Sequence[Sequence[Any]], format: str) -> list[str]:
-    text = io.StringIO(newline="")
-    csv.writer(text, delimiter="," if format == "csv" else "\t", lineterminator="\n").writerows(
-        rows
-    )
-    return text.getvalue().splitlines()
+    table = [list(rows[0]), *(list(row.values()) for row in rows)]
+    return [delimited_rows(table, format).decode("utf-8", "surrogatepass").removesuffix("\n")]

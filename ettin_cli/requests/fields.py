@@ -16,6 +16,7 @@ DOCUMENTS = ("documents", "passages", "candidates", "ctxs", "docs", "contexts", 
 DOCUMENT = ("document", *TEXT_FIELDS)
 DOCUMENT_ID = ("doc_id", "docno")
 SCORE = ("score", "retrieval_score")
+POSITIVE, NEGATIVES, NEGATIVE_IDS = "positive", "negatives", "negative_ids"
 # What an answer says of itself, and a request's own fields cannot.
 ANSWERED = frozenset({"query_id", "query", "reranker", "engine", "hits"})
 
@@ -59,6 +60,16 @@ class Pair:
         return f"id {self.query_id}" if self.query_id is not None else f"text {self.query}"
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row of training data: a query, texts that answer it, and texts that do not."""
+
+    query_id: str | None
+    query: str
+    positives: Sequence[str]
+    negatives: Sequence[str]
+
+
 def holds_list(record: object, fields: RequestFields) -> bool:
     """Say whether a record is a query with a list of documents, rather than a pair."""
     return isinstance(record, dict) and _documents(record, fields) is not None
@@ -98,6 +109,28 @@ def pair(record: object, fields: RequestFields) -> Pair:
     document = {name: value for name, value in record.items() if name not in used}
     ids = (fields.id,) if fields.id else DOCUMENT_ID
     return Pair(_id(record, QUERY_ID), query, _from_object(document, text, ids))
+
+
+def holds_example(record: object) -> bool:
+    """Say whether a record is training data, rather than a pair."""
+    return isinstance(record, dict) and POSITIVE in record and _name(record, DOCUMENT) is None
+
+
+def example(record: object) -> Example:
+    """Return the query of a row of training data, and its texts.
+
+    Raises:
+        RecordError: It lacks a query or a positive, or one of its texts is none.
+    """
+    record = _object(record)
+    query = _query(record, RequestFields())
+    if POSITIVE not in record:
+        raise RecordError(f'no "{POSITIVE}" field')
+    positives = _texts(record, POSITIVE)
+    if not positives:
+        raise RecordError(f'"{POSITIVE}" is empty')
+    ids = (*QUERY_ID, *ID_FIELDS)
+    return Example(_id(record, ids), query, positives, _texts(record, NEGATIVES))
 
 
 def placed(candidate: Candidate, place: int) -> Candidate:
@@ -167,6 +200,15 @@ def _text(
     if not isinstance(record[name], str):
         raise RecordError(f'"{name}" is not a string')
     return name
+
+
+def _texts(record: Mapping[str, Any], name: str) -> list[str]:
+    """Return the texts of a field that holds one or a list of them."""
+    value = record.get(name, [])
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        raise RecordError(f'"{name}" is neither a text nor a list of texts')
+    return texts
 
 
 def _id(record: Mapping[str, Any], names: Sequence[str]) -> str | None:

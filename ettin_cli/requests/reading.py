@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,19 +12,18 @@ from pathlib import Path
 from ettin_cli.corpus import Fields
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.corpus.suffixes import COMPRESSED, kind_of
-from ettin_cli.corpus.tables import Row, jsonl, read_table
+from ettin_cli.corpus.tables import Row
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.records import Query, Rejection, Request, Share
 from ettin_cli.requests.fields import RequestFields, holds_list, listed, pair
 from ettin_cli.requests.pairs import PairFile, adjacent_requests, rejection
+from ettin_cli.requests.rows import STDIN, read_rows, readable
 from ettin_cli.requests.runs import RunTexts, run_rows
 from ettin_cli.requests.spool import Spool
-from ettin_cli.storage import UnreadableError, opened
+from ettin_cli.storage import opened
 
-STDIN = "-"
 PROBED_ROWS = 100
 BLOCK = 1 << 20
-KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 Items = Iterator[Request | Rejection]
 
 
@@ -56,16 +54,18 @@ def open_requests(
         raise UsageError("a TREC run needs both --queries and --corpus")
     if queries is not None and str(path) == STDIN:
         raise UsageError("a TREC run is read twice, so it cannot be stdin", hint="name its file")
-    try:
-        if queries is not None and corpus is not None:
-            with Spool() as spool:
-                yield _run(path, queries, corpus, fields, spool)
-        elif str(path) == STDIN:
-            yield RequestFile(_stream(jsonl(sys.stdin.buffer), STDIN, fields), _unknown)
-        else:
-            yield _table(path, fields)
-    except UnreadableError as error:
-        raise CorpusError(f"{path}: {error}") from error
+    if queries is not None and corpus is not None:
+        with Spool() as spool:
+            yield _run(path, queries, corpus, fields, spool)
+    elif str(path) == STDIN:
+        yield RequestFile(_stream(_rows(path), STDIN, fields), _unknown)
+    else:
+        yield _table(path, fields)
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    hint = "JSONL, CSV, TSV or Parquet; a TREC run needs --queries and --corpus"
+    return read_rows(path, "candidates", hint)
 
 
 def _run(
@@ -77,16 +77,11 @@ def _run(
 
 
 def _table(path: Path, fields: RequestFields) -> RequestFile:
-    kind = kind_of(path.name)
-    if kind not in KINDS:
-        raise UsageError(
-            f"{path} is of no format that holds candidates",
-            hint="JSONL, CSV, TSV or Parquet; a TREC run needs --queries and --corpus",
-        )
-    if not _has_lists(path, kind, fields):
-        pairs = PairFile(str(path), partial(read_table, kind, path), partial(pair, fields=fields))
+    lists, _ = _kind(_rows(path), str(path), fields)
+    if not lists:
+        pairs = PairFile(str(path), partial(_rows, path), partial(pair, fields=fields))
         return RequestFile(pairs.items(), pairs.share)
-    rows = _Counted(read_table(kind, path), _lines(path) if kind == "jsonl" else 0)
+    rows = _Counted(_rows(path), _lines(path) if kind_of(path.name) == "jsonl" else 0)
     return RequestFile(_lists(iter(rows), str(path), fields), rows.share)
 
 
@@ -110,14 +105,8 @@ def _lines(path: Path) -> int:
     """Return how many lines a file has; 0 for a packed one, which would have to be unpacked."""
     if path.suffix.lower() in COMPRESSED:
         return 0
-    with opened(path) as file:
+    with readable(path), opened(path) as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
-
-
-def _has_lists(path: Path, kind: str, fields: RequestFields) -> bool:
-    """Say whether a file holds queries with lists of documents, or else pairs."""
-    rows = read_table(kind, path)
-    return _kind(rows, str(path), fields)[0]
 
 
 def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool, Iterator[Row]]:

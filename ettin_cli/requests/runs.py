@@ -15,6 +15,7 @@ from ettin_cli.errors import CorpusError
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Candidate, Document, Passage, Rejection
 from ettin_cli.requests.fields import Pair
+from ettin_cli.requests.rows import readable
 from ettin_cli.requests.spool import Spool
 from ettin_cli.storage import opened
 from ettin_cli.trec import run_line, without_spaces
@@ -24,10 +25,10 @@ def run_rows(path: Path) -> Iterator[Row]:
     """Yield the lines of a TREC run: query id, document id and score.
 
     Raises:
-        UnreadableError: The file, or the rest of it, cannot be read.
+        CorpusError: The file, or the rest of it, cannot be read.
     """
     number = 0
-    with opened(path) as file:
+    with readable(path), opened(path) as file:
         for line_number, line in enumerate(file, start=1):
             if line.strip():
                 number += 1

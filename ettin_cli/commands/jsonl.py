@@ -1,0 +1,46 @@
+"""JSON lines as what a command writes: to a file that appears when it is whole, or to stdout."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from ettin_cli.console import destination
+from ettin_cli.console.streams import Shown
+from ettin_cli.errors import UsageError
+from ettin_cli.export import SUFFIXES, output_file
+
+
+def check_jsonl(output: Path | None, usual: str) -> None:
+    """Make sure that JSON lines can go where they are to go.
+
+    Args:
+        usual: What such a file is usually called.
+
+    Raises:
+        UsageError: The file's name promises another format.
+        OutputError: There is no folder for it.
+    """
+    named = output is not None and str(output) != "-"
+    if named and SUFFIXES.get(cast(Path, output).suffix.lower()) != "jsonl":
+        raise UsageError(f"{output} cannot be: JSONL is what is written", hint=f"-o {usual}")
+    destination("jsonl", output)
+
+
+def write_jsonl(records: Iterable[Mapping[str, Any]], output: Path | None) -> None:
+    """Write a JSON line a record, as they come.
+
+    Raises:
+        OutputError: The file cannot be written; whatever was there before is still there.
+    """
+    import orjson
+
+    lines = (orjson.dumps(record) + b"\n" for record in records)
+    if output is not None and str(output) != "-":
+        with output_file(output) as file:
+            file.writelines(lines)
+        return
+    stdout = cast(BinaryIO, Shown()) if sys.stdout.isatty() else sys.stdout.buffer
+    for line in lines:
+        stdout.write(line)
+    stdout.flush()

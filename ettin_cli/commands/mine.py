@@ -1,0 +1,224 @@
+"""`ettin mine`: hard negatives for training, from any index."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ettin_cli.commands import options
+from ettin_cli.commands.indexes import embedder_of
+from ettin_cli.commands.jsonl import check_jsonl, write_jsonl
+from ettin_cli.console import Console, count
+from ettin_cli.corpus.records import RecordError
+from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.index import Index
+from ettin_cli.pipeline.mining import NEGATIVES, Mined, MiningOptions
+from ettin_cli.pipeline.mining import mine as mine_index
+from ettin_cli.pipeline.positives import Examples, Sought, judged
+from ettin_cli.queries import read_queries
+from ettin_cli.records import Rejection
+from ettin_cli.requests.fields import example
+from ettin_cli.requests.pairs import rejection
+from ettin_cli.requests.rows import STDIN, read_rows
+from ettin_cli.requests.spool import Spool
+from ettin_cli.reranking import find_reranker, load_reranker
+from ettin_cli.settings import CANDIDATES
+from ettin_cli.trec import read_qrels
+
+# So many rows that are none, before any that is one, are another kind of file.
+PROBED_ROWS = 100
+
+
+def mine(
+    index: options.Index = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rows of query and positive; with --qrels JSONL with _id and text, TSV, or lines.",
+        ),
+    ] = None,
+    qrels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Which documents are positive, in TREC or BEIR form."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write JSONL here; else to stdout."),
+    ] = None,
+    negatives: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Most negatives of a query.")
+    ] = NEGATIVES,
+    candidates: Annotated[
+        int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to look at.")
+    ] = CANDIDATES,
+    skip_top: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Leave out the first N that are not positive.")
+    ] = 0,
+    max_score_ratio: Annotated[
+        float | None,
+        typer.Option(
+            metavar="R",
+            min=0,
+            max=1,
+            help="Most score of a negative, as a share of the lowest positive's.",
+        ),
+    ] = None,
+    reranker: Annotated[
+        str | None,
+        typer.Option(
+            "--reranker",
+            "-r",
+            metavar="MODEL",
+            help="Apply --max-score-ratio to its scores, not retrieval's; MODEL as in search.",
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    batch_size: options.BatchSize = "auto",
+    max_length: options.MaxLength = None,
+    threads: options.Threads = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    offline: options.Offline = False,
+    color: options.Color = "auto",
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Mine hard negatives: what retrieval ranks high and is not positive.
+
+    A row a query: query_id, query, positive and negatives, which are lists of texts, and
+    negative_ids, hardest first. Positives are the documents judged relevant in --qrels, each by its
+    best passage, or the texts of the rows; all rows of a query are one. No passage that contains
+    a positive, or that one contains, becomes a negative. The margin keeps away from the lowest of
+    a query's positives; -c looks deeper where it leaves too few.
+
+    Examples:
+      ettin mine -i INDEX --queries q.jsonl --qrels qrels.tsv -o mined.jsonl
+      ettin mine -i INDEX --queries pairs.jsonl --max-score-ratio 0.95 -o m.jsonl
+      ettin score --pairs mined.jsonl -r 150m -o scored.jsonl
+    """
+    console = options.console(color, quiet, verbose)
+    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    if reranker is not None and max_score_ratio is None:
+        raise UsageError("-r is for the margin alone", hint="--max-score-ratio 0.95")
+    check_jsonl(output, "mined.jsonl")
+    queries = _checked(queries, "--queries")
+    if qrels is not None and str(qrels) == str(queries) == STDIN:
+        raise UsageError("stdin can be read only once", hint="give one of the two as a file")
+    opened = Index(options.find_index(index))
+    chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
+    files = reranker and find_reranker(reranker, offline=offline, reporter=console)
+    with ExitStack() as stack:
+        rejected = 0
+        if qrels is not None:
+            asked = list(read_queries(queries))
+            sought: Iterator[Sought] = judged(opened, asked, read_qrels(_checked(qrels, "--qrels")))
+            total = len(asked)
+        else:
+            examples = Examples(stack.enter_context(Spool()))
+            rejected = _read(queries, examples, console)
+            sought, total = examples.sought(opened, console), len(examples)
+        model = load_reranker(files, engine, console) if files else None
+        embedder = embedder_of(opened, engine, offline, console)
+        tally = _Tally(chosen, judged=qrels is not None)
+        mined = mine_index(opened, sought, total, embedder, model, chosen, console)
+        write_jsonl(tally.rows(mined), output)
+    tally.tell(console)
+    if rejected:
+        raise typer.Exit(options.REJECTED)
+
+
+def _checked(path: Path | None, option: str) -> Path:
+    if path is None:
+        raise UsageError(f"no {option}", hint="ettin mine -i INDEX --queries FILE --qrels FILE")
+    if str(path) != STDIN and not path.is_file():
+        raise CorpusError(f"there is no file {path}")
+    return path
+
+
+def _read(path: Path, examples: Examples, console: Console) -> int:
+    """Read rows of queries and their positives, and return how many were rejected.
+
+    Raises:
+        CorpusError: The file cannot be read, or holds none.
+    """
+    waiting: list[Rejection] = []
+    rejected = 0
+    for row in read_rows(path, "queries and their positives"):
+        try:
+            examples.add(example(row[0]))
+        except RecordError as error:
+            waiting.append(rejection(str(path), row, error))
+        if examples:
+            rejected += _told(waiting, console)
+        elif len(waiting) == PROBED_ROWS:
+            break
+    if not examples:
+        raise CorpusError(
+            str(waiting[0]) if waiting else f"{path} holds no queries",
+            hint='a row is {"query": "...", "positive": "..."}; or --qrels FILE tells what is',
+        )
+    return rejected
+
+
+def _told(rejections: list[Rejection], console: Console) -> int:
+    told = len(rejections)
+    for one in rejections:
+        console.notice(f"rejected {one}")
+    rejections.clear()
+    return told
+
+
+class _Tally:
+    """Turns what was mined into rows, and counts."""
+
+    def __init__(self, chosen: MiningOptions, *, judged: bool) -> None:
+        self.chosen, self.judged = chosen, judged
+        self.queries = self.written = self.negatives = 0
+        self.unindexed = self.without = self.fewer = self.dropped = self.truncated = 0
+
+    def rows(self, mined: Iterable[Mined]) -> Iterator[dict[str, Any]]:
+        """Yield a row a query that has a positive and a negative."""
+        for one in mined:
+            self.queries += 1
+            self.unindexed += not one.indexed
+            self.dropped += one.dropped
+            self.truncated += one.truncated
+            if not one.positives:
+                continue
+            self.without += not one.negatives
+            self.fewer += 0 < len(one.negatives) < self.chosen.negatives
+            if one.negatives:
+                self.written += 1
+                self.negatives += len(one.negatives)
+                yield _row(one)
+
+    def tell(self, console: Console) -> None:
+        """Say what was mined, and what was not."""
+        end = "left out" if self.judged else "mined by text alone"
+        for number, told in (
+            (self.unindexed, f"without a positive in the index, {end}"),
+            (self.without, "without a negative, left out; -c looks deeper"),
+            (self.fewer, f"with fewer negatives than {self.chosen.negatives:,}"),
+        ):
+            if number:
+                console.notice(f"{count(number, 'query', 'queries')} {told}")
+        if self.truncated:
+            console.notice(f"{count(self.truncated, 'text')} cut at the reranker's limit")
+        margin = f", {self.dropped:,} dropped by the margin" if self.chosen.max_score_ratio else ""
+        console.summary(
+            f"{count(self.negatives, 'negative')} for {self.written:,} of "
+            f"{count(self.queries, 'query', 'queries')}{margin}"
+        )
+
+
+def _row(mined: Mined) -> dict[str, Any]:
+    return {
+        "query_id": mined.query.query_id,
+        "query": mined.query.text,
+        "positive": list(mined.positives),
+        "negatives": [passage.content for passage in mined.negatives],
+        "negative_ids": [passage.doc_id for passage in mined.negatives],
+    }

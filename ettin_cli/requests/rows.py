@@ -1,0 +1,53 @@
+"""The rows of a file that is given as input, whatever its format; "-" is standard input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ettin_cli.corpus.suffixes import kind_of
+from ettin_cli.corpus.tables import Row, jsonl, read_table
+from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.storage import UnreadableError
+
+STDIN = "-"
+KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
+
+
+def read_rows(path: Path, held: str, hint: str = ", ".join(KINDS)) -> Iterator[Row]:
+    """Return the rows of a table, those that are broken as a `RecordError`.
+
+    Args:
+        path: "-" is standard input, as JSONL.
+        held: What the rows are, for an error message.
+
+    Raises:
+        UsageError: It is of no format that has rows; at once.
+        CorpusError: The file, or the rest of it, cannot be read; when it is read.
+    """
+    if str(path) == STDIN:
+        return _read(path, jsonl(sys.stdin.buffer))
+    kind = kind_of(path.name)
+    if kind not in KINDS:
+        raise UsageError(f"{path} is of no format that holds {held}", hint=hint)
+    return _read(path, read_table(kind, path))
+
+
+def _read(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
+    with readable(path):
+        yield from rows
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Name the file that cannot be read in the block.
+
+    Raises:
+        CorpusError: It cannot be read.
+    """
+    try:
+        yield
+    except UnreadableError as error:
+        raise CorpusError(f"{path}: {error}") from error
