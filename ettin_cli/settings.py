@@ -15,6 +15,17 @@ LONG = (TRUNCATE, MAX)
 HUB_TIMEOUT_S = 3.0
 HUB_FAILURE_REMEMBERED_S = 600.0
 
+# What a document may take, so that a hostile one costs a bounded time and memory. It is rejected
+# with the reason; SECURITY.md says what these limits are worth.
+MIB = 1 << 20
+MAX_TEXT_BYTES = 128 * MIB
+MAX_JSON_BYTES = 256 * MIB
+MAX_RECORD_BYTES = 64 * MIB
+MAX_MARKUP_BYTES = 64 * MIB
+MAX_UNPACKED_BYTES = 1024 * MIB
+MAX_COLUMNS = 10_000
+MAX_PAGES = 50_000
+
 
 @dataclass(frozen=True, slots=True)
 class EttinModel:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ettin_cli import chunking
 from ettin_cli.chunking import Chunking, chunk
 from ettin_cli.records import Document, DocumentKind, Passage
 
@@ -193,3 +194,38 @@ def test_a_passage_has_the_places_of_its_first_and_last_line(
 @pytest.mark.parametrize("kind", get_args(DocumentKind))
 def test_a_text_of_nothing_is_no_passage(kind: DocumentKind) -> None:
     assert pieces(" \n\n ", 8, kind=kind) == []
+
+
+# Long texts
+
+
+@given(WRITING, st.integers(3, 40), KINDS)
+@settings(max_examples=200, deadline=None)
+def test_a_text_read_in_pieces_is_cut_without_a_loss(
+    text: str, size: int, kind: DocumentKind
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunking, "PIECE_CHARACTERS", size)
+        found = pieces(text, 8, kind=kind)
+    assert "".join("".join(one.text.split()) for one in found) == "".join(text.split())
+
+
+def test_pieces_end_where_words_do_so_that_tokens_are_those_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "The ferry sails at nine.\nBread is baked every day. " * 50
+    whole = texts(pieces(text))
+    for size in (20, 21, 22, 50):
+        monkeypatch.setattr(chunking, "PIECE_CHARACTERS", size)
+        asked: list[str] = []
+
+        class Noting(Words):
+            def offsets(self, text: str) -> Sequence[tuple[int, int]]:
+                asked.append(text)  # noqa: B023
+                return super().offsets(text)
+
+        document = Document("d", text)
+        found = [c.passage.text for c in chunk(document, Noting(), Chunking(8), 256)]
+        assert found == whole
+        assert max(map(len, asked)) <= size
+        assert "".join(asked) == text

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from ettin_cli.corpus.encodings import guessed_encoding, is_utf8, marked_encoding, nearly_utf8
+from ettin_cli.settings import MAX_RECORD_BYTES, MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError, opened
 
-MAX_TEXT_BYTES = 1 << 30
 NO_ENCODING = "in no encoding that can be told"
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     r"""Return a text file's content with "\n" line ends.
 
     Decoded by its byte order mark, else as UTF-8, else by what charset-normalizer makes of it.
 
+    Args:
+        most: Bytes that it may have, unpacked.
+
     Raises:
-        UnreadableError: It is binary, in no known encoding, or larger than 1 GiB unpacked.
+        UnreadableError: It is binary, in no known encoding, or larger than that.
     """
     with opened(path) as file:
-        content = file.read(MAX_TEXT_BYTES + 1)
-    if len(content) > MAX_TEXT_BYTES:
-        raise UnreadableError("larger than 1 GiB of text")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UnreadableError(f"more than {most // MIB} MiB of text")
     return decode(content)
+
+
+def record_lines(file: BinaryIO | io.TextIOWrapper) -> Iterator[Any]:
+    """Yield the lines of a table, which may be bytes or text.
+
+    Raises:
+        UnreadableError: One is longer than a record may be; it is not read to its end.
+    """
+    number = 0
+    while line := file.readline(MAX_RECORD_BYTES + 1):
+        number += 1
+        if len(line) > MAX_RECORD_BYTES:
+            limit = MAX_RECORD_BYTES // MIB
+            raise UnreadableError(
+                f"line {number:,} is longer than {limit} MiB; nothing is read from there on"
+            )
+        yield line
 
 
 def decode(content: bytes) -> str:

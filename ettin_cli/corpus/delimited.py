@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ettin_cli.corpus.records import RecordError
+from ettin_cli.settings import MAX_COLUMNS
 from ettin_cli.storage import UnreadableError
 
 FIELD_CHARACTERS = 1 << 26
@@ -25,12 +26,13 @@ def delimited(
         encoding: What the lines were decoded from, with surrogates for the bytes that failed.
 
     Raises:
-        UnreadableError: The first row is broken.
+        UnreadableError: The first row is broken, or has too many columns.
     """
     rows = _rows(_Lines(lines), kind, encoding)
     first, begins = next(rows, ([], 0))
     if isinstance(first, RecordError):
         raise UnreadableError(f"the first row is no header: {first}")
+    require_narrow(first)
     header = [name.strip() or f"column {place}" for place, name in enumerate(first, start=1)]
     if error := repeated(header):
         yield error, begins
@@ -43,6 +45,16 @@ def delimited(
             yield RecordError(reason, header), line
         else:
             yield dict(zip(header, row, strict=True)), line
+
+
+def require_narrow(names: Sequence[str]) -> None:
+    """Make sure that a table has no more columns than can be read in a bounded time.
+
+    Raises:
+        UnreadableError: It has.
+    """
+    if len(names) > MAX_COLUMNS:
+        raise UnreadableError(f"{len(names):,} columns, more than {MAX_COLUMNS:,}")
 
 
 def repeated(names: Sequence[str]) -> RecordError | None:

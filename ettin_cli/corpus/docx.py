@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.corpus.packages import package
+from ettin_cli.corpus.packages import package, require_small_markup
 from ettin_cli.records import Document
 from ettin_cli.storage import UnreadableError
 
@@ -20,12 +20,13 @@ def docx_document(path: Path, doc_id: str) -> Document:
     """Return a DOCX file's paragraphs and tables, in their order, and its notes after them.
 
     Raises:
-        UnreadableError: It is damaged or unpacks to more than 1 GiB.
+        UnreadableError: It is damaged or unpacks to more than it may.
     """
     import docx
     from docx.opc.exceptions import OpcError
 
     with package(path, "DOCX"):
+        require_small_markup(path)
         try:
             file = docx.Document(str(path))
         except OpcError as error:

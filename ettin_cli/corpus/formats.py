@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import cast
 
-from ettin_cli.corpus.content import read_text
+from ettin_cli.corpus.content import read_text, record_lines
 from ettin_cli.corpus.docx import docx_document
 from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.mail import email_document
@@ -19,6 +19,7 @@ from ettin_cli.corpus.suffixes import TABLES, kind_of
 from ettin_cli.corpus.tables import Row, jsonl, read_table
 from ettin_cli.corpus.titles import markdown_title, rst_title, split_front_matter
 from ettin_cli.records import Document, DocumentKind, Rejection
+from ettin_cli.settings import MAX_MARKUP_BYTES
 from ettin_cli.storage import UnreadableError
 
 TABLE_KINDS = {suffix[1:] for suffix in TABLES} | {"jsonl"}
@@ -66,9 +67,9 @@ def read_file(
 def _document(path: Path, name: str, kind: str) -> Document:
     if kind in READERS:
         return READERS[kind](path, name)
-    text = read_text(path)
     if kind == "html":
-        return html_document(text, name)
+        return html_document(read_text(path, MAX_MARKUP_BYTES), name)
+    text = read_text(path)
     return _text_document(text, name, cast(DocumentKind, kind))
 
 
@@ -114,7 +115,11 @@ def _records(
 def _rows(file: SourceFile, kind: str) -> Iterator[Row]:
     """Yield a table's rows, and at last why the rest cannot be read, if that is so."""
     try:
-        yield from jsonl(sys.stdin.buffer) if file.path is None else read_table(kind, file.path)
+        yield from (
+            jsonl(record_lines(sys.stdin.buffer))
+            if file.path is None
+            else read_table(kind, file.path)
+        )
     except UnreadableError as error:
         yield RecordError(str(error)), None, 0
 

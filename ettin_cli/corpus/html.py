@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from html.parser import HTMLParser
 
 from ettin_cli.records import Document
@@ -14,14 +16,17 @@ BLOCKS = frozenset(
     br""".split()
 )
 SPACED = frozenset("p h1 h2 h3 h4 h5 h6 pre blockquote table ul ol dl section article".split())
-VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
+COMMENT_END = re.compile(r"--!?\s*>")
 
 
 def html_document(text: str, doc_id: str) -> Document:
     """Return a page's text without its markup, scripts and styles."""
     parser = _Text()
-    parser.feed(text)
+    # Behind the last tag's end there is no tag, and the parser would look for one again and again.
+    end = text.rfind(">") + 1
+    parser.feed(text[:end])
     parser.close()
+    parser.handle_data(unescape(text[end:]))
     parser.end_line()
     while parser.lines and not parser.lines[-1]:
         parser.lines.pop()
@@ -48,12 +53,13 @@ class _Text(HTMLParser):
         self._silent: list[str] = []
         self._in_title = self._in_pre = False
         self._heading_at: int | None = None
+        self._searched, self._last_end = "", -1
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Begin a block, or stop listening."""
         if tag == "title" and not self.title and "svg" not in self._silent:
             self._in_title = True
-        if tag in SILENT:
+        if tag in SILENT and tag not in self._silent:
             self._silent.append(tag)
         if tag in BLOCKS:
             # A forgotten </head> or </title> must not silence the page.
@@ -104,6 +110,14 @@ class _Text(HTMLParser):
         if marked and not self.rawdata.startswith("<![CDATA[", i):
             return self.parse_bogus_comment(i)
         return super().parse_html_declaration(i)
+
+    def parse_comment(self, i: int, report: bool = True) -> int:
+        """Pass over a comment; where none ends any more, without a look at all that follows."""
+        if self._searched is not self.rawdata:
+            self._searched, self._last_end = self.rawdata, -1
+            for found in COMMENT_END.finditer(self.rawdata):
+                self._last_end = found.start()
+        return -1 if i > self._last_end else super().parse_comment(i, report)
 
     def _add(self, text: str, number: int) -> None:
         if not any(word.strip() for word in self._words):

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ettin_cli.corpus.content import read_text, text_encoding
-from ettin_cli.corpus.delimited import delimited, repeated
+from ettin_cli.corpus.content import read_text, record_lines, text_encoding
+from ettin_cli.corpus.delimited import delimited, repeated, require_narrow
 from ettin_cli.corpus.encodings import is_utf8, marked_encoding
 from ettin_cli.corpus.records import RecordError
+from ettin_cli.settings import MAX_JSON_BYTES
 from ettin_cli.storage import UnreadableError, opened
 
 if TYPE_CHECKING:
@@ -59,10 +60,12 @@ def _json_lines(path: Path) -> Iterator[Row]:
         encoding = marked_encoding(file.read(4))
     with opened(path) as file:
         if encoding in (None, "utf-8-sig"):
-            yield from jsonl(file)
+            yield from jsonl(record_lines(file))
         else:
             with _text(file, encoding) as text:
-                yield from jsonl(line.encode("utf-8", "surrogateescape") for line in text)
+                yield from jsonl(
+                    line.encode("utf-8", "surrogateescape") for line in record_lines(text)
+                )
 
 
 @contextmanager
@@ -92,7 +95,7 @@ def _parsed(content: bytes) -> object | RecordError:
 def _json(path: Path) -> Iterator[Row]:
     import orjson
 
-    text = read_text(path)
+    text = read_text(path, MAX_JSON_BYTES)
     try:
         content = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -108,7 +111,8 @@ def _json(path: Path) -> Iterator[Row]:
 def _delimited(path: Path, kind: str) -> Iterator[Row]:
     encoding = text_encoding(_head(path))
     with opened(path) as file, _text(file, encoding) as text:
-        for number, (row, line) in enumerate(delimited(text, kind, encoding), start=1):
+        rows = delimited(record_lines(text), kind, encoding)
+        for number, (row, line) in enumerate(rows, start=1):
             yield row, line, number
 
 
@@ -127,6 +131,7 @@ def _parquet(path: Path) -> Iterator[Row]:
 
     try:
         with pq.ParquetFile(path) as file:
+            require_narrow(file.schema_arrow.names)
             if error := repeated(file.schema_arrow.names):
                 yield error, None, 0
                 return
