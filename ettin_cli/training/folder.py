@@ -23,7 +23,6 @@ class ModelFolder:
 
     Args:
         target: Where the model appears.
-        facts: What must agree between runs for one to go on with the other.
         resume: Go on with what an unfinished run left, if there is something.
 
     Raises:
@@ -48,11 +47,16 @@ class ModelFolder:
                 f"cannot write {self.target}: there is no folder {self.target.parent}",
                 hint=f"mkdir -p {self.target.parent}",
             )
-        if (self.partial / CHECKPOINT).exists() and not self.resume:
+        if self.unfinished and not self.resume:
             raise OutputError(
                 f"{self.partial} is left of an unfinished run",
                 hint="go on with --resume, or remove it to start again",
             )
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return (self.partial / CHECKPOINT).exists()
 
     def __enter__(self) -> Self:
         import filelock
@@ -69,7 +73,7 @@ class ModelFolder:
 
     def __exit__(self, *_: object) -> None:
         self.lock.release()
-        if self.partial.is_dir() and not (self.partial / CHECKPOINT).exists():
+        if self.partial.is_dir() and not self.unfinished:
             # Nothing that could be gone on with.
             shutil.rmtree(self.partial)
 
@@ -83,7 +87,7 @@ class ModelFolder:
         Raises:
             OutputError: It was made from other data, or by other options.
         """
-        if not (self.partial / CHECKPOINT).exists():
+        if not self.unfinished:
             return None
         state = self._read(CHECKPOINT)
         made = state.pop("facts")

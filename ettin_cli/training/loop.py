@@ -255,10 +255,10 @@ class Loop:
         self.reporter.notice("the GPU is out of memory, so batches are halved")
 
     def _diverged(self) -> ModelError:
-        lower = f"--learning-rate {self.learning_rate / 4:.1g}"
+        lower = f"start again with --learning-rate {self.learning_rate / 4:.1g}, or --dtype fp32"
+        left = f"remove {self.folder.partial} and " if self.folder.unfinished else ""
         return ModelError(
-            f"the loss is not a number at step {self.progress.step + 1:,}",
-            hint=f"remove {self.folder.partial} and start again with {lower}, or --dtype fp32",
+            f"the loss is not a number at step {self.progress.step + 1:,}", hint=left + lower
         )
 
     def _measure(self) -> None:
