@@ -12,7 +12,7 @@ from ettin_cli.records import Embedder, Qrels, Query, Silence, TimedReranker
 
 METRIC = "nDCG@10"
 MOST_QUERIES = 100
-CANDIDATES = 50
+CANDIDATES = 30
 
 
 class Validation:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ettin_cli.errors import OutputError
-from ettin_cli.storage import replacing, sync_file, sync_folder
+from ettin_cli.storage import mode_for, replacing, sync_file, sync_folder
 
 CHECKPOINT, BEST, METRICS = "checkpoint.pt", "best.pt", "metrics.jsonl"
 SHOWN = 60
@@ -150,7 +150,12 @@ class ModelFolder:
         """Let the model appear under its name, and remove the rest."""
         shutil.copy(self.metrics, self.draft / METRICS)
         for path in self.draft.rglob("*"):
-            sync_folder(path) if path.is_dir() else sync_file(path)
+            if path.is_dir():
+                sync_folder(path)
+            else:
+                # safetensors lets nobody else read what it writes.
+                path.chmod(mode_for(self.draft / "new"))
+                sync_file(path)
         sync_folder(self.draft)
         self.draft.rename(self.target)
         sync_folder(self.target.parent)

@@ -16,14 +16,15 @@ from ettin_cli.training.examples import Examples
 from ettin_cli.training.folder import ModelFolder
 from ettin_cli.training.interrupts import Interrupts
 from ettin_cli.training.losses import total_loss
-from ettin_cli.training.recipe import MOST_GRADIENT, Recipe, rate_at
+from ettin_cli.training.recipe import MOST_GRADIENT, WARM_UP, Recipe, rate_at
 from ettin_cli.training.student import Student
 
 if TYPE_CHECKING:
     import torch
 
-# As in the release: the student is measured after each twentieth of the run.
-MEASUREMENTS = 20
+# The student is measured after each tenth of the run, but not after fewer steps than these.
+MEASUREMENTS = 10
+LEAST_BETWEEN = 10
 # Weight of the newest step in the loss that is shown.
 NEWEST = 0.05
 
@@ -52,7 +53,8 @@ class Progress:
     Args:
         batch_tokens: Most tokens at once; halved where the GPU's memory was too small.
         loss: A moving mean.
-        measured: How many twentieths of the run were done when the student was last measured.
+        measured: How many tenths of the run were done when the student was last measured.
+        measured_step: When that was.
         metrics_bytes: Length of the metrics file at the last checkpoint.
     """
 
@@ -64,6 +66,7 @@ class Progress:
     first_loss: float | None = None
     loss: float | None = None
     measured: int = -1
+    measured_step: int = -LEAST_BETWEEN
     before: float | None = None
     best: float | None = None
     best_step: int = 0
@@ -170,12 +173,22 @@ class Loop:
     @property
     def share(self) -> float:
         """Return which share of the run is done, by whichever bound is nearest."""
-        return min(1.0, self._share(self.progress.step))
-
-    def _share(self, step: float) -> float:
-        by_steps = step / self.total if self.total else 0.0
+        by_steps = self.progress.step / self.total if self.total else 0.0
         hours = self.recipe.hours
-        return max(by_steps, self.progress.seconds / (hours * 3600) if hours else 0.0)
+        return min(1.0, max(by_steps, self.progress.seconds / (hours * 3600) if hours else 0.0))
+
+    def _middle(self) -> float:
+        """Return the share of the run in the middle of the step to come.
+
+        So neither the first nor the last step is for nothing. How long the first one will take
+        nobody knows yet.
+        """
+        done = self.progress
+        by_steps = (done.step + 0.5) / self.total if self.total else 0.0
+        mean = done.seconds / done.step if done.step else 0.0
+        hours = self.recipe.hours
+        by_hours = (done.seconds + mean / 2) / (hours * 3600) if hours else 0.0
+        return max(by_steps, by_hours) or WARM_UP / 2
 
     def _steps(self) -> Iterator[list[Read]]:
         epoch, begin = divmod(self.progress.step, self.epoch_steps)
@@ -192,8 +205,7 @@ class Loop:
         """Move the weights by one step, and note what came of it."""
         import torch
 
-        # Its middle, so that neither the first nor the last step is for nothing.
-        rate = self.learning_rate * rate_at(self._share(self.progress.step + 0.5))
+        rate = self.learning_rate * rate_at(self._middle())
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss = self._gradients(step)
@@ -262,13 +274,14 @@ class Loop:
         )
 
     def _measure(self) -> None:
-        """Measure the student if a further twentieth of the run is done, and keep the best."""
+        """Measure the student if a further tenth of the run is done, and keep the best."""
+        progress = self.progress
         done = int(self.share * MEASUREMENTS + 1e-9)
-        if self.measure is None or done <= self.progress.measured:
+        soon = progress.step - progress.measured_step < LEAST_BETWEEN and self.share < 1
+        if self.measure is None or done <= progress.measured or soon:
             return
         value = self.measure.of(self.student)
-        progress = self.progress
-        progress.measured = done
+        progress.measured, progress.measured_step = done, progress.step
         progress.before = value if progress.before is None else progress.before
         if progress.best is None or value > progress.best:
             self.folder.keep_best(self._weights())

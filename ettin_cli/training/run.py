@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import ModelFiles, weights_hash
+from ettin_cli.hub import EMBEDDED, ModelFiles, weights_hash
 from ettin_cli.records import Reporter
+from ettin_cli.settings import MINILM_ID
 from ettin_cli.training.card import model_card
 from ettin_cli.training.examples import Examples
 from ettin_cli.training.folder import ModelFolder
@@ -84,7 +85,7 @@ def train(request: TrainRequest, folder: ModelFolder, reporter: Reporter) -> Tra
         student.save(folder.draft)
         card = model_card(
             name=folder.target.name,
-            base=request.base.name,
+            base=MINILM_ID if request.base.name == EMBEDDED else request.base.name,
             examples=request.examples,
             recipe=recipe,
             progress=progress,
