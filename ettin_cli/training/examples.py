@@ -26,6 +26,7 @@ from ettin_cli.training.teacher import Spread, remarks
 KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 POSITIVE, NEGATIVES, SCORE = "positive", "negatives", "score"
 LICENCES = ("license", "licence")
+ROWS = "a row is query, document and score; or query, positive and negatives"
 PROBED_ROWS = 100
 # A query with more scored documents than these is compared with itself in several lists.
 MOST_TEXTS = 32
@@ -166,10 +167,7 @@ class _Reader:
         if bad:
             why = self._reason(bad[0])
             assert why is not None
-            raise CorpusError(
-                str(rejection(str(self.file.path), bad[0], why)),
-                hint="a row is query, document and score, or query, positive and negatives",
-            )
+            raise CorpusError(str(rejection(str(self.file.path), bad[0], why)), hint=ROWS)
 
     def _reason(self, row: Row) -> RecordError | None:
         try:
@@ -255,7 +253,7 @@ class _Reader:
                     "compare",
                     hint="--loss mse learns each score by itself",
                 )
-            raise CorpusError(f"there are no rows in {named}")
+            raise CorpusError(f"there are no rows in {named}", hint=ROWS)
 
     def _remarks(self, alone: int) -> Iterator[str]:
         if self.repeated:
