@@ -43,6 +43,10 @@ class Commands(LazyGroup):
             "ettin_cli.commands.eval:evaluate",
             "Measure on judged queries: does reranking help, and how deep?",
         ),
+        "train": Listed(
+            "ettin_cli.commands.train:train",
+            "Train a reranker on a teacher's scores, or on positives and negatives.",
+        ),
         "bench": Listed(
             "ettin_cli.commands.bench:bench",
             "Measure rerankers on this machine, beside sentence-transformers.",

@@ -192,6 +192,7 @@ class EmbedderCard:
 
 Advance = Callable[[int], None]
 Share = Callable[[], float | None]
+Note = Callable[[], str]
 
 
 def no_progress(_done: int) -> None:
@@ -286,12 +287,18 @@ class Reporter(Protocol):
         ...
 
     def track(
-        self, label: str, total: int | None, unit: str, share: Share | None = None
+        self,
+        label: str,
+        total: int | None,
+        unit: str,
+        share: Share | None = None,
+        note: Note | None = None,
     ) -> AbstractContextManager[Advance]:
         """Watch long work; the value is called with how many units were just done.
 
         Args:
             share: Where `total` is not known beforehand: tells which share of the work is done.
+            note: Tells what else there is to say of the work so far.
         """
         ...
 
@@ -307,7 +314,12 @@ class Silence:
 
     @contextmanager
     def track(
-        self, label: str, total: int | None, unit: str, share: Share | None = None
+        self,
+        label: str,
+        total: int | None,
+        unit: str,
+        share: Share | None = None,
+        note: Note | None = None,
     ) -> Iterator[Advance]:
         """Watch nothing."""
         yield no_progress

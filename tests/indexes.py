@@ -15,7 +15,7 @@ from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.index.known import as_hashes, text_hash
 from ettin_cli.pipeline import BuildReport, BuildRequest, build_index
-from ettin_cli.records import Advance, EmbedderCard, Reporter, Share, Silence, no_progress
+from ettin_cli.records import Advance, EmbedderCard, Note, Reporter, Share, Silence, no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,12 @@ class Notices(Silence):
 
     @contextmanager
     def track(
-        self, label: str, total: int | None, unit: str, share: Share | None = None
+        self,
+        label: str,
+        total: int | None,
+        unit: str,
+        share: Share | None = None,
+        note: Note | None = None,
     ) -> "Iterator[Advance]":
         self.tracked.append((label, total, unit))
 

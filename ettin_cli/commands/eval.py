@@ -138,9 +138,7 @@ def evaluate(
         raise UsageError("a run made elsewhere can be measured, not calibrated or judged")
     if run:
         asked = list(read_queries(queries)) if queries else []
-        found = measure_runs(
-            run, read_qrels(_given(qrels, "--qrels", folder, QRELS)), wanted, asked
-        )
+        found = measure_runs(run, read_qrels(given(qrels, "--qrels", folder, QRELS)), wanted, asked)
         show_evaluation(console, found, format)
         if output:
             _write(console, found, output)
@@ -148,8 +146,8 @@ def evaluate(
     models = _models(reranker or ["auto"], offline, console)
     if long == MAX and not models:
         raise UsageError("--long max needs a reranker", hint="leave out -r none")
-    asked = list(read_queries(_given(queries, "--queries", folder, QUERIES)))
-    judged_in = _given(qrels, "--qrels", folder, () if judge else QRELS)
+    asked = list(read_queries(given(queries, "--queries", folder, QUERIES)))
+    judged_in = given(qrels, "--qrels", folder, () if judge else QRELS)
     opened, rejected = (
         index_of([str(folder)], index, engine, offline, console)
         if folder
@@ -274,7 +272,7 @@ def _write(
     console.notice(f"{output / REPORT} shows it, with the queries that changed most")
 
 
-def _given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:
+def given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:
     """Return the file that an option names, else the one that a BEIR folder has."""
     if path is None and folder is not None:
         path = next((folder / name for name in names if (folder / name).is_file()), None)

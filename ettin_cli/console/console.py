@@ -17,7 +17,7 @@ from ettin_cli.console.words import count
 from ettin_cli.errors import EttinError, OutputError, UsageError
 from ettin_cli.export import format_for, output_file, write_answers
 from ettin_cli.inert import inert_line
-from ettin_cli.records import Advance, Answer, Share
+from ettin_cli.records import Advance, Answer, Note, Share
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -68,12 +68,17 @@ class Console:
             self.notice(message)
 
     def track(
-        self, label: str, total: int | None, unit: str, share: Share | None = None
+        self,
+        label: str,
+        total: int | None,
+        unit: str,
+        share: Share | None = None,
+        note: Note | None = None,
     ) -> AbstractContextManager[Advance]:
         """Show how far long work is: a bar on a terminal, else a line every five seconds."""
         if self.quiet or total == 0:
             return untracked()
-        pace = Pace(total, unit, share)
+        pace = Pace(total, unit, share, note)
         if not sys.stderr.isatty():
             return ticker(label, pace)
         return bar(label, pace, colored=self.colored)

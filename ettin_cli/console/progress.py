@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ettin_cli.console.streams import say
 from ettin_cli.console.words import duration, rate
-from ettin_cli.records import Advance, Share
+from ettin_cli.records import Advance, Note, Share
 
 PLAIN_PROGRESS_S = 5.0
 BAR_WIDTH = 24
@@ -27,10 +27,13 @@ class Pace:
     Args:
         total: Units in all; None if that is not known.
         share: Tells which share of the work is done, where `total` is not known.
+        note: Tells what else there is to say.
     """
 
-    def __init__(self, total: int | None, unit: str, share: Share | None = None) -> None:
-        self.total, self.unit, self._tell_share = total, unit, share
+    def __init__(
+        self, total: int | None, unit: str, share: Share | None = None, note: Note | None = None
+    ) -> None:
+        self.total, self.unit, self._tell_share, self._tell_note = total, unit, share, note
         self.done = 0
         self.began = time.monotonic()
 
@@ -51,6 +54,8 @@ class Pace:
             parts.append(rate(self.done / elapsed))
         if share:
             parts.append(f"{duration(elapsed / share - elapsed)} left")
+        if self._tell_note and (note := self._tell_note()):
+            parts.append(note)
         return ", ".join(parts)
 
 

@@ -1,0 +1,144 @@
+"""`ettin train`: make a reranker out of an encoder, or a better one out of a reranker."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ettin_cli.commands import options
+from ettin_cli.commands.eval import QRELS, QUERIES, given
+from ettin_cli.commands.indexes import embedder_of, index_of
+from ettin_cli.console import Console
+from ettin_cli.console.words import count, duration
+from ettin_cli.engines import EngineSettings
+from ettin_cli.evaluation.validating import METRIC, Validation
+from ettin_cli.hub import find_model
+from ettin_cli.queries import read_queries
+from ettin_cli.training import (
+    Measure,
+    ModelFolder,
+    Recipe,
+    Trained,
+    TrainRequest,
+    check_recipe,
+    read_examples,
+)
+from ettin_cli.training import train as train_reranker
+from ettin_cli.training.recipe import SEED
+from ettin_cli.training.run import CHECKPOINT_MINUTES
+from ettin_cli.trec import read_qrels
+
+
+def train(
+    data: Annotated[
+        list[Path], typer.Argument(help="JSONL, CSV, TSV or Parquet; its rows are as above.")
+    ],
+    base: Annotated[
+        str, typer.Option(metavar="MODEL", help="An encoder or a reranker: a hub id or a folder.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="The folder to write.")
+    ],
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOSS",
+            help="mse, margin-mse, listwise or bce. Left out: mse for scores, else listwise.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="With --steps, --hours: whichever ends first."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most steps.")] = None,
+    hours: Annotated[float | None, typer.Option(metavar="X", help="Most hours.")] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Rows a step; left out: as the Ettin recipe."),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="The highest; left out: as the Ettin recipe."),
+    ] = None,
+    lora: Annotated[
+        int | None,
+        typer.Option(metavar="RANK", min=1, help="Train an update of low rank, not all weights."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of order, dropout, head.")] = SEED,
+    eval: Annotated[
+        Path | None,
+        typer.Option(metavar="BEIR-FOLDER", help="Measure nDCG@10 meanwhile, keep the best."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an unfinished run stopped.")
+    ] = False,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(metavar="X", min=0, help="Between checkpoints; 0: every step.")
+    ] = CHECKPOINT_MINUTES,
+    license: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the model, for its card.")
+    ] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    max_length: options.MaxLength = None,
+    threads: options.Threads = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    offline: options.Offline = False,
+    color: options.Color = "auto",
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a reranker on a teacher's scores, or on positives and negatives.
+
+    A row of DATA is a query, a document (or text) and the teacher's score of them, as `ettin score
+    --pairs` writes it; or a query, its positive (a text or several) and a list of negatives. An
+    encoder gets Ettin's head; a reranker goes on from what it is. MODEL appears when it is whole:
+    until then MODEL.partial holds checkpoints.
+
+    Examples:
+      ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl
+      ettin train scored.jsonl --base jhu-clsp/ettin-encoder-17m -o mine
+      ettin train scored.jsonl --base 17m -o mine --hours 2 --eval BEIR-FOLDER
+      ettin train mined.jsonl --base embedded -o mine --epochs 3 --resume
+      ettin search "where are the life jackets" -r ./mine
+    """
+    console = options.console(color, quiet, verbose)
+    engine = options.engine(device, dtype, "auto", max_length, threads, trust_remote_code)
+    recipe = Recipe(loss, epochs, steps, hours, batch_size, learning_rate, seed, lora)
+    check_recipe(recipe)
+    folder = ModelFolder(output, resume=resume)
+    files = find_model(base, offline=offline, reporter=console)
+    with read_examples(data, loss, console) as examples:
+        measure = _measure(eval, engine, offline, console) if eval else None
+        request = TrainRequest(
+            files, examples, recipe, engine, measure, checkpoint_minutes, license
+        )
+        with options.goes_on("the same command with --resume goes on from here", console):
+            trained = train_reranker(request, folder, console)
+        console.summary(_told(trained, measure, output))
+        if examples.rejected:
+            console.notice(f"{count(examples.rejected, 'row')} rejected")
+            raise typer.Exit(options.REJECTED)
+
+
+def _measure(folder: Path, engine: EngineSettings, offline: bool, console: Console) -> Measure:
+    """Return nDCG@10 on a BEIR folder, whose index is in our cache."""
+    queries = list(read_queries(given(None, "--queries", folder, QUERIES)))
+    qrels = read_qrels(given(None, "--qrels", folder, QRELS))
+    index, _ = index_of([str(folder)], None, engine, offline, console)
+    embedder = embedder_of(index, engine, offline, console)
+    found = Validation(index, embedder, queries, qrels)
+    told = f"{found.told}, of {folder.resolve().name}"
+    console.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
+    return Measure(told, METRIC, found.retrieval, found.of)
+
+
+def _told(trained: Trained, measure: Measure | None, output: Path) -> str:
+    """Return in a line what came of it."""
+    progress = trained.progress
+    told = f"{output}: {count(progress.step, 'step')} in {duration(progress.seconds)}"
+    if progress.first_loss is not None and progress.loss is not None:
+        told += f", loss {progress.first_loss:.4g} to {progress.loss:.4g}"
+    if measure and progress.best is not None:
+        told += f", {METRIC} {progress.best:.4f} at step {progress.best_step:,}"
+    return told

@@ -1,0 +1,53 @@
+"""One number for a reranker that is still in the making, cheap enough to ask for many times."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from ettin_cli.evaluation.measuring import judged_queries
+from ettin_cli.evaluation.sweep import Outcome, Sweep, run_sweep
+from ettin_cli.index import Index
+from ettin_cli.metrics import parse_metrics
+from ettin_cli.records import Embedder, Qrels, Query, Silence, TimedReranker
+
+METRIC = "nDCG@10"
+MOST_QUERIES = 100
+CANDIDATES = 30
+
+
+class Validation:
+    """Mean nDCG@10 over some judged queries, their candidates from an index reranked.
+
+    A relevant document that retrieval does not find counts as missed.
+
+    Args:
+        queries: Of more than a hundred judged ones every so many is taken.
+
+    Raises:
+        CorpusError: No query has judgements.
+    """
+
+    def __init__(
+        self, index: Index, embedder: Embedder, queries: Sequence[Query], qrels: Qrels
+    ) -> None:
+        judged, kept, _ = judged_queries(queries, qrels)
+        step = -(-len(judged) // MOST_QUERIES)
+        self.index, self.embedder = index, embedder
+        self.queries = judged[::step]
+        self.qrels = {query.query_id: kept[query.query_id] for query in self.queries}
+        of = f"{len(self.queries):,} of {len(judged):,} judged queries"
+        self.told = f"{METRIC} over {of}, the best {CANDIDATES} candidates of dense retrieval each"
+        self.retrieval = _mean(self._swept({}).baseline.values[METRIC].values())
+
+    def of(self, reranker: TimedReranker) -> float:
+        """Return what a reranker reaches."""
+        [system] = self._swept({reranker.name: reranker}).systems
+        return _mean(system.values[METRIC].values())
+
+    def _swept(self, rerankers: dict[str, TimedReranker]) -> Outcome:
+        sweep = Sweep(rerankers, [CANDIDATES], [0.0], parse_metrics(METRIC))
+        return run_sweep(self.index, self.embedder, self.queries, self.qrels, sweep, Silence())
+
+
+def _mean(values: Collection[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,86 @@
+"""The order in which examples are learnt from, the same for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ettin_cli.training.examples import Example, Examples
+
+# Steps whose rows are shuffled together and then grouped by length.
+WINDOW = 16
+
+Tokenized = dict[str, list[int]]
+Tokenize = Callable[[Sequence[tuple[str, str]]], tuple[list[Tokenized], list[bool]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An example as a student reads it.
+
+    Args:
+        tokens: Of each of its texts, together with the query.
+        cut: How many texts were longer than the student reads.
+    """
+
+    example: Example
+    tokens: Sequence[Tokenized]
+    cut: int
+
+    @property
+    def longest(self) -> int:
+        """Return the tokens of its longest text."""
+        return max(len(one["input_ids"]) for one in self.tokens)
+
+
+def steps(
+    examples: Examples, read: Tokenize, rows: int, seed: int, epoch: int, begin: int = 0
+) -> Iterator[list[Read]]:
+    """Yield the examples of each step of an epoch, from step `begin` on.
+
+    The whole epoch is shuffled and cut into windows of a few steps; the rows of a window are
+    grouped by length into steps, whose order is shuffled again.
+
+    Args:
+        rows: Examples a step; the last step of an epoch may have fewer.
+    """
+    import numpy as np
+
+    order = np.random.default_rng([seed, epoch]).permutation(len(examples))
+    size = rows * WINDOW
+    first = begin // WINDOW
+    for number in range(first, -(-len(order) // size)):
+        window = _read([examples[at] for at in order[number * size : (number + 1) * size]], read)
+        window.sort(key=lambda one: one.longest)
+        parts = [window[at : at + rows] for at in range(0, len(window), rows)]
+        places = np.random.default_rng([seed, epoch, number]).permutation(len(parts))
+        done = begin - first * WINDOW if number == first else 0
+        yield from (parts[at] for at in places[done:])
+
+
+def _read(examples: Sequence[Example], read: Tokenize) -> list[Read]:
+    tokens, cut = read([(one.query, text) for one in examples for text in one.texts])
+    found, begin = [], 0
+    for one in examples:
+        part = slice(begin, begin + len(one.texts))
+        found.append(Read(one, tokens[part], sum(cut[part])))
+        begin += len(one.texts)
+    return found
+
+
+def bounded(step: Sequence[Read], tokens: int) -> Iterator[list[Read]]:
+    """Yield a step's examples in batches of so many tokens, padding included, longest first.
+
+    An example stays whole, however many tokens it has.
+    """
+    batch: list[Read] = []
+    texts = 0
+    for one in sorted(step, key=lambda one: -one.longest):
+        longest = batch[0].longest if batch else one.longest
+        if batch and longest * (texts + len(one.tokens)) > tokens:
+            yield batch
+            batch, texts = [], 0
+        batch.append(one)
+        texts += len(one.tokens)
+    if batch:
+        yield batch

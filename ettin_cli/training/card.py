@@ -1,0 +1,135 @@
+"""The model card: what a reranker was made from, how, how good it is, and where it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+from ettin_cli.training.examples import DataFile, Examples
+from ettin_cli.training.loop import Measure, Progress
+from ettin_cli.training.recipe import MOST_GRADIENT, WARM_UP, Recipe
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def model_card(
+    *,
+    name: str,
+    base: str,
+    examples: Examples,
+    recipe: Recipe,
+    progress: Progress,
+    parameters: int,
+    max_tokens: int,
+    new_head: bool,
+    measure: Measure | None,
+    license: str | None,
+) -> str:
+    """Return a model's README.md: YAML metadata for the hub, then Markdown."""
+    head = ", with Ettin's head added" if new_head else ""
+    lines = [
+        *_metadata(base, license),
+        f"# {name}",
+        "",
+        f"A reranker of {parameters:,} parameters, trained from {base}{head}.",
+        "It gives a raw score of how well a text answers a query: higher is better, on a scale of",
+        "its own, and no probability.",
+        "",
+        *_use(name),
+        "## Data",
+        "",
+        *_data(examples),
+        "",
+        "## Recipe",
+        "",
+        *(f"- {line}" for line in _recipe(recipe, progress)),
+        "",
+        "## Figures",
+        "",
+        *(f"- {line}" for line in _figures(progress, measure)),
+        "",
+        "## Limits",
+        "",
+        *(f"- {line}" for line in _limits(progress, max_tokens, measure)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _metadata(base: str, license: str | None) -> Iterator[str]:
+    values: dict[str, object] = {
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "text-ranking",
+        "tags": ["sentence-transformers", "cross-encoder", "reranker"],
+    }
+    if license:
+        values["license"] = license
+    if _HUB_ID.fullmatch(base):
+        values["base_model"] = base
+    yield "---"
+    # JSON values are YAML, whatever stands in them.
+    yield from (f"{key}: {json.dumps(value)}" for key, value in values.items())
+    yield "---"
+
+
+def _use(name: str) -> Iterator[str]:
+    yield "```python"
+    yield "from sentence_transformers import CrossEncoder"
+    yield ""
+    yield f"CrossEncoder({json.dumps(name)}).predict([(query, text)])"
+    yield "```"
+    yield ""
+
+
+def _data(examples: Examples) -> Iterator[str]:
+    yield "| file | pairs with a score | rows of positives and negatives | licence |"
+    yield "|---|---|---|---|"
+    for file in examples.files:
+        yield f"| {file.path.name} | {file.scored:,} | {file.listed:,} | {_licences(file)} |"
+    yield ""
+    yield f"{len(examples):,} examples in all."
+    if examples.rejected:
+        yield f"{examples.rejected:,} rows could not be read and were left out."
+    if examples.spread.count:
+        yield f"The teacher's scores: {examples.spread}."
+
+
+def _licences(file: DataFile) -> str:
+    """Return the licences that a file's rows name, with counts where they differ."""
+    named: Mapping[str, int] = file.licences
+    if len(named) == 1 and sum(named.values()) == file.scored + file.listed:
+        return next(iter(named))
+    return ", ".join(f"{one} ({count:,})" for one, count in named.items()) or "not stated"
+
+
+def _recipe(recipe: Recipe, progress: Progress) -> Iterator[str]:
+    yield f"loss: {recipe.loss or 'mse on scores, listwise on positives and negatives'}"
+    yield f"{progress.step:,} steps of {recipe.batch_size:,} rows, {progress.pairs:,} pairs read"
+    yield (
+        f"AdamW without weight decay, learning rate {recipe.learning_rate:g}, rising for "
+        f"{WARM_UP:.0%} of the run, then falling to 0 in a line; gradients clipped at "
+        f"{MOST_GRADIENT:g}"
+    )
+    if recipe.lora:
+        yield f"LoRA of rank {recipe.lora} on the trunk's linear layers, added to its weights"
+    yield f"seed {recipe.seed}"
+    yield f"{progress.seconds / 60:,.0f} minutes"
+
+
+def _figures(progress: Progress, measure: Measure | None) -> Iterator[str]:
+    yield f"loss at the first step {progress.first_loss:.4g}, at the end {progress.loss:.4g}"
+    if measure is None:
+        yield "no metric was measured"
+        return
+    yield (
+        f"{measure.told}: {progress.best:.4f} at step {progress.best_step:,}, whose weights these "
+        f"are; {progress.before:.4f} before training, {measure.retrieval:.4f} by retrieval alone"
+    )
+
+
+def _limits(progress: Progress, max_tokens: int, measure: Measure | None) -> Iterator[str]:
+    share = progress.cut / max(1, progress.pairs)
+    yield f"trained on up to {max_tokens:,} tokens a pair; {share:.1%} of the pairs were cut there"
+    yield "scores say what the data and its teacher say, biases included"
+    if measure is not None:
+        yield "the best weights were chosen by the figure above, which flatters them a little"

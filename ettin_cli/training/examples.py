@@ -1,0 +1,346 @@
+"""Files of pairs with a teacher's scores, or of positives and negatives -> examples."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from ettin_cli.corpus.records import RecordError
+from ettin_cli.corpus.suffixes import kind_of
+from ettin_cli.corpus.tables import Row, read_table
+from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.records import Reporter
+from ettin_cli.requests import RequestFields
+from ettin_cli.requests.fields import pair
+from ettin_cli.requests.pairs import rejection
+from ettin_cli.requests.spool import Spool
+from ettin_cli.storage import UnreadableError
+from ettin_cli.training.recipe import BCE, LISTWISE, MARGIN_MSE, MSE
+from ettin_cli.training.teacher import Spread, remarks
+
+KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
+POSITIVE, NEGATIVES, SCORE = "positive", "negatives", "score"
+LICENCES = ("license", "licence")
+ROWS = "a row is query, document and score; or query, positive and negatives"
+PROBED_ROWS = 100
+# A query with more scored documents than these is compared with itself in several lists.
+MOST_TEXTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A query, texts for it, and what a student is to make of each.
+
+    Args:
+        targets: A teacher's scores; else 1 for a positive and 0 for a negative.
+        scored: Whether the targets are a teacher's scores.
+    """
+
+    query: str
+    texts: Sequence[str]
+    targets: Sequence[float]
+    scored: bool
+
+
+@dataclass(slots=True)
+class DataFile:
+    """What came of a file of the data, for the model card."""
+
+    path: Path
+    scored: int = 0
+    listed: int = 0
+    licences: Counter[str] = field(default_factory=Counter)
+
+
+class Examples:
+    """Examples on disk, read by their number; memory holds where each is, and nothing more.
+
+    Args:
+        digest: Of all of them in their order, by which a resumed run knows its data again.
+        rejected: Rows that could not be read; they have been named.
+        spread: Of the teacher's scores; empty if there are none.
+    """
+
+    def __init__(self) -> None:
+        import xxhash
+
+        self.spool = Spool()
+        self.places = array("q")
+        self.files: list[DataFile] = []
+        self.rejected = 0
+        self.spread = Spread()
+        self.hash = xxhash.xxh3_128()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.spool.__exit__()
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, at: int) -> Example:
+        return Example(*self.spool.get(self.places[at]))
+
+    @property
+    def digest(self) -> str:
+        """Return the hash of every example, in their order."""
+        return self.hash.hexdigest()
+
+    def add(self, example: Example) -> None:
+        """Put an example at the end."""
+        value = [example.query, list(example.texts), list(example.targets), example.scored]
+        self.hash.update(repr(value).encode("utf-8", "surrogatepass"))
+        self.places.append(self.spool.add(value))
+
+
+def read_examples(paths: Sequence[Path], loss: str | None, reporter: Reporter) -> Examples:
+    """Read files of examples; rows that are none are named and left out.
+
+    A row has `query`, `document` (or `text`) and `score`; or `query`, `positive` and `negatives`.
+
+    Args:
+        loss: With margin-mse and listwise the scored documents of a query are one example.
+
+    Raises:
+        CorpusError: A file cannot be read, holds no examples, or none for this loss.
+        UsageError: A file is of no format that holds examples.
+    """
+    for path in paths:
+        if kind_of(path.name) not in KINDS:
+            raise UsageError(f"{path} is of no format that holds pairs", hint=", ".join(KINDS))
+        if not path.is_file():
+            raise CorpusError(f"there is no file {path}")
+    examples = Examples()
+    try:
+        reader = _Reader(examples, loss, reporter)
+        for path in paths:
+            reader.read(path)
+        reader.finish(paths)
+    except BaseException:
+        examples.__exit__()
+        raise
+    return examples
+
+
+class _Reader:
+    """Reads rows into examples, and counts."""
+
+    def __init__(self, examples: Examples, loss: str | None, reporter: Reporter) -> None:
+        self.examples, self.loss, self.reporter = examples, loss, reporter
+        self.lists = loss in (MARGIN_MSE, LISTWISE)
+        self.by_query: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        self.seen: dict[int, float] = {}
+        self.repeated = self.contradicted = 0
+
+    def read(self, path: Path) -> None:
+        """Add the rows of a file."""
+        self.file = DataFile(path)
+        self.examples.files.append(self.file)
+        kind = kind_of(path.name)
+        assert kind is not None
+        try:
+            with self.reporter.track("reading", None, "rows") as advance:
+                for row in self._probed(read_table(kind, path)):
+                    self._row(row)
+                    advance(1)
+        except UnreadableError as error:
+            raise CorpusError(f"{path}: {error}") from error
+
+    def _probed(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """Yield the rows; where the first hundred are all of no use, so will be the rest."""
+        bad: list[Row] = []
+        for row in rows:
+            if len(bad) < PROBED_ROWS and self._reason(row) is not None:
+                bad.append(row)
+                continue
+            yield from bad
+            yield row
+            yield from rows
+            return
+        if bad:
+            why = self._reason(bad[0])
+            assert why is not None
+            raise CorpusError(str(rejection(str(self.file.path), bad[0], why)), hint=ROWS)
+
+    def _reason(self, row: Row) -> RecordError | None:
+        try:
+            example_of(row[0])
+        except RecordError as error:
+            return error
+        return None
+
+    def _row(self, row: Row) -> None:
+        try:
+            example = example_of(row[0])
+        except RecordError as error:
+            self.examples.rejected += 1
+            self.reporter.notice(f"rejected {rejection(str(self.file.path), row, error)}")
+            return
+        self._check(example, row)
+        assert isinstance(row[0], dict)
+        for name in LICENCES:
+            if isinstance(licence := row[0].get(name), str):
+                self.file.licences[licence] += 1
+        if example.scored:
+            self._scored(example)
+        elif not self._repeats(example, 0.0):
+            self.file.listed += 1
+            self.examples.add(example)
+
+    def _check(self, example: Example, row: Row) -> None:
+        """Refuse an example that the loss can make nothing of; the rest will be no better."""
+        place = f"{self.file.path}:{row[1]}" if row[1] else f"{self.file.path}, row {row[2]}"
+        if not example.scored and self.loss in (MSE, MARGIN_MSE):
+            raise CorpusError(
+                f"{place}: a positive and negatives have no scores for --loss {self.loss}",
+                hint="--loss listwise, --loss bce, or leave it out",
+            )
+        if self.loss == BCE and not all(0 <= target <= 1 for target in example.targets):
+            raise CorpusError(
+                f"{place}: score {example.targets[0]:g} is no probability, as --loss bce needs",
+                hint="--loss mse learns raw scores",
+            )
+
+    def _scored(self, example: Example) -> None:
+        score = example.targets[0]
+        if self._repeats(example, score):
+            return
+        self.file.scored += 1
+        self.examples.spread.add(score)
+        if not self.lists:
+            self.examples.add(example)
+            return
+        place = self.examples.spool.add([example.query, example.texts[0], score])
+        self.by_query[_hash(example.query)].append(place)
+
+    def _repeats(self, example: Example, score: float) -> bool:
+        key = _hash("\0".join([example.query, *example.texts]))
+        if key not in self.seen:
+            self.seen[key] = score
+            return False
+        self.repeated += self.seen[key] == score
+        self.contradicted += self.seen[key] != score
+        return True
+
+    def finish(self, paths: Sequence[Path]) -> None:
+        """Make lists of scored documents where the loss compares them, and say what to know."""
+        alone = 0
+        for places in self.by_query.values():
+            alone += len(places) == 1
+            for part in parts(places, MOST_TEXTS) if len(places) > 1 else ():
+                rows = [self.examples.spool.get(place) for place in part]
+                query, texts, scores = (
+                    rows[0][0],
+                    [row[1] for row in rows],
+                    [row[2] for row in rows],
+                )
+                self.examples.add(Example(query, texts, scores, scored=True))
+        self.by_query.clear()
+        for message in self._remarks(alone):
+            self.reporter.notice(message)
+        if not self.examples:
+            named = ", ".join(map(str, paths))
+            if alone:
+                raise CorpusError(
+                    f"no query of {named} has two scored documents for --loss {self.loss} to "
+                    "compare",
+                    hint="--loss mse learns each score by itself",
+                )
+            raise CorpusError(f"there are no rows in {named}", hint=ROWS)
+
+    def _remarks(self, alone: int) -> Iterator[str]:
+        if self.repeated:
+            yield f"{self.repeated:,} rows repeat an earlier one and are left out"
+        if self.contradicted:
+            yield (
+                f"{self.contradicted:,} rows repeat an earlier pair with another score and are "
+                "left out; the first score counts"
+            )
+        if alone and self.examples:
+            yield (
+                f"{alone:,} queries have one scored document, nothing to compare it with, "
+                "and are left out"
+            )
+        if self.examples.spread.count:
+            yield from remarks(self.examples.spread, self.loss)
+
+
+def example_of(record: object) -> Example:
+    """Return the example that a row holds.
+
+    Raises:
+        RecordError: It holds none.
+    """
+    if isinstance(record, RecordError):
+        raise record
+    if isinstance(record, dict) and record.get(POSITIVE) is not None:
+        return _listed(record)
+    try:
+        found = pair(record, RequestFields())
+    except RecordError as error:
+        # Here a field cannot be named.
+        raise RecordError(str(error).partition(";")[0]) from error
+    assert isinstance(record, dict)
+    return Example(found.query, [found.candidate.passage.content], [_score(record)], scored=True)
+
+
+def _score(record: Mapping[str, Any]) -> float:
+    if record.get(SCORE) in (None, ""):
+        raise RecordError('no "score", which the teacher gives: ettin score --pairs writes it')
+    value = record[SCORE]
+    try:
+        score = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise RecordError('"score" is not a finite number')
+    return score
+
+
+def _listed(record: Mapping[str, Any]) -> Example:
+    query = record.get("query")
+    if not isinstance(query, str) or not query.strip():
+        raise RecordError('"query" is missing, empty or not a string')
+    positives = _texts(record, POSITIVE)
+    if record.get(NEGATIVES) in (None, [], ""):
+        raise RecordError('no "negatives", which a positive is told from: ettin mine finds some')
+    negatives = _texts(record, NEGATIVES)
+    if set(positives) & set(negatives):
+        raise RecordError("a text is both a positive and a negative")
+    targets = [1.0] * len(positives) + [0.0] * len(negatives)
+    return Example(query, [*positives, *negatives], targets, scored=False)
+
+
+def _texts(record: Mapping[str, Any], name: str) -> list[str]:
+    """Return the different texts of a field that holds one or a list of them."""
+    value = record[name]
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise RecordError(f'"{name}" is neither a string nor a list of strings')
+    if not texts or not all(text.strip() for text in texts):
+        raise RecordError(f'"{name}" holds an empty text or none')
+    return list(dict.fromkeys(texts))
+
+
+def parts(items: Sequence[int], most: int) -> Iterable[Sequence[int]]:
+    """Return as few parts of neighbours as there can be, of about equal length.
+
+    >>> [list(part) for part in parts(range(5), most=4)]
+    [[0, 1, 2], [3, 4]]
+    """
+    count = math.ceil(len(items) / most)
+    size = math.ceil(len(items) / count)
+    return [items[begin : begin + size] for begin in range(0, len(items), size)]
+
+
+def _hash(text: str) -> int:
+    import xxhash
+
+    return xxhash.xxh3_128_intdigest(text.encode("utf-8", "surrogatepass"))

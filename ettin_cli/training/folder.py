@@ -1,0 +1,162 @@
+"""Where a model is made: a folder beside its own until it is whole, with checkpoints."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from ettin_cli.errors import OutputError
+from ettin_cli.storage import mode_for, replacing, sync_file, sync_folder
+
+CHECKPOINT, BEST, METRICS = "checkpoint.pt", "best.pt", "metrics.jsonl"
+SHOWN = 60
+
+
+class ModelFolder:
+    """A model that appears under its name when it is whole.
+
+    Until then MODEL.partial beside it holds the last checkpoint, the best weights so far, and
+    the metrics.
+
+    Args:
+        target: Where the model appears.
+        resume: Go on with what an unfinished run left, if there is something.
+
+    Raises:
+        OutputError: It cannot be written, is there already, another process makes it, an
+            unfinished run is in the way, or the unfinished run was another.
+    """
+
+    def __init__(self, target: Path, *, resume: bool) -> None:
+        self.target = Path(os.path.realpath(target))
+        self.partial = self.target.with_name(self.target.name + ".partial")
+        self.resume = resume
+        self.check()
+
+    def check(self) -> None:
+        """Refuse what cannot be written, before any work is done."""
+        if self.target.exists():
+            raise OutputError(
+                f"{self.target} is there already", hint="name another folder with -o, or remove it"
+            )
+        if not self.target.parent.is_dir():
+            raise OutputError(
+                f"cannot write {self.target}: there is no folder {self.target.parent}",
+                hint=f"mkdir -p {self.target.parent}",
+            )
+        if self.unfinished and not self.resume:
+            raise OutputError(
+                f"{self.partial} is left of an unfinished run",
+                hint="go on with --resume, or remove it to start again",
+            )
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return (self.partial / CHECKPOINT).exists()
+
+    def __enter__(self) -> Self:
+        import filelock
+
+        self.partial.mkdir(exist_ok=True)
+        self.lock = filelock.FileLock(self.partial / "lock")
+        try:
+            self.lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise OutputError(
+                f"another process is training {self.target}", hint="name another folder with -o"
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+        if self.partial.is_dir() and not self.unfinished:
+            # Nothing that could be gone on with.
+            shutil.rmtree(self.partial)
+
+    def checkpoint(self, state: Mapping[str, Any], facts: Mapping[str, object]) -> None:
+        """Put a checkpoint in the place of the last one; a crash leaves either whole."""
+        self._write(CHECKPOINT, {"facts": dict(facts), **state})
+
+    def last(self, facts: Mapping[str, object]) -> dict[str, Any] | None:
+        """Return the last checkpoint, None if there is none.
+
+        Raises:
+            OutputError: It was made from other data, or by other options.
+        """
+        if not self.unfinished:
+            return None
+        state = self._read(CHECKPOINT)
+        made = state.pop("facts")
+        for name, value in facts.items():
+            if made.get(name) != value:
+                was, now = (str(one)[:SHOWN] for one in (made.get(name), value))
+                raise OutputError(
+                    f"the unfinished run in {self.partial} had another {name}: {was}, not {now}",
+                    hint="resume with that, or remove the folder to start again",
+                )
+        return state
+
+    def keep_best(self, weights: Mapping[str, Any]) -> None:
+        """Put the best weights so far in the place of those before."""
+        self._write(BEST, weights)
+
+    def best(self) -> dict[str, Any]:
+        """Return the best weights."""
+        return self._read(BEST)
+
+    def _write(self, name: str, value: Mapping[str, Any]) -> None:
+        import torch
+
+        try:
+            with replacing(self.partial / name) as draft:
+                torch.save(dict(value), draft)
+        except (OSError, RuntimeError) as error:
+            # torch says of a full disk only that a write failed.
+            raise OutputError(
+                f"cannot write {self.partial / name}: {str(error).splitlines()[0]}",
+                hint="make room, then go on with --resume",
+            ) from error
+
+    def _read(self, name: str) -> dict[str, Any]:
+        import pickle
+
+        import torch
+
+        path = self.partial / name
+        try:
+            found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise OutputError(
+                f"cannot read {path}: {str(error).splitlines()[0]}",
+                hint=f"remove {self.partial} to start again",
+            ) from error
+        return found
+
+    @property
+    def metrics(self) -> Path:
+        """Return the file of metrics of the unfinished model."""
+        return self.partial / METRICS
+
+    @property
+    def draft(self) -> Path:
+        """Return the folder in which the model is written."""
+        return self.partial / "model"
+
+    def finish(self) -> None:
+        """Let the model appear under its name, and remove the rest."""
+        shutil.copy(self.metrics, self.draft / METRICS)
+        for path in self.draft.rglob("*"):
+            if path.is_dir():
+                sync_folder(path)
+            else:
+                # safetensors lets nobody else read what it writes.
+                path.chmod(mode_for(self.draft / "new"))
+                sync_file(path)
+        sync_folder(self.draft)
+        self.draft.rename(self.target)
+        sync_folder(self.target.parent)
+        shutil.rmtree(self.partial)

@@ -1,0 +1,52 @@
+"""Ctrl-C and a polite kill, heeded where nothing is half done."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any, Self
+
+from ettin_cli.errors import TERMINATED
+
+
+class Interrupts:
+    """Notes that the process is to end; a second signal ends it at once.
+
+    A signal that struck in the middle of an update of the weights would leave them half new.
+    """
+
+    def __init__(self) -> None:
+        self.noted: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.noted is not None:
+            self._end(number)
+        self.noted = number
+
+    def check(self) -> None:
+        """End here if a signal came.
+
+        Raises:
+            KeyboardInterrupt: It was Ctrl-C's.
+            SystemExit: It was a kill's.
+        """
+        if self.noted is not None:
+            self._end(self.noted)
+
+    @staticmethod
+    def _end(number: int) -> None:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(TERMINATED)

@@ -1,0 +1,335 @@
+"""The training loop: steps, their learning rate, checkpoints, and the best weights."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.errors import ModelError
+from ettin_cli.records import Reporter, TimedReranker
+from ettin_cli.training.batches import Read, bounded, steps
+from ettin_cli.training.examples import Examples
+from ettin_cli.training.folder import ModelFolder
+from ettin_cli.training.interrupts import Interrupts
+from ettin_cli.training.losses import total_loss
+from ettin_cli.training.recipe import MOST_GRADIENT, WARM_UP, Recipe, rate_at
+from ettin_cli.training.student import Student
+
+if TYPE_CHECKING:
+    import torch
+
+# The student is measured after each tenth of the run, but not after fewer steps than these.
+MEASUREMENTS = 10
+LEAST_BETWEEN = 10
+# Weight of the newest step in the loss that is shown.
+NEWEST = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a student is measured by while it trains.
+
+    Args:
+        told: What it is, for the log and the model card.
+        metric: Its name.
+        retrieval: What retrieval alone reaches.
+        of: Higher is better.
+    """
+
+    told: str
+    metric: str
+    retrieval: float
+    of: Callable[[TimedReranker], float]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is; all that a checkpoint holds beside weights and random states.
+
+    Args:
+        batch_tokens: Most tokens at once; halved where the GPU's memory was too small.
+        loss: A moving mean.
+        measured: How many tenths of the run were done when the student was last measured.
+        measured_step: When that was.
+        metrics_bytes: Length of the metrics file at the last checkpoint.
+    """
+
+    batch_tokens: int
+    step: int = 0
+    seconds: float = 0.0
+    pairs: int = 0
+    cut: int = 0
+    first_loss: float | None = None
+    loss: float | None = None
+    measured: int = -1
+    measured_step: int = -LEAST_BETWEEN
+    before: float | None = None
+    best: float | None = None
+    best_step: int = 0
+    metrics_bytes: int = 0
+
+
+class Loop:
+    """Trains a student from where the last checkpoint left it.
+
+    Args:
+        recipe: Completed.
+        facts: What must agree with the checkpoint.
+        checkpoint_s: Seconds between checkpoints; 0: after every step.
+
+    Raises:
+        OutputError: The checkpoint was made from other data, or by other options.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        examples: Examples,
+        recipe: Recipe,
+        folder: ModelFolder,
+        facts: Mapping[str, object],
+        *,
+        measure: Measure | None,
+        checkpoint_s: float,
+        reporter: Reporter,
+    ) -> None:
+        import torch
+
+        assert recipe.batch_size and recipe.learning_rate
+        self.student, self.examples, self.recipe = student, examples, recipe
+        self.folder, self.facts, self.measure = folder, facts, measure
+        self.checkpoint_s, self.reporter = checkpoint_s, reporter
+        self.rows, self.learning_rate = recipe.batch_size, recipe.learning_rate
+        self.epoch_steps = -(-len(examples) // self.rows)
+        bounds = [recipe.steps, recipe.epochs and recipe.epochs * self.epoch_steps]
+        self.total = min((bound for bound in bounds if bound), default=None)
+        self.weights = list(student.trained.values())
+        self.optimizer = torch.optim.AdamW(self.weights, lr=self.learning_rate, weight_decay=0.0)
+        self.progress = Progress(student.placement.batch_tokens)
+        self._restore()
+
+    def _restore(self) -> None:
+        """Go on from the last checkpoint, if there is one."""
+        found = self.folder.last(self.facts)
+        if found is not None:
+            self.load(found["weights"])
+            self.optimizer.load_state_dict(found["optimizer"])
+            _set_random_state(found["random"])
+            self.progress = Progress(**found["progress"])
+            self.reporter.notice(f"going on after step {self.progress.step:,}")
+        with self.folder.metrics.open("ab") as file:
+            file.truncate(self.progress.metrics_bytes)
+
+    def load(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Give the student these weights."""
+        import torch
+
+        with torch.no_grad():
+            for name, weight in self.student.trained.items():
+                weight.copy_(weights[name])
+
+    def run(self) -> Progress:
+        """Train to the end, and return what there was to it.
+
+        Raises:
+            ModelError: The loss is no number, or an example does not fit the GPU's memory.
+        """
+        began = self.share
+        self.marked = self.saved = time.monotonic()
+
+        def share() -> float:
+            """Return the share of what this process has to do."""
+            return (self.share - began) / (1 - began) if began < 1 else 1.0
+
+        track = self.reporter.track("training", None, "pairs", share, note=self._told)
+        with self.folder.metrics.open("ab") as self.file, Interrupts() as self.interrupts:
+            self.student.between = self.interrupts.check
+            with track as advance:
+                try:
+                    self._train(advance)
+                except (KeyboardInterrupt, SystemExit):
+                    self._checkpoint()
+                    raise
+        return self.progress
+
+    def _train(self, advance: Callable[[int], None]) -> None:
+        waiting = self._steps()
+        self.student.model.train()
+        while True:
+            self._measure()
+            if self.share >= 1:
+                return
+            step = next(waiting)
+            self._learn(step)
+            advance(sum(len(one.tokens) for one in step))
+            if time.monotonic() - self.saved >= self.checkpoint_s:
+                self._checkpoint()
+            self.interrupts.check()
+
+    @property
+    def share(self) -> float:
+        """Return which share of the run is done, by whichever bound is nearest."""
+        by_steps = self.progress.step / self.total if self.total else 0.0
+        hours = self.recipe.hours
+        return min(1.0, max(by_steps, self.progress.seconds / (hours * 3600) if hours else 0.0))
+
+    def _middle(self) -> float:
+        """Return the share of the run in the middle of the step to come.
+
+        So neither the first nor the last step is for nothing. How long the first one will take
+        nobody knows yet.
+        """
+        done = self.progress
+        by_steps = (done.step + 0.5) / self.total if self.total else 0.0
+        mean = done.seconds / done.step if done.step else 0.0
+        hours = self.recipe.hours
+        by_hours = (done.seconds + mean / 2) / (hours * 3600) if hours else 0.0
+        return max(by_steps, by_hours) or WARM_UP / 2
+
+    def _steps(self) -> Iterator[list[Read]]:
+        epoch, begin = divmod(self.progress.step, self.epoch_steps)
+        while True:
+            seed = self.recipe.seed
+            yield from steps(self.examples, self.student.read, self.rows, seed, epoch, begin)
+            epoch, begin = epoch + 1, 0
+
+    def _told(self) -> str:
+        loss = self.progress.loss
+        return "" if loss is None else f"loss {loss:.4g}"
+
+    def _learn(self, step: Sequence[Read]) -> None:
+        """Move the weights by one step, and note what came of it."""
+        import torch
+
+        rate = self.learning_rate * rate_at(self._middle())
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._gradients(step)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.weights, MOST_GRADIENT))
+        if not (abs(loss) < float("inf") and norm < float("inf")):
+            raise self._diverged()
+        self.optimizer.step()
+        now, done = time.monotonic(), self.progress
+        done.seconds, self.marked = done.seconds + now - self.marked, now
+        done.step += 1
+        done.pairs += sum(len(one.tokens) for one in step)
+        done.cut += sum(one.cut for one in step)
+        done.first_loss = loss if done.first_loss is None else done.first_loss
+        done.loss = loss if done.loss is None else done.loss + NEWEST * (loss - done.loss)
+        self._note(loss=loss, learning_rate=rate, gradient_norm=norm)
+
+    def _gradients(self, step: Sequence[Read]) -> float:
+        """Return a step's loss once its gradients are there; what does not fit is halved."""
+        import torch
+
+        state = _random_state()
+        while True:
+            try:
+                return self._accumulated(step)
+            except torch.OutOfMemoryError:
+                _set_random_state(state)
+                self._halve(step)
+            except (KeyboardInterrupt, SystemExit):
+                # The step is learnt from anew when the run goes on.
+                _set_random_state(state)
+                raise
+
+    def _accumulated(self, step: Sequence[Read]) -> float:
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for batch in bounded(step, self.progress.batch_tokens):
+            self.interrupts.check()
+            scores = self.student.forward([tokens for one in batch for tokens in one.tokens])
+            examples = [one.example for one in batch]
+            loss = total_loss(scores, examples, self.recipe.loss) / len(step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return total
+
+    def _halve(self, step: Sequence[Read]) -> None:
+        import torch
+
+        batches = list(bounded(step, self.progress.batch_tokens))
+        if all(len(batch) == 1 for batch in batches):
+            most = max(step, key=lambda one: one.longest * len(one.tokens))
+            raise ModelError(
+                f"a query with {len(most.tokens)} texts of up to {most.longest} tokens does not "
+                "fit the GPU's memory",
+                hint="--max-length 512, --lora 16, or fewer negatives a row",
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        self.progress.batch_tokens //= 2
+        self.reporter.notice("the GPU is out of memory, so batches are halved")
+
+    def _diverged(self) -> ModelError:
+        lower = f"start again with --learning-rate {self.learning_rate / 4:.1g}, or --dtype fp32"
+        left = f"remove {self.folder.partial} and " if self.folder.unfinished else ""
+        return ModelError(
+            f"the loss is not a number at step {self.progress.step + 1:,}", hint=left + lower
+        )
+
+    def _measure(self) -> None:
+        """Measure the student if a further tenth of the run is done, and keep the best."""
+        progress = self.progress
+        done = int(self.share * MEASUREMENTS + 1e-9)
+        soon = progress.step - progress.measured_step < LEAST_BETWEEN and self.share < 1
+        if self.measure is None or done <= progress.measured or soon:
+            return
+        value = self.measure.of(self.student)
+        progress.measured, progress.measured_step = done, progress.step
+        progress.before = value if progress.before is None else progress.before
+        if progress.best is None or value > progress.best:
+            self.folder.keep_best(self._weights())
+            progress.best, progress.best_step = value, progress.step
+        self.reporter.notice(f"step {progress.step:,}: {self.measure.metric} {value:.4f}")
+        self._note(**{self.measure.metric: value})
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: weight.detach().cpu() for name, weight in self.student.trained.items()}
+
+    def _note(self, **values: float) -> None:
+        """Put a line at the end of the metrics."""
+        done = self.progress
+        epoch = round(done.step / self.epoch_steps, 4)
+        seconds = round(done.seconds, 1)
+        line = {"step": done.step, "epoch": epoch, "pairs": done.pairs, "seconds": seconds}
+        self.file.write(json.dumps({**line, **values}).encode() + b"\n")
+        self.file.flush()
+
+    def _checkpoint(self) -> None:
+        self.progress.metrics_bytes = self.file.tell()
+        state = {
+            "progress": asdict(self.progress),
+            "weights": self._weights(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": _random_state(),
+        }
+        self.folder.checkpoint(state, self.facts)
+        self.saved = time.monotonic()
+
+
+def _random_state() -> dict[str, Any]:
+    import torch
+
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    import torch
+
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a metrics file."""
+    return [json.loads(line) for line in path.read_bytes().splitlines()]

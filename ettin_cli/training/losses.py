@@ -1,0 +1,89 @@
+"""Scores of a student and what they should be -> one number to make smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ettin_cli.training.examples import Example
+from ettin_cli.training.recipe import BCE, LISTWISE, MARGIN_MSE, MSE
+
+if TYPE_CHECKING:
+    import torch
+
+
+def total_loss(scores: torch.Tensor, examples: Sequence[Example], name: str | None) -> torch.Tensor:
+    """Return the sum of the examples' losses, each the mean over what it compares.
+
+    | loss       | a teacher's scores                        | positives and negatives         |
+    |------------|-------------------------------------------|---------------------------------|
+    | mse        | (score - teacher's)^2                     |                                 |
+    | margin-mse | the same of every difference of two texts |                                 |
+    | listwise   | cross entropy of the two softmaxes        | -log softmax of each positive   |
+    | bce        | cross entropy with a probability          | cross entropy with 1 and 0      |
+
+    The release distils with mse on raw scores. Margin-MSE: Hofstätter et al., 2020; listwise:
+    ListNet (Cao et al., 2007), and for positives each against the negatives alone.
+
+    Args:
+        scores: One a text, the examples' texts one after another.
+        name: None: mse for a teacher's scores, listwise for positives and negatives.
+    """
+    import torch
+
+    parts = torch.split(scores, [len(example.texts) for example in examples])
+    total = scores.new_zeros(())
+    for pointwise in (MSE, BCE):
+        chosen = [at for at, one in enumerate(examples) if _named(one, name) == pointwise]
+        if chosen:
+            picked = [parts[at] for at in chosen]
+            total = total + _pointwise(picked, [examples[at] for at in chosen], pointwise)
+    for part, example in zip(parts, examples, strict=True):
+        if _named(example, name) in (MARGIN_MSE, LISTWISE):
+            total = total + _listed(part, example, _named(example, name))
+    return total
+
+
+def _named(example: Example, name: str | None) -> str:
+    return name or (MSE if example.scored else LISTWISE)
+
+
+def _pointwise(
+    parts: Sequence[torch.Tensor], examples: Sequence[Example], name: str
+) -> torch.Tensor:
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+    scores = torch.cat(list(parts))
+    targets = scores.new_tensor([target for one in examples for target in one.targets])
+    weights = scores.new_tensor([1 / len(one.texts) for one in examples for _ in one.texts])
+    if name == BCE:
+        return cross_entropy(scores, targets, weights, reduction="sum")
+    return ((scores - targets).square() * weights).sum()
+
+
+def _listed(scores: torch.Tensor, example: Example, name: str) -> torch.Tensor:
+    targets = scores.new_tensor(list(example.targets))
+    if name == MARGIN_MSE:
+        return _margins(scores, targets)
+    if example.scored:
+        return -(targets.softmax(0) * scores.log_softmax(0)).sum()
+    return _told_apart(scores, targets > 0)
+
+
+def _margins(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    one, other = torch.triu_indices(len(scores), len(scores), 1, device=scores.device)
+    errors = (scores[one] - scores[other]) - (targets[one] - targets[other])
+    return errors.square().mean()
+
+
+def _told_apart(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+    """Return the mean over positives of -log softmax of it and all negatives."""
+    import torch
+
+    positives, negatives = scores[positive], scores[~positive]
+    against = negatives.expand(len(positives), -1)
+    logits = torch.cat([positives[:, None], against], dim=1)
+    return -logits.log_softmax(1)[:, 0].mean()

@@ -1,0 +1,109 @@
+"""What a training run is to do: the recipe of the Ettin release, and what of it is changed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+
+from ettin_cli.errors import MissingExtraError, UsageError
+from ettin_cli.settings import ETTIN_MODELS
+
+MSE, MARGIN_MSE, LISTWISE, BCE = LOSSES = ("mse", "margin-mse", "listwise", "bce")
+# Share of the run in which the learning rate rises from 0; then it falls to 0 in a line.
+WARM_UP = 0.03
+MOST_GRADIENT = 1.0
+SEED = 12
+# An epoch of fewer steps than these would hardly move the weights, whatever their rate.
+LEAST_STEPS = 100
+LEAST_BATCH = 16
+# By size of the student: learning rate, and rows a step.
+PUBLISHED = {
+    "17m": (2.4e-4, 1024),
+    "32m": (1.2e-4, 512),
+    "68m": (3e-5, 256),
+    "150m": (1.5e-5, 192),
+    "400m": (7e-6, 256),
+    "1b": (3e-6, 512),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train; None leaves a choice to the release's recipe or to the data.
+
+    Args:
+        loss: None: mse for rows with scores, listwise for positives and negatives.
+        epochs: With `steps` and `hours`: whichever ends first; 1 where none of them is given.
+        batch_size: Rows a step, however many of them fit the memory at once.
+        lora: Rank of the update to every linear layer; None trains all weights.
+    """
+
+    loss: str | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    hours: float | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    seed: int = SEED
+    lora: int | None = None
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse a recipe that cannot be followed.
+
+    Raises:
+        UsageError: A value makes no sense.
+        MissingExtraError: LoRA is asked for without the extra.
+    """
+    if recipe.loss is not None and recipe.loss not in LOSSES:
+        raise UsageError(f"no loss {recipe.loss!r}", hint=", ".join(LOSSES))
+    for name, value in (("--hours", recipe.hours), ("--learning-rate", recipe.learning_rate)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise UsageError(f"{name} {value} is not a number above 0")
+    if recipe.lora and find_spec("peft") is None:
+        raise MissingExtraError("--lora needs peft", hint="pip install 'ettin-cli[train]'")
+
+
+def completed(recipe: Recipe, parameters: int, rows: int) -> Recipe:
+    """Return a recipe with the release's numbers for a student of this size.
+
+    The published rows a step need millions of rows; of fewer an epoch takes at least a hundred
+    steps, and the learning rate falls with the square root of the batch, as Adam's does
+    (Malladi et al., 2022).
+
+    >>> completed(Recipe(), 16_863_745, 200_000).batch_size
+    1024
+    >>> small = completed(Recipe(), 16_863_745, 6_400)
+    >>> small.batch_size, small.learning_rate, small.epochs
+    (64, 6e-05, 1)
+    """
+    rate, batch = published(parameters)
+    rows_a_step = recipe.batch_size or min(batch, max(LEAST_BATCH, rows // LEAST_STEPS))
+    scaled = float(f"{rate * min(1.0, rows_a_step / batch) ** 0.5:.2g}")
+    bounded = recipe.epochs or recipe.steps or recipe.hours
+    return replace(
+        recipe,
+        batch_size=rows_a_step,
+        learning_rate=recipe.learning_rate or scaled,
+        epochs=recipe.epochs if bounded else 1,
+    )
+
+
+def published(parameters: int) -> tuple[float, int]:
+    """Return the learning rate and the rows a step of the released model nearest in size."""
+    nearest = min(
+        PUBLISHED, key=lambda alias: abs(math.log(parameters / ETTIN_MODELS[alias].parameters))
+    )
+    return PUBLISHED[nearest]
+
+
+def rate_at(progress: float) -> float:
+    """Return which part of the learning rate holds at a share of the run.
+
+    >>> rate_at(0.015), rate_at(0.03), rate_at(1.0)
+    (0.5, 1.0, 0.0)
+    """
+    if progress < WARM_UP:
+        return progress / WARM_UP
+    return (1 - min(1.0, progress)) / (1 - WARM_UP)

@@ -1,0 +1,128 @@
+"""The story of a training run: a base, examples and a recipe become a reranker in a folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from ettin_cli.engines import EngineSettings
+from ettin_cli.hub import EMBEDDED, ModelFiles, weights_hash
+from ettin_cli.records import Reporter
+from ettin_cli.settings import MINILM_ID
+from ettin_cli.training.card import model_card
+from ettin_cli.training.examples import Examples
+from ettin_cli.training.folder import ModelFolder
+from ettin_cli.training.loop import Loop, Measure, Progress
+from ettin_cli.training.recipe import Recipe, check_recipe, completed
+from ettin_cli.training.student import Student
+
+CHECKPOINT_MINUTES = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What to train, from what, and how.
+
+    Args:
+        base: An encoder, which gets Ettin's head, or a reranker, which goes on.
+        engine: Device, dtype, threads and the cap on tokens; rows a step are the recipe's.
+        measure: Chooses the best weights; None keeps the last.
+        license: Of the model, for its card.
+    """
+
+    base: ModelFiles
+    examples: Examples
+    recipe: Recipe
+    engine: EngineSettings
+    measure: Measure | None = None
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
+    license: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came of a run.
+
+    Args:
+        recipe: With every choice made.
+    """
+
+    recipe: Recipe
+    progress: Progress
+    parameters: int
+
+
+def train(request: TrainRequest, folder: ModelFolder, reporter: Reporter) -> Trained:
+    """Train a reranker, or go on training it, and write it to its folder.
+
+    Raises:
+        UsageError: The recipe cannot be followed.
+        ModelError: The base cannot be loaded, the loss is no number, or memory is too small.
+        OutputError: The folder cannot be written, or its unfinished run was another.
+    """
+    check_recipe(request.recipe)
+    recipe = request.recipe
+    student = Student(request.base, request.engine, reporter, seed=recipe.seed, lora=recipe.lora)
+    recipe = completed(recipe, student.parameters, len(request.examples))
+    with folder:
+        loop = Loop(
+            student,
+            request.examples,
+            recipe,
+            folder,
+            _facts(request, recipe, student),
+            measure=request.measure,
+            checkpoint_s=request.checkpoint_minutes * 60,
+            reporter=reporter,
+        )
+        reporter.notice(_plan(loop))
+        progress = loop.run()
+        if request.measure:
+            loop.load(folder.best())
+        trained = Trained(recipe, progress, student.parameters)
+        shutil.rmtree(folder.draft, ignore_errors=True)
+        student.save(folder.draft)
+        card = model_card(
+            name=folder.target.name,
+            base=MINILM_ID if request.base.name == EMBEDDED else request.base.name,
+            examples=request.examples,
+            recipe=recipe,
+            progress=progress,
+            parameters=student.parameters,
+            max_tokens=student.max_tokens,
+            new_head=student.new_head,
+            measure=request.measure,
+            license=request.license,
+        )
+        (folder.draft / "README.md").write_text(card, encoding="utf-8")
+        folder.finish()
+    return trained
+
+
+def _plan(loop: Loop) -> str:
+    """Return in a line what is about to be done."""
+    student, recipe = loop.student, loop.recipe
+    what = sum(one.numel() for one in loop.weights)
+    length = f"{loop.total:,} steps" if loop.total else f"{recipe.hours:g} hours"
+    if loop.total and recipe.hours:
+        length += f" or {recipe.hours:g} hours"
+    return (
+        f"training {what:,} weights{', a new head among them,' * student.new_head} on "
+        f"{len(loop.examples):,} examples of up to {student.max_tokens:,} tokens: {length} of "
+        f"{recipe.batch_size:,}, learning rate {recipe.learning_rate:g}"
+    )
+
+
+def _facts(request: TrainRequest, recipe: Recipe, student: Student) -> Mapping[str, object]:
+    """Return what two runs must agree in to come to the same weights, by the options' names."""
+    options = {f"--{name.replace('_', '-')}": value for name, value in asdict(recipe).items()}
+    return {
+        "data": f"{len(request.examples):,} examples with hash {request.examples.digest}",
+        "base": f"{request.base.name} with hash {weights_hash(request.base.folder)}",
+        **options,
+        "--max-length": student.max_tokens,
+        "--eval": request.measure and request.measure.told,
+        "--device": student.placement.device.type,
+        "--dtype": "bf16" if student.half else "fp32",
+    }

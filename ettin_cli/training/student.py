@@ -1,0 +1,208 @@
+"""The model that is trained: a base with Ettin's head, or a reranker that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.engines import EngineSettings, Placement, run
+from ettin_cli.engines.devices import cpu_has_bf16
+from ettin_cli.errors import ModelError, UsageError
+from ettin_cli.hub import ModelFiles, read_json, read_modules, refuse_code
+from ettin_cli.records import Advance, Reporter, Scores, no_progress
+from ettin_cli.training.batches import Tokenized
+
+if TYPE_CHECKING:
+    import torch
+
+    from ettin_cli.records import Floats
+
+
+class Student:
+    """A cross-encoder in training; also a `TimedReranker`, so that it can be measured meanwhile.
+
+    Args:
+        seed: Of a new head's weights.
+        between: Called between batches of scores, so that an interruption is heeded there.
+        lora: Rank of the update to every linear layer of the trunk; None trains all weights.
+
+    Raises:
+        ModelError: The base cannot be loaded, or gives several scores a pair.
+    """
+
+    name, engine = "student", "training"
+
+    def __init__(
+        self,
+        base: ModelFiles,
+        settings: EngineSettings,
+        reporter: Reporter,
+        *,
+        seed: int,
+        lora: int | None = None,
+    ) -> None:
+        import torch
+
+        if not settings.trust_remote_code:
+            refuse_code(base.folder)
+        self.placement, self.half = placed(settings, reporter)
+        self.between: Callable[[], None] = _nothing
+        torch.manual_seed(seed)
+        self.new_head = not is_reranker(base.folder)
+        self.model = self._loaded(base.folder)
+        limits = [self.model.max_seq_length, self.model.tokenizer.model_max_length]
+        self.max_tokens = min(limit for limit in [*limits, settings.max_length] if limit)
+        self.parameters = sum(one.numel() for one in self.model.parameters())
+        self.tuner = _adapted(self.model, lora) if lora else None
+        self.trained = {
+            name: one for name, one in self.model.named_parameters() if one.requires_grad
+        }
+
+    def _loaded(self, folder: Path) -> Any:
+        from sentence_transformers import CrossEncoder
+
+        if self.new_head:
+            folder = folder / (read_modules(folder) or [{"path": ""}])[0]["path"]
+            return self.placement.load(with_head, folder, unpadded=False)
+        model = self.placement.load(CrossEncoder, folder, unpadded=False)
+        if model.num_labels != 1:
+            raise ModelError(
+                f"{folder} gives {model.num_labels} scores a pair, not one",
+                hint="an encoder, or a reranker of one score, is a base",
+            )
+        return model
+
+    def read(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[Tokenized], list[bool]]:
+        """Return each pair's tokens, cut at the limit, and which were cut."""
+        prompt = self.model._resolve_prompt(None, None) or ""
+        queries, texts = [prompt + query for query, _ in pairs], [text for _, text in pairs]
+        tokens = self.model.tokenizer(queries, texts, truncation=False, verbose=False)
+        cut = [len(ids) > self.max_tokens for ids in tokens["input_ids"]]
+        if any(cut):
+            tokens = self.model.tokenizer(
+                queries, texts, truncation="longest_first", max_length=self.max_tokens
+            )
+        names = list(tokens)
+        rows = zip(*(tokens[name] for name in names), strict=True)
+        return [dict(zip(names, row, strict=True)) for row in rows], cut
+
+    def forward(self, tokens: Sequence[Tokenized]) -> torch.Tensor:
+        """Return the raw score of each pair."""
+        import torch
+
+        device = self.placement.device
+        ready = self.model.tokenizer.pad(list(tokens), return_tensors="pt")
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.half):
+            features = {name: value.to(device) for name, value in ready.items()}
+            scores: torch.Tensor = self.model(features)["scores"]
+        return scores.float().reshape(-1)
+
+    def timed(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
+    ) -> tuple[Scores, Floats]:
+        """Return the scores of pairs; nobody asks what they cost."""
+        import numpy as np
+
+        scores = self.score(pairs, advance)
+        return scores, np.zeros(len(pairs), np.float32)
+
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        """Score pairs as the model would if training ended now."""
+        import numpy as np
+
+        values = np.full(len(pairs), np.nan, np.float32)
+        tokens, cut = self.read(pairs) if pairs else ([], [])
+
+        def keep(batch: list[int]) -> None:
+            self.between()
+            values[batch] = self.forward([tokens[at] for at in batch]).cpu().numpy()
+
+        self.model.eval()
+        run([len(one["input_ids"]) for one in tokens], keep, self.placement, advance)
+        self.model.train()
+        if not np.isfinite(values).all():
+            raise ModelError(
+                "the student gives scores that are no numbers",
+                hint="start again with a lower --learning-rate",
+            )
+        return Scores(values, np.array(cut, np.bool_))
+
+    def save(self, folder: Path) -> None:
+        """Write the model as sentence-transformers does, what LoRA learnt added to its weights."""
+        if self.tuner is not None:
+            self.tuner.merge_and_unload()
+        self.model.eval()
+        self.model.save_pretrained(str(folder), create_model_card=False)
+
+
+def _nothing() -> None:
+    pass
+
+
+def is_reranker(folder: Path) -> bool:
+    """Say whether a model scores pairs already, or is an encoder that needs a head for it."""
+    if modules := read_modules(folder):
+        settings = read_json(folder / "config_sentence_transformers.json", default={})
+        last = read_json(folder / modules[-1]["path"] / "config.json", default={})
+        return "CrossEncoder" in (settings.get("model_type"), last.get("model_type")) or (
+            last.get("module_output_name") == "scores"
+        )
+    classes = read_json(folder / "config.json", default={}).get("architectures") or [""]
+    return str(classes[0]).endswith("ForSequenceClassification")
+
+
+def with_head(
+    folder: str,
+    *,
+    device: str,
+    trust_remote_code: bool,
+    local_files_only: bool,
+    model_kwargs: dict[str, Any],
+) -> Any:
+    """Return an encoder with Ettin's head on it, whose weights are random."""
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.base.modules import Dense, Transformer
+    from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
+    from torch.nn import GELU, Identity
+
+    files = {"trust_remote_code": trust_remote_code, "local_files_only": local_files_only}
+    trunk = Transformer(
+        folder, model_kwargs={**model_kwargs, **files}, processor_kwargs=files, config_kwargs=files
+    )
+    size = trunk.get_embedding_dimension()
+    head = [
+        Pooling(size, "cls"),
+        Dense(size, size, bias=False, activation_function=GELU()),
+        LayerNorm(size),
+        Dense(size, 1, activation_function=Identity(), module_output_name="scores"),
+    ]
+    return CrossEncoder(modules=[trunk, *head], device=device, activation_fn=Identity())
+
+
+def placed(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, bool]:
+    """Return where to train, with weights of 32 bits, and whether to multiply in bf16.
+
+    Raises:
+        UsageError: Training in fp16 was asked for.
+    """
+    import dataclasses
+
+    import torch
+
+    if settings.dtype == "fp16":
+        raise UsageError("training in fp16 loses small gradients", hint="--dtype bf16 or fp32")
+    placement = Placement(dataclasses.replace(settings, dtype="fp32"), reporter)
+    kind = placement.device.type
+    able = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu" and cpu_has_bf16()
+    half = settings.dtype == "bf16" or (settings.dtype != "fp32" and able)
+    reporter.detail(f"training in fp32, products in {'bf16' if half else 'fp32'}")
+    return placement, half
+
+
+def _adapted(model: Any, rank: int) -> Any:
+    """Freeze the trunk but for updates of low rank to its linear layers (Hu et al., 2021)."""
+    from peft import LoraConfig, LoraModel
+
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    return LoraModel(model[0].auto_model, {"default": config}, "default")
