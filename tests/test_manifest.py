@@ -158,3 +158,15 @@ def test_a_manifest_that_cannot_be_read_is_said_with_the_reason(tmp_path: Path) 
     (tmp_path / MANIFEST).mkdir()
     with pytest.raises(EttinError, match="cannot read .*manifest.json: Is a directory"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/etc", "..", "", "a/b"])
+def test_a_manifest_that_names_what_is_outside_of_its_folder_is_damaged(
+    tmp_path: Path, name: str
+) -> None:
+    write_manifest(tmp_path, replace(WHOLE, generation=name))
+    with pytest.raises(IndexDamagedError):
+        read_manifest(tmp_path)
+    write_manifest(tmp_path, replace(WHOLE, files={name: FileRecord(1, "x")}))
+    with pytest.raises(IndexDamagedError):
+        read_manifest(tmp_path)

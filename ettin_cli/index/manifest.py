@@ -124,9 +124,18 @@ def read_manifest(folder: Path) -> Manifest:
             )
         if body.pop("checksum") != _seal(body):
             raise _damaged(folder)
-        return _parse(body)
+        manifest = _parse(body)
+        if not _stays_inside(manifest):
+            raise _damaged(folder)
+        return manifest
     except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
         raise _damaged(folder) from error
+
+
+def _stays_inside(manifest: Manifest) -> bool:
+    """Say whether all that a manifest names is below its folder; it may be a stranger's."""
+    names = [manifest.generation, *manifest.files]
+    return all(name == Path(name).name and name not in ("", "..") for name in names)
 
 
 def not_an_index(folder: Path) -> IndexNotFoundError:
