@@ -1,5 +1,6 @@
 """`ettin train`: make a reranker out of an encoder, or a better one out of a reranker."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -53,9 +54,8 @@ def train(
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most steps.")] = None,
     hours: Annotated[float | None, typer.Option(metavar="X", help="Most hours.")] = None,
     batch_size: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Rows a step; left out: as the Ettin recipe."),
-    ] = None,
+        str, typer.Option(metavar="N", help="Rows a step, or auto: as the Ettin recipe.")
+    ] = "auto",
     learning_rate: Annotated[
         float | None,
         typer.Option(metavar="X", help="The highest; left out: as the Ettin recipe."),
@@ -103,8 +103,10 @@ def train(
       ettin search "where are the life jackets" -r ./mine
     """
     console = options.console(color, quiet, verbose)
-    engine = options.engine(device, dtype, "auto", max_length, threads, trust_remote_code)
-    recipe = Recipe(loss, epochs, steps, hours, batch_size, learning_rate, seed, lora)
+    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    recipe = Recipe(loss, epochs, steps, hours, engine.batch_size, learning_rate, seed, lora)
+    # However many rows a step has, as many texts as fit are computed at once.
+    engine = replace(engine, batch_size=None)
     check_recipe(recipe)
     folder = ModelFolder(output, resume=resume)
     files = find_model(base, offline=offline, reporter=console)

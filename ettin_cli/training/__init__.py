@@ -1,9 +1,10 @@
 """Train a reranker on a teacher's scores, or on positives and negatives: the Ettin recipe."""
 
-from ettin_cli.training.examples import Example, Examples, read_examples
+from ettin_cli.training.examples import Examples, read_examples
 from ettin_cli.training.folder import ModelFolder
-from ettin_cli.training.loop import Measure
+from ettin_cli.training.progress import Measure
 from ettin_cli.training.recipe import LOSSES, Recipe, check_recipe
+from ettin_cli.training.rows import Example
 from ettin_cli.training.run import Trained, TrainRequest, train
 
 __all__ = [

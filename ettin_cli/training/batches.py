@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ettin_cli.training.examples import Example, Examples
+from ettin_cli.training.examples import Examples
+from ettin_cli.training.rows import Example
 
 # Steps whose rows are shuffled together and then grouped by length.
 WINDOW = 16

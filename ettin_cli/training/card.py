@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ettin_cli.training.examples import DataFile, Examples
-from ettin_cli.training.loop import Measure, Progress
+from ettin_cli.training.progress import Measure, Progress
 from ettin_cli.training.recipe import MOST_GRADIENT, WARM_UP, Recipe
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

@@ -1,50 +1,33 @@
-"""Files of pairs with a teacher's scores, or of positives and negatives -> examples."""
+"""Files of rows -> examples, each once, kept on disk until their turn comes."""
 
 from __future__ import annotations
 
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.corpus.suffixes import kind_of
 from ettin_cli.corpus.tables import Row, read_table
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.records import Reporter
-from ettin_cli.requests import RequestFields
-from ettin_cli.requests.fields import pair
 from ettin_cli.requests.pairs import rejection
 from ettin_cli.requests.spool import Spool
 from ettin_cli.storage import UnreadableError
 from ettin_cli.training.recipe import BCE, LISTWISE, MARGIN_MSE, MSE
+from ettin_cli.training.rows import Example, example_of
 from ettin_cli.training.teacher import Spread, remarks
 
 KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
-POSITIVE, NEGATIVES, SCORE = "positive", "negatives", "score"
 LICENCES = ("license", "licence")
 ROWS = "a row is query, document and score; or query, positive and negatives"
 PROBED_ROWS = 100
 # A query with more scored documents than these is compared with itself in several lists.
 MOST_TEXTS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A query, texts for it, and what a student is to make of each.
-
-    Args:
-        targets: A teacher's scores; else 1 for a positive and 0 for a negative.
-        scored: Whether the targets are a teacher's scores.
-    """
-
-    query: str
-    texts: Sequence[str]
-    targets: Sequence[float]
-    scored: bool
 
 
 @dataclass(slots=True)
@@ -270,63 +253,6 @@ class _Reader:
             )
         if self.examples.spread.count:
             yield from remarks(self.examples.spread, self.loss)
-
-
-def example_of(record: object) -> Example:
-    """Return the example that a row holds.
-
-    Raises:
-        RecordError: It holds none.
-    """
-    if isinstance(record, RecordError):
-        raise record
-    if isinstance(record, dict) and record.get(POSITIVE) is not None:
-        return _listed(record)
-    try:
-        found = pair(record, RequestFields())
-    except RecordError as error:
-        # Here a field cannot be named.
-        raise RecordError(str(error).partition(";")[0]) from error
-    assert isinstance(record, dict)
-    return Example(found.query, [found.candidate.passage.content], [_score(record)], scored=True)
-
-
-def _score(record: Mapping[str, Any]) -> float:
-    if record.get(SCORE) in (None, ""):
-        raise RecordError('no "score", which the teacher gives: ettin score --pairs writes it')
-    value = record[SCORE]
-    try:
-        score = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        score = math.nan
-    if not math.isfinite(score):
-        raise RecordError('"score" is not a finite number')
-    return score
-
-
-def _listed(record: Mapping[str, Any]) -> Example:
-    query = record.get("query")
-    if not isinstance(query, str) or not query.strip():
-        raise RecordError('"query" is missing, empty or not a string')
-    positives = _texts(record, POSITIVE)
-    if record.get(NEGATIVES) in (None, [], ""):
-        raise RecordError('no "negatives", which a positive is told from: ettin mine finds some')
-    negatives = _texts(record, NEGATIVES)
-    if set(positives) & set(negatives):
-        raise RecordError("a text is both a positive and a negative")
-    targets = [1.0] * len(positives) + [0.0] * len(negatives)
-    return Example(query, [*positives, *negatives], targets, scored=False)
-
-
-def _texts(record: Mapping[str, Any], name: str) -> list[str]:
-    """Return the different texts of a field that holds one or a list of them."""
-    value = record[name]
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise RecordError(f'"{name}" is neither a string nor a list of strings')
-    if not texts or not all(text.strip() for text in texts):
-        raise RecordError(f'"{name}" holds an empty text or none')
-    return list(dict.fromkeys(texts))
 
 
 def parts(items: Sequence[int], most: int) -> Iterable[Sequence[int]]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ModelError
-from ettin_cli.records import Reporter, TimedReranker
+from ettin_cli.records import Reporter
 from ettin_cli.training.batches import Read, bounded, steps
 from ettin_cli.training.examples import Examples
 from ettin_cli.training.folder import ModelFolder
 from ettin_cli.training.interrupts import Interrupts
 from ettin_cli.training.losses import total_loss
+from ettin_cli.training.progress import Measure, Progress
 from ettin_cli.training.recipe import MOST_GRADIENT, WARM_UP, Recipe, rate_at
 from ettin_cli.training.student import Student
 
@@ -27,50 +27,6 @@ MEASUREMENTS = 10
 LEAST_BETWEEN = 10
 # Weight of the newest step in the loss that is shown.
 NEWEST = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """What a student is measured by while it trains.
-
-    Args:
-        told: What it is, for the log and the model card.
-        metric: Its name.
-        retrieval: What retrieval alone reaches.
-        of: Higher is better.
-    """
-
-    told: str
-    metric: str
-    retrieval: float
-    of: Callable[[TimedReranker], float]
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a run is; all that a checkpoint holds beside weights and random states.
-
-    Args:
-        batch_tokens: Most tokens at once; halved where the GPU's memory was too small.
-        loss: A moving mean.
-        measured: How many tenths of the run were done when the student was last measured.
-        measured_step: When that was.
-        metrics_bytes: Length of the metrics file at the last checkpoint.
-    """
-
-    batch_tokens: int
-    step: int = 0
-    seconds: float = 0.0
-    pairs: int = 0
-    cut: int = 0
-    first_loss: float | None = None
-    loss: float | None = None
-    measured: int = -1
-    measured_step: int = -LEAST_BETWEEN
-    before: float | None = None
-    best: float | None = None
-    best_step: int = 0
-    metrics_bytes: int = 0
 
 
 class Loop:
@@ -277,7 +233,8 @@ class Loop:
         """Measure the student if a further tenth of the run is done, and keep the best."""
         progress = self.progress
         done = int(self.share * MEASUREMENTS + 1e-9)
-        soon = progress.step - progress.measured_step < LEAST_BETWEEN and self.share < 1
+        last = progress.measured_step
+        soon = last is not None and progress.step - last < LEAST_BETWEEN and self.share < 1
         if self.measure is None or done <= progress.measured or soon:
             return
         value = self.measure.of(self.student)
@@ -328,8 +285,3 @@ def _set_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a metrics file."""
-    return [json.loads(line) for line in path.read_bytes().splitlines()]

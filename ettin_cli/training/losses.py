@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ettin_cli.training.examples import Example
 from ettin_cli.training.recipe import BCE, LISTWISE, MARGIN_MSE, MSE
+from ettin_cli.training.rows import Example
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,8 @@ from ettin_cli.settings import MINILM_ID
 from ettin_cli.training.card import model_card
 from ettin_cli.training.examples import Examples
 from ettin_cli.training.folder import ModelFolder
-from ettin_cli.training.loop import Loop, Measure, Progress
+from ettin_cli.training.loop import Loop
+from ettin_cli.training.progress import Measure, Progress
 from ettin_cli.training.recipe import Recipe, check_recipe, completed
 from ettin_cli.training.student import Student
 
