@@ -38,7 +38,7 @@ class Sought:
 def squeezed(text: str) -> str:
     r"""Return a text without its white space, by which equal texts are known.
 
-    >>> squeezed(" At\\n nine. ")
+    >>> squeezed(" At  nine. ")
     'Atnine.'
     """
     return "".join(text.split())
