@@ -73,3 +73,8 @@ class OutputError(EttinError):
 
 class MissingExtraError(EttinError):
     """A feature needs an optional dependency that is not installed."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what another library says of a failure; else the failure's kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

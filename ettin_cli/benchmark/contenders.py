@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.benchmark.pairs import Pair
 from ettin_cli.engines import ENGINES, EngineSettings
-from ettin_cli.errors import MissingExtraError, ModelError
+from ettin_cli.errors import MissingExtraError, ModelError, first_line
 from ettin_cli.hub import ModelFiles, refuse_code
 from ettin_cli.records import Reporter
 from ettin_cli.reranking import load_reranker
@@ -46,7 +46,7 @@ class SentenceTransformers:
                 local_files_only=True,
             )
         except Exception as error:  # damaged files fail in any way there is
-            raise ModelError(f"cannot load the model: {_first_line(error)}") from error
+            raise ModelError(f"cannot load the model: {first_line(error)}") from error
         if self.model.num_labels != 1:
             raise ModelError(f"{files.name} gives {self.model.num_labels} scores a pair, not one")
         if settings.max_length:
@@ -67,12 +67,8 @@ class SentenceTransformers:
                 list(pairs), activation_fn=Identity(), show_progress_bar=False
             )
         except RuntimeError as error:
-            raise ModelError(f"cannot score these pairs: {_first_line(error)}") from error
+            raise ModelError(f"cannot score these pairs: {first_line(error)}") from error
         return scores.reshape(len(pairs))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from ettin_cli.benchmark.work import matmul_peak
 from ettin_cli.engines import EngineSettings, Placement, device_name
+from ettin_cli.engines.settings import usable_cores
 from ettin_cli.records import Reporter
 
 # What makes a difference to matrix products.
@@ -59,15 +59,11 @@ def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
         place=place,
         cpu=cpu,
         flags=flags,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        cores=usable_cores(),
         threads=torch.get_num_threads(),
         versions={"python": platform.python_version(), **_versions()},
         matmul_gflops=matmul_peak(place, settings.threads) / 1e9,
     )
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
 
 
 def _processor() -> tuple[str, list[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.corpus.tables import read_table
-from ettin_cli.errors import CorpusError, ModelError, UsageError
+from ettin_cli.errors import CorpusError, ModelError, UsageError, first_line
 from ettin_cli.hub import ModelFiles
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Rejection, Request
@@ -42,8 +42,9 @@ class PairTokens:
                 str(files.folder), trust_remote_code=trust_remote_code, local_files_only=True
             )
         except Exception as error:  # damaged files fail in any way there is
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"cannot read the tokenizer in {files.folder}: {first}") from error
+            raise ModelError(
+                f"cannot read the tokenizer in {files.folder}: {first_line(error)}"
+            ) from error
 
     def counts(self, pairs: Sequence[Pair]) -> list[int]:
         """Return the tokens of each pair, special ones included and nothing cut."""

@@ -15,7 +15,7 @@ from ettin_cli.engines.pace import DEFAULT, Pace, known_pace, measured_pace, rem
 from ettin_cli.engines.settings import EngineSettings, cpu_threads
 from ettin_cli.engines.tokens import TokenIds
 from ettin_cli.engines.writing import IDS, LENGTHS, TYPES, WrittenModel
-from ettin_cli.errors import ModelError
+from ettin_cli.errors import ModelError, first_line
 from ettin_cli.records import Advance, Reporter, no_progress
 
 if TYPE_CHECKING:
@@ -125,20 +125,18 @@ class OnnxModel:
 
         longest = max(len(text.ids) for text in texts)
         shape = len(texts), _padded(longest)
-        ids = np.zeros(shape, np.int64)
-        types = np.zeros(shape, np.int64)
-        for row, text in enumerate(texts):
-            ids[row, : len(text.ids)] = text.ids
-            types[row, : len(text.ids)] = text.types
-        given = {IDS: ids, TYPES: types}
+        feeds = {LENGTHS: np.array([len(text.ids) for text in texts], np.int64)}
         for name, rows in self.written.tables.items():
-            if (most := int(given[name].max())) >= rows:
+            feeds[name] = np.zeros(shape, np.int64)
+            for row, text in enumerate(texts):
+                values = {IDS: text.ids, TYPES: text.types}[name]
+                feeds[name][row, : len(values)] = values
+            if (most := int(feeds[name].max())) >= rows:
                 raise ModelError(
                     f"the tokenizer gives {name} up to {most}, but the model knows {rows} of them",
                     hint="fetch the whole model again",
                 )
-        feeds = {name: given[name] for name in self.written.tables}
-        return {**feeds, LENGTHS: np.array([len(text.ids) for text in texts], np.int64)}
+        return feeds
 
     def _session(self, together: bool) -> Session:
         if together not in self._sessions:
@@ -152,9 +150,8 @@ class OnnxModel:
         try:
             yield
         except Exception as error:  # each library has exceptions of its own
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
-                f"{self.engine} cannot compute this model: {first}",
+                f"{self.engine} cannot compute this model: {first_line(error)}",
                 hint="fetch the whole model again, if its files do not fit each other",
             ) from error
 

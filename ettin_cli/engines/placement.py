@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.engines.batching import batches
 from ettin_cli.engines.devices import cpu_has_bf16, is_cpu
 from ettin_cli.engines.settings import DTYPES, EngineSettings
-from ettin_cli.errors import ModelError, UsageError
+from ettin_cli.errors import ModelError, UsageError, first_line
 from ettin_cli.records import Advance, Reporter, Silence, no_progress
 
 if TYPE_CHECKING:
@@ -90,13 +90,14 @@ class Placement:
                 },
             )
         except Exception as error:  # damaged files fail in any way there is
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             hint = (
                 "if you trust its code: --trust-remote-code"
                 if "trust_remote" in str(error)
                 else None
             )
-            raise ModelError(f"cannot load the model in {folder}: {first}", hint=hint) from error
+            raise ModelError(
+                f"cannot load the model in {folder}: {first_line(error)}", hint=hint
+            ) from error
         if absent := _made_up(model):
             raise ModelError(
                 f"{folder} has no weights for {absent[0]}, "

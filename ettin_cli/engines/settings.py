@@ -34,5 +34,11 @@ class EngineSettings:
 def cpu_threads(settings: EngineSettings) -> int:
     """Return how many threads a model may keep busy on the CPU."""
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return settings.threads or (int(limit) if limit.isdigit() else None) or usable or 1
+    return settings.threads or (int(limit) if limit.isdigit() else 0) or usable_cores()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

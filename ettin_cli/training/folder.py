@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from ettin_cli.errors import OutputError
+from ettin_cli.errors import OutputError, first_line
 from ettin_cli.storage import mode_for, replacing, sync_file, sync_folder
 
 CHECKPOINT, BEST, METRICS = "checkpoint.pt", "best.pt", "metrics.jsonl"
@@ -117,7 +117,7 @@ class ModelFolder:
         except (OSError, RuntimeError) as error:
             # torch says of a full disk only that a write failed.
             raise OutputError(
-                f"cannot write {self.partial / name}: {str(error).splitlines()[0]}",
+                f"cannot write {self.partial / name}: {first_line(error)}",
                 hint="make room, then go on with --resume",
             ) from error
 
@@ -131,7 +131,7 @@ class ModelFolder:
             found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise OutputError(
-                f"cannot read {path}: {str(error).splitlines()[0]}",
+                f"cannot read {path}: {first_line(error)}",
                 hint=f"remove {self.partial} to start again",
             ) from error
         return found
