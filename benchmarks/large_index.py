@@ -158,15 +158,15 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
 def answered(folder: Path, queries: int) -> Iterator["Answer"]:
     """Answer the first queries as `ettin search -r none` does."""
     from ettin_cli.index import Index
-    from ettin_cli.pipeline import search
+    from ettin_cli.pipeline import DenseRetriever, search
     from ettin_cli.ranking import SearchOptions
     from ettin_cli.records import Query, Silence
 
     index = Index(folder / "index")
-    embedder = Given(folder / QUERIES, index.manifest.embedder)
+    retriever = DenseRetriever(index, Given(folder / QUERIES, index.manifest.embedder))
     for number in range(queries):
         query = [Query(str(number), str(number))]
-        yield from search(index, query, embedder, None, SearchOptions(), Silence())
+        yield from search(index, query, retriever, None, SearchOptions(), Silence())
 
 
 def recall(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import io
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -40,6 +41,7 @@ COLUMNS = {
     "probability": "float64",
     "retrieval_rank": "int32",
     "retrieval_score": "float64",
+    "retrieval": "string",
     "title": "string",
     "path": "string",
     "start_line": "int32",
@@ -50,6 +52,9 @@ COLUMNS = {
     "text": "string",
     "metadata": "string",
 }
+WHERE_THEY_APPLY = frozenset(
+    ("rerank_score", "probability", "retrieval", "page", "text", "truncated", "stale")
+)
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 RUN_NAME = "ettin"
 PARQUET_ROWS = 8192
@@ -176,6 +181,7 @@ def answer_json(answer: Answer, *, text: bool = True) -> dict[str, Any]:
         "query_id": answer.query.query_id,
         "query": answer.query.text,
         **answer.fields,
+        **({"retriever": answer.retriever} if answer.retriever is not None else {}),
         **({"embedder": answer.embedder} if answer.embedder is not None else {}),
         "reranker": answer.reranker,
         "engine": answer.engine,
@@ -196,6 +202,7 @@ def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
         "probability": hit.probability,
         "retrieval_rank": hit.retrieval_rank,
         "retrieval_score": hit.retrieval_score,
+        "retrieval": {name: asdict(place) for name, place in hit.places.items()} or None,
         "title": passage.title,
         "path": passage.path,
         "start_line": passage.start_line,
@@ -206,8 +213,7 @@ def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
         "truncated": hit.truncated or None,
         "stale": hit.stale or None,
     }
-    where_they_apply = ("rerank_score", "probability", "page", "text", "truncated", "stale")
-    return {k: v for k, v in shape.items() if v is not None or k not in where_they_apply}
+    return {k: v for k, v in shape.items() if v is not None or k not in WHERE_THEY_APPLY}
 
 
 def columns(*, text: bool = True) -> list[str]:
@@ -216,10 +222,12 @@ def columns(*, text: bool = True) -> list[str]:
 
 
 def answer_rows(answer: Answer, *, text: bool = True) -> Iterator[dict[str, Any]]:
-    """Yield a row a hit, its metadata as JSON."""
+    """Yield a row a hit, its metadata and its places in several retrievers as JSON."""
     for rank, hit in enumerate(answer.hits, start=1):
         shape = hit_json(hit, rank, text=text)
         shape["metadata"] = _dumps(shape["metadata"]).decode()
+        if "retrieval" in shape:
+            shape["retrieval"] = _dumps(shape["retrieval"]).decode()
         shape["query_id"] = answer.query.query_id
         shape["truncated"], shape["stale"] = hit.truncated, hit.stale
         yield {name: shape.get(name) for name in columns(text=text)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal
 
+from ettin_cli.lexical import Demands
 from ettin_cli.records import Candidate, Hit, Scores
 from ettin_cli.settings import CANDIDATES, TOP_K
 
@@ -25,6 +26,7 @@ class SearchOptions:
         blend: Share of the retrieval score in the final one, both standardised.
         filters: Metadata fields and the values they must have.
         paths: Globs, one of which a hit's path must fit.
+        demands: What else a hit must or must not hold.
     """
 
     top_k: int = TOP_K
@@ -35,6 +37,12 @@ class SearchOptions:
     blend: float = 0.0
     filters: dict[str, str] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
+    demands: Demands = field(default_factory=lambda: Demands(""))
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether hits are chosen from a part of the index."""
+        return bool(self.filters or self.paths or self.demands)
 
 
 def rank(
@@ -133,6 +141,7 @@ def _scored(
             retrieval_score=candidate.retrieval_score,
             rerank_score=reranked[at] if final is not reranked else None,
             truncated=scores is not None and bool(scores.truncated[at]),
+            places=candidate.places,
         )
         for at, candidate in enumerate(candidates)
     ]

@@ -96,17 +96,31 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where one of several retrievers has a passage.
+
+    Args:
+        rank: 1-based, among passages; None: below those that it looked at.
+    """
+
+    rank: int | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A passage that retrieval found.
 
     Args:
         passage_id: Its row in the index, or its place from 0 in a list that somebody else made.
         retrieval_score: None where that list has no scores.
+        places: By retriever, where several had a say; else empty.
     """
 
     passage_id: int
     passage: Passage
     retrieval_score: float | None
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,7 @@ class Hit:
         truncated: The reranker could not read all of the text.
         stale: The source file has changed or gone since it was indexed.
         probability: That the passage is relevant, where the index is calibrated; else None.
+        places: By retriever, where several had a say; else empty.
     """
 
     passage_id: int
@@ -146,6 +161,7 @@ class Hit:
     truncated: bool = False
     stale: bool = False
     probability: float | None = None
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +169,11 @@ class Answer:
     """What a query found: its hits, best first, and how long each stage took.
 
     Args:
-        embedder: None where the candidates came from elsewhere.
+        embedder: None where nothing was embedded, or the candidates came from elsewhere.
         seconds: By stage: embed, retrieve, rerank and total; empty where a window of queries
             was reranked at once.
         fields: The fields a request came with.
+        retriever: None where the candidates came from elsewhere.
     """
 
     query: Query
@@ -166,6 +183,7 @@ class Answer:
     engine: str
     seconds: Mapping[str, float] = field(default_factory=dict)
     fields: Metadata = field(default_factory=dict)
+    retriever: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,3 +160,14 @@ def sha256(path: Path) -> str:
 def folder_size(folder: Path) -> int:
     """Return the bytes that the files below a folder hold."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def allocate(path: Path, size: int) -> None:
+    """Write a new file of so many zero bytes, for a map to be written to.
+
+    A full disk is an error here; it would be a bus error later, when a page of the map finds no
+    place.
+    """
+    with path.open("wb") as file:
+        for begin in range(0, size, BLOCK):
+            file.write(bytes(min(BLOCK, size - begin)))

@@ -10,7 +10,7 @@ import pytest
 
 from ettin_cli.chunking import Chunking
 from ettin_cli.index import Index
-from ettin_cli.pipeline import search, source_index
+from ettin_cli.pipeline import DenseRetriever, search, source_index
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Advance, Answer, Query, Scores, Silence, no_progress
 from tests.indexes import Builder, Notices, WordEmbedder, jsonl, word_vector
@@ -59,9 +59,9 @@ def answers(
 ) -> list[Answer]:
     index = Index(folder)
     asked = [Query(f"q{number}", text) for number, text in enumerate(queries)]
-    embedder = WordEmbedder(index.manifest.embedder)
+    retriever = DenseRetriever(index, WordEmbedder(index.manifest.embedder))
     chosen = SearchOptions(**options)
-    return list(search(index, asked, embedder, reranker, chosen, reporter or Silence()))
+    return list(search(index, asked, retriever, reranker, chosen, reporter or Silence()))
 
 
 def ids(answer: Answer) -> list[str]:
@@ -123,8 +123,8 @@ def test_a_window_is_answered_before_the_next_is_read(folder: Path) -> None:
             read.append(number)
             yield Query(str(number), "ferry")
 
-    embedder = WordEmbedder(index.manifest.embedder)
-    found = search(index, queries(), embedder, None, SearchOptions(), Silence())
+    retriever = DenseRetriever(index, WordEmbedder(index.manifest.embedder))
+    found = search(index, queries(), retriever, None, SearchOptions(), Silence())
     next(found)
     assert len(read) == 64
 

@@ -1,6 +1,7 @@
 """A sweep measures what `ettin search` answers, and scores no pair twice."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from ettin_cli.evaluation.results import System
 from ettin_cli.evaluation.sweep import Outcome, Sweep, run_sweep
 from ettin_cli.index import Index
 from ettin_cli.metrics import parse_metrics
-from ettin_cli.pipeline import BuildRequest, build_index, search
+from ettin_cli.pipeline import BuildRequest, DenseRetriever, Retriever, build_index, search
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
-from ettin_cli.records import Advance, Embedder, Query, Scores, Silence, no_progress
+from ettin_cli.records import Advance, Qrels, Query, Scores, Silence, no_progress
 from ettin_cli.trec import read_qrels
 from tests.fakes import OverlapReranker
 
@@ -44,28 +45,35 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 
 @pytest.fixture(scope="module")
-def embedder() -> Embedder:
+def retriever(index: Index) -> Retriever:
     files = find_embedder("embedded", offline=True, reporter=Silence())
-    return load_embedder(files, EngineSettings(), Silence())
+    return DenseRetriever(index, load_embedder(files, EngineSettings(), Silence()))
 
 
 def sweep(
     depths: Sequence[int], blends: Sequence[float] = (0.0,), reranker: Timed | None = None
 ) -> Sweep:
     rerankers = {"overlap": reranker or Timed()}
-    return Sweep(rerankers, depths, blends, METRICS)
+    return Sweep({}, rerankers, depths, blends, METRICS)
+
+
+def judged_by(
+    index: Index, retriever: Retriever, queries: Sequence[Query], qrels: Qrels, tried: Sweep
+) -> Outcome:
+    tried = replace(tried, retrievers={retriever.name: retriever})
+    return run_sweep(index, queries, qrels, tried, Silence())
 
 
 def run(
-    index: Index, embedder: Embedder, tried: Sweep, queries: Sequence[Query] = QUERIES
+    index: Index, retriever: Retriever, tried: Sweep, queries: Sequence[Query] = QUERIES
 ) -> Outcome:
-    return run_sweep(index, embedder, queries, QRELS, tried, Silence())
+    return judged_by(index, retriever, queries, QRELS, tried)
 
 
 def test_every_system_ranks_as_a_search_with_its_options_does(
-    index: Index, embedder: Embedder
+    index: Index, retriever: Retriever
 ) -> None:
-    outcome = run(index, embedder, sweep([5, 20], [0.0, 0.3]))
+    outcome = run(index, retriever, sweep([5, 20], [0.0, 0.3]))
     assert [measured.system for measured in outcome.systems] == [
         System("overlap", depth, blend) for depth in (5, 20) for blend in (0.0, 0.3)
     ]
@@ -73,26 +81,26 @@ def test_every_system_ranks_as_a_search_with_its_options_does(
         options = SearchOptions(
             candidates=measured.system.candidates or 0, blend=measured.system.blend
         )
-        for answer in search(index, QUERIES, embedder, OverlapReranker(), options, Silence()):
+        for answer in search(index, QUERIES, retriever, OverlapReranker(), options, Silence()):
             shown = [hit.passage.doc_id for hit in answer.hits]
             found = [doc_id for doc_id, _ in measured.run[answer.query.query_id]]
             assert found[: len(shown)] == shown
 
 
 def test_retrieval_alone_ranks_as_a_search_without_a_reranker_does(
-    index: Index, embedder: Embedder
+    index: Index, retriever: Retriever
 ) -> None:
-    baseline = run(index, embedder, sweep([5])).baseline
+    baseline = run(index, retriever, sweep([5])).baseline
     options = SearchOptions(top_k=100)
-    for answer in search(index, QUERIES, embedder, None, options, Silence()):
+    for answer in search(index, QUERIES, retriever, None, options, Silence()):
         shown = [hit.passage.doc_id for hit in answer.hits]
         assert [doc_id for doc_id, _ in baseline.run[answer.query.query_id]] == shown
 
 
 def test_below_the_candidates_stand_the_other_documents_as_they_were_retrieved(
-    index: Index, embedder: Embedder
+    index: Index, retriever: Retriever
 ) -> None:
-    outcome = run(index, embedder, sweep([5]))
+    outcome = run(index, retriever, sweep([5]))
     for query_id, ranking in outcome.systems[0].run.items():
         names = [doc_id for doc_id, _ in ranking]
         retrieved = [doc_id for doc_id, _ in outcome.baseline.run[query_id]]
@@ -103,32 +111,34 @@ def test_below_the_candidates_stand_the_other_documents_as_they_were_retrieved(
     assert outcome.systems[0].mean("R@100") == outcome.baseline.mean("R@100")
 
 
-def test_pairs_are_scored_once_for_every_depth_and_blend(index: Index, embedder: Embedder) -> None:
+def test_pairs_are_scored_once_for_every_depth_and_blend(
+    index: Index, retriever: Retriever
+) -> None:
     reranker = Timed()
-    run(index, embedder, sweep([5, 10, 20], [0.0, 0.5], reranker))
+    run(index, retriever, sweep([5, 10, 20], [0.0, 0.5], reranker))
     assert reranker.calls == [20 * len(QUERIES)]
 
 
-def test_a_query_costs_the_pairs_of_its_depth(index: Index, embedder: Embedder) -> None:
-    outcome = run(index, embedder, sweep([5, 20]))
+def test_a_query_costs_the_pairs_of_its_depth(index: Index, retriever: Retriever) -> None:
+    outcome = run(index, retriever, sweep([5, 20]))
     base = outcome.baseline.seconds or 0.0
     assert base > 0
     extra = [(measured.seconds or 0) - base for measured in outcome.systems]
     assert extra == pytest.approx([0.05, 0.2])
 
 
-def test_the_order_of_queries_changes_nothing(index: Index, embedder: Embedder) -> None:
-    there = run(index, embedder, sweep([10]))
-    back = run(index, embedder, sweep([10]), QUERIES[::-1])
+def test_the_order_of_queries_changes_nothing(index: Index, retriever: Retriever) -> None:
+    there = run(index, retriever, sweep([10]))
+    back = run(index, retriever, sweep([10]), QUERIES[::-1])
     assert dict(there.systems[0].run) == dict(back.systems[0].run)
     assert there.systems[0].values == back.systems[0].values
 
 
 def test_judged_documents_alone_are_ranked_when_that_is_asked(
-    index: Index, embedder: Embedder
+    index: Index, retriever: Retriever
 ) -> None:
     lost = {**QRELS, "q01": {**QRELS["q01"], "not-there": 1}}
-    outcome = run_sweep(index, embedder, QUERIES, lost, sweep([]), Silence())
+    outcome = judged_by(index, retriever, QUERIES, lost, sweep([]))
     [measured] = outcome.systems
     assert measured.system.candidates is None
     for query_id, ranking in measured.run.items():
@@ -136,19 +146,19 @@ def test_judged_documents_alone_are_ranked_when_that_is_asked(
     assert outcome.unindexed == 1
 
 
-def test_hits_are_labelled_for_calibration(index: Index, embedder: Embedder) -> None:
-    labelled = run(index, embedder, sweep([5, 20])).labelled["overlap"]
+def test_hits_are_labelled_for_calibration(index: Index, retriever: Retriever) -> None:
+    labelled = run(index, retriever, sweep([5, 20])).labelled["overlap"]
     relevant = [one for one in labelled if one.relevant]
     # Nothing is judged irrelevant here, so what is not judged counts as that.
     assert len(labelled) == 20 * len(QUERIES)
     assert 0 < len(relevant) <= sum(map(len, QRELS.values()))
     judged = {**QRELS, "q01": {"bike-01": 1, "bike-02": 0}}
-    outcome = run_sweep(index, embedder, QUERIES[:1], judged, sweep([20]), Silence())
+    outcome = judged_by(index, retriever, QUERIES[:1], judged, sweep([20]))
     assert sorted(one.relevant for one in outcome.labelled["overlap"]) in ([False, True], [True])
 
 
-def test_the_best_passage_of_each_document_is_kept(index: Index, embedder: Embedder) -> None:
-    outcome = run(index, embedder, sweep([5]))
+def test_the_best_passage_of_each_document_is_kept(index: Index, retriever: Retriever) -> None:
+    outcome = run(index, retriever, sweep([5]))
     rows = outcome.rows["q01"]
     assert [doc_id for doc_id, _ in outcome.baseline.run["q01"]] == list(rows)[:100]
     [passage] = index.read(np.array([rows["bike-01"]]))
@@ -156,16 +166,16 @@ def test_the_best_passage_of_each_document_is_kept(index: Index, embedder: Embed
 
 
 def test_a_sweep_without_a_reranker_measures_retrieval_alone(
-    index: Index, embedder: Embedder
+    index: Index, retriever: Retriever
 ) -> None:
-    outcome = run(index, embedder, Sweep({}, [100], [0.0], METRICS))
+    outcome = run(index, retriever, Sweep({}, {}, [100], [0.0], METRICS))
     assert outcome.systems == []
     assert outcome.baseline.mean("nDCG@10") > 0.5
 
 
 def test_a_metric_without_a_cut_off_sees_a_whole_run(
-    index: Index, embedder: Embedder, tmp_path: Path
+    index: Index, retriever: Retriever, tmp_path: Path
 ) -> None:
-    deep = Sweep({}, [5], [0.0], parse_metrics("AP"))
-    outcome = run(index, embedder, deep)
+    deep = Sweep({}, {}, [5], [0.0], parse_metrics("AP"))
+    outcome = run(index, retriever, deep)
     assert {len(ranking) for ranking in outcome.baseline.run.values()} == {120}

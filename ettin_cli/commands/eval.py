@@ -12,7 +12,7 @@ import typer
 
 from ettin_cli.calibration import Calibration, fit, save
 from ettin_cli.commands import options
-from ettin_cli.commands.indexes import embedder_of, index_of
+from ettin_cli.commands.indexes import index_of, retriever_of
 from ettin_cli.console import Console
 from ettin_cli.console.judging import judge as judge_documents
 from ettin_cli.console.measured import FORMATS, show_evaluation
@@ -33,6 +33,7 @@ from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.metrics import parse_metrics
+from ettin_cli.pipeline import AUTO, Retriever
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Qrels, Query, TimedReranker
 from ettin_cli.reranking import find_reranker, load_reranker
@@ -59,6 +60,10 @@ def evaluate(
     ] = None,
     qrels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Judgements, in TREC or BEIR form.")
+    ] = None,
+    retriever: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOW", help="As in search; several are compared with the first."),
     ] = None,
     reranker: Annotated[
         list[str] | None,
@@ -124,6 +129,7 @@ def evaluate(
 
     Examples:
       ettin eval BEIR-FOLDER -r 17m -r 32m --candidates 10,20,50,100 -o measured
+      ettin eval BEIR-FOLDER -r none --retriever dense --retriever bm25 --retriever hybrid
       ettin eval -i INDEX --queries q.tsv --qrels qrels.txt --blend 0,0.2,0.5
       ettin eval --run mine.trec --run yours.trec --qrels qrels.txt
       ettin eval -i INDEX --queries q.tsv --qrels mine.qrels --judge
@@ -154,7 +160,8 @@ def evaluate(
         else (Index(options.find_index(index)), False)
     )
     job = _Job(console, engine, offline, models, long, opened)
-    sweep = Sweep(job.rerankers(), _depths(candidates), _blends(blend), wanted)
+    retrievers = job.retrievers(retriever or [AUTO], offline)
+    sweep = Sweep(retrievers, job.rerankers(), _depths(candidates), _blends(blend), wanted)
     with options.goes_on("the same command goes on; what was scored is kept", console):
         if judge:
             job.judge(asked, sweep, judged_in)
@@ -187,8 +194,14 @@ class _Job:
     ) -> None:
         self.console, self.engine, self.models, self.index = console, engine, models, index
         self.long = long
-        self.embedder = embedder_of(index, engine, offline, console)
         self.tried: dict[str, TimedReranker] = {}
+
+    def retrievers(self, names: Sequence[str], offline: bool) -> dict[str, Retriever]:
+        """Return the retrievers by their names."""
+        found = [
+            retriever_of(name, self.index, self.engine, offline, self.console) for name in names
+        ]
+        return {one.name: one for one in found}
 
     def rerankers(self) -> dict[str, TimedReranker]:
         """Return the rerankers by their names; each is loaded when a pair has no score yet."""
@@ -209,8 +222,8 @@ class _Job:
         judged, kept, notes = judged_queries(queries, qrels)
         if self.long == MAX:
             notes.append("texts too long for a reranker are scored by the best of their windows")
-        outcome = run_sweep(self.index, self.embedder, judged, kept, sweep, self.console)
-        return evaluation_of(name, outcome, judged, kept, sweep.metrics, notes), outcome
+        outcome = run_sweep(self.index, judged, kept, sweep, self.console)
+        return evaluation_of(name, outcome, judged, kept, sweep, notes), outcome
 
     def calibrate(self, outcome: Outcome) -> list[ReliabilityPlot]:
         """Learn a map from scores to probabilities for each reranker, and keep it by the index."""
@@ -230,7 +243,7 @@ class _Job:
     def judge(self, queries: Sequence[Query], sweep: Sweep, qrels: Path) -> None:
         """Have the best documents of every system judged in the terminal."""
         queries = [replace(one, query_id=without_spaces(one.query_id)) for one in queries]
-        outcome = run_sweep(self.index, self.embedder, queries, {}, sweep, self.console)
+        outcome = run_sweep(self.index, queries, {}, sweep, self.console)
         runs = [
             {query_id: [doc_id for doc_id, _ in found] for query_id, found in measured.run.items()}
             for measured in [outcome.baseline, *outcome.systems]

@@ -58,6 +58,13 @@ def index(
             metavar="FIELD", help="A record's text; by default text, body, content or contents."
         ),
     ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LANGUAGE",
+            help="Whose word endings to ignore, as in german; or none. By default english.",
+        ),
+    ] = None,
     factory: Annotated[
         str | None, typer.Option(metavar="FACTORY", help="auto, or a FAISS index factory string.")
     ] = None,
@@ -108,6 +115,7 @@ def index(
         embedder=embedder,
         chunking=_chunking(chunk_size, chunk_overlap),
         factory=factory,
+        language=language,
         engine=options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code),
         offline=offline,
         rebuild=rebuild,

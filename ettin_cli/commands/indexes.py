@@ -9,9 +9,21 @@ from ettin_cli.commands.index import tell
 from ettin_cli.console import Console
 from ettin_cli.embedding import find_embedder, load_embedder, read_card
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import IndexMismatchError
+from ettin_cli.errors import IndexMismatchError, UsageError
 from ettin_cli.index import Index
-from ettin_cli.pipeline import BuildRequest, build_index, source_index
+from ettin_cli.pipeline import (
+    AUTO,
+    BM25,
+    DENSE,
+    RETRIEVERS,
+    BuildRequest,
+    DenseRetriever,
+    HybridRetriever,
+    LexicalRetriever,
+    Retriever,
+    build_index,
+    source_index,
+)
 from ettin_cli.records import Embedder
 
 
@@ -35,6 +47,31 @@ def index_of(
     if report.written or report.rejections:
         tell(report, folder, console)
     return Index(folder), bool(report.rejections)
+
+
+def retriever_of(
+    name: str, index: Index, engine: EngineSettings, offline: bool, console: Console
+) -> Retriever:
+    """Return what finds candidates in an index; `auto` is both ways where the index has words.
+
+    Raises:
+        UsageError: There is no retriever of that name.
+        IndexMismatchError: The index has no words, or its embedder other weights now.
+    """
+    if name not in RETRIEVERS:
+        raise UsageError(f"no retriever {name!r}", hint=", ".join(RETRIEVERS))
+    if name == AUTO and index.manifest.language is None:
+        console.notice(
+            f"retrieving by embeddings alone: {index.folder} has no words to look up; "
+            f"ettin index -i {index.folder} adds them"
+        )
+        name = DENSE
+    if name == BM25:
+        return LexicalRetriever(index)
+    if name != DENSE:
+        index.lexicon  # noqa: B018 - fails before a model is loaded
+    embedder = embedder_of(index, engine, offline, console)
+    return DenseRetriever(index, embedder) if name == DENSE else HybridRetriever(index, embedder)
 
 
 def embedder_of(index: Index, engine: EngineSettings, offline: bool, console: Console) -> Embedder:

@@ -44,6 +44,7 @@ def info(
         ("embedder", f"{manifest.embedder.name} ({manifest.embedder.weights[:12]})"),
         ("vectors", f"{manifest.embedder.dimension} dimensions, {manifest.factory}"),
         ("recall", f"{manifest.recall:.3f} of the exact top 100"),
+        ("words", _words(found)),
         ("made", manifest.created),
         ("size", size(folder_size(found.generation))),
         *(("source", options.recorded(folder, source)) for source in manifest.sources),
@@ -56,6 +57,14 @@ def info(
     if check and not plan.up_to_date:
         console.notice(f"{folder} is out of date: {options.refresh(folder)}")
         raise typer.Exit(1)
+
+
+def _words(index: Index) -> str:
+    language = index.manifest.language
+    if language is None:
+        return f"none; ettin index -i {index.folder} adds them"
+    endings = "as they are" if language == "none" else f"{language} endings ignored"
+    return f"{len(index.lexicon):,} different, {endings}"
 
 
 def _left_out(counts: Counts) -> list[tuple[str, str]]:

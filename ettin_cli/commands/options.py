@@ -71,6 +71,15 @@ Reranker = Annotated[
 ]
 
 
+RetrieverName = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW",
+        help="dense (embeddings), bm25 (words), hybrid (both), or auto: hybrid where it can be.",
+    ),
+]
+
+
 def console(color: str, quiet: bool = False, verbose: bool = False) -> Console:
     """Return the console these options ask for."""
     if color not in ("auto", "always", "never"):

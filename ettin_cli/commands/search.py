@@ -12,13 +12,15 @@ import typer
 
 from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
 from ettin_cli.commands import options
-from ettin_cli.commands.indexes import embedder_of, index_of
+from ettin_cli.commands.indexes import index_of, retriever_of
 from ettin_cli.commands.opening import open_hit
 from ettin_cli.console import Console, destination
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CalibrationError, CorpusError, UsageError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
+from ettin_cli.lexical import Demands, parse_query
+from ettin_cli.pipeline import AUTO, BM25, DENSE, chosen_rows
 from ettin_cli.pipeline import search as search_index
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
@@ -38,6 +40,7 @@ def search(
     ] = None,
     index: options.Index = None,
     reranker: options.Reranker = "auto",
+    retriever: options.RetrieverName = AUTO,
     top_k: Annotated[
         int, typer.Option("--top-k", "-k", metavar="N", min=1, help="Hits to show.")
     ] = TOP_K,
@@ -122,7 +125,9 @@ def search(
 
     INDEX is `.ettin` here or in a folder above. With SOURCE an index of that is made or brought
     up to date in the cache first, by the embedder that ETTIN_EMBEDDER names. Scores of an Ettin
-    reranker are raw: they order well and are no probabilities.
+    reranker are raw: they order well and are no probabilities. In a QUERY "a phrase" must be
+    there, -word must not, and field:value must be in a field of the metadata or in the title; the
+    queries of a file are taken as they are, and so is one for --retriever dense.
 
     Examples:
       ettin search "can I bring my dog" docs          # a folder at hand
@@ -134,9 +139,11 @@ def search(
     options.check_long(long)
     wanted, sources = _arguments(query, source or [], queries)
     format = destination(format, output)
+    demands, wanted = _demands(wanted, written=queries is None and query != "-", by=retriever)
     chosen = replace(
         _options(top_k, candidates, by, min_score, blend, filter or [], path or []),
         min_probability=min_probability,
+        demands=demands,
     )
     if min_probability is not None and reranker == "none":
         raise UsageError("--min-probability needs a reranker", hint="leave out -r none")
@@ -153,14 +160,19 @@ def search(
         opened, rejected = index_of(sources, index, engine, offline, console)
     tally = _Tally()
     console.answers(
-        tally.watch(_run(opened, wanted, rerank, chosen, long, engine, offline, console)),
+        tally.watch(
+            _as_asked(
+                _run(opened, wanted, retriever, rerank, chosen, long, engine, offline, console),
+                query if demands else None,
+            )
+        ),
         format=format,
         output=output,
         many=queries is not None or query == "-",
         full_text=full_text,
         refresh=options.refresh(opened.folder),
     )
-    if tally.answers and not tally.hits and (why := _why_nothing(opened, chosen)):
+    if tally.answers and not tally.hits and (why := _why_nothing(opened, retriever, chosen)):
         console.notice(why)
     if open_:
         open_hit(*(tally.first or (None, None)))
@@ -200,6 +212,30 @@ def _arguments(
     return [Query("1", options.utf8(query, "QUERY"))], sources
 
 
+def _demands(
+    queries: Iterable[Query], *, written: bool, by: str
+) -> tuple[Demands, Iterable[Query]]:
+    """Return what a query on the command line demands, and the query without that."""
+    if not written or by == DENSE:
+        return Demands(""), queries
+    [query] = queries
+    demands = parse_query(query.text)
+    if not demands:
+        return demands, [query]
+    if not demands.text:
+        raise UsageError(
+            "QUERY has no words to look for, only what to leave out or where to look",
+            hint='ettin search "what to look for" --filter FIELD=VALUE',
+        )
+    return demands, [replace(query, text=demands.text)]
+
+
+def _as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:
+    """Yield answers to the query as it was typed, demands and all."""
+    for answer in answers:
+        yield answer if query is None else replace(answer, query=replace(answer.query, text=query))
+
+
 def _options(
     top_k: int,
     candidates: int,
@@ -237,6 +273,7 @@ def _filters(pairs: list[str]) -> dict[str, str]:
 def _run(
     index: Index,
     queries: Iterable[Query],
+    retriever: str,
     rerank: ModelFiles | None,
     chosen: SearchOptions,
     long: str,
@@ -247,13 +284,14 @@ def _run(
     needed = chosen.min_probability is not None
     if rerank and needed and not is_calibrated(index.folder, rerank):
         raise not_calibrated(index.folder, rerank, long=long)
-    embedder = embedder_of(index, engine, offline, console)
+    retrieve = retriever_of(retriever, index, engine, offline, console)
+    console.detail(f"retrieving with {retrieve.name}")
     reranker = calibration = None
     if rerank:
         reranker = reading(load_reranker(rerank, engine, console), rerank, long, console)
         console.detail(f"reranking with {reranker.name} on {reranker.engine}")
         calibration = _calibration(index, rerank, reranker.max_tokens, long, needed, console)
-    for answer in search_index(index, queries, embedder, reranker, chosen, console, calibration):
+    for answer in search_index(index, queries, retrieve, reranker, chosen, console, calibration):
         yield replace(answer, hits=[_shown(hit) for hit in answer.hits])
 
 
@@ -281,15 +319,21 @@ def _shown(hit: Hit) -> Hit:
     return replace(hit, passage=replace(hit.passage, path=path))
 
 
-def _why_nothing(index: Index, chosen: SearchOptions) -> str | None:
+def _why_nothing(index: Index, retriever: str, chosen: SearchOptions) -> str | None:
     """Return why no query has a hit, if it is plain."""
     if not len(index.passages):
         return f"{index.folder} is empty"
-    if (chosen.filters or chosen.paths) and not len(index.select(chosen.filters, chosen.paths)):
+    if chosen.narrowed and not len(chosen_rows(index, chosen)):
+        demands = chosen.demands
         narrowed = [f"--filter {name}={value}" for name, value in chosen.filters.items()]
         narrowed += [f"--path {glob}" for glob in chosen.paths]
+        narrowed += [f'"{phrase}"' for phrase in demands.phrases]
+        narrowed += [f'-"{phrase}"' for phrase in demands.excluded]
+        narrowed += [f'{name}:"{value}"' for name, value in demands.fields]
         below = "; globs are of paths below a SOURCE" if chosen.paths else ""
         return f"nothing in {index.folder} fits {' '.join(narrowed)}{below}"
+    if retriever == BM25 and chosen.min_score is None and chosen.min_probability is None:
+        return f"nothing in {index.folder} holds a word of the query"
     if chosen.min_probability is not None:
         return f"none reaches --min-probability {chosen.min_probability:g}"
     if chosen.min_score is not None:

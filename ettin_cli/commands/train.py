@@ -8,12 +8,13 @@ import typer
 
 from ettin_cli.commands import options
 from ettin_cli.commands.eval import QRELS, QUERIES, given
-from ettin_cli.commands.indexes import embedder_of, index_of
+from ettin_cli.commands.indexes import index_of, retriever_of
 from ettin_cli.console import Console
 from ettin_cli.console.words import count, duration
 from ettin_cli.engines import EngineSettings
 from ettin_cli.evaluation.validating import METRIC, Validation
 from ettin_cli.hub import find_model
+from ettin_cli.pipeline import AUTO
 from ettin_cli.queries import read_queries
 from ettin_cli.training import (
     Measure,
@@ -128,8 +129,8 @@ def _measure(folder: Path, engine: EngineSettings, offline: bool, console: Conso
     queries = list(read_queries(given(None, "--queries", folder, QUERIES)))
     qrels = read_qrels(given(None, "--qrels", folder, QRELS))
     index, _ = index_of([str(folder)], None, engine, offline, console)
-    embedder = embedder_of(index, engine, offline, console)
-    found = Validation(index, embedder, queries, qrels)
+    retriever = retriever_of(AUTO, index, engine, offline, console)
+    found = Validation(index, retriever, queries, qrels)
     told = f"{found.told}, of {folder.resolve().name}"
     console.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
     return Measure(told, METRIC, found.retrieval, found.of)

@@ -49,10 +49,11 @@ def verdicts(comparisons: Sequence[Comparison], against: str = NONE) -> list[str
     another blend did better by its mean that is added.
 
     Args:
-        against: Retrieval alone, or the name of a run that others are compared with.
+        against: Retrieval alone, or the name of what others are compared with: one of several
+            retrievers, or a run.
     """
-    names = dict.fromkeys(one.system.reranker for one in comparisons)
-    groups = [[one for one in comparisons if one.system.reranker == name] for name in names]
+    names = dict.fromkeys(one.system.name for one in comparisons)
+    groups = [[one for one in comparisons if one.system.name == name] for name in names]
     return ["; ".join(_verdict(group, against)) for group in groups]
 
 
@@ -72,7 +73,7 @@ def _judgement(row: Comparison, against: str) -> str:
     interval = f"[{row.interval[0]:.3f}, {row.interval[1]:.3f}]"
     counts = f"{row.better} queries better, {row.worse} worse"
     measured = f"{row.gain:+.3f} {row.metric} {interval}, {counts}"
-    name = row.system.reranker
+    name = row.system.name
     if row.p < SIGNIFICANT and against == NONE:
         return f"reranking with {name} {'helps' if row.gain > 0 else 'harms'} your data: {measured}"
     if row.p < SIGNIFICANT:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ettin_cli.errors import CorpusError
 from ettin_cli.evaluation.comparing import compare, verdicts
 from ettin_cli.evaluation.results import Evaluation, Measured, Shown, System
-from ettin_cli.evaluation.sweep import Outcome
+from ettin_cli.evaluation.sweep import Outcome, Sweep
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, coverage, evaluate, ordered
 from ettin_cli.records import Qrels, Query
@@ -49,7 +49,7 @@ def evaluation_of(
     outcome: Outcome,
     queries: Sequence[Query],
     qrels: Qrels,
-    metrics: Sequence[Metric],
+    sweep: Sweep,
     notes: Sequence[str],
 ) -> Evaluation:
     """Return what a sweep found, compared and put in words."""
@@ -60,17 +60,19 @@ def evaluation_of(
         if truncated:
             told = f"{truncated:,} of {outcome.scored[reranker]:,} texts"
             more.append(f"{told} cut at the limit of {reranker}")
-    comparisons = compare(outcome.baseline, outcome.systems, str(metrics[0]))
+    metrics = [str(metric) for metric in sweep.metrics]
+    comparisons = compare(outcome.baseline, outcome.systems, metrics[0])
     return Evaluation(
         name=name,
-        metrics=[str(metric) for metric in metrics],
+        metrics=metrics,
         queries={query.query_id: query.text for query in queries},
         qrels=qrels,
         baseline=outcome.baseline,
         systems=outcome.systems,
         comparisons=comparisons,
-        verdicts=verdicts(comparisons),
+        verdicts=verdicts(comparisons, against=sweep.baseline.name),
         notes=more,
+        retrievers=list(sweep.retrievers),
     )
 
 

@@ -21,15 +21,24 @@ class System:
         candidates: Passages scored a query; None: retrieval alone, the judged documents, or a
             run made elsewhere.
         blend: Share of the retrieval score.
+        retriever: What finds the candidates, where several are compared; else None.
     """
 
     reranker: str = NONE
     candidates: int | None = None
     blend: float = 0.0
+    retriever: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, whatever its depth and blend."""
+        if self.retriever is None:
+            return self.reranker
+        return self.retriever + ("" if self.reranker == NONE else f" with {self.reranker}")
 
     def __str__(self) -> str:
         depth = "" if self.candidates is None else f", {self.candidates} candidates"
-        return f"{self.reranker}{depth}" + (f", blend {self.blend:g}" if self.blend else "")
+        return f"{self.name}{depth}" + (f", blend {self.blend:g}" if self.blend else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +103,13 @@ class Evaluation:
         metrics: Names, the first of which systems are compared by.
         queries: query_id -> text, of the queries with judgements.
         qrels: query_id -> doc_id -> relevance.
-        baseline: Retrieval alone, or the first of several runs.
+        baseline: Retrieval alone, by the first of several retrievers; or the first of several runs.
         systems: The others, in the order asked for.
         comparisons: One a system, by the first metric, in the order of `systems`.
         verdicts: In words, what the numbers say.
         notes: What to know beside them, such as queries without judgements.
         documents: Those that the report shows, by doc_id.
+        retrievers: What found the candidates; empty for runs made elsewhere.
     """
 
     name: str
@@ -112,3 +122,4 @@ class Evaluation:
     verdicts: Sequence[str] = ()
     notes: Sequence[str] = ()
     documents: Mapping[str, Shown] = field(default_factory=dict)
+    retrievers: Sequence[str] = ()

@@ -12,9 +12,13 @@ DIGITS = 4
 
 def system_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return a row a system, the baseline first; what does not apply to it is None."""
-    baseline = _row(evaluation.baseline, None, evaluation.metrics)
-    pairs = zip(evaluation.systems, evaluation.comparisons, strict=True)
-    return [baseline, *(_row(one, found, evaluation.metrics) for one, found in pairs)]
+    pairs = zip(
+        [evaluation.baseline, *evaluation.systems], [None, *evaluation.comparisons], strict=True
+    )
+    rows = [_row(one, found, evaluation.metrics) for one, found in pairs]
+    if len(evaluation.retrievers) == 1:
+        rows = [{**row, "retriever": evaluation.retrievers[0]} for row in rows]
+    return rows
 
 
 def _row(
@@ -23,6 +27,7 @@ def _row(
     system = measured.system
     low, high = comparison.interval if comparison else (None, None)
     return {
+        "retriever": system.retriever,
         "reranker": system.reranker,
         "candidates": system.candidates,
         "blend": system.blend,
@@ -54,7 +59,8 @@ def shown_rows(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
     """Return the headers and cells of the table for people."""
     metrics = list(evaluation.metrics)
     compared = bool(evaluation.comparisons)
-    headers = ["reranker", "candidates", "blend", *metrics]
+    several = len(evaluation.retrievers) > 1
+    headers = [*(["retriever"] if several else []), "reranker", "candidates", "blend", *metrics]
     headers += ["gain", "interval", "p", "better", "worse"] if compared else []
     headers += ["s/query"] if evaluation.baseline.seconds is not None else []
     return headers, [_cells(row, metrics, headers) for row in system_rows(evaluation)]
@@ -62,6 +68,7 @@ def shown_rows(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
 
 def _cells(row: dict[str, Any], metrics: Sequence[str], headers: Sequence[str]) -> list[str]:
     cells = {
+        "retriever": row["retriever"] or "",
         "reranker": row["reranker"],
         "candidates": _shown(row["candidates"], "d"),
         "blend": _shown(row["blend"] or None, "g"),

@@ -13,11 +13,12 @@ from ettin_cli.evaluation.results import Measured, System
 from ettin_cli.export import decreasing
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, evaluate
+from ettin_cli.pipeline.retrieving import Retrieved, Retriever, Search
+from ettin_cli.pipeline.searching import candidates_of
 from ettin_cli.ranking import SearchOptions, best_passages, most_documents, rank
 from ettin_cli.records import (
     Advance,
     Candidate,
-    Embedder,
     Hit,
     Qrels,
     Query,
@@ -29,7 +30,6 @@ from ettin_cli.settings import TOP_K
 from ettin_cli.trec import without_spaces
 
 if TYPE_CHECKING:
-    from ettin_cli.index.vectors import Rows
     from ettin_cli.records import Floats
 
 WINDOW = 256
@@ -44,26 +44,50 @@ class Sweep:
     """What to try.
 
     Args:
+        retrievers: By the names that they are shown with; the first alone is the baseline.
         rerankers: By the names that they are shown with.
         candidates: Depths, in passages scored; none: the judged documents of each query, all of
             their passages.
         blends: Shares of the retrieval score.
     """
 
+    retrievers: Mapping[str, Retriever]
     rerankers: Mapping[str, TimedReranker]
     candidates: Sequence[int]
     blends: Sequence[float]
     metrics: Sequence[Metric]
 
+    def shown(self, retriever: str) -> str | None:
+        """Return what a system says of its retriever: nothing where there is one alone."""
+        return retriever if len(self.retrievers) > 1 else None
+
+    def alone(self, retriever: str) -> System:
+        """Return retrieval alone."""
+        return System(retriever=self.shown(retriever))
+
     @property
-    def systems(self) -> list[System]:
-        """Every system but retrieval alone, in the order in which they are shown."""
+    def baseline(self) -> System:
+        """Retrieval alone, by the first retriever."""
+        return self.alone(next(iter(self.retrievers)))
+
+    def reranked(self, retriever: str) -> list[System]:
+        """Return every system that reranks what a retriever found."""
         return [
-            System(reranker, depth, blend)
+            System(reranker, depth, blend, self.shown(retriever))
             for reranker in self.rerankers
             for depth in self.depths
             for blend in self.blends
         ]
+
+    @property
+    def systems(self) -> list[System]:
+        """Every system but the baseline, in the order in which they are shown."""
+        every = [
+            system
+            for retriever in self.retrievers
+            for system in (self.alone(retriever), *self.reranked(retriever))
+        ]
+        return every[1:]
 
     @property
     def depths(self) -> Sequence[int | None]:
@@ -92,7 +116,8 @@ class Outcome:
     """What the sweep found.
 
     Args:
-        labelled: By reranker, the judged documents among the hits of the deepest system.
+        labelled: By reranker, the judged documents among the hits of the deepest system over the
+            first retriever.
         rows: By query_id and doc_id, the row of the passage that retrieval ranks highest.
         unindexed: Judged documents that the index does not hold.
         scored: By reranker, how many texts it scored, a text once a query.
@@ -110,7 +135,6 @@ class Outcome:
 
 def run_sweep(
     index: Index,
-    embedder: Embedder,
     queries: Sequence[Query],
     qrels: Qrels,
     sweep: Sweep,
@@ -121,7 +145,7 @@ def run_sweep(
     Below the documents that a system reranked follow the others that retrieval found, in its
     order, so that a metric deeper than the candidates is not lost by reranking.
     """
-    tries = _Tries(index, embedder, qrels, sweep)
+    tries = _Tries(index, qrels, sweep)
     done = 0
 
     def share() -> float:
@@ -149,8 +173,8 @@ class _Found:
 
 
 class _Tries:
-    def __init__(self, index: Index, embedder: Embedder, qrels: Qrels, sweep: Sweep) -> None:
-        self.index, self.embedder, self.qrels, self.sweep = index, embedder, qrels, sweep
+    def __init__(self, index: Index, qrels: Qrels, sweep: Sweep) -> None:
+        self.index, self.qrels, self.sweep = index, qrels, sweep
         self.rows_of = _rows_by_document(index) if not sweep.candidates else {}
         self.runs: dict[System, dict[str, Ranking]] = defaultdict(dict)
         self.seconds: dict[System, float] = defaultdict(float)
@@ -165,59 +189,61 @@ class _Tries:
 
     def answer(self, queries: Sequence[Query], advance: Advance) -> None:
         """Add a window of queries to the run of every system."""
+        for retriever in self.sweep.retrievers:
+            self._answer(retriever, queries, advance)
+
+    def _answer(self, retriever: str, queries: Sequence[Query], advance: Advance) -> None:
         began = time.perf_counter()
-        vectors = self.embedder.embed_queries([query.text for query in queries])
-        found = [self._found(query, vector) for query, vector in zip(queries, vectors, strict=True)]
+        searches = self.sweep.retrievers[retriever].searches([query.text for query in queries])
+        found = [self._found(query, one) for query, one in zip(queries, searches, strict=True)]
         retrieval = time.perf_counter() - began
-        for system in [System(), *self.sweep.systems]:
+        alone = self.sweep.alone(retriever)
+        for system in [alone, *self.sweep.reranked(retriever)]:
             self.seconds[system] += retrieval
         for one in found:
-            self.runs[System()][one.query.query_id] = _ranking({}, one.documents)
-        for name, reranker in self.sweep.rerankers.items():
-            self._rerank(name, reranker, found, advance)
+            self.runs[alone][one.query.query_id] = _ranking({}, one.documents)
+        for name in self.sweep.rerankers:
+            self._rerank(retriever, name, found, advance)
 
-    def _found(self, query: Query, vector: Floats) -> _Found:
-        rows, scores = self._retrieved(query, vector)
-        doc_ids = self.index.passages.column("doc_id", rows)
-        best = _firsts(doc_ids, scores.tolist())
+    def _found(self, query: Query, search: Search) -> _Found:
+        found = self._retrieved(query, search)
+        doc_ids = self.index.passages.column("doc_id", found.rows)
+        best = _firsts(doc_ids, found.scores.tolist())
         documents = dict(islice(best.items(), self.sweep.documents))
-        places = _firsts(map(without_spaces, doc_ids), rows.tolist())
-        self.rows[query.query_id] = places
-        deepest = max(self.sweep.candidates, default=len(rows))
+        places = _firsts(map(without_spaces, doc_ids), found.rows.tolist())
+        self.rows[query.query_id] = places | self.rows.get(query.query_id, {})
+        deepest = max(self.sweep.candidates, default=len(found.rows))
         kept = most_documents(doc_ids, deepest, TOP_K)
-        passages = self.index.read(rows[kept])
-        values = scores[kept].tolist()
-        candidates = [
-            Candidate(int(row), passage, score)
-            for row, passage, score in zip(rows[kept], passages, values, strict=True)
-        ]
-        return _Found(query, candidates, documents)
+        return _Found(query, candidates_of(self.index, found, kept), documents)
 
-    def _retrieved(self, query: Query, vector: Floats) -> tuple[Rows, Floats]:
+    def _retrieved(self, query: Query, search: Search) -> Retrieved:
         if not self.sweep.candidates:
-            return self._judged(query, vector)
+            return self._judged(query, search)
         depth = max(*self.sweep.candidates, self.sweep.documents)
         while True:
-            rows, scores = self.index.retrieve(vector[None], depth)[0]
-            documents = len(set(self.index.passages.column("doc_id", rows)))
-            if documents >= self.sweep.documents or len(rows) < depth:
-                return rows, scores
+            found = search(depth, None)
+            documents = len(set(self.index.passages.column("doc_id", found.rows)))
+            if documents >= self.sweep.documents or len(found.rows) < depth:
+                return found
             depth *= 4
 
-    def _judged(self, query: Query, vector: Floats) -> tuple[Rows, Floats]:
+    def _judged(self, query: Query, search: Search) -> Retrieved:
+        """Return all passages of the judged documents, last those that retrieval does not find."""
         import numpy as np
 
         judged = self.qrels.get(query.query_id, {})
         self.unindexed += sum(doc_id not in self.rows_of for doc_id in judged)
         rows = [row for doc_id in judged for row in self.rows_of.get(doc_id, ())]
         among = np.array(sorted(rows), np.int64)
-        return self.index.retrieve(vector[None], max(1, len(rows)), among)[0]
+        found = search(max(1, len(rows)), among)
+        rest = np.setdiff1d(among, found.rows)
+        scores = np.concatenate([found.scores, np.zeros(len(rest), np.float32)])
+        return Retrieved(np.concatenate([found.rows, rest]), scores)
 
-    def _rerank(
-        self, name: str, reranker: TimedReranker, found: Sequence[_Found], advance: Advance
-    ) -> None:
+    def _rerank(self, retriever: str, name: str, found: Sequence[_Found], advance: Advance) -> None:
+        reranker = self.sweep.rerankers[name]
         pairs = [(one.query.text, c.passage.content) for one in found for c in one.candidates]
-        whole = len(pairs) * len(self.sweep.rerankers)
+        whole = len(pairs) * len(self.sweep.rerankers) * len(self.sweep.retrievers)
 
         def scored(more: int) -> None:
             self.progress += more / max(1, whole)
@@ -231,9 +257,11 @@ class _Tries:
         for one, verdict in zip(found, scores.split(counts), strict=True):
             took = seconds[begin : begin + len(one.candidates)]
             begin += len(one.candidates)
-            self._try(name, one, verdict, took)
+            self._try(retriever, name, one, verdict, took)
 
-    def _try(self, reranker: str, found: _Found, scores: Scores, seconds: Floats) -> None:
+    def _try(
+        self, retriever: str, reranker: str, found: _Found, scores: Scores, seconds: Floats
+    ) -> None:
         """Rank a query's candidates at every depth and blend."""
         doc_ids = [candidate.passage.doc_id for candidate in found.candidates]
         for depth in self.sweep.depths:
@@ -241,11 +269,13 @@ class _Tries:
             candidates = [found.candidates[at] for at in kept]
             verdict = Scores(scores.values[kept], scores.truncated[kept])
             for blend in self.sweep.blends:
-                system = System(reranker, depth, blend)
+                system = System(reranker, depth, blend, self.sweep.shown(retriever))
                 hits = rank(candidates, verdict, SearchOptions(top_k=len(kept), blend=blend))
                 reranked = {hit.passage.doc_id: hit.score for hit in hits}
                 self.runs[system][found.query.query_id] = _ranking(reranked, found.documents)
                 self.seconds[system] += float(seconds[kept].sum())
+        if retriever != next(iter(self.sweep.retrievers)):
+            return
         everything = rank(found.candidates, scores, SearchOptions(top_k=len(doc_ids)))
         self.labelled[reranker] += self._labels(found.query.query_id, everything)
 
@@ -259,7 +289,7 @@ class _Tries:
     def outcome(self, queries: int) -> Outcome:
         """Measure the runs."""
         systems = [self._measured(system, queries) for system in self.sweep.systems]
-        baseline = self._measured(System(), queries)
+        baseline = self._measured(self.sweep.baseline, queries)
         return Outcome(
             baseline,
             systems,

@@ -8,7 +8,8 @@ from ettin_cli.evaluation.measuring import judged_queries
 from ettin_cli.evaluation.sweep import Outcome, Sweep, run_sweep
 from ettin_cli.index import Index
 from ettin_cli.metrics import parse_metrics
-from ettin_cli.records import Embedder, Qrels, Query, Silence, TimedReranker
+from ettin_cli.pipeline import Retriever
+from ettin_cli.records import Qrels, Query, Silence, TimedReranker
 
 METRIC = "nDCG@10"
 MOST_QUERIES = 100
@@ -28,15 +29,16 @@ class Validation:
     """
 
     def __init__(
-        self, index: Index, embedder: Embedder, queries: Sequence[Query], qrels: Qrels
+        self, index: Index, retriever: Retriever, queries: Sequence[Query], qrels: Qrels
     ) -> None:
         judged, kept, _ = judged_queries(queries, qrels)
         step = -(-len(judged) // MOST_QUERIES)
-        self.index, self.embedder = index, embedder
+        self.index, self.retriever = index, retriever
         self.queries = judged[::step]
         self.qrels = {query.query_id: kept[query.query_id] for query in self.queries}
         of = f"{len(self.queries):,} of {len(judged):,} judged queries"
-        self.told = f"{METRIC} over {of}, the best {CANDIDATES} candidates of dense retrieval each"
+        each = f"the best {CANDIDATES} candidates of {retriever.name} retrieval each"
+        self.told = f"{METRIC} over {of}, {each}"
         self.retrieval = _mean(self._swept({}).baseline.values[METRIC].values())
 
     def of(self, reranker: TimedReranker) -> float:
@@ -45,8 +47,9 @@ class Validation:
         return _mean(system.values[METRIC].values())
 
     def _swept(self, rerankers: dict[str, TimedReranker]) -> Outcome:
-        sweep = Sweep(rerankers, [CANDIDATES], [0.0], parse_metrics(METRIC))
-        return run_sweep(self.index, self.embedder, self.queries, self.qrels, sweep, Silence())
+        retrievers = {self.retriever.name: self.retriever}
+        sweep = Sweep(retrievers, rerankers, [CANDIDATES], [0.0], parse_metrics(METRIC))
+        return run_sweep(self.index, self.queries, self.qrels, sweep, Silence())
 
 
 def _mean(values: Collection[float]) -> float:

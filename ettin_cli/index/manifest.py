@@ -70,6 +70,7 @@ class Manifest:
         recall: Measured share of the exact top 100 that the FAISS index finds, by queries as far
             from passages as questions are; 1.0 is exact.
         files: Every file of the generation by its name.
+        language: Whose word endings the lexical part does without; None: there is no such part.
     """
 
     generation: str
@@ -85,6 +86,7 @@ class Manifest:
     sources: tuple[RecordedSource, ...]
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     asked: str = "auto"
+    language: str | None = None
     format: int = INDEX_FORMAT
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.errors import IndexDamagedError
+from ettin_cli.errors import IndexDamagedError, IndexMismatchError
 from ettin_cli.index.files import FILES, FileEntry, Files
+from ettin_cli.index.lexicon import TERMS, Lexicon
 from ettin_cli.index.manifest import (
     GENERATIONS,
     FileRecord,
@@ -28,6 +29,7 @@ from ettin_cli.index.vectors import (
     open_index,
     stored_vectors,
 )
+from ettin_cli.lexical import ENGLISH
 from ettin_cli.records import Passage
 
 if TYPE_CHECKING:
@@ -65,6 +67,25 @@ class Index:
         """Every file of the sources, in the order of their passages."""
         checksum = self.manifest.files[FILES].checksum
         return Files(self._contents.files, self.generation / FILES, checksum)
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """The words of the passages.
+
+        Raises:
+            IndexMismatchError: It was made by a version that kept none.
+        """
+        if self._contents.lexicon is None:
+            raise IndexMismatchError(
+                f"{self.folder} has no words to look up, only vectors",
+                hint=f"ettin index -i {self.folder} adds them",
+            )
+        return self._contents.lexicon
+
+    @property
+    def language(self) -> str:
+        """Whose word endings the lexicon does without."""
+        return self.manifest.language or ENGLISH
 
     @property
     def vectors(self) -> Floats:
@@ -152,6 +173,24 @@ class Index:
             begin += len(files)
         return np.flatnonzero(fits).astype(np.int64)
 
+    def holding(self, field: str, fits: Callable[[str], bool]) -> Rows:
+        """Return the rows whose title, or whose metadata field of this name, has a value that fits.
+
+        A field that holds a list fits by any of its elements.
+        """
+        import numpy as np
+
+        found: list[bool] = []
+        for titles, metadata in self.passages.blocks("title", "metadata"):
+            if field == "title":
+                found += map(fits, titles.to_pylist())
+            else:
+                found += (
+                    any(map(fits, _values(self._metadata(record), field)))
+                    for record in metadata.to_pylist()
+                )
+        return np.flatnonzero(found).astype(np.int64)
+
     def _files_matching(self, globs: Sequence[str]) -> list[int]:
         import pathspec
 
@@ -159,10 +198,15 @@ class Index:
         return [number for number, entry in enumerate(self.files) if spec.match_file(entry.name)]
 
     def _has_values(self, record: str, filters: Mapping[str, str]) -> bool:
+        metadata = self._metadata(record)
+        return all(wanted in _values(metadata, name) for name, wanted in filters.items())
+
+    def _metadata(self, record: str) -> dict[str, Any]:
         import orjson
 
         try:
-            return _fits(orjson.loads(record) if record else {}, filters)
+            found: dict[str, Any] = orjson.loads(record) if record else {}
+            return found
         except orjson.JSONDecodeError as error:
             raise damaged(self.generation / PASSAGES) from error
 
@@ -179,13 +223,11 @@ def known_vectors(passages: Passages, vectors: Floats) -> Iterator[tuple[Hashes,
         begin += len(hashes)
 
 
-def _fits(metadata: Mapping[str, Any], filters: Mapping[str, str]) -> bool:
-    for name, wanted in filters.items():
-        value = metadata.get(name)
-        values = value if isinstance(value, list) else [value]
-        if wanted not in [_as_typed(one) for one in values if one is not None]:
-            return False
-    return True
+def _values(metadata: Mapping[str, Any], name: str) -> list[str]:
+    """Return the values of a field as a user would type them."""
+    value = metadata.get(name)
+    values = value if isinstance(value, list) else [value]
+    return [_as_typed(one) for one in values if one is not None]
 
 
 def _as_typed(value: object) -> str:
@@ -201,6 +243,7 @@ class _Contents:
     files: pa.MemoryMappedFile
     faiss: Any
     vectors: Floats
+    lexicon: Lexicon | None
 
 
 def _open_generation(folder: Path) -> tuple[Manifest, _Contents]:
@@ -233,6 +276,7 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
         pa.memory_map(str(generation / FILES)),
         faiss,
         _vectors(faiss, generation, manifest),
+        Lexicon(generation, rows) if TERMS in manifest.files else None,
     )
 
 

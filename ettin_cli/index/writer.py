@@ -17,6 +17,7 @@ from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index.factories import build
 from ettin_cli.index.files import FILES, FileEntry, write_files
 from ettin_cli.index.known import Distinct, Shards, joined
+from ettin_cli.index.lexicon import write_lexicon
 from ettin_cli.index.manifest import (
     GENERATIONS,
     MANIFEST,
@@ -32,8 +33,9 @@ from ettin_cli.index.manifest import (
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
 from ettin_cli.index.vectors import EXACT, mapped, release
+from ettin_cli.lexical import ENGLISH, Terms
 from ettin_cli.records import Advance, EmbedderCard, no_progress
-from ettin_cli.storage import checksum, sync_file, sync_folder
+from ettin_cli.storage import allocate, checksum, sync_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +62,7 @@ class Recipe:
     chunk_size: int | str | None
     chunk_overlap: int
     factory: str
+    language: str = ENGLISH
 
 
 class Generation:
@@ -90,11 +93,21 @@ class Generation:
         return Missing(self, stored)
 
     def commit(
-        self, entries: list[FileEntry], sources: tuple[RecordedSource, ...], documents: int
+        self,
+        entries: list[FileEntry],
+        sources: tuple[RecordedSource, ...],
+        documents: int,
+        advance: Advance = no_progress,
     ) -> Manifest:
-        """Finish the files, make them reach the disk, and put the generation in force."""
+        """Finish the files, make them reach the disk, and put the generation in force.
+
+        Args:
+            advance: Called with how many passages' words were just looked up.
+        """
         dimension = self.recipe.embedder.dimension
         write_files(self.path / FILES, entries)
+        stored = Passages(self.path / PASSAGES, self.passages.rows)
+        write_lexicon(self.path, stored, Terms(self.recipe.language), advance)
         vectors = mapped(self.path / EMBEDDINGS, self.passages.rows, dimension)
         factory, search, recall = build(vectors, self.recipe.factory, self.path / VECTORS)
         del vectors
@@ -120,6 +133,7 @@ class Generation:
             counts=counts,
             sources=sources,
             asked=self.recipe.factory,
+            language=self.recipe.language,
         )
         manifest = with_files(manifest, self._sealed())
         write_manifest(self.folder, manifest)
@@ -203,16 +217,10 @@ class Missing:
 
 
 def _writable(path: Path, rows: int, dimension: int) -> Floats:
-    """Return vectors mapped to a new file.
-
-    The file's blocks are written beforehand, since a full disk is an error here and would be a
-    bus error later, when a page of the map finds no place.
-    """
+    """Return vectors mapped to a new file."""
     import numpy as np
 
-    with path.open("wb") as file:
-        for begin in range(0, rows, LOOKUP_ROWS):
-            file.write(bytes(4 * dimension * min(LOOKUP_ROWS, rows - begin)))
+    allocate(path, 4 * dimension * rows)
     if not rows:
         return np.empty((0, dimension), np.float32)
     return np.memmap(path, np.float32, "r+", shape=(rows, dimension))

@@ -5,15 +5,34 @@ from ettin_cli.pipeline.planning import Plan, out_of_date
 from ettin_cli.pipeline.recipes import BuildRequest
 from ettin_cli.pipeline.repairing import RepairReport, repair_index
 from ettin_cli.pipeline.reranking import Window, rerank
-from ettin_cli.pipeline.searching import search, source_index
+from ettin_cli.pipeline.retrieving import (
+    AUTO,
+    BM25,
+    DENSE,
+    RETRIEVERS,
+    DenseRetriever,
+    HybridRetriever,
+    LexicalRetriever,
+    Retriever,
+)
+from ettin_cli.pipeline.searching import chosen_rows, search, source_index
 
 __all__ = [
+    "AUTO",
+    "BM25",
+    "DENSE",
+    "RETRIEVERS",
     "BuildReport",
     "BuildRequest",
+    "DenseRetriever",
+    "HybridRetriever",
+    "LexicalRetriever",
     "Plan",
     "RepairReport",
+    "Retriever",
     "Window",
     "build_index",
+    "chosen_rows",
     "out_of_date",
     "repair_index",
     "rerank",

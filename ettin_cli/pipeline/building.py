@@ -116,7 +116,11 @@ def _opened(request: BuildRequest) -> tuple[Index | None, Manifest | None]:
 
 def _same(manifest: Manifest, recipe: Recipe, sources: tuple[RecordedSource, ...]) -> bool:
     made = manifest.asked, manifest.factory
-    return manifest.sources == sources and recipe.factory in made
+    return (
+        manifest.sources == sources
+        and recipe.factory in made
+        and recipe.language == manifest.language
+    )
 
 
 @contextmanager
@@ -191,7 +195,8 @@ class Run:
                     missing.embed(embedder.embed_documents, advance)
             missing.finish()
             documents = sum(entry.documents for entry in entries)
-            manifest = self.generation.commit(entries, sources, documents)
+            with self.reporter.track("indexing words", len(missing.stored), "passages") as advance:
+                manifest = self.generation.commit(entries, sources, documents, advance)
         except BaseException:
             self.generation.abandon()
             raise

@@ -12,6 +12,7 @@ from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import IndexMismatchError, UsageError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Manifest, Recipe, RecordedSource, portable, require_factory
+from ettin_cli.lexical import ENGLISH, require_language
 from ettin_cli.pipeline.planning import base_of, record_source
 from ettin_cli.records import EmbedderCard, Reporter
 
@@ -34,6 +35,7 @@ class BuildRequest:
     embedder: str | None = None
     chunking: Chunking | None = None
     factory: str | None = None
+    language: str | None = None
     engine: EngineSettings = field(default_factory=EngineSettings)
     offline: bool = False
     rebuild: bool = False
@@ -106,7 +108,9 @@ def settle_recipe(
             )
     factory = request.factory or (manifest.asked if manifest else "auto")
     require_factory(factory, card.dimension)
-    return files, Recipe(card, chunking.size, chunking.overlap, factory)
+    language = request.language or (manifest and manifest.language) or ENGLISH
+    require_language(language)
+    return files, Recipe(card, chunking.size, chunking.overlap, factory, language)
 
 
 def _same_weights(card: EmbedderCard, manifest: Manifest) -> bool:

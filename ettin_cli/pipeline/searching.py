@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.calibration import Calibration
 from ettin_cli.index import Index, is_unchanged
+from ettin_cli.pipeline.demanding import demanded
+from ettin_cli.pipeline.retrieving import Retrieved, Retriever, Search
 from ettin_cli.ranking import SearchOptions, most_documents, rank
 from ettin_cli.records import (
     Answer,
     Candidate,
-    Embedder,
     Hit,
     Query,
     Reporter,
@@ -26,7 +27,6 @@ from ettin_cli.settings import INDEXES, cache_folder
 
 if TYPE_CHECKING:
     from ettin_cli.index.vectors import Rows
-    from ettin_cli.records import Floats
 
 WINDOW = 64
 NONE = "none"
@@ -35,7 +35,7 @@ NONE = "none"
 def search(
     index: Index,
     queries: Iterable[Query],
-    embedder: Embedder,
+    retriever: Retriever,
     reranker: Reranker | None,
     options: SearchOptions,
     reporter: Reporter,
@@ -50,10 +50,33 @@ def search(
         reranker: None keeps the order of retrieval.
         calibration: Turns this reranker's scores into the hits' probabilities.
     """
-    searcher = _Searcher(index, embedder, reranker, options, calibration)
+    searcher = _Searcher(index, retriever, reranker, options, calibration)
     waiting = iter(queries)
     while window := list(islice(waiting, WINDOW)):
         yield from searcher.answer(window, reporter)
+
+
+def candidates_of(index: Index, found: Retrieved, kept: Sequence[int]) -> list[Candidate]:
+    """Return some of what a query found as candidates, their passages read."""
+    passages = index.read(found.rows[kept])
+    return [
+        Candidate(int(found.rows[at]), passage, float(found.scores[at]), found.places_of(at))
+        for at, passage in zip(kept, passages, strict=True)
+    ]
+
+
+def chosen_rows(index: Index, options: SearchOptions) -> Rows:
+    """Return the rows that filters, paths and demands leave.
+
+    Raises:
+        UsageError: A demand has no words.
+    """
+    import numpy as np
+
+    rows = index.select(options.filters, options.paths)
+    if not options.demands:
+        return rows
+    return np.intersect1d(rows, demanded(index, options.demands), assume_unique=True)
 
 
 def source_index(sources: Sequence[str], settings: str) -> Path:
@@ -82,22 +105,21 @@ class _Searcher:
     def __init__(
         self,
         index: Index,
-        embedder: Embedder,
+        retriever: Retriever,
         reranker: Reranker | None,
         options: SearchOptions,
         calibration: Calibration | None,
     ) -> None:
-        self.index, self.embedder, self.reranker = index, embedder, reranker
+        self.index, self.retriever, self.reranker = index, retriever, reranker
         self.options, self.calibration = options, calibration
-        narrowed = options.filters or options.paths
-        self.among = index.select(options.filters, options.paths) if narrowed else None
+        self.among = chosen_rows(index, options) if options.narrowed else None
         self.fresh: dict[str, bool] = {}
 
     def answer(self, queries: Sequence[Query], reporter: Reporter) -> Iterator[Answer]:
         began = time.perf_counter()
-        vectors = self.embedder.embed_queries([query.text for query in queries])
+        searches = self.retriever.searches([query.text for query in queries])
         embedded = time.perf_counter()
-        candidates = [self._candidates(vector) for vector in vectors]
+        candidates = [self._candidates(search) for search in searches]
         retrieved = time.perf_counter()
         scores = self._scores(queries, candidates, reporter)
         done = time.perf_counter()
@@ -112,13 +134,14 @@ class _Searcher:
             yield Answer(
                 query=query,
                 hits=[self._with_freshness(hit) for hit in self._ranked(found, verdict)],
-                embedder=self.embedder.card.name,
+                retriever=self.retriever.name,
+                embedder=self.retriever.embedder,
                 reranker=self.reranker.name if self.reranker else NONE,
-                engine=self.reranker.engine if self.reranker else self.embedder.engine,
+                engine=self.reranker.engine if self.reranker else self.retriever.engine,
                 seconds=share,
             )
 
-    def _candidates(self, vector: Floats) -> list[Candidate]:
+    def _candidates(self, search: Search) -> list[Candidate]:
         """Return the passages to score: the best, and where documents count, enough of those.
 
         When a few documents own all the best passages, the best passage of each further document
@@ -126,21 +149,14 @@ class _Searcher:
         """
         depth = self.options.candidates
         while True:
-            rows, scores = self.index.retrieve(vector[None], depth, self.among)[0]
-            doc_ids = self.index.passages.column("doc_id", rows)
-            enough = len(set(doc_ids)) >= self.options.top_k or len(rows) < depth
+            found = search(depth, self.among)
+            doc_ids = self.index.passages.column("doc_id", found.rows)
+            enough = len(set(doc_ids)) >= self.options.top_k or len(found.rows) < depth
             if enough or self.options.by == "passage":
                 break
             depth *= 4
         kept = most_documents(doc_ids, self.options.candidates, self.options.top_k)
-        return self._read(rows[kept], scores[kept])
-
-    def _read(self, rows: Rows, scores: Floats) -> list[Candidate]:
-        passages = self.index.read(rows)
-        return [
-            Candidate(int(row), passage, float(score))
-            for row, passage, score in zip(rows, passages, scores, strict=True)
-        ]
+        return candidates_of(self.index, found, kept)
 
     def _scores(
         self,

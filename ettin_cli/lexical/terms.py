@@ -1,0 +1,148 @@
+"""Text -> terms: words without case, accent and ending, and identifiers with their parts."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from itertools import chain, pairwise
+from typing import TypeVar
+
+from ettin_cli.errors import UsageError
+
+ENGLISH = "english"
+# The Snowball stemmers that are no second form of another.
+LANGUAGES = (
+    *("arabic", "armenian", "basque", "catalan", "czech", "danish", "dutch", "english"),
+    *("esperanto", "estonian", "finnish", "french", "german", "greek", "hindi", "hungarian"),
+    *("indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "persian"),
+    *("polish", "portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil"),
+    *("turkish", "yiddish", "none"),
+)
+# Those that say nothing about what an English text is about.
+STOP_WORDS = frozenset(
+    "a an and are as at be but by for from had has have how i if in into is it its me my no not of "
+    "on or our s she so such t than that the their them then there these they this to us was we "
+    "were what when where which who why will with you your".split()
+)
+# Scripts that put no space between words are cut into pairs of characters instead.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+# Signs of Indic scripts are no letters to Python, and yet part of the word.
+_WORD = re.compile(
+    rf"[{_UNSPACED}]{{1,128}}|[^\W{_UNSPACED}\u0900-\u0dff]{{1,128}}|[\u0900-\u0dff]+"
+)
+_UNSPACED_WORD = re.compile(rf"[{_UNSPACED}]")
+_PARTS = re.compile(r"_+|(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=\d)(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_ACCENTS = re.compile(r"([A-Za-z])[\u0300-\u036f]+")
+T = TypeVar("T")
+
+MOST_PARTS = 16
+MOST_REMEMBERED = 1_000_000
+
+
+class Terms:
+    """Turns texts into terms, the same way for passages and for queries.
+
+    A word is folded to lower case, its ending removed by a Snowball stemmer (Porter, 1980, 2001),
+    its Latin accents dropped. An identifier such as readFile or read_file gives its parts and the
+    whole, so that both find each other. Runs of Chinese, Japanese, Thai and the like give pairs of
+    characters. Nothing is left out of a text; a query's stop words are.
+
+    Args:
+        language: One of LANGUAGES; `none` keeps the endings.
+
+    Raises:
+        UsageError: There is no stemmer for it.
+    """
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self._stem = _stemmer(language)
+        self._stop = STOP_WORDS if language == ENGLISH else frozenset()
+        self._of_word = Remembered(self._analysed)
+
+    def of(self, text: str) -> list[str]:
+        """Return the terms of a text, in order."""
+        return list(chain.from_iterable(map(self._of_word.__getitem__, words(text))))
+
+    def of_query(self, text: str) -> list[str]:
+        """Return the terms of a query, without stop words unless there is nothing else."""
+        found = words(text)
+        telling = [word for word in found if word.lower() not in self._stop]
+        return list(chain.from_iterable(map(self._of_word.__getitem__, telling or found)))
+
+    def sequence(self, text: str) -> list[str]:
+        """Return one term a word of a text, in order, as phrases are compared by.
+
+        An identifier is one word; a run of a script without spaces is its pairs.
+        """
+        found: list[str] = []
+        for word in words(text):
+            terms = self._of_word[word]
+            found += terms if _UNSPACED_WORD.match(word) else terms[-1:]
+        return found
+
+    def of_word(self, word: str) -> tuple[str, ...]:
+        """Return the terms of one of the words of a text."""
+        return self._of_word[word]
+
+    def _analysed(self, word: str) -> tuple[str, ...]:
+        if _UNSPACED_WORD.match(word):
+            return tuple(map("".join, pairwise(word))) or (word,)
+        parts = [part for part in _PARTS.split(word) if part]
+        if len(parts) > 1:
+            parts = [*(parts if len(parts) <= MOST_PARTS else ()), "".join(parts)]
+        return tuple(self._folded(part) for part in parts)
+
+    def _folded(self, word: str) -> str:
+        stem = self._stem(word.lower())
+        if stem.isascii():
+            return stem
+        return unicodedata.normalize(
+            "NFC", _ACCENTS.sub(r"\1", unicodedata.normalize("NFD", stem.casefold()))
+        )
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, as they are written but for forms that mean the same.
+
+    >>> words("fine: readFile(2)")
+    ['fine', 'readFile', '2']
+    """
+    return _WORD.findall(text if text.isascii() else unicodedata.normalize("NFKC", text))
+
+
+class Remembered(dict[str, T]):
+    """What a function makes of each word; forgotten when there are too many."""
+
+    def __init__(self, function: Callable[[str], T]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, word: str) -> T:
+        if len(self) >= MOST_REMEMBERED:
+            self.clear()
+        value = self[word] = self._function(word)
+        return value
+
+
+def require_language(language: str) -> None:
+    """Make sure that there is a stemmer for a language.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if language not in LANGUAGES:
+        raise UsageError(
+            f"there is no stemmer for {language!r}", hint=f"one of {', '.join(LANGUAGES)}"
+        )
+
+
+def _stemmer(language: str) -> Callable[[str], str]:
+    require_language(language)
+    if language == "none":
+        return str
+    import Stemmer
+
+    stem: Callable[[str], str] = Stemmer.Stemmer(language).stemWord
+    return stem
