@@ -14,8 +14,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from ettin_cli.errors import OutputError, UsageError
-from ettin_cli.ranking import best_passages
-from ettin_cli.records import Answer, Hit
+from ettin_cli.records import Answer, Hit, Passage
 from ettin_cli.snippets import best_lines
 from ettin_cli.storage import replacing
 from ettin_cli.trec import without_spaces
@@ -51,9 +50,13 @@ COLUMNS = {
     "stale": "bool",
     "text": "string",
     "metadata": "string",
+    "duplicates": "string",
 }
 WHERE_THEY_APPLY = frozenset(
-    ("rerank_score", "probability", "retrieval", "page", "text", "truncated", "stale")
+    (
+        *("rerank_score", "probability", "retrieval", "page", "text", "truncated", "stale"),
+        "duplicates",
+    )
 )
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 RUN_NAME = "ettin"
@@ -210,10 +213,20 @@ def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
         "page": passage.page,
         "text": passage.text if text else None,
         "metadata": dict(passage.metadata),
+        "duplicates": [_duplicate(*one) for one in hit.duplicates.items()] or None,
         "truncated": hit.truncated or None,
         "stale": hit.stale or None,
     }
     return {k: v for k, v in shape.items() if v is not None or k not in WHERE_THEY_APPLY}
+
+
+def _duplicate(passage_id: int, passage: Passage) -> dict[str, Any]:
+    return {
+        "doc_id": passage.doc_id,
+        "passage_id": passage_id,
+        "path": passage.path,
+        "start_line": passage.start_line,
+    }
 
 
 def columns(*, text: bool = True) -> list[str]:
@@ -226,8 +239,8 @@ def answer_rows(answer: Answer, *, text: bool = True) -> Iterator[dict[str, Any]
     for rank, hit in enumerate(answer.hits, start=1):
         shape = hit_json(hit, rank, text=text)
         shape["metadata"] = _dumps(shape["metadata"]).decode()
-        if "retrieval" in shape:
-            shape["retrieval"] = _dumps(shape["retrieval"]).decode()
+        for name in {"retrieval", "duplicates"} & shape.keys():
+            shape[name] = _dumps(shape[name]).decode()
         shape["query_id"] = answer.query.query_id
         shape["truncated"], shape["stale"] = hit.truncated, hit.stale
         yield {name: shape.get(name) for name in columns(text=text)}
@@ -263,17 +276,20 @@ def delimited_rows(rows: Iterable[Sequence[Any]], format: str) -> bytes:
 
 
 def _trec(answer: Answer) -> bytes:
-    """Return a run whose scores strictly decrease in float32.
+    """Return a run whose scores strictly decrease in float32, documents of the same text among it.
 
     trec_eval reads scores as float32 and orders equal ones by document id, so ties would be
     measured in another order than the one shown.
     """
     query_id = without_spaces(answer.query.query_id)
-    hits = list(best_passages(answer.hits))
-    scores = decreasing(hit.score for hit in hits)
+    best: dict[str, float] = {}
+    for hit in answer.hits:
+        for passage in (hit.passage, *hit.duplicates.values()):
+            best.setdefault(passage.doc_id, hit.score)
+    scores = decreasing(best.values())
     lines = [
-        f"{query_id} Q0 {without_spaces(hit.passage.doc_id)} {rank} {score:.9g} {RUN_NAME}\n"
-        for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), start=1)
+        f"{query_id} Q0 {without_spaces(doc_id)} {rank} {score:.9g} {RUN_NAME}\n"
+        for rank, (doc_id, score) in enumerate(zip(best, scores, strict=True), start=1)
     ]
     return "".join(lines).encode("utf-8", "surrogatepass")
 

@@ -22,7 +22,8 @@ def read_queries(path: Path) -> Iterator[Query]:
     """Yield queries as they are read; "-" is standard input.
 
     A line is JSON with `_id` and `text`, an id and a text with a tab between, or a text alone,
-    whose id is then its line number. Empty lines are passed over.
+    whose id is then its line number. In JSON `text` may be a list: several forms of a question,
+    the first of which is what a reranker reads. Empty lines are passed over.
 
     Raises:
         CorpusError: The file cannot be read, or a line is no query; names the line.
@@ -87,11 +88,14 @@ def _from_json(line: str, number: int) -> Query:
     except orjson.JSONDecodeError as error:
         raise ValueError(f"broken JSON: {error.msg} at column {error.colno}") from error
     text = next((record[name] for name in TEXT_FIELDS if name in record), None)
-    if not isinstance(text, str):
+    forms: list[str] = text if isinstance(text, list) else [text]
+    if not forms or not all(isinstance(form, str) for form in forms):
         raise ValueError('no "text" of a query')
+    if not all(form.strip() for form in forms):
+        raise ValueError("empty query")
     query_id = next((record[name] for name in ID_FIELDS if name in record), number)
     if isinstance(query_id, bool) or not isinstance(query_id, (str, int, float)):
         raise ValueError("an id that is neither a string nor a number")
     if isinstance(query_id, float) and abs(query_id) >= EXACT_BELOW:
         raise ValueError("an id that is too large a number to be read exactly; make it a string")
-    return Query(str(query_id), text)
+    return Query(str(query_id), forms[0], tuple(forms[1:]))

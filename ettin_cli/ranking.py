@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal
 
+from ettin_cli.duplicates import SAME
 from ettin_cli.lexical import Demands
 from ettin_cli.records import Candidate, Hit, Scores
 from ettin_cli.settings import CANDIDATES, TOP_K
@@ -27,6 +28,7 @@ class SearchOptions:
         filters: Metadata fields and the values they must have.
         paths: Globs, one of which a hit's path must fit.
         demands: What else a hit must or must not hold.
+        fold: Which passages are one: of the same text, of nearly the same, or none.
     """
 
     top_k: int = TOP_K
@@ -38,6 +40,7 @@ class SearchOptions:
     filters: dict[str, str] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
     demands: Demands = field(default_factory=lambda: Demands(""))
+    fold: str = SAME
 
     @property
     def narrowed(self) -> bool:

@@ -89,10 +89,21 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """An information need."""
+    """An information need.
+
+    Args:
+        text: What a reranker reads.
+        forms: Other ways to ask the same; candidates are those of all forms together.
+    """
 
     query_id: str
     text: str
+    forms: tuple[str, ...] = ()
+
+    @property
+    def every_form(self) -> tuple[str, ...]:
+        """The text and the other forms."""
+        return self.text, *self.forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +161,7 @@ class Hit:
         stale: The source file has changed or gone since it was indexed.
         probability: That the passage is relevant, where the index is calibrated; else None.
         places: By retriever, where several had a say; else empty.
+        duplicates: Passages of the same text that this one stands for, by their passage_ids.
     """
 
     passage_id: int
@@ -162,6 +174,7 @@ class Hit:
     stale: bool = False
     probability: float | None = None
     places: Mapping[str, Place] = field(default_factory=dict)
+    duplicates: Mapping[int, Passage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,3 +111,16 @@ def test_queries_may_come_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_folder_is_no_file_of_queries(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="cannot read the queries in .*Is a directory"):
         list(read_queries(tmp_path))
+
+
+def test_a_query_may_have_several_forms(tmp_path: Path) -> None:
+    (tmp_path / "q").write_text('{"_id": "1", "text": ["ferry times", "when does it sail"]}\n')
+    [query] = read_queries(tmp_path / "q")
+    assert (query.text, query.forms) == ("ferry times", ("when does it sail",))
+
+
+@pytest.mark.parametrize("text", ["[]", '["a", ""]', '["a", 1]', "{}"])
+def test_forms_that_are_no_texts_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "q").write_text(f'{{"_id": "1", "text": {text}}}\n')
+    with pytest.raises(CorpusError, match=":1: "):
+        list(read_queries(tmp_path / "q"))

@@ -9,6 +9,7 @@ from ettin_cli.index import Index
 from ettin_cli.lexical import parse_query
 from ettin_cli.pipeline import DenseRetriever, HybridRetriever, LexicalRetriever, search
 from ettin_cli.pipeline.demanding import demanded
+from ettin_cli.pipeline.expanding import expanded_terms, expanded_vector
 from ettin_cli.pipeline.retrieving import LEXICAL_WEIGHT, highest
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Query, Silence
@@ -39,22 +40,22 @@ def names(index: Index, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> lis
 
 
 def test_words_are_found_whatever_their_endings(index: Index) -> None:
-    [one] = LexicalRetriever(index).searches(["a sailing ferry"])
+    [one] = LexicalRetriever(index).searches([["a sailing ferry"]])
     found = one(10, None)
     assert names(index, found.rows)[0] == "ferry"
     assert set(names(index, found.rows)) == {"ferry", "fare", "code", "again"}
 
 
 def test_an_identifier_is_found_by_its_other_spelling(index: Index) -> None:
-    [one] = LexicalRetriever(index).searches(["read_file"])
+    [one] = LexicalRetriever(index).searches([["read_file"]])
     assert names(index, one(10, None).rows) == ["code"]
 
 
 def test_both_scores_of_every_candidate_are_exact(index: Index) -> None:
     query = "ferry ticket at nine"
-    [hybrid] = HybridRetriever(index, embedder(index)).searches([query])
-    [dense] = DenseRetriever(index, embedder(index)).searches([query])
-    [words] = LexicalRetriever(index).searches([query])
+    [hybrid] = HybridRetriever(index, embedder(index)).searches([[query]])
+    [dense] = DenseRetriever(index, embedder(index)).searches([[query]])
+    [words] = LexicalRetriever(index).searches([[query]])
     found, near, held = hybrid(3, None), dense(6, None), words(6, None)
     cosine = dict(zip(near.rows.tolist(), near.scores.tolist(), strict=True))
     worth = dict(zip(held.rows.tolist(), held.scores.tolist(), strict=True))
@@ -71,20 +72,20 @@ def test_both_scores_of_every_candidate_are_exact(index: Index) -> None:
 
 
 def test_a_query_of_no_known_word_is_left_to_the_embeddings(index: Index) -> None:
-    [hybrid] = HybridRetriever(index, embedder(index)).searches(["zebra!"])
-    [dense] = DenseRetriever(index, embedder(index)).searches(["zebra!"])
+    [hybrid] = HybridRetriever(index, embedder(index)).searches([["zebra!"]])
+    [dense] = DenseRetriever(index, embedder(index)).searches([["zebra!"]])
     assert hybrid(4, None).rows.tolist() == dense(4, None).rows.tolist()
 
 
 @pytest.mark.parametrize("query", ["", "?!", "the of and", "x" * 100_000, "ferry " * 10_000, "где"])
 def test_any_query_can_be_asked(index: Index, query: str) -> None:
     for retriever in (LexicalRetriever(index), HybridRetriever(index, embedder(index))):
-        [one] = retriever.searches([query])
+        [one] = retriever.searches([[query]])
         assert len(one(2, None).rows) <= 2
 
 
 def test_equal_scores_are_in_the_order_of_the_corpus(index: Index) -> None:
-    [one] = LexicalRetriever(index).searches(["ticket"])
+    [one] = LexicalRetriever(index).searches([["ticket"]])
     assert names(index, one(10, None).rows) == ["fare", "again"]
     assert names(index, one(1, None).rows) == ["fare"]
 
@@ -138,3 +139,34 @@ def test_demands_hold_for_both_ways_of_retrieving(index: Index) -> None:
     [answer] = search(index, query, retriever, None, options, Silence())
     assert {hit.passage.doc_id for hit in answer.hits} == {"ferry", "bread", "code", "train"}
     assert answer.hits[0].places.keys() == {"dense", "bm25"}
+
+
+# Expanding
+
+
+def test_expanding_finds_what_only_the_first_passages_name(index: Index) -> None:
+    [plain] = LexicalRetriever(index).searches([["pier"]])
+    [more] = LexicalRetriever(index, expand=True).searches([["pier"]])
+    assert "fare" not in names(index, plain(10, None).rows)
+    assert "fare" in names(index, more(10, None).rows)
+    assert names(index, more(10, None).rows)[:2] == names(index, plain(10, None).rows)
+
+
+def test_terms_are_mixed_as_rm3_says() -> None:
+    mixed = expanded_terms({"pier": 1}, [["pier", "rope", "the"], ["rope", "tide"]], [0.75, 0.25])
+    likely = {"pier": 0.25, "rope": 0.25 + 0.125, "tide": 0.125}
+    total = sum(likely.values())
+    assert mixed == pytest.approx(
+        {"pier": 0.5 + 0.5 * 0.25 / total, "rope": 0.5 * 0.375 / total, "tide": 0.5 * 0.125 / total}
+    )
+
+
+def test_nothing_found_expands_nothing() -> None:
+    assert expanded_terms({"zebra": 2}, [], []) == {"zebra": 1.0}
+    query = np.array([0.6, 0.8], np.float32)
+    assert expanded_vector(query, np.empty((0, 2), np.float32)) is query
+
+
+def test_a_vector_moves_half_of_the_way() -> None:
+    query, found = np.array([1, 0], np.float32), np.array([[0, 1], [0, 1]], np.float32)
+    assert expanded_vector(query, found) == pytest.approx([0.5**0.5, 0.5**0.5])

@@ -172,7 +172,7 @@ def test_one_document_cannot_crowd_out_the_others(chunked: Path) -> None:
 @pytest.mark.parametrize("candidates", [1, 3, 5, 100])
 def test_no_more_passages_are_scored_than_asked_for(chunked: Path, candidates: int) -> None:
     reranker = OverlapReranker()
-    answers(chunked, "ferry", reranker=reranker, candidates=candidates, top_k=4)
+    answers(chunked, "ferry", reranker=reranker, candidates=candidates, top_k=4, fold="none")
     (pairs,) = reranker.batches
     assert len(pairs) == min(candidates, len(Index(chunked).passages))
 
@@ -220,3 +220,46 @@ def test_the_index_of_sources_is_kept_by_what_and_how(
     others += [source_index(["docs", "x"], "auto"), source_index(["-"], "auto")]
     assert len({folder, *others}) == 5
     assert source_index(["/"], "auto").name.startswith("root-")
+
+
+# Passages that say the same
+
+
+def folder_of(tmp_path: Path, build: Builder, **texts: str) -> Path:
+    build(tmp_path / "i", jsonl(tmp_path / "s.jsonl", **texts))
+    return tmp_path / "i"
+
+
+def test_passages_of_the_same_text_are_one_hit(tmp_path: Path, build: Builder) -> None:
+    same = {f"copy{number}": "the ferry sails at nine" for number in range(5)}
+    folder = folder_of(tmp_path, build, **same, other="a ferry ticket costs four coins")
+    reranker = OverlapReranker()
+    (answer,) = answers(folder, "the ferry", reranker=reranker, candidates=2, top_k=2)
+    assert ids(answer) == ["copy0", "other"]
+    assert [one.doc_id for one in answer.hits[0].duplicates.values()] == [*same][1:]
+    assert len(reranker.batches[0]) == 2
+    (plain,) = answers(folder, "the ferry", fold="none", top_k=6)
+    assert len(plain.hits) == 6
+    assert not any(hit.duplicates for hit in plain.hits)
+
+
+def test_passages_of_nearly_the_same_text_are_one_hit_if_asked_for(
+    tmp_path: Path, build: Builder
+) -> None:
+    notice = "All rights reserved by the harbour office, whose word is final in all disputes"
+    folder = folder_of(
+        tmp_path, build, a=f"{notice} of 2023", b=f"{notice} of 2024", c="the ferry sails at nine"
+    )
+    (answer,) = answers(folder, notice, fold="near")
+    assert ids(answer)[0] in ("a", "b")
+    assert len(answer.hits) == 2
+    (answer,) = answers(folder, notice)
+    assert len(answer.hits) == 3
+
+
+def test_forms_of_a_question_are_asked_together(folder: Path) -> None:
+    index = Index(folder)
+    retriever = DenseRetriever(index, WordEmbedder(index.manifest.embedder))
+    several = Query("1", "ferry", ("bread dough",))
+    (answer,) = search(index, [several], retriever, None, SearchOptions(top_k=2), Silence())
+    assert "bread" in ids(answer)

@@ -86,6 +86,7 @@ def evaluate(
         str,
         typer.Option(metavar="NAMES", help="As in ir_measures; systems are compared by the first."),
     ] = METRICS,
+    expand: options.Expand = False,
     run: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Measure a run made by any tool; several are compared."),
@@ -160,7 +161,7 @@ def evaluate(
         else (Index(options.find_index(index)), False)
     )
     job = _Job(console, engine, offline, models, long, opened)
-    retrievers = job.retrievers(retriever or [AUTO], offline)
+    retrievers = job.retrievers(retriever or [AUTO], offline, expand=expand)
     sweep = Sweep(retrievers, job.rerankers(), _depths(candidates), _blends(blend), wanted)
     with options.goes_on("the same command goes on; what was scored is kept", console):
         if judge:
@@ -196,10 +197,14 @@ class _Job:
         self.long = long
         self.tried: dict[str, TimedReranker] = {}
 
-    def retrievers(self, names: Sequence[str], offline: bool) -> dict[str, Retriever]:
-        """Return the retrievers by their names."""
+    def retrievers(
+        self, names: Sequence[str], offline: bool, *, expand: bool
+    ) -> dict[str, Retriever]:
+        """Return the retrievers by their names, each plain and, if asked for, expanding too."""
         found = [
-            retriever_of(name, self.index, self.engine, offline, self.console) for name in names
+            retriever_of(name, self.index, self.engine, offline, self.console, expand=more)
+            for name in names
+            for more in ((False, True) if expand else (False,))
         ]
         return {one.name: one for one in found}
 

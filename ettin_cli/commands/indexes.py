@@ -50,9 +50,18 @@ def index_of(
 
 
 def retriever_of(
-    name: str, index: Index, engine: EngineSettings, offline: bool, console: Console
+    name: str,
+    index: Index,
+    engine: EngineSettings,
+    offline: bool,
+    console: Console,
+    *,
+    expand: bool = False,
 ) -> Retriever:
     """Return what finds candidates in an index; `auto` is both ways where the index has words.
+
+    Args:
+        expand: Retrieve twice, the second time by what was found first.
 
     Raises:
         UsageError: There is no retriever of that name.
@@ -67,11 +76,12 @@ def retriever_of(
         )
         name = DENSE
     if name == BM25:
-        return LexicalRetriever(index)
+        return LexicalRetriever(index, expand=expand)
     if name != DENSE:
         index.lexicon  # noqa: B018 - fails before a model is loaded
     embedder = embedder_of(index, engine, offline, console)
-    return DenseRetriever(index, embedder) if name == DENSE else HybridRetriever(index, embedder)
+    kind = DenseRetriever if name == DENSE else HybridRetriever
+    return kind(index, embedder, expand=expand)
 
 
 def embedder_of(index: Index, engine: EngineSettings, offline: bool, console: Console) -> Embedder:

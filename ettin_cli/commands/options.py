@@ -80,6 +80,11 @@ RetrieverName = Annotated[
 ]
 
 
+Expand = Annotated[
+    bool, typer.Option("--expand", help="Retrieve again with what the first passages found say.")
+]
+
+
 def console(color: str, quiet: bool = False, verbose: bool = False) -> Console:
     """Return the console these options ask for."""
     if color not in ("auto", "always", "never"):

@@ -15,6 +15,7 @@ from ettin_cli.commands import options
 from ettin_cli.commands.indexes import index_of, retriever_of
 from ettin_cli.commands.opening import open_hit
 from ettin_cli.console import Console, destination
+from ettin_cli.duplicates import FOLDS, SAME
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CalibrationError, CorpusError, UsageError
 from ettin_cli.hub import ModelFiles
@@ -24,7 +25,7 @@ from ettin_cli.pipeline import AUTO, BM25, DENSE, chosen_rows
 from ettin_cli.pipeline import search as search_index
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
-from ettin_cli.records import Answer, Hit, Query
+from ettin_cli.records import Answer, Hit, Passage, Query
 from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.settings import CANDIDATES, MAX, TOP_K, TRUNCATE
 from ettin_cli.windows import reading
@@ -79,6 +80,13 @@ def search(
         list[str] | None,
         typer.Option(metavar="GLOB", help="Only files whose path below SOURCE fits."),
     ] = None,
+    fold: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXTS", help="Which passages are one hit: of the same text, near, or none."
+        ),
+    ] = SAME,
+    expand: options.Expand = False,
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -141,7 +149,7 @@ def search(
     format = destination(format, output)
     demands, wanted = _demands(wanted, written=queries is None and query != "-", by=retriever)
     chosen = replace(
-        _options(top_k, candidates, by, min_score, blend, filter or [], path or []),
+        _options(top_k, candidates, by, min_score, blend, filter or [], path or [], fold),
         min_probability=min_probability,
         demands=demands,
     )
@@ -162,7 +170,10 @@ def search(
     console.answers(
         tally.watch(
             _as_asked(
-                _run(opened, wanted, retriever, rerank, chosen, long, engine, offline, console),
+                _run(
+                    *(opened, wanted, retriever, rerank, chosen, long, engine, offline, console),
+                    expand=expand,
+                ),
                 query if demands else None,
             )
         ),
@@ -244,9 +255,12 @@ def _options(
     blend: float,
     filters: list[str],
     paths: list[str],
+    fold: str,
 ) -> SearchOptions:
     if by not in ("document", "passage"):
         raise UsageError(f"--by {by!r} is neither document nor passage")
+    if fold not in FOLDS:
+        raise UsageError(f"--fold {fold!r} is none of {', '.join(FOLDS)}")
     if min_score is not None and math.isnan(min_score):
         raise UsageError("--min-score nan is no number")
     return SearchOptions(
@@ -257,6 +271,7 @@ def _options(
         blend=blend,
         filters=_filters(filters),
         paths=tuple(paths),
+        fold=fold,
     )
 
 
@@ -280,11 +295,13 @@ def _run(
     engine: EngineSettings,
     offline: bool,
     console: Console,
+    *,
+    expand: bool,
 ) -> Iterator[Answer]:
     needed = chosen.min_probability is not None
     if rerank and needed and not is_calibrated(index.folder, rerank):
         raise not_calibrated(index.folder, rerank, long=long)
-    retrieve = retriever_of(retriever, index, engine, offline, console)
+    retrieve = retriever_of(retriever, index, engine, offline, console, expand=expand)
     console.detail(f"retrieving with {retrieve.name}")
     reranker = calibration = None
     if rerank:
@@ -310,13 +327,18 @@ def _calibration(
 
 
 def _shown(hit: Hit) -> Hit:
-    """Return a hit with its path relative to the working folder."""
-    path = hit.passage.path
+    """Return a hit with paths relative to the working folder."""
+    duplicates = {row: _from_here(passage) for row, passage in hit.duplicates.items()}
+    return replace(hit, passage=_from_here(hit.passage), duplicates=duplicates)
+
+
+def _from_here(passage: Passage) -> Passage:
+    path = passage.path
     if path is None:
-        return hit
+        return passage
     with suppress(ValueError):  # another drive
         path = Path(os.path.relpath(path)).as_posix()
-    return replace(hit, passage=replace(hit.passage, path=path))
+    return replace(passage, path=path)
 
 
 def _why_nothing(index: Index, retriever: str, chosen: SearchOptions) -> str | None:

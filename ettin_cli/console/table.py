@@ -142,6 +142,8 @@ def _marks(hit: Hit) -> Text:
     marks = Text(f" p. {hit.passage.page}" if hit.passage.page is not None else "", style="dim")
     if hit.stale:
         marks.append(" [stale]", style="yellow")
+    if hit.duplicates:
+        marks.append(f" [+{len(hit.duplicates)} same]", style="dim")
     if hit.truncated:
         marks.append(" [cut]", style="yellow")
     return marks

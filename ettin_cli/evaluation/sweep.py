@@ -194,7 +194,9 @@ class _Tries:
 
     def _answer(self, retriever: str, queries: Sequence[Query], advance: Advance) -> None:
         began = time.perf_counter()
-        searches = self.sweep.retrievers[retriever].searches([query.text for query in queries])
+        searches = self.sweep.retrievers[retriever].searches(
+            [query.every_form for query in queries]
+        )
         found = [self._found(query, one) for query, one in zip(queries, searches, strict=True)]
         retrieval = time.perf_counter() - began
         alone = self.sweep.alone(retriever)

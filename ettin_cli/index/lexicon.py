@@ -109,14 +109,14 @@ class Lexicon:
         term: str = piece[0].as_py()
         return term
 
-    def scores(self, terms: Mapping[str, int]) -> Floats:
+    def scores(self, terms: Mapping[str, float]) -> Floats:
         """Return what each passage is worth for a query, between 0 and 1: shape (rows,).
 
         The mean of two shares of the most that BM25 can give for these terms: of the passage, and
         of the whole document that it belongs to; 0 for a passage that holds none of them.
 
         Args:
-            terms: How often the query holds each.
+            terms: How often the query holds each, or what else each weighs.
         """
         import numpy as np
 

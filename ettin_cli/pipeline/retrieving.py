@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from ettin_cli.index import Index
 from ettin_cli.index.vectors import inner_products
 from ettin_cli.lexical import Terms
+from ettin_cli.pipeline.expanding import PASSAGES, expanded_terms, expanded_vector
 from ettin_cli.records import Embedder, Place
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Retrieved:
 
 # Depth, and the rows to choose from (None: all) -> that many of the best.
 Search = Callable[[int, "Rows | None"], Retrieved]
+Forms = Sequence[str]
 
 
 class Retriever(Protocol):
@@ -66,45 +68,73 @@ class Retriever(Protocol):
         """The embedder's name; None without one."""
         ...
 
-    def searches(self, texts: Sequence[str]) -> Sequence[Search]:
-        """Return a search for each of some queries, embedded all at once."""
+    def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
+        """Return a search for each of some queries, embedded all at once.
+
+        Args:
+            queries: Each in one form or in several that ask the same.
+        """
         ...
 
 
 class DenseRetriever:
-    """The passages whose vectors are nearest to the query's; a score is a cosine."""
+    """The passages whose vectors are nearest to the query's; a score is a cosine.
 
-    name = DENSE
+    Args:
+        expand: Search again, nearer to what was found first.
+    """
 
-    def __init__(self, index: Index, embedder: Embedder) -> None:
-        self.index, self.model = index, embedder
+    def __init__(self, index: Index, embedder: Embedder, *, expand: bool = False) -> None:
+        self.index, self.model, self.expand = index, embedder, expand
+        self.name = _named(DENSE, expand)
         self.embedder, self.engine = embedder.card.name, embedder.engine
 
-    def searches(self, texts: Sequence[str]) -> Sequence[Search]:
+    def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
         """Return a search for each of some queries, embedded all at once."""
-        return [partial(self._best, vector) for vector in self.model.embed_queries(texts)]
+        return [partial(self._best, vector) for vector in embedded(self.model, queries)]
 
     def _best(self, vector: Floats, depth: int, among: Rows | None) -> Retrieved:
+        if self.expand:
+            first = self.index.retrieve(vector[None], PASSAGES, among)[0][0]
+            vector = expanded_vector(vector, self.index.vectors[first])
         return Retrieved(*self.index.retrieve(vector[None], depth, among)[0])
 
 
 class LexicalRetriever:
-    """The passages that hold the query's words, by BM25; see Lexicon.scores."""
+    """The passages that hold the query's words, by BM25; see Lexicon.scores.
 
-    name = BM25
+    Args:
+        expand: Search again, with more words of what was found first.
+    """
+
     engine = "numpy"
     embedder = None
 
-    def __init__(self, index: Index) -> None:
-        self.lexicon = index.lexicon
+    def __init__(self, index: Index, *, expand: bool = False) -> None:
+        self.index, self.lexicon, self.expand = index, index.lexicon, expand
+        self.name = _named(BM25, expand)
         self.terms = Terms(index.language)
 
-    def searches(self, texts: Sequence[str]) -> Sequence[Search]:
+    def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
         """Return a search for each of some queries."""
-        return [partial(self._best, Counter(self.terms.of_query(text))) for text in texts]
+        return [partial(self._best, self.terms_of(forms)) for forms in queries]
 
-    def _best(self, terms: Mapping[str, int], depth: int, among: Rows | None) -> Retrieved:
+    def terms_of(self, forms: Forms) -> Counter[str]:
+        """Return the terms of a query, with how often it holds each."""
+        return Counter(term for form in forms for term in self.terms.of_query(form))
+
+    def expanded(
+        self, terms: Mapping[str, float], rows: Rows, scores: Floats
+    ) -> Mapping[str, float]:
+        """Return a query's terms with those of passages that it found."""
+        texts = map(self.terms.of, self.index.passages.contents(rows.tolist()))
+        return expanded_terms(terms, list(texts), scores.tolist())
+
+    def _best(self, terms: Mapping[str, float], depth: int, among: Rows | None) -> Retrieved:
         scores = self.lexicon.scores(terms)
+        if self.expand:
+            first = highest(scores, PASSAGES, among)
+            scores = self.lexicon.scores(self.expanded(terms, first, scores[first]))
         rows = highest(scores, depth, among)
         return Retrieved(rows, scores[rows])
 
@@ -115,23 +145,34 @@ class HybridRetriever:
     The deviation is that of the query's cosines with a sample of the index, so that neither the
     embedder nor the query decides how much the words weigh. Every passage that is among the best
     of one of the two has both scores, computed exactly.
+
+    Args:
+        expand: Search again both ways, by what was found first.
     """
 
-    name = HYBRID
-
-    def __init__(self, index: Index, embedder: Embedder) -> None:
-        self.index, self.model = index, embedder
+    def __init__(self, index: Index, embedder: Embedder, *, expand: bool = False) -> None:
+        self.index, self.model, self.expand = index, embedder, expand
+        self.name = _named(HYBRID, expand)
         self.embedder, self.engine = embedder.card.name, embedder.engine
         self.lexical = LexicalRetriever(index)
 
-    def searches(self, texts: Sequence[str]) -> Sequence[Search]:
+    def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
         """Return a search for each of some queries, embedded all at once."""
-        vectors = self.model.embed_queries(texts)
-        terms = [Counter(self.lexical.terms.of_query(text)) for text in texts]
+        vectors = embedded(self.model, queries)
+        terms = map(self.lexical.terms_of, queries)
         return [partial(self._best, *one) for one in zip(vectors, terms, strict=True)]
 
     def _best(
-        self, vector: Floats, terms: Mapping[str, int], depth: int, among: Rows | None
+        self, vector: Floats, terms: Mapping[str, float], depth: int, among: Rows | None
+    ) -> Retrieved:
+        if self.expand:
+            first = self._fused(vector, terms, PASSAGES, among)
+            terms = self.lexical.expanded(terms, first.rows, first.scores.clip(min=0))
+            vector = expanded_vector(vector, self.index.vectors[first.rows])
+        return self._fused(vector, terms, depth, among)
+
+    def _fused(
+        self, vector: Floats, terms: Mapping[str, float], depth: int, among: Rows | None
     ) -> Retrieved:
         import numpy as np
 
@@ -161,6 +202,24 @@ class HybridRetriever:
         count = len(self.index.passages)
         rows = np.linspace(0, count - 1, min(SPREAD_ROWS, count), dtype=np.int64)
         return np.asarray(self.index.vectors[rows], np.float32)
+
+
+def embedded(embedder: Embedder, queries: Sequence[Forms]) -> Floats:
+    """Return a unit vector a query: of several forms, the direction of their mean."""
+    import numpy as np
+
+    forms = [form for query in queries for form in query]
+    vectors = embedder.embed_queries(forms)
+    if len(forms) == len(queries):
+        return vectors
+    first = np.cumsum([0, *map(len, queries)])[:-1]
+    means = np.add.reduceat(vectors, first, axis=0)
+    unit: Floats = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def _named(retriever: str, expand: bool) -> str:
+    return f"{retriever} expanded" if expand else retriever
 
 
 def highest(scores: Floats, depth: int, among: Rows | None = None) -> Rows:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.calibration import Calibration
+from ettin_cli.duplicates import NEAR, SAME, grouped, nearly_grouped
 from ettin_cli.index import Index, is_unchanged
 from ettin_cli.pipeline.demanding import demanded
 from ettin_cli.pipeline.retrieving import Retrieved, Retriever, Search
@@ -101,6 +102,14 @@ class _Window:
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The passages to score, and the rows that some of them stand for."""
+
+    candidates: Sequence[Candidate]
+    duplicates: Mapping[int, Rows]
+
+
 class _Searcher:
     def __init__(
         self,
@@ -117,9 +126,10 @@ class _Searcher:
 
     def answer(self, queries: Sequence[Query], reporter: Reporter) -> Iterator[Answer]:
         began = time.perf_counter()
-        searches = self.retriever.searches([query.text for query in queries])
+        searches = self.retriever.searches([query.every_form for query in queries])
         embedded = time.perf_counter()
-        candidates = [self._candidates(search) for search in searches]
+        chosen = [self._candidates(search) for search in searches]
+        candidates = [one.candidates for one in chosen]
         retrieved = time.perf_counter()
         scores = self._scores(queries, candidates, reporter)
         done = time.perf_counter()
@@ -130,10 +140,11 @@ class _Searcher:
             "total": done - began,
         }
         share = {name: round(value / len(queries), 4) for name, value in seconds.items()}
-        for query, found, verdict in zip(queries, candidates, scores, strict=True):
+        for query, one, verdict in zip(queries, chosen, scores, strict=True):
+            ranked = self._ranked(one.candidates, verdict)
             yield Answer(
                 query=query,
-                hits=[self._with_freshness(hit) for hit in self._ranked(found, verdict)],
+                hits=[self._completed(hit, one.duplicates) for hit in ranked],
                 retriever=self.retriever.name,
                 embedder=self.retriever.embedder,
                 reranker=self.reranker.name if self.reranker else NONE,
@@ -141,22 +152,38 @@ class _Searcher:
                 seconds=share,
             )
 
-    def _candidates(self, search: Search) -> list[Candidate]:
+    def _candidates(self, search: Search) -> _Chosen:
         """Return the passages to score: the best, and where documents count, enough of those.
 
         When a few documents own all the best passages, the best passage of each further document
         takes the place of the weakest of theirs, until the list can hold `top_k` documents.
+        Of passages that say the same the best is one of them, and stands for the others.
         """
         depth = self.options.candidates
         while True:
             found = search(depth, self.among)
-            doc_ids = self.index.passages.column("doc_id", found.rows)
-            enough = len(set(doc_ids)) >= self.options.top_k or len(found.rows) < depth
-            if enough or self.options.by == "passage":
+            groups = self._folded(found.rows)
+            doc_ids = self.index.passages.column("doc_id", found.rows[[one[0] for one in groups]])
+            if len(found.rows) < depth or self._are_enough(doc_ids):
                 break
             depth *= 4
         kept = most_documents(doc_ids, self.options.candidates, self.options.top_k)
-        return candidates_of(self.index, found, kept)
+        candidates = candidates_of(self.index, found, [groups[at][0] for at in kept])
+        duplicates = {int(found.rows[one[0]]): found.rows[one[1:]] for one in groups if one[1:]}
+        return _Chosen(candidates, duplicates)
+
+    def _folded(self, rows: Rows) -> list[list[int]]:
+        """Return the places of rows that say the same together, the best of each group first."""
+        if self.options.fold == NEAR:
+            return nearly_grouped(self.index.passages.contents(rows.tolist()))
+        if self.options.fold == SAME:
+            return grouped(self.index.passages.column("hash", rows))
+        return [[place] for place in range(len(rows))]
+
+    def _are_enough(self, doc_ids: Sequence[str]) -> bool:
+        if len(doc_ids) < self.options.candidates:
+            return False
+        return self.options.by == "passage" or len(set(doc_ids)) >= self.options.top_k
 
     def _scores(
         self,
@@ -182,6 +209,14 @@ class _Searcher:
             # As float64, so that a tenth in the calibration is a tenth on the command line.
             probabilities = [round(value, 6) for value in found]
         return rank(candidates, scores, self.options, probabilities=probabilities)
+
+    def _completed(self, hit: Hit, duplicates: Mapping[int, Rows]) -> Hit:
+        """Return a hit with the passages that it stands for, and whether its file has changed."""
+        if hit.passage_id in duplicates:
+            rows = duplicates[hit.passage_id]
+            same = dict(zip(rows.tolist(), self.index.read(rows), strict=True))
+            hit = replace(hit, duplicates=same)
+        return self._with_freshness(hit)
 
     def _with_freshness(self, hit: Hit) -> Hit:
         path = hit.passage.path
