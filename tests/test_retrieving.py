@@ -149,7 +149,7 @@ def test_expanding_finds_what_only_the_first_passages_name(index: Index) -> None
     [more] = LexicalRetriever(index, expand=True).searches([["pier"]])
     assert "fare" not in names(index, plain(10, None).rows)
     assert "fare" in names(index, more(10, None).rows)
-    assert names(index, more(10, None).rows)[:2] == names(index, plain(10, None).rows)
+    assert set(names(index, more(10, None).rows)[:2]) == {"ferry", "code"}
 
 
 def test_terms_are_mixed_as_rm3_says() -> None:
