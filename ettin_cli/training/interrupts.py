@@ -14,7 +14,8 @@ from ettin_cli.errors import TERMINATED
 class Interrupts:
     """Notes that the process is to end; a second signal ends it at once.
 
-    A signal that struck in the middle of an update of the weights would leave them half new.
+    A signal that struck in the middle of an update of the weights would leave them half new; the
+    second one may, and `at_once` tells of it.
 
     Args:
         launched: A launcher passes on what the terminal has sent already, and ends by itself
@@ -24,6 +25,7 @@ class Interrupts:
     def __init__(self, *, launched: bool = False) -> None:
         self.launched = launched
         self.noted: int | None = None
+        self.at_once = False
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -38,6 +40,7 @@ class Interrupts:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.noted is not None and not self.launched:
+            self.at_once = True
             self._end(number)
         self.noted = number
 

@@ -128,7 +128,8 @@ class Loop:
                 try:
                     self._train(advance)
                 except (KeyboardInterrupt, SystemExit):
-                    self._checkpoint()
+                    if not self.interrupts.at_once:
+                        self._checkpoint()
                     raise
         return self.progress
 

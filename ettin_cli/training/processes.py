@@ -105,11 +105,12 @@ class Processes:
         import torch
         import torch.distributed as dist
 
+        # A process whose part of a step was empty has none.
+        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
         with _connected():
-            for weight in weights:
-                if weight.grad is None:
-                    weight.grad = torch.zeros_like(weight)
-                dist.all_reduce(weight.grad)
+            for weight, gradient in zip(weights, gradients, strict=True):
+                dist.all_reduce(gradient)
+                weight.grad = gradient
 
     def align(self, weights: Sequence[torch.Tensor]) -> None:
         """Give every process the main one's weights."""
