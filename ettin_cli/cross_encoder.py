@@ -86,11 +86,9 @@ class TorchCrossEncoder:
             raise ModelError(f"{folder} gives {self.model.num_labels} scores a pair, not one")
         self.tokenizer = self.model.tokenizer
         self.engine = placement.engine
-        self.flattens = bool(self.model._can_flatten_inputs())
         asked = placement.settings.max_length
         limits = [self.model.max_seq_length, self.tokenizer.model_max_length, asked]
         self.max_tokens = min(limit for limit in limits if limit)
-        self.model.max_seq_length = self.max_tokens
         self.prompt = self.model._resolve_prompt(None, None)
 
     def score(
@@ -105,7 +103,8 @@ class TorchCrossEncoder:
         features, cut = self._tokenized(pairs)
 
         def forward(batch: list[int]) -> None:
-            scores = self.model(self._batch(features, pairs, batch))["scores"]
+            tokens = [{name: rows[at] for name, rows in features.items()} for at in batch]
+            scores = self.model(self.placement.features(self.model, tokens))["scores"]
             values[batch] = scores.float().reshape(-1).cpu().numpy()
 
         run([len(ids) for ids in features["input_ids"]], forward, self.placement, advance)
@@ -123,21 +122,6 @@ class TorchCrossEncoder:
             queries, texts, truncation="longest_first", max_length=self.max_tokens
         )
         return dict(short), cut
-
-    def _batch(
-        self, features: dict[str, Any], pairs: Sequence[tuple[str, str]], batch: list[int]
-    ) -> dict[str, Any]:
-        if self.flattens:
-            # Unpadded inputs are laid out by the model itself.
-            ready = self.model.preprocess([pairs[at] for at in batch], prompt=self.prompt)
-        else:
-            picked = {name: [values[at] for at in batch] for name, values in features.items()}
-            ready = self.tokenizer.pad(picked, return_tensors="pt")
-        device = self.placement.device
-        return {
-            name: value.to(device) if hasattr(value, "to") else value
-            for name, value in ready.items()
-        }
 
 
 def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporter) -> CrossEncoder:

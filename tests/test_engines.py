@@ -132,25 +132,57 @@ def test_fast_is_bf16_where_the_processor_has_it(
     assert made.dtype_name == ("bfloat16" if has_bf16 else "float32")
 
 
-def test_flash_attention_is_left_out_where_inputs_are_padded(
-    monkeypatch: pytest.MonkeyPatch, placement: Placement
-) -> None:
-    asked: list[str] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, placement: Placement) -> list[str]:
+    """Return how models are asked to attend, on what looks like a GPU with the kernels."""
+    attentions: list[str] = []
 
     class Loaded:
         def _can_flatten_inputs(self) -> bool:
             return True
 
-    def loaded(_model_class: Any, _folder: Path, attention: str) -> Loaded:
-        asked.append(attention)
+    def loaded(_model_class: Any, folder: Path, attention: str) -> Loaded:
+        attentions.append(attention)
+        if folder.name == attention:
+            raise ModelError("no kernel for this GPU")
         return Loaded()
 
     placement.device = torch.device("cuda")
     monkeypatch.setattr(module, "find_spec", lambda name: name)
     monkeypatch.setattr(placement, "_loaded", loaded)
-    placement.load(SentenceTransformer, Path("x"), unpadded=False)
-    placement.load(CrossEncoder, Path("x"))
-    assert asked == ["sdpa", "flash_attention_2"]
+    return attentions
+
+
+@pytest.mark.parametrize(
+    ("unpadded", "dtype", "autocast", "attention"),
+    [
+        (True, torch.bfloat16, False, "flash_attention_2"),
+        (True, torch.float32, True, "flash_attention_2"),
+        (True, torch.float32, False, "sdpa"),
+        (False, torch.bfloat16, False, "sdpa"),
+    ],
+)
+def test_flash_attention_is_for_unpadded_inputs_of_16_bits(
+    placement: Placement,
+    asked: list[str],
+    unpadded: bool,
+    dtype: torch.dtype,
+    autocast: bool,
+    attention: str,
+) -> None:
+    placement.dtype = dtype
+    placement.load(CrossEncoder, Path("x"), unpadded=unpadded, autocast=autocast)
+    assert asked == [attention]
+
+
+def test_flash_attention_that_cannot_be_had_is_said_and_done_without(
+    placement: Placement, asked: list[str]
+) -> None:
+    placement.load(CrossEncoder, Path("flash_attention_2"), autocast=True)
+    assert asked == ["flash_attention_2", "sdpa"]
+    assert notices(placement) == [
+        "no Flash Attention 2, so SDPA is used: no kernel for this GPU",
+    ]
 
 
 # Loading

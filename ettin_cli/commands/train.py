@@ -23,6 +23,7 @@ from ettin_cli.training import (
     Trained,
     TrainRequest,
     check_recipe,
+    joined,
     read_examples,
 )
 from ettin_cli.training import train as train_reranker
@@ -103,25 +104,29 @@ def train(
       ettin train mined.jsonl --base embedded -o mine --epochs 3 --resume
       ettin search "where are the life jackets" -r ./mine
     """
-    console = options.console(color, quiet, verbose)
-    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
-    recipe = Recipe(loss, epochs, steps, hours, engine.batch_size, learning_rate, seed, lora)
-    # However many rows a step has, as many texts as fit are computed at once.
-    engine = replace(engine, batch_size=None)
-    check_recipe(recipe)
-    folder = ModelFolder(output, resume=resume)
-    files = find_model(base, offline=offline, reporter=console)
-    with read_examples(data, loss, console) as examples:
-        measure = _measure(eval, engine, offline, console) if eval else None
-        request = TrainRequest(
-            files, examples, recipe, engine, measure, checkpoint_minutes, license
-        )
-        with options.goes_on("the same command with --resume goes on from here", console):
-            trained = train_reranker(request, folder, console)
-        console.summary(_told(trained, measure, output))
-        if examples.rejected:
-            console.notice(f"{count(examples.rejected, 'row')} rejected")
-            raise typer.Exit(options.REJECTED)
+    with joined() as processes:
+        console = options.console(color, quiet, verbose)
+        engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+        recipe = Recipe(loss, epochs, steps, hours, engine.batch_size, learning_rate, seed, lora)
+        # However many rows a step has, as many texts as fit are computed at once.
+        engine = replace(engine, batch_size=None, device=processes.device(engine.device))
+        check_recipe(recipe)
+        folder = ModelFolder(output, resume=resume)
+        files = find_model(base, offline=offline, reporter=console)
+        with read_examples(data, loss, console) as examples:
+            measure = None
+            if eval:
+                # The main process makes the index, and the others find it made.
+                measure = processes.main_first(lambda: _measure(eval, engine, offline, console))
+            request = TrainRequest(
+                files, examples, recipe, engine, measure, checkpoint_minutes, license
+            )
+            with options.goes_on("the same command with --resume goes on from here", console):
+                trained = train_reranker(request, folder, console, processes)
+            console.summary(_told(trained, measure, output))
+            if examples.rejected:
+                console.notice(f"{count(examples.rejected, 'row')} rejected")
+                raise typer.Exit(options.REJECTED)
 
 
 def _measure(folder: Path, engine: EngineSettings, offline: bool, console: Console) -> Measure:

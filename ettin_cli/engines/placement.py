@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,16 +57,27 @@ class Placement:
         """Return how many tokens, padding included, a batch may hold."""
         return CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
 
-    def load(self, model_class: Callable[..., Any], folder: Path, *, unpadded: bool = True) -> Any:
+    def load(
+        self,
+        model_class: Callable[..., Any],
+        folder: Path,
+        *,
+        unpadded: bool = True,
+        autocast: bool = False,
+    ) -> Any:
         """Return the model, ready to run: with Flash Attention 2 where it pays, else SDPA.
 
         Args:
-            unpadded: Whether the caller lays out its inputs without padding, if the model can.
+            unpadded: Whether the caller takes its inputs from `features`.
+            autocast: Whether it multiplies weights of 32 bits in bf16.
 
         Raises:
             ModelError: The folder's model cannot be loaded, or not all of it is there.
         """
-        if unpadded and self.device.type == "cuda" and find_spec("kernels") is not None:
+        # Flash Attention computes in 16 bits alone.
+        short = autocast or self.dtype_name != "float32"
+        there = self.device.type == "cuda" and find_spec("kernels") is not None
+        if unpadded and short and there:
             try:
                 model = self._loaded(model_class, folder, FLASH)
                 if model._can_flatten_inputs():
@@ -74,6 +86,34 @@ class Placement:
             except (ModelError, ImportError) as error:
                 self.reporter.notice(f"no Flash Attention 2, so SDPA is used: {error}")
         return self._loaded(model_class, folder, "sdpa")
+
+    def features(self, model: Any, tokens: Sequence[Mapping[str, list[int]]]) -> dict[str, Any]:
+        """Return a batch as a model that was loaded here takes it: padded only where it must be.
+
+        Without padding the texts lie in one row, with the place where each begins. The library's
+        own way to lay them out forgets which tokens are the query's.
+
+        Args:
+            tokens: Of each text what the tokenizer gives, such as `input_ids`.
+        """
+        import torch
+
+        if not model._can_flatten_inputs():
+            padded = model.tokenizer.pad(list(tokens), return_tensors="pt")
+            return {name: value.to(self.device) for name, value in padded.items()}
+        lengths = [len(one["input_ids"]) for one in tokens]
+        names = tokens[0].keys() - {"attention_mask"}
+        rows = {name: [value for one in tokens for value in one[name]] for name in names}
+        first = model[0]._flatten_position_offset
+        rows["position_ids"] = [first + at for length in lengths for at in range(length)]
+        begins = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=self.device)
+        return {
+            **{name: torch.tensor([row], device=self.device) for name, row in rows.items()},
+            "cu_seq_lens_q": begins,
+            "cu_seq_lens_k": begins,
+            "max_length_q": max(lengths),
+            "max_length_k": max(lengths),
+        }
 
     def _loaded(self, model_class: Callable[..., Any], folder: Path, attention: str) -> Any:
         remote = self.settings.trust_remote_code

@@ -2,6 +2,7 @@
 
 from ettin_cli.training.examples import Examples, read_examples
 from ettin_cli.training.folder import ModelFolder
+from ettin_cli.training.processes import Processes, joined
 from ettin_cli.training.progress import Measure
 from ettin_cli.training.recipe import LOSSES, Recipe, check_recipe
 from ettin_cli.training.rows import Example
@@ -13,10 +14,12 @@ __all__ = [
     "Examples",
     "Measure",
     "ModelFolder",
+    "Processes",
     "Recipe",
     "TrainRequest",
     "Trained",
     "check_recipe",
+    "joined",
     "read_examples",
     "train",
 ]

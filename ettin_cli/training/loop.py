@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ModelError
@@ -15,6 +17,7 @@ from ettin_cli.training.examples import Examples
 from ettin_cli.training.folder import ModelFolder
 from ettin_cli.training.interrupts import Interrupts
 from ettin_cli.training.losses import total_loss
+from ettin_cli.training.processes import Processes
 from ettin_cli.training.progress import Measure, Progress
 from ettin_cli.training.recipe import MOST_GRADIENT, WARM_UP, Recipe, rate_at
 from ettin_cli.training.student import Student
@@ -52,13 +55,14 @@ class Loop:
         measure: Measure | None,
         checkpoint_s: float,
         reporter: Reporter,
+        processes: Processes,
     ) -> None:
         import torch
 
         assert recipe.batch_size and recipe.learning_rate
         self.student, self.examples, self.recipe = student, examples, recipe
         self.folder, self.facts, self.measure = folder, facts, measure
-        self.checkpoint_s, self.reporter = checkpoint_s, reporter
+        self.checkpoint_s, self.reporter, self.processes = checkpoint_s, reporter, processes
         self.rows, self.learning_rate = recipe.batch_size, recipe.learning_rate
         self.epoch_steps = -(-len(examples) // self.rows)
         bounds = [recipe.steps, recipe.epochs and recipe.epochs * self.epoch_steps]
@@ -66,7 +70,11 @@ class Loop:
         self.weights = list(student.trained.values())
         self.optimizer = torch.optim.AdamW(self.weights, lr=self.learning_rate, weight_decay=0.0)
         self.progress = Progress(student.placement.batch_tokens)
+        if not processes.main:
+            # Weights are drawn alike; what dropout leaves out is not.
+            torch.manual_seed(recipe.seed + processes.rank)
         self._restore()
+        processes.align(self.weights)
 
     def _restore(self) -> None:
         """Go on from the last checkpoint, if there is one."""
@@ -74,11 +82,21 @@ class Loop:
         if found is not None:
             self.load(found["weights"])
             self.optimizer.load_state_dict(found["optimizer"])
-            _set_random_state(found["random"])
+            # Checkpoints of older versions know of no others.
+            states = [found["random"], *found.get("others", ())]
+            if self.processes.rank < len(states):
+                _set_random_state(states[self.processes.rank])
             self.progress = Progress(**found["progress"])
-            self.reporter.notice(f"going on after step {self.progress.step:,}")
-        with self.folder.metrics.open("ab") as file:
-            file.truncate(self.progress.metrics_bytes)
+            told = f"going on after step {self.progress.step:,}"
+            if len(states) != self.processes.size:
+                now = self.processes.size
+                told += f" with another number of processes: {now}, not {len(states)}"
+            self.reporter.notice(told)
+        elif self.folder.resume:
+            self.reporter.notice(f"no checkpoint in {self.folder.partial}, so nothing to resume")
+        if self.processes.main:
+            with self.folder.metrics.open("ab") as file:
+                file.truncate(self.progress.metrics_bytes)
 
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Give the student these weights."""
@@ -95,20 +113,23 @@ class Loop:
             ModelError: The loss is no number, or an example does not fit the GPU's memory.
         """
         began = self.share
-        self.marked = self.saved = time.monotonic()
+        self.marked, self.saved = time.monotonic(), self.progress.seconds
+        metrics = self.folder.metrics if self.processes.main else Path(os.devnull)
+        interrupts = Interrupts(launched=self.processes.size > 1)
 
         def share() -> float:
             """Return the share of what this process has to do."""
             return (self.share - began) / (1 - began) if began < 1 else 1.0
 
         track = self.reporter.track("training", None, "pairs", share, note=self._told)
-        with self.folder.metrics.open("ab") as self.file, Interrupts() as self.interrupts:
+        with metrics.open("ab") as self.file, interrupts as self.interrupts:
             self.student.between = self.interrupts.check
             with track as advance:
                 try:
                     self._train(advance)
                 except (KeyboardInterrupt, SystemExit):
-                    self._checkpoint()
+                    if not self.interrupts.at_once:
+                        self._checkpoint()
                     raise
         return self.progress
 
@@ -120,11 +141,11 @@ class Loop:
             if self.share >= 1:
                 return
             step = next(waiting)
-            self._learn(step)
+            noted = self._learn(step)
             advance(sum(len(one.tokens) for one in step))
-            if time.monotonic() - self.saved >= self.checkpoint_s:
+            if self.progress.seconds - self.saved >= self.checkpoint_s:
                 self._checkpoint()
-            self.interrupts.check()
+            self.interrupts.heed(noted)
 
     @property
     def share(self) -> float:
@@ -157,8 +178,8 @@ class Loop:
         loss = self.progress.loss
         return "" if loss is None else f"loss {loss:.4g}"
 
-    def _learn(self, step: Sequence[Read]) -> None:
-        """Move the weights by one step, and note what came of it."""
+    def _learn(self, step: Sequence[Read]) -> Sequence[int | None]:
+        """Move the weights by one step, note what came of it, and return signals that struck."""
         import torch
 
         rate = self.learning_rate * rate_at(self._middle())
@@ -170,13 +191,15 @@ class Loop:
             raise self._diverged()
         self.optimizer.step()
         now, done = time.monotonic(), self.progress
-        done.seconds, self.marked = done.seconds + now - self.marked, now
+        told = self.processes.gather((now - self.marked, self.interrupts.noted))
+        done.seconds, self.marked = done.seconds + told[0][0], now
         done.step += 1
         done.pairs += sum(len(one.tokens) for one in step)
         done.cut += sum(one.cut for one in step)
         done.first_loss = loss if done.first_loss is None else done.first_loss
         done.loss = loss if done.loss is None else done.loss + NEWEST * (loss - done.loss)
         self._note(loss=loss, learning_rate=rate, gradient_norm=norm)
+        return [noted for _, noted in told]
 
     def _gradients(self, step: Sequence[Read]) -> float:
         """Return a step's loss once its gradients are there; what does not fit is halved."""
@@ -185,20 +208,29 @@ class Loop:
         state = _random_state()
         while True:
             try:
-                return self._accumulated(step)
+                own = self._accumulated(step)
             except torch.OutOfMemoryError:
-                _set_random_state(state)
-                self._halve(step)
-            except (KeyboardInterrupt, SystemExit):
-                # The step is learnt from anew when the run goes on.
-                _set_random_state(state)
-                raise
+                own = None
+            noted, losses = zip(*self.processes.gather((self.interrupts.noted, own)), strict=True)
+            if noted == (None,) * len(noted) and None not in losses:
+                self.processes.add_up(self.weights)
+                return float(sum(losses))
+            # The step is learnt from anew, here or when the run goes on.
+            _set_random_state(state)
+            self.interrupts.heed(noted)
+            self._halve(step)
 
     def _accumulated(self, step: Sequence[Read]) -> float:
+        """Return the loss of this process's part of a step, unless a signal cuts it short.
+
+        The rows of a step are in order of length, so the parts are of about one size.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for batch in bounded(step, self.progress.batch_tokens):
-            self.interrupts.check()
+        part = step[self.processes.rank :: self.processes.size]
+        for batch in bounded(part, self.progress.batch_tokens):
+            if self.interrupts.noted is not None:
+                break
             scores = self.student.forward([tokens for one in batch for tokens in one.tokens])
             examples = [one.example for one in batch]
             loss = total_loss(scores, examples, self.recipe.loss) / len(step)
@@ -237,11 +269,12 @@ class Loop:
         soon = last is not None and progress.step - last < LEAST_BETWEEN and self.share < 1
         if self.measure is None or done <= progress.measured or soon:
             return
-        value = self.measure.of(self.student)
+        measure = self.measure
+        value = self.processes.on_main(lambda: measure.of(self.student))
         progress.measured, progress.measured_step = done, progress.step
         progress.before = value if progress.before is None else progress.before
         if progress.best is None or value > progress.best:
-            self.folder.keep_best(self._weights())
+            self.processes.on_main(lambda: self.folder.keep_best(self._weights()))
             progress.best, progress.best_step = value, progress.step
         self.reporter.notice(f"step {progress.step:,}: {self.measure.metric} {value:.4f}")
         self._note(**{self.measure.metric: value})
@@ -259,15 +292,21 @@ class Loop:
         self.file.flush()
 
     def _checkpoint(self) -> None:
-        self.progress.metrics_bytes = self.file.tell()
-        state = {
-            "progress": asdict(self.progress),
-            "weights": self._weights(),
-            "optimizer": self.optimizer.state_dict(),
-            "random": _random_state(),
-        }
-        self.folder.checkpoint(state, self.facts)
-        self.saved = time.monotonic()
+        own, *others = self.processes.gather(_random_state())
+
+        def write() -> None:
+            self.progress.metrics_bytes = self.file.tell()
+            state = {
+                "progress": asdict(self.progress),
+                "weights": self._weights(),
+                "optimizer": self.optimizer.state_dict(),
+                "random": own,
+                "others": others,
+            }
+            self.folder.checkpoint(state, self.facts)
+
+        self.processes.on_main(write)
+        self.saved = self.progress.seconds
 
 
 def _random_state() -> dict[str, Any]:

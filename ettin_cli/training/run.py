@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from ettin_cli.engines import EngineSettings
@@ -14,6 +15,7 @@ from ettin_cli.training.card import model_card
 from ettin_cli.training.examples import Examples
 from ettin_cli.training.folder import ModelFolder
 from ettin_cli.training.loop import Loop
+from ettin_cli.training.processes import ALONE, Processes
 from ettin_cli.training.progress import Measure, Progress
 from ettin_cli.training.recipe import Recipe, check_recipe, completed
 from ettin_cli.training.student import Student
@@ -54,8 +56,15 @@ class Trained:
     parameters: int
 
 
-def train(request: TrainRequest, folder: ModelFolder, reporter: Reporter) -> Trained:
+def train(
+    request: TrainRequest,
+    folder: ModelFolder,
+    reporter: Reporter,
+    processes: Processes = ALONE,
+) -> Trained:
     """Train a reranker, or go on training it, and write it to its folder.
+
+    Of several processes each calls this, and the main one writes.
 
     Raises:
         UsageError: The recipe cannot be followed.
@@ -66,7 +75,12 @@ def train(request: TrainRequest, folder: ModelFolder, reporter: Reporter) -> Tra
     recipe = request.recipe
     student = Student(request.base, request.engine, reporter, seed=recipe.seed, lora=recipe.lora)
     recipe = completed(recipe, student.parameters, len(request.examples))
-    with folder:
+    with ExitStack() as held:
+
+        def hold() -> None:
+            held.enter_context(folder)
+
+        processes.on_main(hold)
         loop = Loop(
             student,
             request.examples,
@@ -76,29 +90,35 @@ def train(request: TrainRequest, folder: ModelFolder, reporter: Reporter) -> Tra
             measure=request.measure,
             checkpoint_s=request.checkpoint_minutes * 60,
             reporter=reporter,
+            processes=processes,
         )
         reporter.notice(_plan(loop))
         progress = loop.run()
-        if request.measure:
-            loop.load(folder.best())
-        trained = Trained(recipe, progress, student.parameters)
-        shutil.rmtree(folder.draft, ignore_errors=True)
-        student.save(folder.draft)
-        card = model_card(
-            name=folder.target.name,
-            base=MINILM_ID if request.base.name == EMBEDDED else request.base.name,
-            examples=request.examples,
-            recipe=recipe,
-            progress=progress,
-            parameters=student.parameters,
-            max_tokens=student.max_tokens,
-            new_head=student.new_head,
-            measure=request.measure,
-            license=request.license,
-        )
-        (folder.draft / "README.md").write_text(card, encoding="utf-8")
-        folder.finish()
-    return trained
+        processes.on_main(lambda: _write(request, folder, loop))
+    return Trained(recipe, progress, student.parameters)
+
+
+def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:
+    """Write the model and its card, and let them appear."""
+    student = loop.student
+    if request.measure:
+        loop.load(folder.best())
+    shutil.rmtree(folder.draft, ignore_errors=True)
+    student.save(folder.draft)
+    card = model_card(
+        name=folder.target.name,
+        base=MINILM_ID if request.base.name == EMBEDDED else request.base.name,
+        examples=request.examples,
+        recipe=loop.recipe,
+        progress=loop.progress,
+        parameters=student.parameters,
+        max_tokens=student.max_tokens,
+        new_head=student.new_head,
+        measure=request.measure,
+        license=request.license,
+    )
+    (folder.draft / "README.md").write_text(card, encoding="utf-8")
+    folder.finish()
 
 
 def _plan(loop: Loop) -> str:
@@ -108,10 +128,12 @@ def _plan(loop: Loop) -> str:
     length = f"{loop.total:,} steps" if loop.total else f"{recipe.hours:g} hours"
     if loop.total and recipe.hours:
         length += f" or {recipe.hours:g} hours"
+    size = loop.processes.size
+    shared = f" shared by {size} processes" if size > 1 else ""
     return (
         f"training {what:,} weights{', a new head among them,' * student.new_head} on "
         f"{len(loop.examples):,} examples of up to {student.max_tokens:,} tokens: {length} of "
-        f"{recipe.batch_size:,}, learning rate {recipe.learning_rate:g}"
+        f"{recipe.batch_size:,}{shared}, learning rate {recipe.learning_rate:g}"
     )
 
 

@@ -64,8 +64,8 @@ class Student:
 
         if self.new_head:
             folder = folder / (read_modules(folder) or [{"path": ""}])[0]["path"]
-            return self.placement.load(with_head, folder, unpadded=False)
-        model = self.placement.load(CrossEncoder, folder, unpadded=False)
+            return self.placement.load(with_head, folder, autocast=self.half)
+        model = self.placement.load(CrossEncoder, folder, autocast=self.half)
         if model.num_labels != 1:
             raise ModelError(
                 f"{folder} gives {model.num_labels} scores a pair, not one",
@@ -91,10 +91,8 @@ class Student:
         """Return the raw score of each pair."""
         import torch
 
-        device = self.placement.device
-        ready = self.model.tokenizer.pad(list(tokens), return_tensors="pt")
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.half):
-            features = {name: value.to(device) for name, value in ready.items()}
+        features = self.placement.features(self.model, tokens)
+        with torch.autocast(self.placement.device.type, torch.bfloat16, enabled=self.half):
             scores: torch.Tensor = self.model(features)["scores"]
         return scores.float().reshape(-1)
 

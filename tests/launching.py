@@ -1,0 +1,108 @@
+"""A command line in several processes that train together, as a launcher starts them."""
+
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Forked from a process that has imported them, those of a run start at once.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        "ettin_cli.commands.train",
+        "pydantic",
+        "sentence_transformers",
+        "torch.distributed.rendezvous",
+        "transformers.models.bert.modeling_bert",
+        "transformers.models.modernbert.modeling_modernbert",
+    ]
+)
+
+# A score that is no number, and a GPU's memory that is full.
+NAN, FULL = 0, -1
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """What befalls one of the processes in its n-th forward pass.
+
+    Args:
+        what: A signal, NAN or FULL.
+    """
+
+    rank: int
+    call: int
+    what: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a run: each process's exit code, and what they said."""
+
+    codes: Sequence[int | None]
+    err: str
+
+
+def launched(words: Sequence[str], size: int, strike: Strike | None = None) -> Ran:
+    """Run `ettin` in so many processes in this folder, and wait for them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    said = Path("said.txt")
+    said.write_bytes(b"")
+    told = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    environment = {**os.environ, **told}
+    running = []
+    for rank in range(size):
+        mine = {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        given = (words, mine, str(Path.cwd()), strike if strike and strike.rank == rank else None)
+        running.append(_FORKS.Process(target=_run, args=given))
+        running[-1].start()
+    for one in running:
+        one.join(60)
+    codes = [one.exitcode for one in running]
+    for one in running:
+        one.kill()
+    return Ran(codes, said.read_text())
+
+
+def _run(
+    words: Sequence[str], environment: dict[str, str], folder: str, strike: Strike | None
+) -> None:
+    import sys
+
+    from ettin_cli.cli import main
+
+    os.environ.update(environment)
+    os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    said = os.open("said.txt", os.O_WRONLY | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    if strike is not None:
+        _strike(strike)
+    sys.argv = ["ettin", *words]
+    main()
+
+
+def _strike(strike: Strike) -> None:
+    import torch
+
+    from ettin_cli.training.student import Student
+
+    forward, calls = Student.forward, iter(range(1, 10_000))
+
+    def struck(student: Student, tokens: Any) -> Any:
+        scores = forward(student, tokens)
+        if next(calls) == strike.call:
+            if strike.what == FULL:
+                raise torch.OutOfMemoryError
+            if strike.what == NAN:
+                return scores * float("nan")
+            os.kill(os.getpid(), strike.what)
+        return scores
+
+    setattr(Student, "forward", struck)  # noqa: B010
