@@ -130,7 +130,7 @@ def evaluate(
 
     Examples:
       ettin eval BEIR-FOLDER -r 17m -r 32m --candidates 10,20,50,100 -o measured
-      ettin eval BEIR-FOLDER -r none --retriever dense --retriever bm25 --retriever hybrid
+      ettin eval BEIR-FOLDER -r none --retriever dense --retriever hybrid
       ettin eval -i INDEX --queries q.tsv --qrels qrels.txt --blend 0,0.2,0.5
       ettin eval --run mine.trec --run yours.trec --qrels qrels.txt
       ettin eval -i INDEX --queries q.tsv --qrels mine.qrels --judge
