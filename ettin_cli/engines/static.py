@@ -75,5 +75,7 @@ def static_table(folder: Path) -> Floats:
     weights = Weights(part or folder)
     name = next((name for name in TABLES if name in weights), None)
     if name is None or len(weights) > 1:
-        raise ModelError(f"the static vectors in {part} are no plain table: {', '.join(weights)}")
+        raise ModelError(
+            f"the static vectors in {part} are no plain table: {', '.join(sorted(weights))}"
+        )
     return weights[name]
