@@ -38,6 +38,7 @@ from ettin_cli.engines.tokens import NO_LIMIT
 from ettin_cli.errors import ModelError
 from ettin_cli.records import Embedder, Silence
 from ettin_cli.settings import EMBEDDERS, MINILM_ID
+from tests.conftest import Ettin
 from tests.models import TEXTS, tokenizer
 
 VARIED = [
@@ -233,6 +234,24 @@ def test_a_static_embedder_in_a_folder_of_its_own_and_in_half_precision_is_the_s
     assert loaded(folder).embed_documents(TEXTS) == pytest.approx(expected, abs=1e-3)
 
 
+def test_an_index_by_a_static_embedder_reads_whole_texts(
+    tmp_path: Path, ettin: Ettin, docs: Path
+) -> None:
+    folder = static(tmp_path)
+    long = " ".join(TEXTS * 200)
+    (docs / "long.txt").write_text(long)
+    made = ettin("index", "docs", "--embedder", str(folder), "--chunk-size", "none")
+    assert made.code == 0
+    assert "4 passages embedded" in made.err
+    assert "longer than" not in made.err
+    ran = ettin("search", "ferry", "-r", "none", "-f", "json")
+    scores = {hit["doc_id"]: hit["score"] for hit in json.loads(ran.out)["hits"]}
+    theirs = reference(folder)
+    query = theirs.encode_query(["ferry"], normalize_embeddings=True)
+    text = theirs.encode_document([long], normalize_embeddings=True)
+    assert scores["long.txt"] == pytest.approx((query @ text.T).item(), abs=1e-4)
+
+
 def test_a_static_embedder_needs_no_torch(tmp_path: Path) -> None:
     folder = static(tmp_path)
     code = (
@@ -322,6 +341,32 @@ def test_code_of_its_own_runs_with_trust_alone(
     assert trusted.embed_documents(TEXTS) == pytest.approx(-expected, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "named", "refused"),
+    [
+        ("nomic_bert", "nomic-ai/nomic-bert-2048--modeling_hf_nomic_bert.NomicBertModel", False),
+        ("lfm2", "modeling_lfm2_bidirectional.Lfm2BidirectionalModel", True),
+        ("lfm2", "modeling_lfm2_bidirectional.Lfm2Model", False),
+        ("nobodys", "modeling_nobodys.NomicBertModel", True),
+        (None, "modeling_nobodys.None", True),
+    ],
+)
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_class_that_transformers_does_not_have_by_its_name_is_code_from_elsewhere(
+    tmp_path: Path, kind: str | None, named: str, refused: bool, listed: bool
+) -> None:
+    config = {"model_type": kind, "auto_map": {"AutoConfig": "x.Y", "AutoModel": named}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if listed:
+        modules = [{"path": "", "type": "sentence_transformers.models.Transformer"}]
+        (tmp_path / "modules.json").write_text(json.dumps(modules))
+    if refused:
+        with pytest.raises(ModelError, match=f"needs {named}, which is code from elsewhere"):
+            hub.refuse_code(tmp_path)
+    else:
+        hub.refuse_code(tmp_path)
+
+
 def test_code_that_transformers_has_taken_in_is_not_run(own: Callable[[str], Path]) -> None:
     folder = own("BertModel")
     plain = loaded(folder)
@@ -330,7 +375,7 @@ def test_code_that_transformers_has_taken_in_is_not_run(own: Callable[[str], Pat
 
 
 def test_an_embedder_with_code_of_its_own_is_refused_before_anything_is_read(
-    own: Callable[[str], Path], ettin: Any, docs: Path
+    own: Callable[[str], Path], ettin: Ettin, docs: Path
 ) -> None:
     folder = own("OwnModel")
     ran = ettin("index", "docs", "--embedder", str(folder))
