@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.encoder import Encoded, load_encoder, unit
-from ettin_cli.engines import EngineSettings
+from ettin_cli.engines import EngineSettings, static_part, static_table
 from ettin_cli.engines.tokens import token_limit
-from ettin_cli.errors import MissingExtraError, ModelError
-from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json, read_modules, weights_hash
+from ettin_cli.errors import MissingExtraError, ModelError, UsageError
+from ettin_cli.hub import (
+    EMBEDDED,
+    ModelFiles,
+    find_model,
+    read_json,
+    read_modules,
+    refuse_code,
+    weights_hash,
+)
 from ettin_cli.records import (
     Advance,
     Embedder,
@@ -19,21 +27,25 @@ from ettin_cli.records import (
     Reporter,
     no_progress,
 )
-from ettin_cli.settings import MINILM_ID
+from ettin_cli.settings import EMBEDDERS, MINILM_ID, EmbedderModel
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+AUTO = ("auto", "minilm")
 
 
 def find_embedder(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
     """Return an embedder's files; `auto` is all-MiniLM-L6-v2: packaged, else cached, else fetched.
 
+    Args:
+        name: `auto`, an alias, `embedded`, a hub id, or a folder.
+
     Raises:
         ModelError: It is not to be had, or is a reranker.
     """
-    if name != "auto":
+    if name not in AUTO:
         found = find_model(name, offline=offline, reporter=reporter)
         _refuse_reranker(found)
         # An index is searched from other working folders than the one it was made in.
@@ -55,29 +67,87 @@ def _refuse_reranker(files: ModelFiles) -> None:
         raise ModelError(f"{files.name} is a reranker, not an embedder", hint="--embedder auto")
 
 
-def read_card(files: ModelFiles, max_length: int | None = None) -> EmbedderCard:
+def read_card(
+    files: ModelFiles, max_length: int | None = None, dimensions: int | None = None
+) -> EmbedderCard:
     """Return what an index must remember of an embedder, without loading it.
 
     Args:
         max_length: A lower cap on tokens than the model's own.
+        dimensions: How many of a vector's are kept, the first ones; None: all.
+
+    Raises:
+        UsageError: It does not have so many dimensions.
     """
     folder = files.folder
-    settings = read_json(folder / "config_sentence_transformers.json", default={})
-    prompts = settings.get("prompts") or {}
-    documents = (prompts.get(name) for name in DOCUMENT_PROMPTS)
-    most = token_limit(folder)
+    most, whole = token_limit(folder), _dimension(folder)
+    if dimensions is not None and not 1 <= dimensions <= whole:
+        raise UsageError(
+            f"{files.name} gives vectors of {whole} dimensions, so {dimensions} cannot be kept",
+            hint=f"--dimensions 1 to {whole}",
+        )
+    query, document = _prompts(files)
     return EmbedderCard(
         name=files.name,
         revision=files.revision,
         weights=weights_hash(folder),
-        dimension=_dimension(folder),
+        dimension=dimensions or whole,
         max_tokens=min(most, max_length) if max_length else most,
-        query_prompt=prompts.get("query") or "",
-        document_prompt=next((prompt for prompt in documents if prompt is not None), ""),
+        query_prompt=query,
+        document_prompt=document,
     )
 
 
+def _prompts(files: ModelFiles) -> tuple[str, str]:
+    """Return what goes before queries and passages: by the model's own files, else as published."""
+    settings = read_json(files.folder / "config_sentence_transformers.json", default={})
+    own = settings.get("prompts") or {}
+    documents = [own[name] for name in DOCUMENT_PROMPTS if own.get(name) is not None]
+    if not own.get("query") and not any(documents) and (model := known_embedder(files)):
+        return model.query_prompt, model.document_prompt
+    return own.get("query") or "", next(iter(documents), "")
+
+
+def known_embedder(files: ModelFiles) -> EmbedderModel | None:
+    """Return what is known beforehand of an embedder that comes from the hub."""
+    return next((model for model in EMBEDDERS.values() if model.hub_id == files.name), None)
+
+
+def check_trust(files: ModelFiles, settings: EngineSettings) -> None:
+    """Make sure that an embedder runs code of its own only where the user trusts that.
+
+    Raises:
+        ModelError: It needs code from elsewhere.
+    """
+    if settings.trust_remote_code:
+        return
+    refuse_code(files.folder)
+    if (model := known_embedder(files)) and model.own_code:
+        raise ModelError(
+            f"{files.name} runs code of its own", hint="if you trust it: --trust-remote-code"
+        )
+
+
+def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> None:
+    """Say that an embedder was not trained to keep its meaning in so few dimensions.
+
+    Those that were put what matters most first (Kusupati et al. 2022, Matryoshka).
+    """
+    if dimensions == _dimension(files.folder):
+        return
+    model = known_embedder(files)
+    trained = model.matryoshka if model else ()
+    if dimensions in trained:
+        return
+    told = f"was trained for {', '.join(map(str, trained))} dimensions"
+    if not trained:
+        told = "is not known to be trained for fewer dimensions than it has"
+    reporter.notice(f"{files.name} {told}; ettin eval measures what keeping {dimensions} costs")
+
+
 def _dimension(folder: Path) -> int:
+    if static_part(folder):
+        return int(static_table(folder).shape[1])
     names = ("out_features", "embedding_dimension", "word_embedding_dimension")
     for module in reversed(read_modules(folder)):
         if module["path"]:
@@ -101,6 +171,7 @@ class _Embedder:
         self, files: ModelFiles, card: EmbedderCard, settings: EngineSettings, reporter: Reporter
     ) -> None:
         self.card, self.reporter = card, reporter
+        self.whole = _dimension(files.folder)
         self.encoder = load_encoder(files.folder, card.max_tokens, settings, reporter)
         self.engine = self.encoder.engine
 
@@ -126,12 +197,12 @@ class _Embedder:
 
         def keep(batch: list[int], output: Encoded) -> None:
             dimension = output.vectors.shape[1]
-            if dimension != self.card.dimension:
+            if dimension != self.whole:
                 raise ModelError(
                     f"{self.card.name} gives vectors of {dimension} dimensions, where its "
-                    f"files say {self.card.dimension}"
+                    f"files say {self.whole}"
                 )
-            vectors[batch] = unit(output.vectors)
+            vectors[batch] = unit(output.vectors[:, : self.card.dimension])
 
         ids = self.encoder.token_ids([prompt + text for text in texts])[0]
         self.encoder.encode(ids, keep, advance, prompt=prompt)
@@ -142,10 +213,20 @@ class _Embedder:
         return vectors
 
 
-def load_embedder(files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> Embedder:
+def load_embedder(
+    files: ModelFiles,
+    settings: EngineSettings,
+    reporter: Reporter,
+    card: EmbedderCard | None = None,
+) -> Embedder:
     """Load an embedder.
+
+    Args:
+        card: What an index remembers of it, which it is then used by; None: what its files say.
 
     Raises:
         ModelError: It cannot be loaded, or not on the device that was asked for.
     """
-    return _Embedder(files, read_card(files, settings.max_length), settings, reporter)
+    check_trust(files, settings)
+    used = card or read_card(files, settings.max_length)
+    return _Embedder(files, used, settings, reporter)

@@ -7,7 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ettin_cli.engines import EngineSettings, OnnxModel, Placement, TokenIds, run, torch_free
+from ettin_cli.engines import (
+    EngineSettings,
+    OnnxModel,
+    Placement,
+    StaticModel,
+    TokenIds,
+    run,
+    static_part,
+    torch_free,
+)
 from ettin_cli.engines.tokens import Tokens
 from ettin_cli.engines.writing import TOKENS, VECTORS, write_encoder
 from ettin_cli.errors import ModelError
@@ -16,6 +25,9 @@ from ettin_cli.records import Advance, Reporter, no_progress
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
+
+
+STATIC_BATCH = 256
 
 
 class Encoded(NamedTuple):
@@ -91,6 +103,30 @@ class OnnxEncoder:
             sink(batch, Encoded(outputs[0], outputs[1] if tokens else None))
 
         self.model.run(texts, [VECTORS, TOKENS] if tokens else [VECTORS], keep, advance)
+
+
+class StaticEncoder:
+    """An embedder that looks its tokens' vectors up; it has none of a token in its text."""
+
+    def __init__(self, model: StaticModel) -> None:
+        self.model = model
+        self.engine = model.engine
+        self.token_ids = model.token_ids
+
+    def encode(
+        self,
+        texts: Sequence[TokenIds],
+        sink: Sink,
+        advance: Advance = no_progress,
+        *,
+        prompt: str = "",
+        tokens: bool = False,
+    ) -> None:
+        """Give `sink` what the model makes of batches of positions in `texts`."""
+        for begin in range(0, len(texts), STATIC_BATCH):
+            batch = list(range(begin, min(begin + STATIC_BATCH, len(texts))))
+            sink(batch, Encoded(self.model.vectors([texts[at] for at in batch]), None))
+            advance(len(batch))
 
 
 class TorchEncoder:
@@ -194,6 +230,9 @@ def load_encoder(
 def _load(folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter) -> Encoder:
     if not settings.trust_remote_code:
         refuse_code(folder)
+    if static_part(folder):
+        reporter.detail("static vectors are looked up on the CPU, whatever the device")
+        return StaticEncoder(StaticModel(folder, max_tokens))
     if not (folder / "modules.json").is_file():
         reporter.notice(f"{folder} names no pooling, so token vectors are averaged")
     model = torch_free(folder, settings, reporter, write_encoder)

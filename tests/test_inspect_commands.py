@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ettin_cli import hub
 from ettin_cli.index import Index, read_manifest
-from ettin_cli.settings import ETTIN_MODELS, MINILM_ID, MINILM_SHA256
+from ettin_cli.settings import EMBEDDERS, ETTIN_MODELS, MINILM_ID, MINILM_SHA256, EmbedderModel
 from tests.conftest import BOATS, Ettin, Outcome, Terminal
 
 
@@ -141,6 +142,28 @@ def test_the_list_of_models_tells_published_figures(ettin: Ettin) -> None:
         assert f" {model.gpu_pairs_per_s:,}" in row
         assert f"{model.parameters / 1e6:,.0f}M" == cells["params"]
     assert ettin("models").out == ettin("models", "list").out
+
+
+@pytest.mark.parametrize("model", EMBEDDERS.values(), ids=lambda model: model.alias)
+def test_an_embedder_is_listed_and_shown_with_its_published_figures(
+    ettin: Ettin, model: EmbedderModel
+) -> None:
+    row = line_of(ettin("models"), model.alias)
+    assert len(row) <= 80
+    assert row.endswith(model.licence)
+    cells = row.split()
+    assert cells[1:3] == [f"{model.parameters / 1e6:,.0f}M", str(model.dimension)]
+    assert cells[4:5] == ([f"{model.ndcg10:.4f}"] if model.ndcg10 else ["no"])
+    assert ("own" in cells) == model.own_code
+    ran = ettin("models", "show", model.alias)
+    assert ran.code == 0
+    assert ettin("models", "show", model.hub_id).out.splitlines()[:-1] == ran.out.splitlines()[:-1]
+    assert f"https://huggingface.co/{model.hub_id}\n" in ran.out
+    for said in (model.revision, model.licence, model.query_prompt, model.document_prompt):
+        assert (said or "") in ran.out
+    assert ("--trust-remote-code" in ran.out) == model.own_code
+    here = str(hub.embedded_folder()) if model.alias == "minilm" else "no: ettin models pull"
+    assert here in line_of(ran, "on")
 
 
 def test_a_model_in_the_cache_is_here_and_shown_with_its_place(

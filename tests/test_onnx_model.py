@@ -85,7 +85,7 @@ def classifier(folder: Path, kind: str, **shape: Any) -> Path:
 
     torch.manual_seed(5)
     config = getattr(transformers, f"{kind}Config")(
-        vocab_size=models._tokenizer(folder),
+        vocab_size=models.tokenizer(folder),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=4,

@@ -27,7 +27,16 @@ def index(
         typer.Option(
             metavar="MODEL",
             envvar="ETTIN_EMBEDDER",
-            help="auto, embedded, a hub id or a folder; by default what the index has, or auto.",
+            help="auto, embedded, a name from ettin models, a hub id or a folder; by default what "
+            "the index has, or auto.",
+        ),
+    ] = None,
+    dimensions: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Keep the first N dimensions of a vector, for an embedder trained for that.",
         ),
     ] = None,
     chunk_size: Annotated[
@@ -98,6 +107,7 @@ def index(
       ettin index docs notes.jsonl       # an index of both, in .ettin
       ettin index                        # later: bring it up to date
       ettin index papers -i papers-index --include "*.pdf"
+      ettin index docs --embedder nomic --dimensions 256 --rebuild
     """
     console = options.console(color, quiet, verbose)
     if not source and (include or exclude or id_field or text_field):
@@ -113,6 +123,7 @@ def index(
         remove=remove or [],
         source=RecordedSource("", tuple(include or ()), tuple(exclude or ()), id_field, text_field),
         embedder=embedder,
+        dimensions=dimensions,
         chunking=_chunking(chunk_size, chunk_overlap),
         factory=factory,
         language=language,

@@ -97,4 +97,4 @@ def embedder_of(index: Index, engine: EngineSettings, offline: bool, console: Co
             f"{index.folder} was made by another version of {card.name}",
             hint=f"ettin index -i {index.folder} --rebuild",
         )
-    return load_embedder(files, replace(engine, max_length=card.max_tokens), console)
+    return load_embedder(files, engine, console, card)

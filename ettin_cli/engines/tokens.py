@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ettin_cli.engines.graph import UnsupportedModelError
 from ettin_cli.errors import ModelError
-from ettin_cli.hub import read_json
+from ettin_cli.hub import STATIC, read_json, read_modules
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -80,7 +80,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """
     from tokenizers import Tokenizer
 
-    path = folder / "tokenizer.json"
+    path = (static_part(folder) or folder) / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing narrower
@@ -88,6 +88,14 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def static_part(folder: Path) -> Path | None:
+    """Return where a static embedder has its table and tokenizer; None for any other model."""
+    kinds = [module["type"].rpartition(".")[2] for module in read_modules(folder)]
+    if kinds[:1] != [STATIC] or not {*kinds[1:]} <= {"Normalize"}:
+        return None
+    return folder / read_modules(folder)[0]["path"]
 
 
 def read_trunk_settings(folder: Path) -> dict[str, Any]:
@@ -106,6 +114,9 @@ def read_trunk_settings(folder: Path) -> dict[str, Any]:
 
 def token_limit(folder: Path) -> int:
     """Return how many tokens a model reads, special ones included."""
+    if part := static_part(folder):
+        cut = read_json(part / "tokenizer.json", default={}).get("truncation") or {}
+        return int(cut.get("max_length", NO_LIMIT))
     config = read_json(folder / "config.json", default={})
     positions = config.get("max_position_embeddings")
     if positions and config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):

@@ -12,7 +12,7 @@ from ettin_cli.engines.graph import Graph, UnsupportedModelError
 from ettin_cli.engines.modernbert import modernbert
 from ettin_cli.engines.tokens import check_tokenizer, gives_types, read_trunk_settings
 from ettin_cli.engines.weights import Weights
-from ettin_cli.hub import read_json, read_modules
+from ettin_cli.hub import OURS, own_class, read_json, read_modules
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 SCORES, TOKENS, VECTORS = "scores", "token_embeddings", "sentence_embedding"
 BERTS = {"bert": "bert.", "roberta": "roberta.", "xlm-roberta": "roberta.", "camembert": "roberta."}
 MOST_BYTES = (1 << 31) - (1 << 24)
-OURS = "sentence_transformers."
 TRUNK = OURS + "base.modules.transformer.Transformer"
 IDS, LENGTHS, TYPES = "ids", "lengths", "types"
 TEXT, TOKEN = "texts", "length"
@@ -89,6 +88,8 @@ def _written(folder: Path, add: Any, plain: bool) -> WrittenModel:
     if not isinstance(config, dict):
         raise UnsupportedModelError("a configuration that is no object")
     graph = Graph(plain=plain)
+    if named := own_class(config):
+        raise UnsupportedModelError(f"a model that names {named}")
     try:
         _check(folder, modules)
         add(graph, folder, config, Weights(folder), modules[1:])

@@ -188,8 +188,9 @@ class Run:
             entries = add_passages()
             missing = self.generation.missing()
             if missing.total:
-                engine = replace(self.request.engine, max_length=self.recipe.embedder.max_tokens)
-                embedder = load_embedder(self.files, engine, self.reporter)
+                embedder = load_embedder(
+                    self.files, self.request.engine, self.reporter, self.recipe.embedder
+                )
                 self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.engine}")
                 with self.reporter.track("embedding", missing.total, "passages") as advance:
                     missing.embed(embedder.embed_documents, advance)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ettin_cli.chunking import Chunking
-from ettin_cli.embedding import find_embedder, read_card
+from ettin_cli.embedding import check_trust, find_embedder, note_dimensions, read_card
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import IndexMismatchError, UsageError
 from ettin_cli.hub import ModelFiles
@@ -25,6 +25,7 @@ class BuildRequest:
         add: Sources to add: paths, or "-" for JSONL on standard input.
         remove: Sources to drop.
         source: The options new sources are read with.
+        dimensions: How many of a vector's are kept, the first ones.
         wait: Wait for another writer rather than fail.
     """
 
@@ -33,6 +34,7 @@ class BuildRequest:
     remove: Sequence[str] = ()
     source: RecordedSource = field(default_factory=lambda: RecordedSource(""))
     embedder: str | None = None
+    dimensions: int | None = None
     chunking: Chunking | None = None
     factory: str | None = None
     language: str | None = None
@@ -84,22 +86,26 @@ def settle_recipe(
 
     Raises:
         IndexMismatchError: The index was made otherwise, and this is no rebuild.
+        ModelError: The embedder runs code of its own that is not trusted.
+        UsageError: It does not have so many dimensions.
         EttinError: FAISS does not know the factory string.
     """
     name = request.embedder or (manifest.embedder.name if manifest else "auto")
     files = find_embedder(name, offline=request.offline, reporter=reporter)
-    card = read_card(files, request.engine.max_length)
+    check_trust(files, request.engine)
+    card = read_card(files, request.engine.max_length, request.dimensions)
     made = Chunking(manifest.chunk_size, manifest.chunk_overlap) if manifest else Chunking()
     chunking = request.chunking or made
-    if manifest and request.engine.max_length is None and _same_weights(card, manifest):
-        card = replace(card, max_tokens=min(card.max_tokens, manifest.embedder.max_tokens))
+    if manifest and card.weights == manifest.embedder.weights:
+        card = _kept(card, manifest.embedder, request)
     if manifest and not request.rebuild:
         again = f"ettin index -i {request.folder} --rebuild"
         if difference := _difference(manifest.embedder, card):
             capped = f" --max-length {card.max_tokens}" if request.engine.max_length else ""
+            kept = f" --dimensions {card.dimension}" if request.dimensions else ""
             raise IndexMismatchError(
                 f"{request.folder} was made {difference}",
-                hint=f"{again} --embedder {name}{capped}",
+                hint=f"{again} --embedder {name}{capped}{kept}",
             )
         if chunking != made:
             raise IndexMismatchError(
@@ -110,11 +116,18 @@ def settle_recipe(
     require_factory(factory, card.dimension)
     language = request.language or (manifest and manifest.language) or ENGLISH
     require_language(language)
+    if request.dimensions:
+        note_dimensions(files, request.dimensions, reporter)
     return files, Recipe(card, chunking.size, chunking.overlap, factory, language)
 
 
-def _same_weights(card: EmbedderCard, manifest: Manifest) -> bool:
-    return card.weights == manifest.embedder.weights
+def _kept(card: EmbedderCard, made: EmbedderCard, request: BuildRequest) -> EmbedderCard:
+    """Return an embedder's card with the limits that its index was made with, unless asked for."""
+    if request.engine.max_length is None:
+        card = replace(card, max_tokens=min(card.max_tokens, made.max_tokens))
+    if request.dimensions is None:
+        card = replace(card, dimension=min(card.dimension, made.dimension))
+    return card
 
 
 def _difference(made: EmbedderCard, now: EmbedderCard) -> str | None:
@@ -123,8 +136,10 @@ def _difference(made: EmbedderCard, now: EmbedderCard) -> str | None:
         return f"by embedder {made.name} ({made.weights[:12]}), not {now.name} ({now.weights[:12]})"
     if made.max_tokens != now.max_tokens:
         return f"with {made.name} reading {made.max_tokens} tokens, not {now.max_tokens}"
+    if made.dimension != now.dimension:
+        return f"with {made.dimension} dimensions of {made.name}, not {now.dimension}"
     if replace(now, name=made.name, revision=made.revision) != made:
-        return f"with {made.name} as it was then; its prompts or its dimension have changed"
+        return f"with {made.name} as it was then; its prompts have changed"
     return None
 
 
