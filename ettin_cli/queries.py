@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
@@ -88,7 +88,7 @@ def _from_json(line: str, number: int) -> Query:
     except orjson.JSONDecodeError as error:
         raise ValueError(f"broken JSON: {error.msg} at column {error.colno}") from error
     text = next((record[name] for name in TEXT_FIELDS if name in record), None)
-    forms: list[str] = text if isinstance(text, list) else [text]
+    forms: list[Any] = text if isinstance(text, list) else [text]
     if not forms or not all(isinstance(form, str) for form in forms):
         raise ValueError('no "text" of a query')
     if not all(form.strip() for form in forms):
