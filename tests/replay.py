@@ -1,4 +1,6 @@
-"""A run recorded once, and what is found in every state that a power cut during it may leave."""
+"""A run that is stopped somewhere, and the verdict on what is found then."""
+
+from __future__ import annotations
 
 import contextlib
 import io
@@ -8,6 +10,7 @@ import shutil
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,13 +20,16 @@ from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index import Index, damaged_files, writer
 from ettin_cli.pipeline import building
 from tests.faults import on
-from tests.indexes import Builder, word_model
+from tests.indexes import Builder, word_model, word_vector
 from tests.power import Moment, Recorder, State, surest, write
 from tests.scenes import STORIES, Scene
 
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
 
 class BrokenStateError(AssertionError):
-    """A power cut may leave what is neither the old index, nor the new one, nor refused."""
+    """What was found is neither the old index, nor the new one, nor refused."""
 
 
 def run(*words: str) -> tuple[int, str]:
@@ -37,22 +43,25 @@ def run(*words: str) -> tuple[int, str]:
 
 
 class Replay:
-    """One story: recorded, and each state judged.
+    """One story, and the judge of each state that it may be stopped in.
 
     Args:
         root: An empty folder, the working folder.
         patch: Puts an embedder of words in the place of models; undone by the caller.
         more: Options of the story's command.
+        files: How many documents there are.
     """
 
-    def __init__(self, root: Path, story: str, patch: pytest.MonkeyPatch, *more: str) -> None:
+    def __init__(
+        self, root: Path, story: str, patch: pytest.MonkeyPatch, *more: str, files: int = 4
+    ) -> None:
         builder = Builder(word_model(root / "words"))
         patch.chdir(root)
         patch.setattr(building, "load_embedder", builder.load)
         patch.setattr(writer, "SHARD_ROWS", 2)
         patch.setenv("ETTIN_EMBEDDER", str(builder.model))
         patch.setenv("ETTIN_CACHE_DIR", str(root / "cache"))
-        self.scene = Scene(root, story, builder)
+        self.scene = Scene(root, story, builder, files)
         self.command = [*STORIES[story], *more]
         self.old = _content(self.scene.start) if story in ("update", "rebuild") else None
         self.new = _content(self.scene.calm)
@@ -81,9 +90,11 @@ class Replay:
         # What is judged here need not outlive a power cut of its own.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "fsync", lambda _: None)
-            verdict = self._verdict()
-            if verdict == "refused" or go_on:
-                self._make_new(refused=verdict == "refused")
+            verdict = self.verdict()
+            if verdict == "refused":
+                self._run_again(self._named(), "what was named")
+            elif go_on:
+                self.go_on()
         self.verdicts[verdict] += 1
         return verdict
 
@@ -91,7 +102,12 @@ class Replay:
         """Return the verdict on what is sure to be there once the command has ended."""
         return self.judge(surest(moments), go_on=False)
 
-    def _verdict(self) -> str:
+    def verdict(self) -> str:
+        """Return which index is there now: "old", "new", or "refused" if it cannot be opened.
+
+        Raises:
+            BrokenStateError: It is another.
+        """
         try:
             found = _content(self.scene.index)
             damaged = damaged_files(self.scene.index)
@@ -109,29 +125,48 @@ class Replay:
                 return name
         raise BrokenStateError("it is opened, and holds what was never indexed")
 
-    def _make_new(self, *, refused: bool) -> None:
-        if refused:
-            hint = (self.error.hint or "").replace("SOURCE", "docs")
-            program, *words = shlex.split(hint)
-            assert program == "ettin", hint
-        else:
-            words = self.command
-        code, said = run(*words)
-        if code or damaged_files(self.scene.index) or self.scene.litter():
-            raise BrokenStateError(f"{words} ended with {code}, {self.scene.litter()}: {said}")
+    def go_on(self) -> None:
+        """Run the story's command, which has to end in the new index, with nothing left over."""
+        self._run_again(self.command, "the next run")
+
+    def check_new(self, what: str) -> None:
+        """Make sure that the index is the new one, and that nothing is left over."""
+        if damaged := damaged_files(self.scene.index):
+            raise BrokenStateError(f"{what} left damage: {damaged}")
+        if litter := self.scene.litter():
+            raise BrokenStateError(f"{what} left over {litter}")
         if not _same(_content(self.scene.index), self.new):
-            raise BrokenStateError(f"{words} made another index")
+            raise BrokenStateError(f"{what} made another index")
+
+    def _named(self) -> list[str]:
+        """Return the command that the refusal names, with a source to read."""
+        program, *words = shlex.split((self.error.hint or "").replace("SOURCE", "docs"))
+        assert program == "ettin", self.error
+        return words
+
+    def _run_again(self, words: list[str], what: str) -> None:
+        code, said = run(*words)
+        if code:
+            raise BrokenStateError(f"{what} failed: {said}")
+        self.check_new(what)
 
 
-Content = tuple[object, "np.ndarray[tuple[int, ...], np.dtype[np.float32]]", list[object]]
+QUERIES = ("ferry 2", "another text", "file 1 tells", "new")
+Content = tuple[object, object, object, "Floats"]
 
 
 def _content(folder: Path) -> Content:
+    """Return all that an index holds, and what it finds."""
     index = Index(folder)
     files = [(entry.name, entry.first, entry.passages, entry.digest) for entry in index.files]
-    passages = index.read(range(len(index.passages)))
-    return [(one.doc_id, one.text) for one in passages], np.array(index.vectors), list(files)
+    passages = [(one.doc_id, one.text) for one in index.read(range(len(index.passages)))]
+    found = index.retrieve(np.array([word_vector(query) for query in QUERIES]), 3)
+    hits = [
+        [(one.doc_id, one.text, score) for one, score in zip(index.read(rows), scores, strict=True)]
+        for rows, scores in found
+    ]
+    return files, passages, hits, np.array(index.vectors)
 
 
 def _same(one: Content, other: Content) -> bool:
-    return one[0] == other[0] and one[2] == other[2] and np.array_equal(one[1], other[1])
+    return one[:3] == other[:3] and np.array_equal(one[3], other[3])

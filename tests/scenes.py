@@ -35,7 +35,8 @@ class Scene:
         if story != "first":
             build(self.index, self.docs)
         if story in ("update", "rebuild"):
-            (self.docs / "0.txt").write_text("another text\n")
+            for number in range(0, files, 4):
+                (self.docs / f"{number}.txt").write_text(f"another text {number}\n")
             (self.docs / "new.txt").write_text("a new text\n")
             (self.docs / "3.txt").unlink()
         build(self.calm, self.docs)
