@@ -17,43 +17,18 @@ import random
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.children import ended, forked
 from tests.replay import BrokenStateError, Replay, run
 from tests.scenes import STORIES
 
 SEED = 7
 FILES = 40
-
-
-def forked(words: list[str]) -> int:
-    """Run a command line in a child; return its process id."""
-    # A lock that another thread holds would be held for ever in the child.
-    assert threading.active_count() == 1
-    child = os.fork()
-    if child:
-        return child
-    try:
-        os._exit(run(*words)[0])
-    finally:
-        os._exit(99)
-
-
-def ended(child: int, seconds: float) -> int | None:
-    """Wait for a child; return its exit code, or None if it still runs."""
-    until = time.perf_counter() + seconds
-    while True:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        if time.perf_counter() >= until:
-            return None
-        time.sleep(0.0005)
 
 
 class Kills:

@@ -34,12 +34,13 @@ class BrokenStateError(AssertionError):
 
 def run(*words: str) -> tuple[int, str]:
     """Run a command line in this process; return its exit code and what it said."""
-    said = io.StringIO()
+    written = io.BytesIO()
+    said = io.TextIOWrapper(written, encoding="utf-8", write_through=True)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
         patch.setattr(sys, "argv", ["ettin", *words])
         with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as end:
             main()
-    return int(end.value.code or 0), said.getvalue()
+    return int(end.value.code or 0), written.getvalue().decode()
 
 
 class Replay:
