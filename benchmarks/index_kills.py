@@ -63,9 +63,9 @@ class Kills:
         """Start a run and kill it, unless it ends before."""
         child = forked(self.story.command)
         code = ended(child, self.drawn.uniform(0, 1.1 * self.length))
+        if code is None and self.drawn.random() < 0.25:
+            code = self.disturb(child)
         if code is None:
-            if self.drawn.random() < 0.25:
-                self.disturb(child)
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
             code = os.waitstatus_to_exitcode(status)
@@ -81,10 +81,16 @@ class Kills:
         self.counts["ended"] += 1
         self.story.scene.reset()
 
-    def disturb(self, child: int) -> None:
-        """Write beside a run that is stopped: refused, and nothing of it is touched."""
+    def disturb(self, child: int) -> int | None:
+        """Write beside a run that is stopped: refused, and nothing of it is touched.
+
+        Returns:
+            The run's exit code if it ended before it could be stopped.
+        """
         os.kill(child, signal.SIGSTOP)
-        os.waitpid(child, os.WUNTRACED)
+        _, status = os.waitpid(child, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return os.waitstatus_to_exitcode(status)
         before = self.listed()
         code, said = run(*self.story.command, "--no-wait")
         if f"is being written by process {child} " in said:
@@ -93,6 +99,7 @@ class Kills:
                 raise BrokenStateError(f"a second writer got {code} and touched what a first wrote")
         elif code and "is being written by" not in said:
             raise BrokenStateError(f"a second writer failed: {said}")
+        return None
 
     def listed(self) -> dict[Path, int]:
         """Return all that is below the index's folder, with sizes."""
