@@ -6,8 +6,9 @@ Files are added, changed and dropped; the index is brought up to date in this pr
 children that are ended by SIGKILL, SIGTERM or SIGINT at random moments. Every search is compared
 with a plain loop over the texts that the index has to hold. The embedder counts words.
 Prints a line a minute and one of counts at the end; exits with 1 at a wrong answer, a run that does
-not end well, one that takes over two seconds to end after a signal, a file left over, or when this
-process holds more memory or descriptors at the end than after a fifth of the time.
+not end well, one that takes over two seconds to end after a signal (where `ettin --version` does
+not take long as well), a file left over, or when this process holds more memory or descriptors at
+the end than after a fifth of the time.
 """
 
 import argparse
@@ -118,13 +119,23 @@ class Soak:
             began = time.perf_counter()
             os.kill(child, number)
             code = ended(child, 60)
-            self.slowest = max(self.slowest, time.perf_counter() - began)
+            self.timed(time.perf_counter() - began)
             self.counts[number.name] += 1
         # A signal that comes before the command line is begun ends the child in its own way.
         require(code in (0, EARLY, 128 + number, -number), f"{number.name} ended a run with {code}")
-        require(self.slowest < SOON, f"{self.slowest:.1f} s to end after a signal")
         if self.generation() != before or code == 0:
             self.held = dict(self.here)
+
+    def timed(self, seconds: float) -> None:
+        """Make sure that a run ended soon after a signal, if this machine does anything soon."""
+        if seconds > SOON:
+            began = time.perf_counter()
+            ended(forked(["--version"]), 60)
+            alone = time.perf_counter() - began
+            require(alone > SOON / 8, f"{seconds:.1f} s to end after a signal")
+            self.counts["times too busy to tell"] += 1
+        else:
+            self.slowest = max(self.slowest, seconds)
 
     def search(self) -> None:
         """Search, and compare with all texts."""

@@ -166,5 +166,10 @@ def sha256(path: Path) -> str:
 
 
 def folder_size(folder: Path) -> int:
-    """Return the bytes that the files below a folder hold."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Return the bytes that the files below a folder hold, without those that go meanwhile."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(place, name).stat().st_size
+    return total
