@@ -43,9 +43,6 @@ class Kills:
         self.story, self.drawn = story, drawn
         self.counts: Counter[str] = Counter()
         story.scene.reset()
-        # All modules that it needs are imported here, and not by each child anew.
-        story.go_on()
-        story.scene.reset()
         began = time.perf_counter()
         self.wait(forked(story.command))
         self.length = time.perf_counter() - began

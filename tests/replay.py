@@ -20,7 +20,7 @@ from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index import Index, damaged_files, writer
 from ettin_cli.pipeline import building
 from tests.faults import on
-from tests.indexes import Builder, word_model, word_vector
+from tests.indexes import Builder, assert_equal, word_model, word_vector
 from tests.power import Moment, Recorder, State, surest, write
 from tests.scenes import STORIES, Scene
 
@@ -65,8 +65,15 @@ class Replay:
         self.scene = Scene(root, story, builder, files)
         self.command = [*STORIES[story], *more]
         self.old = _content(self.scene.start) if story in ("update", "rebuild") else None
-        self.new = _content(self.scene.calm)
+        self.new = self._run_in_peace()
         self.verdicts: Counter[str] = Counter()
+
+    def _run_in_peace(self) -> Content:
+        self.scene.reset()
+        code, said = run(*self.command)
+        assert code == 0, said
+        assert_equal(self.scene.index, self.scene.calm)
+        return _content(self.scene.index)
 
     def record(self) -> list[Moment]:
         """Run the story's command and return all that it did to the disk."""
