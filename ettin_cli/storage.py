@@ -98,6 +98,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are not there, so that they survive a power cut."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent)
+
+
 def sync_file(path: Path) -> None:
     """Make a file's content survive a power cut."""
     with path.open("rb+") as file:
@@ -158,8 +166,13 @@ def sha256(path: Path) -> str:
 
 
 def folder_size(folder: Path) -> int:
-    """Return the bytes that the files below a folder hold."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Return the bytes that the files below a folder hold, without those that go meanwhile."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(place, name).stat().st_size
+    return total
 
 
 def allocate(path: Path, size: int) -> None:

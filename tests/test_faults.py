@@ -2,74 +2,17 @@
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ettin_cli.errors import EttinError, OutputError
+from ettin_cli.errors import OutputError
 from ettin_cli.index import Index, damaged_files, read_manifest, writer
 from tests.conftest import Ettin
 from tests.faults import DiedError, Disk, on
-from tests.indexes import Builder, assert_equal, doc_ids
-
-STORIES = {
-    "first": ["index", "docs", "-i", "i"],
-    "update": ["index", "-i", "i"],
-    "rebuild": ["index", "-i", "i", "--rebuild"],
-    "repair": ["verify", "-i", "i", "--repair"],
-}
-DAMAGED = "vectors.faiss"
-
-
-class Scene:
-    """A folder with documents and an index, in the state from which a run begins."""
-
-    def __init__(self, root: Path, story: str, build: Builder) -> None:
-        self.root, self.story = root, story
-        self.docs, self.index, self.calm = root / "docs", root / "i", root / "calm"
-        self.start = root / "start"
-        self.docs.mkdir()
-        for number in range(4):
-            (self.docs / f"{number}.txt").write_text(f"file {number} tells of ferry {number}\n")
-        if story != "first":
-            build(self.index, self.docs)
-        if story in ("update", "rebuild"):
-            (self.docs / "0.txt").write_text("another text\n")
-            (self.docs / "new.txt").write_text("a new text\n")
-            (self.docs / "3.txt").unlink()
-        build(self.calm, self.docs)
-        if story == "repair":
-            path = self.index / "generations" / read_manifest(self.index).generation / DAMAGED
-            path.write_bytes(bytes(byte ^ 4 for byte in path.read_bytes()))
-        if story != "first":
-            shutil.copytree(self.index, self.start)
-        self.before = self.state()
-
-    def reset(self) -> None:
-        shutil.rmtree(self.index, ignore_errors=True)
-        if self.start.exists():
-            shutil.copytree(self.start, self.index)
-
-    def state(self) -> object:
-        """Return what tells the old state from the new one, and either from any other."""
-        try:
-            generation = read_manifest(self.index).generation
-            damaged = [Path(path).name for path in damaged_files(self.index)]
-            return generation, damaged, [] if damaged else doc_ids(self.index)
-        except EttinError as error:
-            return type(error)
-
-    def litter(self) -> list[str]:
-        """Return what a finished run should not have left."""
-        left = {path.name for path in self.index.iterdir()}
-        left -= {"lock", "manifest.json", "generations"}
-        generations = {path.name for path in (self.index / "generations").iterdir()}
-        shards = [path.name for path in self.index.glob("work/*/*")]
-        return sorted((left - {"work"}) | generations - {read_manifest(self.index).generation}) + (
-            shards
-        )
+from tests.indexes import Builder, assert_equal
+from tests.scenes import STORIES, Scene
 
 
 @pytest.fixture

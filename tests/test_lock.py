@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import EttinError, IndexBusyError, UsageError
+from ettin_cli.hub import ModelFiles
 from ettin_cli.index import writing
 from ettin_cli.index.lock import HOLDER, LOCK
-from ettin_cli.records import Silence
-from tests.conftest import Ettin
-from tests.indexes import Notices, word_model
+from ettin_cli.pipeline import building
+from ettin_cli.records import Reporter, Silence
+from tests.conftest import Ettin, Outcome
+from tests.indexes import Builder, Notices, WordEmbedder, doc_ids, word_model
 
 HOLDING = """
 import sys
@@ -67,6 +70,32 @@ def test_a_second_writer_waits_and_says_for_whom(
     with writing(tmp_path / "index", wait=True, reporter=Releasing()):
         assert holder.poll() == 0
     assert f"waiting for process {holder.pid}" in said[0]
+
+
+def test_a_second_writer_touches_nothing_of_a_first_at_work(
+    ettin: Ettin, build: Builder, docs: Path, tmp_path: Path
+) -> None:
+    seen: list[Outcome] = []
+
+    def listed() -> dict[Path, bytes | None]:
+        paths = (tmp_path / "i").rglob("*")
+        return {path: path.read_bytes() if path.is_file() else None for path in paths}
+
+    def load(files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> WordEmbedder:
+        before = listed()
+        assert any(path.name == "passages.arrow" for path in before)
+        for more in ([], ["--rebuild"]):
+            seen.append(ettin("index", "docs", "-i", "i", "--no-wait", *more))
+        assert listed() == before
+        return build.load(files, settings, reporter)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "load_embedder", load)
+        build(tmp_path / "i", docs)
+    assert [ran.code for ran in seen] == [1, 1]
+    for ran in seen:
+        assert f"i is being written by process {os.getpid()} of" in ran.err
+    assert len(doc_ids(tmp_path / "i")) == 3
 
 
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])

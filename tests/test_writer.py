@@ -17,11 +17,13 @@ from ettin_cli.index import (
     Manifest,
     Recipe,
     damaged_files,
+    remains,
     remove_leftovers,
 )
 from ettin_cli.index import writer as module
 from ettin_cli.index.manifest import MANIFEST
 from ettin_cli.records import EmbedderCard, Passage
+from ettin_cli.storage import checksum
 from tests.indexes import DIMENSION, word_vector
 
 if TYPE_CHECKING:
@@ -254,6 +256,23 @@ def test_an_index_is_opened_whole_while_it_is_being_replaced(tmp_path: Path) -> 
     thread.join()
     assert failed == []
     assert len(seen) > 1
+
+
+def test_an_index_is_whole_though_it_is_replaced_while_it_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(tmp_path, "a ferry")
+    numbers: list[int] = []
+
+    def late(path: Path) -> str:
+        if len(numbers) < 3:
+            numbers.append(len(numbers))
+            commit(tmp_path, f"number {len(numbers)}", old=Index(tmp_path))
+        return checksum(path)
+
+    monkeypatch.setattr(remains, "checksum", late)
+    assert damaged_files(tmp_path) == []
+    assert numbers == [0, 1, 2]
 
 
 def test_a_generation_whose_file_is_gone_is_damaged_and_not_waited_for(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from ettin_cli.commands import options
 from ettin_cli.console import Console, count, size
 from ettin_cli.index import Counts, Index, damaged_files
 from ettin_cli.pipeline import BuildRequest, RepairReport, out_of_date, repair_index
-from ettin_cli.storage import folder_size
 
 
 def info(
@@ -46,7 +45,7 @@ def info(
         ("recall", f"{manifest.recall:.3f} of the exact top 100"),
         ("words", _words(found)),
         ("made", manifest.created),
-        ("size", size(folder_size(found.generation))),
+        ("size", size(sum(file.bytes for file in manifest.files.values()))),
         *(("source", options.recorded(folder, source)) for source in manifest.sources),
         (
             "since",

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_cli.storage import replacing
+from ettin_cli.storage import make_folder, replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,7 +109,7 @@ class Shards:
         """Keep newly computed vectors against an interruption."""
         import xxhash
 
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         body = io.BytesIO()
         body.write(hashes.tobytes())
         body.write(vectors.tobytes())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ettin_cli.errors import EttinError, IndexBusyError, UsageError
 from ettin_cli.index.manifest import GENERATIONS, MANIFEST, WORK
 from ettin_cli.records import Reporter
+from ettin_cli.storage import make_folder
 
 if TYPE_CHECKING:
     import filelock
@@ -65,7 +66,7 @@ def _wait(lock: filelock.BaseFileLock, folder: Path) -> None:
     """Wait for the lock; its holder may fail, and take the folder with it that it had made."""
     while not lock.is_locked:
         with suppress(FileNotFoundError):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             lock.acquire()
 
 
@@ -88,7 +89,7 @@ def _make(folder: Path) -> bool:
                 f"{folder} is no index and holds other things, such as {foreign}",
                 hint="name a new folder with -i",
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except FileExistsError:
         raise EttinError(
             f"{folder} is a file, not the folder of an index", hint="name a folder with -i"

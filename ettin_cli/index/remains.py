@@ -63,7 +63,10 @@ def _damaged(folder: Path, manifest: Manifest) -> list[str]:
 
 
 def _is_whole(path: Path, size: int, expected: str) -> bool:
-    return path.is_file() and path.stat().st_size == size and checksum(path) == expected
+    try:
+        return path.stat().st_size == size and checksum(path) == expected
+    except (FileNotFoundError, IsADirectoryError):
+        return False
 
 
 def require_whole(folder: Path) -> None:

@@ -35,7 +35,7 @@ from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
 from ettin_cli.index.vectors import EXACT, mapped, release
 from ettin_cli.lexical import ENGLISH, Terms
 from ettin_cli.records import Advance, EmbedderCard, no_progress
-from ettin_cli.storage import allocate, checksum, sync_file, sync_folder
+from ettin_cli.storage import allocate, checksum, make_folder, sync_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ class Generation:
         self.old = old
         self.name = _next_name(folder)
         self.path = folder / GENERATIONS / self.name
-        self.path.mkdir(parents=True)
+        make_folder(self.path)
         self.passages = PassageWriter(self.path / PASSAGES)
         self.shards = Shards(folder / WORK / _vectors_key(recipe.embedder))
 
@@ -144,10 +144,12 @@ class Generation:
     def abandon(self) -> None:
         """Remove what was written, but not the vectors that were computed.
 
-        A generation that was put in force before something else failed stays: only the manifest
-        on disk can tell.
+        A generation that was put in force before something else failed stays, which only the
+        manifest on disk can tell, and so does the one before, which a power cut may bring back.
         """
-        remove_leftovers(self.folder)
+        with suppress(EttinError, OSError):
+            if _in_force(self.folder) != self.name:
+                shutil.rmtree(self.path)
 
     def _sealed(self) -> dict[str, FileRecord]:
         records = {}
@@ -155,7 +157,6 @@ class Generation:
             sync_file(path)
             records[path.name] = FileRecord(path.stat().st_size, checksum(path))
         sync_folder(self.path)
-        sync_folder(self.path.parent)
         return records
 
 
@@ -250,6 +251,12 @@ def forget_unfinished(folder: Path, embedder: EmbedderCard) -> None:
     Shards(folder / WORK / _vectors_key(embedder)).clear()
 
 
+def _in_force(folder: Path) -> str | None:
+    with suppress(IndexNotFoundError):
+        return read_manifest(folder).generation
+    return None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed runs left: generations that are not in force, and unfinished manifests.
 
@@ -257,12 +264,14 @@ def remove_leftovers(folder: Path) -> None:
     is removed, since another version may be able to read it.
     """
     try:
-        keep = read_manifest(folder).generation
-    except IndexNotFoundError:
-        keep = None
+        keep = _in_force(folder)
     except EttinError:
         return
-    for path in (path for path in _generations(folder) if path.name != keep):
+    leftovers = [path for path in _generations(folder) if path.name != keep]
+    if leftovers:
+        # A run that was killed may not have made the manifest survive a power cut.
+        sync_folder(folder)
+    for path in leftovers:
         with suppress(OSError):
             shutil.rmtree(path)
     for path in folder.glob(f".{MANIFEST}.*.tmp"):

@@ -1,0 +1,47 @@
+"""Command lines in children to be killed, forked so that one costs milliseconds."""
+
+import os
+import signal
+import threading
+import time
+
+from tests.replay import run
+
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
+# Exit codes of a child that was interrupted before its command line began, and of one that failed.
+EARLY, CRASHED = 98, 99
+PATIENCE = 0.0005
+
+
+def forked(words: list[str]) -> int:
+    """Run a command line in a child; return its process id."""
+    # A lock that another thread holds would be held for ever in the child.
+    assert threading.active_count() == 1
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    child = os.fork()
+    if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return child
+    try:
+        # Whoever runs this in the background ignores it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        os._exit(run(*words)[0])
+    except KeyboardInterrupt:
+        os._exit(EARLY)
+    except SystemExit as end:
+        os._exit(int(end.code or 0))
+    finally:
+        os._exit(CRASHED)
+
+
+def ended(child: int, seconds: float) -> int | None:
+    """Wait for a child; return its exit code, or None if it still runs."""
+    until = time.perf_counter() + seconds
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.perf_counter() >= until:
+            return None
+        time.sleep(PATIENCE)

@@ -1,0 +1,180 @@
+"""A run that is stopped somewhere, and the verdict on what is found then."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from ettin_cli.cli import main
+from ettin_cli.errors import EttinError, IndexNotFoundError
+from ettin_cli.index import Index, damaged_files, writer
+from ettin_cli.pipeline import building
+from tests.faults import on
+from tests.indexes import Builder, assert_equal, word_model, word_vector
+from tests.power import Moment, Recorder, State, surest, write
+from tests.scenes import STORIES, Scene
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+
+class BrokenStateError(AssertionError):
+    """What was found is neither the old index, nor the new one, nor refused."""
+
+
+def run(*words: str) -> tuple[int, str]:
+    """Run a command line in this process; return its exit code and what it said."""
+    written = io.BytesIO()
+    said = io.TextIOWrapper(written, encoding="utf-8", write_through=True)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.setattr(sys, "argv", ["ettin", *words])
+        with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as end:
+            main()
+    return int(end.value.code or 0), written.getvalue().decode()
+
+
+class Replay:
+    """One story, and the judge of each state that it may be stopped in.
+
+    Args:
+        root: An empty folder, the working folder.
+        patch: Puts an embedder of words in the place of models; undone by the caller.
+        more: Options of the story's command.
+        files: How many documents there are.
+    """
+
+    def __init__(
+        self, root: Path, story: str, patch: pytest.MonkeyPatch, *more: str, files: int = 4
+    ) -> None:
+        builder = Builder(word_model(root / "words"))
+        patch.chdir(root)
+        patch.setattr(building, "load_embedder", builder.load)
+        patch.setattr(writer, "SHARD_ROWS", 2)
+        patch.setenv("ETTIN_EMBEDDER", str(builder.model))
+        patch.setenv("ETTIN_CACHE_DIR", str(root / "cache"))
+        self.scene = Scene(root, story, builder, files)
+        self.command = [*STORIES[story], *more]
+        self.old = _content(self.scene.start) if story in ("update", "rebuild") else None
+        self.new = self._run_in_peace()
+        self.verdicts: Counter[str] = Counter()
+
+    def _run_in_peace(self) -> Content:
+        self.scene.reset()
+        code, said = run(*self.command)
+        assert code == 0, said
+        assert_equal(self.scene.index, self.scene.calm)
+        return _content(self.scene.index)
+
+    def record(self) -> list[Moment]:
+        """Run the story's command and return all that it did to the disk."""
+        self.scene.reset()
+        with on(Recorder(self.scene.index)) as disk:
+            code, said = run(*self.command)
+        assert isinstance(disk, Recorder)
+        assert code == 0, said
+        return disk.end()
+
+    def judge(self, state: State, *, go_on: bool) -> str:
+        """Return "old", "new" or "refused", the last once the command that was named has helped.
+
+        Args:
+            go_on: Run the story's command again as well, which has to end in the new index.
+
+        Raises:
+            BrokenStateError: It is none of them.
+        """
+        shutil.rmtree(self.scene.index, ignore_errors=True)
+        write(state, self.scene.root)
+        # What is judged here need not outlive a power cut of its own.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _: None)
+            verdict = self.verdict()
+            if verdict == "refused":
+                self._run_again(self._named(), "what was named")
+            elif go_on:
+                self.go_on()
+        self.verdicts[verdict] += 1
+        return verdict
+
+    def judge_end(self, moments: list[Moment]) -> str:
+        """Return the verdict on what is sure to be there once the command has ended."""
+        return self.judge(surest(moments), go_on=False)
+
+    def verdict(self) -> str:
+        """Return which index is there now: "old", "new", or "refused" if it cannot be opened.
+
+        Raises:
+            BrokenStateError: It is another.
+        """
+        try:
+            found = _content(self.scene.index)
+            damaged = damaged_files(self.scene.index)
+        except IndexNotFoundError:
+            if self.scene.story != "first":
+                raise BrokenStateError("there was an index, and now there is none") from None
+            return "old"
+        except EttinError as error:
+            self.error = error
+            return "refused"
+        if damaged:
+            raise BrokenStateError(f"it is opened, and damaged: {damaged}")
+        for name, expected in (("new", self.new), ("old", self.old)):
+            if expected is not None and _same(found, expected):
+                return name
+        raise BrokenStateError("it is opened, and holds what was never indexed")
+
+    def go_on(self) -> None:
+        """Run the story's command, which has to end in the new index, with nothing left over."""
+        self._run_again(self.command, "the next run")
+
+    def check_new(self, what: str) -> None:
+        """Make sure that the index is the new one, and that nothing is left over."""
+        if damaged := damaged_files(self.scene.index):
+            raise BrokenStateError(f"{what} left damage: {damaged}")
+        if litter := self.scene.litter():
+            raise BrokenStateError(f"{what} left over {litter}")
+        if not _same(_content(self.scene.index), self.new):
+            raise BrokenStateError(f"{what} made another index")
+
+    def _named(self) -> list[str]:
+        """Return the command that the refusal names, with a source to read."""
+        program, *words = shlex.split((self.error.hint or "").replace("SOURCE", "docs"))
+        assert program == "ettin", self.error
+        return words
+
+    def _run_again(self, words: list[str], what: str) -> None:
+        code, said = run(*words)
+        if code:
+            raise BrokenStateError(f"{what} failed: {said}")
+        self.check_new(what)
+
+
+QUERIES = ("ferry 2", "another text", "file 1 tells", "new")
+Content = tuple[object, object, object, "Floats"]
+
+
+def _content(folder: Path) -> Content:
+    """Return all that an index holds, and what it finds."""
+    index = Index(folder)
+    files = [(entry.name, entry.first, entry.passages, entry.digest) for entry in index.files]
+    passages = [(one.doc_id, one.text) for one in index.read(range(len(index.passages)))]
+    found = index.retrieve(np.array([word_vector(query) for query in QUERIES]), 3)
+    hits = [
+        [(one.doc_id, one.text, score) for one, score in zip(index.read(rows), scores, strict=True)]
+        for rows, scores in found
+    ]
+    return files, passages, hits, np.array(index.vectors)
+
+
+def _same(one: Content, other: Content) -> bool:
+    return one[:3] == other[:3] and np.array_equal(one[3], other[3])
