@@ -180,4 +180,4 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if str(path) == "-" else opened(path)
+    return nullcontext(sys.stdin.buffer) if str(path) == "-" else opened(path, pipes=True)

@@ -9,7 +9,7 @@ import docx
 import pytest
 import zstandard
 
-from ettin_cli.corpus import content, html, packages, tables
+from ettin_cli.corpus import content, html, packages, pdf, tables
 from ettin_cli.corpus.html import html_document
 from ettin_cli.settings import MAX_COLUMNS
 from tests.conftest import Ettin
@@ -150,9 +150,9 @@ def test_a_pdf_of_too_many_pages_or_too_much_text_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_pdf(tmp_path / "a.pdf", ["words"] * 12)
-    monkeypatch.setattr(packages, "MAX_TEXT_BYTES", 40)
+    monkeypatch.setattr(pdf, "MAX_TEXT_BYTES", 40)
     assert why_not(path) == "more than 0 MiB of text"
-    monkeypatch.setattr(packages, "MAX_PAGES", 11)
+    monkeypatch.setattr(pdf, "MAX_PAGES", 11)
     assert why_not(path) == "12 pages, more than 11"
 
 

@@ -12,7 +12,8 @@ from ettin_cli.corpus.content import read_text, record_lines
 from ettin_cli.corpus.docx import docx_document
 from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.mail import email_document
-from ettin_cli.corpus.packages import epub_document, pdf_document
+from ettin_cli.corpus.packages import epub_document
+from ettin_cli.corpus.pdf import pdf_document
 from ettin_cli.corpus.records import Fields, NoTextFieldError, RecordError, record_document
 from ettin_cli.corpus.sources import SourceFile
 from ettin_cli.corpus.suffixes import TABLES, kind_of
