@@ -34,8 +34,9 @@ def _regular(path: str, flags: int) -> int:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        folder = stat.S_ISDIR(mode)
-        raise OSError(errno.EINVAL, os.strerror(errno.EISDIR) if folder else "not a regular file")
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        raise OSError(errno.EINVAL, "not a regular file")
     return descriptor
 
 

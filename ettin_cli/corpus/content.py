@@ -25,11 +25,20 @@ def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     Raises:
         UnreadableError: It is binary, in no known encoding, or larger than that.
     """
+    return decode(read_bytes(path, most))
+
+
+def read_bytes(path: Path, most: int = MAX_TEXT_BYTES) -> bytes:
+    """Return a file's content, unpacked.
+
+    Raises:
+        UnreadableError: It cannot be read, or is larger than that.
+    """
     with opened(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise UnreadableError(f"more than {most // MIB} MiB of text")
-    return decode(content)
+    return content
 
 
 def record_lines(file: BinaryIO | io.TextIOWrapper) -> Iterator[Any]:

@@ -129,6 +129,9 @@ def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with opened(path):
+        # Arrow would wait for a pipe.
+        pass
     try:
         with pq.ParquetFile(path) as file:
             require_narrow(file.schema_arrow.names)
