@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from ettin_cli.settings import MAX_RECORD_BYTES, MIB
+
 BLOCK = 1 << 20
 PACKED_BLOCK = 1 << 16
 
@@ -113,6 +115,23 @@ class _Zstandard(io.RawIOBase):
         self.ready = self.frame.decompress(packed)
         self.inside = not self.frame.eof
         return True
+
+
+def record_lines(file: BinaryIO | io.TextIOWrapper) -> Iterator[Any]:
+    """Yield the lines of a file, which may be bytes or text.
+
+    Raises:
+        UnreadableError: One is longer than a record may be; it is not read to its end.
+    """
+    number = 0
+    while line := file.readline(MAX_RECORD_BYTES + 1):
+        number += 1
+        if len(line) > MAX_RECORD_BYTES:
+            limit = MAX_RECORD_BYTES // MIB
+            raise UnreadableError(
+                f"line {number:,} is longer than {limit} MiB; nothing is read from there on"
+            )
+        yield line
 
 
 def sync_folder(folder: Path) -> None:
