@@ -122,7 +122,6 @@ class ResumableOutput:
             self.journal.unlink(missing_ok=True)
         self.file = _opened(self.partial, self.mark.bytes)
         self.reject_file = _opened(self.partial_rejects, self.mark.reject_bytes)
-        self.partial.chmod(mode_for(self.target))
         if not self.mark.bytes:
             self.file.write(self.encoder.begin())
 
@@ -193,6 +192,7 @@ class ResumableOutput:
                     write_parquet(_rows(self.partial), file, text=self.text)
                 self.partial.unlink()
             else:
+                self.partial.chmod(mode_for(self.target))
                 self.partial.replace(self.target)
             self.finished = True
             self._tidy()
@@ -200,6 +200,7 @@ class ResumableOutput:
     def _tidy(self) -> None:
         """Remove what an unfinished run needs, and let the rejects appear if there are any."""
         if self.mark.rejects:
+            self.partial_rejects.chmod(mode_for(self.rejects))
             self.partial_rejects.replace(self.rejects)
         else:
             self.partial_rejects.unlink(missing_ok=True)
@@ -216,10 +217,14 @@ def _beside(target: Path, suffix: str) -> Path:
 def _opened(path: Path, length: int) -> BinaryIO:
     """Open a file to append to, cut at the length up to which it is good.
 
+    Nobody else can open it, until it is whole.
+
     Raises:
         OutputError: It is shorter than that.
     """
-    file = path.open("r+b" if length else "w+b")
+    if not length:
+        path.touch(mode=0o600)
+    file = path.open("r+b")
     if file.seek(0, os.SEEK_END) < length:
         file.close()
         raise OutputError(f"{path} is cut short", hint="remove it to start again")

@@ -156,7 +156,8 @@ def replacing(target: Path) -> Iterator[Path]:
     """Yield a path to write beside `target`, renamed over it when the block ends well.
 
     When the block fails, what was written is removed and `target` stays as it was. A file that
-    is replaced keeps its permissions; a new one gets what the process's umask leaves.
+    is replaced keeps its permissions; a new one gets what the process's umask leaves. Until then
+    nobody else can open it.
     """
     target = Path(os.path.realpath(target))
     handle, name = tempfile.mkstemp(
@@ -165,15 +166,22 @@ def replacing(target: Path) -> Iterator[Path]:
     os.close(handle)
     draft = Path(name)
     try:
-        draft.chmod(mode_for(target))
         yield draft
         sync_file(draft)
+        draft.chmod(mode_for(target))
         draft.replace(target)
     except BaseException:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that nobody else can look into, and those above it that are not there."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
 
 
 def mode_for(target: Path) -> int:

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from ettin_cli.corpus.content import decode
 from ettin_cli.corpus.html import html_document
+from ettin_cli.errors import first_line
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_MARKUP_BYTES, MAX_UNPACKED_BYTES, MIB
 from ettin_cli.storage import UnreadableError, opened
@@ -112,5 +113,5 @@ def package(path: Path, kind: str) -> Iterator[None]:
             raise UnreadableError(f"unpacks to more than {MAX_UNPACKED_BYTES // MIB:,} MiB")
         yield
     except DAMAGES as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise UnreadableError(f"not a whole {kind}: {reason}") from error
