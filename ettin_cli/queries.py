@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
+from ettin_cli.storage import UnreadableError, record_lines
 
 ID_FIELDS = ("_id", "id", "query_id", "qid")
 TEXT_FIELDS = ("text", "query", "question")
@@ -30,7 +31,7 @@ def read_queries(path: Path) -> Iterator[Query]:
     """
     seen: set[str] = set()
     with _opened(path) as file:
-        for number, raw in enumerate(file, start=1):
+        for number, raw in enumerate(record_lines(file), start=1):
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
                 if line.strip():
@@ -50,15 +51,13 @@ def _new(query: Query, seen: set[str]) -> Query:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    if str(path) == "-":
-        yield sys.stdin.buffer
-        return
     try:
-        file = path.open("rb")
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
+            yield file
     except OSError as error:
         raise CorpusError(f"cannot read the queries in {path}: {error.strerror}") from error
-    with file:
-        yield file
+    except UnreadableError as error:
+        raise CorpusError(f"{path}: {error}", hint=HINT) from error
 
 
 def _query(line: str, number: int) -> Query:

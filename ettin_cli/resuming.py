@@ -70,6 +70,7 @@ class ResumableOutput:
         self.mark = Mark(fingerprint)
         self.finished = False
         self._resume = resume
+        self._files: list[BinaryIO] = []
 
     def __enter__(self) -> Self:
         import filelock
@@ -93,14 +94,15 @@ class ResumableOutput:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in () if self.finished else (self.file, self.reject_file):
-            # A full disk would fail once more here, and hide what was said of it.
-            with suppress(OSError):
-                file.close()
         self._release()
 
     def _release(self) -> None:
-        Path(self.lock.lock_file).unlink(missing_ok=True)
+        for file in self._files:
+            # A full disk would fail once more here, and hide what was said of it.
+            with suppress(OSError):
+                file.close()
+        with suppress(OSError):
+            Path(self.lock.lock_file).unlink(missing_ok=True)
         self.lock.release()
 
     def _begin(self) -> None:
@@ -120,11 +122,28 @@ class ResumableOutput:
                 return
         if not self.mark.items:
             self.journal.unlink(missing_ok=True)
-        self.file = _opened(self.partial, self.mark.bytes)
-        self.reject_file = _opened(self.partial_rejects, self.mark.reject_bytes)
-        self.partial.chmod(mode_for(self.target))
+        self.file = self._opened(self.partial, self.mark.bytes)
+        self.reject_file = self._opened(self.partial_rejects, self.mark.reject_bytes)
         if not self.mark.bytes:
             self.file.write(self.encoder.begin())
+
+    def _opened(self, path: Path, length: int) -> BinaryIO:
+        """Open a file to append to, cut at the length up to which it is good.
+
+        Nobody else can open it, until it is whole.
+
+        Raises:
+            OutputError: It is shorter than that.
+        """
+        if not length:
+            path.touch(mode=0o600)
+        file = path.open("r+b")
+        self._files.append(file)
+        if file.seek(0, os.SEEK_END) < length:
+            raise OutputError(f"{path} is cut short", hint="remove it to start again")
+        file.truncate(length)
+        file.seek(length)
+        return file
 
     def _ended(self) -> bool:
         """Say whether this very run was done, but for the last renaming."""
@@ -193,6 +212,7 @@ class ResumableOutput:
                     write_parquet(_rows(self.partial), file, text=self.text)
                 self.partial.unlink()
             else:
+                self.partial.chmod(mode_for(self.target))
                 self.partial.replace(self.target)
             self.finished = True
             self._tidy()
@@ -200,7 +220,10 @@ class ResumableOutput:
     def _tidy(self) -> None:
         """Remove what an unfinished run needs, and let the rejects appear if there are any."""
         if self.mark.rejects:
-            self.partial_rejects.replace(self.rejects)
+            # A run that was ended right after this has done it before.
+            if self.partial_rejects.exists():
+                self.partial_rejects.chmod(mode_for(self.rejects))
+                self.partial_rejects.replace(self.rejects)
         else:
             self.partial_rejects.unlink(missing_ok=True)
             # Those of an earlier run would speak of another output.
@@ -211,21 +234,6 @@ class ResumableOutput:
 
 def _beside(target: Path, suffix: str) -> Path:
     return target.with_name(target.name + suffix)
-
-
-def _opened(path: Path, length: int) -> BinaryIO:
-    """Open a file to append to, cut at the length up to which it is good.
-
-    Raises:
-        OutputError: It is shorter than that.
-    """
-    file = path.open("r+b" if length else "w+b")
-    if file.seek(0, os.SEEK_END) < length:
-        file.close()
-        raise OutputError(f"{path} is cut short", hint="remove it to start again")
-    file.truncate(length)
-    file.seek(length)
-    return file
 
 
 def _synced(file: BinaryIO) -> int:

@@ -17,7 +17,7 @@ from ettin_cli.engines import EngineSettings, device_name
 from ettin_cli.hub import ModelFiles, weights_hash
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
 from ettin_cli.settings import cache_folder
-from ettin_cli.storage import checksum
+from ettin_cli.storage import checksum, private_folder
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -226,7 +226,7 @@ class _ScoreFile:
             time.sleep(random.uniform(0.001, 0.02))
 
     def _worked(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self.path.parent)
         with closing(sqlite3.connect(self.path, timeout=BUSY_S)) as connection, connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")

@@ -1,13 +1,17 @@
 """Whole files on disk: atomic writes that reach it, packed files read to their end, checksums."""
 
+import errno
 import io
 import os
+import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
+
+from ettin_cli.settings import MAX_RECORD_BYTES, MIB
 
 BLOCK = 1 << 20
 PACKED_BLOCK = 1 << 16
@@ -17,9 +21,33 @@ class UnreadableError(Exception):
     """A file's content is not what its name promises; the message is the reason."""
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file; a pipe or a device that took its place is not waited for.
+
+    Raises:
+        OSError: It cannot be opened, or is none.
+    """
+    return io.BufferedReader(io.FileIO(path, "rb", opener=_regular))
+
+
+def _regular(path: str, flags: int) -> int:
+    # Opening a pipe waits for its writer.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        raise OSError(errno.EINVAL, "not a regular file")
+    return descriptor
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path, *, pipes: bool = False) -> Iterator[BinaryIO]:
     """Open a file, decompressed when it ends in .gz or .zst.
+
+    Args:
+        pipes: Take also what is no regular file, and wait for it.
 
     Raises:
         UnreadableError: It cannot be opened or read, or its compressed data ends early.
@@ -27,31 +55,37 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     import zstandard
 
     try:
-        with _decompressed(path) as file:
-            yield cast(BinaryIO, file)
+        with _decompressed(path.open("rb") if pipes else open_regular(path), path) as file:
+            yield file
     except (EOFError, zlib.error, zstandard.ZstdError) as error:
         raise UnreadableError(f"compressed data is damaged or cut short: {error}") from error
     except OSError as error:
         raise UnreadableError(f"cannot be read: {error.strerror or error}") from error
 
 
-def _decompressed(path: Path) -> IO[bytes]:
-    if path.suffix.lower() == ".gz":
-        import gzip
+@contextmanager
+def _decompressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    suffix = path.suffix.lower()
+    with file:
+        if suffix == ".gz":
+            import gzip
 
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    if path.suffix.lower() == ".zst":
-        return io.BufferedReader(_Zstandard(path))
-    return path.open("rb")
+            with gzip.open(file) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        elif suffix == ".zst":
+            with io.BufferedReader(_Zstandard(file)) as read:
+                yield read
+        else:
+            yield file
 
 
 class _Zstandard(io.RawIOBase):
     """A .zst file's content; unlike zstandard's own reader it notices an end that is too early."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         import zstandard
 
-        self.file = path.open("rb")
+        self.file = file
         self.frames = zstandard.ZstdDecompressor()
         self.frame = self.frames.decompressobj()
         self.inside = False
@@ -82,9 +116,22 @@ class _Zstandard(io.RawIOBase):
         self.inside = not self.frame.eof
         return True
 
-    def close(self) -> None:
-        self.file.close()
-        super().close()
+
+def record_lines(file: BinaryIO | io.TextIOWrapper) -> Iterator[Any]:
+    """Yield the lines of a file, which may be bytes or text.
+
+    Raises:
+        UnreadableError: One is longer than a record may be; it is not read to its end.
+    """
+    number = 0
+    while line := file.readline(MAX_RECORD_BYTES + 1):
+        number += 1
+        if len(line) > MAX_RECORD_BYTES:
+            limit = MAX_RECORD_BYTES // MIB
+            raise UnreadableError(
+                f"line {number:,} is longer than {limit} MiB; nothing is read from there on"
+            )
+        yield line
 
 
 def sync_folder(folder: Path) -> None:
@@ -117,7 +164,8 @@ def replacing(target: Path) -> Iterator[Path]:
     """Yield a path to write beside `target`, renamed over it when the block ends well.
 
     When the block fails, what was written is removed and `target` stays as it was. A file that
-    is replaced keeps its permissions; a new one gets what the process's umask leaves.
+    is replaced keeps its permissions; a new one gets what the process's umask leaves. Until then
+    nobody else can open it.
     """
     target = Path(os.path.realpath(target))
     handle, name = tempfile.mkstemp(
@@ -126,15 +174,22 @@ def replacing(target: Path) -> Iterator[Path]:
     os.close(handle)
     draft = Path(name)
     try:
-        draft.chmod(mode_for(target))
         yield draft
         sync_file(draft)
+        draft.chmod(mode_for(target))
         draft.replace(target)
     except BaseException:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that nobody else can look into, and those above it that are not there."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
 
 
 def mode_for(target: Path) -> int:
@@ -151,7 +206,7 @@ def checksum(path: Path) -> str:
     import xxhash
 
     digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from ettin_cli.errors import CorpusError, OutputError
 from ettin_cli.records import Qrels
-from ettin_cli.storage import UnreadableError, opened, replacing
+from ettin_cli.storage import UnreadableError, opened, record_lines, replacing
 
 QRELS_FIELDS = "query_id iteration doc_id relevance"
 RUN_FIELDS = "query_id Q0 doc_id rank score tag"
@@ -167,7 +167,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the lines that are not empty, each with its place in the file before it."""
     try:
         with _opened(path) as file:
-            for number, raw in enumerate(file, start=1):
+            for number, raw in enumerate(record_lines(file), start=1):
                 content = raw.removeprefix(BOM_UTF8) if number == 1 else raw
                 try:
                     line = content.decode("utf-8").rstrip("\r\n")
@@ -180,4 +180,4 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if str(path) == "-" else opened(path)
+    return nullcontext(sys.stdin.buffer) if str(path) == "-" else opened(path, pipes=True)

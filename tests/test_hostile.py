@@ -9,7 +9,8 @@ import docx
 import pytest
 import zstandard
 
-from ettin_cli.corpus import content, html, packages, tables
+from ettin_cli import storage
+from ettin_cli.corpus import html, packages, pdf, tables
 from ettin_cli.corpus.html import html_document
 from ettin_cli.settings import MAX_COLUMNS
 from tests.conftest import Ettin
@@ -72,7 +73,7 @@ def test_entities_that_multiply_are_not_expanded(tmp_path: Path) -> None:
 def test_a_record_that_unpacks_without_end_is_not_read_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, suffix: str
 ) -> None:
-    monkeypatch.setattr(content, "MAX_RECORD_BYTES", 1 << 20)
+    monkeypatch.setattr(storage, "MAX_RECORD_BYTES", 1 << 20)
     monkeypatch.setattr(tables, "MAX_JSON_BYTES", 1 << 20)
     head = {"a.csv": "text\n", "a.tsv": "text\n"}.get(name, '{"text": "')
     body = head.encode() + b"a " * (1 << 20)
@@ -89,7 +90,7 @@ def test_a_record_that_unpacks_without_end_is_not_read_to_it(
 def test_records_before_one_that_is_too_long_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(storage, "MAX_RECORD_BYTES", 1000)
     rows = [json.dumps({"_id": i, "text": "a" * n}) for i, n in enumerate([10, 900, 2000, 10])]
     documents, rejections, _ = read(write(tmp_path / "a.jsonl", "\n".join(rows)))
     assert [document.doc_id for document in documents] == ["0", "1"]
@@ -150,9 +151,9 @@ def test_a_pdf_of_too_many_pages_or_too_much_text_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_pdf(tmp_path / "a.pdf", ["words"] * 12)
-    monkeypatch.setattr(packages, "MAX_TEXT_BYTES", 40)
+    monkeypatch.setattr(pdf, "MAX_TEXT_BYTES", 40)
     assert why_not(path) == "more than 0 MiB of text"
-    monkeypatch.setattr(packages, "MAX_PAGES", 11)
+    monkeypatch.setattr(pdf, "MAX_PAGES", 11)
     assert why_not(path) == "12 pages, more than 11"
 
 
@@ -166,6 +167,51 @@ def test_a_pdf_whose_pages_go_round_in_a_circle_ends(tmp_path: Path) -> None:
     assert len(documents) + len(rejections) == 1
 
 
+# Lines without an end, in what is no document
+
+ENDLESS = '{"query": "' + "a" * 5000
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rerank", "-", "-r", "embedded"], "-: line 2"),
+        (["rerank", "long.jsonl", "-r", "embedded"], "long.jsonl: line 2"),
+        (["score", "--pairs", "-", "-r", "embedded"], "-: line 2"),
+        (["score", "query", "-", "-r", "embedded"], "stdin: line 2"),
+        (["score", "query", "@long.jsonl", "-r", "embedded"], "long.jsonl: more than 0 MiB"),
+        (["search", "--queries", "long.jsonl", "docs"], "long.jsonl: line 2"),
+        (["search", "--queries", "-", "docs"], "-: line 2"),
+        (["search", "-", "docs"], "-: line 2"),
+        (
+            ["rerank", "run.trec", "--queries", "long.jsonl", "--corpus", "docs"],
+            "long.jsonl: line 2",
+        ),
+        (["rerank", "long.jsonl", "--queries", "q.txt", "--corpus", "docs"], "long.jsonl: line 2"),
+    ],
+)
+def test_a_line_that_never_ends_is_one_line_and_not_read_to_its_end(
+    ettin: Ettin,
+    docs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    told: str,
+) -> None:
+    assert docs.exists()
+    first = '{"_id": "1", "query": "a ferry", "text": "x", "documents": ["a ferry"]}\n'
+    monkeypatch.setattr(storage, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr("ettin_cli.commands.score.MAX_TEXT_BYTES", 1000)
+    write(Path("long.jsonl"), first + ENDLESS)
+    write(Path("run.trec"), "1 Q0 bread.txt 1 0.5 x\n")
+    write(Path("q.txt"), "a ferry\n")
+    with Path("long.jsonl").open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        ran = ettin(*words)
+    assert ran.code == 1, ran.err
+    (error,) = [line for line in ran.err.splitlines() if line.startswith("ettin: error: ")]
+    assert told in error
+
+
 # All of them at once
 
 
@@ -173,7 +219,7 @@ def test_a_folder_of_bombs_is_named_file_by_file_and_the_rest_is_indexed(
     ettin: Ettin, build: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packages, "MAX_MARKUP_BYTES", 1 << 20)
-    monkeypatch.setattr(content, "MAX_RECORD_BYTES", 1 << 20)
+    monkeypatch.setattr(storage, "MAX_RECORD_BYTES", 1 << 20)
     (tmp_path / "docs").mkdir()
     write_book(tmp_path / "docs" / "a.epub", b"a " * (1 << 20))
     write(tmp_path / "docs" / "b.jsonl.gz", gzip.compress(b'{"text": "' + b"a" * (2 << 20)))

@@ -106,3 +106,45 @@ def test_no_message_is_too_malformed_to_read(
     path = write(tmp_path_factory.getbasetemp() / "a.eml", message(lines, body))
     documents, rejections, _ = read(path)
     assert len(documents) + len(rejections) == 1
+
+
+# Each of these ended in a traceback, or took the standard library's parser minutes
+
+
+def nested(depth: int) -> bytes:
+    heads = (
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(depth)
+    )
+    return b"".join(heads) + b"\n\nx"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (nested(300), "10,000 parts, or too much said of them"),
+        (b"Content-Type: message/rfc822\n\n" * 5000, "parts that contain each other"),
+        (b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\n" * 10_001, "10,000 parts"),
+        (b"Content-Type: text/plain; " + b"a=b; " * 20_000 + b"\n\nx", "a header of 100,"),
+    ],
+)
+def test_a_message_that_never_ends_is_rejected(tmp_path: Path, message: bytes, reason: str) -> None:
+    assert reason in why_not(write(tmp_path / "a.eml", message))
+
+
+@pytest.mark.parametrize("header", ["from", "to"])
+@pytest.mark.parametrize("value", ['"' * 100_000, "(" * 1900, "a:" * 50_000, "<" * 100_000])
+def test_a_header_that_takes_too_long_to_parse_is_kept_as_it_is(
+    tmp_path: Path, header: str, value: str
+) -> None:
+    document = one(write(tmp_path / "a.eml", f"{header}: {value}\nsubject: s\n\ntext"))
+    assert (document.title, document.text) == ("s", "text")
+    assert document.metadata[header] == value
+
+
+def test_html_in_a_message_has_the_limit_of_html(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ettin_cli.corpus.mail.MAX_MARKUP_BYTES", 1000)
+    head = "content-type: text/html\n\n"
+    assert one(write(tmp_path / "a.eml", head + "<p>a" * 200)).text
+    assert "of markup" in why_not(write(tmp_path / "a.eml", head + "<p>a" * 300))

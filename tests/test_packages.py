@@ -177,6 +177,28 @@ def test_notes_follow_the_text(tmp_path: Path) -> None:
     assert one(tmp_path / "a.docx").text == "text\n\nA note."
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(b"\0", id="a reason of two lines"),
+        pytest.param(b"<w:p><w:pPr><w:pStyle/></w:pPr></w:p>", id="a style without a name"),
+        pytest.param(b"<w:sdt>" * 3000 + b"</w:sdt>" * 3000, id="deeper than is read"),
+    ],
+)
+def test_a_damaged_body_is_told_in_one_line(tmp_path: Path, damage: bytes) -> None:
+    docx.Document().save(str(tmp_path / "a.docx"))
+    made = io.BytesIO()
+    with zipfile.ZipFile(tmp_path / "a.docx") as old, zipfile.ZipFile(made, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "word/document.xml":
+                content = content.replace(b"<w:body>", b"<w:body>" + damage)
+            new.writestr(name, content)
+    reason = why_not(write(tmp_path / "a.docx", made.getvalue()))
+    assert reason.startswith("not a whole DOCX: ")
+    assert "\n" not in reason
+
+
 def test_a_document_without_a_word_is_empty(tmp_path: Path) -> None:
     file = docx.Document()
     file.add_heading("", level=2)

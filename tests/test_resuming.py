@@ -47,6 +47,8 @@ def write(
     """
     reranker = OverlapReranker(noisy=True)
     with ResumableOutput(target, format, key, text=True, resume=resume) as output:
+        if output.finished:
+            return []
         done = output.mark.items
         windows = rerank(items(), reranker, OPTIONS, Silence(), done=done)
         for number, window in enumerate(windows):

@@ -14,8 +14,10 @@ from ettin_cli.console import Console, count
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.records import Reranker, Scores
+from ettin_cli.requests.rows import readable
 from ettin_cli.reranking import find_reranker, load_reranker
-from ettin_cli.settings import TRUNCATE
+from ettin_cli.settings import MAX_TEXT_BYTES, MIB, TRUNCATE
+from ettin_cli.storage import record_lines
 from ettin_cli.windows import reading
 
 SHOWN = 200
@@ -190,19 +192,25 @@ def _shown(text: str) -> str:
 def _texts(word: str) -> list[str]:
     """Return the texts that one argument stands for."""
     if word == "-":
-        lines = sys.stdin.buffer.read().splitlines()
+        with readable(Path("stdin")):
+            read = list(record_lines(sys.stdin.buffer))
+        lines = [line for some in read for line in some.splitlines()]
         texts = [_decoded(line, f"stdin:{at}") for at, line in enumerate(lines, start=1)]
         return [text for text in texts if text.strip()]
     if not word.startswith("@"):
         return [options.utf8(word, "TEXT")]
     path = Path(word[1:])
     try:
-        return [_decoded(path.read_bytes(), word[1:])]
+        with path.open("rb") as file:
+            content = file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
         raise CorpusError(
             f"cannot read {word[1:] or '@'}: {error.strerror}",
             hint="@ reads a file; a text that begins with it can come from stdin, as -",
         ) from error
+    if len(content) > MAX_TEXT_BYTES:
+        raise CorpusError(f"{path}: more than {MAX_TEXT_BYTES // MIB} MiB of text")
+    return [_decoded(content, word[1:])]
 
 
 def _decoded(content: bytes, place: str) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from ettin_cli.corpus.encodings import guessed_encoding, is_utf8, marked_encoding, nearly_utf8
-from ettin_cli.settings import MAX_RECORD_BYTES, MAX_TEXT_BYTES, MIB
+from ettin_cli.settings import MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError, opened
 
 NO_ENCODING = "in no encoding that can be told"
@@ -25,28 +22,20 @@ def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     Raises:
         UnreadableError: It is binary, in no known encoding, or larger than that.
     """
+    return decode(read_bytes(path, most))
+
+
+def read_bytes(path: Path, most: int = MAX_TEXT_BYTES) -> bytes:
+    """Return a file's content, unpacked.
+
+    Raises:
+        UnreadableError: It cannot be read, or is larger than that.
+    """
     with opened(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise UnreadableError(f"more than {most // MIB} MiB of text")
-    return decode(content)
-
-
-def record_lines(file: BinaryIO | io.TextIOWrapper) -> Iterator[Any]:
-    """Yield the lines of a table, which may be bytes or text.
-
-    Raises:
-        UnreadableError: One is longer than a record may be; it is not read to its end.
-    """
-    number = 0
-    while line := file.readline(MAX_RECORD_BYTES + 1):
-        number += 1
-        if len(line) > MAX_RECORD_BYTES:
-            limit = MAX_RECORD_BYTES // MIB
-            raise UnreadableError(
-                f"line {number:,} is longer than {limit} MiB; nothing is read from there on"
-            )
-        yield line
+    return content
 
 
 def decode(content: bytes) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ettin_cli.corpus.packages import package, require_small_markup
+from ettin_cli.errors import first_line
 from ettin_cli.records import Document
 from ettin_cli.storage import UnreadableError
 
@@ -23,16 +24,18 @@ def docx_document(path: Path, doc_id: str) -> Document:
         UnreadableError: It is damaged or unpacks to more than it may.
     """
     import docx
+    from docx.exceptions import PythonDocxError
     from docx.opc.exceptions import OpcError
+    from docx.oxml.exceptions import XmlchemyError
 
     with package(path, "DOCX"):
         require_small_markup(path)
         try:
             file = docx.Document(str(path))
-        except OpcError as error:
-            raise UnreadableError(f"not a whole DOCX: {error}") from error
-        blocks = [*_blocks(file.element.body, file), *_notes(file)]
-        title = (file.core_properties.title or "").strip()
+            blocks = [*_blocks(file.element.body, file), *_notes(file)]
+            title = (file.core_properties.title or "").strip()
+        except (OpcError, PythonDocxError, XmlchemyError) as error:
+            raise UnreadableError(f"not a whole DOCX: {first_line(error)}") from error
     heading = next((text.lstrip("# ") for text in blocks if text.startswith("#")), "")
     return Document(doc_id, "\n\n".join(blocks), title=title or heading, kind="markdown")
 

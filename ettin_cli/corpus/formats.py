@@ -8,11 +8,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import cast
 
-from ettin_cli.corpus.content import read_text, record_lines
+from ettin_cli.corpus.content import read_text
 from ettin_cli.corpus.docx import docx_document
 from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.mail import email_document
-from ettin_cli.corpus.packages import epub_document, pdf_document
+from ettin_cli.corpus.packages import epub_document
+from ettin_cli.corpus.pdf import pdf_document
 from ettin_cli.corpus.records import Fields, NoTextFieldError, RecordError, record_document
 from ettin_cli.corpus.sources import SourceFile
 from ettin_cli.corpus.suffixes import TABLES, kind_of
@@ -20,7 +21,7 @@ from ettin_cli.corpus.tables import Row, jsonl, read_table
 from ettin_cli.corpus.titles import markdown_title, rst_title, split_front_matter
 from ettin_cli.records import Document, DocumentKind, Rejection
 from ettin_cli.settings import MAX_MARKUP_BYTES
-from ettin_cli.storage import UnreadableError
+from ettin_cli.storage import UnreadableError, record_lines
 
 TABLE_KINDS = {suffix[1:] for suffix in TABLES} | {"jsonl"}
 EMPTY = "empty"

@@ -7,10 +7,14 @@ that folder before, and did not enter it if it was ignored.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ettin_cli.settings import MAX_IGNORES_BYTES, MIB
+from ettin_cli.storage import open_regular
+
+Reject = Callable[[Path, str], None]
 NOTHING = "(?!)"
 CLASSES = {
     "alnum": "a-zA-Z0-9",
@@ -71,25 +75,41 @@ def ignored(path: Path, is_folder: bool, ignores: Sequence[Ignores]) -> bool:
     return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
-def ignores_of(folder: Path) -> list[Ignores]:
-    """Return the ignore file of a folder, or nothing if it has none that can be read."""
+def ignores_of(folder: Path, reject: Reject) -> list[Ignores]:
+    """Return the ignore file of a folder, or nothing if it has none.
+
+    Args:
+        reject: Told of one that cannot be read, and why.
+    """
+    path = folder / ".gitignore"
     try:
-        text = (folder / ".gitignore").read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError:
+        with open_regular(path) as file:
+            content = file.read(MAX_IGNORES_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return []
+    except OSError as error:
+        reject(path, f"cannot be read: {error.strerror}")
+        return []
+    if len(content) > MAX_IGNORES_BYTES:
+        reject(path, f"more than {MAX_IGNORES_BYTES // MIB} MiB")
+        return []
+    text = content.decode("utf-8-sig", "surrogateescape")
     return [Ignores(folder, list(parse(text)))]
 
 
-def outer_ignores(root: Path) -> list[Ignores]:
+def outer_ignores(root: Path, reject: Reject) -> list[Ignores]:
     """Return the ignore files above `root` that count in its git work tree, outermost first.
 
     None counts where they ignore `root` itself, which was named on purpose.
+
+    Args:
+        reject: Told of one that cannot be read, and why.
     """
     parents = list(root.parents)
     top = next((at for at, parent in enumerate(parents) if (parent / ".git").exists()), None)
     if top is None or (root / ".git").exists():
         return []
-    found = [one for parent in reversed(parents[: top + 1]) for one in ignores_of(parent)]
+    found = [one for parent in reversed(parents[: top + 1]) for one in ignores_of(parent, reject)]
     way = [root, *parents[:top]]
     return [] if any(ignored(folder, True, _above(folder, found)) for folder in way) else found
 
@@ -115,21 +135,34 @@ def parse(text: str) -> Iterator[Pattern]:
 
 
 def _regex(glob: str) -> str:
+    """Translate a glob.
+
+    What stands between two stars is matched where it comes first, and not tried anywhere else:
+    a later place would leave less to match the rest with, and trying them all takes for ever.
+    """
     parts, at = [], 0
+    stars = folders = 0
     while at < len(glob):
         begins = at == 0 or glob[at - 1] == "/"
         if begins and glob.startswith("**/", at):
-            part, at = "(?:.*/)?", at + 3
+            part, at = ")" * folders + "(?>(?:.*?/)??", at + 3
+            folders = 1
         elif begins and glob[at:] == "**":
             part, at = ".+", at + 2
         elif glob[at] == "[":
             part, at = _class(glob, at + 1)
         elif glob[at] == "\\":
             part, at = (re.escape(glob[at + 1]) if glob[at + 1 :] else NOTHING), at + 2
+        elif glob[at] == "*":
+            part, at = ")" * stars + "(?>[^/]*?", at + 1
+            stars = 1
+        elif glob[at] == "/":
+            part, at = "/" + ")" * stars, at + 1
+            stars = 0
         else:
-            part, at = {"*": "[^/]*", "?": "[^/]"}.get(glob[at], re.escape(glob[at])), at + 1
+            part, at = ("[^/]" if glob[at] == "?" else re.escape(glob[at])), at + 1
         parts.append(part)
-    return "".join(parts)
+    return "".join(parts) + r"\Z" + ")" * (stars + folders)
 
 
 _MEMBER = re.compile(r"\[:(\w+):\]|(\\.|[^\\])-(\\.|[^\\\]])|(\\.|[^\\])", re.DOTALL)

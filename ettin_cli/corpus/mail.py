@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from email import policy
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.corpus.content import decode
+from ettin_cli.corpus.content import decode, read_bytes
 from ettin_cli.corpus.html import html_document
 from ettin_cli.records import Document
-from ettin_cli.storage import opened
+from ettin_cli.settings import MAX_EMAIL_PARTS, MAX_MARKUP_BYTES, MIB
+from ettin_cli.storage import UnreadableError
 
 # What the standard library's parser of headers raises at some that are malformed.
-MALFORMED = (AttributeError, LookupError, NameError, TypeError, ValueError)
+MALFORMED = (AttributeError, LookupError, NameError, RecursionError, TypeError, ValueError)
+# The time in which it parses a header grows with the square of the header's length.
+PARSED_CHARACTERS = 2000
+MULTIPART_COST = 50
 
 
 def email_document(path: Path, doc_id: str) -> Document:
@@ -23,11 +28,15 @@ def email_document(path: Path, doc_id: str) -> Document:
     Sender, date and the names of attachments are metadata; attachments are not read.
 
     Raises:
-        UnreadableError: It cannot be read, or its text cannot be decoded.
+        UnreadableError: It cannot be read, its text cannot be decoded, or it is too large or has
+            too many parts.
     """
-    with opened(path) as file:
-        message = BytesParser(policy=policy.default).parse(file)
-    body = message.get_body(("plain", "html")) if isinstance(message, EmailMessage) else None
+    content = read_bytes(path)
+    try:
+        message = BytesParser(_bounded(), policy=policy.default).parsebytes(content)
+        body = message.get_body(("plain", "html"))
+    except RecursionError as error:
+        raise UnreadableError("parts that contain each other too many times over") from error
     headers = {name: _header(message, name) for name in ("from", "to", "date")}
     metadata: dict[str, Any] = {name: value for name, value in headers.items() if value}
     if attachments := _attachments(message):
@@ -36,12 +45,38 @@ def email_document(path: Path, doc_id: str) -> Document:
     return Document(doc_id, text, title=_header(message, "subject"), metadata=metadata)
 
 
+def _bounded() -> type[EmailMessage]:
+    """Return a class for the parts of one message, of which there may be so many."""
+    left = MAX_EMAIL_PARTS
+
+    def take(count: int) -> None:
+        nonlocal left
+        left -= count
+        if left < 0:
+            raise UnreadableError(f"more than {MAX_EMAIL_PARTS:,} parts, or too much said of them")
+
+    class Part(EmailMessage):
+        def __init__(self, policy: Any = None) -> None:
+            super().__init__(policy)
+            take(1)
+
+        def set_raw(self, name: str, value: str) -> None:
+            super().set_raw(name, value)
+            if name.lower().startswith("content-"):
+                if len(value) > PARSED_CHARACTERS:
+                    raise UnreadableError(f"a header of {len(value):,} characters")
+                # Every line of a message is compared with the borders of all parts around it.
+                take(len(value) // 100 + MULTIPART_COST * ("multipart" in value.lower()))
+
+    return Part
+
+
 def _header(message: Message, name: str) -> str:
-    try:
-        value = str(message[name] or "")
-    except MALFORMED:
-        raw = next(str(value) for field, value in message.raw_items() if field.lower() == name)
-        value = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    raw = next((str(value) for field, value in message.raw_items() if field.lower() == name), "")
+    value = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if len(raw) <= PARSED_CHARACTERS:
+        with suppress(*MALFORMED):
+            value = str(message[name] or "")
     return " ".join(value.split())
 
 
@@ -63,5 +98,7 @@ def _body_text(body: Message, doc_id: str) -> str:
         text = decode(content)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if body.get_content_type() == "text/html":
+        if len(text) > MAX_MARKUP_BYTES:
+            raise UnreadableError(f"more than {MAX_MARKUP_BYTES // MIB} MiB of markup")
         return html_document(text, doc_id).text
     return text.strip("\n")

@@ -1,4 +1,4 @@
-"""PDF and EPUB -> documents, and what unpacking a file takes."""
+"""EPUB -> a document, and what unpacking a file takes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from ettin_cli.corpus.content import decode
 from ettin_cli.corpus.html import html_document
+from ettin_cli.errors import first_line
 from ettin_cli.records import Document
-from ettin_cli.settings import (
-    MAX_MARKUP_BYTES,
-    MAX_PAGES,
-    MAX_TEXT_BYTES,
-    MAX_UNPACKED_BYTES,
-    MIB,
-)
+from ettin_cli.settings import MAX_MARKUP_BYTES, MAX_UNPACKED_BYTES, MIB
 from ettin_cli.storage import UnreadableError, opened
 
 # What grows that much in unpacking is no picture, whatever its name says.
@@ -42,50 +36,6 @@ DAMAGES = (
     TypeError,
     ValueError,
 )
-
-
-def pdf_document(path: Path, doc_id: str) -> Document:
-    """Return a PDF's text layer, each line with its page.
-
-    Raises:
-        UnreadableError: It is damaged, needs a password, has no text layer, or too much of one.
-    """
-    import pypdfium2
-
-    try:
-        with opened(path) as file, pypdfium2.PdfDocument(file) as pdf:
-            title = pdf.get_metadata_value("Title")
-            pages = _pages(pdf)
-    except pypdfium2.PdfiumError as error:
-        # PDFium repeats its last error where it does not know the reason.
-        locked = "password" in str(error).lower() and b"/Encrypt" in path.read_bytes()
-        reason = "needs a password" if locked else f"not a whole PDF: {error}"
-        raise UnreadableError(reason) from error
-    if pages and not any(page.strip() for page in pages):
-        raise UnreadableError("no text layer (a scan?)")
-    lines = [(line, number) for number, page in enumerate(pages, 1) for line in page.split("\n")]
-    text = "\n".join(line for line, _ in lines)
-    return Document(doc_id, text, title=title.strip(), pages=[number for _, number in lines])
-
-
-def _pages(pdf: Any) -> list[str]:
-    """Return the text of each page; many pages may share one that is long."""
-    if len(pdf) > MAX_PAGES:
-        raise UnreadableError(f"{len(pdf):,} pages, more than {MAX_PAGES:,}")
-    pages, characters = [], 0
-    for page in pdf:
-        pages.append(_page_text(page))
-        characters += len(pages[-1])
-        if characters > MAX_TEXT_BYTES:
-            raise UnreadableError(f"more than {MAX_TEXT_BYTES // MIB} MiB of text")
-    return pages
-
-
-def _page_text(page: Any) -> str:
-    text: str = page.get_textpage().get_text_bounded()
-    # pdfium marks a word that it took apart at a line end by U+FFFE.
-    joined = text.replace("\ufffe\r\n", "").replace("\ufffe", "-").replace("\r\n", "\n")
-    return joined.replace("\0", "")
 
 
 def epub_document(path: Path, doc_id: str) -> Document:
@@ -163,5 +113,5 @@ def package(path: Path, kind: str) -> Iterator[None]:
             raise UnreadableError(f"unpacks to more than {MAX_UNPACKED_BYTES // MIB:,} MiB")
         yield
     except DAMAGES as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise UnreadableError(f"not a whole {kind}: {reason}") from error

@@ -15,6 +15,7 @@ from ettin_cli.corpus.ignores import Ignores, ignored, ignores_of, outer_ignores
 from ettin_cli.corpus.suffixes import kind_of, known_formats
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.records import Rejection
+from ettin_cli.storage import open_regular
 
 if TYPE_CHECKING:
     import pathspec
@@ -135,7 +136,7 @@ class _Walk:
         self.folders: list[tuple[Path, list[Ignores]]] = []
 
     def run(self) -> None:
-        self.folders.append((self.root, outer_ignores(self.root)))
+        self.folders.append((self.root, outer_ignores(self.root, self._reject)))
         while self.folders:
             self._folder(*self.folders.pop())
         self.listing.files.sort(key=lambda file: file.name)
@@ -147,7 +148,7 @@ class _Walk:
         except OSError as error:
             self._reject(folder, f"cannot be listed: {error.strerror}")
             return
-        ignores = [*ignores, *ignores_of(folder)]
+        ignores = [*ignores, *ignores_of(folder, self._reject)]
         for entry in entries:
             self._entry(entry, ignores)
 
@@ -221,7 +222,7 @@ def _no_file(entry: os.DirEntry[str]) -> str | None:
 
 def _looks_binary(path: str) -> bool:
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(Path(path)) as file:
             return b"\0" in file.read(PROBE_BYTES)
     except OSError:
         return False

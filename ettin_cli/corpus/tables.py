@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ettin_cli.corpus.content import read_text, record_lines, text_encoding
+from ettin_cli.corpus.content import read_text, text_encoding
 from ettin_cli.corpus.delimited import delimited, repeated, require_narrow
 from ettin_cli.corpus.encodings import is_utf8, marked_encoding
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.settings import MAX_JSON_BYTES
-from ettin_cli.storage import UnreadableError, opened
+from ettin_cli.storage import UnreadableError, opened, record_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,6 +129,9 @@ def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with opened(path):
+        # Arrow would wait for a pipe.
+        pass
     try:
         with pq.ParquetFile(path) as file:
             require_narrow(file.schema_arrow.names)

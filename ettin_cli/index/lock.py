@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from ettin_cli.errors import EttinError, IndexBusyError, UsageError
 from ettin_cli.index.manifest import GENERATIONS, MANIFEST, WORK
 from ettin_cli.records import Reporter
-from ettin_cli.storage import make_folder
+from ettin_cli.settings import cache_folder
+from ettin_cli.storage import make_folder, private_folder
 
 if TYPE_CHECKING:
     import filelock
@@ -89,6 +90,8 @@ def _make(folder: Path) -> bool:
                 f"{folder} is no index and holds other things, such as {foreign}",
                 hint="name a new folder with -i",
             )
+        if cache_folder() in folder.parents:
+            private_folder(folder)
         make_folder(folder)
     except FileExistsError:
         raise EttinError(

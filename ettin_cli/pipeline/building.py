@@ -29,6 +29,7 @@ from ettin_cli.index import (
     Remains,
     entry_for,
     forget_unfinished,
+    is_unchanged,
     portable,
     read_manifest,
     remove_leftovers,
@@ -236,14 +237,16 @@ class Run:
         return replace(entry, source=planned.source, first=first)
 
     def _present_entry(self, planned: PlannedFile) -> FileEntry | None:
-        """Return an unchanged file's entry, with the file's present time."""
+        """Return an unchanged file's entry, with the file's present time; None if it changed."""
         entry, path = planned.same, planned.file.path
         if entry is None or path is None:
             return entry
         try:
-            return touched(entry, path)
+            present = touched(entry, path)
         except OSError:
             return None
+        # The present time may be that of a change since the plan was made.
+        return present if is_unchanged(entry, path) else None
 
     def _renamed(self, table: pa.Table, source: int) -> pa.Table:
         """Give new ids to records that cannot be read again, where another source has theirs."""

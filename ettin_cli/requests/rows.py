@@ -10,7 +10,7 @@ from pathlib import Path
 from ettin_cli.corpus.suffixes import kind_of
 from ettin_cli.corpus.tables import Row, jsonl, read_table
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.storage import UnreadableError
+from ettin_cli.storage import UnreadableError, record_lines
 
 STDIN = "-"
 KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
@@ -28,7 +28,7 @@ def read_rows(path: Path, held: str, hint: str = ", ".join(KINDS)) -> Iterator[R
         CorpusError: The file, or the rest of it, cannot be read; when it is read.
     """
     if str(path) == STDIN:
-        return _read(path, jsonl(sys.stdin.buffer))
+        return _read(path, jsonl(record_lines(sys.stdin.buffer)))
     kind = kind_of(path.name)
     if kind not in KINDS:
         raise UsageError(f"{path} is of no format that holds {held}", hint=hint)

@@ -17,7 +17,7 @@ from ettin_cli.records import Candidate, Document, Passage, Rejection
 from ettin_cli.requests.fields import Pair
 from ettin_cli.requests.rows import readable
 from ettin_cli.requests.spool import Spool
-from ettin_cli.storage import opened
+from ettin_cli.storage import opened, record_lines
 from ettin_cli.trec import run_line, without_spaces
 
 
@@ -29,7 +29,7 @@ def run_rows(path: Path) -> Iterator[Row]:
     """
     number = 0
     with readable(path), opened(path) as file:
-        for line_number, line in enumerate(file, start=1):
+        for line_number, line in enumerate(record_lines(file), start=1):
             if line.strip():
                 number += 1
                 content = line.removeprefix(BOM_UTF8) if line_number == 1 else line

@@ -1,0 +1,170 @@
+"""A PDF is read in another process: whatever it does there, it costs itself alone."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ettin_cli.corpus import pdf
+from ettin_cli.corpus.pdf import PdfProcess
+from ettin_cli.storage import UnreadableError
+from tests.conftest import Ettin
+from tests.indexes import Builder, doc_ids
+from tests.reading import one, write, write_pdf
+
+# What a PDF that breaks PDFium does, done by something else.
+ABORTS = [sys.executable, "-c", "import os; input(); print('\"half a page', end=''); os.abort()"]
+HANGS_UP = [sys.executable, "-c", "import os; os.close(0)"]
+
+
+@pytest.fixture
+def process() -> Iterator[PdfProcess]:
+    process = PdfProcess()
+    yield process
+    process.close()
+
+
+def write_bomb(path: Path, levels: int = 9, times: int = 12) -> Path:
+    """Write a PDF of a few KB whose drawings contain each other, many times over."""
+    drawings = [f"/F{level + 1} Do\n" * times for level in range(levels)]
+    drawings.append("BT /F 10 Tf 40 800 Td (ten thousand words) Tj ET")
+    first = 5
+    objects = {
+        1: "<< /Type /Catalog /Pages 2 0 R >>",
+        2: "<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+        3: "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 842] /Contents 5 0 R "
+        "/Resources << /XObject << /F1 6 0 R >> >> >>",
+        4: "<< /Type /Font /Subtype /Type1 /BaseFont /Courier >>",
+    }
+    for level, drawing in enumerate(drawings):
+        inner = f"/XObject << /F{level + 1} {first + level + 1} 0 R >> /Font << /F 4 0 R >>"
+        objects[first + level] = (
+            f"<< /Type /XObject /Subtype /Form /BBox [0 0 612 842] /Resources << {inner} >> "
+            f"/Length {len(drawing)} >>\nstream\n{drawing}\nendstream"
+        )
+    body = "".join(f"{number} 0 obj\n{content}\nendobj\n" for number, content in objects.items())
+    return write(path, f"%PDF-1.4\n{body}trailer << /Size 99 /Root 1 0 R >>\n%%EOF\n")
+
+
+def test_one_process_reads_many_and_none_is_begun_without_a_pdf(
+    tmp_path: Path, process: PdfProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write_pdf(tmp_path / f"{n}.pdf", [f"page {n}"], title="T") for n in range(3)]
+    assert process.process is None
+    read = [process.read(path) for path in paths]
+    assert read == [("T", [f"page {n}"]) for n in range(3)]
+    begun = process.process
+    assert begun is not None
+    monkeypatch.setattr("ettin_cli.corpus.pdf.subprocess.Popen", None)
+    assert process.read(paths[0]) == read[0]
+    assert one(write(tmp_path / "a.txt", "no PDF")).text == "no PDF"
+
+
+def test_a_pdf_that_takes_too_long_is_given_up_and_the_next_is_read(
+    tmp_path: Path, process: PdfProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb, good = write_bomb(tmp_path / "a.pdf"), write_pdf(tmp_path / "b.pdf", ["words"])
+    assert process.read(good)[1] == ["words"]
+    assert bomb.stat().st_size < 5000
+    with monkeypatch.context() as patch:
+        patch.setattr(pdf, "MAX_PDF_SECONDS", 0.3)
+        with pytest.raises(UnreadableError, match=r"takes longer than 0\.3 s to read"):
+            process.read(bomb)
+    assert process.read(good)[1] == ["words"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded on Linux alone")
+def test_a_pdf_that_takes_too_much_memory_is_given_up_and_the_next_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pdf, "MAX_PDF_MEMORY", 256 << 20)
+    process = PdfProcess()
+    try:
+        with pytest.raises(UnreadableError, match="takes more than 256 MiB of memory to read"):
+            process.read(write_bomb(tmp_path / "a.pdf"))
+        assert process.read(write_pdf(tmp_path / "b.pdf", ["words"]))[1] == ["words"]
+    finally:
+        process.close()
+
+
+@pytest.mark.parametrize("command", [ABORTS, HANGS_UP])
+def test_a_process_that_dies_costs_the_file_alone(tmp_path: Path, command: list[str]) -> None:
+    process = PdfProcess(command)
+    for _ in range(2):
+        with pytest.raises(UnreadableError, match="or crashes PDFium"):
+            process.read(tmp_path / "a.pdf")
+        assert process.process is None
+
+
+def test_a_process_that_was_killed_in_between_is_replaced(
+    tmp_path: Path, process: PdfProcess
+) -> None:
+    path = write_pdf(tmp_path / "a.pdf", ["words"])
+    process.read(path)
+    killed = process.process
+    assert killed is not None
+    killed.kill()
+    killed.wait()
+    assert process.read(path)[1] == ["words"]
+
+
+def test_without_a_process_to_read_it_in_a_pdf_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError, match="no process to read PDFs in: No such file"):
+        PdfProcess([str(tmp_path / "none")]).read(tmp_path / "a.pdf")
+
+
+def test_an_interruption_leaves_no_half_answer_for_the_next(
+    tmp_path: Path, process: PdfProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write_pdf(tmp_path / "a.pdf", ["first"] * 3)
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("ettin_cli.corpus.pdf.json.loads", interrupted)
+        process.read(first)
+    assert process.read(write_pdf(tmp_path / "b.pdf", ["second"]))[1] == ["second"]
+
+
+def test_modules_that_lie_beside_the_documents_are_not_imported(
+    tmp_path: Path, process: PdfProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "pypdfium2", "ettin_cli"):
+        write(tmp_path / f"{name}.py", "raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    assert process.read(write_pdf(tmp_path / "a.pdf", ["words"]))[1] == ["words"]
+
+
+def test_a_page_tree_of_a_million_pages_is_not_walked(tmp_path: Path, process: PdfProcess) -> None:
+    path = write_pdf(tmp_path / "a.pdf", ["words"])
+    path.write_bytes(path.read_bytes().replace(b"/Count 1", b"/Count 1000000"))
+    with pytest.raises(UnreadableError, match="1,000,000 pages, more than 50,000"):
+        process.read(path)
+
+
+def test_a_page_tree_that_contains_itself_ends(tmp_path: Path, process: PdfProcess) -> None:
+    path = write_pdf(tmp_path / "a.pdf", ["words"] * 2)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"[6 0 R 8 0 R]", b"[2 0 R 2 0 R]"))
+    try:
+        _, pages = process.read(path)
+    except UnreadableError as error:
+        assert str(error)
+    else:
+        assert len(pages) <= 2
+
+
+def test_a_folder_with_a_bomb_is_indexed_but_for_that(
+    ettin: Ettin, build: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docs").mkdir()
+    write_bomb(tmp_path / "docs" / "a.pdf")
+    write_pdf(tmp_path / "docs" / "b.pdf", ["the ferry sails"])
+    monkeypatch.setattr(pdf, "MAX_PDF_SECONDS", 2.0)
+    ran = ettin("index", "docs", "-i", "i", "--embedder", str(build.model))
+    assert ran.code == 3
+    assert f"rejected {os.fspath(tmp_path / 'docs' / 'a.pdf')}: takes " in ran.err
+    assert doc_ids(tmp_path / "i") == ["b.pdf"]
