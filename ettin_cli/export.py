@@ -7,6 +7,7 @@ import io
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -179,6 +180,7 @@ def answer_json(answer: Answer, *, text: bool = True) -> dict[str, Any]:
         **({"embedder": answer.embedder} if answer.embedder is not None else {}),
         "reranker": answer.reranker,
         "engine": answer.engine,
+        **({"stages": [asdict(stage) for stage in answer.stages]} if answer.stages else {}),
         "hits": hits,
     }
     return {**shape, "seconds": dict(answer.seconds)} if answer.seconds else shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +13,7 @@ from ettin_cli.evaluation.results import Measured, System
 from ettin_cli.export import decreasing
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, evaluate
+from ettin_cli.pipeline.cascade import Left, Step, narrowed, pairs_of, work
 from ettin_cli.ranking import SearchOptions, best_passages, most_documents, rank
 from ettin_cli.records import (
     Advance,
@@ -48,12 +49,15 @@ class Sweep:
         candidates: Depths, in passages scored; none: the judged documents of each query, all of
             their passages.
         blends: Shares of the retrieval score.
+        before: By the same names, rerankers that score before one, which is given their best
+            alone.
     """
 
     rerankers: Mapping[str, TimedReranker]
     candidates: Sequence[int]
     blends: Sequence[float]
     metrics: Sequence[Metric]
+    before: Mapping[str, Sequence[Step[TimedReranker]]] = field(default_factory=dict)
 
     @property
     def systems(self) -> list[System]:
@@ -174,7 +178,11 @@ class _Tries:
         for one in found:
             self.runs[System()][one.query.query_id] = _ranking({}, one.documents)
         for name, reranker in self.sweep.rerankers.items():
-            self._rerank(name, reranker, found, advance)
+            if before := self.sweep.before.get(name):
+                for depth in self.sweep.depths:
+                    self._cascade(name, before, reranker, depth, found, advance)
+            else:
+                self._rerank(name, reranker, found, advance)
 
     def _found(self, query: Query, vector: Floats) -> _Found:
         rows, scores = self._retrieved(query, vector)
@@ -213,17 +221,56 @@ class _Tries:
         among = np.array(sorted(rows), np.int64)
         return self.index.retrieve(vector[None], max(1, len(rows)), among)[0]
 
+    def _cascade(
+        self,
+        name: str,
+        before: Sequence[Step[TimedReranker]],
+        last: TimedReranker,
+        depth: int | None,
+        found: Sequence[_Found],
+        advance: Advance,
+    ) -> None:
+        """Rank at one depth what several rerankers leave to the last one, at every blend."""
+        queries = [one.query for one in found]
+        left = [Left(self._at_depth(one, depth)) for one in found]
+        counts = [len(one.candidates) for one in left]
+        scored = self._counted(work(counts, before) * len(self.sweep.depths), advance)
+        deepest = depth == self.sweep.depths[-1]
+
+        def score(reranker: TimedReranker) -> Scores:
+            scores, seconds = reranker.timed(pairs_of(queries, left), scored)
+            for blend in self.sweep.blends:
+                self.seconds[System(name, depth, blend)] += float(seconds.sum())
+            self.scored[name] += len(scores.values) * deepest
+            self.truncated[name] += int(scores.truncated.sum()) * deepest
+            return scores
+
+        for step in before:
+            left = list(narrowed(left, score(step.reranker), step, documents=TOP_K))
+        verdicts = score(last).split(len(one.candidates) for one in left)
+        for one, rest, verdict in zip(found, left, verdicts, strict=True):
+            self._order(System(name, depth), one, rest.candidates, verdict)
+
+    def _at_depth(self, found: _Found, depth: int | None) -> list[Candidate]:
+        doc_ids = [candidate.passage.doc_id for candidate in found.candidates]
+        kept = most_documents(doc_ids, depth or len(doc_ids), TOP_K)
+        return [found.candidates[at] for at in kept]
+
+    def _counted(self, pairs: int, advance: Advance) -> Advance:
+        """Return what tells of progress where a system scores so many pairs of a window."""
+        whole = max(1, pairs) * len(self.sweep.rerankers)
+
+        def scored(more: int) -> None:
+            self.progress += more / whole
+            advance(more)
+
+        return scored
+
     def _rerank(
         self, name: str, reranker: TimedReranker, found: Sequence[_Found], advance: Advance
     ) -> None:
         pairs = [(one.query.text, c.passage.content) for one in found for c in one.candidates]
-        whole = len(pairs) * len(self.sweep.rerankers)
-
-        def scored(more: int) -> None:
-            self.progress += more / max(1, whole)
-            advance(more)
-
-        scores, seconds = reranker.timed(pairs, scored)
+        scores, seconds = reranker.timed(pairs, self._counted(len(pairs), advance))
         self.scored[name] += len(pairs)
         self.truncated[name] += int(scores.truncated.sum())
         begin = 0
@@ -240,14 +287,21 @@ class _Tries:
             kept = most_documents(doc_ids, depth or len(doc_ids), TOP_K)
             candidates = [found.candidates[at] for at in kept]
             verdict = Scores(scores.values[kept], scores.truncated[kept])
+            self._order(System(reranker, depth), found, candidates, verdict)
             for blend in self.sweep.blends:
-                system = System(reranker, depth, blend)
-                hits = rank(candidates, verdict, SearchOptions(top_k=len(kept), blend=blend))
-                reranked = {hit.passage.doc_id: hit.score for hit in hits}
-                self.runs[system][found.query.query_id] = _ranking(reranked, found.documents)
-                self.seconds[system] += float(seconds[kept].sum())
+                self.seconds[System(reranker, depth, blend)] += float(seconds[kept].sum())
         everything = rank(found.candidates, scores, SearchOptions(top_k=len(doc_ids)))
         self.labelled[reranker] += self._labels(found.query.query_id, everything)
+
+    def _order(
+        self, system: System, found: _Found, candidates: Sequence[Candidate], scores: Scores
+    ) -> None:
+        """Rank a query's candidates at every blend, and below them what else was retrieved."""
+        for blend in self.sweep.blends:
+            hits = rank(candidates, scores, SearchOptions(top_k=len(candidates), blend=blend))
+            reranked = {hit.passage.doc_id: hit.score for hit in hits}
+            run = self.runs[replace(system, blend=blend)]
+            run[found.query.query_id] = _ranking(reranked, found.documents)
 
     def _labels(self, query_id: str, hits: Sequence[Hit]) -> Iterator[Labelled]:
         judged = self.qrels.get(query_id, {})

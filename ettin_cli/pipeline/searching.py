@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.calibration import Calibration
 from ettin_cli.index import Index, is_unchanged
-from ettin_cli.ranking import SearchOptions, most_documents, rank
+from ettin_cli.pipeline.cascade import Left, Step, cascade_name, rerank_in_steps, work
+from ettin_cli.ranking import SearchOptions, most_documents, rank, retrieval_ranks
 from ettin_cli.records import (
     Answer,
     Candidate,
@@ -40,6 +41,7 @@ def search(
     options: SearchOptions,
     reporter: Reporter,
     calibration: Calibration | None = None,
+    before: Sequence[Step[Reranker]] = (),
 ) -> Iterator[Answer]:
     """Yield the answer to each query, in order.
 
@@ -49,8 +51,9 @@ def search(
     Args:
         reranker: None keeps the order of retrieval.
         calibration: Turns this reranker's scores into the hits' probabilities.
+        before: Rerankers that score before this one, which is given their best alone.
     """
-    searcher = _Searcher(index, embedder, reranker, options, calibration)
+    searcher = _Searcher(index, embedder, reranker, options, calibration, before)
     waiting = iter(queries)
     while window := list(islice(waiting, WINDOW)):
         yield from searcher.answer(window, reporter)
@@ -70,14 +73,6 @@ def source_index(sources: Sequence[str], settings: str) -> Path:
     return cache_folder() / INDEXES / f"{name[:40]}-{key}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
-    queries: Sequence[Query]
-    candidates: Sequence[Sequence[Candidate]]
-    scores: Sequence[Scores | None]
-    seconds: dict[str, float]
-
-
 class _Searcher:
     def __init__(
         self,
@@ -86,9 +81,12 @@ class _Searcher:
         reranker: Reranker | None,
         options: SearchOptions,
         calibration: Calibration | None,
+        before: Sequence[Step[Reranker]],
     ) -> None:
         self.index, self.embedder, self.reranker = index, embedder, reranker
-        self.options, self.calibration = options, calibration
+        self.options, self.calibration, self.before = options, calibration, before
+        steps = [(step.reranker.name, step.keep) for step in before]
+        self.name = cascade_name(steps, reranker.name) if reranker else NONE
         narrowed = options.filters or options.paths
         self.among = index.select(options.filters, options.paths) if narrowed else None
         self.fresh: dict[str, bool] = {}
@@ -99,7 +97,7 @@ class _Searcher:
         embedded = time.perf_counter()
         candidates = [self._candidates(vector) for vector in vectors]
         retrieved = time.perf_counter()
-        scores = self._scores(queries, candidates, reporter)
+        scored = self._scored(queries, candidates, reporter)
         done = time.perf_counter()
         seconds = {
             "embed": embedded - began,
@@ -108,14 +106,15 @@ class _Searcher:
             "total": done - began,
         }
         share = {name: round(value / len(queries), 4) for name, value in seconds.items()}
-        for query, found, verdict in zip(queries, candidates, scores, strict=True):
+        for query, (left, verdict) in zip(queries, scored, strict=True):
             yield Answer(
                 query=query,
-                hits=[self._with_freshness(hit) for hit in self._ranked(found, verdict)],
+                hits=[self._with_freshness(hit) for hit in self._ranked(left, verdict)],
                 embedder=self.embedder.card.name,
-                reranker=self.reranker.name if self.reranker else NONE,
+                reranker=self.name,
                 engine=self.reranker.engine if self.reranker else self.embedder.engine,
                 seconds=share,
+                stages=left.stages,
             )
 
     def _candidates(self, vector: Floats) -> list[Candidate]:
@@ -142,30 +141,34 @@ class _Searcher:
             for row, passage, score in zip(rows, passages, scores, strict=True)
         ]
 
-    def _scores(
+    def _scored(
         self,
         queries: Sequence[Query],
         candidates: Sequence[Sequence[Candidate]],
         reporter: Reporter,
-    ) -> Sequence[Scores | None]:
+    ) -> Sequence[tuple[Left, Scores | None]]:
+        """Return what is left of each query's candidates for the last reranker, and its scores."""
         if self.reranker is None:
-            return [None] * len(queries)
-        pairs = [
-            (query.text, candidate.passage.content)
-            for query, found in zip(queries, candidates, strict=True)
-            for candidate in found
-        ]
-        with reporter.track("reranking", len(pairs), "pairs") as advance:
-            scores = self.reranker.score(pairs, advance)
-        return list(scores.split(map(len, candidates)))
+            return [(Left(found), None) for found in candidates]
+        pairs = work(map(len, candidates), self.before)
+        by_document = self.options.by == "document"
+        with reporter.track("reranking", pairs, "pairs") as advance:
+            return rerank_in_steps(
+                queries,
+                [Left(one, retrieval_ranks(one, by_document=by_document)) for one in candidates],
+                self.before,
+                self.reranker,
+                advance,
+                documents=self.options.top_k if by_document else 0,
+            )
 
-    def _ranked(self, candidates: Sequence[Candidate], scores: Scores | None) -> list[Hit]:
+    def _ranked(self, left: Left, scores: Scores | None) -> list[Hit]:
         probabilities: list[float] | None = None
         if scores is not None and self.calibration is not None:
             found = self.calibration.probability(scores.values).tolist()
             # As float64, so that a tenth in the calibration is a tenth on the command line.
             probabilities = [round(value, 6) for value in found]
-        return rank(candidates, scores, self.options, probabilities=probabilities)
+        return rank(left.candidates, scores, self.options, left.places, probabilities)
 
     def _with_freshness(self, hit: Hit) -> Hit:
         path = hit.passage.path
