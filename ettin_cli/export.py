@@ -188,6 +188,7 @@ def answer_json(answer: Answer, *, text: bool = True) -> dict[str, Any]:
         **({"embedder": answer.embedder} if answer.embedder is not None else {}),
         "reranker": answer.reranker,
         "engine": answer.engine,
+        **({"stages": [asdict(stage) for stage in answer.stages]} if answer.stages else {}),
         "hits": hits,
     }
     return {**shape, "seconds": dict(answer.seconds)} if answer.seconds else shape

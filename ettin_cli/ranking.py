@@ -65,7 +65,7 @@ def rank(
             reaches a least probability.
     """
     if places is None:
-        places = _retrieval_ranks(candidates, by_document=options.by == "document")
+        places = retrieval_ranks(candidates, by_document=options.by == "document")
     hits = _scored(candidates, scores, options.blend, places)
     if probabilities is not None:
         hits = [replace(hit, probability=p) for hit, p in zip(hits, probabilities, strict=True)]
@@ -150,7 +150,7 @@ def _scored(
     ]
 
 
-def _retrieval_ranks(candidates: Sequence[Candidate], *, by_document: bool) -> list[int]:
+def retrieval_ranks(candidates: Sequence[Candidate], *, by_document: bool) -> list[int]:
     """Return each candidate's place in the order of retrieval alone.
 
     When documents are what is ranked, a passage has the place of its document, so that the

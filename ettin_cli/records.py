@@ -178,6 +178,23 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """What one of several rerankers did for a query.
+
+    Args:
+        scored: Passages it scored.
+        truncated: How many of those it could not read whole.
+        kept: How many went on to the next one; of the last: were ranked.
+    """
+
+    reranker: str
+    engine: str
+    scored: int
+    truncated: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a query found: its hits, best first, and how long each stage took.
 
@@ -187,6 +204,7 @@ class Answer:
             was reranked at once.
         fields: The fields a request came with.
         retriever: None where the candidates came from elsewhere.
+        stages: What each reranker did, where there are several one behind another.
     """
 
     query: Query
@@ -197,6 +215,7 @@ class Answer:
     seconds: Mapping[str, float] = field(default_factory=dict)
     fields: Metadata = field(default_factory=dict)
     retriever: str | None = None
+    stages: Sequence[Stage] = ()
 
 
 @dataclass(frozen=True, slots=True)

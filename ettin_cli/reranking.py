@@ -1,4 +1,4 @@
-"""(query, text) pairs -> scores: Ettin and other cross-encoders, and the embedded stand-in."""
+"""(query, text) pairs -> scores: cross-encoders such as Ettin, and late interaction."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files as package_files
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ettin_cli.cross_encoder import load_cross_encoder
 from ettin_cli.encoder import Encoded, load_encoder, unit
 from ettin_cli.engines import EngineSettings, TokenIds
 from ettin_cli.errors import MissingExtraError, ModelError
 from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json
+from ettin_cli.maxsim import QueryVectors, TextSink, TextVectors, TokenEncoder
+from ettin_cli.multi_vector import is_multi_vector, load_token_encoder
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
 from ettin_cli.settings import AUTO_RERANKER, ETTIN_MODELS
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ettin_cli.records import Floats
+    from ettin_cli.records import Flags, Floats
 
 MAXSIM_WEIGHT = 2.0
 IDF_TABLE = "word_piece_frequencies.npz"
@@ -57,7 +59,11 @@ def load_reranker(files: ModelFiles, settings: EngineSettings, reporter: Reporte
         ModelError: It cannot be loaded, or not on the device that was asked for.
     """
     if files.name == EMBEDDED:
-        return LateInteraction(files, settings, reporter)
+        embedded = EmbeddedTokens(files, settings, reporter)
+        return LateInteractionReranker(files.name, embedded, reporter)
+    if is_multi_vector(files.folder):
+        encoder = load_token_encoder(files.folder, settings, reporter)
+        return LateInteractionReranker(files.name, encoder, reporter)
     return CrossEncoderReranker(files, settings, reporter)
 
 
@@ -135,99 +141,93 @@ class CrossEncoderReranker:
         return Scores(checked(values, self.name)[which], np.array(cut, np.bool_)[which])
 
 
-def maxsim(query: Floats, weights: Floats, document: Floats) -> float:
-    """Return the weighted mean of the best match of every query token in a document.
+class LateInteractionReranker:
+    """MaxSim over the vectors of tokens: every query and every text is encoded once."""
 
-    Late interaction as in ColBERT (Khattab and Zaharia, 2020), normalised by the weights.
-
-    Args:
-        query: Unit token vectors, shape (query tokens, dimension).
-        weights: One a query token.
-        document: Unit token vectors, shape (tokens, dimension).
-    """
-    best = (query @ document.T).max(axis=1)
-    return float(best @ weights / weights.sum())
-
-
-class LateInteraction:
-    """The embedded stand-in: all-MiniLM-L6-v2's own token vectors, compared with MaxSim.
-
-    score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim, where a query's word pieces weigh by their
-    inverse document frequency. Untrained for it, and no Ettin: it needs no download.
-    """
-
-    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
-        config = read_json(files.folder / "sentence_bert_config.json", default={})
-        limit = int(config["max_seq_length"])
-        self.name = files.name
-        self.max_tokens = min(limit, settings.max_length or limit)
-        self.encoder = load_encoder(files.folder, self.max_tokens, settings, reporter)
-        self.engine = self.encoder.engine
-        self.idf = idf_table()
-        self.script = _ScriptNotice(files.name, reporter)
+    def __init__(self, name: str, encoder: TokenEncoder, reporter: Reporter) -> None:
+        self.name, self.encoder, self.reporter = name, encoder, reporter
+        self.engine, self.max_tokens = encoder.engine, encoder.max_tokens
+        self.script = _ScriptNotice(name, reporter)
+        self.told = False
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
-        """Score (query, text) pairs, in their order; every text is encoded once."""
+        """Score (query, text) pairs, in their order; a pair is cut where either side was."""
         import numpy as np
 
         queries, query_of = distinct([query for query, _ in pairs])
         texts, text_of = distinct([text for _, text in pairs])
         self.script.check([*queries, *texts])
-        encoded = self._encoded_queries(queries)
+        encoded, queries_cut = self.encoder.queries(queries)
+        self._tell(int(queries_cut.sum()))
         wanted: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         for at, (query, text) in enumerate(zip(query_of, text_of, strict=True)):
             wanted[text][query].append(at)
         values = np.full(len(pairs), np.nan, np.float32)
+
+        def compare(text: int, document: TextVectors) -> None:
+            for query, where in wanted[text].items():
+                values[where] = encoded[query].score(document)
+            advance(sum(map(len, wanted[text].values())))
+
+        cut = self.encoder.texts(texts, compare)
+        return Scores(checked(values, self.name), cut[text_of] | queries_cut[query_of])
+
+    def _tell(self, cut: int) -> None:
+        if cut and not self.told:
+            self.told = True
+            self.reporter.notice(f"a query is longer than {self.name} reads, and was cut")
+
+
+class EmbeddedTokens:
+    """The embedded stand-in: all-MiniLM-L6-v2's own token vectors.
+
+    score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim, which is the mean over a query's word pieces
+    weighted by their inverse document frequency. Untrained for it, and no Ettin: it needs no
+    download.
+    """
+
+    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
+        config = read_json(files.folder / "sentence_bert_config.json", default={})
+        limit = int(config["max_seq_length"])
+        self.max_tokens = min(limit, settings.max_length or limit)
+        self.encoder = load_encoder(files.folder, self.max_tokens, settings, reporter)
+        self.engine = self.encoder.engine
+        self.idf = idf_table()
+
+    def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:
+        """Return each query's vectors, and which were cut."""
+        import numpy as np
+
+        encoded: dict[int, QueryVectors] = {}
+        ids, cut = self.encoder.token_ids(queries) if queries else ([], [])
+
+        def keep(query: int, text: TextVectors) -> None:
+            # [CLS] and [SEP] stand for no word of the query.
+            idf = self.idf[ids[query].ids[1:-1]]
+            weights = MAXSIM_WEIGHT * idf / idf.sum()
+            encoded[query] = QueryVectors(text.tokens[1:-1], weights, text.pooled)
+
+        self._run(ids, keep)
+        return [encoded[at] for at in range(len(queries))], np.array(cut, np.bool_)
+
+    def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
+        """Give `sink` each text's place and vectors; return which were cut."""
+        import numpy as np
+
         ids, cut = self.encoder.token_ids(texts) if texts else ([], [])
+        self._run(ids, sink)
+        return np.array(cut, np.bool_)
 
-        def compare(batch: list[int], output: Encoded) -> None:
-            for text, document in zip(batch, self._documents(batch, ids, output), strict=True):
-                for query, where in wanted[text].items():
-                    values[where] = encoded[query].against(document)
-            advance(sum(len(at) for text in batch for at in wanted[text].values()))
+    def _run(self, ids: Sequence[TokenIds], sink: TextSink) -> None:
+        """Give each text with unit vectors, its padding left out."""
 
-        self.encoder.encode(ids, compare, tokens=True)
-        return Scores(checked(values, self.name), np.array(cut, np.bool_)[text_of])
+        def pick(batch: list[int], output: Encoded) -> None:
+            assert output.tokens is not None
+            for row, at in enumerate(batch):
+                tokens = output.tokens[row, : len(ids[at].ids)]
+                sink(at, TextVectors(unit(tokens), unit(output.vectors[row])))
 
-    def _encoded_queries(self, queries: Sequence[str]) -> dict[int, _EncodedQuery]:
-        encoded: dict[int, _EncodedQuery] = {}
-        ids = self.encoder.token_ids(queries)[0] if queries else []
-
-        def keep(batch: list[int], output: Encoded) -> None:
-            for query, text in zip(batch, self._documents(batch, ids, output), strict=True):
-                # [CLS] and [SEP] stand for no word of the query.
-                weights = self.idf[ids[query].ids[1:-1]]
-                encoded[query] = _EncodedQuery(text.tokens[1:-1], weights, text.pooled)
-
-        self.encoder.encode(ids, keep, tokens=True)
-        return encoded
-
-    @staticmethod
-    def _documents(
-        batch: Sequence[int], ids: Sequence[TokenIds], output: Encoded
-    ) -> Iterable[_EncodedText]:
-        """Yield each text of a batch with unit vectors, its padding left out."""
-        assert output.tokens is not None
-        for row, at in enumerate(batch):
-            tokens = output.tokens[row, : len(ids[at].ids)]
-            yield _EncodedText(unit(tokens), unit(output.vectors[row]))
-
-
-class _EncodedText(NamedTuple):
-    tokens: Floats
-    pooled: Floats
-
-
-class _EncodedQuery(NamedTuple):
-    tokens: Floats
-    weights: Floats
-    pooled: Floats
-
-    def against(self, text: _EncodedText) -> float:
-        cosine = float(text.pooled @ self.pooled)
-        if not len(self.weights):
-            return cosine
-        return cosine + MAXSIM_WEIGHT * maxsim(self.tokens, self.weights, text.tokens)
+        self.encoder.encode(ids, pick, tokens=True)
 
 
 @lru_cache(maxsize=1)

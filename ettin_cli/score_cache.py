@@ -35,7 +35,7 @@ LIBRARIES = (
     *("torch", "transformers", "sentence-transformers", "kernels"),
     *("onnxruntime", "openvino", "tokenizers"),
 )
-CONFIGURATION = (".json", ".txt", ".model", ".py")
+CONFIGURATION = (".json", ".txt", ".model", ".py", ".metadata")
 TABLES = (
     "CREATE TABLE IF NOT EXISTS scores (pair BLOB PRIMARY KEY, verdict BLOB) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS model (id INTEGER PRIMARY KEY, engine TEXT, max_tokens INTEGER)",

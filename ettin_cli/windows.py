@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ettin_cli.cross_encoder import default_prompt
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import EMBEDDED, ModelFiles
+from ettin_cli.multi_vector import is_multi_vector, read_reading
 from ettin_cli.records import (
     Advance,
     Reporter,
@@ -59,8 +60,11 @@ class LongReranker:
         except ModelError as error:
             raise ModelError(error.problem, hint=f"--long {TRUNCATE}") from error
         # Late interaction encodes a text without its query.
-        self.reads_pairs = files.name != EMBEDDED
+        late = is_multi_vector(files.folder)
+        self.reads_pairs = not (late or files.name == EMBEDDED)
         self.prompt = default_prompt(files.folder)
+        if late:
+            self.prompt = read_reading(files.folder).document_prompt
 
     @property
     def name(self) -> str:
@@ -137,11 +141,11 @@ class LongReranker:
     def _room(self, query: str) -> int:
         """Return how many tokens of a long text the reranker reads beside a query."""
         room = self.max_tokens - self.tokens.special(pair=self.reads_pairs)
-        if self.reads_pairs:
-            # Where both are longer than half of the limit, both are cut to that.
-            asked = len(self.tokens.offsets(self.prompt + query))
-            room = max(room - asked, room // 2)
-        return max(1, room)
+        if not self.reads_pairs:
+            return max(1, room - len(self.tokens.offsets(self.prompt)))
+        # Where both are longer than half of the limit, both are cut to that.
+        asked = len(self.tokens.offsets(self.prompt + query))
+        return max(1, room - asked, room // 2)
 
 
 class TimedLongReranker(LongReranker):

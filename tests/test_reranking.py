@@ -10,8 +10,9 @@ from ettin_cli.encoder import unit
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import find_model
+from ettin_cli.maxsim import maxsim
 from ettin_cli.records import Advance, Reranker, Silence
-from ettin_cli.reranking import idf_table, load_reranker, maxsim
+from ettin_cli.reranking import idf_table, load_reranker
 from ettin_cli.tokens import load_token_counter
 from tests.models import TEXTS, embedder, ettin
 
@@ -63,17 +64,14 @@ def test_the_head_is_dense_gelu_norm_dense_over_the_first_token(model: Path) -> 
     assert found(model)[0] == pytest.approx(score, abs=1e-4)
 
 
-def test_maxsim_is_the_weighted_mean_of_the_best_matches() -> None:
+def test_maxsim_is_the_weighted_sum_of_the_best_matches() -> None:
     random = np.random.default_rng(3)
     query = unit(random.standard_normal((3, 8)).astype(np.float32))
     document = unit(random.standard_normal((5, 8)).astype(np.float32))
     weights = np.array([1.0, 2.0, 0.5], np.float32)
-    expected = (
-        sum(
-            float(weight) * max(float(other @ token) for other in document)
-            for token, weight in zip(query, weights, strict=True)
-        )
-        / 3.5
+    expected = sum(
+        float(weight) * max(float(other @ token) for other in document)
+        for token, weight in zip(query, weights, strict=True)
     )
     assert maxsim(query, weights, document) == pytest.approx(expected, abs=1e-6)
 
@@ -215,7 +213,7 @@ def test_the_stand_in_is_a_plain_maxsim_at_any_length(limit: int) -> None:
     scores = ours.score(pairs)
     expected = [plain.score(query, text) for query, text in pairs]
     assert scores.values == pytest.approx(expected, abs=1e-4)
-    lengths = [len(plain.model.tokenizer(text)["input_ids"]) for _, text in pairs]
+    lengths = [max(len(plain.model.tokenizer(side)["input_ids"]) for side in p) for p in pairs]
     assert scores.truncated.tolist() == [length > limit for length in lengths]
 
 

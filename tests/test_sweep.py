@@ -16,6 +16,7 @@ from ettin_cli.evaluation.sweep import Outcome, Sweep, run_sweep
 from ettin_cli.index import Index
 from ettin_cli.metrics import parse_metrics
 from ettin_cli.pipeline import BuildRequest, DenseRetriever, Retriever, build_index, search
+from ettin_cli.pipeline.cascade import Step
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Advance, Qrels, Query, Scores, Silence, no_progress
@@ -35,6 +36,17 @@ class Timed(OverlapReranker):
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
     ) -> tuple[Scores, NDArray[np.float32]]:
         return self.score(pairs, advance), np.full(len(pairs), 0.01, np.float32)
+
+
+class Backwards(Timed):
+    """Prefers what the words say least for, and of that the shorter."""
+
+    name = "backwards"
+
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        found = super().score(pairs, advance)
+        lengths = np.array([len(text) for _, text in pairs], np.float32)
+        return Scores(-found.values - lengths / np.float32(10_000), found.truncated)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +97,39 @@ def test_every_system_ranks_as_a_search_with_its_options_does(
             shown = [hit.passage.doc_id for hit in answer.hits]
             found = [doc_id for doc_id, _ in measured.run[answer.query.query_id]]
             assert found[: len(shown)] == shown
+
+
+def test_a_cascade_ranks_as_a_search_with_it_does(index: Index, retriever: Retriever) -> None:
+    first, last = Timed(), Backwards()
+    steps = {"both": [Step(first, 4)]}
+    tried = Sweep({}, {"both": last}, [5, 20], [0.0, 0.3], METRICS, steps)
+    outcome = run(index, retriever, tried)
+    for measured in outcome.systems:
+        system = measured.system
+        options = SearchOptions(candidates=system.candidates or 0, blend=system.blend)
+        before = [Step(first, 4)]
+        for answer in search(index, QUERIES, retriever, last, options, Silence(), None, before):
+            shown = [hit.passage.doc_id for hit in answer.hits]
+            found = [doc_id for doc_id, _ in measured.run[answer.query.query_id]]
+            assert found[:4] == shown
+            retrieved = [doc_id for doc_id, _ in outcome.baseline.run[answer.query.query_id]]
+            assert found[4:] == [doc_id for doc_id in retrieved if doc_id not in shown]
+    base = outcome.baseline.seconds or 0.0
+    extra = [(measured.seconds or 0) - base for measured in outcome.systems]
+    assert extra == pytest.approx([0.09, 0.09, 0.24, 0.24])
+    assert outcome.scored == {"both": 24 * len(QUERIES)}
+
+
+def test_a_cascade_that_keeps_everything_is_its_last_reranker(
+    index: Index, retriever: Retriever
+) -> None:
+    for depths in ([20], []):
+        steps = {"both": [Step(Timed(), 1000)]}
+        both = run(
+            index, retriever, Sweep({}, {"both": Backwards()}, depths, [0.0], METRICS, steps)
+        )
+        alone = run(index, retriever, Sweep({}, {"both": Backwards()}, depths, [0.0], METRICS))
+        assert both.systems[0].run == alone.systems[0].run
 
 
 def test_retrieval_alone_ranks_as_a_search_without_a_reranker_does(

@@ -12,6 +12,7 @@ from ettin_cli.benchmark.pairs import Pair
 from ettin_cli.engines import ENGINES, EngineSettings
 from ettin_cli.errors import MissingExtraError, ModelError, first_line
 from ettin_cli.hub import ModelFiles, refuse_code
+from ettin_cli.multi_vector import is_multi_vector
 from ettin_cli.records import Reporter
 from ettin_cli.reranking import load_reranker
 
@@ -36,6 +37,8 @@ class SentenceTransformers:
     def __init__(self, files: ModelFiles, settings: EngineSettings, device: str) -> None:
         from sentence_transformers import CrossEncoder
 
+        if is_multi_vector(files.folder):
+            raise ModelError(f"{files.name} is no cross-encoder")
         if not settings.trust_remote_code:
             refuse_code(files.folder)
         try:

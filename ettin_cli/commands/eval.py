@@ -13,6 +13,7 @@ import typer
 from ettin_cli.calibration import Calibration, fit, save
 from ettin_cli.commands import options
 from ettin_cli.commands.indexes import index_of, retriever_of
+from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers
 from ettin_cli.console import Console
 from ettin_cli.console.judging import judge as judge_documents
 from ettin_cli.console.measured import FORMATS, show_evaluation
@@ -34,13 +35,16 @@ from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.metrics import parse_metrics
 from ettin_cli.pipeline import AUTO, Retriever
+from ettin_cli.pipeline.cascade import Step, cascade_name
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Qrels, Query, TimedReranker
-from ettin_cli.reranking import find_reranker, load_reranker
+from ettin_cli.reranking import load_reranker
 from ettin_cli.score_cache import CachedReranker
 from ettin_cli.settings import CANDIDATES, ETTIN_MODELS, MAX, TRUNCATE
 from ettin_cli.trec import read_qrels, without_spaces
 from ettin_cli.windows import TimedLongReranker
+
+Before = dict[str, list[Step[TimedReranker]]]
 
 METRICS = "nDCG@10,RR@10,R@100"
 JUDGED = "judged"
@@ -151,6 +155,11 @@ def evaluate(
             _write(console, found, output)
         return
     models = _models(reranker or ["auto"], offline, console)
+    if calibrate and (several := [name for name, found in models.items() if found.before]):
+        raise UsageError(
+            f"--calibrate learns from one reranker's own candidates, not from {several[0]}",
+            hint="name rerankers one by one",
+        )
     if long == MAX and not models:
         raise UsageError("--long max needs a reranker", hint="leave out -r none")
     asked = list(read_queries(given(queries, "--queries", folder, QUERIES)))
@@ -162,7 +171,8 @@ def evaluate(
     )
     job = _Job(console, engine, offline, models, long, opened)
     retrievers = job.retrievers(retriever or [AUTO], offline, expand=expand)
-    sweep = Sweep(retrievers, job.rerankers(), _depths(candidates), _blends(blend), wanted)
+    rerankers, before = job.rerankers()
+    sweep = Sweep(retrievers, rerankers, _depths(candidates), _blends(blend), wanted, before)
     with options.goes_on("the same command goes on; what was scored is kept", console):
         if judge:
             job.judge(asked, sweep, judged_in)
@@ -189,13 +199,14 @@ class _Job:
         console: Console,
         engine: EngineSettings,
         offline: bool,
-        models: Mapping[str, ModelFiles],
+        models: Mapping[str, FoundRerankers],
         long: str,
         index: Index,
     ) -> None:
         self.console, self.engine, self.models, self.index = console, engine, models, index
         self.long = long
         self.tried: dict[str, TimedReranker] = {}
+        self.known: dict[str, TimedReranker] = {}
 
     def retrievers(
         self, names: Sequence[str], offline: bool, *, expand: bool
@@ -208,17 +219,26 @@ class _Job:
         ]
         return {one.name: one for one in found}
 
-    def rerankers(self) -> dict[str, TimedReranker]:
-        """Return the rerankers by their names; each is loaded when a pair has no score yet."""
-        for name, files in self.models.items():
-            load = partial(load_reranker, files, self.engine, self.console)
-            cached = CachedReranker(files, self.engine, load, self.console)
-            # Outside the cache, so that windows are pairs like any others there.
-            windowed = self.long == MAX
-            self.tried[name] = (
-                TimedLongReranker(cached, files, self.console) if windowed else cached
-            )
-        return self.tried
+    def rerankers(self) -> tuple[dict[str, TimedReranker], Before]:
+        """Return the rerankers by their names, and those before them."""
+        before: Before = {}
+        for name, found in self.models.items():
+            before[name] = [Step(self._reranker(files), keep) for files, keep in found.before]
+            self.tried[name] = self._reranker(found.last)
+        return self.tried, before
+
+    def _reranker(self, files: ModelFiles) -> TimedReranker:
+        """Return a reranker that is loaded, once, when a pair has no score yet."""
+        if files.name in self.known:
+            return self.known[files.name]
+        load = partial(load_reranker, files, self.engine, self.console)
+        cached = CachedReranker(files, self.engine, load, self.console)
+        # Outside the cache, so that windows are pairs like any others there.
+        windowed = self.long == MAX
+        self.known[files.name] = (
+            TimedLongReranker(cached, files, self.console) if windowed else cached
+        )
+        return self.known[files.name]
 
     def measure(
         self, name: str, queries: Sequence[Query], qrels: Qrels, sweep: Sweep
@@ -236,7 +256,7 @@ class _Job:
         for name, labelled in outcome.labelled.items():
             found = _fitted(labelled)
             tokens = self.tried[name].max_tokens
-            path = save(self.index.folder, self.models[name], tokens, found, long=self.long)
+            path = save(self.index.folder, self.models[name].last, tokens, found, long=self.long)
             self.console.notice(
                 f"{name} is calibrated by {found.pairs:,} judged hits, {found.method}, log loss "
                 f"{found.log_losses[found.method]:.3f}: {path}"
@@ -301,12 +321,18 @@ def given(path: Path | None, option: str, folder: Path | None, names: Sequence[s
     return path
 
 
-def _models(names: Sequence[str], offline: bool, console: Console) -> dict[str, ModelFiles]:
+def _models(names: Sequence[str], offline: bool, console: Console) -> dict[str, FoundRerankers]:
     """Return the models by short names; `none` is always measured and needs no model."""
-    aliases = {model.hub_id: model.alias for model in ETTIN_MODELS.values()}
     wanted = [name for name in dict.fromkeys(names) if name != "none"]
-    found = [find_reranker(name, offline=offline, reporter=console) for name in wanted]
-    return {aliases.get(files.name, files.name): files for files in found}
+    found = [find_rerankers(name, offline=offline, console=console) for name in wanted]
+    return {_short(one): one for one in found}
+
+
+def _short(found: FoundRerankers) -> str:
+    aliases = {model.hub_id: model.alias for model in ETTIN_MODELS.values()}
+    *before, last = [aliases.get(files.name, files.name) for files in found.files]
+    keeps = [keep for _, keep in found.before]
+    return cascade_name(zip(before, keeps, strict=True), last)
 
 
 def _depths(text: str) -> list[int]:

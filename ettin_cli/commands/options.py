@@ -66,7 +66,8 @@ Reranker = Annotated[
         "-r",
         metavar="MODEL",
         envvar="ETTIN_RERANKER",
-        help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, none, a hub id or a folder.",
+        help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, none, a hub id or a folder. "
+        "MODEL:N,MODEL: the best N of the first go to the second.",
     ),
 ]
 

@@ -10,20 +10,18 @@ import typer
 
 from ettin_cli import __version__
 from ettin_cli.commands import options
+from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.console import Console, Tally, destination
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, OutputError, UsageError
-from ettin_cli.hub import ModelFiles
 from ettin_cli.pipeline import Window
 from ettin_cli.pipeline import rerank as rerank_requests
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Rejection, Request
 from ettin_cli.requests import RequestFields, RequestFile, open_requests
-from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.resuming import Mark, ResumableOutput
 from ettin_cli.score_cache import score_folder
 from ettin_cli.settings import TRUNCATE
-from ettin_cli.windows import reading
 
 EVERY = sys.maxsize
 
@@ -119,8 +117,8 @@ def rerank(
         min_score=min_score,
         blend=blend,
     )
-    files = find_reranker(reranker, offline=offline, reporter=console)
-    job = _Job(console, files, engine, chosen, long, text=not no_text)
+    found = find_rerankers(reranker, offline=offline, console=console)
+    job = _Job(console, found, engine, chosen, long, text=not no_text)
     with open_requests(input, fields, queries=queries, corpus=corpus) as requests:
         if output is None or to_stdout:
             job.show(requests, output, format)
@@ -152,14 +150,14 @@ class _Job:
     def __init__(
         self,
         console: Console,
-        files: ModelFiles,
+        found: FoundRerankers,
         engine: EngineSettings,
         chosen: SearchOptions,
         long: str,
         *,
         text: bool,
     ) -> None:
-        self.console, self.files, self.engine = console, files, engine
+        self.console, self.found, self.engine = console, found, engine
         self.chosen, self.long, self.text = chosen, long, text
         self.tally = Tally(many=True)
         self.rejected = self.unscored = self.repeated = self.scoreless = 0
@@ -169,9 +167,10 @@ class _Job:
         """Return what two runs must agree in to write the same bytes, but for their input."""
         import xxhash
 
-        model = score_folder(self.files, self.engine).name
+        models = [score_folder(files, self.engine).name for files in self.found.files]
+        models += [str(keep) for _, keep in self.found.before]
         options = [self.engine, self.chosen, self.long, self.text, fields, format]
-        parts = [__version__, model, *options]
+        parts = [__version__, *models, *options]
         return xxhash.xxh3_128_hexdigest(repr(parts).encode("utf-8", "surrogatepass"))
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
@@ -197,9 +196,7 @@ class _Job:
             self.console.tell(self.tally)
 
     def _windows(self, requests: RequestFile, done: int = 0) -> Iterator[Window]:
-        loaded = load_reranker(self.files, self.engine, self.console)
-        reranker = reading(loaded, self.files, self.long, self.console)
-        self.console.detail(f"reranking with {reranker.name} on {reranker.engine}")
+        reranker, before = load_rerankers(self.found, self.engine, self.long, self.console)
         windows = rerank_requests(
             requests.items,
             reranker,
@@ -207,6 +204,7 @@ class _Job:
             self.console,
             share=requests.share,
             done=done,
+            before=before,
         )
         for window in windows:
             self._count(window)

@@ -14,6 +14,7 @@ from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrat
 from ettin_cli.commands import options
 from ettin_cli.commands.indexes import index_of, retriever_of
 from ettin_cli.commands.opening import open_hit
+from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.console import Console, destination
 from ettin_cli.duplicates import FOLDS, SAME
 from ettin_cli.engines import EngineSettings
@@ -23,12 +24,11 @@ from ettin_cli.index import Index
 from ettin_cli.lexical import Demands, parse_query
 from ettin_cli.pipeline import AUTO, BM25, DENSE, chosen_rows
 from ettin_cli.pipeline import search as search_index
+from ettin_cli.pipeline.cascade import Step
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
-from ettin_cli.records import Answer, Hit, Passage, Query
-from ettin_cli.reranking import find_reranker, load_reranker
+from ettin_cli.records import Answer, Hit, Passage, Query, Reranker
 from ettin_cli.settings import CANDIDATES, MAX, TOP_K, TRUNCATE
-from ettin_cli.windows import reading
 
 
 def search(
@@ -141,6 +141,7 @@ def search(
       ettin search "can I bring my dog" docs          # a folder at hand
       ettin search "can I bring my dog" -k 3 --path "*.md"
       ettin search --queries queries.tsv -r 32m -o run.trec
+      ettin search "can I bring my dog" -r embedded:50,150m
     """
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
@@ -162,7 +163,7 @@ def search(
     opened = None if sources else Index(options.find_index(index))
     rerank = None
     if reranker != "none":
-        rerank = find_reranker(reranker, offline=offline, reporter=console)
+        rerank = find_rerankers(reranker, offline=offline, console=console)
     rejected = False
     if opened is None:
         opened, rejected = index_of(sources, index, engine, offline, console)
@@ -289,7 +290,7 @@ def _run(
     index: Index,
     queries: Iterable[Query],
     retriever: str,
-    rerank: ModelFiles | None,
+    rerank: FoundRerankers | None,
     chosen: SearchOptions,
     long: str,
     engine: EngineSettings,
@@ -299,16 +300,22 @@ def _run(
     expand: bool,
 ) -> Iterator[Answer]:
     needed = chosen.min_probability is not None
-    if rerank and needed and not is_calibrated(index.folder, rerank):
-        raise not_calibrated(index.folder, rerank, long=long)
+    if needed and rerank and rerank.before:
+        raise UsageError(
+            "--min-probability goes with one reranker: what is likely was learnt from that alone",
+            hint=f"-r {rerank.last.name}",
+        )
+    if rerank and needed and not is_calibrated(index.folder, rerank.last):
+        raise not_calibrated(index.folder, rerank.last, long=long)
     retrieve = retriever_of(retriever, index, engine, offline, console, expand=expand)
     console.detail(f"retrieving with {retrieve.name}")
-    reranker = calibration = None
+    reranker, before, calibration = None, list[Step[Reranker]](), None
     if rerank:
-        reranker = reading(load_reranker(rerank, engine, console), rerank, long, console)
-        console.detail(f"reranking with {reranker.name} on {reranker.engine}")
-        calibration = _calibration(index, rerank, reranker.max_tokens, long, needed, console)
-    for answer in search_index(index, queries, retrieve, reranker, chosen, console, calibration):
+        reranker, before = load_rerankers(rerank, engine, long, console)
+    if rerank and reranker and not before:
+        calibration = _calibration(index, rerank.last, reranker.max_tokens, long, needed, console)
+    answers = search_index(index, queries, retrieve, reranker, chosen, console, calibration, before)
+    for answer in answers:
         yield replace(answer, hits=[_shown(hit) for hit in answer.hits])
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -17,7 +18,7 @@ from ettin_cli.console.words import count
 from ettin_cli.errors import EttinError, OutputError, UsageError
 from ettin_cli.export import format_for, output_file, write_answers
 from ettin_cli.inert import inert_line
-from ettin_cli.records import Advance, Answer, Note, Share
+from ettin_cli.records import Advance, Answer, Note, Share, Stage
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -218,6 +219,7 @@ class Tally:
         self.queries = self.hits = self.truncated = self.stale = 0
         self.seconds = 0.0
         self.last: Answer | None = None
+        self.stages: list[Stage] = []
         self.began = time.monotonic()
 
     def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
@@ -233,6 +235,11 @@ class Tally:
         self.truncated += sum(hit.truncated for hit in answer.hits)
         self.stale += sum(hit.stale for hit in answer.hits)
         self.seconds += answer.seconds.get("total", 0.0)
+        before = self.stages or [replace(stage, scored=0, kept=0) for stage in answer.stages]
+        self.stages = [
+            replace(one, scored=one.scored + more.scored, kept=one.kept + more.kept)
+            for one, more in zip(before, answer.stages, strict=True)
+        ]
 
     def warnings(self) -> Iterator[str]:
         """Yield what to know of the hits."""
@@ -254,12 +261,23 @@ class Tally:
         if self.many:
             what += f" of {count(self.queries, 'query', 'queries')}"
         reranked = self.last is not None and self.last.reranker != "none"
-        how = f"reranked by {self.last.reranker}" if self.last and reranked else "not reranked"
+        how = f"reranked by {self._by()}" if reranked else "not reranked"
         took = self.last.seconds if self.last else {}
         seconds = self.seconds if took else time.monotonic() - self.began
         times = ", ".join(f"{k} {v:.2f}" for k, v in took.items() if k != "total")
         told = f" ({times})" if stages and times and not self.many else ""
         return f"{what}, {how}, {seconds:.2f} s{told}"
+
+    def _by(self) -> str:
+        """Return what reranked; of several one behind another, how many each left to the next."""
+        *first, last = [stage.reranker for stage in self.stages] or [
+            self.last.reranker if self.last else ""
+        ]
+        steps = [
+            f"{name} ({stage.kept:,} of {stage.scored:,} kept)"
+            for name, stage in zip(first, self.stages, strict=False)
+        ]
+        return ", then by ".join([*steps, last])
 
 
 def destination(format: str, output: Path | None) -> str:

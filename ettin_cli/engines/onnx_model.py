@@ -125,7 +125,8 @@ class OnnxModel:
 
         longest = max(len(text.ids) for text in texts)
         shape = len(texts), _padded(longest)
-        feeds = {LENGTHS: np.array([len(text.ids) for text in texts], np.int64)}
+        lengths = [text.attended or len(text.ids) for text in texts]
+        feeds = {LENGTHS: np.array(lengths, np.int64)}
         for name, rows in self.written.tables.items():
             feeds[name] = np.zeros(shape, np.int64)
             for row, text in enumerate(texts):

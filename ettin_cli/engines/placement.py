@@ -169,8 +169,11 @@ def _made_up(model: torch.nn.Module) -> list[str]:
 def quieten() -> None:
     """Keep the libraries' own progress bars and remarks off the terminal."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from logging import ERROR, getLogger
+
     from transformers.utils import logging
 
+    getLogger("sentence_transformers").setLevel(ERROR)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 

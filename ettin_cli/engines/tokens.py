@@ -66,10 +66,16 @@ NO_SPECIAL = re.compile(rb'"post_processor"\s*:\s*null')
 
 
 class TokenIds(NamedTuple):
-    """What a model reads of one text or pair; `types` tells a query's tokens from a text's."""
+    """What a model reads of one text or pair.
+
+    Args:
+        types: Tells a query's tokens from a text's.
+        attended: How many of the tokens, from the first, all tokens see; None: all.
+    """
 
     ids: list[int]
     types: list[int]
+    attended: int | None = None
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -117,13 +123,19 @@ def token_limit(folder: Path) -> int:
     if part := static_part(folder):
         cut = read_json(part / "tokenizer.json", default={}).get("truncation") or {}
         return int(cut.get("max_length", NO_LIMIT))
-    config = read_json(folder / "config.json", default={})
-    positions = config.get("max_position_embeddings")
-    if positions and config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
-        positions -= config.get("pad_token_id", 1) + 1
+    positions = position_limit(folder)
     own = read_json(folder / "tokenizer_config.json", default={}).get("model_max_length")
     limits = (read_trunk_settings(folder).get("max_seq_length") or own, positions)
     return min((int(limit) for limit in limits if limit and 0 < limit < NO_LIMIT), default=512)
+
+
+def position_limit(folder: Path) -> int | None:
+    """Return how many tokens a model has positions for; None if its configuration names none."""
+    config = read_json(folder / "config.json", default={})
+    positions: int | None = config.get("max_position_embeddings")
+    if positions and config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
+        positions -= config.get("pad_token_id", 1) + 1
+    return positions
 
 
 def check_tokenizer(folder: Path) -> None:

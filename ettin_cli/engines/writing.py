@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from ettin_cli.engines.graph import Graph, UnsupportedModelError
 from ettin_cli.engines.modernbert import modernbert
 from ettin_cli.engines.tokens import check_tokenizer, gives_types, read_trunk_settings
 from ettin_cli.engines.weights import Weights
-from ettin_cli.hub import OURS, own_class, read_json, read_modules
+from ettin_cli.hub import OURS, PYLATE_DENSE, own_class, read_json, read_modules
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -28,6 +28,9 @@ HARMLESS = {
     *("max_seq_length", "transformer_task", "modality_config", "module_output_name"),
     "unpad_inputs",
 }
+# What late interaction models' settings say of how they read texts, which the graph is not told.
+READING = {"query_length", "document_length", "query_expansion"}
+STANFORD = "HF_ColBERT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,19 @@ def write_encoder(folder: Path, *, plain: bool = False) -> WrittenModel:
     return _written(folder, _embed, plain)
 
 
-def _written(folder: Path, add: Any, plain: bool) -> WrittenModel:
+def write_multi_vector(folder: Path, *, plain: bool = False) -> WrittenModel:
+    """Write a late interaction model as a graph that gives projected `token_embeddings`.
+
+    Raises:
+        UnsupportedModelError: It is of no kind that is written here.
+        ModelError: A file of it is damaged.
+    """
+    return _written(folder, _project, plain, HARMLESS | READING)
+
+
+def _written(
+    folder: Path, add: Any, plain: bool, harmless: Collection[str] = HARMLESS
+) -> WrittenModel:
     modules = read_modules(folder) or [{"path": "", "type": TRUNK}]
     config = read_json(folder / "config.json", default={})
     if not isinstance(config, dict):
@@ -91,7 +106,7 @@ def _written(folder: Path, add: Any, plain: bool) -> WrittenModel:
     if named := own_class(config):
         raise UnsupportedModelError(f"a model that names {named}")
     try:
-        _check(folder, modules)
+        _check(folder, modules, harmless)
         add(graph, folder, config, Weights(folder), modules[1:])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnsupportedModelError(f"a {config.get('model_type')} without {error}") from error
@@ -99,17 +114,18 @@ def _written(folder: Path, add: Any, plain: bool) -> WrittenModel:
     return WrittenModel(graph.model(inputs), graph.weights, graph.tables)
 
 
-def _check(folder: Path, modules: list[dict[str, str]]) -> None:
+def _check(folder: Path, modules: list[dict[str, str]], harmless: Collection[str]) -> None:
     """Refuse what more than its configuration and weights decides about."""
-    foreign = [one["type"] for one in modules if not one["type"].startswith(OURS)]
+    types = [one["type"] for one in modules]
+    foreign = [one for one in types if not (one.startswith(OURS) or one == PYLATE_DENSE)]
     if foreign or _kind(modules[0]) != "Transformer":
-        raise UnsupportedModelError(f"a model with {(foreign or [modules[0]['type']])[0]}")
+        raise UnsupportedModelError(f"a model with {(foreign or types)[0]}")
     if modules[0]["path"]:
         raise UnsupportedModelError(f"a transformer in {modules[0]['path']}")
     if (folder / "adapter_config.json").exists():
         raise UnsupportedModelError("an adapter")
     settings = read_trunk_settings(folder)
-    if changing := [name for name, value in settings.items() if value and name not in HARMLESS]:
+    if changing := [name for name, value in settings.items() if value and name not in harmless]:
         raise UnsupportedModelError(f"a transformer with {changing[0]}")
     check_tokenizer(folder)
 
@@ -149,6 +165,45 @@ def _embed(
     if name != VECTORS:
         raise UnsupportedModelError(f"an embedder that gives {name}")
     graph.output(VECTORS, vectors, [TEXT, "dimension"])
+
+
+def _project(
+    graph: Graph,
+    folder: Path,
+    config: dict[str, Any],
+    weights: Weights,
+    modules: list[dict[str, str]],
+) -> None:
+    """Add every token's vector, and what a late interaction model makes of it by itself."""
+    tokens = _trunk(graph, config, weights, typed=False)
+    rows = graph.reshape(tokens, -1, int(config["hidden_size"]))
+    if STANFORD in (config.get("architectures") or []):
+        rows = graph.linear(rows, weights["linear.weight"])
+    for module in modules:
+        rows = _projected(graph, rows, _kind(module), folder / module["path"])
+    settings = read_json(folder / "config_sentence_transformers.json", default={})
+    if settings.get("model_type") != "MultiVectorEncoder":
+        # Older libraries do so themselves, and name no module for it.
+        rows = _normalised(graph, rows)
+    texts = graph.part(graph.node("Shape", tokens), graph.ints(0), graph.ints(2), 0)
+    shape = graph.node("Concat", texts, graph.ints(-1), axis=0)
+    graph.output(TOKENS, graph.node("Reshape", rows, shape), [TEXT, TOKEN, "dimension"])
+
+
+def _projected(graph: Graph, rows: str, kind: str, path: Path) -> str:
+    """Add a module that is applied to every token's vector."""
+    config = read_json(path / "config.json", default={})
+    read = config.get("module_input_name") or TOKENS
+    given = config.get("module_output_name") or read
+    if kind == "MultiVectorMask":
+        return rows
+    if (read, given) != (TOKENS, TOKENS):
+        raise UnsupportedModelError(f"a {kind} from {read} to {given}")
+    if kind == "Dense":
+        return _dense(graph, rows, Weights(path), config)
+    if kind == "Normalize":
+        return _normalised(graph, rows)
+    raise UnsupportedModelError(f"a late interaction model with {kind}")
 
 
 def _score(
@@ -269,9 +324,7 @@ class _Head:
             self.features[VECTORS] = _pool(self.graph, self.tokens, _pooling_mode(config))
             return VECTORS
         if kind == "Normalize":
-            norm = self.graph.node("ReduceL2", self.features[VECTORS], self.graph.ints(-1))
-            least = self.graph.node("Max", norm, self.graph.number(1e-12))
-            self.features[VECTORS] = self.graph.node("Div", self.features[VECTORS], least)
+            self.features[VECTORS] = _normalised(self.graph, self.features[VECTORS])
             return VECTORS
         read = config.get("module_input_name") or VECTORS
         given = config.get("module_output_name") or read
@@ -280,14 +333,24 @@ class _Head:
             self.features[given] = self.graph.layer_norm(
                 self.features[read], parts["norm.weight"], parts["norm.bias"], 1e-5
             )
-        elif kind == "Dense" and not config.get("use_residual"):
-            self.features[given] = self._dense(self.features[read], Weights(path), config)
+        elif kind == "Dense":
+            self.features[given] = _dense(self.graph, self.features[read], Weights(path), config)
         else:
             raise UnsupportedModelError(f"a module {kind}")
         return given
 
-    def _dense(self, x: str, weights: Weights, config: dict[str, Any]) -> str:
-        # Without a word on it, sentence-transformers takes the tangent.
-        activation = str(config.get("activation_function", "torch.nn.Tanh"))
-        product = self.graph.linear(x, weights["linear.weight"], weights.get("linear.bias"))
-        return self.graph.activation(activation.rsplit(".", 1)[-1].lower(), product)
+
+def _dense(graph: Graph, x: str, weights: Weights, config: dict[str, Any]) -> str:
+    # Without a word on it, sentence-transformers takes the tangent.
+    activation = str(config.get("activation_function", "torch.nn.Tanh"))
+    product = graph.linear(x, weights["linear.weight"], weights.get("linear.bias"))
+    active = graph.activation(activation.rsplit(".", 1)[-1].lower(), product)
+    if not config.get("use_residual"):
+        return active
+    other = weights.get("residual.weight")
+    return graph.node("Add", active, x if other is None else graph.linear(x, other))
+
+
+def _normalised(graph: Graph, x: str) -> str:
+    norm = graph.node("ReduceL2", x, graph.ints(-1))
+    return graph.node("Div", x, graph.node("Max", norm, graph.number(1e-12)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +13,7 @@ from ettin_cli.evaluation.results import Measured, System
 from ettin_cli.export import decreasing
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, evaluate
+from ettin_cli.pipeline.cascade import Left, Step, narrowed, pairs_of, work
 from ettin_cli.pipeline.retrieving import Retrieved, Retriever, Search
 from ettin_cli.pipeline.searching import candidates_of
 from ettin_cli.ranking import SearchOptions, best_passages, most_documents, rank
@@ -49,6 +50,8 @@ class Sweep:
         candidates: Depths, in passages scored; none: the judged documents of each query, all of
             their passages.
         blends: Shares of the retrieval score.
+        before: By the same names, rerankers that score before one, which is given their best
+            alone.
     """
 
     retrievers: Mapping[str, Retriever]
@@ -56,6 +59,7 @@ class Sweep:
     candidates: Sequence[int]
     blends: Sequence[float]
     metrics: Sequence[Metric]
+    before: Mapping[str, Sequence[Step[TimedReranker]]] = field(default_factory=dict)
 
     def shown(self, retriever: str) -> str | None:
         """Return what a system says of its retriever: nothing where there is one alone."""
@@ -205,7 +209,11 @@ class _Tries:
         for one in found:
             self.runs[alone][one.query.query_id] = _ranking({}, one.documents)
         for name in self.sweep.rerankers:
-            self._rerank(retriever, name, found, advance)
+            if self.sweep.before.get(name):
+                for depth in self.sweep.depths:
+                    self._cascade(retriever, name, depth, found, advance)
+            else:
+                self._rerank(retriever, name, found, advance)
 
     def _found(self, query: Query, search: Search) -> _Found:
         found = self._retrieved(query, search)
@@ -242,16 +250,56 @@ class _Tries:
         scores = np.concatenate([found.scores, np.zeros(len(rest), np.float32)])
         return Retrieved(np.concatenate([found.rows, rest]), scores)
 
+    def _cascade(
+        self,
+        retriever: str,
+        name: str,
+        depth: int | None,
+        found: Sequence[_Found],
+        advance: Advance,
+    ) -> None:
+        """Rank at one depth what several rerankers leave to the last one, at every blend."""
+        before = self.sweep.before[name]
+        system = System(name, depth, retriever=self.sweep.shown(retriever))
+        queries = [one.query for one in found]
+        left = [Left(self._at_depth(one, depth)) for one in found]
+        counts = [len(one.candidates) for one in left]
+        scored = self._counted(work(counts, before) * len(self.sweep.depths), advance)
+        deepest = depth == self.sweep.depths[-1]
+
+        def score(reranker: TimedReranker) -> Scores:
+            scores, seconds = reranker.timed(pairs_of(queries, left), scored)
+            for blend in self.sweep.blends:
+                self.seconds[replace(system, blend=blend)] += float(seconds.sum())
+            self.scored[name] += len(scores.values) * deepest
+            self.truncated[name] += int(scores.truncated.sum()) * deepest
+            return scores
+
+        for step in before:
+            left = list(narrowed(left, score(step.reranker), step, documents=TOP_K))
+        verdicts = score(self.sweep.rerankers[name]).split(len(one.candidates) for one in left)
+        for one, rest, verdict in zip(found, left, verdicts, strict=True):
+            self._order(system, one, rest.candidates, verdict)
+
+    def _at_depth(self, found: _Found, depth: int | None) -> list[Candidate]:
+        doc_ids = [candidate.passage.doc_id for candidate in found.candidates]
+        kept = most_documents(doc_ids, depth or len(doc_ids), TOP_K)
+        return [found.candidates[at] for at in kept]
+
+    def _counted(self, pairs: int, advance: Advance) -> Advance:
+        """Return what tells of progress where a system scores so many pairs of a window."""
+        whole = max(1, pairs) * len(self.sweep.rerankers) * len(self.sweep.retrievers)
+
+        def scored(more: int) -> None:
+            self.progress += more / whole
+            advance(more)
+
+        return scored
+
     def _rerank(self, retriever: str, name: str, found: Sequence[_Found], advance: Advance) -> None:
         reranker = self.sweep.rerankers[name]
         pairs = [(one.query.text, c.passage.content) for one in found for c in one.candidates]
-        whole = len(pairs) * len(self.sweep.rerankers) * len(self.sweep.retrievers)
-
-        def scored(more: int) -> None:
-            self.progress += more / max(1, whole)
-            advance(more)
-
-        scores, seconds = reranker.timed(pairs, scored)
+        scores, seconds = reranker.timed(pairs, self._counted(len(pairs), advance))
         self.scored[name] += len(pairs)
         self.truncated[name] += int(scores.truncated.sum())
         begin = 0
@@ -270,16 +318,24 @@ class _Tries:
             kept = most_documents(doc_ids, depth or len(doc_ids), TOP_K)
             candidates = [found.candidates[at] for at in kept]
             verdict = Scores(scores.values[kept], scores.truncated[kept])
+            system = System(reranker, depth, retriever=self.sweep.shown(retriever))
+            self._order(system, found, candidates, verdict)
             for blend in self.sweep.blends:
-                system = System(reranker, depth, blend, self.sweep.shown(retriever))
-                hits = rank(candidates, verdict, SearchOptions(top_k=len(kept), blend=blend))
-                reranked = {hit.passage.doc_id: hit.score for hit in hits}
-                self.runs[system][found.query.query_id] = _ranking(reranked, found.documents)
-                self.seconds[system] += float(seconds[kept].sum())
+                self.seconds[replace(system, blend=blend)] += float(seconds[kept].sum())
         if retriever != next(iter(self.sweep.retrievers)):
             return
         everything = rank(found.candidates, scores, SearchOptions(top_k=len(doc_ids)))
         self.labelled[reranker] += self._labels(found.query.query_id, everything)
+
+    def _order(
+        self, system: System, found: _Found, candidates: Sequence[Candidate], scores: Scores
+    ) -> None:
+        """Rank a query's candidates at every blend, and below them what else was retrieved."""
+        for blend in self.sweep.blends:
+            hits = rank(candidates, scores, SearchOptions(top_k=len(candidates), blend=blend))
+            reranked = {hit.passage.doc_id: hit.score for hit in hits}
+            run = self.runs[replace(system, blend=blend)]
+            run[found.query.query_id] = _ranking(reranked, found.documents)
 
     def _labels(self, query_id: str, hits: Sequence[Hit]) -> Iterator[Labelled]:
         judged = self.qrels.get(query_id, {})

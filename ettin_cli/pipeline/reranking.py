@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ettin_cli.pipeline.cascade import Left, Step, cascade_name, rerank_in_steps
 from ettin_cli.ranking import SearchOptions, rank
 from ettin_cli.records import (
     Advance,
@@ -13,7 +14,6 @@ from ettin_cli.records import (
     Reporter,
     Request,
     Reranker,
-    Scores,
     Share,
 )
 
@@ -49,6 +49,7 @@ def rerank(
     *,
     share: Share | None = None,
     done: int = 0,
+    before: Sequence[Step[Reranker]] = (),
 ) -> Iterator[Window]:
     """Yield windows of answers in the order of the requests.
 
@@ -61,6 +62,7 @@ def rerank(
         options: `candidates` bounds the documents of a query that are scored.
         share: Tells how much of the input was read.
         done: Items that an earlier run has answered; the end of one of its windows.
+        before: Rerankers that score before this one, which is given their best alone.
     """
     with reporter.track("reranking", None, "pairs", share) as advance:
         end = 0
@@ -68,25 +70,47 @@ def rerank(
             end += len(window)
             if end <= done:
                 continue
-            yield _answered(window, end, reranker, options, advance)
+            yield _answered(window, end, reranker, before, options, advance)
 
 
 def _answered(
     items: Sequence[Request | Rejection],
     end: int,
     reranker: Reranker,
+    before: Sequence[Step[Reranker]],
     options: SearchOptions,
     advance: Advance,
 ) -> Window:
     whole = [item for item in items if isinstance(item, Request)]
     requests = [replace(one, candidates=one.candidates[: options.candidates]) for one in whole]
-    pairs = [(r.query.text, c.passage.content) for r in requests for c in r.candidates]
-    scores = reranker.score(pairs, advance)
+    scored = rerank_in_steps(
+        [request.query for request in requests],
+        [Left(one.candidates, range(1, len(one.candidates) + 1)) for one in requests],
+        before,
+        reranker,
+        advance,
+        documents=0,
+    )
+    steps = [(step.reranker.name, step.keep) for step in before]
     return Window(
-        answers=_answers(requests, scores, reranker, options),
+        answers=[
+            Answer(
+                query=request.query,
+                hits=rank(left.candidates, verdict, options, left.places),
+                embedder=None,
+                reranker=cascade_name(steps, reranker.name),
+                engine=reranker.engine,
+                fields=request.fields,
+                stages=left.stages,
+            )
+            for request, (left, verdict) in zip(requests, scored, strict=True)
+        ],
         rejections=[item for item in items if isinstance(item, Rejection)],
         end=end,
-        unscored=sum(len(request.candidates) for request in whole) - len(pairs),
+        unscored=sum(
+            len(one.candidates) - len(request.candidates)
+            for one, request in zip(whole, requests, strict=True)
+        ),
         repeated=sum(map(_repeated, requests)),
         scoreless=sum(map(_scoreless, requests)),
     )
@@ -118,20 +142,3 @@ def _windows(items: Iterable[Request | Rejection]) -> Iterator[list[Request | Re
             most = min(2 * most, WINDOW_REQUESTS)
     if window:
         yield window
-
-
-def _answers(
-    requests: Sequence[Request], scores: Scores, reranker: Reranker, options: SearchOptions
-) -> list[Answer]:
-    verdicts = scores.split(len(request.candidates) for request in requests)
-    return [
-        Answer(
-            query=request.query,
-            hits=rank(request.candidates, verdict, options, range(1, len(request.candidates) + 1)),
-            embedder=None,
-            reranker=reranker.name,
-            engine=reranker.engine,
-            fields=request.fields,
-        )
-        for request, verdict in zip(requests, verdicts, strict=True)
-    ]

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from ettin_cli.calibration import Calibration
 from ettin_cli.duplicates import NEAR, SAME, grouped, nearly_grouped
 from ettin_cli.index import Index, is_unchanged
+from ettin_cli.pipeline.cascade import Left, Step, cascade_name, rerank_in_steps, work
 from ettin_cli.pipeline.demanding import demanded
 from ettin_cli.pipeline.retrieving import Retrieved, Retriever, Search
-from ettin_cli.ranking import SearchOptions, most_documents, rank
+from ettin_cli.ranking import SearchOptions, most_documents, rank, retrieval_ranks
 from ettin_cli.records import (
     Answer,
     Candidate,
@@ -41,6 +42,7 @@ def search(
     options: SearchOptions,
     reporter: Reporter,
     calibration: Calibration | None = None,
+    before: Sequence[Step[Reranker]] = (),
 ) -> Iterator[Answer]:
     """Yield the answer to each query, in order.
 
@@ -50,8 +52,9 @@ def search(
     Args:
         reranker: None keeps the order of retrieval.
         calibration: Turns this reranker's scores into the hits' probabilities.
+        before: Rerankers that score before this one, which is given their best alone.
     """
-    searcher = _Searcher(index, retriever, reranker, options, calibration)
+    searcher = _Searcher(index, retriever, reranker, options, calibration, before)
     waiting = iter(queries)
     while window := list(islice(waiting, WINDOW)):
         yield from searcher.answer(window, reporter)
@@ -95,14 +98,6 @@ def source_index(sources: Sequence[str], settings: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
-    queries: Sequence[Query]
-    candidates: Sequence[Sequence[Candidate]]
-    scores: Sequence[Scores | None]
-    seconds: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
 class _Chosen:
     """The passages to score, and the rows that some of them stand for."""
 
@@ -118,9 +113,12 @@ class _Searcher:
         reranker: Reranker | None,
         options: SearchOptions,
         calibration: Calibration | None,
+        before: Sequence[Step[Reranker]],
     ) -> None:
         self.index, self.retriever, self.reranker = index, retriever, reranker
-        self.options, self.calibration = options, calibration
+        self.options, self.calibration, self.before = options, calibration, before
+        steps = [(step.reranker.name, step.keep) for step in before]
+        self.name = cascade_name(steps, reranker.name) if reranker else NONE
         self.among = chosen_rows(index, options) if options.narrowed else None
         self.fresh: dict[str, bool] = {}
 
@@ -131,7 +129,7 @@ class _Searcher:
         chosen = [self._candidates(search) for search in searches]
         candidates = [one.candidates for one in chosen]
         retrieved = time.perf_counter()
-        scores = self._scores(queries, candidates, reporter)
+        scored = self._scored(queries, candidates, reporter)
         done = time.perf_counter()
         seconds = {
             "embed": embedded - began,
@@ -140,16 +138,17 @@ class _Searcher:
             "total": done - began,
         }
         share = {name: round(value / len(queries), 4) for name, value in seconds.items()}
-        for query, one, verdict in zip(queries, chosen, scores, strict=True):
-            ranked = self._ranked(one.candidates, verdict)
+        for query, one, (left, verdict) in zip(queries, chosen, scored, strict=True):
+            ranked = self._ranked(left, verdict)
             yield Answer(
                 query=query,
                 hits=[self._completed(hit, one.duplicates) for hit in ranked],
                 retriever=self.retriever.name,
                 embedder=self.retriever.embedder,
-                reranker=self.reranker.name if self.reranker else NONE,
+                reranker=self.name,
                 engine=self.reranker.engine if self.reranker else self.retriever.engine,
                 seconds=share,
+                stages=left.stages,
             )
 
     def _candidates(self, search: Search) -> _Chosen:
@@ -185,30 +184,34 @@ class _Searcher:
             return False
         return self.options.by == "passage" or len(set(doc_ids)) >= self.options.top_k
 
-    def _scores(
+    def _scored(
         self,
         queries: Sequence[Query],
         candidates: Sequence[Sequence[Candidate]],
         reporter: Reporter,
-    ) -> Sequence[Scores | None]:
+    ) -> Sequence[tuple[Left, Scores | None]]:
+        """Return what is left of each query's candidates for the last reranker, and its scores."""
         if self.reranker is None:
-            return [None] * len(queries)
-        pairs = [
-            (query.text, candidate.passage.content)
-            for query, found in zip(queries, candidates, strict=True)
-            for candidate in found
-        ]
-        with reporter.track("reranking", len(pairs), "pairs") as advance:
-            scores = self.reranker.score(pairs, advance)
-        return list(scores.split(map(len, candidates)))
+            return [(Left(found), None) for found in candidates]
+        pairs = work(map(len, candidates), self.before)
+        by_document = self.options.by == "document"
+        with reporter.track("reranking", pairs, "pairs") as advance:
+            return rerank_in_steps(
+                queries,
+                [Left(one, retrieval_ranks(one, by_document=by_document)) for one in candidates],
+                self.before,
+                self.reranker,
+                advance,
+                documents=self.options.top_k if by_document else 0,
+            )
 
-    def _ranked(self, candidates: Sequence[Candidate], scores: Scores | None) -> list[Hit]:
+    def _ranked(self, left: Left, scores: Scores | None) -> list[Hit]:
         probabilities: list[float] | None = None
         if scores is not None and self.calibration is not None:
             found = self.calibration.probability(scores.values).tolist()
             # As float64, so that a tenth in the calibration is a tenth on the command line.
             probabilities = [round(value, 6) for value in found]
-        return rank(candidates, scores, self.options, probabilities=probabilities)
+        return rank(left.candidates, scores, self.options, left.places, probabilities)
 
     def _completed(self, hit: Hit, duplicates: Mapping[int, Rows]) -> Hit:
         """Return a hit with the passages that it stands for, and whether its file has changed."""
