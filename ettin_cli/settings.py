@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 DEFAULT_INDEX = ".ettin"
 INDEXES = "indexes"
 TOP_K = 10

@@ -59,7 +59,12 @@ def index(
         ),
     ] = None,
     factory: Annotated[
-        str | None, typer.Option(metavar="FACTORY", help="auto, or a FAISS index factory string.")
+        str | None,
+        typer.Option(
+            metavar="FACTORY",
+            help="auto, or a FAISS index factory string, such as SQ8 or IVF1024,RaBitQfs, which "
+            "search less memory.",
+        ),
     ] = None,
     remove: Annotated[
         list[str] | None, typer.Option(metavar="SOURCE", help="Drop this source.")

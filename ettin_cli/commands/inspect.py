@@ -7,7 +7,7 @@ import typer
 
 from ettin_cli.commands import options
 from ettin_cli.console import Console, count, size
-from ettin_cli.index import Counts, Index, damaged_files
+from ettin_cli.index import Counts, Index, Manifest, bytes_a_vector, damaged_files
 from ettin_cli.pipeline import BuildRequest, RepairReport, out_of_date, repair_index
 from ettin_cli.storage import folder_size
 
@@ -42,8 +42,8 @@ def info(
         *_left_out(manifest.counts),
         ("passages", f"{manifest.counts.passages:,} ({chunks}, overlap {manifest.chunk_overlap})"),
         ("embedder", f"{manifest.embedder.name} ({manifest.embedder.weights[:12]})"),
-        ("vectors", f"{manifest.embedder.dimension} dimensions, {manifest.factory}"),
-        ("recall", f"{manifest.recall:.3f} of the exact top 100"),
+        ("vectors", _vectors(manifest)),
+        ("recall", ", ".join([f"{manifest.recall:.3f} of the exact top 100", *_depth(manifest)])),
         ("made", manifest.created),
         ("size", size(folder_size(found.generation))),
         *(("source", options.recorded(folder, source)) for source in manifest.sources),
@@ -56,6 +56,16 @@ def info(
     if check and not plan.up_to_date:
         console.notice(f"{folder} is out of date: {options.refresh(folder)}")
         raise typer.Exit(1)
+
+
+def _vectors(manifest: Manifest) -> str:
+    dimensions = f"{manifest.embedder.dimension} dimensions"
+    return f"{dimensions}, {manifest.factory}, {bytes_a_vector(manifest):,} bytes each"
+
+
+def _depth(manifest: Manifest) -> list[str]:
+    """Return how deep FAISS searches, in its own words, for the recall that was measured."""
+    return [f"{name} {value}" for name, value in sorted(manifest.search.items(), reverse=True)]
 
 
 def _left_out(counts: Counts) -> list[tuple[str, str]]:
