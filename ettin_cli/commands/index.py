@@ -62,8 +62,8 @@ def index(
         str | None,
         typer.Option(
             metavar="FACTORY",
-            help="auto, or a FAISS index factory string, such as SQ8 or IVF1024,RaBitQfs, which "
-            "search less memory.",
+            help="auto, or a FAISS index factory string: SQ8 searches half the bytes of exact "
+            "search, RaBitQfs about a fourteenth.",
         ),
     ] = None,
     remove: Annotated[
