@@ -192,7 +192,7 @@ def exact_rows(vectors: "Floats", queries: "Floats") -> list[list[int]]:
     rows = np.empty((len(queries), 0), np.int64)
     for begin in range(0, len(vectors), BLOCK_ROWS):
         block = faiss.IndexFlatIP(vectors.shape[1])
-        block.add(np.ascontiguousarray(vectors[begin : begin + BLOCK_ROWS]))
+        block.add(np.ascontiguousarray(vectors[begin : begin + BLOCK_ROWS], np.float32))
         some, places = block.search(queries, min(DEPTH, block.ntotal))
         scores, rows = np.hstack([scores, some]), np.hstack([rows, places + begin])
         best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]

@@ -39,12 +39,15 @@ def hashes(*texts: str) -> "Hashes":
 
 
 def word_vector(text: str) -> "Floats":
-    """Return a unit vector that counts a text's words, each where its checksum puts it."""
+    """Return a unit vector that counts a text's words, each where its checksum puts it.
+
+    It is one of half precision, so that an index stores it as it is.
+    """
     vector = np.zeros(DIMENSION, np.float32)
     for word in text.lower().split():
         vector[zlib.crc32(word.strip(".,?!").encode()) % DIMENSION] += 1
     vector /= max(float(np.linalg.norm(vector)), 1e-9)
-    return vector
+    return vector.astype(np.float16).astype(np.float32)
 
 
 class WordEmbedder:

@@ -413,10 +413,10 @@ def test_a_factory_is_kept_and_auto_is_settled_anew(
         manifest = Index(tmp_path / "i").manifest
         return manifest.factory, manifest.asked, report.written
 
-    assert made() == ("Flat", "auto", True)
+    assert made() == ("SQfp16", "auto", True)
     assert made(factory="HNSW4") == ("HNSW4", "HNSW4", True)
     assert made() == ("HNSW4", "HNSW4", False)
-    assert made(factory="auto") == ("Flat", "auto", True)
+    assert made(factory="auto") == ("SQfp16", "auto", True)
     (docs / "more.txt").write_text("more\n")
     monkeypatch.setattr(factories, "SLOW_SEARCH_S", -1.0)
     monkeypatch.setattr(factories, "_lists", lambda count: 2)

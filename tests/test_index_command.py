@@ -22,7 +22,7 @@ def test_a_first_run_counts_files_documents_and_passages(ettin: Ettin, docs: Pat
     assert (ran.code, ran.out) == (0, "")
     assert ran.err.splitlines() == [
         "ettin: files: 3 new, 0 changed, 0 gone, 0 unchanged; 3 passages embedded, 0 kept",
-        "ettin: .ettin: 3 documents, 3 passages, Flat (recall 1.000)",
+        "ettin: .ettin: 3 documents, 3 passages, SQfp16 (recall 1.000)",
     ]
     assert holds() == {"ferry.md", "bread.txt", "fares.txt"}
 
@@ -229,7 +229,7 @@ def test_a_bar_is_shown_while_it_works_and_gone_when_it_is_done(
     assert ran.code == 0
     assert "embedding" in ran.out
     assert "of 3 passages" in ran.out
-    assert ran.out.endswith("ettin: .ettin: 3 documents, 3 passages, Flat (recall 1.000)\n")
+    assert ran.out.endswith("ettin: .ettin: 3 documents, 3 passages, SQfp16 (recall 1.000)\n")
     # The bar's line is erased before the summary is written.
     assert "\x1b[2K" in ran.out.split("ettin: files")[0]
 

@@ -29,7 +29,11 @@ def test_info_counts_what_the_index_holds(inside: Ettin, library: Path) -> None:
     assert int(found["documents"]) == counts.documents == 3 + len(BOATS)
     assert found["passages"] == f"{counts.passages} (of up to 24 tokens, overlap 0)"
     assert found["embedder"] == f"embedded ({MINILM_SHA256[:12]})"
-    assert found["vectors"] == "384 dimensions, Flat"
+    size = (Index(library / ".ettin").generation / "vectors.faiss").stat().st_size
+    each = round(size / counts.passages)
+    assert found["vectors"] == f"384 dimensions, SQfp16, {each} bytes each"
+    assert 768 < each < 800
+    assert found["recall"] == "1.000 of the exact top 100"
     assert found["since"] == "0 new, 0 changed, 0 gone"
     assert "rejected" not in found
 

@@ -122,7 +122,7 @@ def test_either_file_of_vectors_is_made_from_the_other_where_it_keeps_them_whole
     flip(file_of(tmp_path / "i", "vectors.faiss"))
     assert repair(tmp_path / "i").built.embedded == 0  # type: ignore[union-attr]
     assert_repaired(tmp_path / "i", tmp_path / "calm")
-    flip(file_of(tmp_path / "i", "embeddings.f32"))
+    flip(file_of(tmp_path / "i", "embeddings.f16"))
     assert repair(tmp_path / "i").built.embedded == cost  # type: ignore[union-attr]
     assert_repaired(tmp_path / "i", tmp_path / "calm")
     assert read_manifest(tmp_path / "i").factory == factory

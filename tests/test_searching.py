@@ -177,7 +177,7 @@ def test_no_more_passages_are_scored_than_asked_for(chunked: Path, candidates: i
     assert len(pairs) == min(candidates, len(Index(chunked).passages))
 
 
-@pytest.mark.parametrize("factory", ["IVF16,Flat", "HNSW8", "SQ8"])
+@pytest.mark.parametrize("factory", ["IVF16,Flat", "HNSW8", "SQ8", "RaBitQ", "IVF4,RaBitQfs"])
 def test_an_approximate_index_gives_exact_scores(
     tmp_path: Path, build: Builder, factory: str
 ) -> None:

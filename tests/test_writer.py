@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
+import faiss
 import numpy as np
 import pytest
 
@@ -16,15 +18,19 @@ from ettin_cli.index import (
     Index,
     Manifest,
     Recipe,
+    Remains,
+    bytes_a_vector,
     damaged_files,
+    read_manifest,
     remains,
     remove_leftovers,
 )
 from ettin_cli.index import writer as module
-from ettin_cli.index.manifest import MANIFEST
+from ettin_cli.index.manifest import MANIFEST, FileRecord, write_manifest
+from ettin_cli.index.vectors import inner_products
 from ettin_cli.records import EmbedderCard, Passage
 from ettin_cli.storage import checksum
-from tests.indexes import DIMENSION, word_vector
+from tests.indexes import DIMENSION, unit_vectors, word_vector
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -92,11 +98,106 @@ def test_equal_texts_are_embedded_once_and_share_the_vector(tmp_path: Path) -> N
 
 def test_an_index_of_nothing_is_an_index(tmp_path: Path) -> None:
     manifest, embedded = commit(tmp_path)
-    assert (manifest.counts.passages, manifest.factory, embedded) == (0, "Flat", [])
+    assert (manifest.counts.passages, manifest.factory, embedded) == (0, "SQfp16", [])
     index = Index(tmp_path)
     assert index.retrieve(embed(["a"]), 5)[0][0].tolist() == []
     assert index.select({"a": "b"}, ["*"]).tolist() == []
     assert commit(tmp_path, "a", old=index)[1] == ["a"]
+    for factory in ("IVF4,RaBitQ", "SQ8", "PQ4x4"):
+        recipe = replace(RECIPE, factory=factory)
+        manifest, _ = commit(tmp_path / factory, recipe=recipe)
+        assert (manifest.factory, manifest.asked) == ("SQfp16", factory)
+
+
+FACTORIES = ["auto", "Flat", "SQ8", "HNSW4", "IVF4,Flat", "RaBitQ"]
+TEXTS = [f"word{number} ferry" for number in range(60)]
+
+
+def unrounded(texts: Sequence[str]) -> "Floats":
+    """Embed with vectors of which half precision keeps none."""
+    rows = [unit_vectors(1, DIMENSION, seed=crc32(text.encode()))[0] for text in texts]
+    return np.array(rows, np.float32).reshape(-1, DIMENSION)
+
+
+def made(folder: Path, texts: Sequence[str], factory: str, old: Index | None = None) -> Index:
+    """Commit a generation of texts with vectors that are not of half precision."""
+    generation = begin(folder, texts, replace(RECIPE, factory=factory), old)
+    missing = generation.missing()
+    missing.embed(unrounded)
+    missing.finish()
+    generation.commit([FileEntry(0, "a", "a", 1, 1, "x", passages=len(texts))], (), len(texts))
+    return Index(folder)
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_vectors_are_rounded_to_half_precision_whatever_the_factory(
+    tmp_path: Path, factory: str
+) -> None:
+    index = made(tmp_path, TEXTS, factory)
+    rounded = unrounded(TEXTS).astype(np.float16)
+    assert np.array_equal(index.vectors, rounded)
+    stored = sum(len(path.read_bytes()) for path in index.generation.glob("[ve]*.f*"))
+    assert bytes_a_vector(index.manifest) == round(stored / len(TEXTS))
+    query = unrounded(["ferry"])
+    rows, scores = index.retrieve(query, 60)[0]
+    assert scores == pytest.approx(rounded[rows].astype(np.float64) @ query[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+@pytest.mark.parametrize("before", ["auto", "Flat", "SQ8", "format 1", "format 1, exact"])
+def test_a_vector_is_the_same_whichever_index_it_is_taken_over_from(
+    tmp_path: Path, before: str, factory: str
+) -> None:
+    if before.startswith("format 1"):
+        old = of_format_1(tmp_path / "i", TEXTS[:50], "Flat" if "exact" in before else "HNSW4")
+    else:
+        old = made(tmp_path / "i", TEXTS[:50], before)
+    updated, calm = made(tmp_path / "i", TEXTS, factory, old), made(tmp_path / "c", TEXTS, factory)
+    for name in calm.manifest.files:
+        ours, theirs = updated.generation / name, calm.generation / name
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert updated.manifest.search == calm.manifest.search
+
+
+def of_format_1(folder: Path, texts: Sequence[str], factory: str) -> Index:
+    """Write an index as it was when vectors were kept in single precision."""
+    index = made(folder, texts, factory)
+    vectors = unrounded(texts)
+    manifest = read_manifest(folder)
+    files = {**manifest.files}
+    if factory == "Flat":
+        name = "vectors.faiss"
+        flat = faiss.IndexFlatIP(DIMENSION)
+        flat.add(vectors)
+        faiss.write_index(flat, str(index.generation / name))
+    else:
+        name = "embeddings.f32"
+        (index.generation / name).write_bytes(vectors.tobytes())
+        (index.generation / "embeddings.f16").unlink()
+        del files["embeddings.f16"]
+    path = index.generation / name
+    files[name] = FileRecord(path.stat().st_size, checksum(path))
+    write_manifest(folder, replace(manifest, files=files, format=1))
+    return Index(folder)
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW4"])
+def test_an_index_of_format_1_is_searched_by_the_vectors_that_it_has(
+    tmp_path: Path, factory: str
+) -> None:
+    index = of_format_1(tmp_path, TEXTS, factory)
+    vectors, query = unrounded(TEXTS), unrounded(["ferry"])
+    assert index.manifest.format == 1
+    assert damaged_files(tmp_path) == []
+    assert np.array_equal(index.vectors, vectors)
+    rows, scores = index.retrieve(query, 5)[0]
+    assert np.array_equal(scores, inner_products(vectors[rows], query[0]))
+    assert rows[0] == np.argmax(vectors @ query[0])
+    narrowed, _ = index.retrieve(query, 5, np.arange(60))[0]
+    assert narrowed.tolist() == rows.tolist()
+    kept = Remains(tmp_path).vectors
+    assert kept is not None
+    assert np.array_equal(kept, vectors)
 
 
 @pytest.mark.parametrize("factory", ["auto", "HNSW4"])
@@ -107,7 +208,7 @@ def test_known_vectors_are_taken_from_the_generation_before(tmp_path: Path, fact
     assert embedded == ["d"]
     assert np.allclose(Index(tmp_path).vectors, embed(["d", "c", "c", "a"]))
     kept = {Path(name).name for name in files(tmp_path)}
-    assert ("embeddings.f32" in kept) == (factory != "auto")
+    assert ("embeddings.f16" in kept) == (factory != "auto")
 
 
 def test_an_abandoned_generation_leaves_only_the_vectors_it_computed(tmp_path: Path) -> None:
@@ -211,7 +312,7 @@ def test_a_full_disk_is_noticed_before_vectors_are_mapped(tmp_path: Path) -> Non
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
     generation = begin(tmp_path, ["a"], RECIPE, None)
-    (generation.path / "embeddings.f32").symlink_to("/dev/full")
+    (generation.path / "embeddings.f16").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         generation.missing()
 

@@ -7,7 +7,7 @@ import typer
 
 from ettin_cli.commands import options
 from ettin_cli.console import Console, count, size
-from ettin_cli.index import Counts, Index, damaged_files
+from ettin_cli.index import Counts, Index, Manifest, bytes_a_vector, damaged_files
 from ettin_cli.pipeline import BuildRequest, RepairReport, out_of_date, repair_index
 
 
@@ -41,8 +41,8 @@ def info(
         *_left_out(manifest.counts),
         ("passages", f"{manifest.counts.passages:,} ({chunks}, overlap {manifest.chunk_overlap})"),
         ("embedder", f"{manifest.embedder.name} ({manifest.embedder.weights[:12]})"),
-        ("vectors", f"{manifest.embedder.dimension} dimensions, {manifest.factory}"),
-        ("recall", f"{manifest.recall:.3f} of the exact top 100"),
+        ("vectors", _vectors(manifest)),
+        ("recall", ", ".join([f"{manifest.recall:.3f} of the exact top 100", *_depth(manifest)])),
         ("words", _words(found)),
         ("made", manifest.created),
         ("size", size(sum(file.bytes for file in manifest.files.values()))),
@@ -64,6 +64,16 @@ def _words(index: Index) -> str:
         return f"none; ettin index -i {index.folder} adds them"
     endings = "as they are" if language == "none" else f"{language} endings ignored"
     return f"{len(index.lexicon):,} different, {endings}"
+
+
+def _vectors(manifest: Manifest) -> str:
+    dimensions = f"{manifest.embedder.dimension} dimensions"
+    return f"{dimensions}, {manifest.factory}, {bytes_a_vector(manifest):,} bytes each"
+
+
+def _depth(manifest: Manifest) -> list[str]:
+    """Return how deep FAISS searches, in its own words, for the recall that was measured."""
+    return [f"{name} {value}" for name, value in sorted(manifest.search.items(), reverse=True)]
 
 
 def _left_out(counts: Counts) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from ettin_cli.index.manifest import (
     not_an_index,
     read_manifest,
 )
-from ettin_cli.index.reader import Index
+from ettin_cli.index.reader import Index, bytes_a_vector
 from ettin_cli.index.remains import Remains, damaged_files, require_whole
 from ettin_cli.index.writer import Generation, Recipe, forget_unfinished, remove_leftovers
 
@@ -24,6 +24,7 @@ __all__ = [
     "Recipe",
     "RecordedSource",
     "Remains",
+    "bytes_a_vector",
     "damaged_files",
     "entry_for",
     "forget_unfinished",

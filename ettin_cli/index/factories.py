@@ -1,12 +1,15 @@
 """Vectors -> a FAISS file: which index, how deep it is searched, and how exact that is.
 
-The vectors may be mapped from a file larger than memory; they are gone through in blocks.
+The vectors may be mapped from a file larger than memory; they are gone through in blocks, each of
+which becomes single precision for FAISS.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +17,19 @@ from ettin_cli.errors import EttinError
 from ettin_cli.index.vectors import (
     BLOCK_ROWS,
     EXACT,
+    K_FACTOR,
+    RECALL_AT,
     nearest,
     open_index,
     release,
 )
 
 if TYPE_CHECKING:
-    from ettin_cli.index.vectors import Rows
+    from ettin_cli.index.vectors import Rows, Stored
     from ettin_cli.records import Floats
 
 AUTO = "auto"
-RECALL_AT = 100
+AUTO_EXACT = "SQfp16"
 RECALL_QUERIES = 200
 RECALL_WANTED = 0.98
 # How alike a query is to the passage it was made from. Over 11,145 passages of SQuAD in 128 to 512
@@ -40,6 +45,7 @@ ROWS_AT = 8
 # FAISS's header of an empty index ends with the name of an encoding of lists' sizes, and a zero.
 EMPTY_LISTS_BYTES = 12
 MOST_VISITED = 2048
+K_FACTORS = (1, 2, 4, 8, 16, 32)
 
 
 def require_factory(factory: str, dimension: int) -> None:
@@ -52,12 +58,13 @@ def require_factory(factory: str, dimension: int) -> None:
         _empty(factory, dimension)
 
 
-def build(vectors: Floats, factory: str, path: Path) -> tuple[str, dict[str, int], float]:
+def build(vectors: Stored, factory: str, path: Path) -> tuple[str, dict[str, int], float]:
     """Write the FAISS index of `vectors` and say how exact it is.
 
     `auto` is exact search for as long as the first query of a process takes less than a tenth of
-    a second for it here, measured; beyond that inverted lists, searched as deep as 98 % recall
-    needs.
+    a second for it here, measured; beyond that inverted lists. What is not exact is searched as
+    deep, and as many rows are compared again by their stored vectors, as 98 % recall needs. An
+    index of nothing is exact, whatever was asked for.
 
     Returns:
         The factory string, the search parameters, and recall of the exact top 100.
@@ -66,17 +73,20 @@ def build(vectors: Floats, factory: str, path: Path) -> tuple[str, dict[str, int
         EttinError: FAISS does not know the factory string, or has too few vectors to train it.
     """
     if factory == AUTO:
-        slow = _seconds_a_query(vectors) > SLOW_SEARCH_S
-        factory = f"IVF{_lists(len(vectors))},Flat" if slow else EXACT
-    if factory == EXACT:
-        _write_exact(vectors, path)
-        return EXACT, {}, 1.0
+        slow = _seconds_a_query(vectors, path) > SLOW_SEARCH_S
+        factory = f"IVF{_lists(len(vectors))},Flat" if slow else AUTO_EXACT
+    if not len(vectors):
+        # Nothing can be trained on nothing.
+        factory = AUTO_EXACT
+    if factory in EXACT:
+        _write_exact(vectors, factory, path)
+        return factory, {}, 1.0
     _write(vectors, factory, path)
     search, recall = _tuned(open_index(path, {}), vectors)
     return factory, search, recall
 
 
-def _write_exact(vectors: Floats, path: Path) -> None:
+def _write_exact(vectors: Stored, factory: str, path: Path) -> None:
     """Write FAISS's file of an exact index, block by block: it is a header before the vectors.
 
     FAISS itself would first copy all the vectors into memory.
@@ -84,18 +94,20 @@ def _write_exact(vectors: Floats, path: Path) -> None:
     import faiss
 
     rows, dimension = vectors.shape
-    header = bytearray(faiss.serialize_index(faiss.IndexFlatIP(dimension)).tobytes())
+    header = bytearray(faiss.serialize_index(_empty(factory, dimension)).tobytes())
     struct.pack_into("<q", header, ROWS_AT, rows)
-    struct.pack_into("<Q", header, len(header) - 8, rows * dimension)
+    # The length of the vectors: of single precision in numbers, of half in bytes.
+    length = rows * dimension * (1 if factory == "Flat" else 2)
+    struct.pack_into("<Q", header, len(header) - 8, length)
     with path.open("wb") as file:
         file.write(header)
         for begin in range(0, rows, WRITTEN_ROWS):
-            file.write(vectors[begin : begin + WRITTEN_ROWS].data)
+            file.write(vectors[begin : begin + WRITTEN_ROWS].astype(EXACT[factory]).data)
             release(vectors)
     _check_written(path, rows)
 
 
-def _write_lists(index: Any, vectors: Floats, path: Path) -> None:
+def _write_lists(index: Any, vectors: Stored, path: Path) -> None:
     """Write FAISS's file of inverted lists of whole vectors, list by list, after its header.
 
     FAISS itself would first copy all the vectors into memory, and up to twice.
@@ -112,20 +124,20 @@ def _write_lists(index: Any, vectors: Floats, path: Path) -> None:
         file.write(b"full" + struct.pack("<Q", index.nlist) + sizes.astype("<u8").tobytes())
         order = np.argsort(lists, kind="stable")
         for rows in np.split(order, np.cumsum(sizes)[:-1]):
-            file.write(vectors[rows].data)
+            file.write(_single(vectors[rows]).data)
             file.write(rows.astype("<i8").data)
             release(vectors)
     _check_written(path, len(vectors))
 
 
-def _assigned(index: Any, vectors: Floats) -> Rows:
+def _assigned(index: Any, vectors: Stored) -> Rows:
     """Return the inverted list that each vector belongs to."""
     import numpy as np
 
     lists = np.empty(len(vectors), np.int64)
     for begin in range(0, len(vectors), BLOCK_ROWS):
         block = slice(begin, begin + BLOCK_ROWS)
-        lists[block] = index.quantizer.search(vectors[block], 1)[1][:, 0]
+        lists[block] = index.quantizer.search(_single(vectors[block]), 1)[1][:, 0]
         release(vectors)
     return lists
 
@@ -135,7 +147,7 @@ def _check_written(path: Path, rows: int) -> None:
         raise EttinError("this FAISS has another file format", hint="pip install faiss-cpu==1.15.1")
 
 
-def _write(vectors: Floats, factory: str, path: Path) -> None:
+def _write(vectors: Stored, factory: str, path: Path) -> None:
     """Train an index, fill it and write it."""
     import faiss
 
@@ -148,7 +160,7 @@ def _write(vectors: Floats, factory: str, path: Path) -> None:
             _write_lists(index, vectors, path)
             return
         for begin in range(0, len(vectors), BLOCK_ROWS):
-            index.add(vectors[begin : begin + BLOCK_ROWS])
+            index.add(_single(vectors[begin : begin + BLOCK_ROWS]))
             release(vectors)
     except (RuntimeError, AssertionError) as error:
         raise EttinError(
@@ -203,30 +215,39 @@ def _last_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[-1].split(": ")[-1]
 
 
-def _sample(vectors: Floats, most: int) -> Floats:
+def _single(vectors: Stored) -> Floats:
+    """Return vectors in single precision, as FAISS takes them."""
+    import numpy as np
+
+    return np.ascontiguousarray(vectors, np.float32)
+
+
+def _sample(vectors: Stored, most: int) -> Floats:
     """Return up to `most` vectors, spread evenly so that the choice is the same every time."""
     import numpy as np
 
     rows = np.linspace(0, len(vectors) - 1, min(most, len(vectors)), dtype=np.int64)
-    return np.ascontiguousarray(vectors[rows])
+    return _single(vectors[rows])
 
 
-def _seconds_a_query(vectors: Floats) -> float:
+def _seconds_a_query(vectors: Stored, path: Path) -> float:
     """Return how long an exact search takes whose vectors are not yet mapped, as a first one's.
 
     That is the time over some rows, as it grows with them; the best of five, since a machine that
     is busy with other things for a moment would leave an index inexact for good.
-    """
-    import faiss
 
+    Args:
+        path: Where the index will be, written for this with those rows alone.
+    """
+    some = vectors[:TIMED_ROWS]
+    _write_exact(some, AUTO_EXACT, path)
     seconds = []
-    for query in _sample(vectors, 5):
-        release(vectors)
+    for query in _sample(some, 5):
+        index = open_index(path, {})
         began = time.perf_counter()
-        faiss.knn(query[None], vectors[:TIMED_ROWS], RECALL_AT, faiss.METRIC_INNER_PRODUCT)
+        nearest(index, query[None], RECALL_AT)
         seconds.append(time.perf_counter() - began)
-    release(vectors)
-    return min(seconds, default=0.0) * len(vectors) / max(1, min(len(vectors), TIMED_ROWS))
+    return min(seconds, default=0.0) * len(vectors) / max(1, len(some))
 
 
 def _lists(count: int) -> int:
@@ -235,24 +256,45 @@ def _lists(count: int) -> int:
     return lists
 
 
-def _tuned(index: Any, vectors: Floats) -> tuple[dict[str, int], float]:
-    """Choose how deep to search, and measure recall over queries that are no passages."""
-    import faiss
+def _tuned(index: Any, vectors: Stored) -> tuple[dict[str, int], float]:
+    """Choose how deep to search, and measure recall over queries that are no passages.
 
+    Either way to more recall, to visit more rows and to compare more of them again, costs more by
+    the doubling: of what gives the recall that is wanted, the two whose product is least are
+    taken, and of those with the same product the fewest rows that are compared again.
+    """
     queries = _unlike(_sample(vectors, RECALL_QUERIES))
     exact = _exact(vectors, queries)
+    best: tuple[dict[str, int], float] | None = None
+    least = math.inf
+    for value, depth in _depths(index):
+        k_factor, recall = _rescored(index, queries, exact)
+        found = {**depth, K_FACTOR: k_factor} if k_factor > 1 else depth
+        if recall >= RECALL_WANTED and value * k_factor <= least:
+            best, least = (found, recall), value * k_factor
+        if value >= least:
+            break
+    return best or (found, recall)
+
+
+def _depths(index: Any) -> Iterator[tuple[int, dict[str, int]]]:
+    """Set an index to search deeper and deeper; yield how deep, and the parameter for it."""
+    import faiss
+
     lists = _lists_of(index)
-    name, most = ("nprobe", lists) if lists else ("efSearch", MOST_VISITED)
-    value = min(16, most)
+    # A graph is always searched as deep as rows are asked for.
+    name, value, most = ("nprobe", 16, lists) if lists else ("efSearch", 128, MOST_VISITED)
+    value = min(value, most)
     while True:
         try:
             faiss.ParameterSpace().set_index_parameter(index, name, value)
         except RuntimeError:
             # Of its kind there is nothing to search deeper.
-            return {}, _recall(index, queries, exact)
-        recall = _recall(index, queries, exact)
-        if recall >= RECALL_WANTED or value == most:
-            return {name: value}, recall
+            yield 1, {}
+            return
+        yield value, {name: value}
+        if value == most:
+            return
         value = min(2 * value, most)
 
 
@@ -270,7 +312,7 @@ def _unlike(vectors: Floats) -> Floats:
     return queries
 
 
-def _exact(vectors: Floats, queries: Floats) -> Rows:
+def _exact(vectors: Stored, queries: Floats) -> Rows:
     """Return each query's nearest rows, found by comparing with every vector."""
     import faiss
     import numpy as np
@@ -278,7 +320,7 @@ def _exact(vectors: Floats, queries: Floats) -> Rows:
     scores = np.empty((len(queries), 0), np.float32)
     rows = np.empty((len(queries), 0), np.int64)
     for begin in range(0, len(vectors), BLOCK_ROWS):
-        block = vectors[begin : begin + BLOCK_ROWS]
+        block = _single(vectors[begin : begin + BLOCK_ROWS])
         depth = min(RECALL_AT, len(block))
         some, places = faiss.knn(queries, block, depth, faiss.METRIC_INNER_PRODUCT)
         scores, rows = np.hstack([scores, some]), np.hstack([rows, places + begin])
@@ -289,11 +331,29 @@ def _exact(vectors: Floats, queries: Floats) -> Rows:
     return rows
 
 
-def _recall(index: Any, queries: Floats, exact: Rows) -> float:
-    """Return the mean share of the exact rows that the index finds."""
+def _rescored(index: Any, queries: Floats, exact: Rows) -> tuple[int, float]:
+    """Return the least `k_factor` that gives the recall wanted, or else the most, and its recall.
+
+    More than helps is none: vectors that are not compressed are found by one or not at all.
+    """
+    best = 1, -1.0
+    for k_factor in K_FACTORS:
+        recall = _recall(index, queries, exact, k_factor)
+        if recall > best[1]:
+            best = k_factor, recall
+        if recall >= RECALL_WANTED or best[0] != k_factor:
+            break
+    return best
+
+
+def _recall(index: Any, queries: Floats, exact: Rows, k_factor: int) -> float:
+    """Return the mean share of the exact rows that are among those the index finds.
+
+    The best of those found are the exact ones among them, as they are told by exact products.
+    """
     if not exact.size:
         return 1.0
-    found = nearest(index, queries, RECALL_AT)
+    found = nearest(index, queries, RECALL_AT * k_factor)
     shares = [
         len(set(one.tolist()) & set(best.tolist())) / len(best)
         for one, best in zip(found, exact, strict=True)

@@ -27,7 +27,7 @@ from ettin_cli.index.vectors import (
     nearest,
     nearest_among,
     open_index,
-    stored_vectors,
+    to_compare,
 )
 from ettin_cli.lexical import ENGLISH
 from ettin_cli.records import Passage
@@ -36,11 +36,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ettin_cli.index.known import Hashes
-    from ettin_cli.index.vectors import Rows
+    from ettin_cli.index.vectors import Rows, Stored
     from ettin_cli.records import Floats
 
 VECTORS = "vectors.faiss"
-EMBEDDINGS = "embeddings.f32"
+EMBEDDINGS = "embeddings.f16"
+# Where indexes of format 1 keep them.
+SINGLE_PRECISION = "embeddings.f32"
 
 
 class Index:
@@ -88,7 +90,7 @@ class Index:
         return self.manifest.language or ENGLISH
 
     @property
-    def vectors(self) -> Floats:
+    def vectors(self) -> Stored:
         """Every passage's vector, mapped from disk: shape (passages, dimension)."""
         return self._contents.vectors
 
@@ -115,11 +117,12 @@ class Index:
         answers = []
         for query, rows in zip(queries, found, strict=True):
             scores = inner_products(self.vectors[rows], query)
-            order = np.lexsort((rows, -scores))
+            order = np.lexsort((rows, -scores))[:depth]
             answers.append((rows[order], scores[order]))
         return answers
 
     def _nearest(self, queries: Floats, depth: int) -> list[Rows]:
+        depth = to_compare(depth, self.manifest.search)
         try:
             found = nearest(self._contents.faiss, queries, depth)
         except RuntimeError as error:
@@ -210,12 +213,12 @@ class Index:
         except orjson.JSONDecodeError as error:
             raise damaged(self.generation / PASSAGES) from error
 
-    def known_vectors(self) -> Iterator[tuple[Hashes, Floats]]:
+    def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
         """Yield the vectors of all passages with the hashes of their texts, in pieces."""
         return known_vectors(self.passages, self.vectors)
 
 
-def known_vectors(passages: Passages, vectors: Floats) -> Iterator[tuple[Hashes, Floats]]:
+def known_vectors(passages: Passages, vectors: Stored) -> Iterator[tuple[Hashes, Stored]]:
     """Yield vectors with the hashes of the texts they were made of, in pieces."""
     begin = 0
     for hashes in passages.hashes():
@@ -242,7 +245,7 @@ class _Contents:
     passages: Passages
     files: pa.MemoryMappedFile
     faiss: Any
-    vectors: Floats
+    vectors: Stored
     lexicon: Lexicon | None
 
 
@@ -266,6 +269,7 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
     for name, record in manifest.files.items():
         _check_size(folder, generation / name, record)
     rows, dimension = manifest.counts.passages, manifest.embedder.dimension
+    stored, dtype = vectors_file(manifest)
     faiss = open_index(generation / VECTORS, manifest.search)
     if (faiss.ntotal, faiss.d) != (rows, dimension):
         raise IndexDamagedError(
@@ -275,15 +279,25 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
         Passages(generation / PASSAGES, rows),
         pa.memory_map(str(generation / FILES)),
         faiss,
-        _vectors(faiss, generation, manifest),
+        mapped(generation / stored, rows, dimension, dtype),
         Lexicon(generation, rows) if TERMS in manifest.files else None,
     )
 
 
-def _vectors(faiss: Any, generation: Path, manifest: Manifest) -> Floats:
-    if manifest.factory == EXACT:
-        return stored_vectors(faiss, generation / VECTORS)
-    return mapped(generation / EMBEDDINGS, faiss.ntotal, faiss.d)
+def vectors_file(manifest: Manifest) -> tuple[str, str]:
+    """Return the name of the file that ends with the vectors as they are stored, and their type."""
+    if manifest.factory in EXACT:
+        return VECTORS, EXACT[manifest.factory]
+    if SINGLE_PRECISION in manifest.files:
+        return SINGLE_PRECISION, "float32"
+    return EMBEDDINGS, "float16"
+
+
+def bytes_a_vector(manifest: Manifest) -> int:
+    """Return what a vector takes on disk: FAISS's share and, where it is stored beside, its own."""
+    names = {VECTORS, vectors_file(manifest)[0]}
+    total = sum(manifest.files[name].bytes for name in names)
+    return round(total / max(1, manifest.counts.passages))
 
 
 def _check_size(folder: Path, path: Path, record: FileRecord) -> None:

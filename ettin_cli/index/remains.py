@@ -12,14 +12,8 @@ from ettin_cli.index.files import FILES, FileEntry, Files
 from ettin_cli.index.known import as_hashes, text_hash
 from ettin_cli.index.manifest import GENERATIONS, Manifest, damaged, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages, passage_schema
-from ettin_cli.index.reader import EMBEDDINGS, VECTORS, known_vectors
-from ettin_cli.index.vectors import (
-    EXACT,
-    exact_vectors,
-    mapped,
-    open_index,
-    stored_vectors,
-)
+from ettin_cli.index.reader import VECTORS, known_vectors, vectors_file
+from ettin_cli.index.vectors import exact_vectors, mapped, open_index
 from ettin_cli.records import Passage
 from ettin_cli.storage import checksum
 
@@ -29,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ettin_cli.index.known import Hashes
-    from ettin_cli.records import Floats
+    from ettin_cli.index.vectors import Stored
 
 # Arrow's file format is its stream format behind a magic number, and a footer.
 ARROW_MAGIC = 8
@@ -133,20 +127,18 @@ class Remains:
         return Passages(self.generation / PASSAGES, self.manifest.counts.passages)
 
     @cached_property
-    def vectors(self) -> Floats | None:
+    def vectors(self) -> Stored | None:
         """The vector of every row; None if they are damaged."""
         rows, dimension = self.manifest.counts.passages, self.manifest.embedder.dimension
-        if self._has(EMBEDDINGS):
-            return mapped(self.generation / EMBEDDINGS, rows, dimension)
+        stored, dtype = vectors_file(self.manifest)
+        if self._has(stored):
+            return mapped(self.generation / stored, rows, dimension, dtype)
         if not self._has(VECTORS):
             return None
-        index = open_index(self.generation / VECTORS, {})
-        if self.manifest.factory == EXACT:
-            return stored_vectors(index, self.generation / VECTORS)
-        found = exact_vectors(index)
+        found = exact_vectors(open_index(self.generation / VECTORS, {}))
         return found if found is not None and found.shape == (rows, dimension) else None
 
-    def known_vectors(self) -> Iterator[tuple[Hashes, Floats]]:
+    def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
         """Yield the vectors that can be relied on with the hashes of their texts, in pieces."""
         if self.vectors is None:
             return

@@ -1,6 +1,7 @@
 """A FAISS file opened and searched, and vectors mapped from disk.
 
 Inner product over unit vectors. Ids are row numbers; FAISS's types never leave this module.
+Vectors are kept in half precision, and compared in single.
 """
 
 from __future__ import annotations
@@ -19,8 +20,14 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
     Rows = NDArray[np.int64]
+    Stored = NDArray[np.float16 | np.float32]
 
-EXACT = "Flat"
+# The factories that search exactly, whose files end with the vectors, and how those are kept.
+EXACT = {"SQfp16": "float16", "Flat": "float32"}
+RECALL_AT = 100
+# By how much more rows FAISS is asked for than are wanted, where its vectors are compressed: the
+# best are then told apart by the vectors as they are stored. FAISS's own name for it.
+K_FACTOR = "k_factor"
 BLOCK_ROWS = 65_536
 
 
@@ -37,8 +44,17 @@ def open_index(path: Path, search: Mapping[str, int]) -> Any:
     except (RuntimeError, MemoryError) as error:
         raise damaged(path) from error
     for name, value in search.items():
-        faiss.ParameterSpace().set_index_parameter(index, name, value)
+        if name != K_FACTOR:
+            faiss.ParameterSpace().set_index_parameter(index, name, value)
     return index
+
+
+def to_compare(depth: int, search: Mapping[str, int]) -> int:
+    """Return how many rows FAISS is asked for, so that the best `depth` are among them.
+
+    As many at the least as recall was measured with: of a few the best are as hard to find.
+    """
+    return max(depth, RECALL_AT) * search[K_FACTOR] if K_FACTOR in search else depth
 
 
 def nearest(index: Any, queries: Floats, depth: int) -> list[Rows]:
@@ -53,14 +69,14 @@ def nearest(index: Any, queries: Floats, depth: int) -> list[Rows]:
     return [found[found >= 0] for found in rows]
 
 
-def nearest_among(vectors: Floats, rows: Rows, queries: Floats, depth: int) -> list[Rows]:
+def nearest_among(vectors: Stored, rows: Rows, queries: Floats, depth: int) -> list[Rows]:
     """Return the rows nearest to each query among `rows`, by comparing with every one of them."""
     import numpy as np
 
     best = [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
     for begin in range(0, len(rows), BLOCK_ROWS):
         block = rows[begin : begin + BLOCK_ROWS]
-        scores = queries @ vectors[block].T
+        scores = queries @ vectors[block].astype(np.float32, copy=False).T
         for at, (kept, kept_rows) in enumerate(best):
             every = np.concatenate([kept, scores[at]])
             every_row = np.concatenate([kept_rows, block])
@@ -74,7 +90,7 @@ def nearest_among(vectors: Floats, rows: Rows, queries: Floats, depth: int) -> l
     return [found for _, found in best]
 
 
-def inner_products(vectors: Floats, query: Floats) -> Floats:
+def inner_products(vectors: Stored, query: Floats) -> Floats:
     """Return each row's product with `query`, the same whatever the other rows are.
 
     A matrix product's last bits depend on the shape of the batch; a sum along the row does not,
@@ -84,11 +100,6 @@ def inner_products(vectors: Floats, query: Floats) -> Floats:
 
     products: Floats = np.multiply(vectors, query, dtype=np.float32).sum(axis=1)
     return products
-
-
-def stored_vectors(index: Any, path: Path) -> Floats:
-    """Return the vectors that an exact index holds, mapped from the end of its file."""
-    return mapped(path, index.ntotal, index.d)
 
 
 def exact_vectors(index: Any) -> Floats | None:
@@ -105,17 +116,17 @@ def exact_vectors(index: Any) -> Floats | None:
     return found
 
 
-def mapped(path: Path, rows: int, dimension: int) -> Floats:
+def mapped(path: Path, rows: int, dimension: int, dtype: str) -> Stored:
     """Return the last `rows` vectors of a file without reading them."""
     import numpy as np
 
     if rows == 0:
-        return np.empty((0, dimension), np.float32)
-    offset = path.stat().st_size - rows * dimension * 4
-    return np.memmap(path, np.float32, "r", offset=offset, shape=(rows, dimension))
+        return np.empty((0, dimension), dtype)
+    offset = path.stat().st_size - rows * dimension * np.dtype(dtype).itemsize
+    return np.memmap(path, dtype, "r", offset=offset, shape=(rows, dimension))
 
 
-def release(vectors: Floats) -> None:
+def release(vectors: Stored) -> None:
     """Let go of the memory that a map's pages took; what was written to them is kept.
 
     The system would take the pages back when it needs them, but until then they count as ours.

@@ -45,7 +45,10 @@ if TYPE_CHECKING:
 
     from ettin_cli.index.known import Hashes
     from ettin_cli.index.remains import Remains
+    from ettin_cli.index.vectors import Stored
     from ettin_cli.records import Floats
+
+    Halves = NDArray[np.float16]
 
 GENERATION_NAME = re.compile(r"\d{6,}-[0-9a-f]{8}")
 SHARD_ROWS = 1024
@@ -108,10 +111,10 @@ class Generation:
         write_files(self.path / FILES, entries)
         stored = Passages(self.path / PASSAGES, self.passages.rows)
         write_lexicon(self.path, stored, Terms(self.recipe.language), advance)
-        vectors = mapped(self.path / EMBEDDINGS, self.passages.rows, dimension)
+        vectors = mapped(self.path / EMBEDDINGS, self.passages.rows, dimension, "float16")
         factory, search, recall = build(vectors, self.recipe.factory, self.path / VECTORS)
         del vectors
-        if factory == EXACT:
+        if factory in EXACT:
             (self.path / EMBEDDINGS).unlink()
         counts = Counts(
             files=sum(1 for entry in entries if entry.passages),
@@ -164,7 +167,8 @@ class Missing:
     """The passages of a generation that have to be embedded.
 
     Equal texts are embedded once. `total` counts the distinct texts left to embed, `reused` the
-    passages whose vector was known.
+    passages whose vector was known. A vector is rounded to half precision here, whatever it comes
+    from and whatever FAISS makes of it, so that a text has the same one in every index.
     """
 
     def __init__(self, generation: Generation, stored: Passages) -> None:
@@ -186,7 +190,7 @@ class Missing:
         self.total = len(self.rows)
         self.reused = int(known[self.distinct.first_of].sum())
 
-    def _known_vectors(self) -> Iterator[tuple[Hashes, Floats]]:
+    def _known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
         """Yield the vectors of an interrupted run and of the old generation, in pieces."""
         yield from self.generation.shards.load(self.generation.recipe.embedder.dimension)
         if self.generation.old is not None:
@@ -217,14 +221,14 @@ class Missing:
         del self.vectors
 
 
-def _writable(path: Path, rows: int, dimension: int) -> Floats:
+def _writable(path: Path, rows: int, dimension: int) -> Halves:
     """Return vectors mapped to a new file."""
     import numpy as np
 
-    allocate(path, 4 * dimension * rows)
+    allocate(path, 2 * dimension * rows)
     if not rows:
-        return np.empty((0, dimension), np.float32)
-    return np.memmap(path, np.float32, "r+", shape=(rows, dimension))
+        return np.empty((0, dimension), np.float16)
+    return np.memmap(path, np.float16, "r+", shape=(rows, dimension))
 
 
 def _vectors_key(embedder: EmbedderCard) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ettin_cli.lexical import STOP_WORDS
 
 if TYPE_CHECKING:
+    from ettin_cli.index.vectors import Stored
     from ettin_cli.records import Floats
 
 PASSAGES = 10
@@ -17,7 +18,7 @@ TERMS = 20
 OWN_SHARE = 0.5
 
 
-def expanded_vector(query: Floats, found: Floats) -> Floats:
+def expanded_vector(query: Floats, found: Stored) -> Floats:
     """Return a query's vector moved half of the way to the mean of what it found (Rocchio, 1971).
 
     Args:
