@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.errors import EttinError, MissingExtraError, ModelError
+from ettin_cli.errors import EttinError, MissingExtraError, ModelError, first_line
 from ettin_cli.records import Reporter
 from ettin_cli.settings import (
     EMBEDDERS,
@@ -289,7 +289,7 @@ def _fetched(
         )
     except (OSError, HfHubHTTPError) as error:
         raise ModelError(
-            f"fetching {hub_id} failed: {_first_line(error)}", hint="run the same command to go on"
+            f"fetching {hub_id} failed: {first_line(error)}", hint="run the same command to go on"
         ) from error
     return Path(folder)
 
@@ -336,7 +336,7 @@ def _probe(hub_id: str, revision: str | None) -> str | None:
         raise ModelError(f"{hub_id} is gated", hint="ask for access there, then: hf auth login")
     if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)):
         raise ModelError(f"the hub has no model {hub_id}", hint="ettin models")
-    problem = f"{type(error).__name__}: {_first_line(error)}"
+    problem = f"{type(error).__name__}: {first_line(error)}"
     remember(OUTAGE, {"at": time.time(), "problem": problem})
     return problem
 
@@ -349,10 +349,6 @@ def _outage() -> str | None:
         return None
     recent = 0 <= time.time() - at < HUB_FAILURE_REMEMBERED_S
     return f"{problem}, {time.time() - at:.0f} s ago" if recent else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
 
 
 def recall(name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
 from ettin_cli.benchmark.work import shape_of
 from ettin_cli.commands.bench import SAMPLE
 from ettin_cli.commands.demo import sample_corpora
-from ettin_cli.engines import EngineSettings
+from ettin_cli.engines import EngineSettings, devices
 from ettin_cli.hub import ModelFiles
 from ettin_cli.records import Reranker, Silence
 from ettin_cli.reranking import load_reranker
@@ -161,7 +161,7 @@ def test_the_processor_is_told_by_its_make_and_what_speeds_up_products(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "cpuinfo").write_text(CPUINFO)
-    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
     found = machine.this_machine(EngineSettings(device="cpu"), Silence())
     assert (found.device, found.cpu) == ("cpu", "A Processor")
     assert found.flags == ["avx2", "avx512f", "avx512_bf16"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from ettin_cli.benchmark.work import matmul_peak
 from ettin_cli.engines import EngineSettings, Placement, device_name
+from ettin_cli.engines.devices import processor
 from ettin_cli.engines.settings import usable_cores
 from ettin_cli.records import Reporter
 
@@ -18,7 +18,6 @@ ARM_FLAGS = ("asimd", "bf16", "i8mm", "sve")
 LIBRARIES = (
     "ettin-cli sentence-transformers transformers tokenizers torch onnxruntime openvino numpy"
 )
-CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +52,12 @@ def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
     import torch
 
     place = str(Placement(settings, reporter).device)
-    cpu, flags = _processor()
+    cpu, flags = processor()
     return Machine(
         device=device_name(place),
         place=place,
         cpu=cpu,
-        flags=flags,
+        flags=_told(flags),
         cores=usable_cores(),
         threads=torch.get_num_threads(),
         versions={"python": platform.python_version(), **_versions()},
@@ -66,22 +65,10 @@ def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
     )
 
 
-def _processor() -> tuple[str, list[str]]:
-    """Return the processor's make, and which of FLAGS it has."""
-    try:
-        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    facts = dict(reversed([_fact(line) for line in lines]))
-    make = facts.get("model name") or platform.processor() or platform.machine()
-    found = set((facts.get("flags") or facts.get("Features") or "").split())
-    known = FLAGS if "flags" in facts else ARM_FLAGS
-    return make, [flag for flag in known if flag in found]
-
-
-def _fact(line: str) -> tuple[str, str]:
-    name, _, value = line.partition(":")
-    return name.strip(), value.strip()
+def _told(flags: frozenset[str]) -> list[str]:
+    """Return which of the flags that matter here a processor has."""
+    known = FLAGS if not flags.isdisjoint(FLAGS) else ARM_FLAGS
+    return [flag for flag in known if flag in flags]
 
 
 def _versions() -> dict[str, str]:

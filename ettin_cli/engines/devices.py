@@ -6,7 +6,9 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+CPUINFO = Path("/proc/cpuinfo")
 # Where a driver of a GPU that torch could use shows itself: NVIDIA, Windows' Linux, AMD.
 DRIVERS = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 
@@ -27,8 +29,28 @@ def is_cpu(device: str) -> bool:
 
 def cpu_has_bf16() -> bool:
     """Say whether the CPU multiplies bf16 numbers, and not only reads them."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor().flags)
+
+
+class Processor(NamedTuple):
+    """A processor's make, and what it can do in the system's words, if that tells."""
+
+    make: str
+    flags: frozenset[str]
+
+
+def processor() -> Processor:
+    """Return what the system says of the processor."""
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+        lines = []
+    # Every core says it again.
+    facts = dict(reversed([_fact(line) for line in lines]))
+    make = facts.get("model name") or platform.processor() or platform.machine()
+    return Processor(make, frozenset((facts.get("flags") or facts.get("Features") or "").split()))
+
+
+def _fact(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip(), value.strip()

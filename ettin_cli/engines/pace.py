@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
+from ettin_cli.engines.devices import processor
 from ettin_cli.hub import recall, remember
 
 PACES = "paces.json"
@@ -84,13 +83,4 @@ def measured_pace(
 
 
 def _key(model: str, threads: int) -> str:
-    return f"{model} {_processor()} {threads}"
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
-            models = (line for line in lines if line.startswith("model name"))
-            return next(models).partition(":")[2].strip()
-    except (OSError, StopIteration):
-        return platform.processor()
+    return f"{model} {processor().make} {threads}"
