@@ -592,8 +592,12 @@ def test_the_reporter_is_told_of_every_file_and_every_embedded_passage(
 ) -> None:
     notices = Notices()
     build(tmp_path / "i", docs, reporter=notices)
-    assert notices.tracked == [("reading", 7, "files"), ("embedding", 7, "passages")]
-    assert notices.advanced == 14
+    assert notices.tracked == [
+        ("reading", 7, "files"),
+        ("embedding", 7, "passages"),
+        ("indexing words", 7, "passages"),
+    ]
+    assert notices.advanced == 21
 
 
 def test_no_source_at_all_is_wrong_usage(tmp_path: Path, build: Builder) -> None:

@@ -83,7 +83,7 @@ def test_a_changed_file_makes_its_hit_stale(ettin: Ettin, docs: Path) -> None:
 
 def test_exit_status_tells_that_there_is_no_hit(ettin: Ettin, docs: Path) -> None:
     ettin("index", str(docs))
-    ran = ettin("search", FERRY, "-r", "none", "--min-score", "2", "-e")
+    ran = ettin("search", FERRY, "-r", "none", "--min-score", "200", "-e")
     assert ran.code == 4
     assert json.loads(ran.out)["hits"] == []
     assert "no hits" in ran.err

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from ettin_cli import storage
 from ettin_cli.corpus import list_files, open_source
 from ettin_cli.errors import CorpusError
 from tests.reading import listed, names, one, read, why_not, write
@@ -224,10 +225,10 @@ def test_a_file_that_may_not_be_read_is_named(
 ) -> None:
     path = write(tmp_path / "a.txt", "x")
 
-    def refusing(self: Path, *_: object) -> object:
+    def refusing(_path: str, _flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refusing)
+    monkeypatch.setattr(storage, "_regular", refusing)
     assert why_not(path) == "cannot be read: Permission denied"
 
 

@@ -65,7 +65,7 @@ def test_a_search_embeds_the_query_with_the_dimensions_of_the_index(
     ettin: Ettin, docs: Path, model: Path
 ) -> None:
     ettin("index", "docs", "--embedder", str(model), "--dimensions", "8")
-    ran = ettin("search", "the ferry", "-r", "none", "-f", "json")
+    ran = ettin("search", "the ferry", "-r", "none", "--retriever", "dense", "-f", "json")
     assert ran.code == 0
     scores = [hit["score"] for hit in json.loads(ran.out)["hits"]]
     query = kept(model, 8).embed_queries(["the ferry"])[0]

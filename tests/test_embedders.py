@@ -244,7 +244,7 @@ def test_an_index_by_a_static_embedder_reads_whole_texts(
     assert made.code == 0
     assert "4 passages embedded" in made.err
     assert "longer than" not in made.err
-    ran = ettin("search", "ferry", "-r", "none", "-f", "json")
+    ran = ettin("search", "ferry", "-r", "none", "--retriever", "dense", "-f", "json")
     scores = {hit["doc_id"]: hit["score"] for hit in json.loads(ran.out)["hits"]}
     theirs = reference(folder)
     query = theirs.encode_query(["ferry"], normalize_embeddings=True)

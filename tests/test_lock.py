@@ -17,7 +17,7 @@ from ettin_cli.hub import ModelFiles
 from ettin_cli.index import writing
 from ettin_cli.index.lock import HOLDER, LOCK
 from ettin_cli.pipeline import building
-from ettin_cli.records import Reporter, Silence
+from ettin_cli.records import EmbedderCard, Reporter, Silence
 from tests.conftest import Ettin, Outcome
 from tests.indexes import Builder, Notices, WordEmbedder, doc_ids, word_model
 
@@ -81,13 +81,15 @@ def test_a_second_writer_touches_nothing_of_a_first_at_work(
         paths = (tmp_path / "i").rglob("*")
         return {path: path.read_bytes() if path.is_file() else None for path in paths}
 
-    def load(files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> WordEmbedder:
+    def load(
+        files: ModelFiles, settings: EngineSettings, reporter: Reporter, card: EmbedderCard
+    ) -> WordEmbedder:
         before = listed()
         assert any(path.name == "passages.arrow" for path in before)
         for more in ([], ["--rebuild"]):
             seen.append(ettin("index", "docs", "-i", "i", "--no-wait", *more))
         assert listed() == before
-        return build.load(files, settings, reporter)
+        return build.load(files, settings, reporter, card)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(building, "load_embedder", load)
@@ -209,7 +211,7 @@ def test_an_index_that_may_only_be_read_is_read_and_not_written(
     read, refused = run("verify"), run("index")
     for path, mode in zip(places, modes, strict=True):
         path.chmod(mode)
-    assert (read.returncode, read.stdout) == (0, "index is whole: 3 files\n")
+    assert (read.returncode, read.stdout) == (0, "index is whole: 8 files\n")
     assert refused.returncode == 1
     assert refused.stderr.splitlines() == [
         "ettin: error: cannot write to index: Permission denied",

@@ -42,7 +42,7 @@ def ids(ran: Outcome) -> list[str]:
 def test_hits_have_what_was_promised_and_nothing_more(inside: Ettin) -> None:
     (answer,) = answers(inside("search", FERRY, "-r", "none", "-k", "1"))
     assert list(answer) == [
-        "query_id", "query", "embedder", "reranker", "engine", "hits", "seconds",
+        "query_id", "query", "retriever", "embedder", "reranker", "engine", "hits", "seconds",
     ]  # fmt: skip
     (hit,) = answer["hits"]
     assert hit == {
@@ -52,6 +52,7 @@ def test_hits_have_what_was_promised_and_nothing_more(inside: Ettin) -> None:
         "score": hit["retrieval_score"],
         "retrieval_rank": 1,
         "retrieval_score": hit["score"],
+        "retrieval": hit["retrieval"],
         "title": "Timetable",
         "path": "docs/ferry.md",
         "start_line": 1,
@@ -60,10 +61,14 @@ def test_hits_have_what_was_promised_and_nothing_more(inside: Ettin) -> None:
         "metadata": {},
     }
     assert hit["text"].endswith("at noon and at five.")
+    assert hit["retrieval"].keys() == {"dense", "bm25"}
+    assert [place["rank"] for place in hit["retrieval"].values()] == [1, 1]
 
 
 def test_retrieval_scores_are_cosines_in_descending_order(inside: Ettin) -> None:
-    scores = [hit["score"] for hit in hits(inside("search", FERRY, *ALL))]
+    ran = inside("search", FERRY, *ALL, "--retriever", "dense")
+    scores = [hit["score"] for hit in hits(ran)]
+    assert all("retrieval" not in hit for hit in hits(ran))
     assert len(scores) == 7
     assert scores == sorted(scores, reverse=True)
     assert all(-1 <= score <= 1 for score in scores)
@@ -283,7 +288,7 @@ def test_paths_are_places_that_editors_take(inside: Ettin, library: Path) -> Non
 
 def test_markdown_links_the_hits(inside: Ettin) -> None:
     out = inside("search", FERRY, "-r", "none", "-k", "1", "-f", "md").out
-    assert out.startswith(f"## {FERRY}\n\n1. [Timetable](docs/ferry.md#L1) (0.")
+    assert out.startswith(f"## {FERRY}\n\n1. [Timetable](docs/ferry.md#L1) (5.")
     assert "   > The ferry sails from the western pier" in out
 
 

@@ -17,7 +17,7 @@ from ettin_cli.hub import ModelFiles
 from ettin_cli.index import damaged_files, read_manifest, remains, writer
 from ettin_cli.index.known import Shards
 from ettin_cli.pipeline import building
-from ettin_cli.records import Reporter
+from ettin_cli.records import EmbedderCard, Reporter
 from ettin_cli.storage import checksum
 from tests.conftest import Ettin
 from tests.indexes import Builder, WordEmbedder, assert_equal
@@ -44,8 +44,10 @@ def at_call(nth: int, number: signal.Signals, original: Callable[..., Any]) -> C
 def signalling(patch: pytest.MonkeyPatch, build: Builder, nth: int, number: signal.Signals) -> None:
     """Let embedding send a signal at its nth batch."""
 
-    def load(files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> WordEmbedder:
-        embedder = build.load(files, settings, reporter)
+    def load(
+        files: ModelFiles, settings: EngineSettings, reporter: Reporter, card: EmbedderCard
+    ) -> WordEmbedder:
+        embedder = build.load(files, settings, reporter, card)
         patch.setattr(embedder, "embed_documents", at_call(nth, number, embedder.embed_documents))
         return embedder
 
