@@ -28,7 +28,7 @@ import pytest
 from ettin_cli.embedding import read_card
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
-from ettin_cli.pipeline import building, search
+from ettin_cli.pipeline import DenseRetriever, building, search
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Query, Silence
 from tests.indexes import Builder, WordEmbedder, word_model, word_vector
@@ -97,7 +97,8 @@ def ask(index: Index, embedder: WordEmbedder, shared: Shared, drawn: random.Rand
     """Search once; return the generation that all hits are of."""
     query = text_of(drawn.randrange(5), drawn.randrange(FILES))
     options = SearchOptions(top_k=TOP_K, candidates=2 * TOP_K)
-    (answer,) = search(index, [Query("1", query)], embedder, None, options, Silence())
+    retriever = DenseRetriever(index, embedder)
+    (answer,) = search(index, [Query("1", query)], retriever, None, options, Silence())
     named = {int(re.findall(r"g(\d+) ", hit.passage.text)[0]) for hit in answer.hits}
     (generation,) = named
     texts = {f"{number}.txt": text_of(generation, number) for number in range(FILES)}

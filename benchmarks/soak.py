@@ -142,7 +142,8 @@ class Soak:
         if self.held is None:
             return
         query = " ".join(self.drawn.choices(WORDS, k=2))
-        words = ["search", query, "-i", "i", "-r", "none", "-k", str(TOP_K), "-f", "jsonl"]
+        words = ["search", query, "-i", "i", "-r", "none", "--retriever", "dense"]
+        words += ["-k", str(TOP_K), "-f", "jsonl"]
         code, said = run(*words)
         require(code == 0, said)
         hits = json.loads(next(line for line in said.splitlines() if line.startswith("{")))["hits"]
