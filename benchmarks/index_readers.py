@@ -96,7 +96,7 @@ def read(root: Path, shared: Shared, embedder: WordEmbedder, number: int, until:
 def ask(index: Index, embedder: WordEmbedder, shared: Shared, drawn: random.Random) -> int:
     """Search once; return the generation that all hits are of."""
     query = text_of(drawn.randrange(5), drawn.randrange(FILES))
-    options = SearchOptions(top_k=TOP_K, candidates=2 * TOP_K)
+    options = SearchOptions(top_k=TOP_K, candidates=2 * TOP_K, fold="none")
     retriever = DenseRetriever(index, embedder)
     (answer,) = search(index, [Query("1", query)], retriever, None, options, Silence())
     named = {int(re.findall(r"g(\d+) ", hit.passage.text)[0]) for hit in answer.hits}
@@ -104,10 +104,10 @@ def ask(index: Index, embedder: WordEmbedder, shared: Shared, drawn: random.Rand
     texts = {f"{number}.txt": text_of(generation, number) for number in range(FILES)}
     scores = {name: float(vector(text) @ vector(query)) for name, text in texts.items()}
     best = sorted(scores.values(), reverse=True)[:TOP_K]
-    assert np.allclose([hit.score for hit in answer.hits], best, atol=1e-6), (query, answer)
+    assert np.allclose([hit.score for hit in answer.hits], best, atol=1e-3), (query, answer)
     for hit in answer.hits:
         assert hit.passage.text == texts[hit.passage.doc_id]
-        assert abs(hit.score - scores[hit.passage.doc_id]) < 1e-6
+        assert abs(hit.score - scores[hit.passage.doc_id]) < 1e-3
     with shared.answers.get_lock():
         shared.answers.value += 1
     return generation
