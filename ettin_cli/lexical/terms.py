@@ -34,7 +34,14 @@ _WORD = re.compile(
     rf"[{_UNSPACED}]{{1,128}}|[^\W{_UNSPACED}\u0900-\u0dff]{{1,128}}|[\u0900-\u0dff]+"
 )
 _UNSPACED_WORD = re.compile(rf"[{_UNSPACED}]")
-_PARTS = re.compile(r"_+|(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=\d)(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_PARTS = re.compile(
+    r"_+|(?<=[a-z\xdf-\xf6\xf8-\xff])(?=[A-Z])|(?<=\d)(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+)
+# Stress, vowel points and joiners, which a text may have or not, and soft hyphens.
+_UNSEEN = re.compile(
+    "[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f"
+    "\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u200d\u2060\ufeff]+"
+)
 _ACCENTS = re.compile(r"([A-Za-z])[\u0300-\u036f]+")
 T = TypeVar("T")
 
@@ -117,7 +124,9 @@ def words(text: str) -> list[str]:
     >>> words("fine: readFile(2)")
     ['fine', 'readFile', '2']
     """
-    return _WORD.findall(text if text.isascii() else unicodedata.normalize("NFKC", text))
+    if not text.isascii():
+        text = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
+    return _WORD.findall(text)
 
 
 class Remembered(dict[str, T]):
