@@ -13,10 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index.manifest import FileRecord, damaged
 from ettin_cli.lexical import inverse_frequency, saturated
-from ettin_cli.storage import checksum
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +99,7 @@ class Lexicon:
     @property
     def made_by(self) -> str:
         """What turned texts into these terms."""
-        found: bytes = self._table.schema.metadata[MADE_BY]
+        found: bytes = (self._table.schema.metadata or {}).get(MADE_BY, b"")
         return found.decode()
 
     @property
@@ -126,12 +124,9 @@ class Lexicon:
         end = self.begins[at + 1] if at + 1 < len(terms) else len(self.rows)
         rows, counts = self.rows[begin:end], self.counts[begin:end]
         if not len(rows) or seals(rows, counts, [0])[0] != self._table.column("seal")[at].as_py():
-            raise self._damaged_postings()
+            self._require(POSTINGS, self.rows)
+            raise damaged(self._folder / COUNTS)
         return rows, counts
-
-    def _damaged_postings(self) -> IndexDamagedError:
-        whole = checksum(self._folder / POSTINGS) == self._files[POSTINGS].checksum
-        return damaged(self._folder / (COUNTS if whole else POSTINGS))
 
     def scores(self, terms: Mapping[str, float]) -> Floats:
         """Return what each passage is worth for a query, between 0 and 1: shape (rows,).
