@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
+from itertools import chain
 
 SAME = "same"
 NEAR = "near"
@@ -12,6 +14,7 @@ FOLDS = (SAME, NEAR, NONE)
 SHINGLE_WORDS = 3
 NEAR_SHARE = 0.8
 _WORD = re.compile(r"\w+")
+Shingle = tuple[str, ...]
 
 
 def grouped(keys: Sequence[Hashable]) -> list[list[int]]:
@@ -33,26 +36,28 @@ def nearly_grouped(texts: Sequence[str]) -> list[list[int]]:
     have (Broder, 1997).
     """
     groups: list[list[int]] = []
-    firsts: list[frozenset[tuple[str, ...]]] = []
+    sizes: list[int] = []
+    holding: defaultdict[Shingle, list[int]] = defaultdict(list)
     for place, text in enumerate(texts):
         shingles = _shingles(text)
-        for group, first in zip(groups, firsts, strict=True):
-            if _resemble(shingles, first):
-                group.append(place)
-                break
-        else:
-            groups.append([place])
-            firsts.append(shingles)
+        # Only the firsts that share a run with the text are compared with it.
+        shared = Counter(chain.from_iterable(holding[one] for one in shingles & holding.keys()))
+        near = [
+            group
+            for group, both in shared.items()
+            if both >= NEAR_SHARE * (len(shingles) + sizes[group] - both)
+        ]
+        if near:
+            groups[min(near)].append(place)
+            continue
+        for one in shingles:
+            holding[one].append(len(groups))
+        groups.append([place])
+        sizes.append(len(shingles))
     return groups
 
 
-def _shingles(text: str) -> frozenset[tuple[str, ...]]:
+def _shingles(text: str) -> frozenset[Shingle]:
     words = _WORD.findall(text.casefold())
     size = min(SHINGLE_WORDS, len(words))
     return frozenset(tuple(words[at : at + size]) for at in range(len(words) - size + 1))
-
-
-def _resemble(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> bool:
-    if min(len(one), len(other)) < NEAR_SHARE * max(len(one), len(other)):
-        return False
-    return len(one & other) >= NEAR_SHARE * len(one | other)

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.embedding import load_embedder
+from ettin_cli.records import Embedder
 from ettin_cli.trec import read_qrels, read_run
 from tests.conftest import Ettin
 
@@ -245,3 +247,21 @@ def test_judging_needs_a_terminal(measure: Ettin, corpus: Path) -> None:
     done = measure("eval", str(corpus), "-r", "none", "--judge", "--qrels", "mine.trec")
     assert done.code == 1
     assert "judging needs a terminal" in done.err
+
+
+def test_the_embedder_is_loaded_once_for_all_retrievers(
+    measure: Ettin, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+
+    def noted(*arguments: Any) -> Embedder:
+        loads.append(arguments)
+        return load_embedder(*arguments)
+
+    monkeypatch.setattr("ettin_cli.commands.indexes.load_embedder", noted)
+    words = ("-r", "none", "--retriever", "dense", "--retriever", "hybrid", "--expand")
+    done = measure("eval", str(corpus), *words)
+    assert [row["retriever"] for row in parsed(done.out)] == [
+        *("dense", "dense expanded", "hybrid", "hybrid expanded")
+    ]
+    assert len(loads) == 1

@@ -71,6 +71,18 @@ def test_both_scores_of_every_candidate_are_exact(index: Index) -> None:
     assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
 
 
+def test_passages_that_are_all_equally_near_are_told_apart_by_words(
+    tmp_path: Path, build: Builder
+) -> None:
+    build(tmp_path / "i", jsonl(tmp_path / "t.jsonl", **{f"d{n}": "a b c" for n in range(600)}))
+    index = Index(tmp_path / "i")
+    [hybrid] = HybridRetriever(index, embedder(index)).searches([["a c"]])
+    found = hybrid(5, None)
+    place = found.places_of(0)
+    expected = place["dense"].score + LEXICAL_WEIGHT * place["bm25"].score
+    assert found.scores.tolist() == pytest.approx([expected] * 5)
+
+
 def test_a_query_of_no_known_word_is_left_to_the_embeddings(index: Index) -> None:
     [hybrid] = HybridRetriever(index, embedder(index)).searches([["zebra!"]])
     [dense] = DenseRetriever(index, embedder(index)).searches([["zebra!"]])

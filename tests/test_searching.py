@@ -222,6 +222,25 @@ def test_the_index_of_sources_is_kept_by_what_and_how(
     assert source_index(["/"], "auto").name.startswith("root-")
 
 
+def test_no_more_documents_are_looked_for_than_there_are(
+    tmp_path: Path, build: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [f"ferry{number}" for number in range(300)]
+    source = jsonl(tmp_path / "s.jsonl", one=" ".join(words[:150]), two=" ".join(words[150:]))
+    build(tmp_path / "i", source, chunking=Chunking(5, 0))
+    depths = []
+    retrieve = Index.retrieve
+
+    def noted(self: Index, queries: Any, depth: int, among: Any = None) -> Any:
+        depths.append(depth)
+        return retrieve(self, queries, depth, among)
+
+    monkeypatch.setattr(Index, "retrieve", noted)
+    (answer,) = answers(tmp_path / "i", "ferry3 ferry200", candidates=30)
+    assert set(ids(answer)) == {"one", "two"}
+    assert depths == [30]
+
+
 # Passages that say the same
 
 

@@ -30,6 +30,35 @@ def test_words_that_mean_the_same_share_a_term(one: str, other: str) -> None:
     assert set(ENGLISH.of(one)) & set(ENGLISH.of(other))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("замо\u0301к", "замок"),
+        ("\u1ecd\u0300r\u1ecd\u0300", "oro"),
+        ("שָׁלוֹם", "שלום"),
+        ("كِتَاب", "كتاب"),
+        ("Donau\u00addampf", "donaudampf"),
+        ("ශ්\u200dරී", "ශ්රී"),
+        ("ÉCOLE", "école"),
+    ],
+)
+def test_signs_that_a_text_may_have_or_not_make_no_other_terms(one: str, other: str) -> None:
+    assert ENGLISH.of(one) == ENGLISH.of(other)
+
+
+def test_what_a_text_gives_changes_with_the_version_alone() -> None:
+    text = "readFile(2) HTTPServer ÉCOLE naïve 図書館 नमस्ते замо\u0301к a_b don't ½"
+    terms = "read file readfile 2 http server httpserver ecole naive 図書 書館 नमस्ते замок"
+    assert Terms("none").of(text) == [*terms.split(), *"a b ab don t 1 2".split()]
+    assert Terms("none").made_by == "none, 1"
+
+
+def test_runs_without_spaces_are_not_remembered() -> None:
+    terms = Terms("english")
+    terms.of("図書館へ行く the ferry")
+    assert set(terms._of_word) == {"the", "ferry"}
+
+
 @pytest.mark.parametrize(("one", "other"), [("file", "filing cabinets"), ("2023", "2024")])
 def test_other_words_do_not(one: str, other: str) -> None:
     assert not set(ENGLISH.of(one)) & set(ENGLISH.of(other)) - {"file"}

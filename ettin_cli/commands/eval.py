@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ import typer
 
 from ettin_cli.calibration import Calibration, fit, save
 from ettin_cli.commands import options
-from ettin_cli.commands.indexes import index_of, retriever_of
+from ettin_cli.commands.indexes import embedder_of, index_of, retriever_of
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers
 from ettin_cli.console import Console
 from ettin_cli.console.judging import judge as judge_documents
@@ -212,8 +212,10 @@ class _Job:
         self, names: Sequence[str], offline: bool, *, expand: bool
     ) -> dict[str, Retriever]:
         """Return the retrievers by their names, each plain and, if asked for, expanding too."""
+        # Loaded once, for all of them.
+        embedder = cache(partial(embedder_of, self.index, self.engine, offline, self.console))
         found = [
-            retriever_of(name, self.index, self.engine, offline, self.console, expand=more)
+            retriever_of(name, self.index, embedder, self.console, expand=more)
             for name in names
             for more in ((False, True) if expand else (False,))
         ]

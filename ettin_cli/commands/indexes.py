@@ -1,6 +1,7 @@
 """What commands that work on an index have in common: the index, and the embedder it needs."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,8 +53,7 @@ def index_of(
 def retriever_of(
     name: str,
     index: Index,
-    engine: EngineSettings,
-    offline: bool,
+    embedder: Callable[[], Embedder],
     console: Console,
     *,
     expand: bool = False,
@@ -61,6 +61,7 @@ def retriever_of(
     """Return what finds candidates in an index; `auto` is both ways where the index has words.
 
     Args:
+        embedder: Loads the embedder of the index, if it is needed.
         expand: Retrieve twice, the second time by what was found first.
 
     Raises:
@@ -79,9 +80,8 @@ def retriever_of(
         return LexicalRetriever(index, expand=expand)
     if name != DENSE:
         index.lexicon  # noqa: B018 - fails before a model is loaded
-    embedder = embedder_of(index, engine, offline, console)
     kind = DenseRetriever if name == DENSE else HybridRetriever
-    return kind(index, embedder, expand=expand)
+    return kind(index, embedder(), expand=expand)
 
 
 def embedder_of(index: Index, engine: EngineSettings, offline: bool, console: Console) -> Embedder:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -12,7 +13,7 @@ import typer
 
 from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
 from ettin_cli.commands import options
-from ettin_cli.commands.indexes import index_of, retriever_of
+from ettin_cli.commands.indexes import embedder_of, index_of, retriever_of
 from ettin_cli.commands.opening import open_hit
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.console import Console, destination
@@ -237,7 +238,7 @@ def _demands(
     if not demands.text:
         raise UsageError(
             "QUERY has no words to look for, only what to leave out or where to look",
-            hint='ettin search "what to look for" --filter FIELD=VALUE',
+            hint="add a word, or put what is to be looked for as it stands in double quotes",
         )
     return demands, [replace(query, text=demands.text)]
 
@@ -307,7 +308,8 @@ def _run(
         )
     if rerank and needed and not is_calibrated(index.folder, rerank.last):
         raise not_calibrated(index.folder, rerank.last, long=long)
-    retrieve = retriever_of(retriever, index, engine, offline, console, expand=expand)
+    embedder = partial(embedder_of, index, engine, offline, console)
+    retrieve = retriever_of(retriever, index, embedder, console, expand=expand)
     console.detail(f"retrieving with {retrieve.name}")
     reranker, before, calibration = None, list[Step[Reranker]](), None
     if rerank:

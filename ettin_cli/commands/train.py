@@ -1,6 +1,7 @@
 """`ettin train`: make a reranker out of an encoder, or a better one out of a reranker."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 
 from ettin_cli.commands import options
 from ettin_cli.commands.eval import QRELS, QUERIES, given
-from ettin_cli.commands.indexes import index_of, retriever_of
+from ettin_cli.commands.indexes import embedder_of, index_of, retriever_of
 from ettin_cli.console import Console
 from ettin_cli.console.words import count, duration
 from ettin_cli.engines import EngineSettings
@@ -134,7 +135,8 @@ def _measure(folder: Path, engine: EngineSettings, offline: bool, console: Conso
     queries = list(read_queries(given(None, "--queries", folder, QUERIES)))
     qrels = read_qrels(given(None, "--qrels", folder, QRELS))
     index, _ = index_of([str(folder)], None, engine, offline, console)
-    retriever = retriever_of(AUTO, index, engine, offline, console)
+    embedder = partial(embedder_of, index, engine, offline, console)
+    retriever = retriever_of(AUTO, index, embedder, console)
     found = Validation(index, retriever, queries, qrels)
     told = f"{found.told}, of {folder.resolve().name}"
     console.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")

@@ -280,7 +280,7 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
         pa.memory_map(str(generation / FILES)),
         faiss,
         mapped(generation / stored, rows, dimension, dtype),
-        Lexicon(generation, rows) if TERMS in manifest.files else None,
+        Lexicon(generation, rows, manifest.files) if TERMS in manifest.files else None,
     )
 
 

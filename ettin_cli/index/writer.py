@@ -16,8 +16,8 @@ from ettin_cli import __version__
 from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index.factories import build
 from ettin_cli.index.files import FILES, FileEntry, write_files
+from ettin_cli.index.inverting import known_words, write_lexicon
 from ettin_cli.index.known import Distinct, Shards, joined
-from ettin_cli.index.lexicon import write_lexicon
 from ettin_cli.index.manifest import (
     GENERATIONS,
     MANIFEST,
@@ -110,7 +110,7 @@ class Generation:
         dimension = self.recipe.embedder.dimension
         write_files(self.path / FILES, entries)
         stored = Passages(self.path / PASSAGES, self.passages.rows)
-        write_lexicon(self.path, stored, Terms(self.recipe.language), advance)
+        self._write_words(stored, advance)
         vectors = mapped(self.path / EMBEDDINGS, self.passages.rows, dimension, "float16")
         factory, search, recall = build(vectors, self.recipe.factory, self.path / VECTORS)
         del vectors
@@ -143,6 +143,12 @@ class Generation:
         self.shards.clear()
         remove_leftovers(self.folder)
         return manifest
+
+    def _write_words(self, stored: Passages, advance: Advance) -> None:
+        terms, known = Terms(self.recipe.language), None
+        if isinstance(self.old, Index):
+            known = known_words(self.old, joined(stored.hashes()), terms)
+        write_lexicon(self.path, stored, terms, known, advance)
 
     def abandon(self) -> None:
         """Remove what was written, but not the vectors that were computed.

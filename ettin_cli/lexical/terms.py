@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from ettin_cli.errors import UsageError
 
+# To be raised when a text gives other terms than before, so that no index keeps some of both.
+VERSION = 1
 ENGLISH = "english"
 # The Snowball stemmers that are no second form of another.
 LANGUAGES = (
@@ -32,12 +34,19 @@ _WORD = re.compile(
     rf"[{_UNSPACED}]{{1,128}}|[^\W{_UNSPACED}\u0900-\u0dff]{{1,128}}|[\u0900-\u0dff]+"
 )
 _UNSPACED_WORD = re.compile(rf"[{_UNSPACED}]")
-_PARTS = re.compile(r"_+|(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=\d)(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_PARTS = re.compile(
+    r"_+|(?<=[a-z\xdf-\xf6\xf8-\xff])(?=[A-Z])|(?<=\d)(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+)
+# Stress, vowel points and joiners, which a text may have or not, and soft hyphens.
+_UNSEEN = re.compile(
+    "[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f"
+    "\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u200d\u2060\ufeff]+"
+)
 _ACCENTS = re.compile(r"([A-Za-z])[\u0300-\u036f]+")
 T = TypeVar("T")
 
 MOST_PARTS = 16
-MOST_REMEMBERED = 1_000_000
+MOST_REMEMBERED = 300_000
 
 
 class Terms:
@@ -59,7 +68,16 @@ class Terms:
         self.language = language
         self._stem = _stemmer(language)
         self._stop = STOP_WORDS if language == ENGLISH else frozenset()
-        self._of_word = Remembered(self._analysed)
+        self._of_word = Remembered(self.of_word)
+
+    @property
+    def made_by(self) -> str:
+        """What decides which terms a text gives."""
+        if self.language == "none":
+            return f"{self.language}, {VERSION}"
+        import Stemmer
+
+        return f"{self.language}, {VERSION}, PyStemmer {Stemmer.version()}"
 
     def of(self, text: str) -> list[str]:
         """Return the terms of a text, in order."""
@@ -84,9 +102,6 @@ class Terms:
 
     def of_word(self, word: str) -> tuple[str, ...]:
         """Return the terms of one of the words of a text."""
-        return self._of_word[word]
-
-    def _analysed(self, word: str) -> tuple[str, ...]:
         if _UNSPACED_WORD.match(word):
             return tuple(map("".join, pairwise(word))) or (word,)
         parts = [part for part in _PARTS.split(word) if part]
@@ -109,20 +124,27 @@ def words(text: str) -> list[str]:
     >>> words("fine: readFile(2)")
     ['fine', 'readFile', '2']
     """
-    return _WORD.findall(text if text.isascii() else unicodedata.normalize("NFKC", text))
+    if not text.isascii():
+        text = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
+    return _WORD.findall(text)
 
 
 class Remembered(dict[str, T]):
-    """What a function makes of each word; forgotten when there are too many."""
+    """What a function makes of each word; forgotten when there are too many.
+
+    Runs of a script without spaces hardly ever come twice and are long, so they are not kept.
+    """
 
     def __init__(self, function: Callable[[str], T]) -> None:
         super().__init__()
         self._function = function
 
     def __missing__(self, word: str) -> T:
-        if len(self) >= MOST_REMEMBERED:
-            self.clear()
-        value = self[word] = self._function(word)
+        value = self._function(word)
+        if not _UNSPACED_WORD.match(word):
+            if len(self) >= MOST_REMEMBERED:
+                self.clear()
+            self[word] = value
         return value
 
 

@@ -26,6 +26,8 @@ RETRIEVERS = (AUTO, DENSE, BM25, HYBRID)
 # A text that has every word of a query is worth this many standard deviations of the cosine.
 LEXICAL_WEIGHT = 10.0
 SPREAD_ROWS = 512
+# Below this passages are equally near but for the last digits of a sum.
+LEAST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,7 @@ class HybridRetriever:
     def _spread(self, vector: Floats) -> float:
         """Return the standard deviation of a query's cosines; 1 where there is none to speak of."""
         spread = float(inner_products(self._sample, vector).std()) if len(self._sample) else 0.0
-        return spread if spread > 0 else 1.0
+        return spread if spread > LEAST_SPREAD else 1.0
 
     @cached_property
     def _sample(self) -> Floats:
@@ -231,7 +233,9 @@ def highest(scores: Floats, depth: int, among: Rows | None = None) -> Rows:
     """
     import numpy as np
 
-    rows = np.flatnonzero(scores) if among is None else np.sort(among)[scores[np.sort(among)] > 0]
+    rows = np.flatnonzero(scores)
+    if among is not None:
+        rows = np.intersect1d(rows, among)
     if len(rows) > depth:
         # Few reach the score of the last that is kept, and only they need an order.
         lowest = -np.partition(-scores[rows], depth - 1)[depth - 1]

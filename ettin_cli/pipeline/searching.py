@@ -182,7 +182,8 @@ class _Searcher:
     def _are_enough(self, doc_ids: Sequence[str]) -> bool:
         if len(doc_ids) < self.options.candidates:
             return False
-        return self.options.by == "passage" or len(set(doc_ids)) >= self.options.top_k
+        wanted = min(self.options.top_k, self.index.manifest.counts.documents)
+        return self.options.by == "passage" or len(set(doc_ids)) >= wanted
 
     def _scored(
         self,
