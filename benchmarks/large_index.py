@@ -67,7 +67,7 @@ class Drawn:
         self.noise = noise / dimension**0.5
         self.random = np.random.default_rng(seed)
 
-    def draw(self, texts: Sequence[str]) -> "Floats":
+    def draw(self, texts: Sequence[str], advance: object = None) -> "Floats":
         """Return the next vectors, one a text, whatever it says."""
         import numpy as np
 

@@ -297,7 +297,7 @@ def _fetched(
 def _not_here(name: str, hub_id: str, why: str) -> ModelError:
     return ModelError(
         f"{hub_id} is not on this machine {why}",
-        hint="use -r embedded, or fetch it where there is a network (ettin models pull "
+        hint="use embedded, or fetch it where there is a network (ettin models pull "
         f"{name}) and copy the folder or set HF_HOME",
     )
 

@@ -61,6 +61,7 @@ class WordEmbedder:
 
     def embed_documents(self, texts: Sequence[str], advance: Advance = no_progress) -> "Floats":
         self.embedded += texts
+        advance(len(texts))
         return np.array([word_vector(text) for text in texts], np.float32)
 
     def embed_queries(self, texts: Sequence[str]) -> "Floats":

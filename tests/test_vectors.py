@@ -299,6 +299,19 @@ def test_what_faiss_does_not_know_is_said_without_any_vector(factory: str) -> No
         require_factory(known, 32)
 
 
+@pytest.mark.parametrize(
+    ("factory", "few"),
+    [("IVF0,Flat", "0"), ("IVF00,SQ8", "00"), ("HNSW0", "0"), ("PQ4x0", "0"), ("OPQ4_0,PQ4", "0")]
+    + [("HNSW1", "HNSW1"), ("IVF4_HNSW1,Flat", "HNSW1")],
+)
+def test_what_would_end_the_process_inside_faiss_is_refused(factory: str, few: str) -> None:
+    with pytest.raises(EttinError) as caught:
+        require_factory(factory, 32)
+    assert caught.value.problem.endswith(f"{factory!r} over 32 dimensions: {few} is too few")
+    for known in ("HNSW10", "HNSW16", "PQ4x10", "IVF100,Flat"):
+        require_factory(known, 40)
+
+
 @pytest.mark.parametrize("factory", ["Flat", "HNSW8"])
 def test_a_disk_that_fills_up_is_an_error_of_the_system(tmp_path: Path, factory: str) -> None:
     if not Path("/dev/full").exists():

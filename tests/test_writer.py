@@ -28,7 +28,7 @@ from ettin_cli.index import (
 from ettin_cli.index import writer as module
 from ettin_cli.index.manifest import MANIFEST, FileRecord, write_manifest
 from ettin_cli.index.vectors import inner_products
-from ettin_cli.records import EmbedderCard, Passage
+from ettin_cli.records import Advance, EmbedderCard, Passage, no_progress
 from ettin_cli.storage import checksum
 from tests.indexes import DIMENSION, unit_vectors, word_vector
 
@@ -39,7 +39,9 @@ CARD = EmbedderCard("words", None, "f" * 64, DIMENSION, 64)
 RECIPE = Recipe(CARD, "auto", 0, "auto")
 
 
-def embed(texts: Sequence[str]) -> "Floats":
+def embed(texts: Sequence[str], advance: Advance = no_progress) -> "Floats":
+    for _ in texts:
+        advance(1)
     return np.array([word_vector(text) for text in texts], np.float32)
 
 
@@ -56,7 +58,7 @@ def commit(
     """Commit a generation of these texts; return its manifest and what had to be embedded."""
     embedded: list[str] = []
 
-    def noting(some: Sequence[str]) -> "Floats":
+    def noting(some: Sequence[str], advance: Advance) -> "Floats":
         embedded.extend(some)
         return embed(some)
 
@@ -96,6 +98,12 @@ def test_equal_texts_are_embedded_once_and_share_the_vector(tmp_path: Path) -> N
     assert np.array_equal(Index(tmp_path).vectors, embed(texts))
 
 
+def test_progress_moves_within_a_shard(tmp_path: Path) -> None:
+    moved: list[int] = []
+    begin(tmp_path, ["a", "b", "a", "c"], RECIPE, None).missing().embed(embed, moved.append)
+    assert moved == [1, 1, 1]
+
+
 def test_an_index_of_nothing_is_an_index(tmp_path: Path) -> None:
     manifest, embedded = commit(tmp_path)
     assert (manifest.counts.passages, manifest.factory, embedded) == (0, "SQfp16", [])
@@ -113,7 +121,7 @@ FACTORIES = ["auto", "Flat", "SQ8", "HNSW4", "IVF4,Flat", "RaBitQ"]
 TEXTS = [f"word{number} ferry" for number in range(60)]
 
 
-def unrounded(texts: Sequence[str]) -> "Floats":
+def unrounded(texts: Sequence[str], advance: Advance = no_progress) -> "Floats":
     """Embed with vectors of which half precision keeps none."""
     rows = [unit_vectors(1, DIMENSION, seed=crc32(text.encode()))[0] for text in texts]
     return np.array(rows, np.float32).reshape(-1, DIMENSION)

@@ -7,6 +7,7 @@ which becomes single precision for FAISS.
 from __future__ import annotations
 
 import math
+import re
 import struct
 import time
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ ROWS_AT = 8
 EMPTY_LISTS_BYTES = 12
 MOST_VISITED = 2048
 K_FACTORS = (1, 2, 4, 8, 16, 32)
+# FAISS takes these, and ends the whole process when it builds them.
+FATAL = re.compile(r"(?<!\d)0+(?!\d)|HNSW0*1(?!\d)")
 
 
 def require_factory(factory: str, dimension: int) -> None:
@@ -179,6 +182,8 @@ def _empty(factory: str, dimension: int) -> Any:
     import faiss
 
     try:
+        if fatal := FATAL.search(factory):
+            raise RuntimeError(f"{fatal.group()} is too few")
         index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except (RuntimeError, AssertionError) as error:
         raise EttinError(

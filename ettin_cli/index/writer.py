@@ -54,7 +54,7 @@ GENERATION_NAME = re.compile(r"\d{6,}-[0-9a-f]{8}")
 SHARD_ROWS = 1024
 LOOKUP_ROWS = 16_384
 
-Embed = Callable[["Sequence[str]"], "Floats"]
+Embed = Callable[["Sequence[str]", Advance], "Floats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +206,10 @@ class Missing:
         """Embed what is missing; an interruption loses at most one shard's worth."""
         for begin in range(0, self.total, SHARD_ROWS):
             rows = self.rows[begin : begin + SHARD_ROWS]
-            vectors = embed(self.stored.contents(rows.tolist()))
+            vectors = embed(self.stored.contents(rows.tolist()), advance)
             self.generation.shards.add(self.hashes[rows], vectors)
             self.vectors[rows] = vectors
             release(self.vectors)
-            advance(len(rows))
 
     def finish(self) -> None:
         """Give passages of equal text the one vector that was made of it."""
