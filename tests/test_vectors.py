@@ -301,8 +301,10 @@ def test_what_faiss_does_not_know_is_said_without_any_vector(factory: str) -> No
 
 @pytest.mark.parametrize(
     ("factory", "few"),
-    [("IVF0,Flat", "0"), ("IVF00,SQ8", "00"), ("HNSW0", "0"), ("PQ4x0", "0"), ("OPQ4_0,PQ4", "0")]
-    + [("HNSW1", "HNSW1"), ("IVF4_HNSW1,Flat", "HNSW1")],
+    [
+        *[("IVF0,Flat", "0"), ("IVF00,SQ8", "00"), ("HNSW0", "0"), ("PQ4x0", "0")],
+        *[("OPQ4_0,PQ4", "0"), ("HNSW1", "HNSW1"), ("IVF4_HNSW1,Flat", "HNSW1")],
+    ],
 )
 def test_what_would_end_the_process_inside_faiss_is_refused(factory: str, few: str) -> None:
     with pytest.raises(EttinError) as caught:
