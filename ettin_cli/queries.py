@@ -14,6 +14,7 @@ from ettin_cli.storage import UnreadableError, record_lines
 
 ID_FIELDS = ("_id", "id", "query_id", "qid")
 TEXT_FIELDS = ("text", "query", "question")
+JSON = (".jsonl", ".ndjson", ".json")
 HINT = 'a line is {"_id": "1", "text": "..."}, an id and a text with a tab between, or a text'
 # JSON's larger whole numbers are read as floats, many of them as the same.
 EXACT_BELOW = 2**63
@@ -24,7 +25,8 @@ def read_queries(path: Path) -> Iterator[Query]:
 
     A line is JSON with `_id` and `text`, an id and a text with a tab between, or a text alone,
     whose id is then its line number. In JSON `text` may be a list: several forms of a question,
-    the first of which is what a reranker reads. Empty lines are passed over.
+    the first of which is what a reranker reads. A file that is named as JSONL or TSV holds nothing
+    else. Empty lines are passed over.
 
     Raises:
         CorpusError: The file cannot be read, or a line is no query; names the line.
@@ -35,7 +37,7 @@ def read_queries(path: Path) -> Iterator[Query]:
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
                 if line.strip():
-                    yield _new(_query(line, number), seen)
+                    yield _new(_query(line, number, path.suffix.lower()), seen)
             except UnicodeDecodeError as error:
                 raise CorpusError(f"{path}:{number}: not UTF-8", hint=HINT) from error
             except ValueError as error:
@@ -60,13 +62,18 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise CorpusError(f"{path}: {error}", hint=HINT) from error
 
 
-def _query(line: str, number: int) -> Query:
-    """Return the query in a line.
+def _query(line: str, number: int, suffix: str) -> Query:
+    """Return the query in a line of a file that is named so.
 
     Raises:
         ValueError: There is none; the message is the reason.
     """
-    query = _from_json(line, number) if line.lstrip().startswith("{") else _from_text(line, number)
+    is_json = line.lstrip().startswith("{")
+    if suffix in JSON and not is_json:
+        raise ValueError("not a JSON object")
+    if suffix == ".tsv" and not is_json and "\t" not in line:
+        raise ValueError("no tab between an id and a query")
+    query = _from_json(line, number) if is_json else _from_text(line, number)
     if not query.query_id.strip():
         raise ValueError("empty id")
     if not query.text.strip():

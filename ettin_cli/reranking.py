@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files as package_files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.cross_encoder import load_cross_encoder
 from ettin_cli.encoder import Encoded, load_encoder, unit
 from ettin_cli.engines import EngineSettings, TokenIds
-from ettin_cli.errors import MissingExtraError, ModelError
+from ettin_cli.errors import MissingExtraError, ModelError, UsageError
 from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json
 from ettin_cli.maxsim import QueryVectors, TextSink, TextVectors, TokenEncoder
 from ettin_cli.multi_vector import is_multi_vector, load_token_encoder
@@ -38,7 +39,10 @@ def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles
 
     Raises:
         ModelError: It is not to be had.
+        UsageError: Those are several, one behind another, or none.
     """
+    if ("," in name or name == "none") and not Path(name).is_dir():
+        raise UsageError(f"-r {name} is not one reranker, which is needed here", hint="-r auto")
     if name != "auto":
         return find_model(name, offline=offline, reporter=reporter)
     try:

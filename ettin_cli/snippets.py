@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
+
+from ettin_cli.lexical import ENGLISH, Terms
 
 LINES = 3
 LONG_LINE = 200
@@ -16,7 +19,6 @@ _STOP_WORDS = frozenset(
     that the their them then there these they this to was we were what when where which who
     why will with would you your""".split()
 )
-_ENDINGS = ("ies", "ing", "es", "ed", "ly", "s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,22 @@ def best_lines(text: str, query: str, lines: int = LINES) -> Snippet:
 
 
 def query_words(query: str) -> set[str]:
-    """Return the stems of a query's words that are not among the commonest."""
-    words = [match.group().casefold() for match in _WORD.finditer(query)]
-    telling = [word for word in words if word not in _STOP_WORDS] or words
-    return {_stem(word) for word in telling}
+    """Return the terms of a query's words that are not among the commonest."""
+    words = _WORD.findall(query)
+    telling = [word for word in words if word.casefold() not in _STOP_WORDS] or words
+    return {term for word in telling for term in _terms().of(word)}
 
 
 def spans(text: str, wanted: set[str]) -> list[tuple[int, int]]:
-    """Return where words with these stems stand in a text."""
-    return [m.span() for m in _WORD.finditer(text) if _stem(m.group().casefold()) in wanted]
+    """Return where words with any of these terms stand in a text."""
+    terms = _terms()
+    return [m.span() for m in _WORD.finditer(text) if not wanted.isdisjoint(terms.of(m.group()))]
+
+
+@cache
+def _terms() -> Terms:
+    """Return what words are compared by, as retrieval by words does: readFile holds file."""
+    return Terms(ENGLISH)
 
 
 def _units(text: str) -> list[tuple[str, int]]:
@@ -79,7 +88,7 @@ def _units(text: str) -> list[tuple[str, int]]:
 
 def _weights(text: str, wanted: set[str]) -> dict[str, float]:
     """Return the query's words in a text; long words tell more than short ones."""
-    found = {_stem(match.group().casefold()) for match in _WORD.finditer(text)} & wanted
+    found = wanted.intersection(_terms().of(text))
     return {word: 1 + min(len(word), 10) / 10 for word in found}
 
 
@@ -88,11 +97,3 @@ def _value(weights: list[dict[str, float]]) -> float:
     for one in weights:
         together |= one
     return sum(together.values())
-
-
-def _stem(word: str) -> str:
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            stem = word[: -len(ending)]
-            return stem + "y" if ending == "ies" else stem
-    return word

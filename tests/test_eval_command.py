@@ -219,6 +219,8 @@ def test_missing_files_are_named_with_the_option_that_gives_them(
         f"ettin: error: {bare} has no queries.jsonl",
     )
     assert "--queries" in done.err
+    done = measure("eval", "nowhere", "-r", "none")
+    assert (done.code, done.err) == (1, "ettin: error: there is no folder nowhere\n")
     done = measure("eval", "-r", "none")
     assert done.code == 2
     assert "no --queries" in done.err

@@ -233,6 +233,12 @@ def test_a_positive_comes_with_its_title_as_negatives_do(ettin: Ettin, tmp_path:
         (["--queries", "q.jsonl", "--qrels", "none"], 1, "there is no file none"),
         (["--queries", "-", "--qrels", "-"], 2, "stdin can be read only once"),
         (["--queries", "q.jsonl", "-r", "embedded"], 2, "-r is for the margin alone"),
+        (["--queries", "asked.jsonl"], 1, 'asked.jsonl:1: no "query" field\n'),
+        (
+            ["--queries", "q.jsonl", "-r", "embedded:5,32m", "--max-score-ratio", "0.9"],
+            2,
+            "-r embedded:5,32m is not one reranker",
+        ),
         (["--queries", "q.jsonl", "-o", "a.csv"], 2, "JSONL is what is written"),
         (["--queries", "q.txt"], 2, "no format that holds queries and their positives"),
     ],
@@ -242,6 +248,7 @@ def test_what_makes_no_sense_is_one_line(
 ) -> None:
     write(tmp_path / "q.jsonl", *[{"query": "x"}] * 200)
     write(tmp_path / "q.txt", {"query": "x"})
+    write(tmp_path / "asked.jsonl", {"_id": "1", "text": "x"})
     (tmp_path / "empty.jsonl").write_text("")
     done = ettin("mine", "-i", str(boats), *words)
     assert (done.code, done.out) == (code, "")

@@ -92,6 +92,21 @@ def test_a_line_that_is_no_query_is_named_with_what_one_looks_like(
     assert str(refused.value.hint).startswith("a line is ")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("q.jsonl", '{"text": "x"}\nwhen does it sail\n', "2: not a JSON object"),
+        ("q.json", '[\n{"text": "x"}\n]\n', "1: not a JSON object"),
+        ("q.tsv", "a\tx\n2\n", "2: no tab between an id and a query"),
+    ],
+)
+def test_a_file_named_as_jsonl_or_tsv_holds_no_bare_lines(
+    tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    with pytest.raises(CorpusError, match=f"{name}:{said}"):
+        queries(tmp_path / name, content)
+
+
 def test_queries_before_a_broken_line_are_given(tmp_path: Path) -> None:
     (tmp_path / "q").write_text('a\tx\n{"text": \n')
     found = read_queries(tmp_path / "q")

@@ -156,6 +156,18 @@ def test_lines_of_one_sentence_flow_and_others_do_not() -> None:
     ]
 
 
+def test_the_rule_of_a_table_does_not_flow_into_its_rows() -> None:
+    lines = ["ferry sails", f"{'=' * 30} {'=' * 30}", "ferry nine"]
+    one = hit("a", 1.0, text="\n".join(lines))
+    assert [line[19:] for line in drawn(one, width=120)[1:]] == lines
+
+
+def test_lines_of_code_stay_lines() -> None:
+    lines = ['raise OutputError(f"cannot write {self.target}: no ferry")', "self.lock = ferry"]
+    one = hit("a", 1.0, text="\n".join(lines), path="a/ferry.py")
+    assert [line[19:] for line in drawn(one, width=120)[1:]] == lines
+
+
 def test_a_cut_snippet_ends_with_a_word_and_an_ellipsis() -> None:
     text = LONG.replace(".", ",")
     for width in range(60, 110):

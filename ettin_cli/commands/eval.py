@@ -315,6 +315,8 @@ def _write(
 def given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:
     """Return the file that an option names, else the one that a BEIR folder has."""
     if path is None and folder is not None:
+        if not folder.is_dir():
+            raise CorpusError(f"there is no folder {folder}")
         path = next((folder / name for name in names if (folder / name).is_file()), None)
         if path is None and names:
             raise CorpusError(f"{folder} has no {names[0]}", hint=f"name the file with {option}")

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ettin_cli.corpus.suffixes import kind_of
 from ettin_cli.export import place
 from ettin_cli.inert import inert, inert_line
 from ettin_cli.records import Answer, Hit, Passage
@@ -20,6 +21,8 @@ ARROWS = {"up": "▲", "down": "▼", "same": "="}
 PLAIN_ARROWS = {"up": "^", "down": "v", "same": "="}
 SNIPPET_ROWS = 3
 FLOWING_LINE = 50
+# What ends a sentence, or a line that is drawn.
+ENDS = ".!?:=~^|+*#-_"
 TAB = 4
 # With less room than this beside the score, all else goes below it, this far in.
 ROOMY = 36
@@ -226,14 +229,15 @@ def _snippet(passage: Passage, query: str) -> str:
     heading, _, rest = text.partition("\n")
     if heading.strip("#= ") == passage.title and (rest := _UNDERLINE.sub("", rest)).strip():
         text = rest
-    return flowing(textwrap.dedent(best_lines(text, query).text))
+    best = textwrap.dedent(best_lines(text, query).text)
+    return best if kind_of(passage.path or "") == "code" else flowing(best)
 
 
 def flowing(text: str) -> str:
     """Return a text with its lines joined where they are one sentence, and single spaces."""
     joined = before = ""
     for line in text.split("\n"):
-        flows = len(before) >= FLOWING_LINE and before[-1] not in ".!?:" and line[:1].isalnum()
+        flows = len(before) >= FLOWING_LINE and before[-1] not in ENDS and line[:1].isalnum()
         indent = line[: len(line) - len(line.lstrip())]
         joined += (" " if flows else "\n" if joined else "") + indent + " ".join(line.split())
         before = line.rstrip()

@@ -123,7 +123,11 @@ def example(record: object) -> Example:
         RecordError: It lacks a query or a positive, or one of its texts is none.
     """
     record = _object(record)
-    query = _query(record, RequestFields())
+    try:
+        query = _query(record, RequestFields())
+    except RecordError as error:
+        # Here a field cannot be named.
+        raise RecordError(str(error).partition(";")[0]) from error
     if POSITIVE not in record:
         raise RecordError(f'no "{POSITIVE}" field')
     positives = _texts(record, POSITIVE)
