@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ettin_cli.encoder import unit
 from ettin_cli.lexical import STOP_WORDS
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ def expanded_vector(query: Floats, found: Stored) -> Floats:
 
     if not len(found):
         return query
-    moved = OWN_SHARE * query + (1 - OWN_SHARE) * found.astype(np.float32).mean(axis=0)
-    unit: Floats = (moved / max(float(np.linalg.norm(moved)), 1e-12)).astype(np.float32)
-    return unit
+    return unit(OWN_SHARE * query + (1 - OWN_SHARE) * found.astype(np.float32).mean(axis=0))
 
 
 def expanded_terms(

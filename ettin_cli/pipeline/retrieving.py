@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
+from ettin_cli.encoder import unit
 from ettin_cli.index import Index
 from ettin_cli.index.vectors import inner_products
 from ettin_cli.lexical import Terms
@@ -215,9 +216,7 @@ def embedded(embedder: Embedder, queries: Sequence[Forms]) -> Floats:
     if len(forms) == len(queries):
         return vectors
     first = np.cumsum([0, *map(len, queries)])[:-1]
-    means = np.add.reduceat(vectors, first, axis=0)
-    unit: Floats = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    return unit
+    return unit(np.add.reduceat(vectors, first, axis=0))
 
 
 def _named(retriever: str, expand: bool) -> str:
