@@ -269,28 +269,23 @@ def test_the_log_of_a_damaged_file_does_not_reach_the_new_one(files: ModelFiles)
     check(unloadable(files).score(pairs(2000)), pairs(2000))
 
 
-def changed(byte: int) -> str:
-    """Return SQL for a row with one byte made 0x77."""
-    return f"CAST(substr(verdict, 1, {byte}) || x'77' || substr(verdict, {byte + 2}) AS BLOB)"
+def flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :]
 
 
 def test_a_changed_byte_in_a_row_costs_that_row_alone(files: ModelFiles) -> None:
     cached(files, Counting()).score(pairs(100))
-    flips = [
-        *(f"UPDATE scores SET verdict = {changed(byte)} WHERE pair = ?" for byte in range(13)),
-        "UPDATE scores SET verdict = NULL WHERE pair = ?",
-        "UPDATE scores SET verdict = 1.5 WHERE pair = ?",
-        "UPDATE scores SET verdict = 'text' WHERE pair = ?",
-        "UPDATE scores SET verdict = x'' WHERE pair = ?",
-        "UPDATE scores SET pair = x'00112233445566778899aabbccddeeff' WHERE pair = ?",
-    ]
     with closing(sqlite3.connect(score_file(files))) as connection, connection:
-        keys = [row[0] for row in connection.execute("SELECT pair FROM scores")]
-        for flip, key in zip(flips, keys, strict=False):
-            assert connection.execute(flip, (key,)).rowcount == 1
+        rows = connection.execute("SELECT pair, verdict FROM scores").fetchall()
+        flips = [flipped(verdict, byte) for byte, (_, verdict) in enumerate(rows[:13])]
+        damaged: list[object] = [*flips, None, 1.5, "text", b""]
+        for (pair, _), verdict in zip(rows, damaged, strict=False):
+            connection.execute("UPDATE scores SET verdict = ? WHERE pair = ?", (verdict, pair))
+        elsewhere = bytes(range(16)), rows[len(damaged)][0]
+        connection.execute("UPDATE scores SET pair = ? WHERE pair = ?", elsewhere)
     inner = Counting()
     check(cached(files, inner).score(pairs(100)), pairs(100))
-    assert len(inner.asked) == len(flips)
+    assert len(inner.asked) == len(damaged) + 1
     check(unloadable(files).score(pairs(100)), pairs(100))
 
 
