@@ -5,29 +5,22 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.cross_encoder import load_cross_encoder
-from ettin_cli.encoder import Encoded, load_encoder, unit
-from ettin_cli.engines import EngineSettings, TokenIds
+from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import MissingExtraError, ModelError, UsageError
-from ettin_cli.hub import EMBEDDED, ModelFiles, find_model, read_json
-from ettin_cli.maxsim import QueryVectors, TextSink, TextVectors, TokenEncoder
+from ettin_cli.hub import EMBEDDED, ModelFiles, find_model
+from ettin_cli.maxsim import TextVectors, TokenEncoder
 from ettin_cli.multi_vector import is_multi_vector, load_token_encoder
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
 from ettin_cli.settings import AUTO_RERANKER, ETTIN_MODELS
+from ettin_cli.stand_in import EmbeddedTokens, SharedWords
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from ettin_cli.records import Floats
 
-    from ettin_cli.records import Flags, Floats
-
-MAXSIM_WEIGHT = 2.0
-IDF_TABLE = "word_piece_frequencies.npz"
 ENGLISH_ONLY = {EMBEDDED, *(model.hub_id for model in ETTIN_MODELS.values())}
 SCRIPT_SAMPLE = 200
 _LETTER = re.compile(r"[^\W\d_]")
@@ -63,8 +56,7 @@ def load_reranker(files: ModelFiles, settings: EngineSettings, reporter: Reporte
         ModelError: It cannot be loaded, or not on the device that was asked for.
     """
     if files.name == EMBEDDED:
-        embedded = EmbeddedTokens(files, settings, reporter)
-        return LateInteractionReranker(files.name, embedded, reporter)
+        return EmbeddedReranker(files, settings, reporter)
     if is_multi_vector(files.folder):
         encoder = load_token_encoder(files.folder, settings, reporter)
         return LateInteractionReranker(files.name, encoder, reporter)
@@ -182,70 +174,19 @@ class LateInteractionReranker:
             self.reporter.notice(f"a query is longer than {self.name} reads, and was cut")
 
 
-class EmbeddedTokens:
-    """The embedded stand-in: all-MiniLM-L6-v2's own token vectors.
+class EmbeddedReranker:
+    """The embedded stand-in, which needs no download: late interaction, plus the words shared.
 
-    score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim, which is the mean over a query's word pieces
-    weighted by their inverse document frequency. Untrained for it, and no Ettin: it needs no
-    download.
+    score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim + BM25 as a share of the most it can be.
     """
 
     def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
-        config = read_json(files.folder / "sentence_bert_config.json", default={})
-        limit = int(config["max_seq_length"])
-        self.max_tokens = min(limit, settings.max_length or limit)
-        self.encoder = load_encoder(files.folder, self.max_tokens, settings, reporter)
-        self.engine = self.encoder.engine
-        self.idf = idf_table()
+        encoder = EmbeddedTokens(files, settings, reporter)
+        self.late = LateInteractionReranker(files.name, encoder, reporter)
+        self.words = SharedWords(encoder.rarity)
+        self.name, self.engine, self.max_tokens = files.name, encoder.engine, encoder.max_tokens
 
-    def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:
-        """Return each query's vectors, and which were cut."""
-        import numpy as np
-
-        encoded: dict[int, QueryVectors] = {}
-        ids, cut = self.encoder.token_ids(queries) if queries else ([], [])
-
-        def keep(query: int, text: TextVectors) -> None:
-            # [CLS] and [SEP] stand for no word of the query.
-            idf = self.idf[ids[query].ids[1:-1]]
-            weights = MAXSIM_WEIGHT * idf / idf.sum()
-            encoded[query] = QueryVectors(text.tokens[1:-1], weights, text.pooled)
-
-        self._run(ids, keep)
-        return [encoded[at] for at in range(len(queries))], np.array(cut, np.bool_)
-
-    def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
-        """Give `sink` each text's place and vectors; return which were cut."""
-        import numpy as np
-
-        ids, cut = self.encoder.token_ids(texts) if texts else ([], [])
-        self._run(ids, sink)
-        return np.array(cut, np.bool_)
-
-    def _run(self, ids: Sequence[TokenIds], sink: TextSink) -> None:
-        """Give each text with unit vectors, its padding left out."""
-
-        def pick(batch: list[int], output: Encoded) -> None:
-            assert output.tokens is not None
-            for row, at in enumerate(batch):
-                tokens = output.tokens[row, : len(ids[at].ids)]
-                sink(at, TextVectors(unit(tokens), unit(output.vectors[row])))
-
-        self.encoder.encode(ids, pick, tokens=True)
-
-
-@lru_cache(maxsize=1)
-def idf_table() -> NDArray[np.float32]:
-    """Return the inverse document frequency of every word piece of all-MiniLM-L6-v2.
-
-    ln(1 + (N - n + 0.5) / (n + 0.5)) over N passages, n of which hold the piece; the table is
-    made by scripts/make_idf_table.py.
-    """
-    import numpy as np
-
-    with (package_files("ettin_cli") / "data" / IDF_TABLE).open("rb") as file:
-        table = np.load(file)
-        passages, frequencies = int(table["passages"]), table["frequencies"].astype(np.float64)
-    idf = np.log1p((passages - frequencies + 0.5) / (frequencies + 0.5))
-    weights: NDArray[np.float32] = idf.astype(np.float32)
-    return weights
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order; of a text that is cut all words count."""
+        late = self.late.score(pairs, advance)
+        return Scores(late.values + self.words.shares(pairs), late.truncated)

@@ -10,9 +10,11 @@ from ettin_cli.encoder import unit
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import find_model
+from ettin_cli.lexical import Terms
 from ettin_cli.maxsim import maxsim
 from ettin_cli.records import Advance, Reranker, Silence
-from ettin_cli.reranking import idf_table, load_reranker
+from ettin_cli.reranking import load_reranker
+from ettin_cli.stand_in import idf_table
 from ettin_cli.tokens import load_token_counter
 from tests.models import TEXTS, embedder, ettin
 
@@ -178,8 +180,8 @@ def test_an_older_cross_encoder_scores_as_sentence_transformers_does(tmp_path: P
 # The embedded stand-in
 
 
-class PlainMaxSim:
-    """The stand-in's formula in NumPy over sentence-transformers' own token vectors."""
+class PlainStandIn:
+    """The stand-in's formula over sentence-transformers' own token vectors."""
 
     def __init__(self, limit: int) -> None:
         from sentence_transformers import SentenceTransformer
@@ -201,12 +203,24 @@ class PlainMaxSim:
             return cosine
         best = [max(float(token @ own) for token in document) for own in inside[1:-1]]
         weights = idf_table()[pieces]
-        return cosine + 2 * float(np.dot(weights, best) / weights.sum())
+        maxsim = float(np.dot(weights, best) / weights.sum())
+        return cosine + 2 * maxsim + self.words_shared(query, text)
+
+    def words_shared(self, query: str, text: str) -> float:
+        own, asked = Terms("english").of(text), Terms("english").of_query(query)
+        told = total = 0.0
+        for term in asked:
+            pieces = self.model.tokenizer(term, add_special_tokens=False)["input_ids"]
+            rarity = max(float(idf_table()[piece]) for piece in pieces)
+            total += rarity
+            count = own.count(term)
+            told += rarity * count / (count + 1.6 * (0.25 + 0.75 * len(own) / 150))
+        return told / total
 
 
 @pytest.mark.parametrize("limit", [24, 256])
-def test_the_stand_in_is_a_plain_maxsim_at_any_length(limit: int) -> None:
-    ours, plain = reranker("embedded", max_length=limit), PlainMaxSim(limit)
+def test_the_stand_in_is_maxsim_and_the_words_shared_at_any_length(limit: int) -> None:
+    ours, plain = reranker("embedded", max_length=limit), PlainStandIn(limit)
     queries = ["When does the ferry sail?", "", "café 日本 ferry", TEXTS[0] * 9]
     texts = ["", "a", *TEXTS, TEXTS[2] * 30]
     pairs = [(query, text) for text in texts for query in queries]
@@ -215,6 +229,18 @@ def test_the_stand_in_is_a_plain_maxsim_at_any_length(limit: int) -> None:
     assert scores.values == pytest.approx(expected, abs=1e-4)
     lengths = [max(len(plain.model.tokenizer(side)["input_ids"]) for side in p) for p in pairs]
     assert scores.truncated.tolist() == [length > limit for length in lengths]
+
+
+def test_words_count_beyond_what_is_read_and_a_query_without_any_shares_none() -> None:
+    late, padding = "ferry", "We knead the dough and bake it. " * 60
+    model = reranker("embedded")
+    there, not_there, empty = model.score(
+        [(late, padding + late), (late, padding), ("", padding)]
+    ).values
+    assert there > not_there + 0.01
+    assert np.isfinite(empty)
+    # A sign that is left when its letters are taken away has no word piece to be told by.
+    assert np.isfinite(model.score([("\u094d", "\u094d")]).values).all()
 
 
 def test_rare_words_weigh_more_than_common_ones() -> None:

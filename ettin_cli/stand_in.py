@@ -1,0 +1,142 @@
+"""What the embedded stand-in makes of a query and a text: token vectors, and the words they share.
+
+Neither needs a download, a training or a corpus: a score depends on its pair alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files as package_files
+from typing import TYPE_CHECKING
+
+from ettin_cli.encoder import Encoded, load_encoder, unit
+from ettin_cli.engines import EngineSettings, TokenIds
+from ettin_cli.hub import ModelFiles, read_json
+from ettin_cli.lexical import ENGLISH, Terms, saturated
+from ettin_cli.maxsim import QueryVectors, TextSink, TextVectors
+from ettin_cli.records import Reporter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ettin_cli.records import Flags, Floats
+
+# To be raised when a pair gives another score than before, so that no old score stands beside it.
+VERSION = 2
+MAXSIM_WEIGHT = 2.0
+IDF_TABLE = "word_piece_frequencies.npz"
+# What BM25 takes for the terms of a text on average, where there is no corpus to ask.
+MEAN_LENGTH = 150
+
+
+class EmbeddedTokens:
+    """All-MiniLM-L6-v2's own token vectors, untrained for it.
+
+    MaxSim is the mean over a query's word pieces, weighted by their inverse document frequency,
+    and counts twice.
+    """
+
+    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
+        config = read_json(files.folder / "sentence_bert_config.json", default={})
+        limit = int(config["max_seq_length"])
+        self.max_tokens = min(limit, settings.max_length or limit)
+        self.encoder = load_encoder(files.folder, self.max_tokens, settings, reporter)
+        self.engine = self.encoder.engine
+        self.idf = idf_table()
+
+    def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:
+        """Return each query's vectors, and which were cut."""
+        import numpy as np
+
+        encoded: dict[int, QueryVectors] = {}
+        ids, cut = self.encoder.token_ids(queries) if queries else ([], [])
+
+        def keep(query: int, text: TextVectors) -> None:
+            # [CLS] and [SEP] stand for no word of the query.
+            idf = self.idf[ids[query].ids[1:-1]]
+            weights = MAXSIM_WEIGHT * idf / idf.sum()
+            encoded[query] = QueryVectors(text.tokens[1:-1], weights, text.pooled)
+
+        self._run(ids, keep)
+        return [encoded[at] for at in range(len(queries))], np.array(cut, np.bool_)
+
+    def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
+        """Give `sink` each text's place and vectors; return which were cut."""
+        import numpy as np
+
+        ids, cut = self.encoder.token_ids(texts) if texts else ([], [])
+        self._run(ids, sink)
+        return np.array(cut, np.bool_)
+
+    def rarity(self, terms: Sequence[str]) -> Floats:
+        """Return a weight a term: the inverse document frequency of its rarest word piece."""
+        import numpy as np
+
+        ids, _ = self.encoder.token_ids(terms) if terms else ([], [])
+        return np.array([self.idf[one.ids[1:-1]].max(initial=0) for one in ids], np.float32)
+
+    def _run(self, ids: Sequence[TokenIds], sink: TextSink) -> None:
+        """Give each text with unit vectors, its padding left out."""
+
+        def pick(batch: list[int], output: Encoded) -> None:
+            assert output.tokens is not None
+            for row, at in enumerate(batch):
+                tokens = output.tokens[row, : len(ids[at].ids)]
+                sink(at, TextVectors(unit(tokens), unit(output.vectors[row])))
+
+        self.encoder.encode(ids, pick, tokens=True)
+
+
+class SharedWords:
+    """How much of what a query says a text says too: BM25, between 0 and 1.
+
+    Args:
+        rarity: What finding each of some terms tells.
+    """
+
+    def __init__(self, rarity: Callable[[Sequence[str]], Floats]) -> None:
+        self.rarity = rarity
+        self.terms = Terms(ENGLISH)
+
+    def shares(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Return each pair's share of the most that BM25 can be for its query: shape (pairs,)."""
+        import numpy as np
+
+        queries = {query: self._weights(query) for query in {query for query, _ in pairs}}
+        texts = {text: Counter(self.terms.of(text)) for text in {text for _, text in pairs}}
+        shares = [_share(queries[query], texts[text]) for query, text in pairs]
+        return np.array(shares, np.float32)
+
+    def _weights(self, query: str) -> dict[str, float]:
+        """Return a query's terms and the part of all that each is worth."""
+        counts = Counter(self.terms.of_query(query))
+        weights = self.rarity(list(counts)) * list(counts.values())
+        return dict(zip(counts, (weights / (weights.sum() or 1)).tolist(), strict=True))
+
+
+def _share(weights: Mapping[str, float], text: Counter[str]) -> float:
+    import numpy as np
+
+    counts = np.array([text[term] for term in weights])
+    worth = saturated(counts, np.array(text.total()), MEAN_LENGTH)
+    return float(worth @ np.array(list(weights.values())))
+
+
+@lru_cache(maxsize=1)
+def idf_table() -> NDArray[np.float32]:
+    """Return the inverse document frequency of every word piece of all-MiniLM-L6-v2.
+
+    ln(1 + (N - n + 0.5) / (n + 0.5)) over N passages, n of which hold the piece; the table is
+    made by scripts/make_idf_table.py.
+    """
+    import numpy as np
+
+    with (package_files("ettin_cli") / "data" / IDF_TABLE).open("rb") as file:
+        table = np.load(file)
+        passages, frequencies = int(table["passages"]), table["frequencies"].astype(np.float64)
+    idf = np.log1p((passages - frequencies + 0.5) / (frequencies + 0.5))
+    weights: NDArray[np.float32] = idf.astype(np.float32)
+    return weights
