@@ -262,6 +262,19 @@ def test_passages_of_the_same_text_are_one_hit(tmp_path: Path, build: Builder) -
     assert not any(hit.duplicates for hit in plain.hits)
 
 
+def test_where_passages_count_no_other_document_takes_the_place_of_a_better_one(
+    tmp_path: Path, build: Builder
+) -> None:
+    source = jsonl(
+        tmp_path / "s.jsonl", one="ferry boat. ferry sails. ", two="ferry boat.", c="tea"
+    )
+    build(tmp_path / "i", source, chunking=Chunking(2, 0))
+    (answer,) = answers(tmp_path / "i", "ferry boat", candidates=2, top_k=2, by="passage")
+    assert ids(answer) == ["one", "one"]
+    (answer,) = answers(tmp_path / "i", "ferry boat", candidates=2, top_k=2)
+    assert ids(answer) == ["one", "c"]
+
+
 def test_passages_of_nearly_the_same_text_are_one_hit_if_asked_for(
     tmp_path: Path, build: Builder
 ) -> None:

@@ -166,7 +166,8 @@ class _Searcher:
             if len(found.rows) < depth or self._are_enough(doc_ids):
                 break
             depth *= 4
-        kept = most_documents(doc_ids, self.options.candidates, self.options.top_k)
+        documents = self.options.top_k if self.options.by == "document" else 0
+        kept = most_documents(doc_ids, self.options.candidates, documents)
         candidates = candidates_of(self.index, found, [groups[at][0] for at in kept])
         duplicates = {int(found.rows[one[0]]): found.rows[one[1:]] for one in groups if one[1:]}
         return _Chosen(candidates, duplicates)
