@@ -37,7 +37,7 @@ class SearchOptions:
     min_score: float | None = None
     min_probability: float | None = None
     blend: float = 0.0
-    filters: dict[str, str] = field(default_factory=dict)
+    filters: tuple[tuple[str, str], ...] = ()
     paths: tuple[str, ...] = ()
     demands: Demands = field(default_factory=lambda: Demands(""))
     fold: str = SAME

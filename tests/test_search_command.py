@@ -146,6 +146,7 @@ def test_the_environment_names_the_reranker_and_the_option_wins(inside: Ettin) -
         (["length=7.5"], {"smew"}),
         (["tags=b"], {"tern", "knot"}),
         (["tags=b", "tags=a"], {"tern"}),
+        (["tags=a", "tags=b"], {"tern"}),
         (["tags=b", "year=2001"], {"knot"}),
         (["year="], set()),
         (["colour=red"], set()),

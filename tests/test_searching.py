@@ -147,7 +147,7 @@ def test_a_filter_comes_before_the_cut(tmp_path: Path, build: Builder) -> None:
     table = tmp_path / "t.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     build(tmp_path / "i", table)
-    (answer,) = answers(tmp_path / "i", "ferry", candidates=1, filters={"port": "b"})
+    (answer,) = answers(tmp_path / "i", "ferry", candidates=1, filters=(("port", "b"),))
     assert ids(answer) == ["37"]
     (answer,) = answers(tmp_path / "i", "ferry", paths=("*.md",))
     assert answer.hits == []

@@ -277,14 +277,14 @@ def _options(
     )
 
 
-def _filters(pairs: list[str]) -> dict[str, str]:
-    filters = {}
+def _filters(pairs: list[str]) -> tuple[tuple[str, str], ...]:
+    filters = []
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"filter {pair!r} is not FIELD=VALUE")
-        filters[name] = value
-    return filters
+        filters.append((name, value))
+    return tuple(filters)
 
 
 def _run(
@@ -356,7 +356,7 @@ def _why_nothing(index: Index, retriever: str, chosen: SearchOptions) -> str | N
         return f"{index.folder} is empty"
     if chosen.narrowed and not len(chosen_rows(index, chosen)):
         demands = chosen.demands
-        narrowed = [f"--filter {name}={value}" for name, value in chosen.filters.items()]
+        narrowed = [f"--filter {name}={value}" for name, value in chosen.filters]
         narrowed += [f"--path {glob}" for glob in chosen.paths]
         narrowed += [f'"{phrase}"' for phrase in demands.phrases]
         narrowed += [f'-"{phrase}"' for phrase in demands.excluded]
