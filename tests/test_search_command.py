@@ -414,6 +414,15 @@ def test_a_source_is_indexed_once_in_the_cache_and_then_kept_up_to_date(
     assert not Path(".ettin").exists()
 
 
+def test_a_retriever_that_there_is_not_is_refused_before_a_source_is_indexed(
+    ettin: Ettin, docs: Path
+) -> None:
+    ran = ettin("search", FERRY, "docs", "-r", "none", "--retriever", "sparse")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "ettin: error: no retriever 'sparse'\n  hint: auto, dense, bm25, hybrid\n"
+    assert not Path("cache").exists()
+
+
 def test_a_source_is_not_added_to_the_index_of_the_environment(ettin: Ettin, docs: Path) -> None:
     ettin("index", "docs/bread.txt", "-i", "mine")
     ettin.monkeypatch.setenv("ETTIN_INDEX", "mine")

@@ -13,7 +13,7 @@ import typer
 
 from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
 from ettin_cli.commands import options
-from ettin_cli.commands.indexes import embedder_of, index_of, retriever_of
+from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers, retriever_of
 from ettin_cli.commands.opening import open_hit
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.console import Console, destination
@@ -147,6 +147,7 @@ def search(
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
     options.check_long(long)
+    require_retrievers([retriever])
     wanted, sources = _arguments(query, source or [], queries)
     format = destination(format, output)
     demands, wanted = _demands(wanted, written=queries is None and query != "-", by=retriever)
