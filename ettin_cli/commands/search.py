@@ -356,21 +356,27 @@ def _why_nothing(index: Index, retriever: str, chosen: SearchOptions) -> str | N
     if not len(index.passages):
         return f"{index.folder} is empty"
     if chosen.narrowed and not len(chosen_rows(index, chosen)):
-        demands = chosen.demands
-        narrowed = [f"--filter {name}={value}" for name, value in chosen.filters]
-        narrowed += [f"--path {glob}" for glob in chosen.paths]
-        narrowed += [f'"{phrase}"' for phrase in demands.phrases]
-        narrowed += [f'-"{phrase}"' for phrase in demands.excluded]
-        narrowed += [f'{name}:"{value}"' for name, value in demands.fields]
         below = "; globs are of paths below a SOURCE" if chosen.paths else ""
-        return f"nothing in {index.folder} fits {' '.join(narrowed)}{below}"
+        return f"nothing in {index.folder} fits {_narrowing(chosen)}{below}"
     if retriever == BM25 and chosen.min_score is None and chosen.min_probability is None:
-        return f"nothing in {index.folder} holds a word of the query"
+        fitting = f" that fits {_narrowing(chosen)}" if chosen.narrowed else ""
+        return f"nothing in {index.folder}{fitting} holds a word of the query"
     if chosen.min_probability is not None:
         return f"none reaches --min-probability {chosen.min_probability:g}"
     if chosen.min_score is not None:
         return f"none reaches --min-score {chosen.min_score:g}"
     return None
+
+
+def _narrowing(chosen: SearchOptions) -> str:
+    """Return what hits are to fit, as it can be typed."""
+    demands = chosen.demands
+    words = [f"--filter {name}={value}" for name, value in chosen.filters]
+    words += [f"--path {glob}" for glob in chosen.paths]
+    words += [f'"{phrase}"' for phrase in demands.phrases]
+    words += [f'-"{phrase}"' for phrase in demands.excluded]
+    words += [f'{name}:"{value}"' for name, value in demands.fields]
+    return " ".join(words)
 
 
 class _Tally:
