@@ -95,6 +95,9 @@ def test_candidates_bound_how_many_are_scored(inside: Ettin) -> None:
     assert len(hits(ran)) == 2
     ranks = sorted(hit["retrieval_rank"] for hit in hits(ran))
     assert ranks == [1, 2]
+    assert "-c bounds the hits too; -c 50 may find more" in ran.err
+    for depth in ("2", "50"):
+        assert "-c bounds" not in inside("search", FERRY, "-r", "none", "-k", "2", "-c", depth).err
 
 
 # Reranking

@@ -186,7 +186,7 @@ def search(
         full_text=full_text,
         refresh=options.refresh(opened.folder),
     )
-    if tally.answers and not tally.hits and (why := _why_nothing(opened, retriever, chosen)):
+    if tally.answers and (why := _why_few(tally, opened, retriever, chosen)):
         console.notice(why)
     if open_:
         open_hit(*(tally.first or (None, None)))
@@ -351,8 +351,28 @@ def _from_here(passage: Passage) -> Passage:
     return replace(passage, path=path)
 
 
-def _why_nothing(index: Index, retriever: str, chosen: SearchOptions) -> str | None:
-    """Return why no query has a hit, if it is plain."""
+class _Tally:
+    """Counts answers, hits and the most of a query as they pass; keeps the first hit."""
+
+    def __init__(self) -> None:
+        self.answers = self.hits = self.most = 0
+        self.first: tuple[Hit, Query] | None = None
+
+    def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
+        for answer in answers:
+            self.answers += 1
+            self.hits += len(answer.hits)
+            self.most = max(self.most, len(answer.hits))
+            if self.first is None and answer.hits:
+                self.first = answer.hits[0], answer.query
+            yield answer
+
+
+def _why_few(tally: _Tally, index: Index, retriever: str, chosen: SearchOptions) -> str | None:
+    """Return why no query has a hit, or as many as were asked for, if it is plain."""
+    if tally.hits:
+        cut = tally.most == chosen.candidates < chosen.top_k
+        return f"-c bounds the hits too; -c {chosen.top_k} may find more" if cut else None
     if not len(index.passages):
         return f"{index.folder} is empty"
     if chosen.narrowed and not len(chosen_rows(index, chosen)):
@@ -377,19 +397,3 @@ def _narrowing(chosen: SearchOptions) -> str:
     words += [f'-"{phrase}"' for phrase in demands.excluded]
     words += [f'{name}:"{value}"' for name, value in demands.fields]
     return " ".join(words)
-
-
-class _Tally:
-    """Counts answers and hits as they pass, and keeps the first hit with its query."""
-
-    def __init__(self) -> None:
-        self.answers = self.hits = 0
-        self.first: tuple[Hit, Query] | None = None
-
-    def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
-        for answer in answers:
-            self.answers += 1
-            self.hits += len(answer.hits)
-            if self.first is None and answer.hits:
-                self.first = answer.hits[0], answer.query
-            yield answer
