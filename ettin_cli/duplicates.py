@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import chain
 
 SAME = "same"
@@ -27,6 +27,26 @@ def grouped(keys: Sequence[Hashable]) -> list[list[int]]:
     for place, key in enumerate(keys):
         groups.setdefault(key, []).append(place)
     return list(groups.values())
+
+
+def leading(groups: Iterable[Sequence[str]]) -> list[int]:
+    """Return of each group of documents with the same text the place of the one it is shown as.
+
+    That is the first. Where it is shown already, by a better group, another takes its place that
+    would not be seen at all.
+
+    >>> leading([["a"], ["a", "b"], ["a", "b"]])
+    [0, 1, 0]
+    """
+    places: list[int] = []
+    leaders: set[str] = set()
+    seen: set[str] = set()
+    for doc_ids in groups:
+        unseen = (place for place, doc_id in enumerate(doc_ids) if doc_id not in seen)
+        places.append(next(unseen, 0) if doc_ids[0] in leaders else 0)
+        leaders.add(doc_ids[places[-1]])
+        seen.update(doc_ids)
+    return places
 
 
 def nearly_grouped(texts: Sequence[str]) -> list[list[int]]:

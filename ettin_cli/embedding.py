@@ -180,9 +180,10 @@ class _Embedder:
         prompt = self.card.query_prompt
         long = sum(self.encoder.token_ids([prompt + text for text in texts])[1])
         if long:
+            queries = "1 query is" if long == 1 else f"{long} queries are"
             self.reporter.notice(
-                f"{long} queries are longer than the {self.card.max_tokens} tokens that "
-                f"{self.card.name} reads; what is beyond them does not count for retrieval"
+                f"{queries} longer than the {self.card.max_tokens} tokens that "
+                f"{self.card.name} reads; what is beyond them is not embedded"
             )
         return self._embed(texts, prompt, no_progress)
 

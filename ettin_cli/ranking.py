@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal
 
-from ettin_cli.duplicates import SAME
+from ettin_cli.duplicates import SAME, leading
 from ettin_cli.lexical import Demands
 from ettin_cli.records import Candidate, Hit, Scores
 from ettin_cli.settings import CANDIDATES, TOP_K
@@ -37,7 +37,7 @@ class SearchOptions:
     min_score: float | None = None
     min_probability: float | None = None
     blend: float = 0.0
-    filters: dict[str, str] = field(default_factory=dict)
+    filters: tuple[tuple[str, str], ...] = ()
     paths: tuple[str, ...] = ()
     demands: Demands = field(default_factory=lambda: Demands(""))
     fold: str = SAME
@@ -96,13 +96,27 @@ def most_documents(doc_ids: Sequence[str], candidates: int, top_k: int) -> list[
     return sorted([*wanted, *islice(others, max(0, candidates - len(wanted)))])
 
 
-def best_passages(hits: Iterable[Hit]) -> Iterable[Hit]:
-    """Keep each document's first hit: a document scores as its best passage."""
+def best_passages(hits: Sequence[Hit]) -> Iterable[Hit]:
+    """Keep each document's first hit: a document scores as its best passage.
+
+    A hit whose document has a better one is shown as another's that has the same text.
+    """
     seen: set[str] = set()
-    for hit in hits:
-        if hit.passage.doc_id not in seen:
-            seen.add(hit.passage.doc_id)
-            yield hit
+    groups = [
+        [hit.passage.doc_id, *(one.doc_id for one in hit.duplicates.values())] for hit in hits
+    ]
+    for hit, place in zip(hits, leading(groups), strict=True):
+        shown = _shown_as(hit, place) if place else hit
+        if shown.passage.doc_id not in seen:
+            seen.add(shown.passage.doc_id)
+            yield shown
+
+
+def _shown_as(hit: Hit, place: int) -> Hit:
+    """Return a hit as one of the passages that it stands for, counted from 1."""
+    same = [(hit.passage_id, hit.passage), *hit.duplicates.items()]
+    passage_id, passage = same.pop(place)
+    return replace(hit, passage_id=passage_id, passage=passage, duplicates=dict(same))
 
 
 def standardised(scores: Sequence[float]) -> list[float]:
@@ -145,6 +159,7 @@ def _scored(
             rerank_score=reranked[at] if final is not reranked else None,
             truncated=scores is not None and bool(scores.truncated[at]),
             places=candidate.places,
+            duplicates=candidate.duplicates,
         )
         for at, candidate in enumerate(candidates)
     ]

@@ -126,12 +126,14 @@ class Candidate:
         passage_id: Its row in the index, or its place from 0 in a list that somebody else made.
         retrieval_score: None where that list has no scores.
         places: By retriever, where several had a say; else empty.
+        duplicates: Passages of the same text that this one stands for, by their passage_ids.
     """
 
     passage_id: int
     passage: Passage
     retrieval_score: float | None
     places: Mapping[str, Place] = field(default_factory=dict)
+    duplicates: Mapping[int, Passage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,10 +153,12 @@ def test_a_query_that_is_cut_is_counted(tmp_path: Path) -> None:
     ours.embed_queries([TEXTS[0], TEXTS[0] * 9, TEXTS[1] * 9])
     assert notices.said == [
         f"2 queries are longer than the 32 tokens that {folder} reads; "
-        "what is beyond them does not count for retrieval"
+        "what is beyond them is not embedded"
     ]
     ours.embed_documents([TEXTS[0] * 9])
     assert len(notices.said) == 1
+    ours.embed_queries([TEXTS[0] * 9])
+    assert notices.said[1].startswith("1 query is longer than the 32 tokens")
 
 
 def test_the_name_of_a_folder_is_good_in_any_working_folder(

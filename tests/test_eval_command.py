@@ -207,6 +207,16 @@ def test_what_cannot_be_measured_is_one_line(
     assert message in done.err
 
 
+@pytest.mark.parametrize("words", [("-c", "ten"), ("--blend", "2"), ("--retriever", "sparse")])
+def test_a_wrong_option_is_refused_before_the_folder_is_indexed(
+    ettin: Ettin, corpus: Path, words: tuple[str, str]
+) -> None:
+    done = ettin("eval", str(corpus), "-r", "none", *words)
+    assert (done.code, done.out) == (2, "")
+    assert words[1] in done.err
+    assert not Path("cache").exists()
+
+
 def test_missing_files_are_named_with_the_option_that_gives_them(
     measure: Ettin, corpus: Path, tmp_path: Path
 ) -> None:

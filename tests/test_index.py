@@ -29,7 +29,7 @@ def folder(tmp_path: Path, build: Builder) -> Path:
 
 
 def found(index: Index, filters: dict[str, str], *paths: str) -> list[str]:
-    rows = index.select(filters, paths)
+    rows = index.select([*filters.items()], paths)
     return [passage.doc_id.rpartition("#")[2] for passage in index.read(rows)]
 
 
@@ -82,7 +82,7 @@ def test_a_passage_knows_its_file_wherever_the_two_have_moved(folder: Path, tmp_
     for name in ("index", "docs"):
         (tmp_path / name).rename(tmp_path / "moved" / name)
     index = Index(tmp_path / "moved" / "index")
-    (passage,) = index.read(index.select({"port": "west"}, []))
+    (passage,) = index.read(index.select([("port", "west")], []))
     assert passage.path == str(tmp_path / "moved" / "docs" / "table.jsonl")
     assert index.file_of(0).name == "deep/note.txt"
 

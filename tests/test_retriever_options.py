@@ -96,6 +96,12 @@ def test_no_word_found_is_no_hit_and_said(indexed: Ettin) -> None:
     assert set(ids(search(indexed, "the of", "--retriever", "bm25"))) == {"bread", "port"}
 
 
+def test_where_hits_are_narrowed_no_word_found_is_said_of_what_is_left(indexed: Ettin) -> None:
+    ran = search(indexed, "dough -knead", "--retriever", "bm25")
+    assert hits(ran) == []
+    assert 'nothing in i that fits -"knead" holds a word of the query' in ran.err
+
+
 def test_an_index_without_words_is_searched_by_embeddings_until_it_gets_them(
     indexed: Ettin,
 ) -> None:

@@ -95,6 +95,9 @@ def test_candidates_bound_how_many_are_scored(inside: Ettin) -> None:
     assert len(hits(ran)) == 2
     ranks = sorted(hit["retrieval_rank"] for hit in hits(ran))
     assert ranks == [1, 2]
+    assert "-c bounds the hits too; -c 50 may find more" in ran.err
+    for depth in ("2", "50"):
+        assert "-c bounds" not in inside("search", FERRY, "-r", "none", "-k", "2", "-c", depth).err
 
 
 # Reranking
@@ -146,6 +149,7 @@ def test_the_environment_names_the_reranker_and_the_option_wins(inside: Ettin) -
         (["length=7.5"], {"smew"}),
         (["tags=b"], {"tern", "knot"}),
         (["tags=b", "tags=a"], {"tern"}),
+        (["tags=a", "tags=b"], {"tern"}),
         (["tags=b", "year=2001"], {"knot"}),
         (["year="], set()),
         (["colour=red"], set()),
@@ -411,6 +415,15 @@ def test_a_source_is_indexed_once_in_the_cache_and_then_kept_up_to_date(
     (docs / "new.txt").write_text("The ferry sails at ten.\n")
     assert "new.txt" in ids(ettin("search", FERRY, "docs", *ALL))
     assert not Path(".ettin").exists()
+
+
+def test_a_retriever_that_there_is_not_is_refused_before_a_source_is_indexed(
+    ettin: Ettin, docs: Path
+) -> None:
+    ran = ettin("search", FERRY, "docs", "-r", "none", "--retriever", "sparse")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "ettin: error: no retriever 'sparse'\n  hint: auto, dense, bm25, hybrid\n"
+    assert not Path("cache").exists()
 
 
 def test_a_source_is_not_added_to_the_index_of_the_environment(ettin: Ettin, docs: Path) -> None:

@@ -147,7 +147,7 @@ def test_a_filter_comes_before_the_cut(tmp_path: Path, build: Builder) -> None:
     table = tmp_path / "t.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     build(tmp_path / "i", table)
-    (answer,) = answers(tmp_path / "i", "ferry", candidates=1, filters={"port": "b"})
+    (answer,) = answers(tmp_path / "i", "ferry", candidates=1, filters=(("port", "b"),))
     assert ids(answer) == ["37"]
     (answer,) = answers(tmp_path / "i", "ferry", paths=("*.md",))
     assert answer.hits == []
@@ -260,6 +260,54 @@ def test_passages_of_the_same_text_are_one_hit(tmp_path: Path, build: Builder) -
     (plain,) = answers(folder, "the ferry", fold="none", top_k=6)
     assert len(plain.hits) == 6
     assert not any(hit.duplicates for hit in plain.hits)
+
+
+class LongReranker(OverlapReranker):
+    """Scores by length."""
+
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        lengths = np.array([len(text) for _, text in pairs], np.float32)
+        return Scores(lengths, np.zeros(len(pairs), np.bool_))
+
+
+@pytest.mark.parametrize(
+    ("query", "reranker"), [("ferry sails", None), ("ferry boat", LongReranker())]
+)
+def test_a_document_is_found_by_what_another_says_too_and_says_something_better_than(
+    tmp_path: Path, build: Builder, query: str, reranker: OverlapReranker | None
+) -> None:
+    texts = {"one": "ferry boat. ferry sails. ", "two": "ferry boat.", "c": "tea"}
+    build(tmp_path / "i", jsonl(tmp_path / "s.jsonl", **texts), chunking=Chunking(2, 0))
+    (answer,) = answers(tmp_path / "i", query, reranker=reranker)
+    assert ids(answer) == ["one", "two", "c"]
+    found = answer.hits[1]
+    (plain,) = answers(tmp_path / "i", query, reranker=reranker, fold="none")
+    assert (found.passage, found.score) == (plain.hits[1].passage, plain.hits[1].score)
+    assert [one.doc_id for one in found.duplicates.values()] == ["one"]
+
+
+def test_a_copy_of_a_whole_document_is_no_hit_by_any_of_its_passages(
+    tmp_path: Path, build: Builder
+) -> None:
+    texts = {name: "ferry boat. ferry sails. " for name in ("one", "two", "three")}
+    build(tmp_path / "i", jsonl(tmp_path / "s.jsonl", **texts), chunking=Chunking(2, 0))
+    for reranker in (None, LongReranker()):
+        (answer,) = answers(tmp_path / "i", "ferry boat", reranker=reranker)
+        assert ids(answer) == ["one"]
+        assert [one.doc_id for one in answer.hits[0].duplicates.values()] == ["two", "three"]
+
+
+def test_where_passages_count_no_other_document_takes_the_place_of_a_better_one(
+    tmp_path: Path, build: Builder
+) -> None:
+    source = jsonl(
+        tmp_path / "s.jsonl", one="ferry boat. ferry sails. ", two="ferry boat.", c="tea"
+    )
+    build(tmp_path / "i", source, chunking=Chunking(2, 0))
+    (answer,) = answers(tmp_path / "i", "ferry boat", candidates=2, top_k=2, by="passage")
+    assert ids(answer) == ["one", "one"]
+    (answer,) = answers(tmp_path / "i", "ferry boat", candidates=2, top_k=2)
+    assert ids(answer) == ["one", "c"]
 
 
 def test_passages_of_nearly_the_same_text_are_one_hit_if_asked_for(

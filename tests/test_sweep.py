@@ -22,6 +22,7 @@ from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Advance, Qrels, Query, Scores, Silence, no_progress
 from ettin_cli.trec import read_qrels
 from tests.fakes import OverlapReranker
+from tests.indexes import Builder, WordEmbedder, jsonl
 
 CORPUS = sample_corpora() / "everyday_answers"
 QUERIES = list(read_queries(CORPUS / "queries.jsonl"))
@@ -140,6 +141,19 @@ def test_retrieval_alone_ranks_as_a_search_without_a_reranker_does(
     for answer in search(index, QUERIES, retriever, None, options, Silence()):
         shown = [hit.passage.doc_id for hit in answer.hits]
         assert [doc_id for doc_id, _ in baseline.run[answer.query.query_id]] == shown
+
+
+def test_documents_that_retrieval_finds_equal_are_ordered_as_a_search_orders_them(
+    tmp_path: Path, build: Builder
+) -> None:
+    source = jsonl(tmp_path / "s.jsonl", z="the ferry", m="a boat", a="the ferry")
+    build(tmp_path / "i", source)
+    index, query = Index(tmp_path / "i"), Query("1", "ferry")
+    found = DenseRetriever(index, WordEmbedder(index.manifest.embedder))
+    outcome = judged_by(index, found, [query], {"1": {"a": 1}}, sweep([5]))
+    (answer,) = search(index, [query], found, None, SearchOptions(fold="none"), Silence())
+    ranked = [doc_id for doc_id, _ in outcome.baseline.run["1"]]
+    assert ranked == [hit.passage.doc_id for hit in answer.hits] == ["a", "z", "m"]
 
 
 def test_below_the_candidates_stand_the_other_documents_as_they_were_retrieved(

@@ -109,7 +109,7 @@ def test_an_index_of_nothing_is_an_index(tmp_path: Path) -> None:
     assert (manifest.counts.passages, manifest.factory, embedded) == (0, "SQfp16", [])
     index = Index(tmp_path)
     assert index.retrieve(embed(["a"]), 5)[0][0].tolist() == []
-    assert index.select({"a": "b"}, ["*"]).tolist() == []
+    assert index.select([("a", "b")], ["*"]).tolist() == []
     assert commit(tmp_path, "a", old=index)[1] == ["a"]
     for factory in ("IVF4,RaBitQ", "SQ8", "PQ4x4"):
         recipe = replace(RECIPE, factory=factory)

@@ -12,7 +12,7 @@ import typer
 
 from ettin_cli.calibration import Calibration, fit, save
 from ettin_cli.commands import options
-from ettin_cli.commands.indexes import embedder_of, index_of, retriever_of
+from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers, retriever_of
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers
 from ettin_cli.console import Console
 from ettin_cli.console.judging import judge as judge_documents
@@ -154,6 +154,8 @@ def evaluate(
         if output:
             _write(console, found, output)
         return
+    depths, shares = _depths(candidates), _blends(blend)
+    require_retrievers(retriever or ())
     models = _models(reranker or ["auto"], offline, console)
     if calibrate and (several := [name for name, found in models.items() if found.before]):
         raise UsageError(
@@ -172,7 +174,7 @@ def evaluate(
     job = _Job(console, engine, offline, models, long, opened)
     retrievers = job.retrievers(retriever or [AUTO], offline, expand=expand)
     rerankers, before = job.rerankers()
-    sweep = Sweep(retrievers, rerankers, _depths(candidates), _blends(blend), wanted, before)
+    sweep = Sweep(retrievers, rerankers, depths, shares, wanted, before)
     with options.goes_on("the same command goes on; what was scored is kept", console):
         if judge:
             job.judge(asked, sweep, judged_in)

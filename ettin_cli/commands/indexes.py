@@ -1,7 +1,7 @@
 """What commands that work on an index have in common: the index, and the embedder it needs."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +50,17 @@ def index_of(
     return Index(folder), bool(report.rejections)
 
 
+def require_retrievers(names: Iterable[str]) -> None:
+    """Make sure that there are retrievers of these names.
+
+    Raises:
+        UsageError: There is none of one of them.
+    """
+    for name in names:
+        if name not in RETRIEVERS:
+            raise UsageError(f"no retriever {name!r}", hint=", ".join(RETRIEVERS))
+
+
 def retriever_of(
     name: str,
     index: Index,
@@ -65,11 +76,8 @@ def retriever_of(
         expand: Retrieve twice, the second time by what was found first.
 
     Raises:
-        UsageError: There is no retriever of that name.
         IndexMismatchError: The index has no words, or its embedder other weights now.
     """
-    if name not in RETRIEVERS:
-        raise UsageError(f"no retriever {name!r}", hint=", ".join(RETRIEVERS))
     if name == AUTO and index.manifest.language is None:
         console.notice(
             f"retrieving by embeddings alone: {index.folder} has no words to look up; "

@@ -13,7 +13,7 @@ import typer
 
 from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
 from ettin_cli.commands import options
-from ettin_cli.commands.indexes import embedder_of, index_of, retriever_of
+from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers, retriever_of
 from ettin_cli.commands.opening import open_hit
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.console import Console, destination
@@ -147,6 +147,7 @@ def search(
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
     options.check_long(long)
+    require_retrievers([retriever])
     wanted, sources = _arguments(query, source or [], queries)
     format = destination(format, output)
     demands, wanted = _demands(wanted, written=queries is None and query != "-", by=retriever)
@@ -185,7 +186,7 @@ def search(
         full_text=full_text,
         refresh=options.refresh(opened.folder),
     )
-    if tally.answers and not tally.hits and (why := _why_nothing(opened, retriever, chosen)):
+    if tally.answers and (why := _why_few(tally, opened, retriever, chosen)):
         console.notice(why)
     if open_:
         open_hit(*(tally.first or (None, None)))
@@ -277,14 +278,14 @@ def _options(
     )
 
 
-def _filters(pairs: list[str]) -> dict[str, str]:
-    filters = {}
+def _filters(pairs: list[str]) -> tuple[tuple[str, str], ...]:
+    filters = []
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"filter {pair!r} is not FIELD=VALUE")
-        filters[name] = value
-    return filters
+        filters.append((name, value))
+    return tuple(filters)
 
 
 def _run(
@@ -350,21 +351,36 @@ def _from_here(passage: Passage) -> Passage:
     return replace(passage, path=path)
 
 
-def _why_nothing(index: Index, retriever: str, chosen: SearchOptions) -> str | None:
-    """Return why no query has a hit, if it is plain."""
+class _Tally:
+    """Counts answers, hits and the most of a query as they pass; keeps the first hit."""
+
+    def __init__(self) -> None:
+        self.answers = self.hits = self.most = 0
+        self.first: tuple[Hit, Query] | None = None
+
+    def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
+        for answer in answers:
+            self.answers += 1
+            self.hits += len(answer.hits)
+            self.most = max(self.most, len(answer.hits))
+            if self.first is None and answer.hits:
+                self.first = answer.hits[0], answer.query
+            yield answer
+
+
+def _why_few(tally: _Tally, index: Index, retriever: str, chosen: SearchOptions) -> str | None:
+    """Return why no query has a hit, or as many as were asked for, if it is plain."""
+    if tally.hits:
+        cut = tally.most == chosen.candidates < chosen.top_k
+        return f"-c bounds the hits too; -c {chosen.top_k} may find more" if cut else None
     if not len(index.passages):
         return f"{index.folder} is empty"
     if chosen.narrowed and not len(chosen_rows(index, chosen)):
-        demands = chosen.demands
-        narrowed = [f"--filter {name}={value}" for name, value in chosen.filters.items()]
-        narrowed += [f"--path {glob}" for glob in chosen.paths]
-        narrowed += [f'"{phrase}"' for phrase in demands.phrases]
-        narrowed += [f'-"{phrase}"' for phrase in demands.excluded]
-        narrowed += [f'{name}:"{value}"' for name, value in demands.fields]
         below = "; globs are of paths below a SOURCE" if chosen.paths else ""
-        return f"nothing in {index.folder} fits {' '.join(narrowed)}{below}"
+        return f"nothing in {index.folder} fits {_narrowing(chosen)}{below}"
     if retriever == BM25 and chosen.min_score is None and chosen.min_probability is None:
-        return f"nothing in {index.folder} holds a word of the query"
+        fitting = f" that fits {_narrowing(chosen)}" if chosen.narrowed else ""
+        return f"nothing in {index.folder}{fitting} holds a word of the query"
     if chosen.min_probability is not None:
         return f"none reaches --min-probability {chosen.min_probability:g}"
     if chosen.min_score is not None:
@@ -372,17 +388,12 @@ def _why_nothing(index: Index, retriever: str, chosen: SearchOptions) -> str | N
     return None
 
 
-class _Tally:
-    """Counts answers and hits as they pass, and keeps the first hit with its query."""
-
-    def __init__(self) -> None:
-        self.answers = self.hits = 0
-        self.first: tuple[Hit, Query] | None = None
-
-    def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
-        for answer in answers:
-            self.answers += 1
-            self.hits += len(answer.hits)
-            if self.first is None and answer.hits:
-                self.first = answer.hits[0], answer.query
-            yield answer
+def _narrowing(chosen: SearchOptions) -> str:
+    """Return what hits are to fit, as it can be typed."""
+    demands = chosen.demands
+    words = [f"--filter {name}={value}" for name, value in chosen.filters]
+    words += [f"--path {glob}" for glob in chosen.paths]
+    words += [f'"{phrase}"' for phrase in demands.phrases]
+    words += [f'-"{phrase}"' for phrase in demands.excluded]
+    words += [f'{name}:"{value}"' for name, value in demands.fields]
+    return " ".join(words)

@@ -156,8 +156,8 @@ class Index:
             raise damaged(self.generation / PASSAGES)
         return self.files[number]
 
-    def select(self, filters: Mapping[str, str], paths: Sequence[str]) -> Rows:
-        """Return the rows whose metadata has these values and whose path fits one of the globs.
+    def select(self, filters: Sequence[tuple[str, str]], paths: Sequence[str]) -> Rows:
+        """Return the rows whose metadata has all these values and whose path fits one of the globs.
 
         A field that holds a list fits by any of its elements. Globs are those of .gitignore
         files, matched below each source.
@@ -200,9 +200,9 @@ class Index:
         spec = pathspec.GitIgnoreSpec.from_lines(globs)
         return [number for number, entry in enumerate(self.files) if spec.match_file(entry.name)]
 
-    def _has_values(self, record: str, filters: Mapping[str, str]) -> bool:
+    def _has_values(self, record: str, filters: Sequence[tuple[str, str]]) -> bool:
         metadata = self._metadata(record)
-        return all(wanted in _values(metadata, name) for name, wanted in filters.items())
+        return all(wanted in _values(metadata, name) for name, wanted in filters)
 
     def _metadata(self, record: str) -> dict[str, Any]:
         import orjson

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.calibration import Calibration
-from ettin_cli.duplicates import NEAR, SAME, grouped, nearly_grouped
+from ettin_cli.duplicates import NEAR, SAME, grouped, leading, nearly_grouped
 from ettin_cli.index import Index, is_unchanged
 from ettin_cli.pipeline.cascade import Left, Step, cascade_name, rerank_in_steps, work
 from ettin_cli.pipeline.demanding import demanded
@@ -97,14 +97,6 @@ def source_index(sources: Sequence[str], settings: str) -> Path:
     return cache_folder() / INDEXES / f"{name[:40]}-{key}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """The passages to score, and the rows that some of them stand for."""
-
-    candidates: Sequence[Candidate]
-    duplicates: Mapping[int, Rows]
-
-
 class _Searcher:
     def __init__(
         self,
@@ -126,8 +118,7 @@ class _Searcher:
         began = time.perf_counter()
         searches = self.retriever.searches([query.every_form for query in queries])
         embedded = time.perf_counter()
-        chosen = [self._candidates(search) for search in searches]
-        candidates = [one.candidates for one in chosen]
+        candidates = [self._candidates(search) for search in searches]
         retrieved = time.perf_counter()
         scored = self._scored(queries, candidates, reporter)
         done = time.perf_counter()
@@ -138,11 +129,10 @@ class _Searcher:
             "total": done - began,
         }
         share = {name: round(value / len(queries), 4) for name, value in seconds.items()}
-        for query, one, (left, verdict) in zip(queries, chosen, scored, strict=True):
-            ranked = self._ranked(left, verdict)
+        for query, (left, verdict) in zip(queries, scored, strict=True):
             yield Answer(
                 query=query,
-                hits=[self._completed(hit, one.duplicates) for hit in ranked],
+                hits=[self._with_freshness(hit) for hit in self._ranked(left, verdict)],
                 retriever=self.retriever.name,
                 embedder=self.retriever.embedder,
                 reranker=self.name,
@@ -151,12 +141,13 @@ class _Searcher:
                 stages=left.stages,
             )
 
-    def _candidates(self, search: Search) -> _Chosen:
+    def _candidates(self, search: Search) -> list[Candidate]:
         """Return the passages to score: the best, and where documents count, enough of those.
 
         When a few documents own all the best passages, the best passage of each further document
         takes the place of the weakest of theirs, until the list can hold `top_k` documents.
-        Of passages that say the same the best is one of them, and stands for the others.
+        Of passages that say the same one is among them, and stands for the others: the best, but
+        where documents count one of a document that would not be found without it.
         """
         depth = self.options.candidates
         while True:
@@ -166,12 +157,32 @@ class _Searcher:
             if len(found.rows) < depth or self._are_enough(doc_ids):
                 break
             depth *= 4
-        kept = most_documents(doc_ids, self.options.candidates, self.options.top_k)
+        documents = self.options.top_k if self.options.by == "document" else 0
+        kept = most_documents(doc_ids, self.options.candidates, documents)
         candidates = candidates_of(self.index, found, [groups[at][0] for at in kept])
-        duplicates = {int(found.rows[one[0]]): found.rows[one[1:]] for one in groups if one[1:]}
-        return _Chosen(candidates, duplicates)
+        return [
+            self._standing_for(candidate, found.rows[groups[at][1:]])
+            for candidate, at in zip(candidates, kept, strict=True)
+        ]
+
+    def _standing_for(self, candidate: Candidate, rows: Rows) -> Candidate:
+        if not len(rows):
+            return candidate
+        passages = self.index.read(rows)
+        return replace(candidate, duplicates=dict(zip(rows.tolist(), passages, strict=True)))
 
     def _folded(self, rows: Rows) -> list[list[int]]:
+        """Return the places of rows that say the same together, first that which stands for all."""
+        groups = self._alike(rows)
+        if self.options.by == "passage" or len(groups) == len(rows):
+            return groups
+        doc_ids = self.index.passages.column("doc_id", rows)
+        owners = [[doc_ids[at] for at in group] for group in groups]
+        for group, lead in zip(groups, leading(owners), strict=True):
+            group.insert(0, group.pop(lead))
+        return groups
+
+    def _alike(self, rows: Rows) -> list[list[int]]:
         """Return the places of rows that say the same together, the best of each group first."""
         if self.options.fold == NEAR:
             return nearly_grouped(self.index.passages.contents(rows.tolist()))
@@ -213,14 +224,6 @@ class _Searcher:
             # As float64, so that a tenth in the calibration is a tenth on the command line.
             probabilities = [round(value, 6) for value in found]
         return rank(left.candidates, scores, self.options, left.places, probabilities)
-
-    def _completed(self, hit: Hit, duplicates: Mapping[int, Rows]) -> Hit:
-        """Return a hit with the passages that it stands for, and whether its file has changed."""
-        if hit.passage_id in duplicates:
-            rows = duplicates[hit.passage_id]
-            same = dict(zip(rows.tolist(), self.index.read(rows), strict=True))
-            hit = replace(hit, duplicates=same)
-        return self._with_freshness(hit)
 
     def _with_freshness(self, hit: Hit) -> Hit:
         path = hit.passage.path
