@@ -165,12 +165,21 @@ def test_expanding_finds_what_only_the_first_passages_name(index: Index) -> None
 
 
 def test_terms_are_mixed_as_rm3_says() -> None:
-    mixed = expanded_terms({"pier": 1}, [["pier", "rope", "the"], ["rope", "tide"]], [0.75, 0.25])
-    likely = {"pier": 0.25, "rope": 0.25 + 0.125, "tide": 0.125}
+    mixed = expanded_terms({"pier": 1}, [["pier", "rope", "pier"], ["rope", "tide"]], [0.75, 0.25])
+    likely = {"pier": 0.5, "rope": 0.25 + 0.125, "tide": 0.125}
     total = sum(likely.values())
     assert mixed == pytest.approx(
-        {"pier": 0.5 + 0.5 * 0.25 / total, "rope": 0.5 * 0.375 / total, "tide": 0.5 * 0.125 / total}
+        {"pier": 0.5 + 0.5 * 0.5 / total, "rope": 0.5 * 0.375 / total, "tide": 0.5 * 0.125 / total}
     )
+
+
+def test_words_that_tell_nothing_expand_nothing_whatever_their_stem(
+    tmp_path: Path, build: Builder
+) -> None:
+    build(tmp_path / "w", jsonl(tmp_path / "w.jsonl", a="why was the ferry late"))
+    one = np.ones(1, np.float32)
+    more = LexicalRetriever(Index(tmp_path / "w")).expanded({"ferri": 1}, np.array([0]), one)
+    assert more == pytest.approx({"ferri": 0.75, "late": 0.25})
 
 
 def test_nothing_found_expands_nothing() -> None:

@@ -2,12 +2,11 @@
 
 from ettin_cli.lexical.bm25 import inverse_frequency, saturated
 from ettin_cli.lexical.syntax import Demands, parse_query
-from ettin_cli.lexical.terms import ENGLISH, LANGUAGES, STOP_WORDS, Terms, require_language
+from ettin_cli.lexical.terms import ENGLISH, LANGUAGES, Terms, require_language
 
 __all__ = [
     "ENGLISH",
     "LANGUAGES",
-    "STOP_WORDS",
     "Demands",
     "Terms",
     "inverse_frequency",

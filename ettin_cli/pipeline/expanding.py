@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ettin_cli.encoder import unit
-from ettin_cli.lexical import STOP_WORDS
 
 if TYPE_CHECKING:
     from ettin_cli.index.vectors import Stored
@@ -42,14 +41,13 @@ def expanded_terms(
     al. (2004).
 
     Args:
-        found: The terms of each passage.
+        found: The terms of each passage, without those that tell nothing.
         scores: Of each passage, 0 or more.
     """
     likely: defaultdict[str, float] = defaultdict(float)
     for terms, score in zip(found, scores, strict=True):
         for term, times in Counter(terms).items():
-            if term not in STOP_WORDS:
-                likely[term] += times / len(terms) * score
+            likely[term] += times / len(terms) * score
     best = dict(sorted(likely.items(), key=lambda one: (-one[1], one[0]))[:TERMS])
     own = OWN_SHARE if best and sum(best.values()) else 1.0
     mixed = {term: own * times / sum(query.values()) for term, times in query.items()}

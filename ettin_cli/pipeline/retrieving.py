@@ -130,7 +130,7 @@ class LexicalRetriever:
         self, terms: Mapping[str, float], rows: Rows, scores: Floats
     ) -> Mapping[str, float]:
         """Return a query's terms with those of passages that it found."""
-        texts = map(self.terms.of, self.index.passages.contents(rows.tolist()))
+        texts = map(self.terms.of_query, self.index.passages.contents(rows.tolist()))
         return expanded_terms(terms, list(texts), scores.tolist())
 
     def _best(self, terms: Mapping[str, float], depth: int, among: Rows | None) -> Retrieved:
