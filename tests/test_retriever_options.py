@@ -102,6 +102,19 @@ def test_where_hits_are_narrowed_no_word_found_is_said_of_what_is_left(indexed: 
     assert 'nothing in i that fits -"knead" holds a word of the query' in ran.err
 
 
+def test_words_cut_by_another_version_are_told_of_and_renewed(
+    indexed: Ettin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ettin_cli.lexical.terms.VERSION", 99)
+    for retriever, told in (("bm25", True), ("hybrid", True), ("dense", False)):
+        ran = search(indexed, "ferry", "--retriever", retriever)
+        assert ("the words of i were cut as another version cuts them" in ran.err) == told
+    assert " 0 passages embedded, " in indexed("index", "-i", "i").err
+    ran = search(indexed, "ferry", "--retriever", "bm25")
+    assert ids(ran) == ["fare", "port"]
+    assert "another version" not in ran.err
+
+
 def test_an_index_without_words_is_searched_by_embeddings_until_it_gets_them(
     indexed: Ettin,
 ) -> None:

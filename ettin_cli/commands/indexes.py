@@ -12,6 +12,7 @@ from ettin_cli.embedding import find_embedder, load_embedder, read_card
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import IndexMismatchError, UsageError
 from ettin_cli.index import Index
+from ettin_cli.lexical import Terms
 from ettin_cli.pipeline import (
     AUTO,
     BM25,
@@ -84,10 +85,13 @@ def retriever_of(
             f"ettin index -i {index.folder} adds them"
         )
         name = DENSE
+    if name != DENSE and index.lexicon.made_by != Terms(index.language).made_by:
+        console.notice(
+            f"the words of {index.folder} were cut as another version cuts them, so some are not "
+            f"found; ettin index -i {index.folder} renews them"
+        )
     if name == BM25:
         return LexicalRetriever(index, expand=expand)
-    if name != DENSE:
-        index.lexicon  # noqa: B018 - fails before a model is loaded
     kind = DenseRetriever if name == DENSE else HybridRetriever
     return kind(index, embedder(), expand=expand)
 

@@ -37,6 +37,7 @@ from ettin_cli.index import (
     touched,
     writing,
 )
+from ettin_cli.lexical import Terms
 from ettin_cli.pipeline.identities import DocumentIds
 from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan
 from ettin_cli.pipeline.recipes import BuildRequest, settle_recipe, settle_sources
@@ -77,7 +78,7 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
         sources = settle_sources(request, manifest)
         files, recipe = settle_recipe(request, manifest, reporter)
         plan = make_plan(request.folder, sources, old, read_stdin="-" in request.add)
-        if old and plan.up_to_date and _same(old.manifest, recipe, sources):
+        if old and plan.up_to_date and _same(old, recipe, sources):
             return _untouched(plan, old)
         if old:
             require_whole(request.folder)
@@ -115,12 +116,13 @@ def _opened(request: BuildRequest) -> tuple[Index | None, Manifest | None]:
         raise
 
 
-def _same(manifest: Manifest, recipe: Recipe, sources: tuple[RecordedSource, ...]) -> bool:
-    made = manifest.asked, manifest.factory
+def _same(old: Index, recipe: Recipe, sources: tuple[RecordedSource, ...]) -> bool:
+    manifest = old.manifest
     return (
         manifest.sources == sources
-        and recipe.factory in made
+        and recipe.factory in (manifest.asked, manifest.factory)
         and recipe.language == manifest.language
+        and old.lexicon.made_by == Terms(recipe.language).made_by
     )
 
 
