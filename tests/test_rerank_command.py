@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from ettin_cli.resuming import ResumableOutput
-from tests.conftest import Ettin
+from tests.conftest import Ettin, Terminal
 
 FERRY = {
     "query_id": "q1",
@@ -143,6 +144,46 @@ def test_bad_rows_are_written_beside_the_output_and_the_rest_is_done(
     loud = ettin("rerank", "in.jsonl", "-r", "embedded")
     assert loud.code == 3
     assert "ettin: rejected in.jsonl:3: broken JSON" in loud.err
+
+
+def test_the_hits_of_a_search_keep_their_place_and_metadata(inside: Ettin, tmp_path: Path) -> None:
+    inside("search", "ferry boat", "-r", "none", "-o", str(tmp_path / "found.jsonl"))
+    (found,) = parsed((tmp_path / "found.jsonl").read_text())
+    (answer,) = parsed(inside("rerank", str(tmp_path / "found.jsonl"), "-r", "embedded").out)
+    before = {hit["text"]: hit for hit in found["hits"]}
+    assert len(answer["hits"]) == len(before) > 2
+    assert any(hit["metadata"] for hit in found["hits"])
+    for hit in answer["hits"]:
+        old = before[hit["text"]]
+        for name in ("doc_id", "title", "path", "start_line", "end_line"):
+            assert hit[name] == old[name]
+        assert old["metadata"].items() <= hit["metadata"].items()
+
+
+def screen(written: str) -> str:
+    """Return what a terminal shows in the end: lines that are erased leave nothing."""
+    lines, row = [""], 0
+    for part in re.split(r"(\n|\r|\x1b\[[\d;?]*[A-Za-z])", written):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\x1b[1A":
+            row -= 1
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif not part.startswith(("\r", "\x1b")):
+            lines[row] += part
+    return "\n".join(lines)
+
+
+def test_no_bar_is_left_beside_what_is_shown(terminal: Terminal, tmp_path: Path) -> None:
+    lines = [{"query": f"query {n}", "documents": ["It sails.", "Bread."]} for n in range(3)]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    shown = terminal("rerank", "in.jsonl", "-r", "embedded")
+    assert "reranking" in shown.out
+    left = screen(shown.out)
+    assert "reranking" not in left
+    assert left.count("query ") == len(lines)
 
 
 def test_a_query_without_documents_has_no_hits(ettin: Ettin, tmp_path: Path) -> None:

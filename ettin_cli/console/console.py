@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from ettin_cli.console.progress import Pace, bar, ticker, untracked
+from ettin_cli.console.progress import Pace, bar, step_aside, ticker, untracked
 from ettin_cli.console.streams import Shown, say
 from ettin_cli.console.words import count
 from ettin_cli.errors import EttinError, OutputError, UsageError
@@ -181,10 +181,10 @@ class Console:
             with output_file(output) as file:
                 write_answers(counted, format, file, many=many, text=text)
         elif format == "table":
-            self._print(counted, many=many, full_text=full_text)
+            self._print(_unhindered(counted), many=many, full_text=full_text)
         else:
             stdout = cast(BinaryIO, Shown()) if sys.stdout.isatty() else sys.stdout.buffer
-            write_answers(counted, format, stdout, many=many, text=text)
+            write_answers(_unhindered(counted), format, stdout, many=many, text=text)
         sys.stdout.flush()
         self.tell(tally)
 
@@ -204,6 +204,14 @@ class Console:
 
         for answer in answers:
             print_answer(self.terminal(), answer, titled=many, full_text=full_text)
+
+
+def _unhindered(answers: Iterable[Answer]) -> Iterator[Answer]:
+    """Pass on what is shown next, with no bar on the terminal meanwhile."""
+    for answer in answers:
+        step_aside()
+        yield answer
+        sys.stdout.flush()
 
 
 class Tally:

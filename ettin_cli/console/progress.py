@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ettin_cli.console.streams import say
@@ -13,6 +13,13 @@ from ettin_cli.records import Advance, Note, Share
 PLAIN_PROGRESS_S = 5.0
 BAR_WIDTH = 24
 ROOMY = 60
+_bars: list[Callable[[], None]] = []
+
+
+def step_aside() -> None:
+    """Take bars off the terminal until their work goes on, so that no result runs into one."""
+    for stop in _bars:
+        stop()
 
 
 @contextmanager
@@ -83,13 +90,18 @@ def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
     # What is written to stdout meanwhile stays on stdout.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         task = progress.add_task(label, total=None if pace.share is None else 1)
+        _bars.append(progress.stop)
 
         def advance(more: int) -> None:
+            progress.start()
             pace.done += more
             share = pace.share
             progress.update(task, total=None if share is None else 1, completed=share or 0)
 
-        yield advance
+        try:
+            yield advance
+        finally:
+            _bars.remove(progress.stop)
 
 
 @contextmanager

@@ -12,13 +12,16 @@ from ettin_cli.records import Candidate, Passage
 
 QUERY = ("query", "question")
 QUERY_ID = ("query_id", "qid")
-DOCUMENTS = ("documents", "passages", "candidates", "ctxs", "docs", "contexts", "hits")
+HITS = "hits"
+DOCUMENTS = ("documents", "passages", "candidates", "ctxs", "docs", "contexts", HITS)
 DOCUMENT = ("document", *TEXT_FIELDS)
 DOCUMENT_ID = ("doc_id", "docno")
 SCORE = ("score", "retrieval_score")
 POSITIVE, NEGATIVES, NEGATIVE_IDS = "positive", "negatives", "negative_ids"
+# Where a hit of an answer is, as `ettin search` writes it.
+PLACE = {"path": str, "start_line": int, "end_line": int, "page": int}
 # What an answer says of itself, and a request's own fields cannot.
-ANSWERED = frozenset({"query_id", "query", "reranker", "engine", "hits"})
+ANSWERED = frozenset({"query_id", "query", "reranker", "engine", HITS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,8 @@ def listed(record: object, fields: RequestFields) -> Listed:
     candidates, reasons = [], []
     for place, document in enumerate(record[name]):
         try:
-            candidates.append(placed(_candidate(document, fields), place))
+            candidate = _candidate(document, fields)
+            candidates.append(placed(_found_again(candidate) if name == HITS else candidate, place))
         except RecordError as error:
             reasons.append(f"{name}[{place}]: {error}")
     own = _kept(record, ANSWERED | {name})
@@ -165,6 +169,16 @@ def _from_object(document: Mapping[str, Any], text: str, ids: Sequence[str]) -> 
         metadata=_kept(document, used),
     )
     return Candidate(0, passage, _score(document))
+
+
+def _found_again(hit: Candidate) -> Candidate:
+    """Return a hit of an answer with its place and its metadata where a passage has them."""
+    rest = dict(hit.passage.metadata)
+    places = [name for name, kind in PLACE.items() if isinstance(rest.get(name), kind)]
+    place = {name: rest.pop(name) for name in places}
+    if isinstance(own := rest.get("metadata"), dict):
+        rest = {name: value for name, value in rest.items() if name != "metadata"} | own
+    return replace(hit, passage=replace(hit.passage, **place, metadata=rest))
 
 
 def _kept(record: Mapping[str, Any], used: Collection[str | None]) -> dict[str, Any]:
