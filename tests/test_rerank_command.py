@@ -140,7 +140,7 @@ def test_bad_rows_are_written_beside_the_output_and_the_rest_is_done(
     assert [(row["line"], row["path"]) for row in rejects] == [(3, "in.jsonl"), (4, "in.jsonl")]
     assert rejects[1]["reason"] == 'documents[0]: no "text" field; name it with --text-field'
     assert [len(row["hits"]) for row in parsed((tmp_path / "out.jsonl").read_text())] == [2, 2, 1]
-    assert "2 rows or documents were rejected" in done.err
+    assert "rejected 2 rows or documents" in done.err
     loud = ettin("rerank", "in.jsonl", "-r", "embedded")
     assert loud.code == 3
     assert "ettin: rejected in.jsonl:3: broken JSON" in loud.err

@@ -139,6 +139,8 @@ def test_a_field_must_have_the_words(tmp_path: Path, build: Builder) -> None:
         'x tags:"old boat"': ["a"],
         "x year:2024": ["b"],
         "x colour:red": [],
+        "x -year:2024": ["a"],
+        'x -tags:"old boat" title:pumps': ["b"],
     }.items():
         assert names(index, demanded(index, parse_query(query))) == expected
 

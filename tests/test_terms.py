@@ -114,6 +114,7 @@ def test_a_text_finds_itself(text: str) -> None:
         ('jaguar -"sports car"', Demands("jaguar", excluded=("sports car",))),
         ("harbour lang:en", Demands("harbour", fields=(("lang", "en"),))),
         ('harbour author:"A. B."', Demands("harbour", fields=(("author", "A. B."),))),
+        ("harbour -lang:ru", Demands("harbour", other_fields=(("lang", "ru"),))),
         ("“fire pump”", Demands("fire pump", phrases=("fire pump",))),
     ],
 )

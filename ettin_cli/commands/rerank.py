@@ -11,7 +11,7 @@ import typer
 from ettin_cli import __version__
 from ettin_cli.commands import options
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
-from ettin_cli.console import Console, Tally, destination
+from ettin_cli.console import Console, Tally, count, destination
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, OutputError, UsageError
 from ettin_cli.pipeline import Window
@@ -27,7 +27,9 @@ EVERY = sys.maxsize
 
 
 def rerank(
-    input: Annotated[Path, typer.Argument(help="JSONL, CSV, TSV or Parquet; a TREC run; or -.")],
+    input: Annotated[
+        Path, typer.Argument(help="JSONL, CSV, TSV, Parquet, a TREC run; - is JSONL.")
+    ],
     reranker: options.Reranker = "auto",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")
@@ -233,7 +235,8 @@ class _Job:
             )
         if self.rejected:
             where = f"; {self.rejects} says which and why" if self.rejects else ""
-            self.console.notice(f"{self.rejected:,} rows or documents were rejected{where}")
+            what = count(self.rejected, "row or document", "rows or documents")
+            self.console.notice(f"rejected {what}{where}")
 
 
 class _Digested:

@@ -84,7 +84,8 @@ def search(
     fold: Annotated[
         str,
         typer.Option(
-            metavar="TEXTS", help="Which passages are one hit: of the same text, near, or none."
+            metavar="TEXTS",
+            help="Which passages are one hit: of same text, near (4 of 5 word triples), or none.",
         ),
     ] = SAME,
     expand: options.Expand = False,
@@ -135,8 +136,9 @@ def search(
     INDEX is `.ettin` here or in a folder above. With SOURCE an index of that is made or brought
     up to date in the cache first, by the embedder that ETTIN_EMBEDDER names. Scores of an Ettin
     reranker are raw: they order well and are no probabilities. In a QUERY "a phrase" must be
-    there, -word must not, and field:value must be in a field of the metadata or in the title; the
-    queries of a file are taken as they are, and so is one for --retriever dense.
+    there, -word must not, and field:value must be in a field of the metadata or in the title, or
+    with a - must not; the queries of a file are taken as they are, and so is one for --retriever
+    dense.
 
     Examples:
       ettin search "can I bring my dog" docs          # a folder at hand
@@ -376,8 +378,10 @@ def _why_few(tally: _Tally, index: Index, retriever: str, chosen: SearchOptions)
     if not len(index.passages):
         return f"{index.folder} is empty"
     if chosen.narrowed and not len(chosen_rows(index, chosen)):
-        below = "; globs are of paths below a SOURCE" if chosen.paths else ""
-        return f"nothing in {index.folder} fits {_narrowing(chosen)}{below}"
+        more = "; globs are of paths below a SOURCE" if chosen.paths else ""
+        if chosen.demands.fields:
+            more += "; put words with a colon in double quotes to look for them as they stand"
+        return f"nothing in {index.folder} fits {_narrowing(chosen)}{more}"
     if retriever == BM25 and chosen.min_score is None and chosen.min_probability is None:
         fitting = f" that fits {_narrowing(chosen)}" if chosen.narrowed else ""
         return f"nothing in {index.folder}{fitting} holds a word of the query"
@@ -396,4 +400,5 @@ def _narrowing(chosen: SearchOptions) -> str:
     words += [f'"{phrase}"' for phrase in demands.phrases]
     words += [f'-"{phrase}"' for phrase in demands.excluded]
     words += [f'{name}:"{value}"' for name, value in demands.fields]
+    words += [f'-{name}:"{value}"' for name, value in demands.other_fields]
     return " ".join(words)

@@ -71,7 +71,8 @@ def _verdict(rows: Sequence[Comparison], against: str) -> Iterator[str]:
 
 def _judgement(row: Comparison, against: str) -> str:
     interval = f"[{row.interval[0]:.3f}, {row.interval[1]:.3f}]"
-    counts = f"{row.better} queries better, {row.worse} worse"
+    queries = "query" if row.better == 1 else "queries"
+    counts = f"{row.better} {queries} better, {row.worse} worse"
     measured = f"{row.gain:+.3f} {row.metric} {interval}, {counts}"
     name = row.system.name
     if row.p < SIGNIFICANT and against == NONE:
@@ -80,7 +81,8 @@ def _judgement(row: Comparison, against: str) -> str:
         return f"{name} is {'better' if row.gain > 0 else 'worse'} than {against}: {measured}"
     total = row.better + row.worse + row.same
     what = f"reranking with {name} helps" if against == NONE else f"{name} differs from {against}"
-    told = f"{total:,} queries do not tell whether {what}: {measured}"
+    few = "1 query does" if total == 1 else f"{total:,} queries do"
+    told = f"{few} not tell whether {what}: {measured}"
     if row.queries_needed is None or row.queries_needed <= total:
         return told
     return f"{told}; about {row.queries_needed:,} would, for a difference of this size"

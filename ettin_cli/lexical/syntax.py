@@ -8,8 +8,10 @@ from dataclasses import dataclass
 _DEMAND = re.compile(
     r"""
     (?<!\S)
+    (?P<minus>-)?
     (?: (?P<field>[^\W\d][\w-]*) : (?! [/:\\] ) (?P<value> "[^"]+" | [^\s"]+ )
-      | (?P<minus>-)? (?: "(?P<phrase>[^"]+)" | (?P<word>(?<=-)[^\W\d_]\S*) )
+      | "(?P<phrase>[^"]+)"
+      | (?P<word>(?<=-)[^\W\d_]\S*)
     )
     (?!\S)
     """,
@@ -27,15 +29,17 @@ class Demands:
         phrases: Words that must follow each other.
         excluded: Words or phrases that must not be there.
         fields: Metadata fields, or `title`, with words that must follow each other in them.
+        other_fields: The same, with words that must not.
     """
 
     text: str
     phrases: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
+    other_fields: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.phrases or self.excluded or self.fields)
+        return bool(self.phrases or self.excluded or self.fields or self.other_fields)
 
 
 def parse_query(query: str) -> Demands:
@@ -43,15 +47,17 @@ def parse_query(query: str) -> Demands:
 
     >>> parse_query('harbour "fire pump" -car lang:en')
     Demands(text='harbour fire pump', phrases=('fire pump',), excluded=('car',), \
-fields=(('lang', 'en'),))
+fields=(('lang', 'en'),), other_fields=())
     """
     phrases: list[str] = []
     excluded: list[str] = []
     fields: list[tuple[str, str]] = []
+    other_fields: list[tuple[str, str]] = []
 
     def take(found: re.Match[str]) -> str:
         if found["field"]:
-            fields.append((found["field"], found["value"].strip('"')))
+            named = other_fields if found["minus"] else fields
+            named.append((found["field"], found["value"].strip('"')))
             return ""
         text: str = found["phrase"] or found["word"]
         if found["minus"]:
@@ -61,4 +67,4 @@ fields=(('lang', 'en'),))
         return text
 
     text = " ".join(_DEMAND.sub(take, query.translate(_QUOTES)).split())
-    return Demands(text, tuple(phrases), tuple(excluded), tuple(fields))
+    return Demands(text, tuple(phrases), tuple(excluded), tuple(fields), tuple(other_fields))

@@ -31,8 +31,9 @@ def demanded(index: Index, demands: Demands) -> Rows:
     for phrase in demands.excluded:
         fits &= ~_mask(index, _with_phrase(index, terms, phrase))
     for name, value in demands.fields:
-        has_words = partial(_has_phrase, terms, _words_of(terms, value))
-        fits &= _mask(index, index.holding(name, has_words))
+        fits &= _mask(index, _with_field(index, terms, name, value))
+    for name, value in demands.other_fields:
+        fits &= ~_mask(index, _with_field(index, terms, name, value))
     return np.flatnonzero(fits).astype(np.int64)
 
 
@@ -46,6 +47,10 @@ def _with_phrase(index: Index, terms: Terms, phrase: str) -> Rows:
     texts = index.passages.contents(rows.tolist())
     fits = [_has_phrase(terms, wanted, text) for text in texts]
     return rows[np.array(fits, np.bool_)]
+
+
+def _with_field(index: Index, terms: Terms, name: str, value: str) -> Rows:
+    return index.holding(name, partial(_has_phrase, terms, _words_of(terms, value)))
 
 
 def _words_of(terms: Terms, phrase: str) -> list[str]:
