@@ -198,9 +198,10 @@ def _tell_made(
         return
     embedded = count(report.embedded, "passage")
     console.summary(f"{files}; {embedded} embedded, {report.reused:,} kept")
+    searched = f"{manifest.factory} (recall {manifest.recall:.3f})"
     console.summary(
         f"{folder}: {count(counts.documents, 'document')}, {passages}, "
-        f"{manifest.factory} (recall {manifest.recall:.3f})"
+        f"{searched if counts.passages else 'so there is nothing to search'}"
     )
     if counts.truncated:
         console.notice(

