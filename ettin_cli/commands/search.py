@@ -13,6 +13,7 @@ import typer
 
 from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
 from ettin_cli.commands import options
+from ettin_cli.commands.found import Found, why_few
 from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers, retriever_of
 from ettin_cli.commands.opening import open_hit
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
@@ -23,7 +24,7 @@ from ettin_cli.errors import CalibrationError, CorpusError, UsageError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.lexical import Demands, parse_query
-from ettin_cli.pipeline import AUTO, BM25, DENSE, chosen_rows
+from ettin_cli.pipeline import AUTO, DENSE
 from ettin_cli.pipeline import search as search_index
 from ettin_cli.pipeline.cascade import Step
 from ettin_cli.queries import read_queries
@@ -171,9 +172,9 @@ def search(
     rejected = False
     if opened is None:
         opened, rejected = index_of(sources, index, engine, offline, console)
-    tally = _Tally()
+    found = Found()
     console.answers(
-        tally.watch(
+        found.watch(
             _as_asked(
                 _run(
                     *(opened, wanted, retriever, rerank, chosen, long, engine, offline, console),
@@ -188,11 +189,11 @@ def search(
         full_text=full_text,
         refresh=options.refresh(opened.folder),
     )
-    if tally.answers and (why := _why_few(tally, opened, retriever, chosen)):
+    if found.answers and (why := why_few(found, opened, retriever, chosen)):
         console.notice(why)
     if open_:
-        open_hit(*(tally.first or (None, None)))
-    if exit_status and not tally.hits:
+        open_hit(*(found.first or (None, None)))
+    if exit_status and not found.hits:
         raise typer.Exit(options.NO_HIT)
     if rejected:
         raise typer.Exit(options.REJECTED)
@@ -351,54 +352,3 @@ def _from_here(passage: Passage) -> Passage:
     with suppress(ValueError):  # another drive
         path = Path(os.path.relpath(path)).as_posix()
     return replace(passage, path=path)
-
-
-class _Tally:
-    """Counts answers, hits and the most of a query as they pass; keeps the first hit."""
-
-    def __init__(self) -> None:
-        self.answers = self.hits = self.most = 0
-        self.first: tuple[Hit, Query] | None = None
-
-    def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
-        for answer in answers:
-            self.answers += 1
-            self.hits += len(answer.hits)
-            self.most = max(self.most, len(answer.hits))
-            if self.first is None and answer.hits:
-                self.first = answer.hits[0], answer.query
-            yield answer
-
-
-def _why_few(tally: _Tally, index: Index, retriever: str, chosen: SearchOptions) -> str | None:
-    """Return why no query has a hit, or as many as were asked for, if it is plain."""
-    if tally.hits:
-        cut = tally.most == chosen.candidates < chosen.top_k
-        return f"-c bounds the hits too; -c {chosen.top_k} may find more" if cut else None
-    if not len(index.passages):
-        return f"{index.folder} is empty"
-    if chosen.narrowed and not len(chosen_rows(index, chosen)):
-        more = "; globs are of paths below a SOURCE" if chosen.paths else ""
-        if chosen.demands.fields:
-            more += "; put words with a colon in double quotes to look for them as they stand"
-        return f"nothing in {index.folder} fits {_narrowing(chosen)}{more}"
-    if retriever == BM25 and chosen.min_score is None and chosen.min_probability is None:
-        fitting = f" that fits {_narrowing(chosen)}" if chosen.narrowed else ""
-        return f"nothing in {index.folder}{fitting} holds a word of the query"
-    if chosen.min_probability is not None:
-        return f"none reaches --min-probability {chosen.min_probability:g}"
-    if chosen.min_score is not None:
-        return f"none reaches --min-score {chosen.min_score:g}"
-    return None
-
-
-def _narrowing(chosen: SearchOptions) -> str:
-    """Return what hits are to fit, as it can be typed."""
-    demands = chosen.demands
-    words = [f"--filter {name}={value}" for name, value in chosen.filters]
-    words += [f"--path {glob}" for glob in chosen.paths]
-    words += [f'"{phrase}"' for phrase in demands.phrases]
-    words += [f'-"{phrase}"' for phrase in demands.excluded]
-    words += [f'{name}:"{value}"' for name, value in demands.fields]
-    words += [f'-{name}:"{value}"' for name, value in demands.other_fields]
-    return " ".join(words)
