@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from ettin_cli.multi_vector import is_multi_vector, load_token_encoder
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
 from ettin_cli.settings import AUTO_RERANKER, ETTIN_MODELS
 from ettin_cli.stand_in import EmbeddedTokens, SharedWords
-from ettin_cli.tokens import load_token_counter
+from ettin_cli.tokens import ModelTokens, load_token_counter
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -185,7 +186,7 @@ class EmbeddedReranker:
         encoder = EmbeddedTokens(files, settings, reporter)
         self.late = LateInteractionReranker(files.name, encoder, reporter)
         self.words = SharedWords(encoder.rarity)
-        self.tokens = load_token_counter(files)
+        self.files = files
         self.name, self.engine, self.max_tokens = files.name, encoder.engine, encoder.max_tokens
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
@@ -197,8 +198,12 @@ class EmbeddedReranker:
         parts = [(read.get(query, query), read.get(text, text)) for query, text in pairs]
         return Scores(late.values + self.words.shares(parts), late.truncated)
 
+    @cached_property
+    def _tokens(self) -> ModelTokens:
+        return load_token_counter(self.files)
+
     def _read(self, text: str) -> str:
         """Return the part of a text that is within the limit."""
-        room = self.max_tokens - self.tokens.special(pair=False)
-        spans = self.tokens.offsets(text)[:room]
+        room = self.max_tokens - self._tokens.special(pair=False)
+        spans = self._tokens.offsets(text)[:room]
         return text[: spans[-1][1]] if spans else ""
