@@ -176,9 +176,8 @@ def _found_again(hit: Candidate) -> Candidate:
     rest = dict(hit.passage.metadata)
     places = [name for name, kind in PLACE.items() if isinstance(rest.get(name), kind)]
     place = {name: rest.pop(name) for name in places}
-    if isinstance(own := rest.get("metadata"), dict):
-        rest = {name: value for name, value in rest.items() if name != "metadata"} | own
-    return replace(hit, passage=replace(hit.passage, **place, metadata=rest))
+    own = rest.pop("metadata") if isinstance(rest.get("metadata"), dict) else {}
+    return replace(hit, passage=replace(hit.passage, **place, metadata=rest | own))
 
 
 def _kept(record: Mapping[str, Any], used: Collection[str | None]) -> dict[str, Any]:
