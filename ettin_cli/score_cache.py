@@ -13,11 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ettin_cli import stand_in
 from ettin_cli.engines import EngineSettings, device_name
-from ettin_cli.hub import EMBEDDED, ModelFiles, weights_hash
+from ettin_cli.hub import ModelFiles, weights_hash
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
 from ettin_cli.settings import cache_folder
+from ettin_cli.stand_in import formula
 from ettin_cli.storage import checksum, private_folder
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ ROW = "<f?f"
 BUSY_S = 30.0
 LIBRARIES = (
     *("torch", "transformers", "sentence-transformers", "kernels"),
-    *("onnxruntime", "openvino", "tokenizers", "PyStemmer"),
+    *("onnxruntime", "openvino", "tokenizers"),
 )
 CONFIGURATION = (".json", ".txt", ".model", ".py", ".metadata")
 TABLES = (
@@ -292,7 +292,7 @@ def score_folder(files: ModelFiles, settings: EngineSettings) -> Path:
 
     what = (
         SCORES_FORMAT,
-        stand_in.VERSION if files.name == EMBEDDED else None,
+        formula(files),
         weights_hash(files.folder),
         _configuration(files.folder),
         device_name(settings.device),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.encoder import Encoded, load_encoder, unit
 from ettin_cli.engines import EngineSettings, TokenIds
-from ettin_cli.hub import ModelFiles, read_json
+from ettin_cli.hub import EMBEDDED, ModelFiles, read_json
 from ettin_cli.lexical import ENGLISH, Terms, saturated
 from ettin_cli.maxsim import QueryVectors, TextSink, TextVectors
 from ettin_cli.records import Reporter
@@ -30,6 +30,11 @@ MAXSIM_WEIGHT = 2.0
 IDF_TABLE = "word_piece_frequencies.npz"
 # What BM25 takes for the terms of a text on average, where there is no corpus to ask.
 MEAN_LENGTH = 150
+
+
+def formula(files: ModelFiles) -> str | None:
+    """Return what decides the stand-in's scores beside its weights; None for any other model."""
+    return f"{VERSION}, {Terms(ENGLISH).made_by}" if files.name == EMBEDDED else None
 
 
 class EmbeddedTokens:

@@ -32,8 +32,10 @@ from ettin_cli.calibration.maps import (
     logistic,
     pool_adjacent_violators,
 )
+from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CalibrationError, OutputError
 from ettin_cli.hub import ModelFiles
+from ettin_cli.score_cache import score_folder
 
 Doubles = NDArray[np.float64]
 SOME_SCORES = st.lists(st.tuples(st.floats(width=32, allow_nan=False), st.booleans()), min_size=4)
@@ -379,6 +381,18 @@ def refusal(folder: Path, files: ModelFiles, max_tokens: int = 512) -> Calibrati
     )
     assert "\n" not in caught.value.problem
     return caught.value
+
+
+def test_a_calibration_for_another_formula_of_the_stand_in_is_refused(
+    tmp_path: Path, files: ModelFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = ModelFiles("embedded", files.folder, None)
+    save(tmp_path, embedded, 512, fitted())
+    scores = score_folder(embedded, EngineSettings("cpu"))
+    assert load(tmp_path, embedded, 512) == fitted()
+    monkeypatch.setattr("ettin_cli.stand_in.VERSION", 99)
+    assert "a reranker of formula" in refusal(tmp_path, embedded).problem
+    assert score_folder(embedded, EngineSettings("cpu")) != scores
 
 
 def test_a_calibration_of_another_model_is_refused(tmp_path: Path, files: ModelFiles) -> None:

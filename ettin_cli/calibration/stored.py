@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ettin_cli import stand_in
 from ettin_cli.calibration.fitting import Bin, Calibration
 from ettin_cli.errors import CalibrationError, OutputError
-from ettin_cli.hub import EMBEDDED, ModelFiles, weights_hash
+from ettin_cli.hub import ModelFiles, weights_hash
 from ettin_cli.settings import MAX, TRUNCATE
+from ettin_cli.stand_in import formula
 from ettin_cli.storage import replacing
 
 CALIBRATIONS = "calibrations"
@@ -125,12 +125,12 @@ def _seal(body: Mapping[str, Any]) -> str:
 
 def _identity(files: ModelFiles, max_tokens: int, long: str) -> dict[str, Any]:
     """Return what makes two rerankers the same, as far as their scores go."""
-    formula = {"formula": stand_in.VERSION} if files.name == EMBEDDED else {}
+    scored_by = formula(files)
     return {
         "name": _name(files),
         "revision": files.revision,
         "weights": weights_hash(files.folder),
-        **formula,
+        **({"formula": scored_by} if scored_by else {}),
         "max_tokens": max_tokens,
         "long": long,
     }
