@@ -147,6 +147,14 @@ class Builder:
         return build_index(BuildRequest(folder, add=add, offline=True, **options), reporter)
 
 
+def ferry_files(folder: Path) -> Path:
+    """Write seven small documents into a new folder, and return it."""
+    folder.mkdir()
+    for number in range(7):
+        (folder / f"{number}.txt").write_text(f"file {number} tells of ferry {number}\n")
+    return folder
+
+
 def jsonl(path: Path, **texts: str) -> Path:
     """Write records with these ids and texts."""
     path.write_text("".join(json.dumps({"_id": i, "text": t}) + "\n" for i, t in texts.items()))

@@ -36,6 +36,7 @@ from tests.indexes import (
     WordEmbedder,
     assert_equal,
     doc_ids,
+    ferry_files,
     jsonl,
     word_model,
 )
@@ -48,11 +49,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def docs(tmp_path: Path) -> Path:
-    docs = tmp_path / "docs"
-    docs.mkdir()
-    for number in range(7):
-        (docs / f"{number}.txt").write_text(f"file {number} tells of ferry {number}\n")
-    return docs
+    return ferry_files(tmp_path / "docs")
 
 
 def litter(folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ from ettin_cli.lexical.terms import words
 from ettin_cli.pipeline import BuildRequest, LexicalRetriever, repair_index
 from ettin_cli.records import Passage, Silence
 from ettin_cli.storage import checksum
-from tests.indexes import Builder
+from tests.indexes import Builder, ferry_files
 
 TERMS = Terms("english")
 WORDS = "ferry harbour ticket train bread dough oven pier rope anchor tide lamp".split()
@@ -165,11 +165,7 @@ def note_lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def docs(tmp_path: Path) -> Path:
-    docs = tmp_path / "docs"
-    docs.mkdir()
-    for number in range(7):
-        (docs / f"{number}.txt").write_text(f"file {number} tells of ferry {number}\n")
-    return docs
+    return ferry_files(tmp_path / "docs")
 
 
 def test_an_index_that_is_brought_up_to_date_has_the_words_of_one_built_in_peace(

@@ -15,18 +15,14 @@ from ettin_cli.index.remains import Remains, whole_texts
 from ettin_cli.pipeline import BuildRequest, RepairReport, repair_index
 from ettin_cli.records import Passage, Silence
 from tests.conftest import Ettin
-from tests.indexes import Builder, assert_equal, doc_ids, hashes, jsonl, word_vector
+from tests.indexes import Builder, assert_equal, doc_ids, ferry_files, hashes, jsonl, word_vector
 
 NAMES = ("files.arrow", "passages.arrow", "vectors.faiss")
 
 
 @pytest.fixture
 def docs(tmp_path: Path) -> Path:
-    docs = tmp_path / "docs"
-    docs.mkdir()
-    for number in range(7):
-        (docs / f"{number}.txt").write_text(f"file {number} tells of ferry {number}\n")
-    return docs
+    return ferry_files(tmp_path / "docs")
 
 
 def flip(path: Path, at: int | None = None) -> None:
