@@ -62,7 +62,7 @@ def launched(words: Sequence[str], size: int, strike: Strike | None = None) -> R
         running.append(_FORKS.Process(target=_run, args=given))
         running[-1].start()
     for one in running:
-        one.join(60)
+        one.join(300)
     codes = [one.exitcode for one in running]
     for one in running:
         one.kill()

@@ -168,6 +168,22 @@ def test_the_processor_is_told_by_its_make_and_what_speeds_up_products(
     assert 1e8 < found.matmul_gflops * 1e9 < 1e14
 
 
+@pytest.mark.parametrize(
+    ("isa", "bf16"), [(None, True), ("AVX512_CORE_BF16", True), ("avx2", False)]
+)
+def test_a_processor_has_bf16_unless_its_library_is_kept_from_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, isa: str | None, bf16: bool
+) -> None:
+    (tmp_path / "cpuinfo").write_text(CPUINFO)
+    monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if isa:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
+    assert devices.cpu_has_bf16() is bf16
+    (tmp_path / "cpuinfo").write_text("flags : fpu avx2\n")
+    assert devices.cpu_has_bf16() is False
+
+
 # Pairs
 
 

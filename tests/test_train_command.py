@@ -22,6 +22,7 @@ from tests.conftest import Ettin, Outcome
 
 WORDS = "ferry pier dough oven telescope built west nine rest glass".split()
 QUERY, TEXTS = "ferry pier", ["the ferry sails west", "dough", "a glass oven " * 30]
+DTYPES = ["fp32", "bf16"]
 HEAD = ["1_Pooling", "2_Dense", "3_LayerNorm", "4_Dense"]
 
 
@@ -82,6 +83,23 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     # How long it took is no result.
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def assert_same_losses(one: Path, other: Path, dtype: str) -> None:
+    """Check two runs that differ only in which texts are computed together.
+
+    In fp32 they agree at every step. In bf16 a product depends on that in its third digit, so
+    they agree until the weights first move, and drift apart from there.
+    """
+    names = ("step", "pairs", "loss", "gradient_norm")
+    ours, theirs = (
+        [{name: line[name] for name in names if name in line} for line in metrics(folder)]
+        for folder in (one, other)
+    )
+    assert [line["step"] for line in ours] == [line["step"] for line in theirs]
+    compared, tolerance = (len(ours), 1e-3) if dtype == "fp32" else (1, 0.05)
+    for line, expected in zip(ours[:compared], theirs[:compared], strict=True):
+        assert line == pytest.approx(expected, rel=tolerance)
 
 
 # What is written
@@ -254,19 +272,21 @@ def interrupt_at(
     return lambda: monkeypatch.setattr(Student, "forward", whole)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_loses_nothing_and_goes_on_to_the_same_weights(
-    ettin: Ettin, data: Path, bert: Path, tmp_path: Path, number: int, code: int
+    ettin: Ettin, data: Path, bert: Path, tmp_path: Path, number: int, code: int, dtype: str
 ) -> None:
+    more = ("--epochs", "2", "--dtype", dtype)
     # Several batches a step, so that the signal strikes within one.
     ettin.monkeypatch.setattr("ettin_cli.engines.placement.CPU_BATCH_TOKENS", 100)
-    assert trained(ettin, bert, "whole", "--epochs", "2").code == 0
+    assert trained(ettin, bert, "whole", *more).code == 0
     undo = interrupt_at(ettin.monkeypatch, 23, number)
-    stopped = trained(ettin, bert, "model", "--epochs", "2")
+    stopped = trained(ettin, bert, "model", *more)
     undo()
     assert stopped.code == code
     assert "the same command with --resume goes on from here" in stopped.err
-    done = trained(ettin, bert, "model", "--epochs", "2", "--resume")
+    done = trained(ettin, bert, "model", *more, "--resume")
     assert done.code == 0, done.err
     assert "going on after step" in done.err
     assert weights(tmp_path / "model") == weights(tmp_path / "whole")
@@ -404,10 +424,11 @@ def beir_folder(parent: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_the_student_is_measured_and_the_best_is_what_eval_says(
-    ettin: Ettin, data: Path, bert: Path, beir: Path, tmp_path: Path
+    ettin: Ettin, data: Path, bert: Path, beir: Path, tmp_path: Path, dtype: str
 ) -> None:
-    done = trained(ettin, bert, "model", "--steps", "25", "--eval", "beir")
+    done = trained(ettin, bert, "model", "--steps", "25", "--eval", "beir", "--dtype", dtype)
     assert done.code == 0, done.err
     told = [line for line in metrics(tmp_path / "model") if "nDCG@10" in line]
     assert [line["step"] for line in told] == [0, 10, 20, 25]
@@ -451,10 +472,12 @@ def test_a_run_that_is_interrupted_while_it_measures_goes_on_to_the_same_weights
 # A GPU's memory
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_batches_that_do_not_fit_are_halved_without_a_change_to_what_is_learnt(
-    ettin: Ettin, data: Path, ettin_reranker: Path, tmp_path: Path
+    ettin: Ettin, data: Path, ettin_reranker: Path, tmp_path: Path, dtype: str
 ) -> None:
-    assert trained(ettin, ettin_reranker, "whole", "--epochs", "1").code == 0
+    more = ("--epochs", "1", "--dtype", dtype)
+    assert trained(ettin, ettin_reranker, "whole", *more).code == 0
     forward = Student.forward
 
     def narrow(student: Student, tokens: Any) -> Any:
@@ -463,11 +486,10 @@ def test_batches_that_do_not_fit_are_halved_without_a_change_to_what_is_learnt(
         return forward(student, tokens)
 
     ettin.monkeypatch.setattr(Student, "forward", narrow)
-    done = trained(ettin, ettin_reranker, "model", "--epochs", "1")
+    done = trained(ettin, ettin_reranker, "model", *more)
     assert done.code == 0, done.err
     assert "the GPU is out of memory, so batches are halved" in done.err
-    losses = [[line["loss"] for line in metrics(tmp_path / name)] for name in ("whole", "model")]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert_same_losses(tmp_path / "model", tmp_path / "whole", dtype)
 
 
 def test_an_example_that_cannot_fit_is_said(

@@ -24,10 +24,11 @@ from ettin_cli.training import (
     read_examples,
     train,
 )
+from ettin_cli.training import student as student_module
 from ettin_cli.training.batches import Tokenized, bounded, steps
 from ettin_cli.training.losses import total_loss
 from ettin_cli.training.recipe import completed, rate_at
-from ettin_cli.training.student import Student
+from ettin_cli.training.student import Student, placed
 from tests import models
 from tests.indexes import Notices
 
@@ -387,6 +388,25 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_what_to_do(
         run(encoder, data, tmp_path / "model", Recipe(steps=9, batch_size=4, learning_rate=4e30))
     assert caught.value.hint == "start again with --learning-rate 1e+30, or --dtype fp32"
     assert list(tmp_path.iterdir()) == [data]
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("dtype", ["auto", "fast", "fp32", "bf16"])
+def test_a_cpu_multiplies_in_bf16_only_where_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, native: bool
+) -> None:
+    monkeypatch.setattr(student_module, "cpu_has_bf16", lambda: native)
+    _, half = placed(EngineSettings(device="cpu", dtype=dtype), Silence())
+    assert half is {"auto": False, "fast": native, "fp32": False, "bf16": True}[dtype]
+
+
+def test_on_a_cpu_a_student_is_measured_in_fp32_whatever_it_trains_in(encoder: Path) -> None:
+    files = ModelFiles("encoder", encoder)
+    scores = {}
+    for dtype in ("fp32", "bf16"):
+        student = Student(files, EngineSettings(device="cpu", dtype=dtype), Silence(), seed=1)
+        scores[dtype] = student.score([("ferry", "It sails."), ("bread", "Dough.")]).values
+    assert scores["bf16"].tolist() == scores["fp32"].tolist()
 
 
 def test_an_hour_bound_ends_a_run_of_endless_epochs(encoder: Path, tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ from typing import NamedTuple
 CPUINFO = Path("/proc/cpuinfo")
 # Where a driver of a GPU that torch could use shows itself: NVIDIA, Windows' Linux, AMD.
 DRIVERS = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+# Values of ONEDNN_MAX_CPU_ISA that leave out bf16 arithmetic.
+ISAS_WITHOUT_BF16 = frozenset(
+    "SSE41 AVX AVX2 AVX2_VNNI AVX2_VNNI_2 AVX512_CORE AVX512_CORE_VNNI".split()
+)
 
 
 def is_cpu(device: str) -> bool:
@@ -28,7 +32,12 @@ def is_cpu(device: str) -> bool:
 
 
 def cpu_has_bf16() -> bool:
-    """Say whether the CPU multiplies bf16 numbers, and not only reads them."""
+    """Say whether the CPU multiplies bf16 numbers, and not only reads them.
+
+    oneDNN, which multiplies for torch and OpenVINO, can be kept from it by ONEDNN_MAX_CPU_ISA.
+    """
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ISAS_WITHOUT_BF16:
+        return False
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor().flags)
 
 

@@ -91,8 +91,11 @@ class Student:
         """Return the raw score of each pair."""
         import torch
 
+        kind = self.placement.device.type
+        # On a CPU the student is measured in fp32, as `ettin eval` scores the model that is saved.
+        half = self.half and (self.model.training or kind != "cpu")
         features = self.placement.features(self.model, tokens)
-        with torch.autocast(self.placement.device.type, torch.bfloat16, enabled=self.half):
+        with torch.autocast(kind, torch.bfloat16, enabled=half):
             scores: torch.Tensor = self.model(features)["scores"]
         return scores.float().reshape(-1)
 
@@ -181,6 +184,9 @@ def with_head(
 def placed(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, bool]:
     """Return where to train, with weights of 32 bits, and whether to multiply in bf16.
 
+    By default a GPU multiplies in bf16 and a CPU in fp32, so that a run on any CPU gives the same
+    weights up to rounding. `fast` is bf16 on a CPU that computes in it.
+
     Raises:
         UsageError: Training in fp16 was asked for.
     """
@@ -192,8 +198,11 @@ def placed(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, boo
         raise UsageError("training in fp16 loses small gradients", hint="--dtype bf16 or fp32")
     placement = Placement(dataclasses.replace(settings, dtype="fp32"), reporter)
     kind = placement.device.type
-    able = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu" and cpu_has_bf16()
-    half = settings.dtype == "bf16" or (settings.dtype != "fp32" and able)
+    half = settings.dtype == "bf16"
+    if kind == "cuda" and settings.dtype in ("auto", "fast"):
+        half = torch.cuda.is_bf16_supported()
+    elif kind == "cpu" and settings.dtype == "fast":
+        half = cpu_has_bf16()
     reporter.detail(f"training in fp32, products in {'bf16' if half else 'fp32'}")
     return placement, half
 
