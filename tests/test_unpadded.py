@@ -142,6 +142,8 @@ def test_weights_of_32_bits_reach_the_kernel_in_bf16(
     ettin_reranker: Path, seen: list[torch.dtype]
 ) -> None:
     one = student(ettin_reranker, "bf16")
+    # Which is in fp32 when it is measured.
+    one.model.train()
     scores, _ = learnt(one)
     unpad(one.model)
     flat, gradients = learnt(one)
