@@ -61,13 +61,9 @@ class Sweep:
     metrics: Sequence[Metric]
     before: Mapping[str, Sequence[Step[TimedReranker]]] = field(default_factory=dict)
 
-    def shown(self, retriever: str) -> str | None:
-        """Return what a system says of its retriever: nothing where there is one alone."""
-        return retriever if len(self.retrievers) > 1 else None
-
     def alone(self, retriever: str) -> System:
         """Return retrieval alone."""
-        return System(retriever=self.shown(retriever))
+        return System(retriever=retriever)
 
     @property
     def baseline(self) -> System:
@@ -77,7 +73,7 @@ class Sweep:
     def reranked(self, retriever: str) -> list[System]:
         """Return every system that reranks what a retriever found."""
         return [
-            System(reranker, depth, blend, self.shown(retriever))
+            System(reranker, depth, blend, retriever)
             for reranker in self.rerankers
             for depth in self.depths
             for blend in self.blends
@@ -261,7 +257,7 @@ class _Tries:
     ) -> None:
         """Rank at one depth what several rerankers leave to the last one, at every blend."""
         before = self.sweep.before[name]
-        system = System(name, depth, retriever=self.sweep.shown(retriever))
+        system = System(name, depth, retriever=retriever)
         queries = [one.query for one in found]
         left = [Left(self._at_depth(one, depth)) for one in found]
         counts = [len(one.candidates) for one in left]
@@ -319,7 +315,7 @@ class _Tries:
             kept = most_documents(doc_ids, depth or len(doc_ids), TOP_K)
             candidates = [found.candidates[at] for at in kept]
             verdict = Scores(scores.values[kept], scores.truncated[kept])
-            system = System(reranker, depth, retriever=self.sweep.shown(retriever))
+            system = System(reranker, depth, retriever=retriever)
             self._order(system, found, candidates, verdict)
             for blend in self.sweep.blends:
                 self.seconds[replace(system, blend=blend)] += float(seconds[kept].sum())
