@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +16,7 @@ from ettin_cli.metrics import Metric, evaluate
 from ettin_cli.pipeline.cascade import Left, Step, narrowed, pairs_of, work
 from ettin_cli.pipeline.retrieving import Retrieved, Retriever, Search
 from ettin_cli.pipeline.searching import candidates_of
-from ettin_cli.ranking import SearchOptions, best_passages, most_documents, rank
+from ettin_cli.ranking import SearchOptions, most_documents, rank
 from ettin_cli.records import (
     Advance,
     Candidate,
@@ -104,11 +104,16 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A hit's raw score and whether its document is relevant: what a calibration learns from."""
+    """A hit's raw score and whether its document is relevant: what a calibration learns from.
+
+    Args:
+        judged: Whether somebody said so; a document without a judgement counts as irrelevant.
+    """
 
     query_id: str
     score: float
     relevant: bool
+    judged: bool
 
 
 @dataclass(slots=True)
@@ -116,8 +121,8 @@ class Outcome:
     """What the sweep found.
 
     Args:
-        labelled: By reranker, the judged documents among the hits of the deepest system over the
-            first retriever.
+        labelled: By reranker, the hits of the deepest system over every retriever, each document
+            of a query once.
         rows: By query_id and doc_id, the row of the passage that retrieval ranks highest.
         unindexed: Judged documents that the index does not hold.
         scored: By reranker, how many texts it scored, a text once a query.
@@ -178,14 +183,12 @@ class _Tries:
         self.rows_of = _rows_by_document(index) if not sweep.candidates else {}
         self.runs: dict[System, dict[str, Ranking]] = defaultdict(dict)
         self.seconds: dict[System, float] = defaultdict(float)
-        self.labelled: dict[str, list[Labelled]] = defaultdict(list)
+        self.labelled: dict[str, dict[tuple[str, str], Labelled]] = defaultdict(dict)
         self.rows: dict[str, dict[str, int]] = {}
         self.unindexed = 0
         self.scored: dict[str, int] = defaultdict(int)
         self.truncated: dict[str, int] = defaultdict(int)
         self.progress = 0.0
-        # Where nobody said what is not relevant, whatever is not judged is taken for that.
-        self.only_relevant = all(v > 0 for judged in qrels.values() for v in judged.values())
 
     def answer(self, queries: Sequence[Query], advance: Advance) -> None:
         """Add a window of queries to the run of every system."""
@@ -319,10 +322,8 @@ class _Tries:
             self._order(system, found, candidates, verdict)
             for blend in self.sweep.blends:
                 self.seconds[replace(system, blend=blend)] += float(seconds[kept].sum())
-        if retriever != next(iter(self.sweep.retrievers)):
-            return
         everything = rank(found.candidates, scores, SearchOptions(top_k=len(doc_ids)))
-        self.labelled[reranker] += self._labels(found.query.query_id, everything)
+        self._label(reranker, found.query.query_id, everything)
 
     def _order(
         self, system: System, found: _Found, candidates: Sequence[Candidate], scores: Scores
@@ -334,12 +335,16 @@ class _Tries:
             run = self.runs[replace(system, blend=blend)]
             run[found.query.query_id] = _ranking(reranked, found.documents)
 
-    def _labels(self, query_id: str, hits: Sequence[Hit]) -> Iterator[Labelled]:
-        judged = self.qrels.get(query_id, {})
-        for hit in best_passages(hits):
-            relevance = judged.get(without_spaces(hit.passage.doc_id))
-            if relevance is not None or self.only_relevant:
-                yield Labelled(query_id, hit.score, (relevance or 0) > 0)
+    def _label(self, reranker: str, query_id: str, hits: Sequence[Hit]) -> None:
+        """Label each document by its best passage; another retriever may have found it too."""
+        judged, labelled = self.qrels.get(query_id, {}), self.labelled[reranker]
+        for hit in hits:
+            doc_id = without_spaces(hit.passage.doc_id)
+            before = labelled.get((query_id, doc_id))
+            if before is None or before.score < hit.score:
+                relevant = judged.get(doc_id, 0) > 0
+                label = Labelled(query_id, hit.score, relevant, doc_id in judged)
+                labelled[query_id, doc_id] = label
 
     def outcome(self, queries: int) -> Outcome:
         """Measure the runs."""
@@ -348,7 +353,7 @@ class _Tries:
         return Outcome(
             baseline,
             systems,
-            dict(self.labelled),
+            {name: list(found.values()) for name, found in self.labelled.items()},
             self.rows,
             self.unindexed,
             dict(self.scored),
