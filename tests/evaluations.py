@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ettin_cli.evaluation.results import Comparison, Evaluation, Measured, Shown, System
+from ettin_cli.evaluation.results import Comparison, Evaluation, Gains, Measured, Shown, System
 
 METRICS = ("nDCG@10", "RR@10", "R@100")
 POOL, JUDGED, RELEVANT = 120, 24, 5
@@ -67,7 +67,7 @@ def realistic(
         qrels=made.qrels,
         baseline=baseline,
         systems=systems,
-        comparisons=comparisons,
+        gains=gains_by_first(METRICS, comparisons),
         verdicts=[
             f"Reranking helps: {best.system} gains {best.gain:.3f} nDCG@10 over retrieval alone.",
             f"{best.better} of {queries} queries rise and {best.worse} fall. 50 candidates give "
@@ -76,6 +76,14 @@ def realistic(
         notes=["3 queries have no judgement and are left out."],
         documents=made.documents,
     )
+
+
+def gains_by_first(
+    metrics: Sequence[str], comparisons: Sequence[Comparison | None]
+) -> dict[str, Gains]:
+    """Return gains by the first metric, and none by the others."""
+    none: list[Comparison | None] = [None] * len(comparisons)
+    return {metric: Gains(none if at else comparisons) for at, metric in enumerate(metrics)}
 
 
 def collection(rng: random.Random, queries: int) -> Collection:

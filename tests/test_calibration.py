@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -261,8 +262,8 @@ def test_the_order_of_the_pairs_changes_nothing() -> None:
     [
         ([], [], "0 judged queries are too few"),
         ([True, False], ["q", "q"], "1 judged queries are too few"),
-        ([True, True], ["p", "q"], "all 2 judged passages are relevant"),
-        ([False, False], ["p", "q"], "all 2 judged passages are irrelevant"),
+        ([True, True], ["p", "q"], "all 2 hits are relevant"),
+        ([False, False], ["p", "q"], "all 2 hits are irrelevant or not judged"),
     ],
 )
 def test_too_few_judgements_are_refused(relevant: list[bool], groups: list[str], said: str) -> None:
@@ -355,6 +356,50 @@ def test_a_calibration_is_kept_and_read_back_whole(
     assert [one.name for one in path.parent.iterdir()] == ["somebody--model.json"]
 
 
+def test_a_calibration_that_does_not_say_what_was_judged_is_read(
+    tmp_path: Path, files: ModelFiles
+) -> None:
+    path = save(tmp_path, files, 512, fitted())
+    body = json.loads(path.read_text())
+    del body["checksum"], body["calibration"]["judged"], body["calibration"]["retrievers"]
+    content = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    sealed = xxhash.xxh3_128_hexdigest(content.encode())
+    path.write_text(json.dumps({**body, "checksum": sealed}))
+    assert load(tmp_path, files, 512) == fitted()
+
+
+def based_on(relevant: int, pairs: int) -> Calibration:
+    return Calibration(
+        method="logistic",
+        parameters={"slope": [1.0], "intercept": [0.0]},
+        log_losses={"logistic": 0.3},
+        pairs=pairs,
+        queries=30,
+        base_rate=relevant / pairs,
+        reliability=[],
+        judged=relevant,
+        retrievers=["dense", "hybrid"],
+    )
+
+
+def test_what_a_calibration_rests_on_is_said_with_what_was_taken_for_irrelevant() -> None:
+    assert based_on(38, 1600).basis == (
+        "38 judged pairs (38 relevant) and 1,562 unjudged pairs taken as irrelevant, hits of dense "
+        "and hybrid for 30 queries; base rate 2.4 %"
+    )
+
+
+@pytest.mark.parametrize(
+    ("relevant", "pairs", "said"),
+    [(51, 100, "too high"), (50, 100, None), (1, 1000, None), (1, 1001, "too low")],
+)
+def test_a_share_of_relevant_pairs_that_no_search_has_is_doubted(
+    relevant: int, pairs: int, said: str | None
+) -> None:
+    doubt = based_on(relevant, pairs).doubt
+    assert (said in doubt) if said and doubt else doubt is said
+
+
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -365,8 +410,9 @@ def test_every_number_survives_the_file(
 ) -> None:
     folder = tmp_path_factory.mktemp("index")
     bins = [Bin(number, one, count) for number in numbers]
+    parameters = {"scores": numbers, "probabilities": numbers}
     calibration = Calibration(
-        "isotonic", {"scores": numbers, "probabilities": numbers}, {"a": one}, count, 2, one, bins
+        "isotonic", parameters, {"a": one}, count, 2, one, bins, judged=count, retrievers=["dense"]
     )
     files = ModelFiles("m", folder)
     save(folder, files, 8, calibration)

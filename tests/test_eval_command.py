@@ -107,7 +107,8 @@ def test_a_run_that_was_written_is_measured_as_it_was(
         *("--run", str(runs / "embedded-20-candidates.trec")),
     )
     found = parsed(done.out)
-    assert [row["reranker"] for row in found] == ["none.trec", "embedded-20-candidates.trec"]
+    assert [row["run"] for row in found] == ["none.trec", "embedded-20-candidates.trec"]
+    assert [row["reranker"] for row in found] == [None, None]
     for before, after in zip(rows, found, strict=True):
         for metric in ("nDCG@10", "RR@10", "R@100"):
             assert after[metric] == before[metric]
@@ -153,8 +154,68 @@ def test_rows_come_in_every_format(measure: Ettin, corpus: Path, format: str) ->
         assert [row["candidates"] for row in rows] == ["", "5"]
     else:
         lines = done.out.splitlines()
-        assert lines[0].replace("|", " ").split()[:3] == ["reranker", "candidates", "blend"]
+        assert lines[0].replace("|", " ").split()[:3] == ["reranker", "depth", "nDCG@10"]
         assert "embedded" in lines[-1]
+
+
+def test_the_csv_of_a_sweep_over_retrievers_compares_each_with_itself(
+    measure: Ettin, corpus: Path, tmp_path: Path
+) -> None:
+    words = ("--retriever", "dense", "--retriever", "bm25", "-r", "embedded", "-c", "5")
+    done = measure("eval", str(corpus), *words, "-f", "csv", "-o", "out")
+    rows = list(csv.DictReader(done.out.splitlines()))
+    assert [(row["retriever"], row["reranker"]) for row in rows] == [
+        *[("dense", "none"), ("dense", "embedded"), ("bm25", "none"), ("bm25", "embedded")]
+    ]
+    with (tmp_path / "out" / "queries.csv").open(newline="") as file:
+        values = list(csv.DictReader(file))
+
+    def mean(retriever: str, reranker: str, metric: str) -> float:
+        name = (retriever, reranker)
+        mine = [one for one in values if (one["retriever"], one["reranker"]) == name]
+        return sum(float(one[metric]) for one in mine) / len(mine)
+
+    for row in rows[1:]:
+        for metric, prefix in (("nDCG@10", ""), ("RR@10", "RR@10_")):
+            reached = mean(row["retriever"], row["reranker"], metric)
+            over_first = reached - mean("dense", "none", metric)
+            assert float(row[f"{prefix}gain_over_first"]) == pytest.approx(over_first, abs=1e-12)
+            if row["reranker"] != "none":
+                own = reached - mean(row["retriever"], "none", metric)
+                assert float(row[f"{prefix}gain"]) == pytest.approx(own, abs=1e-12)
+    assert rows[2]["gain"] == ""
+    assert "embedded over bm25" in done.err
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count("dense alone") and page.count("bm25 alone")
+    assert "retrieval alone" not in page
+
+
+def test_quiet_leaves_the_results_and_nothing_else(measure: Ettin, corpus: Path) -> None:
+    words = ("eval", str(corpus), "-r", "embedded", "-c", "5", "-o", "out")
+    loud = measure(*words)
+    assert "do not tell" in loud.err
+    quiet = measure(*words, "-q")
+    assert (quiet.code, quiet.err) == (0, "")
+    assert len(parsed(quiet.out)) == len(parsed(loud.out)) == 2
+
+
+@pytest.mark.parametrize("width", [70, 80, 100, 200])
+def test_a_row_is_a_line_at_any_width_and_what_has_no_room_is_named(
+    measure: Ettin, corpus: Path, width: int
+) -> None:
+    measure.monkeypatch.setenv("COLUMNS", str(width))
+    words = ("-r", "embedded", "-c", "5,20", "-f", "table")
+    done = measure("eval", str(corpus), *words)
+    header, *rows = done.out.splitlines()
+    assert len(rows) == 3
+    assert max(map(len, [header, *rows])) <= width
+    metrics = ["nDCG@10", "RR@10", "R@100"]
+    every = [*metrics, "gain", "interval", "p", "better/worse", "s/query"]
+    left_out = {70: "better/worse, s/query", 80: "better/worse"}.get(width, "")
+    assert [name for name in every if name not in header.split()] == (
+        left_out.split(", ") if left_out else []
+    )
+    assert (f"no room at {width} columns for {left_out};" in done.err) == bool(left_out)
 
 
 def test_an_index_is_measured_with_files_of_queries_and_judgements(
@@ -175,13 +236,49 @@ def test_calibration_gives_hits_their_probability(measure: Ettin, corpus: Path) 
     assert refused.code == 1
     assert "--calibrate" in refused.err
     done = measure("eval", "-i", "mine", *files, "-r", "embedded", "-c", "20", "--calibrate")
-    assert "embedded is calibrated by" in done.err
+    judged = sum(map(len, read_qrels(corpus / "qrels.tsv").values()))
+    assert f"calibrated by {judged} judged pairs ({judged} relevant) and " in done.err
+    assert "unjudged pairs taken as irrelevant, hits of hybrid for 12 queries" in done.err
     found = measure(*search, "--min-probability", "0.2", "-f", "json")
     hits = json.loads(found.out)["hits"]
     assert 0 < len(hits) < 10
     assert all(0.2 <= hit["probability"] < 1 for hit in hits)
     ordered = [hit["probability"] for hit in hits]
     assert ordered == sorted(ordered, reverse=True)
+
+
+def test_a_few_explicit_zeros_do_not_change_what_a_calibration_means(
+    measure: Ettin, corpus: Path, tmp_path: Path
+) -> None:
+    measure("index", str(corpus), "-i", "mine")
+    rows = (corpus / "qrels.tsv").read_text()
+    (tmp_path / "zeros.tsv").write_text(rows + "q01\tbike-02\t0\nq01\tbike-03\t0\n")
+    found = []
+    for qrels in (corpus / "qrels.tsv", tmp_path / "zeros.tsv"):
+        words = ("--queries", str(corpus / "queries.jsonl"), "--qrels", str(qrels))
+        done = measure("eval", "-i", "mine", *words, "-r", "embedded", "-c", "20", "--calibrate")
+        assert done.code == 0
+        nonsense = ("search", "zxqv blorp", "-i", "mine", "-r", "embedded", "-f", "json")
+        stored = json.loads((tmp_path / "mine/calibrations/embedded.json").read_text())
+        best = json.loads(measure(*nonsense).out)["hits"][0]["probability"]
+        found.append((best, stored["calibration"]))
+    (before, first), (after, second) = found
+    assert before == after < 0.05
+    assert first["pairs"] == second["pairs"] == 20 * first["queries"]
+    assert second["judged"] == first["judged"] + 2
+    assert first["base_rate"] == second["base_rate"] == first["judged"] / first["pairs"]
+    assert first["retrievers"] == ["hybrid"]
+
+
+def test_a_calibration_on_what_is_mostly_relevant_is_warned_of_and_quiet_keeps_that(
+    measure: Ettin, corpus: Path
+) -> None:
+    files = ("--queries", str(corpus / "queries.jsonl"), "--qrels", str(corpus / "qrels.tsv"))
+    measure("index", str(corpus), "-i", "mine")
+    words = ("-r", "embedded", "-c", "1", "--calibrate", "-q")
+    done = measure("eval", "-i", "mine", *files, *words)
+    assert "% of the pairs are relevant, more than a search usually finds" in done.err
+    assert "is calibrated by" not in done.err
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ettin_cli.evaluation.comparing import gains
 from ettin_cli.evaluation.report import ReliabilityPlot, report_html
 from ettin_cli.evaluation.report.axis import Axis
 from ettin_cli.evaluation.report.charts import frontier
-from ettin_cli.evaluation.results import Comparison, Evaluation, Measured, Shown, System
-from tests.evaluations import realistic
+from ettin_cli.evaluation.results import Comparison, Evaluation, Gains, Measured, Shown, System
+from tests.evaluations import METRICS, gains_by_first, realistic
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -160,6 +161,77 @@ def test_the_highest_mean_of_a_metric_is_bold_unless_all_are_equal() -> None:
     assert page(all_equal()).all("tbody")[0].all("strong") == []
 
 
+def over_two_retrievers() -> Evaluation:
+    """Return the measurement as if half of its systems had another retriever."""
+    baseline = dataclasses.replace(EVALUATION.baseline, system=System(retriever="dense"))
+    other = dataclasses.replace(
+        EVALUATION.systems[2], system=System(retriever="hybrid"), seconds=0.02
+    )
+    reranked = [
+        dataclasses.replace(one, system=dataclasses.replace(one.system, retriever=retriever))
+        for retriever in ("dense", "hybrid")
+        for one in EVALUATION.systems[:16:4]
+    ]
+    systems = [*reranked[:4], other, *reranked[4:]]
+    every = [baseline, *systems]
+    return dataclasses.replace(
+        EVALUATION,
+        baseline=baseline,
+        systems=systems,
+        gains={metric: gains(every, metric) for metric in METRICS},
+        verdicts=(),
+        retrievers=["dense", "hybrid"],
+    )
+
+
+def test_every_system_is_named_with_its_retriever() -> None:
+    document = page(over_two_retrievers())
+    names = [row[0].strip() for row in rows(document)]
+    assert names[0] == "dense alone"
+    assert names[1] == "dense with 17m 10 candidates"
+    assert names[5:7] == ["hybrid alone", "hybrid with 17m 10 candidates"]
+    assert len(set(names)) == len(names)
+    assert "retrieval alone" not in document.text
+    panels = [one for one in document.all("figure") if one.all("path", "other")]
+    assert {one.all("figcaption")[0].text for one in panels} == {
+        *("dense with 17m", "dense with 32m", "hybrid with 17m", "hybrid with 32m")
+    }
+    best = max(over_two_retrievers().systems, key=lambda one: one.mean("nDCG@10")).system
+    assert best.reranker == "32m"
+    assert [one.text for one in document.all("h5")][:2] == [f"{best.retriever} alone", str(best)]
+
+
+def test_gains_are_over_the_same_retriever_and_the_first_has_a_column_of_its_own() -> None:
+    evaluation = over_two_retrievers()
+    document = page(evaluation)
+    heads = [head.text for head in document.all("thead")[0].all("th")]
+    assert heads[4] == "Gain in nDCG@10"
+    assert heads[9:11] == ["Gain over dense alone", "p"]
+    means = [one.mean("nDCG@10") for one in evaluation.measured]
+    for at, row in enumerate(rows(document)):
+        alone = 5 if at > 5 else 0
+        own = row[4].split()[0]
+        first = row[9].split()[0]
+        assert own == ("\u2013" if at in (0, 5) else written(means[at] - means[alone], "+"))
+        assert first == ("\u2013" if at == 0 else written(means[at] - means[0], "+"))
+    assert "Gains over the same retriever alone" in document.text
+    drawn = [len(figure.all("path", "line")) for figure in document.all("figure")[:4]]
+    assert drawn == [1, 1, 1, 1]
+
+
+def test_two_retrievers_without_a_reranker_are_compared_in_one_column() -> None:
+    whole = over_two_retrievers()
+    systems = [one for one in whole.systems if one.system.alone]
+    every = [whole.baseline, *systems]
+    alone = dataclasses.replace(
+        whole, systems=systems, gains={metric: gains(every, metric) for metric in METRICS}
+    )
+    document = page(alone)
+    heads = [head.text for head in document.all("thead")[0].all("th")]
+    assert heads == ["System", *METRICS, "Gain over dense alone", "p", "Seconds"]
+    assert "Gains over dense alone" in document.text
+
+
 def test_colour_and_filled_dots_are_for_what_is_significant() -> None:
     drawn = page(EVALUATION).all("svg", "interval")
     for drawing, one in zip(drawn, EVALUATION.comparisons, strict=True):
@@ -195,7 +267,7 @@ def test_a_blend_has_one_colour_in_every_panel() -> None:
         dataclasses.replace(
             EVALUATION,
             systems=[EVALUATION.systems[at] for at in kept],
-            comparisons=[EVALUATION.comparisons[at] for at in kept],
+            gains=gains_by_first(METRICS, [EVALUATION.comparisons[at] for at in kept]),
         )
     )
     colours = [
@@ -306,6 +378,10 @@ def test_a_calibration_is_drawn_with_its_log_losses_and_without_empty_bins() -> 
     figure = page(EVALUATION, RELIABILITY).all("figure")[-1]
     assert figure.all("figcaption")[0].text == "32m, Platt scaling, five folds"
     assert figure.all("p")[0].text == "Log loss: sigmoid 0.613, Platt 0.307"
+    assert len(figure.all("p")) == 1
+    based = dataclasses.replace(RELIABILITY, basis="Learnt from 12 judged pairs.")
+    figure = page(EVALUATION, based).all("figure")[-1]
+    assert figure.all("p")[1].text == "Learnt from 12 judged pairs."
     assert [dot.text for dot in figure.all("circle")] == [
         "400 documents",
         "60 documents",
@@ -370,9 +446,14 @@ def dressed(dress: Callable[[str], str]) -> Evaluation:
         qrels={dress("q1"): {dress("d1"): 1}, dress("q2"): {dress("d1"): 0}},
         baseline=Measured(System(dress("baseline")), values, run, 0.5),
         systems=[Measured(system, lower, run, 1.0) for system in systems],
-        comparisons=[
-            Comparison(system, metric, -0.1, (-0.2, 0.0), 0.04, 0, 1, 1, 9) for system in systems
-        ],
+        gains={
+            metric: Gains(
+                [
+                    Comparison(system, metric, -0.1, (-0.2, 0.0), 0.04, 0, 1, 1, 9)
+                    for system in systems
+                ]
+            )
+        },
         verdicts=[dress("verdict")],
         notes=[dress("note")],
         documents={dress("d1"): Shown(dress("title"), dress("text"))},
@@ -434,7 +515,7 @@ def baseline_only() -> Evaluation:
         qrels=EVALUATION.qrels,
         baseline=EVALUATION.baseline,
         systems=[],
-        comparisons=[],
+        gains=gains_by_first(["nDCG@10"], []),
         documents=EVALUATION.documents,
     )
 
@@ -450,9 +531,13 @@ def nothing_judged() -> Evaluation:
         qrels={},
         baseline=Measured(System(), empty, {}, 0.0),
         systems=[Measured(system, empty, {}, 0.0) for system in systems],
-        comparisons=[
-            Comparison(system, "nDCG@10", nan, (nan, nan), nan, 0, 0, 0, None) for system in systems
-        ],
+        gains=gains_by_first(
+            METRICS,
+            [
+                Comparison(system, "nDCG@10", nan, (nan, nan), nan, 0, 0, 0, None)
+                for system in systems
+            ],
+        ),
     )
 
 
@@ -463,32 +548,40 @@ def all_equal() -> Evaluation:
             dataclasses.replace(EVALUATION.baseline, system=one.system)
             for one in EVALUATION.systems
         ],
-        comparisons=[
-            Comparison(one.system, "nDCG@10", 0.0, (0.0, 0.0), 1.0, 0, 0, 60, None)
-            for one in EVALUATION.systems
-        ],
+        gains=gains_by_first(
+            METRICS,
+            [
+                Comparison(one.system, "nDCG@10", 0.0, (0.0, 0.0), 1.0, 0, 0, 60, None)
+                for one in EVALUATION.systems
+            ],
+        ),
     )
 
 
 def one_system() -> Evaluation:
     return dataclasses.replace(
-        EVALUATION, systems=EVALUATION.systems[:1], comparisons=EVALUATION.comparisons[:1]
+        EVALUATION,
+        systems=EVALUATION.systems[:1],
+        gains=gains_by_first(METRICS, EVALUATION.comparisons[:1]),
     )
 
 
 def runs_made_elsewhere() -> Evaluation:
     def elsewhere(one: Measured, name: str) -> Measured:
-        return dataclasses.replace(one, system=System(name), seconds=None)
+        return dataclasses.replace(one, system=System(run=name), seconds=None)
 
     systems = [elsewhere(one, f"run-{at}.trec") for at, one in enumerate(EVALUATION.systems)]
     return dataclasses.replace(
         EVALUATION,
         baseline=elsewhere(EVALUATION.baseline, "bm25.trec"),
         systems=systems,
-        comparisons=[
-            dataclasses.replace(compared, system=one.system)
-            for compared, one in zip(EVALUATION.comparisons, systems, strict=True)
-        ],
+        gains=gains_by_first(
+            METRICS,
+            [
+                dataclasses.replace(compared, system=one.system)
+                for compared, one in zip(EVALUATION.comparisons, systems, strict=True)
+            ],
+        ),
     )
 
 
@@ -496,10 +589,13 @@ def one_that_cannot_be_told() -> Evaluation:
     first, second, *others = EVALUATION.comparisons
     endless = dataclasses.replace(first, interval=(-math.inf, math.inf))
     untold = dataclasses.replace(second, gain=math.nan, p=math.nan)
-    return dataclasses.replace(EVALUATION, comparisons=[endless, untold, *others])
+    return dataclasses.replace(
+        EVALUATION, gains=gains_by_first(METRICS, [endless, untold, *others])
+    )
 
 
 EDGES = [
+    over_two_retrievers,
     baseline_only,
     nothing_judged,
     all_equal,
@@ -585,7 +681,10 @@ def test_a_large_evaluation_stays_small_and_says_what_is_not_drawn() -> None:
     large = dataclasses.replace(
         made,
         systems=[dataclasses.replace(made.systems[0], system=system) for system in systems],
-        comparisons=[dataclasses.replace(made.comparisons[0], system=system) for system in systems],
+        gains=gains_by_first(
+            METRICS,
+            [dataclasses.replace(made.comparisons[0], system=system) for system in systems],
+        ),
     )
     html = report_html(large)
     document = parsed(html)
@@ -664,7 +763,7 @@ def evaluations(draw: st.DrawFn) -> Evaluation:
         qrels={},
         baseline=measured(System()),
         systems=[measured(system) for system in systems],
-        comparisons=compared,
+        gains=gains_by_first(["AP"], compared),
     )
 
 
@@ -682,7 +781,8 @@ def test_names_of_lines_that_end_together_do_not_lie_on_each_other() -> None:
         Comparison(system, "nDCG@10", -0.5, (-0.5, -0.5), 1.0, 0, 0, 60, None) for system in systems
     ]
     same = [dataclasses.replace(EVALUATION.baseline, system=system) for system in systems]
-    document = page(dataclasses.replace(EVALUATION, systems=same, comparisons=compared))
+    found = gains_by_first(METRICS, compared)
+    document = page(dataclasses.replace(EVALUATION, systems=same, gains=found))
     names = [label for label in document.all("text") if "blend" in label.text]
     heights = sorted(float(name.attributes["y"]) for name in names)
     assert len(heights) == 4

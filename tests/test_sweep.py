@@ -12,11 +12,12 @@ from ettin_cli.commands.demo import sample_corpora
 from ettin_cli.embedding import find_embedder, load_embedder
 from ettin_cli.engines import EngineSettings
 from ettin_cli.evaluation.results import System
-from ettin_cli.evaluation.sweep import Outcome, Sweep, run_sweep
+from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
 from ettin_cli.index import Index
 from ettin_cli.metrics import parse_metrics
 from ettin_cli.pipeline import BuildRequest, DenseRetriever, Retriever, build_index, search
 from ettin_cli.pipeline.cascade import Step
+from ettin_cli.pipeline.retrieving import Retrieved, Search
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Advance, Qrels, Query, Scores, Silence, no_progress
@@ -88,7 +89,7 @@ def test_every_system_ranks_as_a_search_with_its_options_does(
 ) -> None:
     outcome = run(index, retriever, sweep([5, 20], [0.0, 0.3]))
     assert [measured.system for measured in outcome.systems] == [
-        System("overlap", depth, blend) for depth in (5, 20) for blend in (0.0, 0.3)
+        System("overlap", depth, blend, "dense") for depth in (5, 20) for blend in (0.0, 0.3)
     ]
     for measured in outcome.systems:
         options = SearchOptions(
@@ -205,15 +206,56 @@ def test_judged_documents_alone_are_ranked_when_that_is_asked(
     assert outcome.unindexed == 1
 
 
-def test_hits_are_labelled_for_calibration(index: Index, retriever: Retriever) -> None:
+def test_hits_without_a_judgement_are_labelled_irrelevant_whatever_else_is_judged(
+    index: Index, retriever: Retriever
+) -> None:
     labelled = run(index, retriever, sweep([5, 20])).labelled["overlap"]
-    relevant = [one for one in labelled if one.relevant]
-    # Nothing is judged irrelevant here, so what is not judged counts as that.
     assert len(labelled) == 20 * len(QUERIES)
-    assert 0 < len(relevant) <= sum(map(len, QRELS.values()))
-    judged = {**QRELS, "q01": {"bike-01": 1, "bike-02": 0}}
-    outcome = judged_by(index, retriever, QUERIES[:1], judged, sweep([20]))
-    assert sorted(one.relevant for one in outcome.labelled["overlap"]) in ([False, True], [True])
+    assert 0 < sum(one.relevant for one in labelled) <= sum(map(len, QRELS.values()))
+    assert all(one.judged == one.relevant for one in labelled)
+    zeros = {**QRELS, "q01": {**QRELS["q01"], "bike-02": 0}}
+    judged = judged_by(index, retriever, QUERIES, zeros, sweep([20])).labelled["overlap"]
+    changed = [after for before, after in zip(labelled, judged, strict=True) if before != after]
+    assert [(one.query_id, one.relevant, one.judged) for one in changed] == [("q01", False, True)]
+
+
+class Picks:
+    """Retrieves what it is made with, in that order."""
+
+    engine, embedder = "picks", None
+
+    def __init__(self, name: str, rows: Sequence[int]) -> None:
+        self.name, self.rows = name, rows
+
+    def searches(self, forms: Sequence[Sequence[str]]) -> list[Search]:
+        def search(depth: int, among: NDArray[np.int64] | None) -> Retrieved:
+            found = np.array(self.rows[:depth], np.int64)
+            return Retrieved(found, np.linspace(1, 0.5, len(found), dtype=np.float32))
+
+        return [search for _ in forms]
+
+
+def test_hits_of_every_retriever_are_labelled_each_document_of_a_query_once(
+    tmp_path: Path, build: Builder
+) -> None:
+    source = jsonl(tmp_path / "s.jsonl", a="the ferry sails", b="a boat", c="some bread", d="ferry")
+    build(tmp_path / "i", source)
+    index = Index(tmp_path / "i")
+    row_of = {doc_id: row for row, doc_id in enumerate(index.doc_ids())}
+    found = {"one": "ab", "two": "bcd"}
+    retrievers: dict[str, Retriever] = {
+        name: Picks(name, [row_of[doc_id] for doc_id in doc_ids]) for name, doc_ids in found.items()
+    }
+    tried = replace(sweep([5]), retrievers=retrievers)
+    qrels = {"1": {"a": 1, "c": 0}, "2": {"d": 1}}
+    queries = [Query("1", "ferry"), Query("2", "boat")]
+    labelled = run_sweep(index, queries, qrels, tried, Silence()).labelled["overlap"]
+    scores = OverlapReranker().score([("ferry", "the ferry sails")]).values
+    assert labelled[0] == Labelled("1", float(scores[0]), True, True)
+    assert sorted((one.query_id, one.relevant, one.judged) for one in labelled) == [
+        *[("1", False, False), ("1", False, False), ("1", False, True), ("1", True, True)],
+        *[("2", False, False), ("2", False, False), ("2", False, False), ("2", True, True)],
+    ]
 
 
 def test_the_best_passage_of_each_document_is_kept(index: Index, retriever: Retriever) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ettin_cli.calibration.maps import FITS, MAPS, Parameters
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 BINS = 10
+# Shares of relevant pairs outside of which the pairs are unlike what a search shows.
+LEAST_RELEVANT, MOST_RELEVANT = 0.001, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class Calibration:
         log_losses: Of each method, held out.
         base_rate: Share of the pairs that is relevant.
         reliability: Held-out predictions against judgements, in bins of equal width.
+        judged: How many of the pairs have a judgement; the others are taken as irrelevant. None
+            where that is not known.
+        retrievers: What found the pairs; empty where that is not known.
     """
 
     method: str
@@ -48,6 +53,42 @@ class Calibration:
     queries: int
     base_rate: float
     reliability: list[Bin]
+    judged: int | None = None
+    retrievers: list[str] = field(default_factory=list)
+
+    @property
+    def relevant(self) -> int:
+        """How many of the pairs are relevant."""
+        return round(self.base_rate * self.pairs)
+
+    @property
+    def basis(self) -> str:
+        """What it was learnt from, in words."""
+        judged = self.pairs if self.judged is None else self.judged
+        found = (
+            f"hits of {' and '.join(self.retrievers)}" if self.retrievers else "judged documents"
+        )
+        return (
+            f"{judged:,} judged pairs ({self.relevant:,} relevant) and {self.pairs - judged:,} "
+            f"unjudged pairs taken as irrelevant, {found} for {self.queries:,} queries; base rate "
+            f"{100 * self.base_rate:.1f} %"
+        )
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the share of relevant pairs is implausible, and what to do; None if it is not."""
+        if self.base_rate > MOST_RELEVANT:
+            return (
+                f"{100 * self.base_rate:.1f} % of the pairs are relevant, more than a search "
+                "usually finds: probabilities will be too high; calibrate with more --candidates"
+            )
+        if self.base_rate < LEAST_RELEVANT:
+            return (
+                f"only {100 * self.base_rate:.2f} % of the pairs are relevant: if relevant hits "
+                "are not judged, probabilities will be too low; judge more with --judge, or "
+                "calibrate with fewer --candidates"
+            )
+        return None
 
     def probability(self, scores: Floats) -> Floats:
         """Return probabilities in (0, 1), which never fall as the score rises."""
@@ -57,7 +98,14 @@ class Calibration:
         return found
 
 
-def fit(scores: Floats, relevant: Flags, groups: Sequence[str]) -> Calibration:
+def fit(
+    scores: Floats,
+    relevant: Flags,
+    groups: Sequence[str],
+    *,
+    judged: int | None = None,
+    retrievers: Sequence[str] = (),
+) -> Calibration:
     """Return the map that predicts best which pairs of other queries are relevant.
 
     Isotonic regression and Platt's logistic compete in cross-validation; the one with the lower
@@ -67,6 +115,8 @@ def fit(scores: Floats, relevant: Flags, groups: Sequence[str]) -> Calibration:
         scores: A reranker's raw score of each pair.
         relevant: Whether each pair was judged relevant.
         groups: The query of each pair.
+        judged: How many of the pairs have a judgement.
+        retrievers: What found the pairs.
 
     Raises:
         CalibrationError: There are fewer than two queries, or only one kind of judgement.
@@ -91,6 +141,8 @@ def fit(scores: Floats, relevant: Flags, groups: Sequence[str]) -> Calibration:
         queries=queries,
         base_rate=float(relevant.mean()),
         reliability=_reliability(held_out[best], relevant),
+        judged=judged,
+        retrievers=list(retrievers),
     )
 
 
@@ -99,8 +151,8 @@ def _check_enough(relevant: Flags, queries: int) -> None:
     if queries < 2:
         raise CalibrationError(f"{queries} judged queries are too few to calibrate", hint=hint)
     if relevant.all() or not relevant.any():
-        kind = "relevant" if relevant.any() else "irrelevant"
-        raise CalibrationError(f"all {len(relevant)} judged passages are {kind}", hint=hint)
+        kind = "relevant" if relevant.any() else "irrelevant or not judged"
+        raise CalibrationError(f"all {len(relevant)} hits are {kind}", hint=hint)
 
 
 def folds(groups: Sequence[str]) -> NDArray[np.int64]:

@@ -67,7 +67,7 @@ def evaluate(
     ] = None,
     retriever: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOW", help="As in search; several are compared with the first."),
+        typer.Option(metavar="HOW", help="As in search; several are compared."),
     ] = None,
     reranker: Annotated[
         list[str] | None,
@@ -98,7 +98,10 @@ def evaluate(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FOLDER", help="Write values, runs and report.html."
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Write values by query, runs and report.html.",
         ),
     ] = None,
     format: Annotated[
@@ -128,9 +131,14 @@ def evaluate(
 ) -> None:
     """Measure on judged queries: does reranking help, and how deep?
 
-    A row a system, with its gain over retrieval alone, the 95 % interval of that, and a p
-    corrected for the number of rows. Every pair is scored once and remembered, so that the same
-    sweep is instant the next time.
+    Prints one row per system. The gain is over the same retriever without reranking (or over the
+    first --run), with a 95 % interval and a p. Both are corrected together for the number of rows:
+    the interval excludes 0 exactly where p is below 0.05. With several --retriever, a column of
+    its own has the gain over the first one. json and csv have the gains of every metric. Scores
+    are cached, so the same sweep is fast the next time.
+
+    --calibrate learns from all hits of the deepest --candidates, of every --retriever. Hits
+    without a judgement count as irrelevant there, as they do in the metrics.
 
     Examples:
       ettin eval BEIR-FOLDER -r 17m -r 32m --candidates 10,20,50,100 -o measured
@@ -185,7 +193,9 @@ def evaluate(
             show_evaluation(console, found, format)
             plots: list[ReliabilityPlot] = []
             try:
-                plots += job.calibrate(outcome) if calibrate else []
+                plots += (
+                    job.calibrate(outcome, list(retrievers) if depths else []) if calibrate else []
+                )
             finally:
                 if output:
                     _write(console, with_documents(found, job.index), output, plots)
@@ -254,19 +264,22 @@ class _Job:
         outcome = run_sweep(self.index, judged, kept, sweep, self.console)
         return evaluation_of(name, outcome, judged, kept, sweep, notes), outcome
 
-    def calibrate(self, outcome: Outcome) -> list[ReliabilityPlot]:
+    def calibrate(self, outcome: Outcome, retrievers: Sequence[str]) -> list[ReliabilityPlot]:
         """Learn a map from scores to probabilities for each reranker, and keep it by the index."""
         plots = []
         for name, labelled in outcome.labelled.items():
-            found = _fitted(labelled)
+            found = _fitted(labelled, retrievers)
             tokens = self.tried[name].max_tokens
             path = save(self.index.folder, self.models[name].last, tokens, found, long=self.long)
-            self.console.notice(
-                f"{name} is calibrated by {found.pairs:,} judged hits, {found.method}, log loss "
+            self.console.summary(
+                f"{name} is calibrated by {found.basis}; {found.method}, log loss "
                 f"{found.log_losses[found.method]:.3f}: {path}"
             )
+            if found.doubt:
+                self.console.notice(f"warning: {found.doubt}")
             bins = [(one.predicted, one.observed, one.count) for one in found.reliability]
-            plots.append(ReliabilityPlot(name, found.method, bins, found.log_losses))
+            told = f"Learnt from {found.basis}."
+            plots.append(ReliabilityPlot(name, found.method, bins, found.log_losses, told))
         return plots
 
     def judge(self, queries: Sequence[Query], sweep: Sweep, qrels: Path) -> None:
@@ -296,12 +309,18 @@ class _Job:
         return ToJudge(query_id, query, doc_id, passage.title, place, passage.text)
 
 
-def _fitted(labelled: Sequence[Labelled]) -> Calibration:
+def _fitted(labelled: Sequence[Labelled], retrievers: Sequence[str]) -> Calibration:
     import numpy as np
 
     scores = np.array([one.score for one in labelled], np.float32)
     relevant = np.array([one.relevant for one in labelled], np.bool_)
-    return fit(scores, relevant, [one.query_id for one in labelled])
+    return fit(
+        scores,
+        relevant,
+        [one.query_id for one in labelled],
+        judged=sum(one.judged for one in labelled),
+        retrievers=retrievers,
+    )
 
 
 def _write(
@@ -311,7 +330,7 @@ def _write(
     plots: Sequence[ReliabilityPlot] = (),
 ) -> None:
     write_evaluation(output, found, plots)
-    console.notice(f"{output / REPORT} shows it, with the queries that changed most")
+    console.summary(f"{output / REPORT} shows it, with the queries that changed most")
 
 
 def given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:

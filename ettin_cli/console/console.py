@@ -99,19 +99,20 @@ class Console:
         headers: Sequence[str],
         rows: Iterable[Sequence[str]],
         *,
-        right: str = "",
+        right: str | Sequence[str] = "",
         folded: bool = False,
     ) -> None:
         """Write a small table: in a pipe a row is a line, on a terminal the last column wraps.
 
         Args:
-            right: The headers of columns to align to the right, with spaces between.
+            right: The headers of columns to align to the right; in a string, with spaces between.
             folded: Break long words of the last column too. Otherwise they stay whole, so that
                 a path can be copied.
         """
         from rich.table import Table
         from rich.text import Text
 
+        aligned = right.split() if isinstance(right, str) else right
         table = Table(
             box=None,
             pad_edge=False,
@@ -122,7 +123,7 @@ class Console:
         for number, name in enumerate(headers):
             table.add_column(
                 name,
-                justify="right" if name in right.split() else "left",
+                justify="right" if name in aligned else "left",
                 overflow="fold",
                 no_wrap=number < len(headers) - 1,
             )

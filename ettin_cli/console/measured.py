@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from ettin_cli.console.console import Console
+from ettin_cli.console.console import GAP, UNWRAPPED, Console
 from ettin_cli.evaluation.results import Evaluation
-from ettin_cli.evaluation.rows import shown_rows, summary, system_rows
+from ettin_cli.evaluation.rows import NAMES, dispensable, shown_rows, summary, system_rows
 from ettin_cli.export import delimited_rows
 
 FORMATS = ("auto", "table", "json", "jsonl", "csv", "tsv", "md")
@@ -24,22 +24,48 @@ def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> No
     if format == "json":
         console.json(summary(evaluation))
         return
+    left_out = []
     if format == "table":
-        headers, rows = shown_rows(evaluation)
-        console.rows(headers, rows, right=" ".join(headers[1:]))
+        left_out = _show_table(console, evaluation)
     else:
         for line in _lines(evaluation, format):
             console.line(line)
-    for note in evaluation.notes:
-        console.notice(note)
-    for verdict in evaluation.verdicts:
-        console.notice(verdict)
+    for note in [*left_out, *evaluation.notes, *evaluation.verdicts]:
+        console.summary(note)
+
+
+def _show_table(console: Console, evaluation: Evaluation) -> list[str]:
+    """Write the table without the columns that it has no room for, and return what to say."""
+    headers, rows = shown_rows(evaluation)
+    width = console.terminal(piped_width=UNWRAPPED).width
+    left_out = []
+    for name in dispensable(evaluation):
+        if name in headers and _width([headers, *rows]) > width:
+            at = headers.index(name)
+            headers, rows = _without(headers, at), [_without(row, at) for row in rows]
+            left_out.append(name)
+    console.rows(headers, rows, right=[name for name in headers if name not in NAMES])
+    if not left_out:
+        return []
+    named = ", ".join(left_out)
+    return [f"no room at {width} columns for {named}; -f json and -f csv have every column"]
+
+
+def _width(cells: Sequence[Sequence[str]]) -> int:
+    from rich.cells import cell_len
+
+    columns = list(zip(*cells, strict=True))
+    return sum(max(map(cell_len, column)) for column in columns) + GAP * (len(columns) - 1)
+
+
+def _without(cells: Sequence[str], at: int) -> list[str]:
+    return [*cells[:at], *cells[at + 1 :]]
 
 
 def _lines(evaluation: Evaluation, format: str) -> Iterable[str]:
     if format == "md":
         headers, cells = shown_rows(evaluation)
-        ruler = ["---", *("---:" for _ in headers[1:])]
+        ruler = ["---" if name in NAMES else "---:" for name in headers]
         return [f"| {' | '.join(row)} |" for row in [headers, ruler, *cells]]
     rows = system_rows(evaluation)
     if format == "jsonl":

@@ -1,86 +1,133 @@
-"""Compare systems with retrieval alone, and say in words what that tells."""
+"""Compare systems query by query, and say in words what that tells."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ettin_cli.evaluation.results import NONE, Comparison, Measured
-from ettin_cli.significance import bootstrap_interval, holm, queries_needed, randomisation_p
+from ettin_cli.evaluation.results import Comparison, Gains, Measured, System, reference
+from ettin_cli.significance import ALPHA, effects
 
 SEED = 20_240_517
-SIGNIFICANT = 0.05
 # Below this a query's value has not changed, but for the last digits of a sum.
 SAME = 1e-9
 
+Pair = tuple[Measured, Measured]
 
-def compare(baseline: Measured, systems: Sequence[Measured], metric: str) -> list[Comparison]:
-    """Return how each system differs from the baseline, query by query.
 
-    The p of the paired randomisation tests are Holm-corrected for the number of systems, since
-    among many systems one looks better by chance.
+def gains(measured: Sequence[Measured], metric: str) -> Gains:
+    """Return how each system but the first differs from what it is compared with.
+
+    Reranking is compared with retrieval alone by the same retriever. Several retrievers are
+    compared with the first one in gains of their own.
     """
-    differences = [_differences(baseline, system, metric) for system in systems]
-    corrected = holm([randomisation_p(one, seed=SEED) for one in differences])
+    baseline, *systems = measured
+    reranked = [one for one in systems if not one.system.alone]
+    found = iter(compare([(reference(one.system, measured), one) for one in reranked], metric))
+    several = len({one.system.retriever for one in measured}) > 1
+    return Gains(
+        [None if one.system.alone else next(found) for one in systems],
+        compare([(baseline, one) for one in systems], metric) if several else (),
+    )
+
+
+def compare(pairs: Sequence[Pair], metric: str) -> list[Comparison]:
+    """Return how the second system of each pair differs from the first, query by query.
+
+    p-values and intervals are corrected for the number of pairs, since among many systems one
+    looks better by chance.
+    """
+    differences = [_differences(before, after, metric) for before, after in pairs]
+    found = effects([[d if abs(d) > SAME else 0.0 for d in one] for one in differences], seed=SEED)
     return [
-        Comparison(
-            system=system.system,
-            metric=metric,
-            gain=sum(one) / len(one) if one else 0.0,
-            interval=bootstrap_interval(one, seed=SEED),
-            p=p,
-            better=sum(value > SAME for value in one),
-            worse=sum(value < -SAME for value in one),
-            same=sum(abs(value) <= SAME for value in one),
-            queries_needed=queries_needed(one),
-        )
-        for system, one, p in zip(systems, differences, corrected, strict=True)
+        _comparison(system.system, metric, one, effect.p, effect.interval, effect.queries_needed)
+        for (_, system), one, effect in zip(pairs, differences, found, strict=True)
     ]
 
 
-def _differences(baseline: Measured, system: Measured, metric: str) -> list[float]:
-    before, after = baseline.values[metric], system.values[metric]
-    return [after[query_id] - before[query_id] for query_id in before]
+def _comparison(
+    system: System,
+    metric: str,
+    differences: Sequence[float],
+    p: float,
+    interval: tuple[float, float],
+    needed: int | None,
+) -> Comparison:
+    gain = sum(differences) / len(differences)
+    return Comparison(
+        system=system,
+        metric=metric,
+        gain=gain,
+        # A sum in another order may differ in its last digit.
+        interval=(min(interval[0], gain), max(interval[1], gain)),
+        p=p,
+        better=sum(value > SAME for value in differences),
+        worse=sum(value < -SAME for value in differences),
+        same=sum(abs(value) <= SAME for value in differences),
+        queries_needed=needed,
+    )
 
 
-def verdicts(comparisons: Sequence[Comparison], against: str = NONE) -> list[str]:
-    """Return a sentence for each reranker: does it help these queries, and how deep.
+def _differences(before: Measured, after: Measured, metric: str) -> list[float]:
+    old, new = before.values[metric], after.values[metric]
+    return [new[query_id] - old[query_id] for query_id in old]
 
-    It is judged by its deepest system with the least blend, which is chosen before looking; where
-    another blend did better by its mean that is added.
+
+def verdicts(found: Gains, first: str) -> list[str]:
+    """Return a sentence for each way to rerank, each other retriever and each other run.
+
+    Reranking is judged by its deepest system with the least blend, which is chosen before
+    looking; where another blend did better by its mean that is added.
 
     Args:
-        against: Retrieval alone, or the name of what others are compared with: one of several
-            retrievers, or a run.
+        first: Name of the first retriever or run.
     """
-    names = dict.fromkeys(one.system.name for one in comparisons)
-    groups = [[one for one in comparisons if one.system.name == name] for name in names]
-    return ["; ".join(_verdict(group, against)) for group in groups]
+    reranked = [one for one in found.over_alone if one is not None]
+    names = dict.fromkeys(one.system.name for one in reranked)
+    groups = [[one for one in reranked if one.system.name == name] for name in names]
+    retrievers = [_judgement(one, first) for one in found.over_first if one.system.alone]
+    return [*("; ".join(_verdict(group, first)) for group in groups), *retrievers]
 
 
-def _verdict(rows: Sequence[Comparison], against: str) -> Iterator[str]:
+def correction(found: Gains) -> str | None:
+    """Return how several comparisons are corrected; None where there is one at most."""
+    counts = [sum(one is not None for one in found.over_alone), len(found.over_first)]
+    several = [f"{count:,}" for count in counts if count > 1]
+    if not several:
+        return None
+    return (
+        f"95 % intervals and p are corrected together, for {' and '.join(several)} comparisons: "
+        f"an interval excludes 0 exactly where p is below {ALPHA:g}"
+    )
+
+
+def _verdict(rows: Sequence[Comparison], first: str) -> Iterator[str]:
     least = min(row.system.blend for row in rows)
     plain = [row for row in rows if row.system.blend == least]
     judged = max(plain, key=lambda row: row.system.candidates or 0)
-    yield _judgement(judged, against)
-    if judged.gain > 0 and judged.p < SIGNIFICANT:
+    yield _judgement(judged, first)
+    if judged.gain > 0 and judged.p < ALPHA:
         yield from _depth(plain, judged)
     best = max(rows, key=lambda row: row.gain)
     if best.gain > max(judged.gain, 0.0) and best.system.blend != judged.system.blend:
         yield f"blend {best.system.blend:g} gives {best.gain:+.3f}"
 
 
-def _judgement(row: Comparison, against: str) -> str:
+def _judgement(row: Comparison, first: str) -> str:
+    """Return a sentence: reranking against none, else one retriever or run against the first."""
     interval = f"[{row.interval[0]:.3f}, {row.interval[1]:.3f}]"
     queries = "query" if row.better == 1 else "queries"
     counts = f"{row.better} {queries} better, {row.worse} worse"
     measured = f"{row.gain:+.3f} {row.metric} {interval}, {counts}"
-    name = row.system.name
-    if row.p < SIGNIFICANT and against == NONE:
-        return f"reranking with {name} {'helps' if row.gain > 0 else 'harms'} your data: {measured}"
-    if row.p < SIGNIFICANT:
-        return f"{name} is {'better' if row.gain > 0 else 'worse'} than {against}: {measured}"
+    system = row.system
+    reranks = not system.alone and system.run is None
+    retrieval = f" over {system.retriever}" if system.retriever else ""
+    reranking = f"reranking with {system.reranker}{retrieval}"
+    if row.p < ALPHA and reranks:
+        return f"{reranking} {'helps' if row.gain > 0 else 'harms'} your data: {measured}"
+    if row.p < ALPHA:
+        return f"{system.name} is {'better' if row.gain > 0 else 'worse'} than {first}: {measured}"
     total = row.better + row.worse + row.same
-    what = f"reranking with {name} helps" if against == NONE else f"{name} differs from {against}"
+    what = f"{reranking} helps" if reranks else f"{system.name} differs from {first}"
     few = "1 query does" if total == 1 else f"{total:,} queries do"
     told = f"{few} not tell whether {what}: {measured}"
     if row.queries_needed is None or row.queries_needed <= total:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ettin_cli.evaluation.report import ReliabilityPlot, report_html
-from ettin_cli.evaluation.results import Evaluation, Measured
-from ettin_cli.export import RUN_NAME, decreasing, output_errors, output_file
+from ettin_cli.evaluation.results import Evaluation, Measured, System
+from ettin_cli.evaluation.rows import labels
+from ettin_cli.export import RUN_NAME, decreasing, delimited_rows, output_errors, output_file
 
 VALUES = "queries.parquet"
+VALUES_CSV = "queries.csv"
 REPORT = "report.html"
 RUNS = "runs"
 _UNSAFE = re.compile(r"[^\w.=-]+")
@@ -20,34 +23,43 @@ _UNSAFE = re.compile(r"[^\w.=-]+")
 def write_evaluation(
     folder: Path, evaluation: Evaluation, calibrations: Sequence[ReliabilityPlot]
 ) -> None:
-    """Write queries.parquet, runs/*.trec and report.html, each whole or not at all.
+    """Write queries.parquet, queries.csv, runs/*.trec and report.html, each whole or not at all.
 
     Raises:
         OutputError: One cannot be written.
     """
     with output_errors(folder):
         (folder / RUNS).mkdir(parents=True, exist_ok=True)
+    values = list(_values(evaluation))
     with output_file(folder / VALUES) as file:
-        _write_values(evaluation, file)
-    for name, measured in _named([evaluation.baseline, *evaluation.systems]).items():
+        _write_parquet(values, evaluation.metrics, file)
+    with output_file(folder / VALUES_CSV) as file:
+        header = list(values[0]) if values else []
+        file.write(delimited_rows([header, *(list(row.values()) for row in values)], "csv"))
+    for name, measured in _named(evaluation).items():
         with output_file(folder / RUNS / f"{name}.trec") as file:
             file.writelines(_run_lines(measured))
     with output_file(folder / REPORT) as file:
         file.write(report_html(evaluation, calibrations).encode("utf-8", "backslashreplace"))
 
 
-def file_name(measured: Measured) -> str:
+def file_name(system: System) -> str:
     """Return a system's name as a file's: "32m, 50 candidates" is 32m-50-candidates."""
-    return _UNSAFE.sub("-", str(measured.system)).strip("-.") or "run"
+    return _UNSAFE.sub("-", str(system)).strip("-.") or "run"
 
 
-def _named(systems: Sequence[Measured]) -> dict[str, Measured]:
-    """Return systems by the names of their files; equal names get a number."""
+def _named(evaluation: Evaluation) -> dict[str, Measured]:
+    """Return systems by the names of their files; equal names get a number.
+
+    A single retriever is not part of the names.
+    """
+    several = len(evaluation.retrievers) > 1
     named: dict[str, Measured] = {}
-    for measured in systems:
-        name, number = file_name(measured), 2
+    for measured in evaluation.measured:
+        system = measured.system if several else replace(measured.system, retriever=None)
+        name, number = file_name(system), 2
         while name in named:
-            name, number = f"{file_name(measured)}-{number}", number + 1
+            name, number = f"{file_name(system)}-{number}", number + 1
         named[name] = measured
     return named
 
@@ -60,29 +72,29 @@ def _run_lines(measured: Measured) -> Iterator[bytes]:
             yield line.encode("utf-8", "surrogatepass")
 
 
-def _write_values(evaluation: Evaluation, file: Any) -> None:
-    """Write a row a system and query."""
+def _values(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+    """Yield a row a system and query."""
+    for measured in evaluation.measured:
+        named = labels(measured.system)
+        for query_id in evaluation.queries:
+            values = {metric: measured.values[metric][query_id] for metric in evaluation.metrics}
+            yield {"query_id": query_id, **named, **values}
+
+
+def _write_parquet(rows: Sequence[dict[str, Any]], metrics: Sequence[str], file: Any) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    run = [("run", pa.string())] if rows and "run" in rows[0] else []
     schema = pa.schema(
         [
             ("query_id", pa.string()),
+            *run,
+            ("retriever", pa.string()),
             ("reranker", pa.string()),
             ("candidates", pa.int32()),
             ("blend", pa.float64()),
-            *((metric, pa.float64()) for metric in evaluation.metrics),
+            *((metric, pa.float64()) for metric in metrics),
         ]
     )
-    rows = [
-        {
-            "query_id": query_id,
-            "reranker": measured.system.reranker,
-            "candidates": measured.system.candidates,
-            "blend": measured.system.blend,
-            **{metric: measured.values[metric][query_id] for metric in evaluation.metrics},
-        }
-        for measured in [evaluation.baseline, *evaluation.systems]
-        for query_id in evaluation.queries
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema), file, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(list(rows), schema), file, compression="zstd")

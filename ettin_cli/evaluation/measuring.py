@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from ettin_cli.errors import CorpusError
-from ettin_cli.evaluation.comparing import compare, verdicts
-from ettin_cli.evaluation.results import Evaluation, Measured, Shown, System
+from ettin_cli.evaluation.comparing import correction, gains, verdicts
+from ettin_cli.evaluation.results import Evaluation, Gains, Measured, Shown, System
 from ettin_cli.evaluation.sweep import Outcome, Sweep
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, coverage, evaluate, ordered
@@ -60,18 +60,18 @@ def evaluation_of(
         if truncated:
             told = f"{truncated:,} of {outcome.scored[reranker]:,} texts"
             more.append(f"{told} cut at the limit of {reranker}")
-    metrics = [str(metric) for metric in sweep.metrics]
-    comparisons = compare(outcome.baseline, outcome.systems, metrics[0])
+    compared = _compared([outcome.baseline, *outcome.systems], sweep.metrics)
+    main = compared[str(sweep.metrics[0])]
     return Evaluation(
         name=name,
-        metrics=metrics,
+        metrics=list(compared),
         queries={query.query_id: query.text for query in queries},
         qrels=qrels,
         baseline=outcome.baseline,
         systems=outcome.systems,
-        comparisons=comparisons,
-        verdicts=verdicts(comparisons, against=sweep.baseline.name),
-        notes=more,
+        gains=compared,
+        verdicts=verdicts(main, outcome.baseline.system.name),
+        notes=[*more, *filter(None, [correction(main)])],
         retrievers=list(sweep.retrievers),
     )
 
@@ -80,7 +80,7 @@ def with_documents(evaluation: Evaluation, index: Index) -> Evaluation:
     """Return an evaluation with the documents that its report shows."""
     wanted = {
         doc_id
-        for measured in [evaluation.baseline, *evaluation.systems]
+        for measured in evaluation.measured
         for ranking in measured.run.values()
         for doc_id, _ in islice(ranking, SHOWN_DOCUMENTS)
     }
@@ -111,18 +111,24 @@ def measure_runs(
     measured = [_measured(name, run, qrels, metrics) for name, run in runs.items()]
     baseline, *others = measured
     texts = {without_spaces(query.query_id): query.text for query in queries}
-    comparisons = compare(baseline, others, str(metrics[0]))
+    compared = _compared(measured, metrics)
+    main = compared[str(metrics[0])]
+    notes = [note for name, run in runs.items() for note in _notes(name, run, qrels)]
     return Evaluation(
         name=", ".join(runs),
-        metrics=[str(metric) for metric in metrics],
+        metrics=list(compared),
         queries={query_id: texts.get(query_id, query_id) for query_id in qrels},
         qrels=qrels,
         baseline=baseline,
         systems=others,
-        comparisons=comparisons,
-        verdicts=verdicts(comparisons, against=baseline.system.reranker),
-        notes=[note for name, run in runs.items() for note in _notes(name, run, qrels)],
+        gains=compared,
+        verdicts=verdicts(main, baseline.system.name),
+        notes=[*notes, *filter(None, [correction(main)])],
     )
+
+
+def _compared(measured: Sequence[Measured], metrics: Sequence[Metric]) -> dict[str, Gains]:
+    return {str(metric): gains(measured, str(metric)) for metric in metrics}
 
 
 def _named(path: Path, paths: Sequence[Path]) -> str:
@@ -135,7 +141,7 @@ def _measured(
 ) -> Measured:
     values = {str(metric): found for metric, found in evaluate(run, qrels, metrics).items()}
     ranked = {query_id: ranking(run.get(query_id, {})) for query_id in qrels}
-    return Measured(System(name), values, ranked)
+    return Measured(System(run=name), values, ranked)
 
 
 def ranking(scores: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -17,28 +17,42 @@ class System:
     """A way to answer queries.
 
     Args:
-        reranker: Its name; `none` is retrieval alone; for a run made elsewhere the file's name.
+        reranker: Its name; `none` is retrieval alone.
         candidates: Passages scored a query; None: retrieval alone, the judged documents, or a
             run made elsewhere.
         blend: Share of the retrieval score.
-        retriever: What finds the candidates, where several are compared; else None.
+        retriever: What finds the candidates.
+        run: Name of the file of a run made elsewhere, of which nothing else is known.
     """
 
     reranker: str = NONE
     candidates: int | None = None
     blend: float = 0.0
     retriever: str | None = None
+    run: str | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is retrieval without reranking."""
+        return self.run is None and self.reranker == NONE
 
     @property
     def name(self) -> str:
         """What it is, whatever its depth and blend."""
+        if self.run is not None:
+            return self.run
         if self.retriever is None:
             return self.reranker
-        return self.retriever + ("" if self.reranker == NONE else f" with {self.reranker}")
+        return self.retriever + ("" if self.alone else f" with {self.reranker}")
+
+    @property
+    def settings(self) -> str:
+        """Its depth and blend, as far as they apply."""
+        depth = [] if self.candidates is None else [f"{self.candidates} candidates"]
+        return ", ".join([*depth, *([f"blend {self.blend:g}"] if self.blend else [])])
 
     def __str__(self) -> str:
-        depth = "" if self.candidates is None else f", {self.candidates} candidates"
-        return f"{self.name}{depth}" + (f", blend {self.blend:g}" if self.blend else "")
+        return ", ".join(filter(None, [self.name, self.settings]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +79,13 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A system against retrieval alone, by one metric.
+    """A system against another, by one metric.
 
     Args:
-        gain: Mean difference, this system less the baseline.
-        interval: 95 % bootstrap interval of the gain.
-        p: Of the paired randomisation test, Holm-corrected for the number of rows.
+        gain: Mean difference, this system less the other.
+        interval: 95 % confidence interval of the gain, corrected for the number of systems.
+        p: Of the paired randomisation test, corrected in the same way: below 0.05 if and only if
+            the interval excludes 0.
         better: Queries whose value rose; `worse` and `same` likewise.
         queries_needed: About how many would tell an effect of this size; None: no effect.
     """
@@ -84,6 +99,21 @@ class Comparison:
     worse: int
     same: int
     queries_needed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gains:
+    """How all systems but the first compare, by one metric.
+
+    Args:
+        over_alone: Each system against the same retriever alone; a run against the first run.
+            None where the system is retrieval alone.
+        over_first: Each system against the first retriever alone; empty unless there are several
+            retrievers.
+    """
+
+    over_alone: Sequence[Comparison | None]
+    over_first: Sequence[Comparison] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +135,7 @@ class Evaluation:
         qrels: query_id -> doc_id -> relevance.
         baseline: Retrieval alone, by the first of several retrievers; or the first of several runs.
         systems: The others, in the order asked for.
-        comparisons: One a system, by the first metric, in the order of `systems`.
+        gains: Metric name -> how the systems compare, in the order of `systems`.
         verdicts: In words, what the numbers say.
         notes: What to know beside them, such as queries without judgements.
         documents: Those that the report shows, by doc_id.
@@ -118,8 +148,41 @@ class Evaluation:
     qrels: Mapping[str, Mapping[str, int]]
     baseline: Measured
     systems: Sequence[Measured]
-    comparisons: Sequence[Comparison]
+    gains: Mapping[str, Gains]
     verdicts: Sequence[str] = ()
     notes: Sequence[str] = ()
     documents: Mapping[str, Shown] = field(default_factory=dict)
     retrievers: Sequence[str] = ()
+
+    @property
+    def measured(self) -> list[Measured]:
+        """Every system, the baseline first."""
+        return [self.baseline, *self.systems]
+
+    @property
+    def over_alone(self) -> Sequence[Comparison | None]:
+        """Each system against the same retriever alone, by the first metric."""
+        return self.gains[self.metrics[0]].over_alone
+
+    @property
+    def over_first(self) -> Sequence[Comparison]:
+        """Each system against the first of several retrievers, by the first metric."""
+        return self.gains[self.metrics[0]].over_first
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The comparisons there are with the same retriever alone, by the first metric."""
+        return [one for one in self.over_alone if one is not None]
+
+    def reference(self, measured: Measured) -> Measured:
+        """Return what a system's gain is over: the same retriever alone, else the baseline."""
+        return reference(measured.system, self.measured)
+
+
+def reference(system: System, measured: Sequence[Measured]) -> Measured:
+    """Return what a system is compared with: the same retriever alone, else the first system."""
+    if not system.alone:
+        for one in measured:
+            if one.system.alone and one.system.retriever == system.retriever:
+                return one
+    return measured[0]

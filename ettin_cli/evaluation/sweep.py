@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +16,7 @@ from ettin_cli.metrics import Metric, evaluate
 from ettin_cli.pipeline.cascade import Left, Step, narrowed, pairs_of, work
 from ettin_cli.pipeline.retrieving import Retrieved, Retriever, Search
 from ettin_cli.pipeline.searching import candidates_of
-from ettin_cli.ranking import SearchOptions, best_passages, most_documents, rank
+from ettin_cli.ranking import SearchOptions, most_documents, rank
 from ettin_cli.records import (
     Advance,
     Candidate,
@@ -61,13 +61,9 @@ class Sweep:
     metrics: Sequence[Metric]
     before: Mapping[str, Sequence[Step[TimedReranker]]] = field(default_factory=dict)
 
-    def shown(self, retriever: str) -> str | None:
-        """Return what a system says of its retriever: nothing where there is one alone."""
-        return retriever if len(self.retrievers) > 1 else None
-
     def alone(self, retriever: str) -> System:
         """Return retrieval alone."""
-        return System(retriever=self.shown(retriever))
+        return System(retriever=retriever)
 
     @property
     def baseline(self) -> System:
@@ -77,7 +73,7 @@ class Sweep:
     def reranked(self, retriever: str) -> list[System]:
         """Return every system that reranks what a retriever found."""
         return [
-            System(reranker, depth, blend, self.shown(retriever))
+            System(reranker, depth, blend, retriever)
             for reranker in self.rerankers
             for depth in self.depths
             for blend in self.blends
@@ -108,11 +104,16 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A hit's raw score and whether its document is relevant: what a calibration learns from."""
+    """A hit's raw score and whether its document is relevant: what a calibration learns from.
+
+    Args:
+        judged: Whether somebody said so; a document without a judgement counts as irrelevant.
+    """
 
     query_id: str
     score: float
     relevant: bool
+    judged: bool
 
 
 @dataclass(slots=True)
@@ -120,8 +121,8 @@ class Outcome:
     """What the sweep found.
 
     Args:
-        labelled: By reranker, the judged documents among the hits of the deepest system over the
-            first retriever.
+        labelled: By reranker, the hits of the deepest system over every retriever, each document
+            of a query once.
         rows: By query_id and doc_id, the row of the passage that retrieval ranks highest.
         unindexed: Judged documents that the index does not hold.
         scored: By reranker, how many texts it scored, a text once a query.
@@ -182,14 +183,12 @@ class _Tries:
         self.rows_of = _rows_by_document(index) if not sweep.candidates else {}
         self.runs: dict[System, dict[str, Ranking]] = defaultdict(dict)
         self.seconds: dict[System, float] = defaultdict(float)
-        self.labelled: dict[str, list[Labelled]] = defaultdict(list)
+        self.labelled: dict[str, dict[tuple[str, str], Labelled]] = defaultdict(dict)
         self.rows: dict[str, dict[str, int]] = {}
         self.unindexed = 0
         self.scored: dict[str, int] = defaultdict(int)
         self.truncated: dict[str, int] = defaultdict(int)
         self.progress = 0.0
-        # Where nobody said what is not relevant, whatever is not judged is taken for that.
-        self.only_relevant = all(v > 0 for judged in qrels.values() for v in judged.values())
 
     def answer(self, queries: Sequence[Query], advance: Advance) -> None:
         """Add a window of queries to the run of every system."""
@@ -261,7 +260,7 @@ class _Tries:
     ) -> None:
         """Rank at one depth what several rerankers leave to the last one, at every blend."""
         before = self.sweep.before[name]
-        system = System(name, depth, retriever=self.sweep.shown(retriever))
+        system = System(name, depth, retriever=retriever)
         queries = [one.query for one in found]
         left = [Left(self._at_depth(one, depth)) for one in found]
         counts = [len(one.candidates) for one in left]
@@ -319,14 +318,12 @@ class _Tries:
             kept = most_documents(doc_ids, depth or len(doc_ids), TOP_K)
             candidates = [found.candidates[at] for at in kept]
             verdict = Scores(scores.values[kept], scores.truncated[kept])
-            system = System(reranker, depth, retriever=self.sweep.shown(retriever))
+            system = System(reranker, depth, retriever=retriever)
             self._order(system, found, candidates, verdict)
             for blend in self.sweep.blends:
                 self.seconds[replace(system, blend=blend)] += float(seconds[kept].sum())
-        if retriever != next(iter(self.sweep.retrievers)):
-            return
         everything = rank(found.candidates, scores, SearchOptions(top_k=len(doc_ids)))
-        self.labelled[reranker] += self._labels(found.query.query_id, everything)
+        self._label(reranker, found.query.query_id, everything)
 
     def _order(
         self, system: System, found: _Found, candidates: Sequence[Candidate], scores: Scores
@@ -338,12 +335,16 @@ class _Tries:
             run = self.runs[replace(system, blend=blend)]
             run[found.query.query_id] = _ranking(reranked, found.documents)
 
-    def _labels(self, query_id: str, hits: Sequence[Hit]) -> Iterator[Labelled]:
-        judged = self.qrels.get(query_id, {})
-        for hit in best_passages(hits):
-            relevance = judged.get(without_spaces(hit.passage.doc_id))
-            if relevance is not None or self.only_relevant:
-                yield Labelled(query_id, hit.score, (relevance or 0) > 0)
+    def _label(self, reranker: str, query_id: str, hits: Sequence[Hit]) -> None:
+        """Label each document by its best passage; another retriever may have found it too."""
+        judged, labelled = self.qrels.get(query_id, {}), self.labelled[reranker]
+        for hit in hits:
+            doc_id = without_spaces(hit.passage.doc_id)
+            before = labelled.get((query_id, doc_id))
+            if before is None or before.score < hit.score:
+                relevant = judged.get(doc_id, 0) > 0
+                label = Labelled(query_id, hit.score, relevant, doc_id in judged)
+                labelled[query_id, doc_id] = label
 
     def outcome(self, queries: int) -> Outcome:
         """Measure the runs."""
@@ -352,7 +353,7 @@ class _Tries:
         return Outcome(
             baseline,
             systems,
-            dict(self.labelled),
+            {name: list(found.values()) for name, found in self.labelled.items()},
             self.rows,
             self.unindexed,
             dict(self.scored),

@@ -18,7 +18,8 @@ from ettin_cli.evaluation.report.markup import (
     stroke,
     svg,
 )
-from ettin_cli.evaluation.results import NONE, Comparison, Measured, System
+from ettin_cli.evaluation.results import Comparison, Measured, System
+from ettin_cli.significance import ALPHA
 
 LEFT, TOP, BOTTOM, HEIGHT = 52.0, 12.0, 190.0, 228.0
 WIDE, NARROW = 360.0, 300.0
@@ -26,7 +27,6 @@ WORDS = 70.0  # what names need at the end of a line
 BAR = 120.0
 SHIFT = 5.0  # so that the intervals of two blends stand side by side
 RERANKERS, BLENDS = 9, 4
-SIGNIFICANT = 0.05
 
 Line = Sequence[Comparison]
 Timed = tuple[Measured, float]
@@ -34,12 +34,12 @@ Timed = tuple[Measured, float]
 
 def named(system: System) -> str:
     """Return how the page calls a system."""
-    return "retrieval alone" if system.reranker == NONE else str(system)
+    return f"{system.retriever or 'retrieval'} alone" if system.alone else str(system)
 
 
 def tone(comparison: Comparison) -> str:
     """Return "gain" or "loss" where the difference is significant, else "unsure"."""
-    if not comparison.p < SIGNIFICANT or not comparison.gain:
+    if not comparison.p < ALPHA or not comparison.gain:
         return "unsure"
     return "gain" if comparison.gain > 0 else "loss"
 
@@ -71,17 +71,17 @@ def interval(comparison: Comparison, across: Axis) -> Markup:
 
 
 def lines_by_depth(comparisons: Iterable[Comparison]) -> dict[str, list[Line]]:
-    """Return what can be drawn by depth: reranker -> its lines, one a blend.
+    """Return what can be drawn by depth: reranker with its retriever -> its lines, one a blend.
 
     Best first, and no more than can be read: the foremost rerankers, and their best blends.
     """
     lines = defaultdict[tuple[str, float], list[Comparison]](list)
     for one in comparisons:
         if one.system.candidates and math.isfinite(one.gain):
-            lines[one.system.reranker, one.system.blend].append(one)
+            lines[one.system.name, one.system.blend].append(one)
     drawn: dict[str, list[Line]] = {}
     for line in sorted(lines.values(), key=lambda line: -max(one.gain for one in line)):
-        reranker = line[0].system.reranker
+        reranker = line[0].system.name
         if reranker in drawn or len(drawn) < RERANKERS:
             drawn.setdefault(reranker, []).append(sorted(line, key=_depth))
     return {

@@ -88,23 +88,30 @@ def _verdicts(evaluation: Evaluation) -> Markup:
 
 
 def _systems(evaluation: Evaluation) -> Markup:
-    measured = [evaluation.baseline, *evaluation.systems]
-    across = charts.row_axis(evaluation.comparisons)
+    measured = evaluation.measured
+    across = charts.row_axis([*evaluation.comparisons, *evaluation.over_first])
     means = {metric: [one.mean(metric) for one in measured] for metric in evaluation.metrics}
     timed = any(one.seconds is not None for one in measured)
+    over_first: Sequence[Comparison | None] = evaluation.over_first
+    firsts = over_first or [None] * len(evaluation.systems)
     rows = [
         element(
             "tr",
             _system_cell(one.system),
             *(_mean_cell(one.mean(metric), means[metric]) for metric in means),
-            *(_compared_cells(compared, across) if evaluation.systems else ()),
+            *(_compared_cells(compared, across) if evaluation.comparisons else ()),
+            *(_gain_cells(first, across) if evaluation.over_first else ()),
             *([_cell(number(one.seconds))] if timed else ()),
         )
-        for one, compared in zip(measured, [None, *evaluation.comparisons], strict=True)
+        for one, compared, first in zip(
+            measured, [None, *evaluation.over_alone], [None, *firsts], strict=True
+        )
     ]
     heads = ["System", *evaluation.metrics]
-    if evaluation.systems:
+    if evaluation.comparisons:
         heads += [f"Gain in {evaluation.metrics[0]}", "p", "Better", "Worse", "Same"]
+    if evaluation.over_first:
+        heads += [f"Gain over {charts.named(evaluation.baseline.system)}", "p"]
     heads += ["Seconds"] * timed
     head = element("thead", element("tr", *(element("th", name, scope="col") for name in heads)))
     table = element("table", head, element("tbody", *rows))
@@ -113,9 +120,8 @@ def _systems(evaluation: Evaluation) -> Markup:
 
 
 def _system_cell(system: System) -> Markup:
-    name = charts.named(System(system.reranker))
-    rest = str(system)[len(system.reranker) + 2 :]
-    return element("th", name, " ", element("small", rest), scope="row")
+    name = charts.named(System(system.reranker, retriever=system.retriever, run=system.run))
+    return element("th", name, " ", element("small", system.settings), scope="row")
 
 
 def _mean_cell(mean: float, means: Sequence[float]) -> Markup:
@@ -126,12 +132,21 @@ def _mean_cell(mean: float, means: Sequence[float]) -> Markup:
 def _compared_cells(compared: Comparison | None, across: Axis) -> list[Markup]:
     if compared is None or not math.isfinite(compared.gain):
         return [_cell(DASH)] * 5
+    return [
+        *_gain_cells(compared, across),
+        *(_cell(f"{count:,}") for count in (compared.better, compared.worse, compared.same)),
+    ]
+
+
+def _gain_cells(compared: Comparison | None, across: Axis) -> list[Markup]:
+    """Return the cells of a gain with its interval, and of its p."""
+    if compared is None:
+        return [_cell(DASH)] * 2
     low, high = (number(end, sign="+") for end in compared.interval)
     gain = element("b", number(compared.gain, sign="+"), class_=charts.tone(compared))
     return [
         _cell(charts.interval(compared, across), gain, " ", element("small", f"{low} to {high}")),
         _cell("<0.001" if compared.p < 0.001 else number(compared.p)),
-        *(_cell(f"{count:,}") for count in (compared.better, compared.worse, compared.same)),
     ]
 
 
@@ -142,12 +157,20 @@ def _cell(*children: str) -> Markup:
 def _legend(evaluation: Evaluation) -> str:
     if not evaluation.systems:
         return "Means over the queries."
+    counts = "Better, worse and same are numbers of queries, seconds what a query took."
     return (
-        "Means over the queries, the highest in bold. Gains over "
-        f"{charts.named(evaluation.baseline.system)} with their 95 % intervals; filled and in "
-        "colour where p is below 0.05. Better, worse and same are numbers of queries, seconds "
-        "what a query took."
+        f"Means over the queries, the highest in bold. Gains over {_over(evaluation)} with their "
+        "95 % intervals; filled and in colour where p is below 0.05, which is where the interval "
+        f"excludes 0. {counts if evaluation.comparisons else ''}"
     )
+
+
+def _over(evaluation: Evaluation) -> str:
+    """Return what gains are over, in words."""
+    first = charts.named(evaluation.baseline.system)
+    if len(evaluation.retrievers) < 2:
+        return first
+    return "the same retriever alone" if evaluation.comparisons else first
 
 
 def _gain_by_depth(evaluation: Evaluation) -> Markup:
@@ -156,18 +179,18 @@ def _gain_by_depth(evaluation: Evaluation) -> Markup:
     if len({one.system.candidates for one in points}) < 2:
         return Markup()
     said = (
-        f"Mean gain in {evaluation.metrics[0]} over {charts.named(evaluation.baseline.system)}, by "
-        "the candidates reranked, with 95 % intervals."
+        f"Mean gain in {evaluation.metrics[0]} over {_over(evaluation)}, by the candidates "
+        "reranked, with 95 % intervals."
     )
     beside = "Grey: the other rerankers." if len(drawn) > 1 else ""
     panels = [figure(charts.gain_by_depth(name, drawn), name) for name in drawn]
-    left_out = _left_out(len(evaluation.systems) - len(points), "without room or candidates")
+    left_out = _left_out(len(evaluation.comparisons) - len(points), "without room or candidates")
     return section("Gain by depth", remark(said, beside, left_out), grid(*panels))
 
 
 def _quality_and_cost(evaluation: Evaluation) -> Markup:
     metric = evaluation.metrics[0]
-    measured = [evaluation.baseline, *evaluation.systems]
+    measured = evaluation.measured
     timed = [(one, one.seconds) for one in measured if one.seconds is not None]
     if len(timed) < 2 or not evaluation.queries:
         return Markup()
@@ -205,12 +228,14 @@ def _method(evaluation: Evaluation) -> Markup:
     )
     if not evaluation.systems:
         return section("How the numbers were made", element("p", ties))
+    compared = len(evaluation.comparisons) or len(evaluation.over_first)
     text = (
-        f"A gain is the mean difference from {charts.named(evaluation.baseline.system)} over the "
-        "queries; its 95 % interval is a bootstrap's, which draws queries with replacement. p is "
-        "a paired randomisation test's, in which each difference keeps or changes its sign by "
-        f"chance, corrected for {counted(len(evaluation.comparisons), 'comparison')} by Holm's "
-        f"method. {ties}"
+        f"A gain is the mean difference from {_over(evaluation)} over the queries. p is a paired "
+        "randomisation test's, in which each query's difference keeps or changes its sign by "
+        f"chance. It is corrected for {counted(compared, 'comparison')} by the largest t among "
+        "them under the same changes of sign. The 95 % interval is the gain and as many standard "
+        "errors to either side as that test takes for chance, so that all intervals of a column "
+        f"hold together and each excludes 0 exactly where its p is below 0.05. {ties}"
     )
     return section("How the numbers were made", element("p", text))
 

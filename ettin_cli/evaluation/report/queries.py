@@ -28,12 +28,13 @@ def movement(evaluation: Evaluation, best: Measured | None) -> Markup:
     if best is None or not evaluation.queries:
         return Markup()
     metric = evaluation.metrics[0]
-    before, after = evaluation.baseline.values[metric], best.values[metric]
+    reference = evaluation.reference(best)
+    before, after = reference.values[metric], best.values[metric]
     differences = [after[query_id] - before[query_id] for query_id in evaluation.queries]
     rose, fell = (sum(sign * one > 0 for one in differences) for sign in (1, -1))
     said = (
-        f"Each query's difference in {metric} between {named(evaluation.baseline.system)} and "
-        f"the best system, {best.system}, from the largest rise to the largest fall."
+        f"Each query's difference in {metric} between {named(reference.system)} and "
+        f"the best system, {named(best.system)}, from the largest rise to the largest fall."
     )
     counts = [
         element("li", element("b", f"{count:,}", class_=tone), f" {word}")
@@ -53,12 +54,12 @@ def worst_queries(evaluation: Evaluation, best: Measured | None) -> Markup:
     """Return the queries that lost most, and those of the others that stand lowest.
 
     Args:
-        best: The system that is compared with the baseline; None: there is only the baseline.
+        best: The system that is compared with what its gain is over; None: there is only one.
     """
     if not evaluation.queries:
         return Markup()
     metric = evaluation.metrics[0]
-    before = evaluation.baseline.values[metric]
+    before = (evaluation.reference(best) if best else evaluation.baseline).values[metric]
     after = best.values[metric] if best else before
     changes = sorted((after[one] - before[one], one) for one in evaluation.queries)
     lost = [one for change, one in changes if change < 0][:WORST]
@@ -80,13 +81,14 @@ def worst_queries(evaluation: Evaluation, best: Measured | None) -> Markup:
 
 def _query(evaluation: Evaluation, best: Measured | None, query_id: str) -> Markup:
     metric = evaluation.metrics[0]
-    before = evaluation.baseline.values[metric][query_id]
+    reference = evaluation.reference(best) if best else evaluation.baseline
+    before = reference.values[metric][query_id]
     values = [f"{metric} ", element("b", number(before))]
     if best is not None:
         after = best.values[metric][query_id]
         tone = "gain" if after > before else "loss" if after < before else None
         values += [" \u2192 ", element("b", number(after), class_=tone)]
-    columns = [_ranked(evaluation, one, query_id) for one in (evaluation.baseline, best) if one]
+    columns = [_ranked(evaluation, one, query_id) for one in (reference, best) if one]
     text = shortened(evaluation.queries[query_id], QUERY_LENGTH)
     return element(
         "article",

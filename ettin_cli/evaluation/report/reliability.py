@@ -32,12 +32,14 @@ class ReliabilityPlot:
         method: How scores became probabilities, in words.
         bins: Mean predicted probability, observed share of relevant documents, and count.
         log_losses: Method -> its log loss.
+        basis: What the probabilities were learnt from, in words.
     """
 
     reranker: str
     method: str
     bins: Sequence[tuple[float, float, int]]
     log_losses: Mapping[str, float]
+    basis: str = ""
 
 
 def reliability(calibrations: Sequence[ReliabilityPlot]) -> Markup:
@@ -53,6 +55,7 @@ def reliability(calibrations: Sequence[ReliabilityPlot]) -> Markup:
                 "Log loss: ",
                 ", ".join(f"{name} {number(loss)}" for name, loss in plot.log_losses.items()),
             ),
+            *([element("p", plot.basis)] if plot.basis else []),
         )
         for plot in calibrations
     ]
