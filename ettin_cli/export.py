@@ -51,6 +51,8 @@ COLUMNS = {
     "text": "string",
     "metadata": "string",
     "duplicates": "string",
+    "query": "string",
+    "query_fields": "string",
 }
 WHERE_THEY_APPLY = frozenset(
     (
@@ -121,10 +123,11 @@ class Encoder:
         format: One of FORMATS but `auto`, `table` and `parquet`, or `rows`: a JSON object a hit.
         many: Whether `json` is an array of answers rather than one answer.
         text: Whether hits carry their text.
+        tag: The name of a TREC run.
     """
 
-    def __init__(self, format: str, *, many: bool, text: bool = True) -> None:
-        self.format, self.many, self.text = format, many, text
+    def __init__(self, format: str, *, many: bool, text: bool = True, tag: str = RUN_NAME) -> None:
+        self.format, self.many, self.text, self.tag = format, many, text, tag
 
     def begin(self) -> bytes:
         """Return what comes before the first answer."""
@@ -146,6 +149,8 @@ class Encoder:
             case "csv" | "tsv":
                 rows = answer_rows(answer, text=self.text)
                 return delimited_rows((list(row.values()) for row in rows), self.format)
+            case "trec":
+                return _trec(answer, self.tag)
         return LINES[self.format](answer)
 
     def end(self) -> bytes:
@@ -156,7 +161,13 @@ class Encoder:
 
 
 def write_answers(
-    answers: Iterable[Answer], format: str, file: BinaryIO, *, many: bool, text: bool = True
+    answers: Iterable[Answer],
+    format: str,
+    file: BinaryIO,
+    *,
+    many: bool,
+    text: bool = True,
+    tag: str = RUN_NAME,
 ) -> None:
     """Write answers as they come.
 
@@ -164,12 +175,13 @@ def write_answers(
         format: One of FORMATS but `auto` and `table`.
         many: Whether `json` is an array of answers rather than one answer.
         text: Whether hits carry their text.
+        tag: The name of a TREC run.
     """
     if format == "parquet":
         rows = (row for answer in answers for row in answer_rows(answer, text=text))
         write_parquet(rows, file, text=text)
         return
-    encoder = Encoder(format, many=many, text=text)
+    encoder = Encoder(format, many=many, text=text, tag=tag)
     file.write(encoder.begin())
     for number, answer in enumerate(answers):
         file.write(encoder.answer(answer, first=number == 0))
@@ -236,13 +248,16 @@ def columns(*, text: bool = True) -> list[str]:
 
 
 def answer_rows(answer: Answer, *, text: bool = True) -> Iterator[dict[str, Any]]:
-    """Yield a row a hit, its metadata and its places in several retrievers as JSON."""
+    """Yield a row a hit, with its query; what is an object or a list is JSON."""
+    of_query = {"query_id": answer.query.query_id, "query": answer.query.text}
+    if answer.fields:
+        of_query["query_fields"] = _dumps(dict(answer.fields)).decode()
     for rank, hit in enumerate(answer.hits, start=1):
         shape = hit_json(hit, rank, text=text)
         shape["metadata"] = _dumps(shape["metadata"]).decode()
         for name in {"retrieval", "duplicates"} & shape.keys():
             shape[name] = _dumps(shape[name]).decode()
-        shape["query_id"] = answer.query.query_id
+        shape |= of_query
         shape["truncated"], shape["stale"] = hit.truncated, hit.stale
         yield {name: shape.get(name) for name in columns(text=text)}
 
@@ -276,7 +291,7 @@ def delimited_rows(rows: Iterable[Sequence[Any]], format: str) -> bytes:
     return "".join(lines).encode("utf-8", "surrogatepass")
 
 
-def _trec(answer: Answer) -> bytes:
+def _trec(answer: Answer, tag: str) -> bytes:
     """Return a run whose scores strictly decrease in float32, documents of the same text among it.
 
     trec_eval reads scores as float32 and orders equal ones by document id, so ties would be
@@ -289,7 +304,7 @@ def _trec(answer: Answer) -> bytes:
             best.setdefault(passage.doc_id, hit.score)
     scores = decreasing(best.values())
     lines = [
-        f"{query_id} Q0 {without_spaces(doc_id)} {rank} {score:.9g} {RUN_NAME}\n"
+        f"{query_id} Q0 {without_spaces(doc_id)} {rank} {score:.9g} {tag}\n"
         for rank, (doc_id, score) in enumerate(zip(best, scores, strict=True), start=1)
     ]
     return "".join(lines).encode("utf-8", "surrogatepass")
@@ -360,7 +375,6 @@ def _paths(answer: Answer) -> bytes:
 
 
 LINES: dict[str, Callable[[Answer], bytes]] = {
-    "trec": _trec,
     "md": _markdown,
     "paths": _paths,
 }

@@ -1,23 +1,36 @@
-"""A file of queries -> queries: JSONL, TSV, or one a line."""
+"""A file of queries -> queries: JSONL, a table with a header, TREC topics, TSV, or one a line."""
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ettin_cli.corpus.delimited import delimited
+from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
 from ettin_cli.storage import UnreadableError, record_lines
 
-ID_FIELDS = ("_id", "id", "query_id", "qid")
+ID_FIELDS = ("_id", "id", "query_id", "qid", "query-id", "queryid", "topic_id")
 TEXT_FIELDS = ("text", "query", "question")
 JSON = (".jsonl", ".ndjson", ".json")
+TABLE_HINT = "the first row names the columns: id and text"
 HINT = 'a line is {"_id": "1", "text": "..."}, an id and a text with a tab between, or a text'
 # JSON's larger whole numbers are read as floats, many of them as the same.
 EXACT_BELOW = 2**63
+
+_NAME = re.compile(r"[a-z_ -]+")
+_TOPIC = "<top>"
+_NUMBER = re.compile(r"<num>\s*(?:Number\s*:)?([^<]*)", re.IGNORECASE)
+_TITLE = re.compile(r"<title>\s*(?:Topic\s*:)?([^<]*)", re.IGNORECASE)
+_MARKUP = re.compile(r"<(\?xml|!doctype|topics?|queries|query|doc)\b", re.IGNORECASE)
+
+Lines = Iterator[tuple[int, str]]
 
 
 def read_queries(path: Path) -> Iterator[Query]:
@@ -25,23 +38,140 @@ def read_queries(path: Path) -> Iterator[Query]:
 
     A line is JSON with `_id` and `text`, an id and a text with a tab between, or a text alone,
     whose id is then its line number. In JSON `text` may be a list: several forms of a question,
-    the first of which is what a reranker reads. A file that is named as JSONL or TSV holds nothing
-    else. Empty lines are passed over.
+    the first of which is what a reranker reads. A CSV, and a TSV whose first line is a header, is
+    read by the names of its columns. Of TREC topics the number and the title are read. A file
+    that is named as JSONL, CSV or TSV holds nothing else. Empty lines are passed over.
 
     Raises:
         CorpusError: The file cannot be read, or a line is no query; names the line.
     """
     seen: set[str] = set()
     with _opened(path) as file:
-        for number, raw in enumerate(record_lines(file), start=1):
+        for number, query in _queries(_lines(path, file), path):
             try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
-                if line.strip():
-                    yield _new(_query(line, number, path.suffix.lower()), seen)
-            except UnicodeDecodeError as error:
-                raise CorpusError(f"{path}:{number}: not UTF-8", hint=HINT) from error
+                yield _new(query, seen)
             except ValueError as error:
                 raise CorpusError(f"{path}:{number}: {error}", hint=HINT) from error
+
+
+def _lines(path: Path, file: BinaryIO) -> Lines:
+    """Yield the lines with their numbers, without what they end in."""
+    for number, raw in enumerate(record_lines(file), start=1):
+        try:
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
+        except UnicodeDecodeError as error:
+            raise CorpusError(f"{path}:{number}: not UTF-8", hint=HINT) from error
+
+
+def _queries(lines: Lines, path: Path) -> Iterator[tuple[int, Query]]:
+    """Yield the queries of a file, each with its line, in the form that the first line shows."""
+    suffix = path.suffix.lower()
+    for number, line in lines:
+        if not line.strip():
+            continue
+        rest = chain([(number, line)], lines)
+        kind = _table(line, suffix)
+        if kind:
+            yield from _from_table(rest, path, kind)
+        elif line.lstrip()[: len(_TOPIC)].lower() == _TOPIC:
+            yield from _from_topics(rest, path)
+        elif suffix not in JSON and _MARKUP.match(line.lstrip()):
+            raise CorpusError(
+                f"{path}:{number}: markup that is not TREC's <top> topics",
+                hint="convert it to a table with the columns id and text",
+            )
+        else:
+            yield from _from_lines(rest, path)
+
+
+def _from_lines(lines: Lines, path: Path) -> Iterator[tuple[int, Query]]:
+    for number, line in lines:
+        try:
+            if line.strip():
+                yield number, _query(line, number, path.suffix.lower())
+        except ValueError as error:
+            raise CorpusError(f"{path}:{number}: {error}", hint=HINT) from error
+
+
+def _table(line: str, suffix: str) -> str | None:
+    """Return the kind of a table whose first line this is; None if it is none with a header."""
+    if suffix == ".csv":
+        return "csv"
+    if suffix in JSON or line.lstrip().startswith("{"):
+        return None
+    kind = "tsv" if suffix == ".tsv" or "\t" in line else "csv"
+    names = [_plain(name) for name in line.split("\t" if kind == "tsv" else ",")]
+    has_text = any(name in TEXT_FIELDS for name in names)
+    has_id = any(name in ID_FIELDS for name in names)
+    # In "number<TAB>query" too: the name of a column has no digits, unlike most ids.
+    named = kind == "tsv" and names[-1] in TEXT_FIELDS and _NAME.fullmatch(names[0])
+    evident = has_id or named
+    return kind if len(names) > 1 and has_text and evident else None
+
+
+def _from_table(lines: Lines, path: Path, kind: str) -> Iterator[tuple[int, Query]]:
+    """Yield the queries of a table by the names in its first row."""
+    first = 0
+
+    def content() -> Iterator[str]:
+        nonlocal first
+        for number, line in lines:
+            first = first or number
+            yield line + "\n"
+
+    for record, at in delimited(content(), kind, "utf-8"):
+        number = first + at - 1
+        try:
+            if isinstance(record, RecordError):
+                raise ValueError(str(record))
+            yield number, _from_row(record, number)
+        except ValueError as error:
+            raise CorpusError(f"{path}:{number}: {error}", hint=TABLE_HINT) from error
+
+
+def _from_row(record: Mapping[str, Any], number: int) -> Query:
+    row = {_plain(name): value for name, value in record.items()}
+    text = next((name for name in TEXT_FIELDS if name in row), None)
+    query_id = next((name for name in ID_FIELDS if name in row), None)
+    if text is None:
+        raise ValueError(f"no column of the header is called {_either(TEXT_FIELDS)}")
+    if query_id is None and len(row) > 1:
+        raise ValueError(f"no column of the header is called {_either(ID_FIELDS)}")
+    return _checked(Query(str(number) if query_id is None else row[query_id], row[text]))
+
+
+def _from_topics(lines: Lines, path: Path) -> Iterator[tuple[int, Query]]:
+    """Yield the number and the title of each of TREC's topics."""
+    begins, held = 0, list[str]()
+    for number, line in lines:
+        if not held:
+            if not line.strip():
+                continue
+            if line.strip()[: len(_TOPIC)].lower() != _TOPIC:
+                raise CorpusError(f"{path}:{number}: no {_TOPIC}, where a topic begins")
+            begins = number
+        held.append(line)
+        if "</top>" in line.lower():
+            yield begins, _topic("\n".join(held), f"{path}:{begins}")
+            held.clear()
+    if held:
+        raise CorpusError(f"{path}:{begins}: a topic without </top>")
+
+
+def _topic(text: str, place: str) -> Query:
+    found = [pattern.search(text) for pattern in (_NUMBER, _TITLE)]
+    number, title = (" ".join(one[1].split()) if one else "" for one in found)
+    if not number or not title:
+        raise CorpusError(f"{place}: a topic without a {'<title>' if number else '<num>'}")
+    return Query(number, title)
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip('"').lower()
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]])
 
 
 def _new(query: Query, seen: set[str]) -> Query:
@@ -73,7 +203,10 @@ def _query(line: str, number: int, suffix: str) -> Query:
         raise ValueError("not a JSON object")
     if suffix == ".tsv" and not is_json and "\t" not in line:
         raise ValueError("no tab between an id and a query")
-    query = _from_json(line, number) if is_json else _from_text(line, number)
+    return _checked(_from_json(line, number) if is_json else _from_text(line, number))
+
+
+def _checked(query: Query) -> Query:
     if not query.query_id.strip():
         raise ValueError("empty id")
     if not query.text.strip():

@@ -142,11 +142,13 @@ class Request:
 
     Args:
         fields: The input's own fields of the query, which come back with the answer.
+        unnamed: How many candidates came without an id, so that their places stand for it.
     """
 
     query: Query
     candidates: Sequence[Candidate]
     fields: Metadata = field(default_factory=dict)
+    unnamed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Generic, Self, TypeVar
 
 from ettin_cli.errors import OutputError
-from ettin_cli.export import Encoder, output_errors, output_file, write_parquet
+from ettin_cli.export import RUN_NAME, Encoder, output_errors, write_parquet
 from ettin_cli.records import Answer, Rejection
 from ettin_cli.storage import mode_for, replacing, sync_folder
 
 PARQUET = "parquet"
+T = TypeVar("T")
+# Reads what was written, and writes the output.
+Made = Callable[[Path, BinaryIO], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +43,31 @@ class Mark:
     finished: bool = False
 
 
-class ResumableOutput:
-    """Answers on their way into a file; what a run has written the next one need not make again.
+class ResumableFile:
+    """A file that is written a window at a time; what a run has written is not made again.
 
     Beside the target stand NAME.partial, NAME.partial.json, which tells how much of it is good,
     and for rows that could not be read NAME.rejects.jsonl. Every window reaches the disk before
-    the mark says so; what a killed run wrote beyond its mark is cut off.
+    the mark says so; what a killed run wrote beyond its mark is cut off. A run that fails before
+    its first window leaves nothing.
 
     Args:
         target: Where the output appears when it is complete.
         fingerprint: What must agree between the runs.
         resume: Go on where an unfinished run stopped, if there is one.
+        begin: What the file begins with.
 
     Raises:
         OutputError: It cannot be written, another process writes it, an unfinished run is in
             the way, or the unfinished run was another.
     """
 
-    def __init__(
-        self, target: Path, format: str, fingerprint: str, *, text: bool, resume: bool
-    ) -> None:
+    def __init__(self, target: Path, fingerprint: str, *, resume: bool, begin: bytes = b"") -> None:
         self.target = Path(os.path.realpath(target))
-        self.format, self.text = format, text
-        self.encoder = Encoder("rows" if format == PARQUET else format, many=True, text=text)
+        self.begin = begin
         self.partial = _beside(self.target, ".partial")
         self.journal = _beside(self.target, ".partial.json")
+        self.draft = _beside(self.target, ".partial.new")
         self.rejects = _beside(self.target, ".rejects.jsonl")
         self.partial_rejects = _beside(self.target, ".rejects.jsonl.partial")
         self.mark = Mark(fingerprint)
@@ -94,6 +97,11 @@ class ResumableOutput:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self.mark.items and not self.finished:
+            # There is nothing to go on with, and nothing that could be lost.
+            for path in (self.partial, self.partial_rejects, self.journal):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
         self._release()
 
     def _release(self) -> None:
@@ -125,7 +133,7 @@ class ResumableOutput:
         self.file = self._opened(self.partial, self.mark.bytes)
         self.reject_file = self._opened(self.partial_rejects, self.mark.reject_bytes)
         if not self.mark.bytes:
-            self.file.write(self.encoder.begin())
+            self.file.write(self.begin)
 
     def _opened(self, path: Path, length: int) -> BinaryIO:
         """Open a file to append to, cut at the length up to which it is good.
@@ -169,25 +177,30 @@ class ResumableOutput:
             )
         return mark
 
-    def write(
-        self, answers: Sequence[Answer], rejections: Sequence[Rejection], end: int, digest: str = ""
+    def append(
+        self,
+        content: Iterable[bytes],
+        answers: int,
+        rejections: Sequence[Rejection],
+        end: int,
+        digest: str = "",
     ) -> None:
         """Write a window; when this returns it is on the disk, and marked as done.
 
         Args:
+            answers: How many items were answered.
             end: Items of the input that are done with this window.
             digest: Of those items.
         """
         with output_errors(self.target):
-            for number, answer in enumerate(answers, start=self.mark.answers):
-                self.file.write(self.encoder.answer(answer, first=number == 0))
+            self.file.writelines(content)
             for rejection in rejections:
                 self.reject_file.write(_reject(rejection))
             self.mark = Mark(
                 self.mark.fingerprint,
                 items=end,
                 digest=digest,
-                answers=self.mark.answers + len(answers),
+                answers=self.mark.answers + answers,
                 bytes=_synced(self.file),
                 rejects=self.mark.rejects + len(rejections),
                 reject_bytes=_synced(self.reject_file),
@@ -198,24 +211,42 @@ class ResumableOutput:
         with replacing(self.journal) as draft:
             draft.write_bytes(_json(asdict(self.mark)))
 
-    def finish(self) -> None:
-        """Make the output appear under its name."""
+    def complete(self, end: bytes = b"", made: Made | None = None) -> None:
+        """Make the output appear under its name.
+
+        Args:
+            end: What the file ends with.
+            made: Makes the output of what was written, where that is not the output itself.
+        """
         with output_errors(self.target):
-            self.file.write(self.encoder.end())
+            self.file.write(end)
             _synced(self.file)
             self.file.close()
             self.reject_file.close()
             self.mark = replace(self.mark, finished=True)
             self._note()
-            if self.format == PARQUET:
-                with output_file(self.target) as file:
-                    write_parquet(_rows(self.partial), file, text=self.text)
-                self.partial.unlink()
-            else:
+            if made is None:
                 self.partial.chmod(mode_for(self.target))
                 self.partial.replace(self.target)
+            else:
+                self._make(made)
+                self.partial.unlink()
             self.finished = True
             self._tidy()
+
+    def _make(self, made: Made) -> None:
+        self.draft.touch(mode=0o600)
+        try:
+            with self.draft.open("wb") as file:
+                made(self.partial, file)
+                _synced(file)
+            self.draft.chmod(mode_for(self.target))
+            self.draft.replace(self.target)
+        except BaseException:
+            with suppress(OSError):
+                self.draft.unlink(missing_ok=True)
+            raise
+        sync_folder(self.target.parent)
 
     def _tidy(self) -> None:
         """Remove what an unfinished run needs, and let the rejects appear if there are any."""
@@ -230,6 +261,85 @@ class ResumableOutput:
             self.rejects.unlink(missing_ok=True)
         self.journal.unlink(missing_ok=True)
         sync_folder(self.target.parent)
+
+
+class ResumableOutput(ResumableFile):
+    """Answers on their way into a file of a format.
+
+    Args:
+        format: One of FORMATS but `auto` and `table`.
+        text: Whether hits carry their text.
+        tag: The name of a TREC run.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        format: str,
+        fingerprint: str,
+        *,
+        text: bool,
+        resume: bool,
+        tag: str = RUN_NAME,
+    ) -> None:
+        self.format, self.text = format, text
+        shape = "rows" if format == PARQUET else format
+        self.encoder = Encoder(shape, many=True, text=text, tag=tag)
+        super().__init__(target, fingerprint, resume=resume, begin=self.encoder.begin())
+
+    def write(
+        self, answers: Sequence[Answer], rejections: Sequence[Rejection], end: int, digest: str = ""
+    ) -> None:
+        """Write a window of answers, as `append` does its content."""
+        numbered = enumerate(answers, start=self.mark.answers)
+        content = (self.encoder.answer(answer, first=number == 0) for number, answer in numbered)
+        self.append(content, len(answers), rejections, end, digest)
+
+    def finish(self) -> None:
+        """Make the output appear under its name."""
+        self.complete(self.encoder.end(), self._parquet if self.format == PARQUET else None)
+
+    def _parquet(self, partial: Path, file: BinaryIO) -> None:
+        write_parquet(_rows(partial), file, text=self.text)
+
+
+class Digested(Generic[T]):
+    """Items of an input as they pass, with a digest of them, by which a run knows it again.
+
+    Args:
+        mark: How far an earlier run came, and the digest of what it had read by then.
+    """
+
+    def __init__(self, items: Iterable[T], mark: Mark) -> None:
+        import xxhash
+
+        self.items, self.mark, self.seen = items, mark, 0
+        self.hash = xxhash.xxh3_128()
+
+    def __iter__(self) -> Iterator[T]:
+        for item in self.items:
+            self.hash.update(repr(item).encode("utf-8", "surrogatepass"))
+            self.seen += 1
+            if self.seen == self.mark.items:
+                self.check()
+            yield item
+
+    def digest(self) -> str:
+        """Return the digest of the items so far."""
+        return self.hash.hexdigest()
+
+    def check(self) -> None:
+        """Check that the input begins as that of the earlier run did.
+
+        Raises:
+            OutputError: It does not.
+        """
+        another = self.seen == self.mark.items and self.digest() != self.mark.digest
+        if self.mark.items and (another or self.seen < self.mark.items):
+            raise OutputError(
+                "what is left of the unfinished run was made from another input",
+                hint="resume with that, or remove OUTPUT.partial to start again",
+            )
 
 
 def _beside(target: Path, suffix: str) -> Path:

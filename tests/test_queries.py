@@ -139,3 +139,107 @@ def test_forms_that_are_no_texts_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "q").write_text(f'{{"_id": "1", "text": {text}}}\n')
     with pytest.raises(CorpusError, match=":1: "):
         list(read_queries(tmp_path / "q"))
+
+
+# Tables and topics
+
+
+WANTED = [Query("q1", "when does the ferry sail"), Query("q2", "bread, baked")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.csv", 'id,query\nq1,when does the ferry sail\nq2,"bread, baked"\n'),
+        ("q.csv", '"Text","lang","QID"\n\nwhen does the ferry sail,en,q1\n"bread, baked",en,q2\n'),
+        ("q.tsv", "qid\tquery\nq1\twhen does the ferry sail\nq2\tbread, baked\n"),
+        ("q.tsv", "lang\ttext\t_id\nen\twhen does the ferry sail\tq1\nen\tbread, baked\tq2\n"),
+        ("q.tsv", "\ufeffquery-id\tquestion\r\nq1\twhen does the ferry sail\r\nq2\tbread, baked"),
+        ("q.txt", "id\ttext\nq1\twhen does the ferry sail\nq2\tbread, baked\n"),
+        ("q.txt", 'id,text\nq1,when does the ferry sail\nq2,"bread, baked"\n'),
+        ("q.tsv", "q1\twhen does the ferry sail\nq2\tbread, baked\n"),
+    ],
+)
+def test_a_table_is_read_by_the_names_of_its_columns(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    assert queries(tmp_path / name, content) == WANTED
+
+
+def test_a_cell_may_hold_a_line_break_and_a_column_alone_is_numbered(tmp_path: Path) -> None:
+    assert queries(tmp_path / "q.csv", 'query\n"two\nlines"\n\nthree\n') == [
+        Query("2", "two\nlines"),
+        Query("5", "three"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("q.csv", "q1,when does it sail\nq2,bread\n", "2: no column of the header is called text,"),
+        ("q.csv", "number,query\n1,x\n", "2: no column of the header is called _id, id,"),
+        ("q.tsv", "number\tquery\n1\tx\n", "2: no column of the header is called _id, id,"),
+        ("q.csv", "id,text\n1,x,y\n", "2: 3 fields where the header has 2"),
+        ("q.csv", "id,text\n1,x\n2, \n", "3: empty query"),
+        ("q.csv", "id,text\n1,x\n\n1,y\n", '4: a second query with the id "1"'),
+        ("q.csv", "id,id,text\n1,1,x\n", '1: 2 columns are called "id"'),
+    ],
+)
+def test_a_table_that_holds_no_queries_is_one_line(
+    tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    with pytest.raises(CorpusError, match=re.escape(f"{tmp_path / name}:{said}")):
+        queries(tmp_path / name, content)
+
+
+def test_a_query_may_be_a_name_of_a_column(tmp_path: Path) -> None:
+    assert queries(tmp_path / "q.tsv", "17\tquery\n18\ttext\n") == [
+        Query("17", "query"),
+        Query("18", "text"),
+    ]
+    assert queries(tmp_path / "q.txt", "text\nwhat is text, really\n") == [
+        Query("1", "text"),
+        Query("2", "what is text, really"),
+    ]
+
+
+TOPICS = """
+<top>
+<num> Number: 301 </num>
+<title> International
+   Organized Crime
+
+<desc> Description:
+Identify organizations & <b>groups</b>.
+</top>
+
+<TOP>
+<num>302
+<title>Topic: Poliomyelitis</title>
+<narr> Narrative: none </TOP>
+"""
+
+
+@pytest.mark.parametrize("name", ["topics.trec", "topics.txt", "topics"])
+def test_trec_topics_are_their_numbers_and_titles(tmp_path: Path, name: str) -> None:
+    assert queries(tmp_path / name, TOPICS) == [
+        Query("301", "International Organized Crime"),
+        Query("302", "Poliomyelitis"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("<top>\n<num> 1\n<title> x\n", "1: a topic without </top>"),
+        ("<top>\n<num> 1\n<desc> x\n</top>\n", "1: a topic without a <title>"),
+        ("<top>\n<title> x\n</top>\n", "1: a topic without a <num>"),
+        ("<top>\n<num>1<title>x\n</top>\nx\n", "4: no <top>, where a topic begins"),
+        ("<top><num>1<title>x</top>\n<top><num>1<title>y</top>", "2: a second query with the id"),
+        ('<?xml version="1.0"?>\n<topics>\n', "1: markup that is not TREC's <top> topics"),
+        ('<topics task="x">\n<topic number="1">\n', "1: markup that is not TREC's"),
+    ],
+)
+def test_topics_that_cannot_be_read_are_one_line(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(CorpusError, match=re.escape(f"{tmp_path / 'q.trec'}:{said}")):
+        queries(tmp_path / "q.trec", content)

@@ -210,3 +210,50 @@ def test_what_makes_no_sense_is_one_line(
     done = ettin("score", "-r", "embedded", *words)
     assert (done.code, done.out) == (code, "")
     assert message in done.err
+
+
+TRIPLETS: list[dict[str, Any]] = [
+    {"query": "when does it sail", "positive": "It sails at nine.", "negative": "Knead it."},
+    {"query": "bread", "positive": "Knead it.", "negative_1": "Boats.", "negative_2": "Dogs."},
+    {"query": "dogs", "positive": ["Dogs.", "A dog."], "negatives": ["Boats."], "negative": "Sea."},
+    {"query": "boats", "positive": "Boats.", "hard_negative_1": "Dogs.", "negative_2": None},
+]
+LABELLED = [
+    [("It sails at nine.", 1), ("Knead it.", 0)],
+    [("Knead it.", 1), ("Boats.", 0), ("Dogs.", 0)],
+    [("Dogs.", 1), ("A dog.", 1), ("Boats.", 0), ("Sea.", 0)],
+    [("Boats.", 1), ("Dogs.", 0)],
+]
+
+
+def test_negatives_are_scored_by_whatever_name(ettin: Ettin, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TRIPLETS))
+    rows = parsed(ettin("score", "--pairs", "t.jsonl", "-r", "embedded").out)
+    expected = [
+        {"query": row["query"], "document": text, "label": label}
+        for row, texts in zip(TRIPLETS, LABELLED, strict=True)
+        for text, label in texts
+    ]
+    assert [{k: v for k, v in row.items() if k != "score"} for row in rows] == expected
+    for row in rows:
+        alone = ettin("score", row["query"], row["document"], "-r", "embedded")
+        assert row["score"] == pytest.approx(float(alone.out), abs=1e-4)
+
+
+def test_empty_cells_of_a_table_are_no_negatives(ettin: Ettin, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "query,positive,negative_1,negative_2\nbread,Knead it.,Boats.,Dogs.\nboats,Boats.,Dogs.,\n"
+    )
+    rows = parsed(ettin("score", "--pairs", "t.csv", "-r", "embedded").out)
+    assert [(row["document"], row["label"]) for row in rows] == LABELLED[1] + LABELLED[3]
+
+
+def test_training_and_mining_know_the_same_names() -> None:
+    from ettin_cli.requests.examples import example
+    from ettin_cli.training.rows import example_of
+
+    for row, texts in zip(TRIPLETS, LABELLED, strict=True):
+        learnt, mined = example_of(row), example(row)
+        assert list(zip(learnt.texts, learnt.targets, strict=True)) == texts
+        assert [(text, 1) for text in mined.positives] == [one for one in texts if one[1]]
+        assert [(text, 0) for text in mined.negatives] == [one for one in texts if not one[1]]

@@ -13,6 +13,7 @@ from ettin_cli.benchmark.pairs import Pair, SampleTexts, read_pairs
 from ettin_cli.benchmark.results import Race
 from ettin_cli.commands import options
 from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.commands.writing import check_apart
 from ettin_cli.console import Console, count, destination
 from ettin_cli.console.raced import FORMATS, show_races
 from ettin_cli.engines import ENGINES
@@ -115,6 +116,7 @@ def bench(
     ]
     format = _format(format, output)
     _check(against, engine or [], pairs, document_tokens)
+    check_apart(output, [pairs])
     lengths = _lengths(document_tokens or DOCUMENT_TOKENS)
     sample = SampleTexts.of(sample_corpora() / SAMPLE)
     names = list(dict.fromkeys(reranker or [AUTO]))

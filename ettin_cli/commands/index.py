@@ -59,12 +59,16 @@ def index(
     ] = None,
     id_field: Annotated[
         str | None,
-        typer.Option(metavar="FIELD", help="A record's id; by default _id, id, doc_id or docno."),
+        typer.Option(
+            metavar="FIELD",
+            help="A record's id, or a path as in meta.id; by default _id, id, doc_id or docno.",
+        ),
     ] = None,
     text_field: Annotated[
         str | None,
         typer.Option(
-            metavar="FIELD", help="A record's text; by default text, body, content or contents."
+            metavar="FIELD",
+            help="A record's text, or a path to it; by default text, body, content or contents.",
         ),
     ] = None,
     language: Annotated[

@@ -10,6 +10,7 @@ import typer
 from ettin_cli.commands import options
 from ettin_cli.commands.indexes import embedder_of
 from ettin_cli.commands.jsonl import check_jsonl, write_jsonl
+from ettin_cli.commands.writing import check_apart
 from ettin_cli.console import Console, count
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import CorpusError, UsageError
@@ -19,7 +20,7 @@ from ettin_cli.pipeline.mining import mine as mine_index
 from ettin_cli.pipeline.positives import Examples, Sought, judged
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Rejection
-from ettin_cli.requests.fields import example
+from ettin_cli.requests.examples import example
 from ettin_cli.requests.pairs import rejection
 from ettin_cli.requests.rows import STDIN, read_rows
 from ettin_cli.requests.spool import Spool
@@ -37,7 +38,7 @@ def mine(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Rows of query and positive; with --qrels JSONL with _id and text, TSV, or lines.",
+            help="Rows of query and positive; with --qrels queries as in ettin search.",
         ),
     ] = None,
     qrels: Annotated[
@@ -107,6 +108,7 @@ def mine(
     queries = _checked(queries, "--queries")
     if qrels is not None and str(qrels) == str(queries) == STDIN:
         raise UsageError("stdin can be read only once", hint="give one of the two as a file")
+    check_apart(output, (queries, qrels))
     opened = Index(options.find_index(index))
     chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
     files = reranker and find_reranker(reranker, offline=offline, reporter=console)

@@ -1,29 +1,32 @@
 """`ettin rerank`: rerank candidates that somebody else retrieved."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ettin_cli import __version__
-from ettin_cli.commands import options
+from ettin_cli.commands import options, writing
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.console import Console, Tally, count, destination
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import CorpusError, OutputError, UsageError
+from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.export import RUN_NAME
 from ettin_cli.pipeline import Window
 from ettin_cli.pipeline import rerank as rerank_requests
 from ettin_cli.ranking import SearchOptions
-from ettin_cli.records import Rejection, Request
+from ettin_cli.records import Rejection, Request, Share
 from ettin_cli.requests import RequestFields, RequestFile, open_requests
-from ettin_cli.resuming import Mark, ResumableOutput
-from ettin_cli.score_cache import score_folder
+from ettin_cli.resuming import Digested, ResumableOutput
 from ettin_cli.settings import TRUNCATE
 
 EVERY = sys.maxsize
+RUN = "trec"
+NO_ID = (
+    "positions from 0 stand in, which cannot be evaluated against judgements; "
+    "name the field with --id-field"
+)
 
 
 def rerank(
@@ -43,9 +46,7 @@ def rerank(
             help="auto, table, json, jsonl, csv, tsv, parquet, trec, md or paths.",
         ),
     ] = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what an interrupted run wrote to -o.")
-    ] = False,
+    resume: writing.Resume = False,
     top_k: Annotated[
         int | None,
         typer.Option("--top-k", "-k", metavar="N", min=1, help="Hits to keep; all if left out."),
@@ -70,6 +71,8 @@ def rerank(
     corpus: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="The documents of a TREC run.")
     ] = None,
+    tag: writing.Tag = None,
+    fields: writing.Fields = None,
     query_field: Annotated[
         str | None, typer.Option(metavar="NAME", help="The field of a query's text.")
     ] = None,
@@ -96,22 +99,29 @@ def rerank(
 ) -> None:
     """Rerank candidates that something else retrieved.
 
-    INPUT holds a query with its documents a line, or a query and a document a row. A TREC run
-    needs --queries and --corpus. All other fields come back with the answers, but those that an
-    answer has of its own: query_id, query, reranker, engine and hits.
+    INPUT holds a query with its documents a line, a query and a document a row, a query with its
+    positive and negatives a row, or requests of RankLLM and Anserini. A TREC run needs --queries
+    and --corpus, which the field options and --fields then describe. A field can be a dotted path:
+    node.text. All other fields come back with the answers, in tables as JSON in `query_fields` and
+    `metadata`, but those that an answer has of its own: query_id, query, reranker, engine and hits.
 
     Examples:
       ettin rerank candidates.jsonl -r 32m -o reranked.jsonl --resume
       ettin rerank run.trec --queries queries.tsv --corpus docs -o reranked.trec
+      ettin rerank top1000.tsv --fields qid,pid,query,passage -o reranked.trec
       cat candidates.jsonl | ettin rerank - -k 3 | jq -r '.hits[0].doc_id'
     """
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
     options.check_long(long)
     format = destination(format, output)
-    to_stdout = output is None or str(output) == "-" or (output.exists() and not output.is_file())
-    _check(input, queries, reranker, resume=resume, to_stdout=to_stdout)
-    fields = RequestFields(query_field, documents_field, text_field, id_field)
+    writing.check_resume(output, resume=resume)
+    _check(input, queries, reranker)
+    writing.check_apart(output, (input, queries, corpus))
+    tag = writing.run_tag(tag, format)
+    named = RequestFields(
+        query_field, documents_field, text_field, id_field, writing.columns(fields)
+    )
     chosen = SearchOptions(
         top_k=top_k or EVERY,
         candidates=max_documents or EVERY,
@@ -120,25 +130,23 @@ def rerank(
         blend=blend,
     )
     found = find_rerankers(reranker, offline=offline, console=console)
-    job = _Job(console, found, engine, chosen, long, text=not no_text)
-    with open_requests(input, fields, queries=queries, corpus=corpus) as requests:
-        if output is None or to_stdout:
+    job = _Job(console, found, engine, chosen, long, text=not no_text, tag=tag)
+    with open_requests(input, named, queries=queries, corpus=corpus) as requests:
+        if not writing.appears_whole(output):
             job.show(requests, output, format)
         else:
-            key = job.fingerprint(fields, format)
-            with ResumableOutput(output, format, key, text=not no_text, resume=resume) as target:
+            key = job.fingerprint(named, format)
+            with ResumableOutput(
+                output, format, key, text=not no_text, resume=resume, tag=tag
+            ) as target:
                 job.write(requests, target)
     job.tell()
     if job.rejected:
         raise typer.Exit(options.REJECTED)
 
 
-def _check(
-    input: Path, queries: Path | None, reranker: str, *, resume: bool, to_stdout: bool
-) -> None:
+def _check(input: Path, queries: Path | None, reranker: str) -> None:
     """Refuse what cannot be done before anything is loaded."""
-    if resume and to_stdout:
-        raise UsageError("--resume needs a file to go on with", hint="name it with -o")
     if reranker == "none":
         raise UsageError("there is nothing to do without a reranker", hint="-r embedded")
     for path in (input, queries):
@@ -158,38 +166,44 @@ class _Job:
         long: str,
         *,
         text: bool,
+        tag: str = RUN_NAME,
     ) -> None:
         self.console, self.found, self.engine = console, found, engine
         self.chosen, self.long, self.text = chosen, long, text
+        self.tag, self.is_run = tag, False
         self.tally = Tally(many=True)
-        self.rejected = self.unscored = self.repeated = self.scoreless = 0
+        self.rejected = self.unscored = self.repeated = self.scoreless = self.unnamed = 0
         self.rejects: Path | None = None
 
     def fingerprint(self, fields: RequestFields, format: str) -> str:
         """Return what two runs must agree in to write the same bytes, but for their input."""
-        import xxhash
-
-        models = [score_folder(files, self.engine).name for files in self.found.files]
-        models += [str(keep) for _, keep in self.found.before]
-        options = [self.engine, self.chosen, self.long, self.text, fields, format]
-        parts = [__version__, *models, *options]
-        return xxhash.xxh3_128_hexdigest(repr(parts).encode("utf-8", "surrogatepass"))
+        kept = [keep for _, keep in self.found.before]
+        options = (kept, self.chosen, self.long, self.text, fields, format, self.tag)
+        return writing.fingerprint(self.found.files, self.engine, *options)
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
         """Write answers to stdout as they come."""
-        answers = (answer for window in self._windows(requests) for answer in window.answers)
-        self.console.answers(answers, format=format, output=output, many=True, text=self.text)
+        self.is_run = format == RUN
+        windows = self._windows(requests.items, requests.share)
+        self.console.answers(
+            (answer for window in windows for answer in window.answers),
+            format=format,
+            output=output,
+            many=True,
+            text=self.text,
+            tag=self.tag,
+        )
 
     def write(self, requests: RequestFile, target: ResumableOutput) -> None:
         """Write answers to a file, after those that an earlier run wrote."""
-        mark, self.rejects = target.mark, target.rejects
+        mark, self.rejects, self.is_run = target.mark, target.rejects, target.format == RUN
         self.rejected = mark.rejects
         if mark.items:
             self.console.notice(f"going on after {mark.answers:,} queries that are done")
         if not target.finished:
             with options.goes_on("the same command with --resume goes on from here", self.console):
-                watched = _Digested(requests, mark)
-                for window in self._windows(watched.file, mark.items):
+                watched = Digested(requests.items, mark)
+                for window in self._windows(watched, requests.share, mark.items):
                     end, digest = window.end, watched.digest()
                     target.write(window.answers, window.rejections, end, digest)
                 watched.check()
@@ -197,14 +211,16 @@ class _Job:
         if self.tally.queries or not mark.items:
             self.console.tell(self.tally)
 
-    def _windows(self, requests: RequestFile, done: int = 0) -> Iterator[Window]:
+    def _windows(
+        self, items: Iterable[Request | Rejection], share: Share, done: int = 0
+    ) -> Iterator[Window]:
         reranker, before = load_rerankers(self.found, self.engine, self.long, self.console)
         windows = rerank_requests(
-            requests.items,
+            items,
             reranker,
             self.chosen,
             self.console,
-            share=requests.share,
+            share=share,
             done=done,
             before=before,
         )
@@ -220,11 +236,17 @@ class _Job:
         self.unscored += window.unscored
         self.repeated += window.repeated
         self.scoreless += window.scoreless
+        if window.unnamed and not self.unnamed and self.is_run:
+            # At once: nobody should wait for a run that is of no use.
+            self.console.notice(f"a document has no id: {NO_ID}")
+        self.unnamed += window.unnamed
         for answer in window.answers:
             self.tally.add(answer)
 
     def tell(self) -> None:
         """Say what was left out, or stood in for something."""
+        if self.unnamed:
+            self.console.notice(f"{count(self.unnamed, 'document')} without an id: {NO_ID}")
         if self.unscored:
             self.console.notice(f"{self.unscored:,} documents beyond --max-documents are left out")
         if self.repeated:
@@ -237,43 +259,3 @@ class _Job:
             where = f"; {self.rejects} says which and why" if self.rejects else ""
             what = count(self.rejected, "row or document", "rows or documents")
             self.console.notice(f"rejected {what}{where}")
-
-
-class _Digested:
-    """Requests as they pass, with a digest of them, by which a run knows its input again.
-
-    Args:
-        mark: How far an earlier run came, and the digest of what it had read by then.
-    """
-
-    def __init__(self, requests: RequestFile, mark: Mark) -> None:
-        import xxhash
-
-        self.mark, self.seen = mark, 0
-        self.hash = xxhash.xxh3_128()
-        self.file = replace(requests, items=self._passed(requests.items))
-
-    def _passed(self, items: Iterator[Request | Rejection]) -> Iterator[Request | Rejection]:
-        for item in items:
-            self.hash.update(repr(item).encode("utf-8", "surrogatepass"))
-            self.seen += 1
-            if self.seen == self.mark.items:
-                self.check()
-            yield item
-
-    def digest(self) -> str:
-        """Return the digest of the items so far."""
-        return self.hash.hexdigest()
-
-    def check(self) -> None:
-        """Check that the input begins as that of the earlier run did.
-
-        Raises:
-            OutputError: It does not.
-        """
-        another = self.seen == self.mark.items and self.digest() != self.mark.digest
-        if self.mark.items and (another or self.seen < self.mark.items):
-            raise OutputError(
-                "what is left of the unfinished run was made from another input",
-                hint="resume with that, or remove OUTPUT.partial to start again",
-            )

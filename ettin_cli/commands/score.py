@@ -1,18 +1,18 @@
 """`ettin score`: a quick relevance check of a few texts."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options
+from ettin_cli.commands import options, writing
 from ettin_cli.commands.jsonl import check_jsonl
-from ettin_cli.commands.score_pairs import score_pairs
+from ettin_cli.commands.score_pairs import PairsJob, score_pairs
 from ettin_cli.console import Console, count
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.hub import ModelFiles
 from ettin_cli.records import Reranker, Scores
 from ettin_cli.requests.rows import readable
 from ettin_cli.reranking import find_reranker, load_reranker
@@ -48,6 +48,7 @@ def score(
             help="Score a query and a document a row, or what ettin mine writes; - is JSONL.",
         ),
     ] = None,
+    fields: writing.Fields = None,
     average: Annotated[
         bool,
         typer.Option(
@@ -59,6 +60,7 @@ def score(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="With --pairs: write JSONL here."),
     ] = None,
+    resume: writing.Resume = False,
     format: Annotated[
         str, typer.Option("--format", "-f", metavar="FORMAT", help="auto, table or jsonl.")
     ] = "auto",
@@ -81,14 +83,15 @@ def score(
 
     With --pairs each row comes back with its `score`, of several rerankers with `scores` by their
     names. --average standardises each reranker's scores over the whole file (mean 0, standard
-    deviation 1) and adds the mean of them as `score`. A query with its `positive` and `negatives`
-    becomes a row a text, with a `label` of 1 or 0.
+    deviation 1) and adds the mean of them as `score`. A query with its `positive` and its
+    `negatives`, `negative` or `negative_1`, `negative_2` and so on becomes a row a text, with a
+    `label` of 1 or 0. Rows that cannot be read are also written to OUTPUT.rejects.jsonl.
 
     Examples:
       ettin score "when does the ferry sail" "At nine." "Bread is at noon."
       ettin score "when does the ferry sail" @page.txt
       sort notes.txt | ettin score "when does the ferry sail" - | head -3
-      ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl
+      ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl --resume
       ettin score --pairs pairs.jsonl -r 150m -r 400m --average -o scored.jsonl
     """
     console = options.console(color, quiet, verbose)
@@ -100,17 +103,20 @@ def score(
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
     options.check_long(long)
     _check_several(names, pairs, average=average)
-    load = partial(_load, names, engine, long, offline, console)
+    named = writing.columns(fields)
     if pairs is not None:
-        _check_pairs(query, pairs, output)
-        if score_pairs(pairs, output, load(), console, average=average):
+        _check_pairs(query, pairs, output, resume=resume)
+        found = _find(names, offline, console)
+        key = writing.fingerprint(found, engine, long, named, average)
+        job = PairsJob(pairs, output, named, average, resume, key)
+        if score_pairs(job, _load(found, engine, long, console), console):
             raise typer.Exit(options.REJECTED)
         return
-    query, texts = _arguments(query, text or [], output)
+    query, texts = _arguments(query, text or [], output, resume=resume, named=bool(named))
     if not texts:
         console.notice("no texts")
         return
-    [model] = load()
+    [model] = _load(_find(names, offline, console), engine, long, console)
     scores = model.score([(query, one) for one in texts])
     console.detail(f"scored by {model.name} on {model.engine}")
     _show(texts, scores, format, console)
@@ -125,25 +131,36 @@ def _check_several(names: list[str], pairs: Path | None, *, average: bool) -> No
         )
 
 
-def _load(
-    names: list[str], engine: EngineSettings, long: str, offline: bool, console: Console
-) -> list[Reranker]:
+def _find(names: list[str], offline: bool, console: Console) -> list[ModelFiles]:
     found = [find_reranker(name, offline=offline, reporter=console) for name in names]
     for at, files in enumerate(found):
         if files.name in [earlier.name for earlier in found[:at]]:
             raise UsageError(f"{files.name} is named twice", hint="leave out one of the -r")
+    return found
+
+
+def _load(
+    found: list[ModelFiles], engine: EngineSettings, long: str, console: Console
+) -> list[Reranker]:
     return [reading(load_reranker(files, engine, console), files, long, console) for files in found]
 
 
-def _check_pairs(query: str | None, pairs: Path, output: Path | None) -> None:
+def _check_pairs(query: str | None, pairs: Path, output: Path | None, *, resume: bool) -> None:
     if query is not None:
         raise UsageError("--pairs has its queries in FILE, so there is no QUERY here")
     if str(pairs) != "-" and not pairs.is_file():
         raise CorpusError(f"there is no file {pairs}")
     check_jsonl(output, "scored.jsonl")
+    writing.check_resume(output, resume=resume)
+    writing.check_apart(output, [pairs])
 
 
-def _arguments(query: str | None, text: list[str], output: Path | None) -> tuple[str, list[str]]:
+def _arguments(
+    query: str | None, text: list[str], output: Path | None, *, resume: bool, named: bool
+) -> tuple[str, list[str]]:
+    if resume or named:
+        option = "--resume" if resume else "--fields"
+        raise UsageError(f"{option} goes with --pairs", hint="--pairs FILE -o scored.jsonl")
     if output is not None:
         raise UsageError("-o goes with --pairs", hint="ettin score QUERY TEXT -f jsonl > FILE")
     if query is None or not text:

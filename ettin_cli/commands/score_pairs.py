@@ -3,63 +3,74 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+from ettin_cli.commands import options
 from ettin_cli.commands.jsonl import write_jsonl
+from ettin_cli.commands.writing import appears_whole
 from ettin_cli.console import Console, count
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.corpus.tables import Row
-from ettin_cli.records import Reranker
+from ettin_cli.pipeline.progress import WindowProgress
+from ettin_cli.records import Rejection, Reranker
 from ettin_cli.requests import RequestFields
-from ettin_cli.requests.fields import (
-    NEGATIVE_IDS,
-    NEGATIVES,
-    POSITIVE,
-    example,
-    holds_example,
-    pair,
-)
+from ettin_cli.requests.examples import example, holds_example, is_example_field
+from ettin_cli.requests.fields import pair
+from ettin_cli.requests.measured import MeasuredRows
 from ettin_cli.requests.pairs import rejection
 from ettin_cli.requests.rows import read_rows
 from ettin_cli.requests.spool import Spool
+from ettin_cli.resuming import Digested, ResumableFile
 
 WINDOW = 4096
 
 
-def score_pairs(
-    path: Path,
-    output: Path | None,
-    rerankers: Sequence[Reranker],
-    console: Console,
-    *,
-    average: bool = False,
-) -> int:
-    """Write a JSON line a pair, its own fields and its score, and return how many were rejected.
-
-    Of several rerankers each score is written under the reranker's name.
+@dataclass(frozen=True, slots=True)
+class PairsJob:
+    """What is to be scored, and where that goes.
 
     Args:
         path: JSONL, CSV, TSV or Parquet with a query and a document a row, or with a query, its
             positive and its negatives, which are a pair each; "-" is stdin, JSONL.
         output: None writes to stdout.
+        columns: Names of the columns of a CSV or TSV whose first row does not have them.
         average: Also write the mean of the scores, each reranker's standardised over the file.
+        resume: Go on with what an interrupted run wrote to the output.
+        fingerprint: What two runs must agree in to write the same bytes, but for their input.
+    """
+
+    path: Path
+    output: Path | None
+    columns: tuple[str, ...]
+    average: bool
+    resume: bool
+    fingerprint: str
+
+
+def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) -> int:
+    """Write a JSON line a pair, its own fields and its score, and return how many were rejected.
+
+    Of several rerankers each score is written under the reranker's name.
 
     Raises:
         CorpusError: The file cannot be read.
         OutputError: The output cannot be written.
     """
-    scored = _Scored(path, rerankers, console)
-    found = scored.of(read_rows(path, "pairs"))
-    names = [reranker.name for reranker in rerankers]
-    write_jsonl(_averaged(found, names) if average else _named(found, names), output)
-    for name, cut in zip(names, scored.truncated, strict=True):
+    rows = MeasuredRows(job.path, read_rows(job.path, "pairs", columns=job.columns))
+    scored = _Scored(rows, str(job.path), rerankers, console)
+    if appears_whole(job.output):
+        with ResumableFile(job.output, job.fingerprint, resume=job.resume) as target:
+            _write(scored, target, console, average=job.average)
+    else:
+        _show(scored, job.output, average=job.average)
+    for name, cut in zip(scored.names, scored.truncated, strict=True):
         if cut:
-            limit = f"the limit of {name}" if len(names) > 1 else "the reranker's limit"
+            limit = f"the limit of {name}" if len(scored.names) > 1 else "the reranker's limit"
             console.notice(f"{cut:,} of {count(scored.pairs, 'pair')} cut at {limit}")
-    console.summary(f"{count(scored.pairs, 'pair')} scored by {' and '.join(names)}")
+    console.summary(f"{count(scored.pairs, 'pair')} scored by {' and '.join(scored.names)}")
     return scored.rejected
 
 
@@ -71,52 +82,144 @@ class _Pair(NamedTuple):
     text: str
 
 
-_Found = Iterable[tuple[dict[str, Any], Sequence[float]]]
+class _Window(NamedTuple):
+    """What was scored at once: records with their scores, and rows that were none."""
+
+    found: Sequence[_Found]
+    rejections: Sequence[Rejection]
+    end: int
+
+
+# A record, and its score by each reranker.
+_Found = tuple[dict[str, Any], Sequence[float]]
+_Item = _Pair | Rejection
 
 
 class _Scored:
     """Scores rows a window of pairs at a time, and counts."""
 
-    def __init__(self, path: Path, rerankers: Sequence[Reranker], console: Console) -> None:
-        self.path, self.rerankers, self.console = path, rerankers, console
+    def __init__(
+        self, rows: MeasuredRows, shown: str, rerankers: Sequence[Reranker], console: Console
+    ) -> None:
+        self.rows, self.shown, self.rerankers, self.console = rows, shown, rerankers, console
+        self.names = [reranker.name for reranker in rerankers]
         self.pairs = self.rejected = 0
         self.truncated = [0] * len(rerankers)
 
-    def of(self, rows: Iterator[Row]) -> Iterator[tuple[dict[str, Any], Sequence[float]]]:
-        """Yield the record of each pair and its scores, in the order of the rows."""
-        pairs = self._pairs(rows)
-        with self.console.track("scoring", None, "pairs") as advance:
-            while window := list(islice(pairs, WINDOW)):
-                texts = [(one.query, one.text) for one in window]
-                verdicts = [reranker.score(texts, advance) for reranker in self.rerankers]
-                self.pairs += len(window)
-                for at, scores in enumerate(verdicts):
-                    self.truncated[at] += int(scores.truncated.sum())
-                columns = [scores.values.tolist() for scores in verdicts]
-                for one, values in zip(window, zip(*columns, strict=True), strict=True):
-                    yield one.record, values
-
-    def _pairs(self, rows: Iterator[Row]) -> Iterator[_Pair]:
-        for row in rows:
+    def items(self) -> Iterator[_Item]:
+        """Yield the pairs of the rows, and why rows are none, in their order."""
+        for row in self.rows:
             try:
-                yield from _pairs(row[0])
+                yield from _pairs(row)
             except RecordError as error:
-                self.rejected += 1
                 # Here a field cannot be named.
-                reason = RecordError(str(error).partition(";")[0])
-                self.console.notice(f"rejected {rejection(str(self.path), row, reason)}")
+                yield rejection(self.shown, row, RecordError(str(error).partition(";")[0]))
+
+    def windows(self, items: Iterable[_Item], done: int = 0) -> Iterator[_Window]:
+        """Yield windows of scored pairs.
+
+        Args:
+            done: Items that an earlier run has scored; the end of one of its windows.
+        """
+        progress = WindowProgress(self.rows.share)
+        with self.console.track("scoring", None, "pairs", progress.share) as told:
+
+            def advance(pairs: int) -> None:
+                progress.advance(pairs)
+                told(pairs)
+
+            end = 0
+            for window in _windows(items):
+                end += len(window)
+                if end <= done:
+                    progress.skip()
+                    continue
+                pairs = [item for item in window if isinstance(item, _Pair)]
+                rejections = [item for item in window if isinstance(item, Rejection)]
+                for one in rejections:
+                    self.console.notice(f"rejected {one}")
+                self.rejected += len(rejections)
+                lengths = [len(one.query) + len(one.text) for one in pairs]
+                progress.begin(lengths, len(pairs) * len(self.rerankers))
+                yield _Window(self._found(pairs, advance), rejections, end)
+
+    def _found(self, pairs: Sequence[_Pair], advance: Callable[[int], None]) -> list[_Found]:
+        if not pairs:
+            return []
+        texts = [(one.query, one.text) for one in pairs]
+        verdicts = [reranker.score(texts, advance) for reranker in self.rerankers]
+        self.pairs += len(pairs)
+        for at, scores in enumerate(verdicts):
+            self.truncated[at] += int(scores.truncated.sum())
+        columns = [scores.values.tolist() for scores in verdicts]
+        rows = zip(*columns, strict=True)
+        return [(one.record, values) for one, values in zip(pairs, rows, strict=True)]
 
 
-def _pairs(record: object) -> list[_Pair]:
+def _windows(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    window: list[_Item] = []
+    pairs = 0
+    for item in items:
+        window.append(item)
+        pairs += isinstance(item, _Pair)
+        if pairs == WINDOW:
+            yield window
+            window, pairs = [], 0
+    if window:
+        yield window
+
+
+def _show(scored: _Scored, output: Path | None, *, average: bool) -> None:
+    """Write the pairs to stdout as they are scored; an average once all of them are."""
+    found = (one for window in scored.windows(scored.items()) for one in window.found)
+    if not average:
+        write_jsonl(map(_named(scored.names), found), output)
+        return
+    # Memory holds the scores alone.
+    with Spool() as spool:
+        places = array("q", (spool.add(one) for one in found))
+        write_jsonl(_averaged(lambda: map(spool.get, places), scored.names), output)
+
+
+def _write(scored: _Scored, target: ResumableFile, console: Console, *, average: bool) -> None:
+    """Write the pairs to a file, after those that an earlier run scored."""
+    import orjson
+
+    mark, named = target.mark, _named(scored.names)
+    scored.rejected = mark.rejects
+    if mark.items:
+        console.notice(f"going on after {count(mark.answers, 'pair')} that are done")
+    if target.finished:
+        return
+
+    def averaged(partial: Path, file: BinaryIO) -> None:
+        def found() -> Iterator[_Found]:
+            with partial.open("rb") as lines:
+                yield from map(orjson.loads, lines)
+
+        lines = _averaged(found, scored.names)
+        file.writelines(orjson.dumps(record) + b"\n" for record in lines)
+
+    with options.goes_on("the same command with --resume goes on from here", console):
+        watched = Digested(scored.items(), mark)
+        for window in scored.windows(watched, mark.items):
+            records = window.found if average else map(named, window.found)
+            lines = [orjson.dumps(record) + b"\n" for record in records]
+            target.append(lines, len(lines), window.rejections, window.end, watched.digest())
+        watched.check()
+        target.complete(made=averaged if average else None)
+
+
+def _pairs(row: Row) -> list[_Pair]:
     """Return the pair that a row is, or those that a row of training data holds."""
+    record = row[0]
     if not holds_example(record):
         found = pair(record, RequestFields())
         assert isinstance(record, dict)
         return [_Pair(record, found.query, found.candidate.passage.content)]
     held = example(record)
     assert isinstance(record, dict)
-    lists = (POSITIVE, NEGATIVES, NEGATIVE_IDS)
-    own = {name: value for name, value in record.items() if name not in lists}
+    own = {name: value for name, value in record.items() if not is_example_field(name)}
     labelled = [(text, 1) for text in held.positives] + [(text, 0) for text in held.negatives]
     return [
         _Pair({**own, "document": text, "label": label}, held.query, text)
@@ -124,30 +227,32 @@ def _pairs(record: object) -> list[_Pair]:
     ]
 
 
-def _named(found: _Found, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for record, values in found:
+def _named(names: Sequence[str]) -> Callable[[_Found], dict[str, Any]]:
+    """Return what makes a record with its scores of what was found."""
+
+    def named(found: _Found) -> dict[str, Any]:
+        record, values = found
         if len(names) == 1:
-            yield {**record, "score": values[0]}
-        else:
-            yield {**record, "scores": dict(zip(names, values, strict=True))}
+            return {**record, "score": values[0]}
+        return {**record, "scores": dict(zip(names, values, strict=True))}
+
+    return named
 
 
-def _averaged(found: _Found, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield each record with its scores and their mean, once all of them are known.
+def _averaged(
+    found: Callable[[], Iterable[_Found]], names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield each record with its scores and their mean.
 
-    Memory holds the scores alone: the records wait in a temporary file.
+    Args:
+        found: Gives all that was found, as often as it is called.
     """
     columns = [array("f") for _ in names]
-    with Spool() as spool:
-        places = array("q")
-        for record, values in found:
-            places.append(spool.add(record))
-            for column, value in zip(columns, values, strict=True):
-                column.append(value)
-        scores = zip(*columns, strict=True)
-        for place, values, mean in zip(places, scores, _means(columns), strict=True):
-            named = dict(zip(names, values, strict=True))
-            yield {**spool.get(place), "score": mean, "scores": named}
+    for _, values in found():
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    for (record, values), mean in zip(found(), _means(columns), strict=True):
+        yield {**record, "score": mean, "scores": dict(zip(names, values, strict=True))}
 
 
 def _means(columns: Sequence[array[float]]) -> list[float]:

@@ -12,24 +12,25 @@ from typing import Annotated, Literal, cast
 import typer
 
 from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
-from ettin_cli.commands import options
+from ettin_cli.commands import options, writing
+from ettin_cli.commands.asked import as_asked, asked_queries, demands_of
 from ettin_cli.commands.found import Found, why_few
 from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers, retriever_of
 from ettin_cli.commands.opening import open_hit
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
+from ettin_cli.commands.searched import write_search
 from ettin_cli.console import Console, destination
 from ettin_cli.duplicates import FOLDS, SAME
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import CalibrationError, CorpusError, UsageError
+from ettin_cli.errors import CalibrationError, UsageError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
-from ettin_cli.lexical import Demands, parse_query
-from ettin_cli.pipeline import AUTO, DENSE
+from ettin_cli.pipeline import AUTO
 from ettin_cli.pipeline import search as search_index
 from ettin_cli.pipeline.cascade import Step
-from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Answer, Hit, Passage, Query, Reranker
+from ettin_cli.resuming import ResumableOutput
 from ettin_cli.settings import CANDIDATES, MAX, TOP_K, TRUNCATE
 
 
@@ -93,7 +94,9 @@ def search(
     queries: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Queries, and no QUERY: JSONL with _id and text, TSV, or lines."
+            metavar="FILE",
+            help="Queries, and no QUERY: JSONL with _id and text, CSV or TSV with a header, "
+            "id TAB text, TREC topics, or lines.",
         ),
     ] = None,
     full_text: Annotated[
@@ -108,6 +111,7 @@ def search(
             "--output", "-o", metavar="FILE", help="Write to a file, whole or not at all."
         ),
     ] = None,
+    resume: writing.Resume = False,
     format: Annotated[
         str,
         typer.Option(
@@ -117,6 +121,7 @@ def search(
             help="auto, table, json, jsonl, csv, tsv, parquet, trec, md or paths.",
         ),
     ] = "auto",
+    tag: writing.Tag = None,
     exit_status: Annotated[
         bool, typer.Option("--exit-status", "-e", help="Exit with 4 if there is no hit.")
     ] = False,
@@ -151,20 +156,17 @@ def search(
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
     options.check_long(long)
     require_retrievers([retriever])
-    wanted, sources = _arguments(query, source or [], queries)
+    wanted, sources = asked_queries(query, source or [], queries)
     format = destination(format, output)
-    demands, wanted = _demands(wanted, written=queries is None and query != "-", by=retriever)
+    tag = writing.run_tag(tag, format)
+    _check_output(output, queries, sources, resume=resume, exit_status=exit_status)
+    demands, wanted = demands_of(wanted, written=queries is None and query != "-", by=retriever)
     chosen = replace(
         _options(top_k, candidates, by, min_score, blend, filter or [], path or [], fold),
         min_probability=min_probability,
         demands=demands,
     )
-    if min_probability is not None and reranker == "none":
-        raise UsageError("--min-probability needs a reranker", hint="leave out -r none")
-    if blend and reranker == "none":
-        raise UsageError("there is nothing to blend without a reranker", hint="-r embedded")
-    if long == MAX and reranker == "none":
-        raise UsageError("--long max needs a reranker", hint="leave out -r none")
+    _check_reranker(reranker, min_probability, blend, long)
     opened = None if sources else Index(options.find_index(index))
     rerank = None
     if reranker != "none":
@@ -173,23 +175,29 @@ def search(
     if opened is None:
         opened, rejected = index_of(sources, index, engine, offline, console)
     found = Found()
-    console.answers(
-        found.watch(
-            _as_asked(
-                _run(
-                    *(opened, wanted, retriever, rerank, chosen, long, engine, offline, console),
-                    expand=expand,
-                ),
-                query if demands else None,
-            )
-        ),
-        format=format,
-        output=output,
-        many=queries is not None or query == "-",
-        full_text=full_text,
-        refresh=options.refresh(opened.folder),
+    run = partial(
+        _run, opened, retriever, rerank, chosen, long, engine, offline, console, expand=expand
     )
-    if found.answers and (why := why_few(found, opened, retriever, chosen)):
+    resumed = False
+    if queries is not None and writing.appears_whole(output):
+        asked = list(wanted)
+        job = (retriever, expand, chosen, long, format, tag)
+        target = ResumableOutput(
+            output, format, _key(opened, rerank, engine, job), text=True, resume=resume, tag=tag
+        )
+        refresh = options.refresh(opened.folder)
+        resumed = write_search(run, asked, target, found, refresh, console)
+    else:
+        console.answers(
+            found.watch(as_asked(run(wanted), query if demands else None)),
+            format=format,
+            output=output,
+            many=queries is not None or query == "-",
+            full_text=full_text,
+            tag=tag,
+            refresh=options.refresh(opened.folder),
+        )
+    if found.answers and not resumed and (why := why_few(found, opened, retriever, chosen)):
         console.notice(why)
     if open_:
         open_hit(*(found.first or (None, None)))
@@ -199,58 +207,41 @@ def search(
         raise typer.Exit(options.REJECTED)
 
 
-def _arguments(
-    query: str | None, sources: list[str], queries: Path | None
-) -> tuple[Iterable[Query], list[str]]:
-    """Return the queries and the sources; with `--queries` every word is a source."""
-    if queries is not None and query is not None:
-        sources = [query, *sources]
-    hint = "put a QUERY of several words in quotes"
-    if queries is not None:
-        hint = "with --queries there is no QUERY, so every word is a SOURCE"
-    for source in sources:
-        if source != "-" and not Path(source).exists():
-            raise CorpusError(f"cannot open {source}: there is no such file", hint=hint)
-    from_stdin = str(queries) if queries is not None else query
-    if [from_stdin, *sources].count("-") > 1:
-        raise UsageError("stdin can be read only once", hint="give one of the two as a file")
-    if queries is not None:
-        if from_stdin != "-" and not queries.exists():
-            raise CorpusError(
-                f"there is no file {queries}", hint="--queries takes a file, or - for stdin"
-            )
-        return read_queries(queries), sources
-    if query is None or not query.strip():
-        raise UsageError(
-            "no QUERY" if query is None else "empty QUERY", hint='ettin search "what to look for"'
-        )
-    if query == "-":
-        return read_queries(Path("-")), sources
-    return [Query("1", options.utf8(query, "QUERY"))], sources
+def _check_output(
+    output: Path | None,
+    queries: Path | None,
+    sources: list[str],
+    *,
+    resume: bool,
+    exit_status: bool,
+) -> None:
+    writing.check_resume(output, resume=resume)
+    if resume and queries is None:
+        raise UsageError("--resume goes with --queries", hint="--queries FILE -o run.trec")
+    if resume and exit_status:
+        raise UsageError("-e does not count what an earlier run found", hint="leave out -e")
+    writing.check_apart(output, [queries, *sources])
 
 
-def _demands(
-    queries: Iterable[Query], *, written: bool, by: str
-) -> tuple[Demands, Iterable[Query]]:
-    """Return what a query on the command line demands, and the query without that."""
-    if not written or by == DENSE:
-        return Demands(""), queries
-    [query] = queries
-    demands = parse_query(query.text)
-    if not demands:
-        return demands, [query]
-    if not demands.text:
-        raise UsageError(
-            "QUERY has no words to look for, only what to leave out or where to look",
-            hint="add a word, or put what is to be looked for as it stands in double quotes",
-        )
-    return demands, [replace(query, text=demands.text)]
+def _check_reranker(reranker: str, min_probability: float | None, blend: float, long: str) -> None:
+    if reranker != "none":
+        return
+    if min_probability is not None:
+        raise UsageError("--min-probability needs a reranker", hint="leave out -r none")
+    if blend:
+        raise UsageError("there is nothing to blend without a reranker", hint="-r embedded")
+    if long == MAX:
+        raise UsageError("--long max needs a reranker", hint="leave out -r none")
 
 
-def _as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:
-    """Yield answers to the query as it was typed, demands and all."""
-    for answer in answers:
-        yield answer if query is None else replace(answer, query=replace(answer.query, text=query))
+def _key(
+    index: Index, rerank: FoundRerankers | None, engine: EngineSettings, job: tuple[object, ...]
+) -> str:
+    """Return what two runs must agree in, but for their queries."""
+    kept = [keep for _, keep in rerank.before] if rerank else []
+    # Places in the answers are as seen from here.
+    here = (str(index.generation.resolve()), str(Path.cwd()))
+    return writing.fingerprint(rerank.files if rerank else [], engine, kept, here, *job)
 
 
 def _options(
@@ -293,7 +284,6 @@ def _filters(pairs: list[str]) -> tuple[tuple[str, str], ...]:
 
 def _run(
     index: Index,
-    queries: Iterable[Query],
     retriever: str,
     rerank: FoundRerankers | None,
     chosen: SearchOptions,
@@ -301,6 +291,7 @@ def _run(
     engine: EngineSettings,
     offline: bool,
     console: Console,
+    queries: Iterable[Query],
     *,
     expand: bool,
 ) -> Iterator[Answer]:

@@ -94,10 +94,11 @@ def train(
     """Train a reranker on a teacher's scores, or on positives and negatives.
 
     A row of DATA is a query, a document (or text) and the teacher's score of them, as `ettin score
-    --pairs` writes it; or a query, its positive (a text or several) and a list of negatives. An
-    encoder gets Ettin's head; a reranker goes on from what it is. MODEL appears when it is whole:
-    until then MODEL.partial holds checkpoints. Products are in bf16 on a GPU that has it and in
-    fp32 on a CPU, where --dtype fast takes bf16 if the processor computes in it.
+    --pairs` writes it; or a query, its positive (a text or several) and its negatives (a list, or
+    `negative`, or `negative_1`, `negative_2` and so on). An encoder gets Ettin's head; a reranker
+    goes on from what it is. MODEL appears when it is whole: until then MODEL.partial holds
+    checkpoints. Products are in bf16 on a GPU that has it and in fp32 on a CPU, where --dtype fast
+    takes bf16 if the processor computes in it.
 
     Examples:
       ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl

@@ -16,7 +16,7 @@ from ettin_cli.console.progress import Pace, bar, step_aside, ticker, untracked
 from ettin_cli.console.streams import Shown, say
 from ettin_cli.console.words import count
 from ettin_cli.errors import EttinError, OutputError, UsageError
-from ettin_cli.export import format_for, output_file, write_answers
+from ettin_cli.export import RUN_NAME, format_for, output_file, write_answers
 from ettin_cli.inert import inert_line
 from ettin_cli.records import Advance, Answer, Note, Share, Stage
 
@@ -165,6 +165,7 @@ class Console:
         many: bool,
         full_text: bool = False,
         text: bool = True,
+        tag: str = RUN_NAME,
         refresh: str = "ettin index",
     ) -> None:
         """Write answers to a file or stdout; `auto` is a table on a terminal, JSONL in a pipe.
@@ -173,6 +174,7 @@ class Console:
             many: Whether there may be more answers than one.
             full_text: Show whole passages in a table rather than their best lines.
             text: Whether hits carry their text.
+            tag: The name of a TREC run.
             refresh: The command that brings stale hits up to date.
         """
         format = destination(format, output)
@@ -180,12 +182,12 @@ class Console:
         counted = tally.watch(answers)
         if output is not None and str(output) != "-":
             with output_file(output) as file:
-                write_answers(counted, format, file, many=many, text=text)
+                write_answers(counted, format, file, many=many, text=text, tag=tag)
         elif format == "table":
             self._print(_unhindered(counted), many=many, full_text=full_text)
         else:
             stdout = cast(BinaryIO, Shown()) if sys.stdout.isatty() else sys.stdout.buffer
-            write_answers(_unhindered(counted), format, stdout, many=many, text=text)
+            write_answers(_unhindered(counted), format, stdout, many=many, text=text, tag=tag)
         sys.stdout.flush()
         self.tell(tally)
 

@@ -16,7 +16,7 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 def delimited(
-    lines: Iterable[str], kind: str, encoding: str
+    lines: Iterable[str], kind: str, encoding: str, columns: Sequence[str] = ()
 ) -> Iterator[tuple[dict[str, Any] | RecordError, int]]:
     """Yield each row, by the names in the first row, with the line it begins in.
 
@@ -24,11 +24,15 @@ def delimited(
 
     Args:
         encoding: What the lines were decoded from, with surrogates for the bytes that failed.
+        columns: The names of the columns, where the first row does not have them.
 
     Raises:
         UnreadableError: The first row is broken, or has too many columns.
     """
     rows = _rows(_Lines(lines), kind, encoding)
+    if columns:
+        yield from _named(rows, columns)
+        return
     first, begins = next(rows, ([], 0))
     if isinstance(first, RecordError):
         raise UnreadableError(f"the first row is no header: {first}")
@@ -45,6 +49,20 @@ def delimited(
             yield RecordError(reason, header), line
         else:
             yield dict(zip(header, row, strict=True)), line
+
+
+def _named(
+    rows: Iterable[tuple[list[str] | RecordError, int]], columns: Sequence[str]
+) -> Iterator[tuple[dict[str, Any] | RecordError, int]]:
+    """Yield each row by the names of its columns; a first row that is those names is none."""
+    for number, (row, line) in enumerate(rows):
+        if isinstance(row, RecordError):
+            yield RecordError(str(row), columns), line
+        elif len(row) != len(columns):
+            reason = f"{len(row)} fields where {len(columns)} were named"
+            yield RecordError(reason, columns), line
+        elif number or [name.strip() for name in row] != list(columns):
+            yield dict(zip(columns, row, strict=True)), line
 
 
 def require_narrow(names: Sequence[str]) -> None:

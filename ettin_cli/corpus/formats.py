@@ -93,7 +93,7 @@ def _records(
     reject: Callable[[Rejection], None],
     skip: Callable[[str], None],
 ) -> Iterator[Document]:
-    rows = _rows(file, kind)
+    rows = _rows(file, kind, fields.columns)
     shown = str(file.path or "-")
     first = list(islice(rows, PROBED_ROWS))
     reason, line = _unfit(first, fields, file.in_folder)
@@ -113,13 +113,13 @@ def _records(
             reject(Rejection(shown, place, line))
 
 
-def _rows(file: SourceFile, kind: str) -> Iterator[Row]:
+def _rows(file: SourceFile, kind: str, columns: Sequence[str]) -> Iterator[Row]:
     """Yield a table's rows, and at last why the rest cannot be read, if that is so."""
     try:
         yield from (
             jsonl(record_lines(sys.stdin.buffer))
             if file.path is None
-            else read_table(kind, file.path)
+            else read_table(kind, file.path, columns)
         )
     except UnreadableError as error:
         yield RecordError(str(error)), None, 0
@@ -138,10 +138,21 @@ def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> tuple[str, i
         if (names := _names(record, in_folder)) is not None
     ]
     try:
-        fields.text_of({name: None for names, _ in known for name in names})
+        fields.text_of(_every_field(names for names, _ in known))
     except NoTextFieldError as error:
         return (str(error), known[0][1]) if known else ("", None)
     return "", None
+
+
+def _every_field(records: Iterable[Iterable[str]]) -> dict[str, object]:
+    """Return the fields of all records together, with an object where one of them has one."""
+    every: dict[str, object] = {}
+    for record in records:
+        values = record if isinstance(record, dict) else dict.fromkeys(record)
+        for name, value in values.items():
+            if name not in every or isinstance(value, dict):
+                every[name] = value
+    return every
 
 
 def _names(record: object, in_folder: bool) -> Iterable[str] | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ettin_cli.corpus.paths import field_of, has_field, without_fields
 from ettin_cli.records import Document
 
 ID_FIELDS = ("_id", "id", "doc_id", "docno")
@@ -34,14 +35,20 @@ class NoTextFieldError(RecordError):
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The names of a record's id and text fields; None: the usual ones."""
+    """The names or dotted paths of a record's id and text fields; None: the usual ones.
+
+    Args:
+        columns: The names of the columns of a CSV or TSV whose first row does not have them.
+    """
 
     id: str | None = None
     text: str | None = None
+    columns: tuple[str, ...] = ()
 
     def id_of(self, names: Mapping[str, Any]) -> str | None:
         """Return the name of the id field, or None if there is none."""
-        return next((name for name in ([self.id] if self.id else ID_FIELDS) if name in names), None)
+        wanted = [self.id] if self.id else ID_FIELDS
+        return next((name for name in wanted if has_field(names, name)), None)
 
     def text_of(self, names: Mapping[str, Any]) -> str:
         """Return the name of the text field.
@@ -50,7 +57,7 @@ class Fields:
             NoTextFieldError: There is none.
         """
         wanted = [self.text] if self.text else TEXT_FIELDS
-        found = next((name for name in wanted if name in names), None)
+        found = next((name for name in wanted if has_field(names, name)), None)
         if found is None:
             hint = "" if self.text else "; name it with --text-field"
             raise NoTextFieldError(f'no "{self.text or "text"}" field{hint}')
@@ -73,17 +80,17 @@ def record_document(
     if fields.id and id_field is None:
         raise RecordError(f'no "{fields.id}" field')
     text, title = (
-        _string(record[text_field], text_field),
+        _string(field_of(record, text_field), text_field),
         _string(record.get(TITLE_FIELD), TITLE_FIELD),
     )
     if not text.strip() and not title.strip():
         raise RecordError("empty text")
-    used = {text_field, id_field, TITLE_FIELD}
+    rest = without_fields(record, [text_field, TITLE_FIELD, *([id_field] if id_field else [])])
     return Document(
-        doc_id=fallback_id if id_field is None else _id(record[id_field], id_field),
+        doc_id=fallback_id if id_field is None else _id(field_of(record, id_field), id_field),
         text=text.replace("\r\n", "\n").replace("\r", "\n"),
         title=" ".join(title.split()),
-        metadata={name: shallow(value, name) for name, value in record.items() if name not in used},
+        metadata={name: shallow(value, name) for name, value in rest.items()},
         lines=lines,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,8 +28,11 @@ PARQUET_ROWS = 1024
 Row = tuple[object | RecordError, int | None, int]
 
 
-def read_table(kind: str, path: Path) -> Iterator[Row]:
+def read_table(kind: str, path: Path, columns: Sequence[str] = ()) -> Iterator[Row]:
     """Yield the rows of a table, those that are broken as a `RecordError`.
+
+    Args:
+        columns: The names of the columns of a CSV or TSV whose first row does not have them.
 
     Raises:
         UnreadableError: The file, or the rest of it, cannot be read.
@@ -41,7 +44,7 @@ def read_table(kind: str, path: Path) -> Iterator[Row]:
     elif kind == "jsonl":
         yield from _json_lines(path)
     else:
-        yield from _delimited(path, kind)
+        yield from _delimited(path, kind, columns)
 
 
 def jsonl(lines: Iterable[bytes]) -> Iterator[Row]:
@@ -108,10 +111,10 @@ def _json(path: Path) -> Iterator[Row]:
         yield record, None, number
 
 
-def _delimited(path: Path, kind: str) -> Iterator[Row]:
+def _delimited(path: Path, kind: str, columns: Sequence[str]) -> Iterator[Row]:
     encoding = text_encoding(_head(path))
     with opened(path) as file, _text(file, encoding) as text:
-        rows = delimited(record_lines(text), kind, encoding)
+        rows = delimited(record_lines(text), kind, encoding, columns)
         for number, (row, line) in enumerate(rows, start=1):
             yield row, line, number
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ettin_cli.index import Index
 from ettin_cli.records import Qrels, Query, Reporter
-from ettin_cli.requests.fields import Example
+from ettin_cli.requests.examples import Example
 from ettin_cli.requests.spool import Spool
 from ettin_cli.trec import without_spaces
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
-from ettin_cli.pipeline.cascade import Left, Step, cascade_name, rerank_in_steps
+from ettin_cli.pipeline.cascade import Left, Step, cascade_name, rerank_in_steps, work
+from ettin_cli.pipeline.progress import WindowProgress
 from ettin_cli.ranking import SearchOptions, rank
 from ettin_cli.records import (
     Advance,
@@ -31,6 +33,7 @@ class Window:
         unscored: Documents beyond the number of candidates that were asked for.
         repeated: Documents with an id that another of their query has.
         scoreless: Queries with a document that came without a score.
+        unnamed: Documents that came without an id.
     """
 
     answers: Sequence[Answer]
@@ -39,6 +42,7 @@ class Window:
     unscored: int
     repeated: int
     scoreless: int
+    unnamed: int
 
 
 def rerank(
@@ -64,12 +68,21 @@ def rerank(
         done: Items that an earlier run has answered; the end of one of its windows.
         before: Rerankers that score before this one, which is given their best alone.
     """
-    with reporter.track("reranking", None, "pairs", share) as advance:
+    progress = WindowProgress(share or _unknown)
+    with reporter.track("reranking", None, "pairs", progress.share) as told:
+
+        def advance(pairs: int) -> None:
+            progress.advance(pairs)
+            told(pairs)
+
         end = 0
         for window in _windows(items):
             end += len(window)
             if end <= done:
+                progress.skip()
                 continue
+            lengths = [_lengths(one, options) for one in window if isinstance(one, Request)]
+            progress.begin(list(chain(*lengths)), work(map(len, lengths), before))
             yield _answered(window, end, reranker, before, options, advance)
 
 
@@ -113,7 +126,17 @@ def _answered(
         ),
         repeated=sum(map(_repeated, requests)),
         scoreless=sum(map(_scoreless, requests)),
+        unnamed=sum(request.unnamed for request in requests),
     )
+
+
+def _lengths(request: Request, options: SearchOptions) -> list[int]:
+    query, candidates = len(request.query.text), request.candidates[: options.candidates]
+    return [query + len(candidate.passage.content) for candidate in candidates]
+
+
+def _unknown() -> float | None:
+    return None
 
 
 def _repeated(request: Request) -> int:

@@ -14,6 +14,7 @@ from ettin_cli.duplicates import NEAR, SAME, grouped, leading, nearly_grouped
 from ettin_cli.index import Index, is_unchanged
 from ettin_cli.pipeline.cascade import Left, Step, cascade_name, rerank_in_steps, work
 from ettin_cli.pipeline.demanding import demanded
+from ettin_cli.pipeline.progress import QueriesWatched
 from ettin_cli.pipeline.retrieving import Retrieved, Retriever, Search
 from ettin_cli.ranking import SearchOptions, most_documents, rank, retrieval_ranks
 from ettin_cli.records import (
@@ -56,8 +57,10 @@ def search(
     """
     searcher = _Searcher(index, retriever, reranker, options, calibration, before)
     waiting = iter(queries)
-    while window := list(islice(waiting, WINDOW)):
-        yield from searcher.answer(window, reporter)
+    total = len(queries) if isinstance(queries, Sequence) else None
+    with QueriesWatched(reporter, total, WINDOW) as watched:
+        while window := list(islice(waiting, WINDOW)):
+            yield from searcher.answer(window, watched)
 
 
 def candidates_of(index: Index, found: Retrieved, kept: Sequence[int]) -> list[Candidate]:
@@ -114,13 +117,13 @@ class _Searcher:
         self.among = chosen_rows(index, options) if options.narrowed else None
         self.fresh: dict[str, bool] = {}
 
-    def answer(self, queries: Sequence[Query], reporter: Reporter) -> Iterator[Answer]:
+    def answer(self, queries: Sequence[Query], watched: QueriesWatched) -> Iterator[Answer]:
         began = time.perf_counter()
         searches = self.retriever.searches([query.every_form for query in queries])
         embedded = time.perf_counter()
         candidates = [self._candidates(search) for search in searches]
         retrieved = time.perf_counter()
-        scored = self._scored(queries, candidates, reporter)
+        scored = self._scored(queries, candidates, watched)
         done = time.perf_counter()
         seconds = {
             "embed": embedded - began,
@@ -200,14 +203,19 @@ class _Searcher:
         self,
         queries: Sequence[Query],
         candidates: Sequence[Sequence[Candidate]],
-        reporter: Reporter,
+        watched: QueriesWatched,
     ) -> Sequence[tuple[Left, Scores | None]]:
         """Return what is left of each query's candidates for the last reranker, and its scores."""
         if self.reranker is None:
             return [(Left(found), None) for found in candidates]
         pairs = work(map(len, candidates), self.before)
         by_document = self.options.by == "document"
-        with reporter.track("reranking", pairs, "pairs") as advance:
+        lengths = [
+            len(query.text) + len(candidate.passage.text)
+            for query, found in zip(queries, candidates, strict=True)
+            for candidate in found
+        ]
+        with watched.watch(len(queries), lengths, pairs) as advance:
             return rerank_in_steps(
                 queries,
                 [Left(one, retrieval_ranks(one, by_document=by_document)) for one in candidates],

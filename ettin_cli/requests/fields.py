@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ettin_cli.corpus.records import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, RecordError, shallow
+from ettin_cli.corpus.paths import field_of, has_field
+from ettin_cli.corpus.records import TITLE_FIELD, RecordError
 from ettin_cli.records import Candidate, Passage
+from ettin_cli.requests.examples import example, holds_example, is_example_field, negative_ids
+from ettin_cli.requests.values import (
+    DOCUMENT,
+    DOCUMENT_IDS,
+    QUERY,
+    QUERY_ID,
+    ROW_ID,
+    TEXT,
+    id_field,
+    id_of,
+    kept,
+    missing,
+    name_of,
+    names_of,
+    object_of,
+    query_of,
+    score_of,
+    text_name,
+)
 
-QUERY = ("query", "question")
-QUERY_ID = ("query_id", "qid")
 HITS = "hits"
 DOCUMENTS = ("documents", "passages", "candidates", "ctxs", "docs", "contexts", HITS)
-DOCUMENT = ("document", *TEXT_FIELDS)
-DOCUMENT_ID = ("doc_id", "docno")
-SCORE = ("score", "retrieval_score")
-POSITIVE, NEGATIVES, NEGATIVE_IDS = "positive", "negatives", "negative_ids"
+# Where a candidate keeps its document apart from its id and its score.
+NESTED = "doc"
 # Where a hit of an answer is, as `ettin search` writes it.
 PLACE = {"path": str, "start_line": int, "end_line": int, "page": int}
 # What an answer says of itself, and a request's own fields cannot.
@@ -26,12 +41,17 @@ ANSWERED = frozenset({"query_id", "query", "reranker", "engine", HITS})
 
 @dataclass(frozen=True, slots=True)
 class RequestFields:
-    """The names of the fields that hold what; None: the usual ones."""
+    """The names or dotted paths of the fields that hold what; None: the usual ones.
+
+    Args:
+        columns: The names of the columns of a CSV or TSV whose first row does not have them.
+    """
 
     query: str | None = None
     documents: str | None = None
     text: str | None = None
     id: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +60,15 @@ class Listed:
 
     Args:
         reasons: Why some of the documents are none.
+        unnamed: How many documents have no id of their own.
     """
 
     query_id: str | None
     query: str
     candidates: Sequence[Candidate]
     fields: Mapping[str, Any]
-    reasons: Sequence[str]
+    reasons: Sequence[str] = ()
+    unnamed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +85,11 @@ class Pair:
         return f"id {self.query_id}" if self.query_id is not None else f"text {self.query}"
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A row of training data: a query, texts that answer it, and texts that do not."""
-
-    query_id: str | None
-    query: str
-    positives: Sequence[str]
-    negatives: Sequence[str]
-
-
 def holds_list(record: object, fields: RequestFields) -> bool:
     """Say whether a record is a query with a list of documents, rather than a pair."""
-    return isinstance(record, dict) and _documents(record, fields) is not None
+    if not isinstance(record, dict):
+        return False
+    return _documents(record, fields) is not None or _holds_example(record, fields)
 
 
 def listed(record: object, fields: RequestFields) -> Listed:
@@ -84,20 +98,28 @@ def listed(record: object, fields: RequestFields) -> Listed:
     Raises:
         RecordError: It lacks a query or a list of documents.
     """
-    record = _object(record)
-    query = _query(record, fields)
+    record = object_of(record)
     name = _documents(record, fields)
+    if name is None and _holds_example(record, fields):
+        return _from_example(record)
+    query, held = query_of(record, fields.query)
     if name is None:
-        raise RecordError(_missing("documents", fields.documents, "--documents-field"))
-    candidates, reasons = [], []
-    for place, document in enumerate(record[name]):
+        raise RecordError(missing("documents", fields.documents, "--documents-field"))
+    candidates, reasons, unnamed = [], [], 0
+    for place, document in enumerate(field_of(record, name)):
         try:
             candidate = _candidate(document, fields)
+            unnamed += not candidate.passage.doc_id
             candidates.append(placed(_found_again(candidate) if name == HITS else candidate, place))
         except RecordError as error:
             reasons.append(f"{name}[{place}]: {error}")
-    own = _kept(record, ANSWERED | {name})
-    return Listed(_id(record, (*QUERY_ID, *ID_FIELDS)), query, candidates, own, reasons)
+    ids = (*QUERY_ID, *ROW_ID)
+    own = kept(record, ANSWERED | {name})
+    of_query = {*ids, "text", "title"}
+    more = {key: value for key, value in held.items() if key not in of_query | own.keys()}
+    query_id = id_of(record, ids) or id_of(held, ids)
+    own |= kept(more, ANSWERED)
+    return Listed(query_id, query, candidates, own, reasons, unnamed)
 
 
 def pair(record: object, fields: RequestFields) -> Pair:
@@ -106,39 +128,14 @@ def pair(record: object, fields: RequestFields) -> Pair:
     Raises:
         RecordError: It lacks a query or a document, or a score is not finite.
     """
-    record = _object(record)
-    query = _query(record, fields)
-    text = _text(record, (fields.text,) if fields.text else DOCUMENT, "document", fields)
-    used = {_name(record, QUERY_ID), _name(record, _names(fields.query, QUERY))}
-    document = {name: value for name, value in record.items() if name not in used}
-    ids = (fields.id,) if fields.id else DOCUMENT_ID
-    return Pair(_id(record, QUERY_ID), query, _from_object(document, text, ids))
-
-
-def holds_example(record: object) -> bool:
-    """Say whether a record is training data, rather than a pair."""
-    return isinstance(record, dict) and POSITIVE in record and _name(record, DOCUMENT) is None
-
-
-def example(record: object) -> Example:
-    """Return the query of a row of training data, and its texts.
-
-    Raises:
-        RecordError: It lacks a query or a positive, or one of its texts is none.
-    """
-    record = _object(record)
-    try:
-        query = _query(record, RequestFields())
-    except RecordError as error:
-        # Here a field cannot be named.
-        raise RecordError(str(error).partition(";")[0]) from error
-    if POSITIVE not in record:
-        raise RecordError(f'no "{POSITIVE}" field')
-    positives = _texts(record, POSITIVE)
-    if not positives:
-        raise RecordError(f'"{POSITIVE}" is empty')
-    ids = (*QUERY_ID, *ID_FIELDS)
-    return Example(_id(record, ids), query, positives, _texts(record, NEGATIVES))
+    record = object_of(record)
+    query, held = query_of(record, fields.query)
+    text = text_name(record, fields.text, DOCUMENT)
+    used = [name_of(record, QUERY_ID), name_of(record, names_of(fields.query, QUERY))]
+    # A row's own id is that of its document, unless there is a better one.
+    ids = names_of(fields.id, (*DOCUMENT_IDS, *ROW_ID))
+    query_id = id_of(record, QUERY_ID) or id_of(held, (*QUERY_ID, *ROW_ID))
+    return Pair(query_id, query, _from_object(record, text, ids, used))
 
 
 def placed(candidate: Candidate, place: int) -> Candidate:
@@ -148,27 +145,69 @@ def placed(candidate: Candidate, place: int) -> Candidate:
     return replace(candidate, passage_id=place, passage=named)
 
 
+def _holds_example(record: Mapping[str, Any], fields: RequestFields) -> bool:
+    return not (fields.documents or fields.text) and holds_example(record)
+
+
+def _from_example(record: dict[str, Any]) -> Listed:
+    """Return a row of training data: its positives and then its negatives are the documents."""
+    held = example(record)
+    positives = [Passage("", text, metadata={"label": 1}) for text in held.positives]
+    ids = negative_ids(record, len(held.negatives))
+    negatives = [
+        Passage(doc_id, text, metadata={"label": 0})
+        for doc_id, text in zip(ids, held.negatives, strict=True)
+    ]
+    passages = [*positives, *negatives]
+    candidates = [placed(Candidate(0, one, None), place) for place, one in enumerate(passages)]
+    own = kept(record, [name for name in record if name in ANSWERED or is_example_field(name)])
+    unnamed = sum(not one.doc_id for one in passages)
+    return Listed(held.query_id, held.query, candidates, own, unnamed=unnamed)
+
+
 def _candidate(document: object, fields: RequestFields) -> Candidate:
     if isinstance(document, str):
         return Candidate(0, Passage("", document), None)
     if not isinstance(document, dict):
         raise RecordError("neither a string nor an object")
-    text = _text(document, (fields.text,) if fields.text else TEXT_FIELDS, "text", fields)
-    return _from_object(document, text, (fields.id,) if fields.id else ID_FIELDS)
+    ids = names_of(fields.id, (*ROW_ID, *DOCUMENT_IDS))
+    usual = names_of(fields.text, TEXT)
+    inner = document.get(NESTED)
+    if inner is not None and name_of(document, usual) is None:
+        outer = {name: value for name, value in document.items() if name != NESTED}
+        document, ids = _unnested(inner, outer, usual, ids)
+    return _from_object(document, text_name(document, fields.text, TEXT), ids)
 
 
-def _from_object(document: Mapping[str, Any], text: str, ids: Sequence[str]) -> Candidate:
+def _unnested(
+    inner: object, outer: dict[str, Any], texts: Sequence[str], ids: Sequence[str]
+) -> tuple[dict[str, Any], Sequence[str]]:
+    """Return a candidate and the document in it as one object, and the names of its id."""
+    if isinstance(inner, str):
+        return {TEXT[0]: inner, **outer}, ids
+    if not isinstance(inner, dict):
+        raise RecordError(f'"{NESTED}" is neither a string nor an object')
+    own = id_field(outer, ids)
+    document = {**inner, **outer}
+    if name_of(inner, texts) is None and TITLE_FIELD in inner:
+        document[TEXT[0]] = document.pop(TITLE_FIELD)
+    return document, (own,) if own else ids
+
+
+def _from_object(
+    document: Mapping[str, Any], text: str, ids: Sequence[str], used: Sequence[str | None] = ()
+) -> Candidate:
     title = document.get(TITLE_FIELD)
     if title is not None and not isinstance(title, str):
         raise RecordError('"title" is not a string')
-    used = {text, _name(document, ids), TITLE_FIELD}
+    named = id_field(document, ids) or name_of(document, ids)
     passage = Passage(
-        doc_id=_id(document, ids) or "",
-        text=document[text],
+        doc_id=id_of(document, ids) or "",
+        text=field_of(document, text),
         title=title or "",
-        metadata=_kept(document, used),
+        metadata=kept(document, {text, named, TITLE_FIELD, *used}),
     )
-    return Candidate(0, passage, _score(document))
+    return Candidate(0, passage, score_of(document))
 
 
 def _found_again(hit: Candidate) -> Candidate:
@@ -180,86 +219,7 @@ def _found_again(hit: Candidate) -> Candidate:
     return replace(hit, passage=replace(hit.passage, **place, metadata=rest | own))
 
 
-def _kept(record: Mapping[str, Any], used: Collection[str | None]) -> dict[str, Any]:
-    return {name: shallow(value, name) for name, value in record.items() if name not in used}
-
-
-def _object(record: object) -> dict[str, Any]:
-    if isinstance(record, RecordError):
-        raise record
-    if not isinstance(record, dict):
-        raise RecordError("not a JSON object")
-    return record
-
-
-def _query(record: Mapping[str, Any], fields: RequestFields) -> str:
-    name = _name(record, _names(fields.query, QUERY))
-    if name is None:
-        raise RecordError(_missing("query", fields.query, "--query-field"))
-    query = record[name]
-    if not isinstance(query, str) or not query.strip():
-        raise RecordError(f'"{name}" is empty or not a string')
-    return query
-
-
 def _documents(record: Mapping[str, Any], fields: RequestFields) -> str | None:
-    names = _names(fields.documents, DOCUMENTS)
-    return next((name for name in names if isinstance(record.get(name), list)), None)
-
-
-def _text(
-    record: Mapping[str, Any], names: Sequence[str], usual: str, fields: RequestFields
-) -> str:
-    """Return the name of the field that holds a document's text."""
-    name = _name(record, names)
-    if name is None:
-        raise RecordError(_missing(usual, fields.text, "--text-field"))
-    if not isinstance(record[name], str):
-        raise RecordError(f'"{name}" is not a string')
-    return name
-
-
-def _texts(record: Mapping[str, Any], name: str) -> list[str]:
-    """Return the texts of a field that holds one or a list of them."""
-    value = record.get(name, [])
-    texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) and text.strip() for text in texts):
-        raise RecordError(f'"{name}" is neither a text nor a list of texts')
-    return texts
-
-
-def _id(record: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    name = _name(record, names)
-    value = record[name] if name else None
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise RecordError(f'"{name}" is neither a string nor a number')
-    return str(value)
-
-
-def _score(document: Mapping[str, Any]) -> float | None:
-    """Return the score that retrieval gave, None where there is none.
-
-    A number that a table holds as text is taken for a number.
-    """
-    name = _name(document, SCORE)
-    try:
-        value = float(document[name]) if name else None
-    except (TypeError, ValueError):
-        return None
-    if value is not None and not math.isfinite(value):
-        raise RecordError(f'"{name}" is not a finite number')
-    return value
-
-
-def _names(given: str | None, usual: Sequence[str]) -> Sequence[str]:
-    return (given,) if given else usual
-
-
-def _name(record: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in record), None)
-
-
-def _missing(usual: str, given: str | None, option: str) -> str:
-    return f'no "{given}" field' if given else f'no "{usual}" field; name it with {option}'
+    names = names_of(fields.documents, DOCUMENTS)
+    there = (name for name in names if has_field(record, name))
+    return next((name for name in there if isinstance(field_of(record, name), list)), None)

@@ -28,7 +28,8 @@ Rows = Callable[[], Iterator[Row]]
 class PairFile:
     """A file of pairs, read once to learn which rows belong together, and again to take them.
 
-    Memory holds a number a row and a hash a query. Where the rows of a query are not adjacent
+    Memory holds a number a row and a hash a query. What was taken is measured by the length of
+    texts, once the first reading has told their sum. Where the rows of a query are not adjacent
     they are copied to a temporary file, so that every format can be read in any order.
 
     Args:
@@ -50,10 +51,12 @@ class PairFile:
         groups = array("q")
         for row in self.rows():
             try:
-                groups.append(numbers.of(row[0])[0])
+                number, pair = numbers.of(row[0])
             except RecordError as error:
                 yield rejection(self.shown, row, error)
-        self.total = len(groups)
+                continue
+            groups.append(number)
+            self.total += _weight(pair.query, pair.candidate)
         order = np.frombuffer(groups, np.int64) if groups else np.empty(0, np.int64)
         with ExitStack() as stack:
             if (order[1:] < order[:-1]).any():
@@ -61,11 +64,11 @@ class PairFile:
             else:
                 pairs = (pair for pair, _ in self._good())
             for number, request in enumerate(requests(pairs), start=1):
-                self.read += len(request.candidates)
+                self.read += sum(_weight(request.query.text, one) for one in request.candidates)
                 yield self._finished(request, number)
 
     def share(self) -> float | None:
-        """Return the share of the rows that were taken."""
+        """Return the share of the rows that were taken, by the length of their texts."""
         return self.read / self.total if self.total else None
 
     def _good(self) -> Iterator[tuple[Pair, object]]:
@@ -153,7 +156,8 @@ def requests(pairs: Iterable[Pair]) -> Iterator[Request]:
     for _, group in groupby(pairs, key=lambda pair: pair.key):
         rows = list(group)
         candidates = [placed(pair.candidate, place) for place, pair in enumerate(rows)]
-        yield Request(Query(rows[0].query_id or "", rows[0].query), candidates)
+        unnamed = sum(not pair.candidate.passage.doc_id for pair in rows)
+        yield Request(Query(rows[0].query_id or "", rows[0].query), candidates, unnamed=unnamed)
 
 
 def rejection(shown: str, row: Row, error: RecordError) -> Rejection:
@@ -166,6 +170,10 @@ def _hash(text: str) -> int:
     import xxhash
 
     return xxhash.xxh3_128_intdigest(text.encode("utf-8", "surrogatepass"))
+
+
+def _weight(query: str, candidate: Candidate) -> int:
+    return len(query) + len(candidate.passage.content)
 
 
 def _best_first(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -11,19 +11,17 @@ from pathlib import Path
 
 from ettin_cli.corpus import Fields
 from ettin_cli.corpus.records import RecordError
-from ettin_cli.corpus.suffixes import COMPRESSED, kind_of
 from ettin_cli.corpus.tables import Row
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.records import Query, Rejection, Request, Share
 from ettin_cli.requests.fields import RequestFields, holds_list, listed, pair
+from ettin_cli.requests.measured import MeasuredRows
 from ettin_cli.requests.pairs import PairFile, adjacent_requests, rejection
-from ettin_cli.requests.rows import STDIN, read_rows, readable
+from ettin_cli.requests.rows import STDIN, read_rows
 from ettin_cli.requests.runs import RunTexts, run_rows
 from ettin_cli.requests.spool import Spool
-from ettin_cli.storage import opened
 
 PROBED_ROWS = 100
-BLOCK = 1 << 20
 Items = Iterator[Request | Rejection]
 
 
@@ -58,55 +56,33 @@ def open_requests(
         with Spool() as spool:
             yield _run(path, queries, corpus, fields, spool)
     elif str(path) == STDIN:
-        yield RequestFile(_stream(_rows(path), STDIN, fields), _unknown)
+        yield RequestFile(_stream(_rows(path, fields), STDIN, fields), _unknown)
     else:
         yield _table(path, fields)
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path, fields: RequestFields) -> Iterator[Row]:
     hint = "JSONL, CSV, TSV or Parquet; a TREC run needs --queries and --corpus"
-    return read_rows(path, "candidates", hint)
+    return read_rows(path, "candidates", hint, fields.columns)
 
 
 def _run(
     path: Path, queries: Path, corpus: str, fields: RequestFields, spool: Spool
 ) -> RequestFile:
-    texts = RunTexts(path, queries, corpus, Fields(fields.id, fields.text), spool)
+    named = Fields(fields.id, fields.text, fields.columns)
+    texts = RunTexts(path, queries, corpus, named, spool)
     pairs = PairFile(str(path), partial(run_rows, path), texts.pair, best_first=True)
     return RequestFile(chain(texts.rejections, pairs.items()), pairs.share)
 
 
 def _table(path: Path, fields: RequestFields) -> RequestFile:
-    lists, _ = _kind(_rows(path), str(path), fields)
+    rows_of = partial(_rows, path, fields)
+    lists, _ = _kind(rows_of(), str(path), fields)
     if not lists:
-        pairs = PairFile(str(path), partial(_rows, path), partial(pair, fields=fields))
+        pairs = PairFile(str(path), rows_of, partial(pair, fields=fields))
         return RequestFile(pairs.items(), pairs.share)
-    rows = _Counted(_rows(path), _lines(path) if kind_of(path.name) == "jsonl" else 0)
+    rows = MeasuredRows(path, rows_of())
     return RequestFile(_lists(iter(rows), str(path), fields), rows.share)
-
-
-class _Counted:
-    """Rows of a file of so many lines, and which share of them was read; 0: that is not known."""
-
-    def __init__(self, rows: Iterator[Row], lines: int) -> None:
-        self.rows, self.lines, self.read = rows, lines, 0
-
-    def __iter__(self) -> Iterator[Row]:
-        for row in self.rows:
-            self.read = row[1] or 0
-            yield row
-
-    def share(self) -> float | None:
-        """Return the share of the lines that were read."""
-        return self.read / self.lines if self.lines else None
-
-
-def _lines(path: Path) -> int:
-    """Return how many lines a file has; 0 for a packed one, which would have to be unpacked."""
-    if path.suffix.lower() in COMPRESSED:
-        return 0
-    with readable(path), opened(path) as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
 
 
 def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool, Iterator[Row]]:
@@ -137,7 +113,8 @@ def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool,
         place = shown if line is None else f"{shown}:{line}"
         raise CorpusError(
             f"{place}: neither a query with a list of documents nor a pair: {why}",
-            hint="name its fields with --query-field, --documents-field, --text-field, --id-field",
+            hint="name its fields with --query-field, --documents-field, --text-field, --id-field, "
+            "or the columns of a table without a header with --fields",
         ) from why
     return True, chain(probed, rows)
 
@@ -160,7 +137,7 @@ def _lists(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
         for reason in found.reasons:
             yield rejection(shown, row, RecordError(reason))
         query = Query(found.query_id or str(row[2]), found.query)
-        yield Request(query, found.candidates, found.fields)
+        yield Request(query, found.candidates, found.fields, found.unnamed)
 
 
 def _unknown() -> float | None:

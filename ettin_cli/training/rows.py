@@ -9,9 +9,11 @@ from typing import Any
 
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.requests import RequestFields
+from ettin_cli.requests.examples import POSITIVE, negative_fields
 from ettin_cli.requests.fields import pair
+from ettin_cli.requests.values import QUERY, name_of
 
-POSITIVE, NEGATIVES, SCORE = "positive", "negatives", "score"
+SCORE = "score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,14 @@ def _score(record: Mapping[str, Any]) -> float:
 
 
 def _listed(record: Mapping[str, Any]) -> Example:
-    query = record.get("query")
+    query = record.get(name_of(record, QUERY) or QUERY[0])
     if not isinstance(query, str) or not query.strip():
         raise RecordError('"query" is missing, empty or not a string')
     positives = _texts(record, POSITIVE)
-    if record.get(NEGATIVES) in (None, [], ""):
+    names = negative_fields(record)
+    if not names:
         raise RecordError('no "negatives", which a positive is told from: ettin mine finds some')
-    negatives = _texts(record, NEGATIVES)
+    negatives = list(dict.fromkeys(text for name in names for text in _texts(record, name)))
     if set(positives) & set(negatives):
         raise RecordError("a text is both a positive and a negative")
     targets = [1.0] * len(positives) + [0.0] * len(negatives)

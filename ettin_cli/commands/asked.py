@@ -1,0 +1,75 @@
+"""What `ettin search` is asked: its queries, where to look, and what a query demands."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ettin_cli.commands import options
+from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.lexical import Demands, parse_query
+from ettin_cli.pipeline import DENSE
+from ettin_cli.queries import read_queries
+from ettin_cli.records import Answer, Query
+
+
+def asked_queries(
+    query: str | None, sources: list[str], queries: Path | None
+) -> tuple[Iterable[Query], list[str]]:
+    """Return the queries and the sources; with `--queries` every word is a source.
+
+    Raises:
+        CorpusError: A file is not there.
+        UsageError: There is no query, or there is more than stdin can give.
+    """
+    if queries is not None and query is not None:
+        sources = [query, *sources]
+    hint = "put a QUERY of several words in quotes"
+    if queries is not None:
+        hint = "with --queries there is no QUERY, so every word is a SOURCE"
+    for source in sources:
+        if source != "-" and not Path(source).exists():
+            raise CorpusError(f"cannot open {source}: there is no such file", hint=hint)
+    from_stdin = str(queries) if queries is not None else query
+    if [from_stdin, *sources].count("-") > 1:
+        raise UsageError("stdin can be read only once", hint="give one of the two as a file")
+    if queries is not None:
+        if from_stdin != "-" and not queries.exists():
+            raise CorpusError(
+                f"there is no file {queries}", hint="--queries takes a file, or - for stdin"
+            )
+        return read_queries(queries), sources
+    if query is None or not query.strip():
+        raise UsageError(
+            "no QUERY" if query is None else "empty QUERY", hint='ettin search "what to look for"'
+        )
+    if query == "-":
+        return read_queries(Path("-")), sources
+    return [Query("1", options.utf8(query, "QUERY"))], sources
+
+
+def demands_of(
+    queries: Iterable[Query], *, written: bool, by: str
+) -> tuple[Demands, Iterable[Query]]:
+    """Return what a query on the command line demands, and the query without that.
+
+    Raises:
+        UsageError: Nothing is left of the query.
+    """
+    if not written or by == DENSE:
+        return Demands(""), queries
+    [query] = queries
+    demands = parse_query(query.text)
+    if not demands:
+        return demands, [query]
+    if not demands.text:
+        raise UsageError(
+            "QUERY has no words to look for, only what to leave out or where to look",
+            hint="add a word, or put what is to be looked for as it stands in double quotes",
+        )
+    return demands, [replace(query, text=demands.text)]
+
+
+def as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:
+    """Yield answers to the query as it was typed, demands and all."""
+    for answer in answers:
+        yield answer if query is None else replace(answer, query=replace(answer.query, text=query))

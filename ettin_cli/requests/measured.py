@@ -1,0 +1,83 @@
+"""Rows as they are read from a file, and which share of its work that is."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
+
+from ettin_cli.corpus.suffixes import kind_of
+from ettin_cli.corpus.tables import Row
+from ettin_cli.requests.rows import STDIN, readable
+from ettin_cli.storage import opened
+
+BLOCK = 1 << 16
+LINES = ("jsonl", "csv", "tsv")
+
+
+class MeasuredRows:
+    """The rows of a file; the share that was read is by bytes where rows have lines.
+
+    Of a Parquet file it is by rows. Of JSON and of standard input it is not known: the one is
+    read at once, and nobody knows how long the other is.
+    """
+
+    def __init__(self, path: Path, rows: Iterator[Row]) -> None:
+        self.rows, self.row = rows, 0
+        self.ended = False
+        kind = kind_of(path.name)
+        self.lines = _Lines(path) if str(path) != STDIN and kind in LINES else None
+        self.total = _parquet_rows(path) if kind == "parquet" else 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self.rows:
+            _, line, number = row
+            self.row = (line or 0) if self.lines else number
+            yield row
+        self.ended = True
+
+    def share(self) -> float | None:
+        """Return the share of the file that was read, None where that cannot be told."""
+        if self.lines is None and not self.total:
+            return None
+        if self.ended:
+            return 1.0
+        return self.lines.share(self.row) if self.lines else self.row / self.total
+
+
+class _Lines:
+    """Where the lines of a file end, to within a block: a number for each of these."""
+
+    def __init__(self, path: Path) -> None:
+        self.ends, self.bytes = array("q", [0]), 0
+        with readable(path), opened(path) as file:
+            while block := file.read(BLOCK):
+                self.bytes += len(block)
+                self.ends.append(self.ends[-1] + block.count(b"\n"))
+
+    def share(self, line: int) -> float:
+        """Return the share of the bytes that end with a line."""
+        at = bisect_left(self.ends, line)
+        if at == len(self.ends):
+            return 1.0
+        if at == 0:
+            return 0.0
+        before, within = self.ends[at - 1], self.ends[at]
+        place = (at - 1 + (line - before) / (within - before)) * BLOCK
+        return min(1.0, place / self.bytes)
+
+
+def _parquet_rows(path: Path) -> int:
+    """Return how many rows a Parquet file has; 0 if it is none, which reading it will tell."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with readable(path), opened(path):
+        # Arrow would wait for a pipe.
+        pass
+    try:
+        rows: int = pq.read_metadata(path).num_rows
+    except (pa.ArrowException, OSError):
+        return 0
+    return rows
