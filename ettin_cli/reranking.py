@@ -205,5 +205,4 @@ class EmbeddedReranker:
     def _read(self, text: str) -> str:
         """Return the part of a text that is within the limit."""
         room = self.max_tokens - self._tokens.special(pair=False)
-        spans = self._tokens.offsets(text)[:room]
-        return text[: spans[-1][1]] if spans else ""
+        return self._tokens.beginning(text, room)

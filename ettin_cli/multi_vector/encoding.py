@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.engines import EngineSettings, OnnxModel, Placement, TokenIds, run, torch_free
+from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.graph import UnsupportedModelError
 from ettin_cli.engines.tokens import NO_LIMIT, Tokens
 from ettin_cli.engines.writing import TOKENS, WrittenModel, write_multi_vector
@@ -149,6 +150,7 @@ class TorchTokenEncoder:
         self.folder, self.placement, self.engine = folder, placement, placement.engine
         self.model = placement.load(MultiVectorEncoder, folder, unpadded=False)
         self.trunk, self.tokenizer = self.model[0], self.model.tokenizer
+        self.long_texts = LongTexts.of_transformers(self.tokenizer)
         settings = read_json(folder / "config_sentence_transformers.json", default={})
         if settings.get("model_type") != NATIVE:
             # Such models were trained on plain text, whatever template their tokenizer has.
@@ -189,10 +191,12 @@ class TorchTokenEncoder:
         import numpy as np
 
         prompt = self.model.prompts.get(side) or ""
-        lengths = self._lengths([prompt + text for text in texts])
+        prompted = self.long_texts.beginnings([prompt + text for text in texts], limit)
+        lengths = self._lengths(prompted)
 
         def forward(batch: list[int]) -> None:
-            features = self.model.preprocess([texts[at] for at in batch], prompt=prompt, task=side)
+            read = [prompted[at][len(prompt) :] for at in batch]
+            features = self.model.preprocess(read, prompt=prompt, task=side)
             device = self.placement.device
             ready = {k: v.to(device) if hasattr(v, "to") else v for k, v in features.items()}
             output = self.model(ready, task=side)
