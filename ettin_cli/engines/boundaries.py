@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -92,42 +92,50 @@ class LongTexts:
             for at in waiting:
                 found[at] = texts[at][: self._next_boundary(self._boundary, texts[at], size)]
             cut = [at for at in waiting if len(found[at]) < len(texts[at])]
-            counts = self._counts([found[at] for at in cut])
-            waiting = [at for at, count in zip(cut, counts, strict=True) if count <= tokens]
+            waiting = [at for at in cut if self._count(found[at]) <= tokens]
             size *= GROWTH
         return found
 
     def beginnings_of_pairs(
         self, pairs: Sequence[tuple[str, str]], tokens: int
     ) -> list[tuple[str, str]]:
-        """Return each pair, with beginnings of its sides that have more than so many tokens.
+        """Return each pair, its sides cut to beginnings that have more than so many tokens.
 
-        Where both sides have more, what is kept may depend on which is longer: both stay whole.
+        Where both have more, what is kept may depend on which is longer: it stays the longer.
         """
         sides = list(dict.fromkeys(side for pair in pairs for side in pair))
         begun = dict(zip(sides, self.beginnings(sides, tokens), strict=True))
-        whole = {side for side, begin in begun.items() if len(begin) == len(side)}
-        if len(whole) == len(sides):
-            return list(pairs)
-        beside = [side for pair in pairs if not whole.issuperset(pair) for side in pair]
-        asked = list(dict.fromkeys(side for side in beside if side in whole))
-        counts = zip(asked, self._counts(asked), strict=True)
-        fits = {side for side, count in counts if count <= tokens}
-        return [
-            (begun[one], begun[other]) if not fits.isdisjoint((one, other)) else (one, other)
-            for one, other in pairs
-        ]
+        count = cache(self._count)
+        found = []
+        for pair in pairs:
+            one, other = begun[pair[0]], begun[pair[1]]
+            if (one, other) != pair and min(count(one), count(other)) > tokens:
+                if count(pair[0]) > count(pair[1]):
+                    one = self.beginnings(pair[:1], count(other))[0]
+                else:
+                    other = self.beginnings(pair[1:], count(one))[0]
+            found.append((one, other))
+        return found
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """Return each token's start and end in a text, which is read in pieces if it is long."""
         assert self.tokenizer is not None
         found: list[tuple[int, int]] = []
+        for begin, piece in self._pieces(text):
+            spans = piece.offsets
+            found += [(begin + one, begin + other) for one, other in spans] if begin else spans
+        return found
+
+    def _count(self, text: str) -> int:
+        return sum(_size(piece) for _, piece in self._pieces(text))
+
+    def _pieces(self, text: str) -> Iterator[tuple[int, Encoding]]:
+        """Yield the tokens of a text's pieces, each with where the piece begins."""
+        assert self.tokenizer is not None
         begin = 0
         for end in self._piece_ends(text):
-            piece = self.tokenizer.encode(text[begin:end], add_special_tokens=False).offsets
-            found += [(begin + one, begin + other) for one, other in piece] if begin else piece
+            yield begin, self.tokenizer.encode(text[begin:end], add_special_tokens=False)
             begin = end
-        return found
 
     def _piece_ends(self, text: str) -> Iterator[int]:
         end = 0
@@ -154,12 +162,6 @@ class LongTexts:
         begin = normalize(text[:-1])
         return bool(begin[-1:].strip()) and normalize(text + "a") in (f"{begin} a", f"{begin}\na")
 
-    def _counts(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens texts have, whether or not the tokenizer cuts and pads."""
-        if self.tokenizer is None or not texts:
-            return []
-        return [_size(one) for one in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
-
     @cached_property
     def _boundary(self) -> re.Pattern[str] | None:
         if self.tokenizer is None or self.side != "right":
@@ -185,6 +187,7 @@ class LongTexts:
 
 
 def _size(encoding: Encoding) -> int:
+    """Return how many tokens were read, whether or not the tokenizer cuts and pads."""
     return sum(sum(part.attention_mask) for part in (encoding, *encoding.overflowing))
 
 
