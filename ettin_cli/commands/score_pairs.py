@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 
 from ettin_cli.commands.jsonl import write_jsonl
 from ettin_cli.console import Console, count
-from ettin_cli.corpus.records import RecordError
+from ettin_cli.corpus.records import RecordError, spared
 from ettin_cli.corpus.tables import Row
-from ettin_cli.records import Reranker
+from ettin_cli.records import NO_TEXT, Reranker
 from ettin_cli.requests import RequestFields
 from ettin_cli.requests.fields import (
     NEGATIVE_IDS,
     NEGATIVES,
     POSITIVE,
+    TEXT_LISTS,
     example,
     holds_example,
     pair,
@@ -99,29 +100,34 @@ class _Scored:
     def _pairs(self, rows: Iterator[Row]) -> Iterator[_Pair]:
         for row in rows:
             try:
-                yield from _pairs(row[0])
+                found, reasons = _pairs(row[0])
             except RecordError as error:
-                self.rejected += 1
                 # Here a field cannot be named.
-                reason = RecordError(str(error).partition(";")[0])
-                self.console.notice(f"rejected {rejection(str(self.path), row, reason)}")
+                found, reasons = [], [str(error).partition(";")[0]]
+            self.rejected += len(reasons)
+            for reason in reasons:
+                told = rejection(str(self.path), row, RecordError(reason))
+                self.console.notice(f"rejected {told}")
+            yield from found
 
 
-def _pairs(record: object) -> list[_Pair]:
-    """Return the pair that a row is, or those that a row of training data holds."""
+def _pairs(record: object) -> tuple[list[_Pair], Sequence[str]]:
+    """Return the pair that a row is, or those of a row of training data, and what is none there."""
     if not holds_example(record):
         found = pair(record, RequestFields())
         assert isinstance(record, dict)
-        return [_Pair(record, found.query, found.candidate.passage.content)]
+        return [_Pair(record, found.query, found.candidate.passage.content)], ()
     held = example(record)
+    record, _ = spared(record, (), TEXT_LISTS)
     assert isinstance(record, dict)
     lists = (POSITIVE, NEGATIVES, NEGATIVE_IDS)
     own = {name: value for name, value in record.items() if name not in lists}
     labelled = [(text, 1) for text in held.positives] + [(text, 0) for text in held.negatives]
-    return [
+    pairs = [
         _Pair({**own, "document": text, "label": label}, held.query, text)
         for text, label in labelled
     ]
+    return pairs, held.reasons
 
 
 def _named(found: _Found, names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -153,13 +159,17 @@ def _averaged(found: _Found, names: Sequence[str]) -> Iterator[dict[str, Any]]:
 def _means(columns: Sequence[array[float]]) -> list[float]:
     """Return the mean of each row once every column has mean 0 and standard deviation 1.
 
-    A column whose values are all equal is all 0.
+    A column whose values are all equal is all 0. Texts without a word are left out of both, and
+    keep their score.
     """
     import numpy as np
 
-    if not columns[0]:
-        return []
     scores = np.array(columns, np.float64)
-    spread = np.where(np.ptp(scores, axis=1) > 0, scores.std(axis=1), 1)[:, None]
-    means: list[float] = ((scores - scores.mean(axis=1)[:, None]) / spread).mean(axis=0).tolist()
-    return means
+    means = np.full(len(columns[0]), NO_TEXT)
+    read = (scores > NO_TEXT).all(axis=0)
+    if read.any():
+        some = scores[:, read]
+        spread = np.where(np.ptp(some, axis=1) > 0, some.std(axis=1), 1)[:, None]
+        means[read] = ((some - some.mean(axis=1)[:, None]) / spread).mean(axis=0)
+    found: list[float] = means.tolist()
+    return found

@@ -7,7 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ettin_cli.corpus.records import ID_FIELDS, TEXT_FIELDS, TITLE_FIELD, RecordError, shallow
+from ettin_cli.corpus.records import (
+    ID_FIELDS,
+    TEXT_FIELDS,
+    TITLE_FIELD,
+    LoneSurrogateError,
+    RecordError,
+    shallow,
+    spared,
+)
 from ettin_cli.records import Candidate, Passage
 
 QUERY = ("query", "question")
@@ -18,6 +26,7 @@ DOCUMENT = ("document", *TEXT_FIELDS)
 DOCUMENT_ID = ("doc_id", "docno")
 SCORE = ("score", "retrieval_score")
 POSITIVE, NEGATIVES, NEGATIVE_IDS = "positive", "negatives", "negative_ids"
+TEXT_LISTS = (POSITIVE, NEGATIVES)
 # Where a hit of an answer is, as `ettin search` writes it.
 PLACE = {"path": str, "start_line": int, "end_line": int, "page": int}
 # What an answer says of itself, and a request's own fields cannot.
@@ -65,17 +74,28 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A row of training data: a query, texts that answer it, and texts that do not."""
+    """A row of training data: a query, texts that answer it, and texts that do not.
+
+    Args:
+        reasons: Why some of the texts are none.
+    """
 
     query_id: str | None
     query: str
     positives: Sequence[str]
     negatives: Sequence[str]
+    reasons: Sequence[str] = ()
 
 
 def holds_list(record: object, fields: RequestFields) -> bool:
     """Say whether a record is a query with a list of documents, rather than a pair."""
-    return isinstance(record, dict) and _documents(record, fields) is not None
+    return _held_list(record, fields) is not None
+
+
+def _held_list(record: object, fields: RequestFields) -> str | None:
+    if isinstance(record, LoneSurrogateError):
+        record = record.record
+    return _documents(record, fields) if isinstance(record, dict) else None
 
 
 def listed(record: object, fields: RequestFields) -> Listed:
@@ -84,13 +104,16 @@ def listed(record: object, fields: RequestFields) -> Listed:
     Raises:
         RecordError: It lacks a query or a list of documents.
     """
-    record = _object(record)
+    lists = [name] if (name := _held_list(record, fields)) else []
+    held, reasons = spared(record, _names(fields.query, QUERY), lists)
+    record = _object(held if name else record)
     query = _query(record, fields)
-    name = _documents(record, fields)
     if name is None:
         raise RecordError(_missing("documents", fields.documents, "--documents-field"))
-    candidates, reasons = [], []
+    candidates = []
     for place, document in enumerate(record[name]):
+        if isinstance(document, RecordError):
+            continue
         try:
             candidate = _candidate(document, fields)
             candidates.append(placed(_found_again(candidate) if name == HITS else candidate, place))
@@ -117,6 +140,8 @@ def pair(record: object, fields: RequestFields) -> Pair:
 
 def holds_example(record: object) -> bool:
     """Say whether a record is training data, rather than a pair."""
+    if isinstance(record, LoneSurrogateError):
+        record = record.record
     return isinstance(record, dict) and POSITIVE in record and _name(record, DOCUMENT) is None
 
 
@@ -126,7 +151,8 @@ def example(record: object) -> Example:
     Raises:
         RecordError: It lacks a query or a positive, or one of its texts is none.
     """
-    record = _object(record)
+    held, reasons = spared(record, (*QUERY, POSITIVE), TEXT_LISTS)
+    record = _object(held)
     try:
         query = _query(record, RequestFields())
     except RecordError as error:
@@ -138,7 +164,7 @@ def example(record: object) -> Example:
     if not positives:
         raise RecordError(f'"{POSITIVE}" is empty')
     ids = (*QUERY_ID, *ID_FIELDS)
-    return Example(_id(record, ids), query, positives, _texts(record, NEGATIVES))
+    return Example(_id(record, ids), query, positives, _texts(record, NEGATIVES), reasons)
 
 
 def placed(candidate: Candidate, place: int) -> Candidate:
@@ -223,7 +249,8 @@ def _texts(record: Mapping[str, Any], name: str) -> list[str]:
     """Return the texts of a field that holds one or a list of them."""
     value = record.get(name, [])
     texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) and text.strip() for text in texts):
+    texts = [text for text in texts if not isinstance(text, RecordError)]
+    if not all(isinstance(text, str) for text in texts):
         raise RecordError(f'"{name}" is neither a text nor a list of texts')
     return texts
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.blank import blanks_last
 from ettin_cli.engines import EngineSettings, Placement, run
 from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.devices import cpu_has_bf16
@@ -109,6 +110,7 @@ class Student:
         scores = self.score(pairs, advance)
         return scores, np.zeros(len(pairs), np.float32)
 
+    @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score pairs as the model would if training ended now."""
         import numpy as np
