@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.engines import EngineSettings, OnnxModel, Placement, TokenIds, run, torch_free
 from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.graph import UnsupportedModelError
+from ettin_cli.engines.modernbert import MODERNBERT, local_reach
 from ettin_cli.engines.tokens import NO_LIMIT, Tokens
 from ettin_cli.engines.writing import TOKENS, WrittenModel, write_multi_vector
 from ettin_cli.errors import ModelError
@@ -221,7 +222,8 @@ def _write(folder: Path, *, plain: bool = False) -> WrittenModel:
     masked = any(module["type"].endswith("MultiVectorMask") for module in read_modules(folder))
     if masked != reading.native:
         raise UnsupportedModelError("a mix of two libraries' settings")
-    window = int(read_json(folder / "config.json", default={}).get("local_attention") or 0) // 2
+    config = read_json(folder / "config.json", default={})
+    window = local_reach(config) if config.get("model_type") == MODERNBERT else 0
     expansion = reading.expansion
     if expansion and not expansion.attend and window and expansion.length > window:
         # Farther from the query than a token sees, there is nothing to attend to.
