@@ -16,7 +16,7 @@ Method = Callable[Concatenate[S, ...], Scores]
 def with_text(pairs: Sequence[Pair]) -> list[int]:
     r"""Return which pairs have a text to read.
 
-    >>> with_text([("a query", "a text"), ("a query", " \\n"), ("a query", "")])
+    >>> with_text([("a query", "a text"), ("a query", " \n"), ("a query", "")])
     [0]
     """
     return [at for at, (_, text) in enumerate(pairs) if text.strip()]
