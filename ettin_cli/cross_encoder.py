@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ettin_cli.engines import EngineSettings, OnnxModel, Placement, run, torch_free
+from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.tokens import Tokens, token_limit
 from ettin_cli.engines.writing import SCORES, write_cross_encoder
 from ettin_cli.errors import ModelError
@@ -85,6 +86,7 @@ class TorchCrossEncoder:
         if self.model.num_labels != 1:
             raise ModelError(f"{folder} gives {self.model.num_labels} scores a pair, not one")
         self.tokenizer = self.model.tokenizer
+        self.long_texts = LongTexts.of_transformers(self.tokenizer)
         self.engine = placement.engine
         asked = placement.settings.max_length
         limits = [self.model.max_seq_length, self.tokenizer.model_max_length, asked]
@@ -112,8 +114,9 @@ class TorchCrossEncoder:
 
     def _tokenized(self, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[bool]]:
         """Return the pairs' features, cut at the limit, and which were cut."""
-        queries = [(self.prompt or "") + query for query, _ in pairs]
-        texts = [text for _, text in pairs]
+        prompted = [((self.prompt or "") + query, text) for query, text in pairs]
+        read = self.long_texts.beginnings_of_pairs(prompted, self.max_tokens)
+        queries, texts = [query for query, _ in read], [text for _, text in read]
         whole = self.tokenizer(queries, texts, truncation=False, verbose=False)
         cut = [len(ids) > self.max_tokens for ids in whole["input_ids"]]
         if not any(cut):

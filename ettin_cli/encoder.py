@@ -17,6 +17,7 @@ from ettin_cli.engines import (
     static_part,
     torch_free,
 )
+from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.tokens import Tokens
 from ettin_cli.engines.writing import TOKENS, VECTORS, write_encoder
 from ettin_cli.errors import ModelError
@@ -151,15 +152,17 @@ class TorchEncoder:
         self.tokenizer = self.model.tokenizer
         if not hasattr(self.tokenizer, "pad"):
             raise ModelError(f"{folder} is no transformer, and such embedders are not supported")
+        self.long_texts = LongTexts.of_transformers(self.tokenizer)
 
     def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
         """Return each text's tokens, cut at the limit, and whether they were cut."""
         if not texts:
             return [], []
-        whole = self.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        read = self.long_texts.beginnings(texts, self.max_tokens)
+        whole = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
         cut = [len(ids) > self.max_tokens for ids in whole]
         if any(cut):
-            short = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
+            short = self.tokenizer(read, truncation=True, max_length=self.max_tokens)
             whole = short["input_ids"]
         return [TokenIds(ids, []) for ids in whole], cut
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ettin_cli.records import NO_TEXT
+
 if TYPE_CHECKING:
     from ettin_cli.records import Flags, Floats
-
-# Below every real score, as sentence-transformers has it.
-NO_TOKENS = -1e9
 
 
 class TextVectors(NamedTuple):
@@ -59,7 +58,7 @@ def maxsim(query: Floats, weights: Floats, document: Floats) -> float:
         document: Token vectors, shape (tokens, dimension).
     """
     if not len(document):
-        return NO_TOKENS
+        return NO_TEXT
     best = (query @ document.T).max(axis=1)
     return float(best @ weights)
 

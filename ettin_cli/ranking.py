@@ -10,7 +10,7 @@ from typing import Literal
 
 from ettin_cli.duplicates import SAME, leading
 from ettin_cli.lexical import Demands
-from ettin_cli.records import Candidate, Hit, Scores
+from ettin_cli.records import NO_TEXT, Candidate, Hit, Scores
 from ettin_cli.settings import CANDIDATES, TOP_K
 
 
@@ -147,8 +147,7 @@ def _scored(
     reranked = retrieval if scores is None else [float(value) for value in scores.values]
     final = reranked
     if blend and scores is not None:
-        pairs = zip(standardised(retrieval), standardised(reranked), strict=True)
-        final = [blend * first + (1 - blend) * second for first, second in pairs]
+        final = _blended(retrieval, reranked, blend)
     return [
         Hit(
             passage_id=candidate.passage_id,
@@ -163,6 +162,21 @@ def _scored(
         )
         for at, candidate in enumerate(candidates)
     ]
+
+
+def _blended(retrieval: Sequence[float], reranked: Sequence[float], blend: float) -> list[float]:
+    """Return both scores in one; texts without a word keep theirs, and move no other's.
+
+    >>> _blended([1.0, 2.0, 9.0], [4.0, 3.0, NO_TEXT], 0.25)
+    [0.5, -0.5, -1000000000.0]
+    """
+    final = [NO_TEXT] * len(reranked)
+    read = [at for at, score in enumerate(reranked) if score > NO_TEXT]
+    first = standardised([retrieval[at] for at in read])
+    second = standardised([reranked[at] for at in read])
+    for at, one, other in zip(read, first, second, strict=True):
+        final[at] = blend * one + (1 - blend) * other
+    return final
 
 
 def retrieval_ranks(candidates: Sequence[Candidate], *, by_document: bool) -> list[int]:

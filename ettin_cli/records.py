@@ -249,6 +249,11 @@ Share = Callable[[], float | None]
 Note = Callable[[], str]
 
 
+# The score of a text that holds nothing to read: below every real one, as in
+# sentence-transformers, and a number that every format of results can hold.
+NO_TEXT = -1e9
+
+
 def no_progress(_done: int) -> None:
     """Take note of nothing: the default where nobody watches."""
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.blank import blanks_last
 from ettin_cli.cross_encoder import load_cross_encoder
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import MissingExtraError, ModelError, UsageError
@@ -128,6 +129,7 @@ class CrossEncoderReranker:
         self.engine, self.max_tokens = self.model.engine, self.model.max_tokens
         self.script = _ScriptNotice(files.name, reporter)
 
+    @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order."""
         import numpy as np
@@ -148,6 +150,7 @@ class LateInteractionReranker:
         self.script = _ScriptNotice(name, reporter)
         self.told = False
 
+    @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order; a pair is cut where either side was."""
         import numpy as np
@@ -189,6 +192,7 @@ class EmbeddedReranker:
         self.files = files
         self.name, self.engine, self.max_tokens = files.name, encoder.engine, encoder.max_tokens
 
+    @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order; words that are cut off do not count."""
         late = self.late.score(pairs, advance)
@@ -205,5 +209,4 @@ class EmbeddedReranker:
     def _read(self, text: str) -> str:
         """Return the part of a text that is within the limit."""
         room = self.max_tokens - self._tokens.special(pair=False)
-        spans = self._tokens.offsets(text)[:room]
-        return text[: spans[-1][1]] if spans else ""
+        return self._tokens.beginning(text, room)

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from ettin_cli.blank import no_scores, with_text
 from ettin_cli.engines import EngineSettings, device_name
 from ettin_cli.hub import ModelFiles, weights_hash
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
@@ -101,6 +102,17 @@ class CachedReranker:
         every score comes from the file. Scores are kept as they come: an interruption loses at
         most the last 512.
         """
+        import numpy as np
+
+        read = with_text(pairs)
+        scores, spent = no_scores(len(pairs)), np.zeros(len(pairs), np.float32)
+        advance(len(pairs) - len(read))
+        some, seconds = self._timed([pairs[at] for at in read], advance)
+        scores.values[read], scores.truncated[read] = some.values, some.truncated
+        spent[read] = seconds
+        return scores, spent
+
+    def _timed(self, pairs: Sequence[Pair], advance: Advance) -> tuple[Scores, Floats]:
         keys, rows = self._found(pairs)
         if self._reranker is None and not rows.keys() >= set(keys):
             self._loaded()

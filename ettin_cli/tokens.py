@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.tokens import load_tokenizer
 from ettin_cli.hub import ModelFiles
 
@@ -17,11 +18,17 @@ class ModelTokens:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
+        self.long_texts = LongTexts(tokenizer)
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """Return each token's start and end in `text`, in characters, in order."""
-        found: list[tuple[int, int]] = self.tokenizer.encode(text, add_special_tokens=False).offsets
-        return found
+        return self.long_texts.offsets(text)
+
+    def beginning(self, text: str, tokens: int) -> str:
+        """Return the part of a text that its first tokens, no more than so many, are read from."""
+        begin = self.long_texts.beginnings([text], tokens)[0]
+        spans = self.offsets(begin)[:tokens]
+        return begin[: spans[-1][1]] if spans else ""
 
     def special(self, *, pair: bool) -> int:
         """Return how many special tokens the model adds to a text, or to a pair of texts."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from ettin_cli.benchmark import machine, measuring
+from ettin_cli.benchmark import machine, measuring, peaks
 from ettin_cli.benchmark.agreement import agree, kendall_tau, overlap
 from ettin_cli.benchmark.contenders import Contender
 from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
@@ -27,6 +27,12 @@ from tests.models import embedder
 from tests.models import ettin as ettin_model
 
 QUICK = ("--document-tokens", "96", "--limit", "24", "--engine", "torch", "--rounds", "2")
+
+
+@pytest.fixture(autouse=True)
+def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A processor that does not compute in bf16 would take minutes over those that measure one.
+    monkeypatch.setattr(peaks, "CPU_SIZE", 128)
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +172,77 @@ def test_the_processor_is_told_by_its_make_and_what_speeds_up_products(
     assert (found.device, found.cpu) == ("cpu", "A Processor")
     assert found.flags == ["avx2", "avx512f", "avx512_bf16"]
     assert 1e8 < found.matmul_gflops * 1e9 < 1e14
+    # This processor is made out to compute in bf16.
+    assert list(found.matmul_peaks) == ["float32", "bfloat16"]
+    assert found.matmul_gflops == found.matmul_peaks["float32"].gflops
+
+
+def test_the_peak_is_that_of_the_best_library_for_each_type(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    took = {"torch": 4.0, "NumPy": 2.0, "ONNX Runtime": 1.0, "OpenVINO": 8.0}
+    ran: list[tuple[str, str]] = []
+
+    def ways(_device: str, dtype: str, _size: int, _threads: int | None) -> Any:
+        for library in took if dtype == "float32" else ["torch", "OpenVINO"]:
+            ran.append((dtype, library))
+            yield library, lambda library=library: library
+
+    monkeypatch.setattr(peaks, "_ways", ways)
+    monkeypatch.setattr(peaks, "_least_seconds", lambda work: took[work()])
+    monkeypatch.setattr(peaks, "cpu_has_bf16", lambda: True)
+    found = peaks.matmul_peaks("cpu", None)
+    products = 2 * peaks.PRODUCTS * peaks.CPU_SIZE**3 / 1e9
+    assert {dtype: peak.library for dtype, peak in found.items()} == {
+        "float32": "ONNX Runtime",
+        "bfloat16": "torch",
+    }
+    assert found["float32"].gflops == pytest.approx(products)
+    assert found["bfloat16"].gflops == pytest.approx(products / 4)
+    assert len(ran) == 6
+    monkeypatch.setattr(peaks, "cpu_has_bf16", lambda: False)
+    assert list(peaks.matmul_peaks("cpu", None)) == ["float32"]
+
+
+def test_every_library_computes_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peaks, "_matrix", lambda size: np.arange(size**2, dtype="f").reshape(4, 4))
+    matrix = np.arange(16, dtype=np.float64).reshape(4, 4)
+    # Rows of a table times matrices that are laid out as torch has them.
+    wanted = matrix
+    for _ in range(peaks.PRODUCTS):
+        wanted = wanted @ matrix.T
+    ways = dict(peaks._ways("cpu", "float32", 4, None))
+    assert list(ways) == ["torch", "NumPy", "ONNX Runtime", "OpenVINO"]
+    for library in ("ONNX Runtime", "OpenVINO"):
+        outputs: Any = ways[library]()
+        assert outputs[0] == pytest.approx(wanted, rel=1e-5)
+    assert ways["NumPy"]() == pytest.approx(np.linalg.matrix_power(matrix, 5), rel=1e-5)
+    # All elements of torch's matrix are 1 / 4, and so are those of its powers.
+    assert ways["torch"]() == pytest.approx(0.25)
+    assert list(dict(peaks._ways("cpu", "bfloat16", 4, 2))) == ["torch", "OpenVINO"]
+    assert list(dict(peaks._ways("cpu", "float32", 4, 2))) == ["torch", "ONNX Runtime", "OpenVINO"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "has_bf16", "dtype"),
+    [
+        ("openvino cpu bfloat16", True, "bfloat16"),
+        ("torch cpu bfloat16", True, "bfloat16"),
+        ("torch cpu bfloat16", False, "float32"),
+        ("onnxruntime cpu float32", True, "float32"),
+        ("sentence-transformers cpu float32", True, "float32"),
+    ],
+)
+def test_a_row_is_compared_with_the_peak_of_its_own_type(
+    engine: str, has_bf16: bool, dtype: str
+) -> None:
+    known = {"float32": peaks.Peak(100.0, "a")}
+    known |= {"bfloat16": peaks.Peak(400.0, "b")} if has_bf16 else {}
+    here = machine.Machine("cpu", "cpu", "", [], 1, 1, {}, 100.0, known)
+    timed = measuring._Timed(Contender(engine, "auto", 1.0), [2.0, 4.0, 3.0])
+    speed = measuring._speed(timed, None, [], 60.0, here)
+    assert speed.peak_dtype == dtype
+    assert speed.peak_share == pytest.approx(60 / 3 / known[dtype].gflops)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +298,7 @@ def test_a_row_a_contender_beside_sentence_transformers(ettin: Ettin, model: Pat
         assert row["tokens_per_s"] == pytest.approx(row["pairs_per_s"] * row["tokens"] / 24)
         assert row["load_s"] > 0
         assert row["peak_share"] > 0
+        assert row["peak_dtype"] == "float32"
         assert row["machine"]["cores"] >= 1
         assert row["machine"]["versions"]["torch"]
     assert ours["ratio"] == pytest.approx(ours["pairs_per_s"] / reference["pairs_per_s"])

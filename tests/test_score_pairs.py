@@ -166,7 +166,7 @@ def test_rows_of_training_data_that_are_none_are_named(ettin: Ettin, tmp_path: P
     rows = [
         {"query": "q", "positive": []},
         {"query": "q", "positive": 3},
-        {"query": "q", "positive": "p", "negatives": ["n", ""]},
+        {"query": "q", "positive": "p", "negatives": ["n", 3]},
         {"positive": "p"},
     ]
     (tmp_path / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

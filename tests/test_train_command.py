@@ -16,9 +16,12 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
+from ettin_cli.hub import find_model
+from ettin_cli.records import Silence
 from ettin_cli.training.student import Student
 from tests import models
 from tests.conftest import Ettin, Outcome
+from tests.multi_vectors import multi_vector
 
 WORDS = "ferry pier dough oven telescope built west nine rest glass".split()
 QUERY, TEXTS = "ferry pier", ["the ferry sails west", "dough", "a glass oven " * 30]
@@ -163,6 +166,32 @@ def test_a_reranker_goes_on_from_the_weights_it_has(
         assert all(torch.allclose(before[key], after[key], atol=1e-8) for key in before)
 
 
+@pytest.mark.parametrize("kind", ["embedded", "late interaction", "cross-encoder", "encoder"])
+def test_a_base_whose_ranking_is_not_kept_is_said_to_begin_anew(
+    ettin: Ettin, data: Path, bert: Path, ettin_reranker: Path, tmp_path: Path, kind: str
+) -> None:
+    late = multi_vector(tmp_path / "late")
+    bases = {"late interaction": late, "cross-encoder": ettin_reranker, "encoder": bert}
+    base = str(bases.get(kind, "embedded"))
+    done = ettin(
+        *("train", str(data), "--base", base, "-o", "model", "--steps", "1"),
+        *("--batch-size", "1", "--max-length", "16", "--device", "cpu"),
+    )
+    assert done.code == 0
+    anew = (
+        f"{base} ranks by " in done.err and "a new head, and ranks nothing well until" in done.err
+    )
+    assert anew == (kind in ("embedded", "late interaction"))
+    assert ("a new head among them" in done.err) == (kind != "cross-encoder")
+    if kind == "embedded":
+        # What it was is not what the student is: its weights are those of the encoder alone.
+        files = find_model("embedded", offline=True, reporter=Silence())
+        before = load_file(files.folder / "model.safetensors")
+        after = load_file(tmp_path / "model" / "model.safetensors")
+        name = "encoder.layer.0.attention.self.query.weight"
+        assert torch.allclose(before[name], after[name], atol=1e-3)
+
+
 def test_the_card_tells_base_data_licences_recipe_and_figures(
     ettin: Ettin, data: Path, bert: Path, tmp_path: Path
 ) -> None:
@@ -220,6 +249,8 @@ DEADLY = """
 import os, signal, sys
 import torch
 from ettin_cli.cli import main
+from ettin_cli.hub import find_model
+from ettin_cli.records import Silence
 from ettin_cli.training.student import Student
 whole, calls = {struck}, iter(range(1, 99))
 def struck(*given, **more):

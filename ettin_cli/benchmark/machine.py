@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from ettin_cli.benchmark.work import matmul_peak
+from ettin_cli.benchmark.peaks import FLOAT32, Peak, matmul_peaks
 from ettin_cli.engines import EngineSettings, Placement, device_name
 from ettin_cli.engines.devices import processor
 from ettin_cli.engines.settings import usable_cores
@@ -31,6 +31,8 @@ class Machine:
         threads: Those that torch uses on the CPU.
         versions: Of Python and the libraries that are installed.
         matmul_gflops: What float32 matrix products reach on the device, in 10^9 a second.
+        matmul_peaks: The same with the library that reaches it, for each type of number that the
+            device computes in.
     """
 
     device: str
@@ -41,6 +43,7 @@ class Machine:
     threads: int
     versions: dict[str, str]
     matmul_gflops: float
+    matmul_peaks: dict[str, Peak]
 
 
 def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
@@ -53,6 +56,7 @@ def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
 
     place = str(Placement(settings, reporter).device)
     cpu, flags = processor()
+    peaks = matmul_peaks(place, settings.threads)
     return Machine(
         device=device_name(place),
         place=place,
@@ -61,7 +65,8 @@ def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
         cores=usable_cores(),
         threads=torch.get_num_threads(),
         versions={"python": platform.python_version(), **_versions()},
-        matmul_gflops=matmul_peak(place, settings.threads) / 1e9,
+        matmul_gflops=peaks[FLOAT32].gflops,
+        matmul_peaks=peaks,
     )
 
 

@@ -14,6 +14,7 @@ from ettin_cli.benchmark.agreement import agree
 from ettin_cli.benchmark.contenders import Contender, import_libraries, load_ours, load_reference
 from ettin_cli.benchmark.machine import Machine
 from ettin_cli.benchmark.pairs import Pair, PairTokens, SampleTexts
+from ettin_cli.benchmark.peaks import FLOAT32
 from ettin_cli.benchmark.results import Race, Speed
 from ettin_cli.benchmark.work import Shape, shape_of
 from ettin_cli.engines import EngineSettings
@@ -201,18 +202,22 @@ def _speeds(
     timed: Sequence[_Timed], course: _Course, shape: Shape | None, machine: Machine
 ) -> list[Speed]:
     reference = next((one for one in timed if one.contender.is_reference and one.seconds), None)
-    at_peak_s = shape.flops(course.lengths) / (machine.matmul_gflops * 1e9) if shape else None
+    gflop = shape.flops(course.lengths) / 1e9 if shape else None
     queries = [query for query, _ in course.pairs]
-    return [_speed(one, reference, queries, at_peak_s) for one in timed]
+    return [_speed(one, reference, queries, gflop, machine) for one in timed]
 
 
 def _speed(
-    one: _Timed, reference: _Timed | None, queries: Sequence[str], at_peak_s: float | None
+    one: _Timed,
+    reference: _Timed | None,
+    queries: Sequence[str],
+    gflop: float | None,
+    machine: Machine,
 ) -> Speed:
-    """Compare a contender with the reference.
+    """Compare a contender with the reference, and with the machine's peak.
 
     Args:
-        at_peak_s: How long the pairs would take at the machine's peak.
+        gflop: The arithmetic of the pairs, in 10^9 operations.
     """
     contender = one.contender
     if not one.seconds:
@@ -225,6 +230,8 @@ def _speed(
         assert reference.scores is not None
         assert one.scores is not None
         agreement = agree(queries, reference.scores, one.scores)
+    dtype = peak_dtype(contender.engine, machine)
+    at_peak_s = None if gflop is None else gflop / machine.matmul_peaks[dtype].gflops
     return Speed(
         engine=contender.engine,
         dtype=contender.dtype,
@@ -232,5 +239,15 @@ def _speed(
         seconds=one.seconds,
         ratio=ratio,
         peak_share=None if at_peak_s is None else at_peak_s / median,
+        peak_dtype=None if at_peak_s is None else dtype,
         agreement=agreement,
     )
+
+
+def peak_dtype(engine: str, machine: Machine) -> str:
+    """Return the type of number that the machine computes in where an engine says what it takes.
+
+    A type that the machine does not compute in is made float32 for every product.
+    """
+    told = engine.rpartition(" ")[2]
+    return told if told in machine.matmul_peaks else FLOAT32

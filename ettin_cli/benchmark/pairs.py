@@ -8,6 +8,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ettin_cli.blank import with_text
 from ettin_cli.corpus.tables import read_table
 from ettin_cli.errors import CorpusError, ModelError, UsageError, first_line
 from ettin_cli.hub import ModelFiles
@@ -159,7 +160,7 @@ def read_pairs(path: Path, limit: int | None) -> FilePairs:
     rejections: list[Rejection] = []
     seen = 0
     with open_requests(path, RequestFields()) as requests:
-        for found in _pairs(requests.items, rejections):
+        for found in _pairs(requests.items, rejections, str(path)):
             if len(pairs) == limit:
                 break
             pairs[found] = None
@@ -172,9 +173,16 @@ def read_pairs(path: Path, limit: int | None) -> FilePairs:
     return FilePairs(list(pairs), seen - len(pairs), rejections)
 
 
-def _pairs(items: Iterable[Request | Rejection], rejections: list[Rejection]) -> Iterator[Pair]:
+def _pairs(
+    items: Iterable[Request | Rejection], rejections: list[Rejection], shown: str
+) -> Iterator[Pair]:
     for item in items:
         if isinstance(item, Rejection):
             rejections.append(item)
         else:
-            yield from ((item.query.text, one.passage.content) for one in item.candidates)
+            pairs = [(item.query.text, one.passage.content) for one in item.candidates]
+            read = with_text(pairs)
+            if blank := len(pairs) - len(read):
+                reason = f'query "{item.query.query_id}": {blank:,} empty, with nothing to measure'
+                rejections.append(Rejection(shown, reason))
+            yield from (pairs[at] for at in read)

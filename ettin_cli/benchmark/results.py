@@ -18,8 +18,9 @@ class Speed:
         load_s: What loading the model took, its libraries imported beforehand.
         seconds: What all of the pairs took, once a round; empty where it did not run.
         ratio: How many times as fast as sentence-transformers, by the medians.
-        peak_share: Of the machine's float32 matrix products; None where the arithmetic that a
-            pair takes is not known.
+        peak_share: Of the machine's matrix products in the type it computes in; None where the
+            arithmetic that a pair takes is not known.
+        peak_dtype: Which type that is: float32 where the machine computes in no shorter one.
         agreement: With sentence-transformers' scores; None where there are none.
         error: Why it did not run.
     """
@@ -30,6 +31,7 @@ class Speed:
     seconds: Sequence[float] = ()
     ratio: float | None = None
     peak_share: float | None = None
+    peak_dtype: str | None = None
     agreement: Agreement | None = None
     error: str | None = None
 

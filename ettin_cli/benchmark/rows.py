@@ -41,6 +41,7 @@ def _row(race: Race, speed: Speed) -> dict[str, Any]:
         "tokens_per_s": race.tokens / median if median else None,
         "ratio": speed.ratio,
         "peak_share": speed.peak_share,
+        "peak_dtype": speed.peak_dtype,
         "load_s": speed.load_s,
         "max_difference": agreement.max_difference if agreement else None,
         "mean_difference": agreement.mean_difference if agreement else None,

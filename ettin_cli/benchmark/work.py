@@ -1,18 +1,15 @@
-"""A model's shape -> the arithmetic that a pair takes, and what the machine can do of it."""
+"""A model's shape -> the arithmetic that a pair takes."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ettin_cli.engines.modernbert import GLOBAL, MODERNBERT, layer_kinds, local_reach
 from ettin_cli.hub import EMBEDDED, ModelFiles, read_json
 
-MODERNBERT = "modernbert"
 BERT_LIKE = ("bert", "roberta", "xlm-roberta", "electra")
-CPU_SIZE, GPU_SIZE = 1536, 8192
-PRODUCTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +62,7 @@ def shape_of(files: ModelFiles) -> Shape | None:
 
 
 def _reaches(config: dict[str, Any]) -> list[int | None]:
-    layers = range(int(config["num_hidden_layers"]))
     if config["model_type"] != MODERNBERT:
-        return [None for _ in layers]
-    every, window = int(config["global_attn_every_n_layers"]), int(config["local_attention"])
-    return [None if layer % every == 0 else window // 2 for layer in layers]
-
-
-def matmul_peak(device: str, threads: int | None) -> float:
-    """Return the float32 operations a second of large matrix products on a device.
-
-    On a CPU the better of torch and NumPy counts; NumPy takes no number of threads, so with
-    `threads` torch alone does.
-    """
-    import numpy as np
-    import torch
-
-    size = CPU_SIZE if device == "cpu" else GPU_SIZE
-    matrix = torch.ones(size, size, device=device)
-    ways: list[Callable[[], object]] = [lambda: (matrix @ matrix)[0, 0].item()]
-    if device == "cpu" and threads is None:
-        array = np.ones((size, size), np.float32)
-        ways.append(lambda: array @ array)
-    return 2 * size**3 / min(_least_seconds(way) for way in ways)
-
-
-def _least_seconds(work: Callable[[], object]) -> float:
-    def once() -> float:
-        began = time.perf_counter()
-        work()
-        return time.perf_counter() - began
-
-    return min(once() for _ in range(PRODUCTS))
+        return [None for _ in range(int(config["num_hidden_layers"]))]
+    reach = local_reach(config)
+    return [None if kind == GLOBAL else reach for kind in layer_kinds(config)]

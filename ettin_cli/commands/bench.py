@@ -95,9 +95,10 @@ def bench(
     All score the same pairs in turn: each model on each engine and in each dtype, and in
     CrossEncoder.predict with its defaults. A row each: how many times as fast as that (ratio),
     pairs a second (the median of the rounds, and their range), the share of what large matrix
-    products reach here (peak), the time to load the model, without importing libraries, and how
-    far scores and rankings agree: the largest and the mean difference of a score, and as means
-    over queries Kendall's tau and the overlap of the best ten.
+    products in the same type of number reach here, by the best of the installed libraries (peak),
+    the time to load the model, without importing libraries, and how far scores and rankings
+    agree: the largest and the mean difference of a score, and as means over queries Kendall's tau
+    and the overlap of the best ten.
 
     Without --pairs they are made of the sample corpus: 200 of 62 to 188 tokens, as passages come,
     or as many as take a reasonable time of exactly the tokens that are asked for.
@@ -207,7 +208,11 @@ def _tell(plan: Plan, machine: Machine, console: Console) -> None:
         f"{count(machine.threads, 'thread')}, {flags or 'no vector extensions that are known'}"
     )
     console.detail(", ".join(versions))
-    console.summary(f"the peak: float32 matrix products at {machine.matmul_gflops:,.0f} GFLOP/s")
+    peaks = [
+        f"{dtype} at {peak.gflops:,.0f} GFLOP/s by {peak.library}"
+        for dtype, peak in machine.matmul_peaks.items()
+    ]
+    console.summary(f"the peak: matrix products in {', in '.join(peaks)}")
     if plan.compared and any(files.name == EMBEDDED for files in plan.models):
         console.notice(
             f"{EMBEDDED} has no counterpart in {SENTENCE_TRANSFORMERS}, so it is not compared"

@@ -150,9 +150,14 @@ def _read(path: Path, examples: Examples, console: Console) -> int:
     rejected = 0
     for row in read_rows(path, "queries and their positives"):
         try:
-            examples.add(example(row[0]))
+            found = example(row[0])
+            if not any(text.strip() for text in found.positives):
+                raise RecordError('"positive" holds no text')
+            examples.add(found)
+            reasons = [RecordError(reason) for reason in found.reasons]
         except RecordError as error:
-            waiting.append(rejection(str(path), row, error))
+            reasons = [error]
+        waiting += [rejection(str(path), row, reason) for reason in reasons]
         if examples:
             rejected += _told(waiting, console)
         elif len(waiting) == PROBED_ROWS:

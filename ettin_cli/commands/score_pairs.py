@@ -15,9 +15,9 @@ from ettin_cli.console import Console, count
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.corpus.tables import Row
 from ettin_cli.pipeline.progress import WindowProgress
-from ettin_cli.records import Rejection, Reranker
+from ettin_cli.records import NO_TEXT, Rejection, Reranker
 from ettin_cli.requests import RequestFields
-from ettin_cli.requests.examples import example, holds_example, is_example_field
+from ettin_cli.requests.examples import example, holds_example
 from ettin_cli.requests.fields import pair
 from ettin_cli.requests.measured import MeasuredRows
 from ettin_cli.requests.pairs import rejection
@@ -110,10 +110,13 @@ class _Scored:
         """Yield the pairs of the rows, and why rows are none, in their order."""
         for row in self.rows:
             try:
-                yield from _pairs(row)
+                found, reasons = _pairs(row)
             except RecordError as error:
                 # Here a field cannot be named.
-                yield rejection(self.shown, row, RecordError(str(error).partition(";")[0]))
+                found, reasons = [], [str(error).partition(";")[0]]
+            yield from found
+            for reason in reasons:
+                yield rejection(self.shown, row, RecordError(reason))
 
     def windows(self, items: Iterable[_Item], done: int = 0) -> Iterator[_Window]:
         """Yield windows of scored pairs.
@@ -210,21 +213,20 @@ def _write(scored: _Scored, target: ResumableFile, console: Console, *, average:
         target.complete(made=averaged if average else None)
 
 
-def _pairs(row: Row) -> list[_Pair]:
-    """Return the pair that a row is, or those that a row of training data holds."""
+def _pairs(row: Row) -> tuple[list[_Pair], Sequence[str]]:
+    """Return the pair that a row is, or those of a row of training data, and what is none there."""
     record = row[0]
     if not holds_example(record):
         found = pair(record, RequestFields())
         assert isinstance(record, dict)
-        return [_Pair(record, found.query, found.candidate.passage.content)]
+        return [_Pair(record, found.query, found.candidate.passage.content)], ()
     held = example(record)
-    assert isinstance(record, dict)
-    own = {name: value for name, value in record.items() if not is_example_field(name)}
     labelled = [(text, 1) for text in held.positives] + [(text, 0) for text in held.negatives]
-    return [
-        _Pair({**own, "document": text, "label": label}, held.query, text)
+    pairs = [
+        _Pair({**held.fields, "document": text, "label": label}, held.query, text)
         for text, label in labelled
     ]
+    return pairs, held.reasons
 
 
 def _named(names: Sequence[str]) -> Callable[[_Found], dict[str, Any]]:
@@ -258,13 +260,17 @@ def _averaged(
 def _means(columns: Sequence[array[float]]) -> list[float]:
     """Return the mean of each row once every column has mean 0 and standard deviation 1.
 
-    A column whose values are all equal is all 0.
+    A column whose values are all equal is all 0. Texts without a word are left out of both, and
+    keep their score.
     """
     import numpy as np
 
-    if not columns[0]:
-        return []
     scores = np.array(columns, np.float64)
-    spread = np.where(np.ptp(scores, axis=1) > 0, scores.std(axis=1), 1)[:, None]
-    means: list[float] = ((scores - scores.mean(axis=1)[:, None]) / spread).mean(axis=0).tolist()
-    return means
+    means = np.full(len(columns[0]), NO_TEXT)
+    read = (scores > NO_TEXT).all(axis=0)
+    if read.any():
+        some = scores[:, read]
+        spread = np.where(np.ptp(some, axis=1) > 0, some.std(axis=1), 1)[:, None]
+        means[read] = ((some - some.mean(axis=1)[:, None]) / spread).mean(axis=0)
+    found: list[float] = means.tolist()
+    return found

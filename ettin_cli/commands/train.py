@@ -38,7 +38,8 @@ def train(
         list[Path], typer.Argument(help="JSONL, CSV, TSV or Parquet; its rows are as above.")
     ],
     base: Annotated[
-        str, typer.Option(metavar="MODEL", help="An encoder or a reranker: a hub id or a folder.")
+        str,
+        typer.Option(metavar="MODEL", help="A cross-encoder or an encoder: hub id or folder."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="MODEL", help="The folder to write.")
@@ -95,10 +96,12 @@ def train(
 
     A row of DATA is a query, a document (or text) and the teacher's score of them, as `ettin score
     --pairs` writes it; or a query, its positive (a text or several) and its negatives (a list, or
-    `negative`, or `negative_1`, `negative_2` and so on). An encoder gets Ettin's head; a reranker
-    goes on from what it is. MODEL appears when it is whole: until then MODEL.partial holds
-    checkpoints. Products are in bf16 on a GPU that has it and in fp32 on a CPU, where --dtype fast
-    takes bf16 if the processor computes in it.
+    `negative`, or `negative_1`, `negative_2` and so on). A cross-encoder goes on with its own
+    head. Any other base (an encoder, an embedder, a late interaction model, embedded, which is
+    all-MiniLM-L6-v2) gets a new head of Ettin's shape with random weights, so it ranks at random
+    until it has learnt. MODEL appears when it is whole: until then MODEL.partial holds checkpoints.
+    Products are in bf16 on a GPU that has it and in fp32 on a CPU, where --dtype fast takes bf16 if
+    the processor computes in it.
 
     Examples:
       ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl

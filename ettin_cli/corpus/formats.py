@@ -39,6 +39,8 @@ def read_file(
     fields: Fields,
     reject: Callable[[Rejection], None],
     skip: Callable[[str], None],
+    *,
+    blank: bool = False,
 ) -> Iterator[Document]:
     """Yield a file's documents; what cannot be read is reported, not raised.
 
@@ -46,18 +48,19 @@ def read_file(
         fields: The names of a record's id and text fields.
         reject: Told of every record or file that is broken.
         skip: Told why a file found in a folder holds nothing to index.
+        blank: Whether documents without a text are yielded like the others.
     """
     kind = "jsonl" if file.path is None else kind_of(file.name)
     shown = str(file.path or "-")
     try:
         if kind in TABLE_KINDS:
-            yield from _records(file, kind, fields, reject, skip)
+            yield from _records(file, kind, fields, reject, skip, blank=blank)
             return
         document = _document(cast(Path, file.path), file.name, cast(str, kind))
     except UnreadableError as error:
         reject(Rejection(shown, str(error)))
         return
-    if document.text.strip() or (kind == "eml" and document.title):
+    if blank or document.text.strip() or (kind == "eml" and document.title):
         yield document
     elif file.in_folder:
         skip(EMPTY)
@@ -92,6 +95,8 @@ def _records(
     fields: Fields,
     reject: Callable[[Rejection], None],
     skip: Callable[[str], None],
+    *,
+    blank: bool,
 ) -> Iterator[Document]:
     rows = _rows(file, kind, fields.columns)
     shown = str(file.path or "-")
@@ -107,7 +112,7 @@ def _records(
         try:
             if isinstance(record, RecordError):
                 raise record
-            yield _record(file, record, fields, line, number)
+            yield _record(file, record, fields, line, number, blank=blank)
         except RecordError as error:
             place = f"{error} (record {number})" if number and not line else str(error)
             reject(Rejection(shown, place, line))
@@ -166,13 +171,19 @@ def _names(record: object, in_folder: bool) -> Iterable[str] | None:
 
 
 def _record(
-    file: SourceFile, record: object, fields: Fields, line: int | None, number: int
+    file: SourceFile,
+    record: object,
+    fields: Fields,
+    line: int | None,
+    number: int,
+    *,
+    blank: bool,
 ) -> Document:
     from dataclasses import replace
 
     lines = (line,) if line else ()
     base = file.name.rsplit("/", 1)[-1]
-    document = record_document(record, fields, f"{base}:{line or number}", lines)
+    document = record_document(record, fields, f"{base}:{line or number}", lines, blank=blank)
     if file.in_folder:
         return replace(document, doc_id=f"{file.name}#{document.doc_id}")
     return document

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ ID_FIELDS = ("_id", "id", "doc_id", "docno")
 TEXT_FIELDS = ("text", "body", "content", "contents")
 TITLE_FIELD = "title"
 MAX_DEPTH = 100
+LONE = "a lone surrogate, which is no character"
+SURROGATE = re.compile("[\ud800-\udfff]")
 # JSON's larger whole numbers are read as floats, many of them as the same.
 EXACT_BELOW = 2**63
 
@@ -27,6 +30,18 @@ class RecordError(Exception):
     def __init__(self, reason: str, names: Sequence[str] = ()) -> None:
         super().__init__(reason)
         self.names = names
+
+
+class LoneSurrogateError(RecordError):
+    """A record holds half of a surrogate pair, which is no character of any text.
+
+    Args:
+        record: What was read; only the strings that hold such a half are unusable.
+    """
+
+    def __init__(self, reason: str, record: object) -> None:
+        super().__init__(reason)
+        self.record = record
 
 
 class NoTextFieldError(RecordError):
@@ -65,9 +80,17 @@ class Fields:
 
 
 def record_document(
-    record: object, fields: Fields, fallback_id: str, lines: Sequence[int] = ()
+    record: object,
+    fields: Fields,
+    fallback_id: str,
+    lines: Sequence[int] = (),
+    *,
+    blank: bool = False,
 ) -> Document:
     """Return the document that a record holds; its other fields become metadata.
+
+    Args:
+        blank: Whether it may be without a text.
 
     Raises:
         RecordError: It has no text, an id that is neither a string nor a number, or metadata
@@ -83,7 +106,7 @@ def record_document(
         _string(field_of(record, text_field), text_field),
         _string(record.get(TITLE_FIELD), TITLE_FIELD),
     )
-    if not text.strip() and not title.strip():
+    if not blank and not text.strip() and not title.strip():
         raise RecordError("empty text")
     rest = without_fields(record, [text_field, TITLE_FIELD, *([id_field] if id_field else [])])
     return Document(
@@ -93,6 +116,61 @@ def record_document(
         metadata={name: shallow(value, name) for name, value in rest.items()},
         lines=lines,
     )
+
+
+def as_read(record: object) -> object:
+    """Return a record as it was read, also one that holds a lone surrogate."""
+    return record.record if isinstance(record, LoneSurrogateError) else record
+
+
+def spared(
+    record: object, needed: Collection[str], lists: Collection[str]
+) -> tuple[object, list[str]]:
+    """Return a record without what holds a lone surrogate, and what was left out and why.
+
+    Args:
+        needed: Fields without which there is nothing to keep.
+        lists: Fields whose elements are left out one by one: each is replaced by a
+            `RecordError`, so that the others keep their places.
+
+    Raises:
+        LoneSurrogateError: One of those holds a lone surrogate.
+    """
+    if not isinstance(record, LoneSurrogateError):
+        return record, []
+    if not isinstance(record.record, dict):
+        raise record
+    kept: dict[str, object] = {}
+    reasons = []
+    for name, value in record.record.items():
+        if isinstance(value, list) and name in lists:
+            found = [RecordError(LONE) if has_surrogate(one) else one for one in value]
+            places = [at for at, one in enumerate(found) if isinstance(one, RecordError)]
+            reasons += [f"{name}[{at}]: {LONE}" for at in places]
+            kept[name] = found
+        elif not has_surrogate([name, value]):
+            kept[name] = value
+        elif name in needed:
+            raise record
+        else:
+            reasons.append(f"field {name!a} is left out: {LONE}")
+    return kept, reasons
+
+
+def has_surrogate(value: object) -> bool:
+    r"""Say whether a JSON value holds half of a surrogate pair in any of its strings.
+
+    >>> has_surrogate({"a": ["ferry", "\ud800"]}), has_surrogate(["ferry", 1, None])
+    (True, False)
+    """
+    level = [value]
+    while level:
+        if any(isinstance(one, str) and SURROGATE.search(one) for one in level):
+            return True
+        names = [name for one in level if isinstance(one, dict) for name in one]
+        inner = [one for outer in level if isinstance(outer, (dict, list)) for one in _inner(outer)]
+        level = names + inner
+    return False
 
 
 def _string(value: object, name: str) -> str:

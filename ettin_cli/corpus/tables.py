@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from ettin_cli.corpus.content import read_text, text_encoding
 from ettin_cli.corpus.delimited import delimited, repeated, require_narrow
 from ettin_cli.corpus.encodings import is_utf8, marked_encoding
-from ettin_cli.corpus.records import RecordError
+from ettin_cli.corpus.records import LONE, LoneSurrogateError, RecordError, has_surrogate
 from ettin_cli.settings import MAX_JSON_BYTES
 from ettin_cli.storage import UnreadableError, opened, record_lines
 
@@ -91,14 +92,40 @@ def _parsed(content: bytes) -> object | RecordError:
     except orjson.JSONDecodeError as error:
         # The parser takes bytes that are not UTF-8 for something else.
         reason = f"broken JSON: {error.msg} at column {error.colno}"
-        return RecordError(reason if is_utf8(content) else "not UTF-8")
+        if not is_utf8(content):
+            return RecordError("not UTF-8")
+        found = _with_surrogates(content.decode())
+        return RecordError(reason) if found is None else LoneSurrogateError(reason, found)
     return parsed
+
+
+def _with_surrogates(text: str) -> object | None:
+    """Return JSON in which nothing but lone surrogates is wrong; None if there is more."""
+    if "\\ud" not in text.lower():
+        return None
+    try:
+        # Otherwise the values are those of the parser that knows no surrogates.
+        found: object = json.loads(text, parse_int=_number, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+    return found if has_surrogate(found) else None
+
+
+def _number(digits: str) -> object:
+    import orjson
+
+    return orjson.loads(digits)
+
+
+def _no_number(name: str) -> object:
+    raise ValueError(name)
 
 
 def _json(path: Path) -> Iterator[Row]:
     import orjson
 
     text = read_text(path, MAX_JSON_BYTES)
+    broken = False
     try:
         content = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -106,9 +133,14 @@ def _json(path: Path) -> Iterator[Row]:
         if more and not isinstance(_parsed(first.encode()), RecordError):
             yield from jsonl(line.encode() for line in text.split("\n"))
             return
-        raise UnreadableError(f"broken JSON: {error.msg} at line {error.lineno}") from error
+        reason = f"broken JSON: {error.msg} at line {error.lineno}"
+        content = _with_surrogates(text)
+        if content is None:
+            raise UnreadableError(reason) from error
+        broken = True
     for number, record in enumerate(content if isinstance(content, list) else [content], start=1):
-        yield record, None, number
+        unfit = broken and has_surrogate(record)
+        yield LoneSurrogateError(LONE, record) if unfit else record, None, number
 
 
 def _delimited(path: Path, kind: str, columns: Sequence[str]) -> Iterator[Row]:

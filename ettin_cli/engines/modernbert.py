@@ -15,7 +15,28 @@ from ettin_cli.engines.weights import Weights
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
+MODERNBERT = "modernbert"
 GLOBAL, LOCAL = "full_attention", "sliding_attention"
+EVERY, WINDOW = 3, 128
+
+
+def layer_kinds(config: dict[str, Any]) -> list[str]:
+    """Return whether each layer attends everywhere or within a window.
+
+    transformers 5 lists it as `layer_types`, which goes before the number that was written before.
+
+    >>> layer_kinds({"num_hidden_layers": 3, "global_attn_every_n_layers": 2})
+    ['full_attention', 'sliding_attention', 'full_attention']
+    """
+    every = int(config.get("global_attn_every_n_layers") or EVERY)
+    layers = range(int(config["num_hidden_layers"]))
+    kinds = config.get("layer_types") or [LOCAL if at % every else GLOBAL for at in layers]
+    return [str(kind) for kind in kinds]
+
+
+def local_reach(config: dict[str, Any]) -> int:
+    """Return how far to either side a token of a local layer attends."""
+    return int(config.get("local_attention", WINDOW)) // 2
 
 
 def modernbert(graph: Graph, config: dict[str, Any], weights: Weights, *, first_only: bool) -> str:
@@ -42,12 +63,9 @@ class _ModernBert:
         self.hidden = int(config["hidden_size"])
         self.heads = int(config["num_attention_heads"])
         layers = int(config["num_hidden_layers"])
-        every = config.get("global_attn_every_n_layers", 3)
-        self.kinds = config.get("layer_types") or [
-            LOCAL if at % every else GLOBAL for at in range(layers)
-        ]
+        self.kinds = layer_kinds(config)
         self.rotations = {kind: self._rotations(kind) for kind in set(self.kinds)}
-        window = int(config.get("local_attention", 128)) // 2
+        window = local_reach(config)
         if len(self.kinds) != layers or not {*self.kinds} <= {GLOBAL, LOCAL} or window < 1:
             raise UnsupportedModelError(f"layers of {self.kinds} with a window of {window}")
         self.everywhere = GlobalAttention(graph, layout, self.heads)
@@ -136,7 +154,8 @@ class _ModernBert:
     def _theta(self, kind: str) -> float:
         older = "global_rope_theta" if kind == GLOBAL else "local_rope_theta"
         rope = (self.config.get("rope_parameters") or {}).get(kind) or {}
-        if rope.get("rope_type", "default") != "default" or self.config.get("rope_scaling"):
+        kind_of = rope.get("rope_type", rope.get("type", "default"))
+        if kind_of != "default" or self.config.get("rope_scaling"):
             raise UnsupportedModelError("scaled rotary positions")
         theta = rope.get("rope_theta") or self.config.get(older)
         return float(theta or (160_000.0 if kind == GLOBAL else 10_000.0))

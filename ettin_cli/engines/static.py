@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.tokens import NO_LIMIT, TokenIds, load_tokenizer, static_part
 from ettin_cli.engines.weights import Weights
 from ettin_cli.errors import ModelError
@@ -36,12 +37,15 @@ class StaticModel:
         self.folder = folder
         self.table = static_table(folder)
         self.tokenizer = load_tokenizer(folder)
+        self.max_tokens = max_tokens
         if max_tokens < NO_LIMIT:
             self.tokenizer.enable_truncation(max_tokens)
+        self.long_texts = LongTexts(self.tokenizer)
 
     def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
         """Return each text's tokens, cut at the limit, and whether they were cut."""
-        found = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        read = self.long_texts.beginnings(texts, self.max_tokens)
+        found = self.tokenizer.encode_batch_fast(read, add_special_tokens=False)
         return [TokenIds(one.ids, []) for one in found], [bool(one.overflowing) for one in found]
 
     def vectors(self, texts: Sequence[TokenIds]) -> Floats:

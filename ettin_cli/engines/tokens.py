@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.graph import UnsupportedModelError
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import STATIC, read_json, read_modules
@@ -190,17 +191,19 @@ class Tokens:
         self.tokenizer = load_tokenizer(folder)
         settings = read_json(folder / "tokenizer_config.json", default={})
         self.side = settings.get("truncation_side", "right")
+        self.long_texts = LongTexts(self.tokenizer, self.side)
 
     def of_texts(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
         """Return each text's tokens, and whether it was cut."""
-        whole = self._encoded(texts)
-        return self._finished([(one, None) for one in whole])
+        read = self._encoded(self.long_texts.beginnings(texts, self.limit))
+        return self._finished([(one, None) for one in read])
 
     def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[TokenIds], list[bool]]:
         """Return each pair's tokens, and whether it was cut, the longer side first.
 
         A text that stands in several pairs is read once.
         """
+        pairs = self.long_texts.beginnings_of_pairs(pairs, self.limit)
         sides = dict.fromkeys(side for pair in pairs for side in pair)
         encoded = dict(zip(sides, self._encoded(list(sides)), strict=True))
         return self._finished([(encoded[query], encoded[text]) for query, text in pairs])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.engines.bert import bert
 from ettin_cli.engines.graph import Graph, UnsupportedModelError
-from ettin_cli.engines.modernbert import modernbert
+from ettin_cli.engines.modernbert import GLOBAL, MODERNBERT, layer_kinds, modernbert
 from ettin_cli.engines.tokens import check_tokenizer, gives_types, read_trunk_settings
 from ettin_cli.engines.weights import Weights
 from ettin_cli.hub import OURS, PYLATE_DENSE, own_class, read_json, read_modules
@@ -142,7 +142,7 @@ def _trunk(
     prefix = BERTS.get(kind, "model.")
     if any(name.startswith(prefix) for name in weights):
         weights = weights.under(prefix)
-    if kind == "modernbert":
+    if kind == MODERNBERT:
         return modernbert(graph, config, weights, first_only=first_only)
     if kind in BERTS:
         return bert(graph, config, weights, typed=typed)
@@ -227,10 +227,7 @@ def _score(
 
 def _reads_first_only(folder: Path, config: dict[str, Any], modules: list[dict[str, str]]) -> bool:
     """Say whether of all tokens only the first one's vector goes into the score."""
-    if config.get("model_type") != "modernbert":
-        return False
-    layers = config.get("layer_types") or []
-    if layers and layers[-1] != "full_attention":
+    if config.get("model_type") != MODERNBERT or layer_kinds(config)[-1:] != [GLOBAL]:
         return False
     if not modules:
         return bool(config.get("classifier_pooling") == "cls")
@@ -244,7 +241,7 @@ def _classified(graph: Graph, config: dict[str, Any], weights: Weights, tokens: 
     if not classes.endswith("ForSequenceClassification"):
         raise UnsupportedModelError(f"a {classes} as a cross-encoder")
     kind = config["model_type"]
-    if kind == "modernbert":
+    if kind == MODERNBERT:
         pooled = _pool(graph, tokens, config.get("classifier_pooling", "cls"))
         dense = graph.linear(pooled, weights["head.dense.weight"], weights.get("head.dense.bias"))
         active = graph.activation(config.get("classifier_activation", "gelu"), dense)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.engines import EngineSettings, OnnxModel, Placement, TokenIds, run, torch_free
+from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.graph import UnsupportedModelError
+from ettin_cli.engines.modernbert import MODERNBERT, local_reach
 from ettin_cli.engines.tokens import NO_LIMIT, Tokens
 from ettin_cli.engines.writing import TOKENS, WrittenModel, write_multi_vector
 from ettin_cli.errors import ModelError
@@ -149,6 +151,7 @@ class TorchTokenEncoder:
         self.folder, self.placement, self.engine = folder, placement, placement.engine
         self.model = placement.load(MultiVectorEncoder, folder, unpadded=False)
         self.trunk, self.tokenizer = self.model[0], self.model.tokenizer
+        self.long_texts = LongTexts.of_transformers(self.tokenizer)
         settings = read_json(folder / "config_sentence_transformers.json", default={})
         if settings.get("model_type") != NATIVE:
             # Such models were trained on plain text, whatever template their tokenizer has.
@@ -189,10 +192,12 @@ class TorchTokenEncoder:
         import numpy as np
 
         prompt = self.model.prompts.get(side) or ""
-        lengths = self._lengths([prompt + text for text in texts])
+        prompted = self.long_texts.beginnings([prompt + text for text in texts], limit)
+        lengths = self._lengths(prompted)
 
         def forward(batch: list[int]) -> None:
-            features = self.model.preprocess([texts[at] for at in batch], prompt=prompt, task=side)
+            read = [prompted[at][len(prompt) :] for at in batch]
+            features = self.model.preprocess(read, prompt=prompt, task=side)
             device = self.placement.device
             ready = {k: v.to(device) if hasattr(v, "to") else v for k, v in features.items()}
             output = self.model(ready, task=side)
@@ -217,7 +222,8 @@ def _write(folder: Path, *, plain: bool = False) -> WrittenModel:
     masked = any(module["type"].endswith("MultiVectorMask") for module in read_modules(folder))
     if masked != reading.native:
         raise UnsupportedModelError("a mix of two libraries' settings")
-    window = int(read_json(folder / "config.json", default={}).get("local_attention") or 0) // 2
+    config = read_json(folder / "config.json", default={})
+    window = local_reach(config) if config.get("model_type") == MODERNBERT else 0
     expansion = reading.expansion
     if expansion and not expansion.attend and window and expansion.length > window:
         # Farther from the query than a token sees, there is nothing to attend to.

@@ -77,10 +77,11 @@ class Examples:
         self.texts: set[int] = set()
 
     def add(self, example: Example) -> None:
-        """Keep a row."""
-        place = self.spool.add([example.query_id, example.query, list(example.positives)])
+        """Keep a row; an empty text answers nothing."""
+        positives = [text for text in example.positives if text.strip()]
+        place = self.spool.add([example.query_id, example.query, positives])
         self.places[_key(squeezed(example.query))].append(place)
-        self.texts.update(_key(squeezed(text)) for text in example.positives)
+        self.texts.update(_key(squeezed(text)) for text in positives)
 
     def __len__(self) -> int:
         return len(self.places)

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ettin_cli.corpus.records import RecordError
+from ettin_cli.corpus.records import RecordError, as_read, spared
 from ettin_cli.requests.values import (
     DOCUMENT,
+    QUERY,
     QUERY_ID,
     ROW_ID,
     id_of,
@@ -24,16 +25,26 @@ NEGATIVE = re.compile(r"(hard_)?negatives?(_?\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A row of training data: a query, texts that answer it, and texts that do not."""
+    """A row of training data: a query, texts that answer it, and texts that do not.
+
+    Args:
+        negative_ids: Ids of the negatives, empty ones where the row has none.
+        fields: The other fields of the row, the query's among them.
+        reasons: Why texts or fields were left out.
+    """
 
     query_id: str | None
     query: str
     positives: Sequence[str]
     negatives: Sequence[str]
+    negative_ids: Sequence[str]
+    fields: Mapping[str, Any]
+    reasons: Sequence[str]
 
 
 def holds_example(record: object) -> bool:
     """Say whether a record is training data, rather than a pair."""
+    record = as_read(record)
     return isinstance(record, dict) and POSITIVE in record and name_of(record, DOCUMENT) is None
 
 
@@ -43,7 +54,8 @@ def example(record: object) -> Example:
     Raises:
         RecordError: It lacks a query or a positive, or one of its texts is none.
     """
-    record = object_of(record)
+    held, reasons = spared(record, (*QUERY, POSITIVE), text_fields(record))
+    record = object_of(held)
     try:
         query, _ = query_of(record, None)
     except RecordError as error:
@@ -51,11 +63,28 @@ def example(record: object) -> Example:
         raise RecordError(str(error).partition(";")[0]) from error
     if POSITIVE not in record:
         raise RecordError(f'no "{POSITIVE}" field')
-    positives = _texts(record, POSITIVE)
+    positives = [text for text in _texts(record, POSITIVE) if isinstance(text, str)]
     if not positives:
         raise RecordError(f'"{POSITIVE}" is empty')
-    negatives = [text for name in negative_fields(record) for text in _texts(record, name)]
-    return Example(id_of(record, (*QUERY_ID, *ROW_ID)), query, positives, negatives)
+    texts = [text for name in negative_fields(record) for text in _texts(record, name)]
+    named = zip(_negative_ids(record, len(texts)), texts, strict=True)
+    negatives = [(name, text) for name, text in named if isinstance(text, str)]
+    return Example(
+        query_id=id_of(record, (*QUERY_ID, *ROW_ID)),
+        query=query,
+        positives=positives,
+        negatives=[text for _, text in negatives],
+        negative_ids=[name for name, _ in negatives],
+        fields={name: value for name, value in record.items() if not _is_example_field(name)},
+        reasons=reasons,
+    )
+
+
+def text_fields(record: object) -> list[str]:
+    """Return the names of the fields of a row that may hold a list of its texts."""
+    record = as_read(record)
+    names = record if isinstance(record, dict) else ()
+    return [name for name in names if name == POSITIVE or NEGATIVE.fullmatch(name)]
 
 
 def negative_fields(record: Mapping[str, Any]) -> list[str]:
@@ -68,23 +97,21 @@ def negative_fields(record: Mapping[str, Any]) -> list[str]:
     return [name for name in named if record[name] not in (None, "", [])]
 
 
-def is_example_field(name: str) -> bool:
-    """Say whether a field of training data holds its texts or their ids."""
+def _is_example_field(name: str) -> bool:
     return name in (POSITIVE, NEGATIVE_IDS) or NEGATIVE.fullmatch(name) is not None
 
 
-def negative_ids(record: Mapping[str, Any], count: int) -> Sequence[str]:
-    """Return the ids of so many negatives, empty ones where a row does not have that many."""
+def _negative_ids(record: Mapping[str, Any], count: int) -> Sequence[str]:
     ids = record.get(NEGATIVE_IDS)
     if isinstance(ids, list) and len(ids) == count and all(isinstance(one, str) for one in ids):
         return ids
     return [""] * count
 
 
-def _texts(record: Mapping[str, Any], name: str) -> list[str]:
-    """Return the texts of a field that holds one or a list of them."""
+def _texts(record: Mapping[str, Any], name: str) -> list[str | RecordError]:
+    """Return the texts of a field that holds one or a list of them, or why one was left out."""
     value = record[name]
     texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) and text.strip() for text in texts):
+    if not all(isinstance(text, (str, RecordError)) for text in texts):
         raise RecordError(f'"{name}" is neither a text nor a list of texts')
     return texts

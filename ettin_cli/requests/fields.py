@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ettin_cli.corpus.paths import field_of, has_field
-from ettin_cli.corpus.records import TITLE_FIELD, RecordError
+from ettin_cli.corpus.records import TITLE_FIELD, RecordError, as_read, spared
 from ettin_cli.records import Candidate, Passage
-from ettin_cli.requests.examples import example, holds_example, is_example_field, negative_ids
+from ettin_cli.requests.examples import example, holds_example
 from ettin_cli.requests.values import (
     DOCUMENT,
     DOCUMENT_IDS,
@@ -87,9 +87,7 @@ class Pair:
 
 def holds_list(record: object, fields: RequestFields) -> bool:
     """Say whether a record is a query with a list of documents, rather than a pair."""
-    if not isinstance(record, dict):
-        return False
-    return _documents(record, fields) is not None or _holds_example(record, fields)
+    return _documents(as_read(record), fields) is not None or _holds_example(record, fields)
 
 
 def listed(record: object, fields: RequestFields) -> Listed:
@@ -98,15 +96,19 @@ def listed(record: object, fields: RequestFields) -> Listed:
     Raises:
         RecordError: It lacks a query or a list of documents.
     """
-    record = object_of(record)
-    name = _documents(record, fields)
+    name = _documents(as_read(record), fields)
     if name is None and _holds_example(record, fields):
         return _from_example(record)
+    needed = [query.partition(".")[0] for query in names_of(fields.query, QUERY)]
+    rest, reasons = spared(record, needed, [name] if name else [])
+    record = object_of(rest if name else record)
     query, held = query_of(record, fields.query)
-    if name is None:
+    if name is None or not has_field(record, name):
         raise RecordError(missing("documents", fields.documents, "--documents-field"))
-    candidates, reasons, unnamed = [], [], 0
+    candidates, unnamed = [], 0
     for place, document in enumerate(field_of(record, name)):
+        if isinstance(document, RecordError):
+            continue
         try:
             candidate = _candidate(document, fields)
             unnamed += not candidate.passage.doc_id
@@ -145,24 +147,23 @@ def placed(candidate: Candidate, place: int) -> Candidate:
     return replace(candidate, passage_id=place, passage=named)
 
 
-def _holds_example(record: Mapping[str, Any], fields: RequestFields) -> bool:
+def _holds_example(record: object, fields: RequestFields) -> bool:
     return not (fields.documents or fields.text) and holds_example(record)
 
 
-def _from_example(record: dict[str, Any]) -> Listed:
+def _from_example(record: object) -> Listed:
     """Return a row of training data: its positives and then its negatives are the documents."""
     held = example(record)
     positives = [Passage("", text, metadata={"label": 1}) for text in held.positives]
-    ids = negative_ids(record, len(held.negatives))
     negatives = [
         Passage(doc_id, text, metadata={"label": 0})
-        for doc_id, text in zip(ids, held.negatives, strict=True)
+        for doc_id, text in zip(held.negative_ids, held.negatives, strict=True)
     ]
     passages = [*positives, *negatives]
     candidates = [placed(Candidate(0, one, None), place) for place, one in enumerate(passages)]
-    own = kept(record, [name for name in record if name in ANSWERED or is_example_field(name)])
+    own = kept(held.fields, ANSWERED)
     unnamed = sum(not one.doc_id for one in passages)
-    return Listed(held.query_id, held.query, candidates, own, unnamed=unnamed)
+    return Listed(held.query_id, held.query, candidates, own, held.reasons, unnamed)
 
 
 def _candidate(document: object, fields: RequestFields) -> Candidate:
@@ -219,7 +220,9 @@ def _found_again(hit: Candidate) -> Candidate:
     return replace(hit, passage=replace(hit.passage, **place, metadata=rest | own))
 
 
-def _documents(record: Mapping[str, Any], fields: RequestFields) -> str | None:
+def _documents(record: object, fields: RequestFields) -> str | None:
+    if not isinstance(record, dict):
+        return None
     names = names_of(fields.documents, DOCUMENTS)
     there = (name for name in names if has_field(record, name))
     return next((name for name in there if isinstance(field_of(record, name), list)), None)

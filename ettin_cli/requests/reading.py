@@ -98,10 +98,10 @@ def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool,
     reason: tuple[Row, RecordError] | None = None
     for row in islice(rows, PROBED_ROWS):
         probed.append(row)
-        if isinstance(row[0], RecordError):
-            continue
         if holds_list(row[0], fields):
             return True, chain(probed, rows)
+        if isinstance(row[0], RecordError):
+            continue
         try:
             pair(row[0], fields)
         except RecordError as error:

@@ -89,7 +89,8 @@ class RunTexts:
         self.rejections += listing.rejections
         for file in listing.files:
             path = str(file.path) if file.in_folder else None
-            for document in read_file(file, fields, self.rejections.append, _passed_over):
+            reject = self.rejections.append
+            for document in read_file(file, fields, reject, _passed_over, blank=True):
                 name = without_spaces(document.doc_id)
                 if name in wanted and name not in places:
                     places[name] = self.spool.add(_passage(document, path))

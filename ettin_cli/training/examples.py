@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from ettin_cli.corpus.records import RecordError
+from ettin_cli.corpus.records import RecordError, spared
 from ettin_cli.corpus.suffixes import kind_of
 from ettin_cli.corpus.tables import Row, read_table
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.records import Reporter
+from ettin_cli.requests.examples import POSITIVE, text_fields
 from ettin_cli.requests.pairs import rejection
 from ettin_cli.requests.spool import Spool
+from ettin_cli.requests.values import DOCUMENT, QUERY
 from ettin_cli.storage import UnreadableError
 from ettin_cli.training.recipe import BCE, LISTWISE, MARGIN_MSE, MSE
 from ettin_cli.training.rows import Example, example_of
@@ -26,6 +28,8 @@ KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 LICENCES = ("license", "licence")
 ROWS = "a row is query, document and score; or query, positive and negatives"
 PROBED_ROWS = 100
+# The fields without which a row teaches nothing.
+NEEDED = (*QUERY, *DOCUMENT, POSITIVE)
 # A query with more scored documents than these is compared with itself in several lists.
 MOST_TEXTS = 32
 
@@ -154,28 +158,34 @@ class _Reader:
 
     def _reason(self, row: Row) -> RecordError | None:
         try:
-            example_of(row[0])
+            example_of(_spared(row)[0])
         except RecordError as error:
             return error
         return None
 
     def _row(self, row: Row) -> None:
         try:
-            example = example_of(row[0])
+            record, reasons = _spared(row)
+            example = example_of(record)
         except RecordError as error:
-            self.examples.rejected += 1
-            self.reporter.notice(f"rejected {rejection(str(self.file.path), row, error)}")
+            self._reject(row, error)
             return
+        for reason in reasons:
+            self._reject(row, RecordError(reason))
         self._check(example, row)
-        assert isinstance(row[0], dict)
+        assert isinstance(record, dict)
         for name in LICENCES:
-            if isinstance(licence := row[0].get(name), str):
+            if isinstance(licence := record.get(name), str):
                 self.file.licences[licence] += 1
         if example.scored:
             self._scored(example)
         elif not self._repeats(example, 0.0):
             self.file.listed += 1
             self.examples.add(example)
+
+    def _reject(self, row: Row, why: RecordError) -> None:
+        self.examples.rejected += 1
+        self.reporter.notice(f"rejected {rejection(str(self.file.path), row, why)}")
 
     def _check(self, example: Example, row: Row) -> None:
         """Refuse an example that the loss can make nothing of; the rest will be no better."""
@@ -270,3 +280,8 @@ def _hash(text: str) -> int:
     import xxhash
 
     return xxhash.xxh3_128_intdigest(text.encode("utf-8", "surrogatepass"))
+
+
+def _spared(row: Row) -> tuple[object, list[str]]:
+    """Return a row without what holds a lone surrogate, and what was left out and why."""
+    return spared(row[0], NEEDED, text_fields(row[0]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ettin_cli.corpus.records import RecordError
+from ettin_cli.records import NO_TEXT
 from ettin_cli.requests import RequestFields
 from ettin_cli.requests.examples import POSITIVE, negative_fields
 from ettin_cli.requests.fields import pair
@@ -60,6 +61,8 @@ def _score(record: Mapping[str, Any]) -> float:
         score = math.nan
     if not math.isfinite(score):
         raise RecordError('"score" is not a finite number')
+    if score <= NO_TEXT:
+        raise RecordError('"score" says that the text is empty, so there is nothing to learn')
     return score
 
 
@@ -82,8 +85,10 @@ def _texts(record: Mapping[str, Any], name: str) -> list[str]:
     """Return the different texts of a field that holds one or a list of them."""
     value = record[name]
     texts = [value] if isinstance(value, str) else value
+    if isinstance(texts, list):
+        texts = [text for text in texts if not isinstance(text, RecordError)]
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise RecordError(f'"{name}" is neither a string nor a list of strings')
-    if not texts or not all(text.strip() for text in texts):
+    if not texts or (name == POSITIVE and not all(text.strip() for text in texts)):
         raise RecordError(f'"{name}" holds an empty text or none')
     return list(dict.fromkeys(texts))

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 from ettin_cli.engines import EngineSettings
 from ettin_cli.hub import EMBEDDED, ModelFiles, weights_hash
+from ettin_cli.multi_vector import is_multi_vector
 from ettin_cli.records import Reporter
 from ettin_cli.settings import MINILM_ID
 from ettin_cli.training.card import model_card
@@ -28,7 +29,8 @@ class TrainRequest:
     """What to train, from what, and how.
 
     Args:
-        base: An encoder, which gets Ettin's head, or a reranker, which goes on.
+        base: A cross-encoder, which goes on with its own head, or any other encoder, which gets
+            a new one of Ettin's shape.
         engine: Device, dtype, threads and the cap on tokens; rows a step are the recipe's.
         measure: Chooses the best weights; None keeps the last.
         license: Of the model, for its card.
@@ -74,6 +76,11 @@ def train(
     check_recipe(request.recipe)
     recipe = request.recipe
     student = Student(request.base, request.engine, reporter, seed=recipe.seed, lora=recipe.lora)
+    if student.new_head and (ranks := _own_ranking(request.base)):
+        reporter.notice(
+            f"{request.base.name} ranks by {ranks}, which a cross-encoder does not keep: the "
+            "student is its encoder with a new head, and ranks nothing well until it has learnt"
+        )
     recipe = completed(recipe, student.parameters, len(request.examples))
     with ExitStack() as held:
 
@@ -96,6 +103,13 @@ def train(
         progress = loop.run()
         processes.on_main(lambda: _write(request, folder, loop))
     return Trained(recipe, progress, student.parameters)
+
+
+def _own_ranking(base: ModelFiles) -> str | None:
+    """Return by what a base that gets a new head ranks already; None for a mere encoder."""
+    if base.name == EMBEDDED:
+        return "a formula over the vectors of all-MiniLM-L6-v2"
+    return "the vectors of tokens" if is_multi_vector(base.folder) else None
 
 
 def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:

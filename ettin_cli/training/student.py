@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.blank import blanks_last
 from ettin_cli.engines import EngineSettings, Placement, run
+from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.devices import cpu_has_bf16
 from ettin_cli.errors import ModelError, UsageError
 from ettin_cli.hub import ModelFiles, read_json, read_modules, refuse_code
@@ -53,6 +55,7 @@ class Student:
         self.model = self._loaded(base.folder)
         limits = [self.model.max_seq_length, self.model.tokenizer.model_max_length]
         self.max_tokens = min(limit for limit in [*limits, settings.max_length] if limit)
+        self.long_texts = LongTexts.of_transformers(self.model.tokenizer)
         self.parameters = sum(one.numel() for one in self.model.parameters())
         self.tuner = _adapted(self.model, lora) if lora else None
         self.trained = {
@@ -76,7 +79,9 @@ class Student:
     def read(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[Tokenized], list[bool]]:
         """Return each pair's tokens, cut at the limit, and which were cut."""
         prompt = self.model._resolve_prompt(None, None) or ""
-        queries, texts = [prompt + query for query, _ in pairs], [text for _, text in pairs]
+        prompted = [(prompt + query, text) for query, text in pairs]
+        read = self.long_texts.beginnings_of_pairs(prompted, self.max_tokens)
+        queries, texts = [query for query, _ in read], [text for _, text in read]
         tokens = self.model.tokenizer(queries, texts, truncation=False, verbose=False)
         cut = [len(ids) > self.max_tokens for ids in tokens["input_ids"]]
         if any(cut):
@@ -108,6 +113,7 @@ class Student:
         scores = self.score(pairs, advance)
         return scores, np.zeros(len(pairs), np.float32)
 
+    @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score pairs as the model would if training ended now."""
         import numpy as np

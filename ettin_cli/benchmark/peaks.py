@@ -1,0 +1,138 @@
+"""What large matrix products reach on a device, by the best of the libraries that are installed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from ettin_cli.engines.devices import cpu_has_bf16
+from ettin_cli.engines.graph import Graph
+from ettin_cli.engines.libraries import Library, OnnxRuntime, OpenVino
+from ettin_cli.engines.settings import usable_cores
+from ettin_cli.engines.writing import WrittenModel
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+FLOAT32, BFLOAT16, FLOAT16 = "float32", "bfloat16", "float16"
+CPU_SIZE, GPU_SIZE = 1536, 8192
+# One after another, so that what a library does around them hardly counts.
+PRODUCTS, ROUNDS = 4, 5
+ROWS, OUT = "rows", "out"
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """What matrix products reach.
+
+    Args:
+        gflops: Operations, in 10^9 a second.
+        library: What computes them so fast.
+    """
+
+    gflops: float
+    library: str
+
+
+Work = Callable[[], object]
+
+
+def matmul_peaks(device: str, threads: int | None) -> dict[str, Peak]:
+    """Return the peak in float32, and in every shorter type that the device computes in.
+
+    Args:
+        threads: How many are used on a CPU; None: all of its cores.
+    """
+    size = CPU_SIZE if device.startswith("cpu") else GPU_SIZE
+    return {dtype: _peak(_ways(device, dtype, size, threads), size) for dtype in _dtypes(device)}
+
+
+def _dtypes(device: str) -> list[str]:
+    import torch
+
+    if device.startswith("cuda"):
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        return [FLOAT32, *([BFLOAT16] if able else []), FLOAT16]
+    return [FLOAT32, *([BFLOAT16] if device.startswith("cpu") and cpu_has_bf16() else [])]
+
+
+def _ways(device: str, dtype: str, size: int, threads: int | None) -> Iterator[tuple[str, Work]]:
+    """Yield the libraries that multiply in a type, each with what computes the products."""
+    yield "torch", _by_torch(device, dtype, size)
+    if not device.startswith("cpu"):
+        return
+    if dtype == FLOAT32 and threads is None:
+        # NumPy takes no number of threads.
+        yield "NumPy", _by_numpy(size)
+    cores = threads or usable_cores()
+    if dtype == FLOAT32 and find_spec("onnxruntime"):
+        yield "ONNX Runtime", _by_graph(OnnxRuntime(), size, cores)
+    if find_spec("openvino"):
+        yield "OpenVINO", _by_graph(OpenVino(dtype), size, cores)
+
+
+def _peak(ways: Iterator[tuple[str, Work]], size: int) -> Peak:
+    best = min((_least_seconds(work), library) for library, work in ways)
+    return Peak(2 * PRODUCTS * size**3 / best[0] / 1e9, best[1])
+
+
+def _least_seconds(work: Work) -> float:
+    def once() -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    work()
+    return min(once() for _ in range(ROUNDS))
+
+
+def _by_torch(device: str, dtype: str, size: int) -> Work:
+    import torch
+
+    matrix = torch.full((size, size), 1 / size, device=device, dtype=getattr(torch, dtype))
+
+    def work() -> float:
+        rows = matrix
+        for _ in range(PRODUCTS):
+            rows = rows @ matrix
+        return rows[0, 0].item()
+
+    return work
+
+
+def _by_numpy(size: int) -> Work:
+    matrix = _matrix(size)
+
+    def work() -> Floats:
+        rows = matrix
+        for _ in range(PRODUCTS):
+            rows = rows @ matrix
+        return rows
+
+    return work
+
+
+def _by_graph(library: Library, size: int, threads: int) -> Work:
+    """Return the products as a library computes those of a model: for one batch, by all threads."""
+    import numpy as np
+
+    graph, shape = Graph(plain=library.plain), [ROWS, "columns"]
+    # The input names rows of a table, as a model's tokens do.
+    rows = graph.rows_of(_matrix(size), ROWS)
+    for _ in range(PRODUCTS):
+        rows = graph.linear(rows, _matrix(size))
+    graph.output(OUT, rows, shape)
+    session = library.load(
+        WrittenModel(graph.model({ROWS: shape[:1]}), graph.weights, graph.tables), threads, True
+    )
+    which = np.arange(size, dtype=np.int64)
+    return lambda: session.run([OUT], {ROWS: which})
+
+
+def _matrix(size: int) -> Floats:
+    import numpy as np
+
+    return np.full((size, size), 1 / size, np.float32)

@@ -1,0 +1,47 @@
+"""Texts without a word: they are accepted, no model reads them, and they rank last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Concatenate, TypeVar
+
+from ettin_cli.records import NO_TEXT, Advance, Scores, no_progress
+
+Pair = tuple[str, str]
+S = TypeVar("S")
+Method = Callable[Concatenate[S, ...], Scores]
+
+
+def with_text(pairs: Sequence[Pair]) -> list[int]:
+    r"""Return which pairs have a text to read.
+
+    >>> with_text([("a query", "a text"), ("a query", " \n"), ("a query", "")])
+    [0]
+    """
+    return [at for at, (_, text) in enumerate(pairs) if text.strip()]
+
+
+def blanks_last(score: Method[S]) -> Method[S]:
+    """Return a reranker's method that scores pairs, with `NO_TEXT` for a text without a word."""
+
+    @wraps(score)
+    def scored(self: S, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
+        read = with_text(pairs)
+        if len(read) == len(pairs):
+            return score(self, pairs, advance)
+        advance(len(pairs) - len(read))
+        scores = no_scores(len(pairs))
+        if read:
+            some = score(self, [pairs[at] for at in read], advance)
+            scores.values[read], scores.truncated[read] = some.values, some.truncated
+        return scores
+
+    return scored
+
+
+def no_scores(count: int) -> Scores:
+    """Return what so many texts without a word score."""
+    import numpy as np
+
+    return Scores(np.full(count, NO_TEXT, np.float32), np.zeros(count, np.bool_))
