@@ -1,6 +1,8 @@
 """Run `python -m ettin_cli` as `ettin`."""
 
 import signal
+import sys
+from contextlib import suppress
 
 from ettin_cli.errors import INTERRUPTED
 
@@ -12,6 +14,9 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
+        # It has not begun to run.
+        with suppress(OSError, AttributeError):
+            sys.stderr.write("ettin: interrupted\n")
         raise SystemExit(INTERRUPTED) from None
     finally:
         # What is left is the end of the interpreter, which would tell of an exception it ignores.
