@@ -105,7 +105,8 @@ def main() -> None:
         with interruption.heeded():
             _run()
     except KeyboardInterrupt:
-        # It struck while the end was being told.
+        # It struck before the command began, or while its end was being told.
+        Console().notice("interrupted")
         raise SystemExit(INTERRUPTED) from None
 
 

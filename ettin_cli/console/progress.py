@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ettin_cli import interruption
 from ettin_cli.console.streams import say
 from ettin_cli.console.words import duration, rate
 from ettin_cli.records import Advance, Note, Share
@@ -26,7 +25,7 @@ def step_aside() -> None:
 @contextmanager
 def untracked() -> Iterator[Advance]:
     """Show nothing."""
-    yield lambda done: interruption.check()
+    yield lambda done: None
 
 
 class Pace:
@@ -94,7 +93,6 @@ def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
         _bars.append(progress.stop)
 
         def advance(more: int) -> None:
-            interruption.check()
             progress.start()
             pace.done += more
             share = pace.share
@@ -113,7 +111,6 @@ def ticker(label: str, pace: Pace) -> Iterator[Advance]:
 
     def advance(more: int) -> None:
         nonlocal said
-        interruption.check()
         pace.done += more
         now = time.monotonic()
         if now - said >= PLAIN_PROGRESS_S and 0 < pace.done != pace.total:
