@@ -5,6 +5,7 @@ Each is sent from within the work, so that it strikes at the same place every ti
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -238,3 +239,18 @@ def test_a_command_that_has_not_begun_is_interrupted_without_a_traceback() -> No
     code = LOADS.format(place="'typer' in frame.f_code.co_filename", before="", work="main()")
     ran = python(code)
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "ettin: interrupted\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
+def test_a_run_struck_at_any_place_leaves_the_old_index_or_the_new_one() -> None:
+    root = Path(__file__).parents[1]
+    ran = subprocess.run(
+        [sys.executable, "benchmarks/interrupts.py", "--places", "10", "--story", "update"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=10 * PATIENCE_S,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert re.search(r"\b10 (old|new)\b|\b\d (new|old).*\b\d (new|old)\b", ran.stdout)
