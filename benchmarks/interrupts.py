@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from ettin_cli.cli import main as main_of_ettin
 from tests.children import ended
 from tests.replay import BrokenStateError, Replay, run
 from tests.scenes import STORIES
@@ -37,10 +38,14 @@ Place = Callable[[str], None]
 
 
 def at_each_place(act: Place) -> None:
-    """Call `act` wherever a signal could strike from here on, until it raises something."""
+    """Call `act` wherever a signal could strike while `main` runs, until it raises something."""
+    inside = False
 
     def look(frame: FrameType, event: str, _: Any) -> None:
-        if event in ("call", "c_return"):
+        nonlocal inside
+        if frame.f_code is main_of_ettin.__code__:
+            inside = event != "return"
+        if inside and event in ("call", "c_return"):
             act(f"{event} {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}")
 
     sys.setprofile(look)
