@@ -22,8 +22,8 @@ from ettin_cli.errors import INTERRUPTED, TERMINATED
 
 CODES = {int(signal.SIGINT): INTERRUPTED, int(signal.SIGTERM): TERMINATED}
 PAUSE_S = 0.02
-# A lock that is never free must not keep Ctrl-C from ending what waits for it.
-MOST_PAUSES = 100
+# Ten seconds: a lock that is never free must not keep Ctrl-C from ending what waits for it.
+MOST_PAUSES = 500
 LOADING = ("ExtensionFileLoader.create_module", "ExtensionFileLoader.exec_module")
 
 
@@ -79,7 +79,9 @@ def _handlers() -> dict[int, Any]:
 
 
 def _strike(number: int, frame: FrameType | None) -> None:
-    _Struck.code, _Struck.pauses = CODES[number], 0
+    # Whoever sends a second one does not want to wait.
+    _Struck.pauses = 0 if _Struck.code is None else MOST_PAUSES
+    _Struck.code = CODES[number]
     _strike_again(number, frame)
 
 

@@ -188,6 +188,24 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def test_a_second_signal_does_not_wait() -> None:
+    seen = []
+
+    class Guard:
+        def __enter__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            seen.append("the first waits")
+            os.kill(os.getpid(), signal.SIGINT)
+            seen.append("the second does too")
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    with pytest.raises(KeyboardInterrupt), interruption.heeded(), Guard():
+        seen.append("entered")
+    assert seen == ["the first waits"]
+
+
 # A module whose initialization in C cannot fail with an interruption: pybind11 aborts the process.
 LOADS = """
 import os, signal, sys, time
