@@ -8,7 +8,8 @@ with a plain loop over the texts that the index has to hold. The embedder counts
 Prints a line a minute and one of counts at the end; exits with 1 at a wrong answer, a run that does
 not end well, one that takes over two seconds to end after a signal (where `ettin --version` does
 not take long as well), a file left over, or when this process holds more memory or descriptors at
-the end than after a fifth of the time.
+the end than after a fifth of the time. What a child that failed said, or its traceback, is printed
+before.
 """
 
 import argparse

@@ -2,17 +2,16 @@
 
 import io
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import typer
 
-from ettin_cli import __version__
+from ettin_cli import __version__, interruption
 from ettin_cli.commands.help import LazyGroup, Listed
 from ettin_cli.console import Console, quietly_closed
-from ettin_cli.errors import INTERRUPTED, TERMINATED, EttinError
+from ettin_cli.errors import INTERRUPTED, TERMINATED, EttinError, UsageError
 
 
 class Commands(LazyGroup):
@@ -101,23 +100,47 @@ def ettin(
 
 def main() -> None:
     """Run `ettin`; the one place where an expected failure becomes a message."""
-    signal.signal(signal.SIGTERM, _terminated)
     _open_streams()
     try:
+        with interruption.heeded():
+            _run()
+    except KeyboardInterrupt:
+        # It struck before the command began, or while its end was being told.
+        Console().notice("interrupted")
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _run() -> None:
+    try:
         app()
-    except (EttinError, OSError) as error:
-        if os.environ.get("ETTIN_DEBUG") == "1":
-            raise
-        raise SystemExit(_told(error)) from None
-    except SystemExit as end:
+    except BaseException as error:
+        code = interruption.struck() or (isinstance(error, KeyboardInterrupt) and INTERRUPTED)
+        if code and not _is_done(error):
+            _cut_short(error, code)
+            raise SystemExit(code) from None
+        if isinstance(error, (EttinError, OSError)) and os.environ.get("ETTIN_DEBUG") != "1":
+            raise SystemExit(_told(error)) from None
         # Typer makes an exit code of 1 of a pipe whose reader has gone.
-        if isinstance(end.__context__, BrokenPipeError):
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
             quietly_closed()
             raise SystemExit(0) from None
-        # A command that says how to go on has said so without a context.
-        if end.code == INTERRUPTED and not end.__suppress_context__:
-            Console().notice("interrupted")
         raise
+
+
+def _is_done(error: BaseException) -> bool:
+    """Return whether a command has done its work, so that a signal came too late."""
+    unfinished = (EttinError.exit_code, UsageError.exit_code, INTERRUPTED, TERMINATED)
+    return isinstance(error, SystemExit) and error.code not in unfinished
+
+
+def _cut_short(error: BaseException, code: int) -> None:
+    """Say that a signal ended the command, whatever its exception became on its way here."""
+    ended = isinstance(error, SystemExit) and error.code == code
+    if not ended:
+        interruption.show(error)
+    # A command that says how to go on has said so without a context.
+    if code == INTERRUPTED and not (ended and error.__suppress_context__):
+        Console().notice("interrupted")
 
 
 def _open_streams() -> None:
@@ -138,7 +161,3 @@ def _told(error: EttinError | OSError) -> int:
     # What is left to write to a full disk would fail once more at the very end.
     quietly_closed()
     return 1
-
-
-def _terminated(_signal: int, _frame: object) -> None:
-    sys.exit(TERMINATED)

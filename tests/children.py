@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 
 from tests.replay import run
 
@@ -11,10 +12,14 @@ SIGNALS = {signal.SIGINT, signal.SIGTERM}
 # Exit codes of a child that was interrupted before its command line began, and of one that failed.
 EARLY, CRASHED = 98, 99
 PATIENCE = 0.0005
+STDERR = 2
 
 
 def forked(words: list[str]) -> int:
-    """Run a command line in a child; return its process id."""
+    """Run a command line in a child; return its process id.
+
+    What a child that failed said, or the traceback of one that crashed, goes to stderr.
+    """
     # A lock that another thread holds would be held for ever in the child.
     assert threading.active_count() == 1
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -26,11 +31,16 @@ def forked(words: list[str]) -> int:
         # Whoever runs this in the background ignores it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        os._exit(run(*words)[0])
+        code, said = run(*words)
+        if code in (1, 2):
+            os.write(STDERR, said.encode())
+        os._exit(code)
     except KeyboardInterrupt:
         os._exit(EARLY)
     except SystemExit as end:
         os._exit(int(end.code or 0))
+    except BaseException:
+        os.write(STDERR, traceback.format_exc().encode())
     finally:
         os._exit(CRASHED)
 

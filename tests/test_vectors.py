@@ -264,6 +264,14 @@ def test_auto_takes_lists_where_exact_search_would_be_slow(
     assert recall >= 0.98
 
 
+@pytest.mark.parametrize(("rows", "made"), [(1, "SQfp16"), (15, "SQfp16"), (16, "IVF16,Flat")])
+def test_auto_takes_no_more_lists_than_there_are_vectors_on_a_machine_however_busy(
+    rows: int, made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factories, "SLOW_SEARCH_S", -1.0)
+    assert build(VECTORS[:rows], "auto", tmp_path / "v.faiss")[0] == made
+
+
 def test_how_slow_exact_search_is_grows_with_the_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ettin_cli import interruption
 from ettin_cli.console import Console
 from ettin_cli.engines import DTYPES, EngineSettings
 from ettin_cli.errors import INTERRUPTED, TERMINATED, IndexNotFoundError, UsageError
@@ -124,12 +125,20 @@ def goes_on(how: str, console: Console) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.notice(f"interrupted; {how}")
-        raise SystemExit(INTERRUPTED) from None
+        code = INTERRUPTED
     except SystemExit as end:
-        if end.code == TERMINATED:
-            console.notice(f"terminated; {how}")
-        raise
+        if end.code != TERMINATED:
+            raise
+        code = TERMINATED
+    except Exception as error:
+        # What a library made of a signal's exception.
+        if not (code := interruption.struck() or 0):
+            raise
+        interruption.show(error)
+    else:
+        return
+    console.notice(f"{'interrupted' if code == INTERRUPTED else 'terminated'}; {how}")
+    raise SystemExit(code) from None
 
 
 def find_index(index: Path | None) -> Path:

@@ -1,6 +1,7 @@
 """`ettin score`: a quick relevance check of a few texts."""
 
 import sys
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from ettin_cli.records import Reranker, Scores
 from ettin_cli.requests.rows import readable
 from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB, TRUNCATE
-from ettin_cli.storage import record_lines
+from ettin_cli.storage import BLOCK, record_lines
 from ettin_cli.windows import reading
 
 SHOWN = 200
@@ -219,7 +220,7 @@ def _texts(word: str) -> list[str]:
     path = Path(word[1:])
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_TEXT_BYTES + 1)
+            content = _read(file, MAX_TEXT_BYTES + 1)
     except OSError as error:
         raise CorpusError(
             f"cannot read {word[1:] or '@'}: {error.strerror}",
@@ -228,6 +229,15 @@ def _texts(word: str) -> list[str]:
     if len(content) > MAX_TEXT_BYTES:
         raise CorpusError(f"{path}: more than {MAX_TEXT_BYTES // MIB} MiB of text")
     return [_decoded(content, word[1:])]
+
+
+def _read(file: BufferedReader, most: int) -> bytes:
+    """Read a file or a pipe in pieces, between which Python looks for Ctrl-C."""
+    pieces = []
+    while piece := file.read1(min(most, BLOCK)):
+        pieces.append(piece)
+        most -= len(piece)
+    return b"".join(pieces)
 
 
 def _decoded(content: bytes, place: str) -> str:

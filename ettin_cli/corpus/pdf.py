@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import json
 import os
 import subprocess
@@ -78,6 +79,19 @@ class PdfProcess:
             process.kill()
             process.communicate()
 
+    def disown(self) -> None:
+        """Leave the process to the one that this one was forked from.
+
+        Its pipes are shared, and closed without what another thread may have been writing.
+        """
+        self.lock = Lock()
+        process, self.process = self.process, None
+        if process is not None:
+            for pipe in (process.stdin, process.stdout):
+                cast(io.BufferedReader, pipe).raw.close()
+            # It is not ours to wait for.
+            process.returncode = 0
+
     def _answer(self, request: bytes) -> tuple[dict[str, str], list[str]]:
         process = self._running()
         pages: list[str] = []
@@ -123,4 +137,6 @@ def _death(code: int) -> str:
 def _process() -> PdfProcess:
     process = PdfProcess()
     atexit.register(process.close)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=process.disown)
     return process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,6 +51,18 @@ class Library(Protocol):
         ...
 
 
+def _onnxruntime() -> Any:
+    """Return ONNX Runtime, which must not send its telemetry to Microsoft.
+
+    Its official builds do from 1.29 on, unless this is set before the first import; the thread
+    that sends would also make a forked child hang at its end.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 class OnnxRuntime:
     """ONNX Runtime, in float32."""
 
@@ -58,8 +71,7 @@ class OnnxRuntime:
 
     def described(self) -> str:
         """Return its name and version, and what it computes in."""
-        import onnxruntime
-
+        onnxruntime = _onnxruntime()
         return f"ONNX Runtime {onnxruntime.__version__} on the CPU in float32"
 
     def load(self, written: WrittenModel, threads: int, together: bool) -> Session:
@@ -69,8 +81,7 @@ class OnnxRuntime:
 
 class _OnnxRuntimeSession:
     def __init__(self, written: WrittenModel, threads: int) -> None:
-        import onnxruntime
-
+        onnxruntime = _onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -88,8 +99,7 @@ class _OnnxRuntimeSession:
         return found
 
     def stop(self) -> None:
-        import onnxruntime
-
+        onnxruntime = _onnxruntime()
         self.options.terminate = True
         self.options = onnxruntime.RunOptions()
 

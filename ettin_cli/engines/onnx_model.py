@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ettin_cli.engines.attention import LENGTH_MULTIPLE, LONG_TOKENS
 from ettin_cli.engines.batching import batches
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
 Sink = Callable[[list[int], "list[Floats]"], None]
+
+_models: WeakSet[OnnxModel] = WeakSet()
 
 
 class OnnxModel:
@@ -51,6 +56,7 @@ class OnnxModel:
         self.threads = cpu_threads(settings)
         self.pace = None if settings.batch_size else known_pace(identity, self.threads)
         self._sessions: dict[bool, Session] = {}
+        _models.add(self)
         reporter.detail(f"{library.described()}, {self.threads} threads")
 
     def run(
@@ -145,6 +151,15 @@ class OnnxModel:
                 self._sessions[together] = self.library.load(self.written, self.threads, together)
         return self._sessions[together]
 
+    def forget_sessions(self) -> None:
+        """Let a forked child load sessions of its own; these have lost their threads.
+
+        They are kept for ever, since their end would wait for those threads.
+        """
+        for session in self._sessions.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+        self._sessions = {}
+
     @contextmanager
     def _failures(self) -> Iterator[None]:
         """Say in one line that a library cannot compute the model, as where weights do not fit."""
@@ -186,3 +201,12 @@ def _ahead(
         if len(waiting) > most:
             yield waiting.popleft()
     yield from waiting
+
+
+def _in_child() -> None:
+    for model in _models:
+        model.forget_sessions()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

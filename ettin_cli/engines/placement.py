@@ -13,6 +13,7 @@ from ettin_cli.engines.batching import batches
 from ettin_cli.engines.devices import cpu_has_bf16, is_cpu
 from ettin_cli.engines.settings import DTYPES, EngineSettings
 from ettin_cli.errors import ModelError, UsageError, first_line
+from ettin_cli.forks import guard_children, held_to_one_thread
 from ettin_cli.records import Advance, Reporter, Silence, no_progress
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = 65_536
 FLASH = "flash_attention_2"
+
+guard_children()
 
 
 class Placement:
@@ -34,7 +37,9 @@ class Placement:
         import torch
 
         quieten()
-        if settings.threads:
+        if held_to_one_thread("torch"):
+            reporter.detail("forked from a process that had loaded torch: torch has one thread")
+        elif settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings = settings
         self.reporter = reporter

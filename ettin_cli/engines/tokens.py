@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.graph import UnsupportedModelError
 from ettin_cli.errors import ModelError
+from ettin_cli.forks import guard_children
 from ettin_cli.hub import STATIC, read_json, read_modules
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ REBUILT = {
     ),
 }
 NO_SPECIAL = re.compile(rb'"post_processor"\s*:\s*null')
+
+guard_children()
 
 
 class TokenIds(NamedTuple):

@@ -76,8 +76,10 @@ def build(vectors: Stored, factory: str, path: Path) -> tuple[str, dict[str, int
         EttinError: FAISS does not know the factory string, or has too few vectors to train it.
     """
     if factory == AUTO:
-        slow = _seconds_a_query(vectors, path) > SLOW_SEARCH_S
-        factory = f"IVF{_lists(len(vectors))},Flat" if slow else AUTO_EXACT
+        lists = _lists(len(vectors))
+        # Lists need a vector each, however slow a busy machine is at the moment.
+        slow = len(vectors) >= lists and _seconds_a_query(vectors, path) > SLOW_SEARCH_S
+        factory = f"IVF{lists},Flat" if slow else AUTO_EXACT
     if not len(vectors):
         # Nothing can be trained on nothing.
         factory = AUTO_EXACT

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.forks import guard_children
 from ettin_cli.index.manifest import damaged
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ RECALL_AT = 100
 # best are then told apart by the vectors as they are stored. FAISS's own name for it.
 K_FACTOR = "k_factor"
 BLOCK_ROWS = 65_536
+
+guard_children()
 
 
 def open_index(path: Path, search: Mapping[str, int]) -> Any:

@@ -1,0 +1,144 @@
+"""Interrupt runs that write an index at chosen places, and check how they end and what is there.
+
+    python benchmarks/interrupts.py [--places 200] [--story first update rebuild repair]
+
+Python looks for signals where a function begins and where a function in C returns. These places are
+counted in a run in peace; then runs are forked from this process, with an embedder of words in the
+place of a model, and each gets SIGINT or SIGTERM at one of them. It has to end with 130 or 143 and
+say that it was interrupted or terminated, with 0 if its work was done, or at once if none had
+begun; to leave the old index or the new one; and the next run has to end in the new one, with
+nothing left over.
+Prints one row a story; exits with 1 at the first breach, with the place and what the run said.
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from ettin_cli.cli import main as main_of_ettin
+from tests.children import ended
+from tests.replay import BrokenStateError, Replay, run
+from tests.scenes import STORIES
+
+SEED = 7
+PATIENCE_S = 60
+TERMINATED = 143
+SAID = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (TERMINATED, "terminated")}
+Place = Callable[[str], None]
+
+
+def at_each_place(act: Place) -> None:
+    """Call `act` wherever a signal could strike while `main` runs, until it raises something."""
+    inside = False
+
+    def look(frame: FrameType, event: str, _: Any) -> None:
+        nonlocal inside
+        if frame.f_code is main_of_ettin.__code__:
+            inside = event != "return"
+        if inside and event in ("call", "c_return"):
+            act(f"{event} {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}")
+
+    sys.setprofile(look)
+
+
+def count(command: list[str]) -> int:
+    """Return how many places there are in a run."""
+    places = 0
+
+    def another(_: str) -> None:
+        nonlocal places
+        places += 1
+
+    at_each_place(another)
+    try:
+        run(*command)
+    finally:
+        sys.setprofile(None)
+    return places
+
+
+def strike(command: list[str], nth: int, number: signal.Signals, log: Path) -> str:
+    """Run a command line that a signal strikes at its nth place; return how it ended.
+
+    Raises:
+        BrokenStateError: It ended in another way than is promised.
+    """
+    child = os.fork()
+    if not child:
+        struck(command, nth, number, log)
+    code = ended(child, PATIENCE_S)
+    if code is None:
+        os.kill(child, signal.SIGKILL)
+        ended(child, PATIENCE_S)
+    said = log.read_text(encoding="utf-8")
+    promised, word = SAID[number]
+    if code in (0, -number):
+        return "done" if code == 0 else "not begun"
+    if code == promised and "Traceback" not in said and (code == TERMINATED or word in said):
+        return word
+    raise BrokenStateError(f"place {nth}: {number.name} ended a run with {code}: {said}")
+
+
+def struck(command: list[str], nth: int, number: signal.Signals, log: Path) -> None:
+    """Run a command line in a child that a signal strikes, and end it."""
+    left = nth
+
+    def one(place: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            sys.setprofile(None)
+            log.write_text(f"{place}\n", encoding="utf-8")
+            signal.raise_signal(number)
+
+    code = 99
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        at_each_place(one)
+        code, said = run(*command)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(said)
+    finally:
+        os._exit(code)
+
+
+def main() -> None:
+    """Print one row a story; exit with 1 at a breach."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--places", type=int, default=200, help="of each story")
+    parser.add_argument("--story", nargs="+", choices=STORIES, default=list(STORIES))
+    parser.add_argument("--seed", type=int, default=SEED)
+    arguments = parser.parse_args()
+    drawn = random.Random(arguments.seed)
+    for story in arguments.story:
+        counts: Counter[str] = Counter()
+        with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+            replay = Replay(Path(name), story, patch)
+            replay.scene.reset()
+            places = count(replay.command)
+            try:
+                for nth in sorted(drawn.sample(range(1, places), min(arguments.places, places))):
+                    replay.scene.reset()
+                    number = drawn.choice(list(SAID))
+                    counts[strike(replay.command, nth, number, Path(name, "log"))] += 1
+                    counts[replay.verdict()] += 1
+                    replay.go_on()
+            except BrokenStateError as error:
+                print(f"{story}: {error}")
+                sys.exit(1)
+        row = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+        print(f"{story}: {row}; of {places:,} places", flush=True)
+
+
+if __name__ == "__main__":
+    main()

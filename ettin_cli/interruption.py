@@ -1,0 +1,129 @@
+"""Ctrl-C and SIGTERM: where they end the work, and remembered whatever their exception becomes.
+
+A signal strikes anywhere. In a callback of a library its exception may come out as another one,
+which says something else than what happened, or be lost; and where a library is being loaded or a
+lock is being taken, it would do harm. There it waits for a moment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from ettin_cli.errors import INTERRUPTED, TERMINATED
+
+CODES = {int(signal.SIGINT): INTERRUPTED, int(signal.SIGTERM): TERMINATED}
+PAUSE_S = 0.02
+# Ten seconds: a lock that is never free must not keep Ctrl-C from ending what waits for it.
+MOST_PAUSES = 500
+LOADING = ("ExtensionFileLoader.create_module", "ExtensionFileLoader.exec_module")
+
+
+class _Struck:
+    """The exit code of the signal that came last, and how often it has waited."""
+
+    code: int | None = None
+    pauses = 0
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """End the block where a signal strikes, and remember it.
+
+    Where Ctrl-C is ignored, as a shell does for jobs in the background, it stays so.
+    """
+    _Struck.code = None
+    hook, before = sys.unraisablehook, _handlers()
+    try:
+        for number in before:
+            signal.signal(number, _strike if number in CODES else _strike_again)
+        sys.unraisablehook = partial(_lost, hook)
+        yield
+    finally:
+        if before and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def struck() -> int | None:
+    """Return the exit code of the signal that came; None if none did."""
+    return _Struck.code
+
+
+def show(error: BaseException) -> None:
+    """Write the traceback of what a signal's exception became, if that is asked for."""
+    if os.environ.get("ETTIN_DEBUG") == "1":
+        traceback.print_exception(error)
+
+
+def _handlers() -> dict[int, Any]:
+    """Return what is done so far at the signals that are heeded here, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    found = {int(signal.SIGTERM): signal.getsignal(signal.SIGTERM)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        found[signal.SIGINT] = signal.default_int_handler
+    if hasattr(signal, "setitimer"):
+        found[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
+    return found
+
+
+def _strike(number: int, frame: FrameType | None) -> None:
+    # Whoever sends a second one does not want to wait.
+    _Struck.pauses = 0 if _Struck.code is None else MOST_PAUSES
+    _Struck.code = CODES[number]
+    _strike_again(number, frame)
+
+
+def _strike_again(_number: int, frame: FrameType | None) -> None:
+    if _Struck.code is None or (_is_delicate(frame) and _wait()):
+        return
+    if _Struck.code == INTERRUPTED:
+        raise KeyboardInterrupt
+    raise SystemExit(_Struck.code)
+
+
+def _wait() -> bool:
+    """Let the signal strike again in a moment; return whether it will."""
+    if not hasattr(signal, "setitimer") or _Struck.pauses == MOST_PAUSES:
+        return False
+    _Struck.pauses += 1
+    signal.setitimer(signal.ITIMER_REAL, PAUSE_S)
+    return True
+
+
+def _is_delicate(frame: FrameType | None) -> bool:
+    """Return whether an exception in this frame would be lost or do harm.
+
+    What a context manager has just taken, such as a lock, would never be given back; a module in C
+    that cannot be loaded may abort the process; a finalizer's exceptions go nowhere.
+    """
+    if frame is None:
+        return False
+    code = frame.f_code
+    if code.co_name in ("__enter__", "__exit__") or code.co_filename.startswith("<frozen import"):
+        return True
+    above: FrameType | None = frame
+    while above is not None:
+        if above.f_code.co_name == "__del__" or above.f_code.co_qualname in LOADING:
+            return True
+        above = above.f_back
+    return False
+
+
+def _lost(usual: Callable[[Any], object], lost: sys.UnraisableHookArgs) -> None:
+    """Let a signal strike again whose exception nobody could catch."""
+    if not (_Struck.code and isinstance(lost.exc_value, (KeyboardInterrupt, SystemExit))):
+        usual(lost)
+    elif threading.current_thread() is threading.main_thread():
+        _wait()

@@ -1,0 +1,167 @@
+"""Compute, fork, and compute again in the child, as servers and data loaders do.
+
+    python -m tests.forking CASE FOLDER
+
+Writes a JSON line each of the parent and of its child, which ends as any Python process does.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ettin_cli.corpus.pdf import pdf_document
+from ettin_cli.cross_encoder import load_cross_encoder
+from ettin_cli.embedding import load_embedder
+from ettin_cli.engines import EngineSettings
+from ettin_cli.hub import ModelFiles
+from ettin_cli.index import Index
+from ettin_cli.index.factories import build as write_faiss
+from ettin_cli.index.vectors import nearest, open_index
+from ettin_cli.records import Silence
+from tests.indexes import unit_vectors
+from tests.models import TEXTS
+from tests.replay import run
+
+Work = Callable[[], Any]
+PAIRS = [(query, text) for query in TEXTS for text in TEXTS]
+
+
+def retrieve(folder: Path) -> Work:
+    """Search an index that was opened once, with more queries than FAISS has threads."""
+    index = Index(folder / "i")
+    queries = unit_vectors(64, dimension=index.manifest.embedder.dimension)
+    return lambda: [(rows.tolist(), scores.tolist()) for rows, scores in index.retrieve(queries, 5)]
+
+
+def retrieve_in_threads(folder: Path) -> Work:
+    """Search in threads, as a server's worker does."""
+    work = retrieve(folder)
+
+    def compute() -> Any:
+        found: list[Any] = []
+        threads = [threading.Thread(target=lambda: found.append(work())) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return found
+
+    return compute
+
+
+def search(folder: Path) -> Work:
+    """Search by a command line: words, vectors and a reranker."""
+
+    def compute() -> Any:
+        words = ["ferry 3", "-i", str(folder / "i"), "-r", "embedded", "-k", "5", "-f", "jsonl"]
+        code, said = run("search", *words, "-q")
+        assert code == 0, said
+        return [(hit["doc_id"], hit["score"]) for hit in json.loads(said.splitlines()[0])["hits"]]
+
+    return compute
+
+
+def build(folder: Path) -> Work:
+    """Build an index by a command line."""
+
+    def compute() -> Any:
+        target = tempfile.mkdtemp(dir=folder)
+        code, said = run("index", str(folder / "docs"), "-i", f"{target}/i")
+        assert code == 0, said
+        return np.array(Index(Path(target, "i")).vectors).tolist()
+
+    return compute
+
+
+def factory(name: str) -> Callable[[Path], Work]:
+    """Return a case that trains, fills and searches an index of FAISS."""
+
+    def case(folder: Path) -> Work:
+        def compute() -> Any:
+            path = Path(tempfile.mkdtemp(dir=folder), "vectors.faiss")
+            index = open_index(path, write_faiss(unit_vectors(2000), name, path)[1])
+            return [len(rows) for rows in nearest(index, unit_vectors(64), 5)]
+
+        return compute
+
+    return case
+
+
+def embed(folder: Path) -> Work:
+    """Embed with a model that was loaded once."""
+    model = folder / "embedder"
+    embedder = load_embedder(ModelFiles(str(model), model), EngineSettings(), Silence())
+    return lambda: embedder.embed_documents(TEXTS * 40).tolist()
+
+
+def rerank(engine: str) -> Callable[[Path], Work]:
+    """Return a case that reranks with a model that was loaded once.
+
+    A few pairs share all threads, and many are computed in a thread each.
+    """
+
+    def case(folder: Path) -> Work:
+        settings = EngineSettings("cpu", threads=2, engine=engine, batch_size=4)
+        model = load_cross_encoder(folder / "reranker", settings, Silence())
+        return lambda: [model.score(PAIRS[:2])[0].tolist(), model.score(PAIRS * 4)[0].tolist()]
+
+    return case
+
+
+def load_torch_again(folder: Path) -> Work:
+    """Load a model for two threads where torch has computed already."""
+    return lambda: rerank("torch")(folder)()
+
+
+def read_pdf(folder: Path) -> Work:
+    """Read a PDF in the process for that, which the child has no share in."""
+    return lambda: pdf_document(folder / "a.pdf", "a").text
+
+
+CASES: dict[str, Callable[[Path], Work]] = {
+    "retrieve": retrieve,
+    "retrieve in threads": retrieve_in_threads,
+    "search": search,
+    "build": build,
+    "train SQfp16": factory("SQfp16"),
+    "train IVF": factory("IVF16,Flat"),
+    "train HNSW": factory("HNSW16"),
+    "embed": embed,
+    "rerank by onnxruntime": rerank("onnxruntime"),
+    "rerank by openvino": rerank("openvino"),
+    "rerank by torch": rerank("torch"),
+    "load torch again": load_torch_again,
+    "read a PDF": read_pdf,
+}
+
+
+def main() -> None:
+    """Run a case in this process and in two children, one of which only ends."""
+    work = CASES[sys.argv[1]](Path(sys.argv[2]))
+    say(work())
+    for idle in (True, False):
+        child = os.fork()
+        if not child:
+            if not idle:
+                say(work())
+            sys.exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code == 0, f"the child ended with {code}"
+    say(work())
+
+
+def say(found: object) -> None:
+    """Write what was computed."""
+    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
