@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ettin_cli.chunking import Chunking
 from ettin_cli.cli import main
@@ -23,6 +24,11 @@ for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(name, None)
 # Run by Python itself, and nothing to test.
 collect_ignore = ["without_openvino"]
+# Neither chance nor a busy machine decides whether a property holds.
+settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 # Tests run in several processes, and threads that wait for each other would slow them all.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
