@@ -27,8 +27,10 @@ EXACT_BELOW = 2**63
 
 _NAME = re.compile(r"[a-z_ -]+")
 _TOPIC = "<top>"
-_NUMBER = re.compile(r"<num>\s*(?:Number\s*:)?([^<]*)", re.IGNORECASE)
-_TITLE = re.compile(r"<title>\s*(?:Topic\s*:)?([^<]*)", re.IGNORECASE)
+# Up to the next tag: a title may hold a "<" of its own.
+_UNTAGGED = r"((?:[^<]|<(?![/a-z]))*)"
+_NUMBER = re.compile(rf"<num>\s*(?:Number\s*:)?{_UNTAGGED}", re.IGNORECASE)
+_TITLE = re.compile(rf"<title>\s*(?:Topic\s*:)?{_UNTAGGED}", re.IGNORECASE)
 _MARKUP = re.compile(r"<(\?xml|!doctype|topics?|queries|query|doc)\b", re.IGNORECASE)
 
 Lines = Iterator[tuple[int, str]]

@@ -236,6 +236,11 @@ def test_trec_topics_are_their_numbers_and_titles(tmp_path: Path, name: str) -> 
     ]
 
 
+def test_a_title_may_hold_a_less_than_sign(tmp_path: Path) -> None:
+    content = "<top>\n<num> 1\n<title> cost < 5 & <3\n<desc> x\n</top>\n"
+    assert queries(tmp_path / "q.trec", content) == [Query("1", "cost < 5 & <3")]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
