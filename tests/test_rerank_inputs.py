@@ -230,6 +230,16 @@ def test_training_data_is_reranked_as_positives_and_negatives(
     assert not {"positive", "negative"} & answer.keys()
 
 
+def test_the_query_of_training_data_may_have_any_name(ettin: Ettin, tmp_path: Path) -> None:
+    row = {"anchor": FERRY, "positive": TEXTS["d1"], "negative": TEXTS["d2"]}
+    write(tmp_path / "triplets.jsonl", row)
+    done = ettin("rerank", "triplets.jsonl", "-r", "embedded", "--query-field", "anchor")
+    assert done.code == 0
+    [answer] = lines(done.out)
+    assert answer["query"] == FERRY
+    assert [hit["text"] for hit in answer["hits"]] == [TEXTS["d1"], TEXTS["d2"]]
+
+
 def test_mined_negatives_keep_their_ids() -> None:
     mined = {"query": "q", "positive": ["p"], "negatives": ["m", "n"], "negative_ids": ["a", "b"]}
     found = listed(mined, USUAL)

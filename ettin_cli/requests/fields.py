@@ -101,7 +101,7 @@ def listed(record: object, fields: RequestFields) -> Listed:
     record = object_of(record)
     name = _documents(record, fields)
     if name is None and _holds_example(record, fields):
-        return _from_example(record)
+        return _from_example(record, fields)
     query, held = query_of(record, fields.query)
     if name is None:
         raise RecordError(missing("documents", fields.documents, "--documents-field"))
@@ -149,9 +149,9 @@ def _holds_example(record: Mapping[str, Any], fields: RequestFields) -> bool:
     return not (fields.documents or fields.text) and holds_example(record)
 
 
-def _from_example(record: dict[str, Any]) -> Listed:
+def _from_example(record: dict[str, Any], fields: RequestFields) -> Listed:
     """Return a row of training data: its positives and then its negatives are the documents."""
-    held = example(record)
+    held = example(record, fields.query)
     positives = [Passage("", text, metadata={"label": 1}) for text in held.positives]
     ids = negative_ids(record, len(held.negatives))
     negatives = [
