@@ -63,6 +63,15 @@ def test_an_id_that_is_empty_gives_way_to_the_next_name() -> None:
     assert found.passage.doc_id == "D"
 
 
+def test_numbers_that_json_cannot_tell_apart_are_no_ids(ettin: Ettin, tmp_path: Path) -> None:
+    ids = (2**64 + 1, 2**64 + 2, 2**64 - 1)
+    documents = ", ".join(f'{{"id": {one}, "text": "a"}}' for one in ids)
+    (tmp_path / "in.jsonl").write_text(f'{{"query": "q", "documents": [{documents}]}}\n')
+    done = ettin("rerank", "in.jsonl", "-r", "embedded", "-f", "trec")
+    assert (done.code, run_of(done.out)) == (3, [("1", str(2**64 - 1))])
+    assert 'documents[1]: "id" is a number too large to be read exactly' in done.err
+
+
 def test_a_trec_run_has_the_ids_of_the_input(ettin: Ettin, tmp_path: Path) -> None:
     rows = [{"qid": "q7", "query": FERRY, "docid": key, "text": TEXTS[key]} for key in TEXTS]
     write(tmp_path / "in.jsonl", *rows)
