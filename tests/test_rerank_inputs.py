@@ -196,6 +196,19 @@ def test_fields_can_be_dotted_paths(ettin: Ettin, tmp_path: Path) -> None:
     assert "found" not in answer
 
 
+def test_a_named_list_that_is_not_there_is_what_is_said(ettin: Ettin, tmp_path: Path) -> None:
+    row = {"query": FERRY, "text": "Boats.", "found": [{"text": TEXTS["d1"]}]}
+    write(tmp_path / "in.jsonl", row)
+    words = ("rerank", "in.jsonl", "-r", "embedded", "--documents-field")
+    done = ettin(*words, "found.nodes")
+    assert (done.code, done.out) == (1, "")
+    assert 'a pair: no "found.nodes" field' in done.err
+    write(tmp_path / "in.jsonl", {"query": FERRY, "text": "Boats."}, row)
+    done = ettin(*words, "found")
+    assert (done.code, len(lines(done.out))) == (3, 1)
+    assert 'in.jsonl:1: no "found" field' in done.err
+
+
 def test_a_corpus_is_read_by_dotted_paths_too(ettin: Ettin, tmp_path: Path) -> None:
     rows = [{"node": None, "n": 1}]
     rows += [{"node": {"text": text, "id": key}, "port": key} for key, text in TEXTS.items()]  # type: ignore[dict-item]
