@@ -112,6 +112,20 @@ def test_scores_in_a_file_are_those_of_the_pairs(ettin: Ettin, pairs: Path, tmp_
     ]
 
 
+@pytest.mark.parametrize("name", ["out.jsonl.rejects.jsonl", "out.jsonl.partial"])
+def test_the_files_beside_an_output_take_no_inputs_place(
+    ettin: Ettin, pairs: Path, tmp_path: Path, name: str
+) -> None:
+    original = pairs.read_bytes()
+    pairs.rename(tmp_path / name)
+    (tmp_path / "in.jsonl").symlink_to(name)
+    for words in (("rerank", "in.jsonl"), ("score", "--pairs", "in.jsonl")):
+        done = ettin(*words, "-r", "embedded", "-o", "out.jsonl", "--resume")
+        assert done.code == 2
+        assert f"{name} is the same file as the input in.jsonl" in done.err
+    assert (tmp_path / name).read_bytes() == original
+
+
 def test_rejected_rows_fill_a_window_like_others(ettin: Ettin, tmp_path: Path) -> None:
     rows = [{"query": "no document"}] * 12 + [{"query": "q", "document": "d"}]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
