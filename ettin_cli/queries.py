@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ettin_cli.corpus.delimited import delimited
+from ettin_cli.corpus.delimited import DELIMITERS, delimited
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
@@ -26,8 +27,10 @@ EXACT_BELOW = 2**63
 
 _NAME = re.compile(r"[a-z_ -]+")
 _TOPIC = "<top>"
-_NUMBER = re.compile(r"<num>\s*(?:Number\s*:)?([^<]*)", re.IGNORECASE)
-_TITLE = re.compile(r"<title>\s*(?:Topic\s*:)?([^<]*)", re.IGNORECASE)
+# Up to the next tag: a title may hold a "<" of its own.
+_UNTAGGED = r"((?:[^<]|<(?![/a-z]))*)"
+_NUMBER = re.compile(rf"<num>\s*(?:Number\s*:)?{_UNTAGGED}", re.IGNORECASE)
+_TITLE = re.compile(rf"<title>\s*(?:Topic\s*:)?{_UNTAGGED}", re.IGNORECASE)
 _MARKUP = re.compile(r"<(\?xml|!doctype|topics?|queries|query|doc)\b", re.IGNORECASE)
 
 Lines = Iterator[tuple[int, str]]
@@ -111,15 +114,10 @@ def _table(line: str, suffix: str) -> str | None:
 
 def _from_table(lines: Lines, path: Path, kind: str) -> Iterator[tuple[int, Query]]:
     """Yield the queries of a table by the names in its first row."""
-    first = 0
-
-    def content() -> Iterator[str]:
-        nonlocal first
-        for number, line in lines:
-            first = first or number
-            yield line + "\n"
-
-    for record, at in delimited(content(), kind, "utf-8"):
+    first, header = next(lines)
+    content = (line + "\n" for _, line in chain([(first, header)], lines))
+    number = 0
+    for record, at in delimited(content, kind, "utf-8"):
         number = first + at - 1
         try:
             if isinstance(record, RecordError):
@@ -127,17 +125,33 @@ def _from_table(lines: Lines, path: Path, kind: str) -> Iterator[tuple[int, Quer
             yield number, _from_row(record, number)
         except ValueError as error:
             raise CorpusError(f"{path}:{number}: {error}", hint=TABLE_HINT) from error
+    if not number:
+        # The only row may be a query rather than the names of columns.
+        try:
+            _columns(next(csv.reader([header], delimiter=DELIMITERS[kind])))
+        except ValueError as error:
+            raise CorpusError(f"{path}:{first}: {error}", hint=TABLE_HINT) from error
 
 
 def _from_row(record: Mapping[str, Any], number: int) -> Query:
-    row = {_plain(name): value for name, value in record.items()}
-    text = next((name for name in TEXT_FIELDS if name in row), None)
-    query_id = next((name for name in ID_FIELDS if name in row), None)
+    query_id, text = _columns(list(record))
+    return _checked(Query(str(number) if query_id is None else record[query_id], record[text]))
+
+
+def _columns(header: Sequence[str]) -> tuple[str | None, str]:
+    """Return the names of the column of ids, None for a column of texts alone, and of texts.
+
+    Raises:
+        ValueError: There is no column of texts, or none of ids among several columns.
+    """
+    named = {_plain(name): name for name in header}
+    text = next((named[name] for name in TEXT_FIELDS if name in named), None)
+    query_id = next((named[name] for name in ID_FIELDS if name in named), None)
     if text is None:
         raise ValueError(f"no column of the header is called {_either(TEXT_FIELDS)}")
-    if query_id is None and len(row) > 1:
+    if query_id is None and len(named) > 1:
         raise ValueError(f"no column of the header is called {_either(ID_FIELDS)}")
-    return _checked(Query(str(number) if query_id is None else row[query_id], row[text]))
+    return query_id, text
 
 
 def _from_topics(lines: Lines, path: Path) -> Iterator[tuple[int, Query]]:

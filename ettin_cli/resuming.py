@@ -15,6 +15,8 @@ from ettin_cli.records import Answer, Rejection
 from ettin_cli.storage import mode_for, replacing, sync_folder
 
 PARQUET = "parquet"
+PARTIAL, JOURNAL, DRAFT = ".partial", ".partial.json", ".partial.new"
+REJECTS, PARTIAL_REJECTS = ".rejects.jsonl", ".rejects.jsonl.partial"
 T = TypeVar("T")
 # Reads what was written, and writes the output.
 Made = Callable[[Path, BinaryIO], None]
@@ -65,11 +67,11 @@ class ResumableFile:
     def __init__(self, target: Path, fingerprint: str, *, resume: bool, begin: bytes = b"") -> None:
         self.target = Path(os.path.realpath(target))
         self.begin = begin
-        self.partial = _beside(self.target, ".partial")
-        self.journal = _beside(self.target, ".partial.json")
-        self.draft = _beside(self.target, ".partial.new")
-        self.rejects = _beside(self.target, ".rejects.jsonl")
-        self.partial_rejects = _beside(self.target, ".rejects.jsonl.partial")
+        self.partial = _beside(self.target, PARTIAL)
+        self.journal = _beside(self.target, JOURNAL)
+        self.draft = _beside(self.target, DRAFT)
+        self.rejects = _beside(self.target, REJECTS)
+        self.partial_rejects = _beside(self.target, PARTIAL_REJECTS)
         self.mark = Mark(fingerprint)
         self.finished = False
         self._resume = resume
@@ -340,6 +342,12 @@ class Digested(Generic[T]):
                 "what is left of the unfinished run was made from another input",
                 hint="resume with that, or remove OUTPUT.partial to start again",
             )
+
+
+def files_beside(target: Path) -> list[Path]:
+    """Return the files that a run writes and removes beside its output."""
+    real = Path(os.path.realpath(target))
+    return [_beside(real, one) for one in (PARTIAL, JOURNAL, DRAFT, REJECTS, PARTIAL_REJECTS)]
 
 
 def _beside(target: Path, suffix: str) -> Path:

@@ -190,13 +190,17 @@ def test_the_csv_of_a_sweep_over_retrievers_compares_each_with_itself(
     assert "retrieval alone" not in page
 
 
-def test_quiet_leaves_the_results_and_nothing_else(measure: Ettin, corpus: Path) -> None:
-    words = ("eval", str(corpus), "-r", "embedded", "-c", "5", "-o", "out")
+def test_quiet_leaves_the_results_and_what_is_left_out_of_them(
+    measure: Ettin, corpus: Path
+) -> None:
+    words = ("eval", str(corpus), "-r", "embedded", "-c", "5,6", "-o", "out")
     loud = measure(*words)
     assert "do not tell" in loud.err
+    assert "corrected together, for 2 comparisons" in loud.err
     quiet = measure(*words, "-q")
-    assert (quiet.code, quiet.err) == (0, "")
-    assert len(parsed(quiet.out)) == len(parsed(loud.out)) == 2
+    left_out = "ettin: 18 of 30 queries have no judgements and are left out\n"
+    assert (quiet.code, quiet.err) == (0, left_out)
+    assert len(parsed(quiet.out)) == len(parsed(loud.out)) == 3
 
 
 @pytest.mark.parametrize("width", [70, 80, 100, 200])

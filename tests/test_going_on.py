@@ -91,7 +91,8 @@ def test_scoring_pairs_goes_on_to_the_same_bytes(
     assert ettin(*words, "-o", "out.jsonl").code == 1
     done = ettin(*words, "-o", "out.jsonl", "--resume")
     assert done.code == 3
-    assert f"going on after {5 * min(noted, 3) + 3 * (noted > 3)} pairs" in done.err
+    # Of five items a window, one of the first and one of the last are rejected.
+    assert f"going on after {({1: 4, 2: 9, 3: 14, 5: 18})[noted]} pairs" in done.err
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     rejects = [(tmp_path / f"{name}.jsonl.rejects.jsonl").read_text() for name in ("out", "whole")]
     assert rejects[0] == rejects[1]
@@ -109,6 +110,30 @@ def test_scores_in_a_file_are_those_of_the_pairs(ettin: Ettin, pairs: Path, tmp_
         *(0, 1, 2, 4, 5, 6, 7, None, None, None, None),
         *(9, 10, 11, 12, 13, 15, 16),
     ]
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.rejects.jsonl", "out.jsonl.partial"])
+def test_the_files_beside_an_output_take_no_inputs_place(
+    ettin: Ettin, pairs: Path, tmp_path: Path, name: str
+) -> None:
+    original = pairs.read_bytes()
+    pairs.rename(tmp_path / name)
+    (tmp_path / "in.jsonl").symlink_to(name)
+    for words in (("rerank", "in.jsonl"), ("score", "--pairs", "in.jsonl")):
+        done = ettin(*words, "-r", "embedded", "-o", "out.jsonl", "--resume")
+        assert done.code == 2
+        assert f"{name} is the same file as the input in.jsonl" in done.err
+    assert (tmp_path / name).read_bytes() == original
+
+
+def test_rejected_rows_fill_a_window_like_others(ettin: Ettin, tmp_path: Path) -> None:
+    rows = [{"query": "no document"}] * 12 + [{"query": "q", "document": "d"}]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["score", "--pairs", "pairs.jsonl", "-r", "embedded", "-o", "out.jsonl"]
+    ended = struck(tmp_path, KILLED, 2, *words)
+    assert ended.returncode == CODES[KILLED], ended.stderr
+    mark = json.loads((tmp_path / "out.jsonl.partial.json").read_text())
+    assert (mark["items"], mark["rejects"], mark["answers"]) == (10, 10, 0)
 
 
 def test_another_input_or_reranker_does_not_go_on(

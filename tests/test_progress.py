@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ettin_cli.console import Console
+from ettin_cli.console.progress import Pace
 from ettin_cli.pipeline import rerank
 from ettin_cli.pipeline.progress import QueriesWatched
 from ettin_cli.ranking import SearchOptions
@@ -215,3 +216,13 @@ def test_the_time_left_of_a_file_of_pairs_to_score(
     job = PairsJob(pairs_file(tmp_path), tmp_path / "out.jsonl", (), False, False, "key")
     assert score_pairs(job, [SlowReranker(clock)], Console()) == 0
     check(said, clock.now)
+
+
+def test_parts_that_add_up_to_more_than_the_whole_leave_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    # As 0.1 + 0.2 is more than 0.3.
+    pace = Pace(None, "pairs", lambda: (0.1 + 0.2) / 0.3)
+    clock.now, pace.done = 30.0, 60
+    assert pace.told() == "60 pairs, 2.0/s, 0 s left"

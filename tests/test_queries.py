@@ -183,6 +183,9 @@ def test_a_cell_may_hold_a_line_break_and_a_column_alone_is_numbered(tmp_path: P
         ("q.csv", "id,text\n1,x\n2, \n", "3: empty query"),
         ("q.csv", "id,text\n1,x\n\n1,y\n", '4: a second query with the id "1"'),
         ("q.csv", "id,id,text\n1,1,x\n", '1: 2 columns are called "id"'),
+        ("q.csv", "\nq1,when does it sail\n", "2: no column of the header is called text,"),
+        ("q.csv", "when does it sail", "1: no column of the header is called text,"),
+        ("q.csv", "lang,text\n\n", "1: no column of the header is called _id, id,"),
     ],
 )
 def test_a_table_that_holds_no_queries_is_one_line(
@@ -190,6 +193,11 @@ def test_a_table_that_holds_no_queries_is_one_line(
 ) -> None:
     with pytest.raises(CorpusError, match=re.escape(f"{tmp_path / name}:{said}")):
         queries(tmp_path / name, content)
+
+
+@pytest.mark.parametrize("content", ["id,text\n", '"ID","a ""B""","text"', "query\n\n"])
+def test_a_header_alone_holds_no_queries(tmp_path: Path, content: str) -> None:
+    assert queries(tmp_path / "q.csv", content) == []
 
 
 def test_a_query_may_be_a_name_of_a_column(tmp_path: Path) -> None:
@@ -226,6 +234,11 @@ def test_trec_topics_are_their_numbers_and_titles(tmp_path: Path, name: str) -> 
         Query("301", "International Organized Crime"),
         Query("302", "Poliomyelitis"),
     ]
+
+
+def test_a_title_may_hold_a_less_than_sign(tmp_path: Path) -> None:
+    content = "<top>\n<num> 1\n<title> cost < 5 & <3\n<desc> x\n</top>\n"
+    assert queries(tmp_path / "q.trec", content) == [Query("1", "cost < 5 & <3")]
 
 
 @pytest.mark.parametrize(

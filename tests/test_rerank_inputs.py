@@ -63,6 +63,15 @@ def test_an_id_that_is_empty_gives_way_to_the_next_name() -> None:
     assert found.passage.doc_id == "D"
 
 
+def test_numbers_that_json_cannot_tell_apart_are_no_ids(ettin: Ettin, tmp_path: Path) -> None:
+    ids = (2**64 + 1, 2**64 + 2, 2**64 - 1)
+    documents = ", ".join(f'{{"id": {one}, "text": "a"}}' for one in ids)
+    (tmp_path / "in.jsonl").write_text(f'{{"query": "q", "documents": [{documents}]}}\n')
+    done = ettin("rerank", "in.jsonl", "-r", "embedded", "-f", "trec")
+    assert (done.code, run_of(done.out)) == (3, [("1", str(2**64 - 1))])
+    assert 'documents[1]: "id" is a number too large to be read exactly' in done.err
+
+
 def test_a_trec_run_has_the_ids_of_the_input(ettin: Ettin, tmp_path: Path) -> None:
     rows = [{"qid": "q7", "query": FERRY, "docid": key, "text": TEXTS[key]} for key in TEXTS]
     write(tmp_path / "in.jsonl", *rows)
@@ -187,6 +196,19 @@ def test_fields_can_be_dotted_paths(ettin: Ettin, tmp_path: Path) -> None:
     assert "found" not in answer
 
 
+def test_a_named_list_that_is_not_there_is_what_is_said(ettin: Ettin, tmp_path: Path) -> None:
+    row = {"query": FERRY, "text": "Boats.", "found": [{"text": TEXTS["d1"]}]}
+    write(tmp_path / "in.jsonl", row)
+    words = ("rerank", "in.jsonl", "-r", "embedded", "--documents-field")
+    done = ettin(*words, "found.nodes")
+    assert (done.code, done.out) == (1, "")
+    assert 'a pair: no "found.nodes" field' in done.err
+    write(tmp_path / "in.jsonl", {"query": FERRY, "text": "Boats."}, row)
+    done = ettin(*words, "found")
+    assert (done.code, len(lines(done.out))) == (3, 1)
+    assert 'in.jsonl:1: no "found" field' in done.err
+
+
 def test_a_corpus_is_read_by_dotted_paths_too(ettin: Ettin, tmp_path: Path) -> None:
     rows = [{"node": None, "n": 1}]
     rows += [{"node": {"text": text, "id": key}, "port": key} for key, text in TEXTS.items()]  # type: ignore[dict-item]
@@ -228,6 +250,16 @@ def test_training_data_is_reranked_as_positives_and_negatives(
         (TEXTS["d2"], 0),
     ]
     assert not {"positive", "negative"} & answer.keys()
+
+
+def test_the_query_of_training_data_may_have_any_name(ettin: Ettin, tmp_path: Path) -> None:
+    row = {"anchor": FERRY, "positive": TEXTS["d1"], "negative": TEXTS["d2"]}
+    write(tmp_path / "triplets.jsonl", row)
+    done = ettin("rerank", "triplets.jsonl", "-r", "embedded", "--query-field", "anchor")
+    assert done.code == 0
+    [answer] = lines(done.out)
+    assert answer["query"] == FERRY
+    assert [hit["text"] for hit in answer["hits"]] == [TEXTS["d1"], TEXTS["d2"]]
 
 
 def test_mined_negatives_keep_their_ids() -> None:

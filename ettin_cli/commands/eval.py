@@ -60,7 +60,7 @@ def evaluate(
     ] = None,
     index: options.Index = None,
     queries: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="JSONL with _id and text, TSV, or lines.")
+        Path | None, typer.Option(metavar="FILE", help="The queries, in any form of ettin search.")
     ] = None,
     qrels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Judgements, in TREC or BEIR form.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -96,7 +97,7 @@ _Item = _Pair | Rejection
 
 
 class _Scored:
-    """Scores rows a window of pairs at a time, and counts."""
+    """Scores rows a window at a time, and counts."""
 
     def __init__(
         self, rows: MeasuredRows, shown: str, rerankers: Sequence[Reranker], console: Console
@@ -131,8 +132,9 @@ class _Scored:
                 progress.advance(pairs)
                 told(pairs)
 
-            end = 0
-            for window in _windows(items):
+            end, waiting = 0, iter(items)
+            # Rejected rows count too, so that memory is bounded whatever the rows are.
+            while window := list(islice(waiting, WINDOW)):
                 end += len(window)
                 if end <= done:
                     progress.skip()
@@ -157,19 +159,6 @@ class _Scored:
         columns = [scores.values.tolist() for scores in verdicts]
         rows = zip(*columns, strict=True)
         return [(one.record, values) for one, values in zip(pairs, rows, strict=True)]
-
-
-def _windows(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    window: list[_Item] = []
-    pairs = 0
-    for item in items:
-        window.append(item)
-        pairs += isinstance(item, _Pair)
-        if pairs == WINDOW:
-            yield window
-            window, pairs = [], 0
-    if window:
-        yield window
 
 
 def _show(scored: _Scored, output: Path | None, *, average: bool) -> None:

@@ -13,6 +13,7 @@ from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import UsageError
 from ettin_cli.export import RUN_NAME
 from ettin_cli.hub import ModelFiles
+from ettin_cli.resuming import files_beside
 from ettin_cli.score_cache import score_folder
 
 STREAM = "-"
@@ -52,23 +53,28 @@ def check_resume(output: Path | None, *, resume: bool) -> None:
 def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> None:
     """Refuse an output that would take the place of an input, by whatever path.
 
+    So would the files beside the output that hold an unfinished run and rejected rows.
+
     Args:
         inputs: Files and whatever else is read; "-" is standard input.
 
     Raises:
         UsageError: One of them is the same file.
     """
-    is_stream = output is None or str(output) == STREAM
-    target = _stream(1) if is_stream else _file(output)
-    for one in inputs if target else ():
+    if output is None or str(output) == STREAM:
+        written = {"stdout": _stream(1)}
+    else:
+        beside = files_beside(output) if appears_whole(output) else []
+        written = {str(path): _file(path) for path in (output, *beside)}
+    for one in inputs:
         source = _stream(0) if str(one) == STREAM else _file(one)
-        if source and target and os.path.samestat(source, target):
-            name = "stdout" if is_stream else output
-            given = "stdin" if str(one) == STREAM else one
-            raise UsageError(
-                f"{name} is the same file as the input {given}",
-                hint="choose another place with -o",
-            )
+        for name, target in written.items():
+            if source and target and os.path.samestat(source, target):
+                given = "stdin" if str(one) == STREAM else one
+                raise UsageError(
+                    f"{name} is the same file as the input {given}",
+                    hint="choose another place with -o",
+                )
 
 
 def _file(path: Path | str | None) -> os.stat_result | None:

@@ -30,8 +30,11 @@ def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> No
     else:
         for line in _lines(evaluation, format):
             console.line(line)
-    for note in [*left_out, *evaluation.notes, *evaluation.verdicts]:
-        console.summary(note)
+    # What is left out of the numbers matters to those who want quiet, too.
+    for note in evaluation.notes:
+        console.notice(note)
+    for said in [*left_out, *evaluation.verdicts]:
+        console.summary(said)
 
 
 def _show_table(console: Console, evaluation: Evaluation) -> list[str]:

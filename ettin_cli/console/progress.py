@@ -49,7 +49,9 @@ class Pace:
         """Return the share of the work that is done, if it can be told."""
         if self.total:
             return self.done / self.total
-        return self._tell_share() if self._tell_share else None
+        share = self._tell_share() if self._tell_share else None
+        # A sum of parts may be a little more than the whole.
+        return None if share is None else min(share, 1.0)
 
     def told(self, *, roomy: bool = True) -> str:
         """Return how far the work is; where there is no room, without its unit and rate."""

@@ -199,11 +199,21 @@ def _inner(value: dict[str, object] | list[object]) -> Iterable[object]:
     return value.values() if isinstance(value, dict) else value
 
 
-def _id(value: object, name: str) -> str:
+def id_text(value: object, name: str) -> str:
+    """Return an id as text.
+
+    Raises:
+        RecordError: It is neither a string nor a number, or a number that was read inexactly.
+    """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise RecordError(f'"{name}" is neither a string nor a number')
     if isinstance(value, float) and abs(value) >= EXACT_BELOW:
         raise RecordError(f'"{name}" is a number too large to be read exactly; make it a string')
-    if not str(value).strip():
-        raise RecordError(f'"{name}" is empty')
     return str(value)
+
+
+def _id(value: object, name: str) -> str:
+    text = id_text(value, name)
+    if not text.strip():
+        raise RecordError(f'"{name}" is empty')
+    return text

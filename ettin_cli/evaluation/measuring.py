@@ -70,8 +70,8 @@ def evaluation_of(
         baseline=outcome.baseline,
         systems=outcome.systems,
         gains=compared,
-        verdicts=verdicts(main, outcome.baseline.system.name),
-        notes=[*more, *filter(None, [correction(main)])],
+        verdicts=_verdicts(main, outcome.baseline),
+        notes=more,
         retrievers=list(sweep.retrievers),
     )
 
@@ -122,13 +122,17 @@ def measure_runs(
         baseline=baseline,
         systems=others,
         gains=compared,
-        verdicts=verdicts(main, baseline.system.name),
-        notes=[*notes, *filter(None, [correction(main)])],
+        verdicts=_verdicts(main, baseline),
+        notes=notes,
     )
 
 
 def _compared(measured: Sequence[Measured], metrics: Sequence[Metric]) -> dict[str, Gains]:
     return {str(metric): gains(measured, str(metric)) for metric in metrics}
+
+
+def _verdicts(found: Gains, baseline: Measured) -> list[str]:
+    return [*verdicts(found, baseline.system.name), *filter(None, [correction(found)])]
 
 
 def _named(path: Path, paths: Sequence[Path]) -> str:

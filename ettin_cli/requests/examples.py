@@ -10,12 +10,12 @@ from typing import Any
 from ettin_cli.corpus.records import RecordError, as_read, spared
 from ettin_cli.requests.values import (
     DOCUMENT,
-    QUERY,
     QUERY_ID,
     ROW_ID,
     id_of,
     name_of,
     object_of,
+    query_fields,
     query_of,
 )
 
@@ -48,16 +48,19 @@ def holds_example(record: object) -> bool:
     return isinstance(record, dict) and POSITIVE in record and name_of(record, DOCUMENT) is None
 
 
-def example(record: object) -> Example:
+def example(record: object, query_field: str | None = None) -> Example:
     """Return the query of a row of training data, and its texts.
+
+    Args:
+        query_field: The name or dotted path of the field of the query; None: the usual ones.
 
     Raises:
         RecordError: It lacks a query or a positive, or one of its texts is none.
     """
-    held, reasons = spared(record, (*QUERY, POSITIVE), text_fields(record))
+    held, reasons = spared(record, [*query_fields(query_field), POSITIVE], text_fields(record))
     record = object_of(held)
     try:
-        query, _ = query_of(record, None)
+        query, _ = query_of(record, query_field)
     except RecordError as error:
         # Here a field cannot be named.
         raise RecordError(str(error).partition(";")[0]) from error

@@ -24,6 +24,7 @@ from ettin_cli.requests.values import (
     name_of,
     names_of,
     object_of,
+    query_fields,
     query_of,
     score_of,
     text_name,
@@ -98,9 +99,8 @@ def listed(record: object, fields: RequestFields) -> Listed:
     """
     name = _documents(as_read(record), fields)
     if name is None and _holds_example(record, fields):
-        return _from_example(record)
-    needed = [query.partition(".")[0] for query in names_of(fields.query, QUERY)]
-    rest, reasons = spared(record, needed, [name] if name else [])
+        return _from_example(record, fields)
+    rest, reasons = spared(record, query_fields(fields.query), [name] if name else [])
     record = object_of(rest if name else record)
     query, held = query_of(record, fields.query)
     if name is None or not has_field(record, name):
@@ -151,9 +151,9 @@ def _holds_example(record: object, fields: RequestFields) -> bool:
     return not (fields.documents or fields.text) and holds_example(record)
 
 
-def _from_example(record: object) -> Listed:
+def _from_example(record: object, fields: RequestFields) -> Listed:
     """Return a row of training data: its positives and then its negatives are the documents."""
-    held = example(record)
+    held = example(record, fields.query)
     positives = [Passage("", text, metadata={"label": 1}) for text in held.positives]
     negatives = [
         Passage(doc_id, text, metadata={"label": 0})

@@ -103,6 +103,9 @@ def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool,
         if isinstance(row[0], RecordError):
             continue
         try:
+            if fields.documents:
+                # Who names the field of a list does not mean pairs.
+                listed(row[0], fields)
             pair(row[0], fields)
         except RecordError as error:
             reason = reason or (row, error)

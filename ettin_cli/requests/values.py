@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ettin_cli.corpus.paths import field_of, has_field, without_fields
-from ettin_cli.corpus.records import TEXT_FIELDS, RecordError, shallow
+from ettin_cli.corpus.records import TEXT_FIELDS, RecordError, id_text, shallow
 
 QUERY = ("query", "question")
 QUERY_ID = ("query_id", "qid", "query-id", "queryid")
@@ -90,15 +90,10 @@ def id_of(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
     """Return the id that a record has under one of these names.
 
     Raises:
-        RecordError: It is neither a string nor a number.
+        RecordError: It is neither a string nor a number, or a number that was read inexactly.
     """
     name = id_field(record, names)
-    value = field_of(record, name) if name else None
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise RecordError(f'"{name}" is neither a string nor a number')
-    return str(value)
+    return None if name is None else id_text(field_of(record, name), name)
 
 
 def score_of(document: Mapping[str, Any]) -> float | None:
@@ -122,6 +117,11 @@ def score_of(document: Mapping[str, Any]) -> float | None:
 def names_of(given: str | None, usual: Sequence[str]) -> Sequence[str]:
     """Return the name that was given, else the usual ones."""
     return (given,) if given else usual
+
+
+def query_fields(given: str | None) -> list[str]:
+    """Return the names of a row's own fields that may hold its query."""
+    return [name.partition(".")[0] for name in names_of(given, QUERY)]
 
 
 def missing(usual: str, given: str | None, option: str) -> str:
