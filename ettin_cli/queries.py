@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ettin_cli.corpus.delimited import DELIMITERS, delimited
-from ettin_cli.corpus.records import RecordError
+from ettin_cli.corpus.records import EXACT_BELOW, RecordError
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
 from ettin_cli.storage import UnreadableError, record_lines
@@ -22,8 +22,6 @@ TEXT_FIELDS = ("text", "query", "question")
 JSON = (".jsonl", ".ndjson", ".json")
 TABLE_HINT = "the first row names the columns: id and text"
 HINT = 'a line is {"_id": "1", "text": "..."}, an id and a text with a tab between, or a text'
-# JSON's larger whole numbers are read as floats, many of them as the same.
-EXACT_BELOW = 2**63
 
 _NAME = re.compile(r"[a-z_ -]+")
 _TOPIC = "<top>"

@@ -126,12 +126,7 @@ class _Scored:
             done: Items that an earlier run has scored; the end of one of its windows.
         """
         progress = WindowProgress(self.rows.share)
-        with self.console.track("scoring", None, "pairs", progress.share) as told:
-
-            def advance(pairs: int) -> None:
-                progress.advance(pairs)
-                told(pairs)
-
+        with progress.shown(self.console, "scoring") as advance:
             end, waiting = 0, iter(items)
             # Rejected rows count too, so that memory is bounded whatever the rows are.
             while window := list(islice(waiting, WINDOW)):

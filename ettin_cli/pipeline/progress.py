@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import accumulate
 from typing import Any, Self
 
@@ -17,11 +17,11 @@ class WindowProgress:
     scored. These weigh by their length, and the longest are scored first, as in every batch.
 
     Args:
-        read: Tells which share of the input was read.
+        read: Returns the share of the input that was read; None: nobody knows.
     """
 
-    def __init__(self, read: Share) -> None:
-        self.read = read
+    def __init__(self, read: Share | None) -> None:
+        self.read = read or (lambda: None)
         self.skipped: float | None = 0.0
         self.before: float | None = 0.0
         self.after: float | None = 0.0
@@ -45,9 +45,16 @@ class WindowProgress:
         again = [sum(first) / len(first)] * (pairs - len(first)) if first else []
         self.weights = list(accumulate([*first, *again], initial=0.0))
 
-    def advance(self, texts: int) -> None:
-        """Take note of texts of the window that were scored."""
-        self.done += texts
+    @contextmanager
+    def shown(self, reporter: Reporter, work: str) -> Iterator[Advance]:
+        """Show the work by its name; yields what takes note of texts that were scored."""
+        with reporter.track(work, None, "pairs", self.share) as shown:
+
+            def advance(texts: int) -> None:
+                self.done += texts
+                shown(texts)
+
+            yield advance
 
     def share(self) -> float | None:
         """Return the share that is done of what there was to do, if it can be told."""
@@ -73,7 +80,7 @@ class QueriesWatched:
         self.reporter, self.total, self.window = reporter, total, window
         self.read = 0
         self.progress = WindowProgress(self._read)
-        self.told: Advance | None = None
+        self.advance: Advance | None = None
         self.stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -96,15 +103,10 @@ class QueriesWatched:
             alone = self.read == queries < self.window or self.total is not None
             return self.reporter.track("reranking", pairs if alone else None, "pairs")
         self.progress.begin(lengths, pairs)
-        if self.told is None:
-            track = self.reporter.track("reranking", None, "pairs", self.progress.share)
-            self.told = self.stack.enter_context(track)
-        return nullcontext(self._advance)
-
-    def _advance(self, pairs: int) -> None:
-        self.progress.advance(pairs)
-        if self.told is not None:
-            self.told(pairs)
+        if self.advance is None:
+            shown = self.progress.shown(self.reporter, "reranking")
+            self.advance = self.stack.enter_context(shown)
+        return nullcontext(self.advance)
 
     def _read(self) -> float | None:
         return self.read / self.total if self.total else None

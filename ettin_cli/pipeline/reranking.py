@@ -68,13 +68,8 @@ def rerank(
         done: Items that an earlier run has answered; the end of one of its windows.
         before: Rerankers that score before this one, which is given their best alone.
     """
-    progress = WindowProgress(share or _unknown)
-    with reporter.track("reranking", None, "pairs", progress.share) as told:
-
-        def advance(pairs: int) -> None:
-            progress.advance(pairs)
-            told(pairs)
-
+    progress = WindowProgress(share)
+    with progress.shown(reporter, "reranking") as advance:
         end = 0
         for window in _windows(items):
             end += len(window)
@@ -133,10 +128,6 @@ def _answered(
 def _lengths(request: Request, options: SearchOptions) -> list[int]:
     query, candidates = len(request.query.text), request.candidates[: options.candidates]
     return [query + len(candidate.passage.content) for candidate in candidates]
-
-
-def _unknown() -> float | None:
-    return None
 
 
 def _repeated(request: Request) -> int:
