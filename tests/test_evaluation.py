@@ -109,7 +109,10 @@ def test_each_verdict_names_the_retriever_that_it_is_about() -> None:
 
 def test_what_several_comparisons_are_corrected_for_is_said() -> None:
     said = correction(gains(SWEPT, NDCG)) or ""
-    assert said.startswith("95 % intervals and p are corrected together, for 2 and 3 comparisons")
+    assert said.startswith(
+        "95 % intervals and p are corrected for the number of comparisons (2 comparisons with the "
+        "same retriever alone, 3 comparisons with the first retriever)"
+    )
     assert correction(gains(SWEPT[:2], NDCG)) is None
 
 

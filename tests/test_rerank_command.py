@@ -214,8 +214,8 @@ def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: 
     (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
     done = ettin("rerank", "in.jsonl", "-r", "embedded", "--blend", "0.5")
     assert [hit["doc_id"] for hit in parsed(done.out)[0]["hits"]] == ["1", "1"]
-    assert "ettin: 1 documents repeat an id of their query" in done.err
-    assert "ettin: 1 queries came without scores, so --blend took 1/rank" in done.err
+    assert "ettin: 1 document repeats an id of their query" in done.err
+    assert "ettin: 1 query came without scores, so --blend took 1/rank" in done.err
     assert "not in Latin script" in done.err
 
 

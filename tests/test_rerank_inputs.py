@@ -372,3 +372,14 @@ def test_a_name_that_cannot_be_is_refused(
     done = ettin("rerank", "in.jsonl", "-r", "embedded", "--tag", tag, "-f", format)
     assert (done.code, done.out) == (2, "")
     assert said in done.err
+
+
+def test_a_position_that_stands_in_for_an_id_is_no_id_of_another_document(
+    ettin: Ettin, tmp_path: Path
+) -> None:
+    documents = ["The ferry.", {"id": "0", "text": "A boat."}, {"id": "#0", "text": "Bread."}]
+    row = {"query": "ferry", "documents": documents}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row))
+    done = ettin("rerank", "in.jsonl", "-r", "embedded", "-f", "trec")
+    assert {line.split()[2] for line in done.out.splitlines()} == {"0", "#0", "##0"}
+    assert "repeat" not in done.err

@@ -165,13 +165,7 @@ def evaluate(
     depths, shares = _depths(candidates), _blends(blend)
     require_retrievers(retriever or ())
     models = _models(reranker or ["auto"], offline, console)
-    if calibrate and (several := [name for name, found in models.items() if found.before]):
-        raise UsageError(
-            f"--calibrate learns from one reranker's own candidates, not from {several[0]}",
-            hint="name rerankers one by one",
-        )
-    if long == MAX and not models:
-        raise UsageError("--long max needs a reranker", hint="leave out -r none")
+    _check(models, long, calibrate=calibrate)
     asked = list(read_queries(given(queries, "--queries", folder, QUERIES)))
     judged_in = given(qrels, "--qrels", folder, () if judge else QRELS)
     opened, rejected = (
@@ -201,6 +195,18 @@ def evaluate(
                     _write(console, with_documents(found, job.index), output, plots)
     if rejected:
         raise typer.Exit(options.REJECTED)
+
+
+def _check(models: Mapping[str, FoundRerankers], long: str, *, calibrate: bool) -> None:
+    """Make sure that there are the rerankers that options need."""
+    for option, asked in (("--calibrate", calibrate), ("--long max", long == MAX)):
+        if asked and not models:
+            raise UsageError(f"{option} needs a reranker", hint="leave out -r none")
+    if calibrate and (several := [name for name, found in models.items() if found.before]):
+        raise UsageError(
+            f"--calibrate learns from one reranker's own candidates, not from {several[0]}",
+            hint="name rerankers one by one",
+        )
 
 
 class _Job:

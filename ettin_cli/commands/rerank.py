@@ -250,11 +250,16 @@ class _Job:
         if self.unscored:
             self.console.notice(f"{self.unscored:,} documents beyond --max-documents are left out")
         if self.repeated:
-            self.console.notice(f"{self.repeated:,} documents repeat an id of their query")
-        if self.scoreless and self.chosen.blend:
-            self.console.notice(
-                f"{self.scoreless:,} queries came without scores, so --blend took 1/rank for them"
+            what = (
+                "1 document repeats"
+                if self.repeated == 1
+                else f"{self.repeated:,} documents repeat"
             )
+            lost = " and are left out of the run" if self.is_run else ""
+            self.console.notice(f"{what} an id of their query{lost}")
+        if self.scoreless and self.chosen.blend:
+            what = count(self.scoreless, "query", "queries")
+            self.console.notice(f"{what} came without scores, so --blend took 1/rank for them")
         if self.rejected:
             where = f"; {self.rejects} says which and why" if self.rejects else ""
             what = count(self.rejected, "row or document", "rows or documents")

@@ -62,15 +62,19 @@ def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) 
     """
     rows = MeasuredRows(job.path, read_rows(job.path, "pairs", columns=job.columns))
     scored = _Scored(rows, str(job.path), rerankers, console)
+    where = ""
     if appears_whole(job.output):
         with ResumableFile(job.output, job.fingerprint, resume=job.resume) as target:
             _write(scored, target, console, average=job.average)
+            where = f"; {target.rejects} says which and why"
     else:
         _show(scored, job.output, average=job.average)
     for name, cut in zip(scored.names, scored.truncated, strict=True):
         if cut:
             limit = f"the limit of {name}" if len(scored.names) > 1 else "the reranker's limit"
             console.notice(f"{cut:,} of {count(scored.pairs, 'pair')} cut at {limit}")
+    if scored.rejected:
+        console.notice(f"rejected {count(scored.rejected, 'row or text', 'rows or texts')}{where}")
     console.summary(f"{count(scored.pairs, 'pair')} scored by {' and '.join(scored.names)}")
     return scored.rejected
 

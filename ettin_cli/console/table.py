@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ettin_cli.corpus.suffixes import kind_of
 from ettin_cli.export import place
 from ettin_cli.inert import inert, inert_line
-from ettin_cli.records import Answer, Hit, Passage
+from ettin_cli.records import NO_TEXT, Answer, Hit, Passage
 from ettin_cli.snippets import best_lines, query_words, spans
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def _head(console: Console, hit: Hit, rank: int, digits: int, *, reranked: bool)
     if reranked:
         moved, style = movement(hit, rank, arrows)
         head.append(f"{moved:<{digits + 1}} ", style=style)
-    head.append(f"{hit.score:>7.3f}  ", style="cyan")
+    score = f"{hit.score:.0e}" if hit.score <= NO_TEXT else f"{hit.score:.3f}"
+    head.append(f"{score:>7}  ", style="cyan")
     if hit.probability is not None:
         head.append(f"{percent(hit.probability):>5}  ", style="cyan")
     return head

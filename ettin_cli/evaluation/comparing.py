@@ -90,12 +90,17 @@ def verdicts(found: Gains, first: str) -> list[str]:
 
 def correction(found: Gains) -> str | None:
     """Return how several comparisons are corrected; None where there is one at most."""
-    counts = [sum(one is not None for one in found.over_alone), len(found.over_first)]
-    several = [f"{count:,}" for count in counts if count > 1]
+    counts = {
+        "with the same retriever alone": sum(one is not None for one in found.over_alone),
+        "with the first retriever": len(found.over_first),
+    }
+    if not found.over_first:
+        counts = {"": counts["with the same retriever alone"]}
+    several = [f"{count:,} comparisons {of}".strip() for of, count in counts.items() if count > 1]
     if not several:
         return None
     return (
-        f"95 % intervals and p are corrected together, for {' and '.join(several)} comparisons: "
+        f"95 % intervals and p are corrected for the number of comparisons ({', '.join(several)}): "
         f"an interval excludes 0 exactly where p is below {ALPHA:g}"
     )
 

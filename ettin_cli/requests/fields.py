@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,14 +105,13 @@ def listed(record: object, fields: RequestFields) -> Listed:
     query, held = query_of(record, fields.query)
     if name is None or not has_field(record, name):
         raise RecordError(missing("documents", fields.documents, "--documents-field"))
-    candidates, unnamed = [], 0
+    candidates: list[tuple[int, Candidate]] = []
     for place, document in enumerate(field_of(record, name)):
         if isinstance(document, RecordError):
             continue
         try:
             candidate = _candidate(document, fields)
-            unnamed += not candidate.passage.doc_id
-            candidates.append(placed(_found_again(candidate) if name == HITS else candidate, place))
+            candidates.append((place, _found_again(candidate) if name == HITS else candidate))
         except RecordError as error:
             reasons.append(f"{name}[{place}]: {error}")
     ids = (*QUERY_ID, *ROW_ID)
@@ -121,7 +120,8 @@ def listed(record: object, fields: RequestFields) -> Listed:
     more = {key: value for key, value in held.items() if key not in of_query | own.keys()}
     query_id = id_of(record, ids) or id_of(held, ids)
     own |= kept(more, ANSWERED)
-    return Listed(query_id, query, candidates, own, reasons, unnamed)
+    unnamed = sum(not one.passage.doc_id for _, one in candidates)
+    return Listed(query_id, query, placed(candidates), own, reasons, unnamed)
 
 
 def pair(record: object, fields: RequestFields) -> Pair:
@@ -140,11 +140,25 @@ def pair(record: object, fields: RequestFields) -> Pair:
     return Pair(query_id, query, _from_object(record, text, ids, used))
 
 
-def placed(candidate: Candidate, place: int) -> Candidate:
-    """Return a candidate at its place in the list, which is also its id if it has none."""
-    passage = candidate.passage
-    named = passage if passage.doc_id else replace(passage, doc_id=str(place))
-    return replace(candidate, passage_id=place, passage=named)
+def placed(candidates: Iterable[tuple[int, Candidate]]) -> list[Candidate]:
+    """Return candidates at their places in a list, which are also the ids of those without one.
+
+    Where another has that id, the place is written as #2 in place of 2.
+    """
+    found = list(candidates)
+    taken = {candidate.passage.doc_id for _, candidate in found}
+    return [
+        replace(one, passage_id=at, passage=_named(one.passage, at, taken)) for at, one in found
+    ]
+
+
+def _named(passage: Passage, place: int, taken: Container[str]) -> Passage:
+    if passage.doc_id:
+        return passage
+    name = str(place)
+    while name in taken:
+        name = f"#{name}"
+    return replace(passage, doc_id=name)
 
 
 def _holds_example(record: object, fields: RequestFields) -> bool:
@@ -160,7 +174,7 @@ def _from_example(record: object, fields: RequestFields) -> Listed:
         for doc_id, text in zip(held.negative_ids, held.negatives, strict=True)
     ]
     passages = [*positives, *negatives]
-    candidates = [placed(Candidate(0, one, None), place) for place, one in enumerate(passages)]
+    candidates = placed(enumerate(Candidate(0, one, None) for one in passages))
     own = kept(held.fields, ANSWERED)
     unnamed = sum(not one.doc_id for one in passages)
     return Listed(held.query_id, held.query, candidates, own, held.reasons, unnamed)

@@ -155,7 +155,7 @@ def requests(pairs: Iterable[Pair]) -> Iterator[Request]:
     """Yield a request for each run of pairs with the same query; its id is "" if it has none."""
     for _, group in groupby(pairs, key=lambda pair: pair.key):
         rows = list(group)
-        candidates = [placed(pair.candidate, place) for place, pair in enumerate(rows)]
+        candidates = placed(enumerate(pair.candidate for pair in rows))
         unnamed = sum(not pair.candidate.passage.doc_id for pair in rows)
         yield Request(Query(rows[0].query_id or "", rows[0].query), candidates, unnamed=unnamed)
 
