@@ -157,6 +157,13 @@ def test_runs_are_compared_with_the_first_by_name() -> None:
     assert verdict.startswith("65 queries do not tell whether b differs from a")
 
 
+def test_what_changes_nothing_is_not_left_open() -> None:
+    alike = replace(comparison(50, 0.0, p=1.0), better=0, worse=0)
+    assert said([alike]) == ["reranking with 32m changes no query's nDCG@10"]
+    run = replace(alike, system=System(run="b.trec"))
+    assert said([run], "a.trec") == ["b.trec has the same nDCG@10 as a.trec for every query"]
+
+
 @given(st.lists(st.tuples(st.integers(1, 200), st.floats(-1, 1), st.floats(0, 1)), min_size=1))
 def test_any_rows_have_one_verdict_a_reranker(rows: list[tuple[int, float, float]]) -> None:
     found = said([comparison(depth, gain, p=p, needed=9) for depth, gain, p in rows])

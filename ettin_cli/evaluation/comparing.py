@@ -131,6 +131,10 @@ def _judgement(row: Comparison, first: str) -> str:
         return f"{reranking} {'helps' if row.gain > 0 else 'harms'} your data: {measured}"
     if row.p < ALPHA:
         return f"{system.name} is {'better' if row.gain > 0 else 'worse'} than {first}: {measured}"
+    if not row.better and not row.worse:
+        if reranks:
+            return f"{reranking} changes no query's {row.metric}"
+        return f"{system.name} has the same {row.metric} as {first} for every query"
     total = row.better + row.worse + row.same
     what = f"{reranking} helps" if reranks else f"{system.name} differs from {first}"
     few = "1 query does" if total == 1 else f"{total:,} queries do"
