@@ -131,7 +131,10 @@ def main() -> None:
                     replay.scene.reset()
                     number = drawn.choice(list(SAID))
                     counts[strike(replay.command, nth, number, Path(name, "log"))] += 1
-                    counts[replay.verdict()] += 1
+                    verdict = replay.verdict()
+                    if verdict == "refused" and story != "repair":
+                        raise BrokenStateError(f"place {nth}: the index cannot be opened")
+                    counts[verdict] += 1
                     replay.go_on()
             except BrokenStateError as error:
                 print(f"{story}: {error}")

@@ -1,4 +1,4 @@
-"""Texts without a word: they are accepted, no model reads them, and they rank last."""
+"""Empty texts, or of white space alone: accepted, read by no model, and ranked last."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def with_text(pairs: Sequence[Pair]) -> list[int]:
 
 
 def blanks_last(score: Method[S]) -> Method[S]:
-    """Return a reranker's method that scores pairs, with `NO_TEXT` for a text without a word."""
+    """Return a reranker's method that scores pairs, with `NO_TEXT` for an empty text."""
 
     @wraps(score)
     def scored(self: S, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
@@ -41,7 +41,7 @@ def blanks_last(score: Method[S]) -> Method[S]:
 
 
 def no_scores(count: int) -> Scores:
-    """Return what so many texts without a word score."""
+    """Return the scores of so many empty texts."""
     import numpy as np
 
     return Scores(np.full(count, NO_TEXT, np.float32), np.zeros(count, np.bool_))

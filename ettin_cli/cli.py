@@ -100,8 +100,8 @@ def ettin(
 
 def main() -> None:
     """Run `ettin`; the one place where an expected failure becomes a message."""
-    _open_streams()
     try:
+        _open_streams()
         with interruption.heeded():
             _run()
     except KeyboardInterrupt:

@@ -26,7 +26,8 @@ def held_to_one_thread(library: str) -> bool:
 
 
 def _in_child() -> None:
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if "tokenizers" in sys.modules:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
     for library, setting in (("faiss", "omp_set_num_threads"), ("torch", "set_num_threads")):
         # Another thread may have been half way through the import.
         if set_threads := getattr(sys.modules.get(library), setting, None):

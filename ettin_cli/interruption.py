@@ -2,7 +2,7 @@
 
 A signal strikes anywhere. In a callback of a library its exception may come out as another one,
 which says something else than what happened, or be lost; and where a library is being loaded or a
-lock is being taken, it would do harm. There it waits for a moment.
+lock is being taken, it would do harm. In such places the signal is delivered again a little later.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def heeded() -> Iterator[None]:
         sys.unraisablehook = partial(_lost, hook)
         yield
     finally:
-        if before and hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        if before:
+            _pause(0)
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -67,7 +67,7 @@ def show(error: BaseException) -> None:
 
 
 def _handlers() -> dict[int, Any]:
-    """Return what is done so far at the signals that are heeded here, in the main thread."""
+    """Return the handlers of the signals that `heeded` replaces; none outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     found = {int(signal.SIGTERM): signal.getsignal(signal.SIGTERM)}
@@ -88,6 +88,7 @@ def _strike(number: int, frame: FrameType | None) -> None:
 def _strike_again(_number: int, frame: FrameType | None) -> None:
     if _Struck.code is None or (_is_delicate(frame) and _wait()):
         return
+    _pause(0)
     if _Struck.code == INTERRUPTED:
         raise KeyboardInterrupt
     raise SystemExit(_Struck.code)
@@ -98,8 +99,14 @@ def _wait() -> bool:
     if not hasattr(signal, "setitimer") or _Struck.pauses == MOST_PAUSES:
         return False
     _Struck.pauses += 1
-    signal.setitimer(signal.ITIMER_REAL, PAUSE_S)
+    _pause(PAUSE_S)
     return True
+
+
+def _pause(seconds: float) -> None:
+    """Have the signal strike again after so long; 0: not at all."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _is_delicate(frame: FrameType | None) -> bool:
@@ -126,4 +133,4 @@ def _lost(usual: Callable[[Any], object], lost: sys.UnraisableHookArgs) -> None:
     if not (_Struck.code and isinstance(lost.exc_value, (KeyboardInterrupt, SystemExit))):
         usual(lost)
     elif threading.current_thread() is threading.main_thread():
-        _wait()
+        _pause(PAUSE_S)

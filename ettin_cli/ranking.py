@@ -165,7 +165,7 @@ def _scored(
 
 
 def _blended(retrieval: Sequence[float], reranked: Sequence[float], blend: float) -> list[float]:
-    """Return both scores in one; texts without a word keep theirs, and move no other's.
+    """Return both scores in one; empty texts keep theirs, and move no other's.
 
     >>> _blended([1.0, 2.0, 9.0], [4.0, 3.0, NO_TEXT], 0.25)
     [0.5, -0.5, -1000000000.0]

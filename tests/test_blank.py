@@ -181,7 +181,7 @@ def test_training_learns_nothing_from_the_score_of_an_empty_text(
     )
     ran = ettin("train", path, "--base", str(folders["ettin"]), "-o", "student", "--steps", "1")
     assert ran.code == 3
-    assert 'a.jsonl:2: "score" says that the text is empty' in ran.err
+    assert 'a.jsonl:2: "score" -1e+09 marks a text with nothing to read' in ran.err
     assert ran.err.count("rejected") == 2  # The row, and the count of rows.
 
 

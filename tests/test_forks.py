@@ -88,7 +88,7 @@ def test_a_tokenizer_that_is_told_to_use_threads_does_not_in_a_child(folder: Pat
 def test_onnx_runtime_neither_sends_nor_keeps_anything_of_its_user(
     folder: Path, tmp_path: Path
 ) -> None:
-    ran = python("-m", "tests.forking", "embed", str(folder), home=tmp_path)
+    ran = python("-m", "tests.forking", "rerank by onnxruntime", str(folder), home=tmp_path)
     assert ran.returncode == 0, ran.stderr
     # Its telemetry keeps an identifier of the device, and what it is yet to send.
     assert [path.name for path in tmp_path.rglob("*") if "onnxruntime" in path.name] == []

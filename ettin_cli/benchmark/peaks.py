@@ -41,7 +41,7 @@ Work = Callable[[], object]
 
 
 def matmul_peaks(device: str, threads: int | None) -> dict[str, Peak]:
-    """Return the peak in float32, and in every shorter type that the device computes in.
+    """Return the peak in float32, and in every narrower type that the device computes in.
 
     Args:
         threads: How many are used on a CPU; None: all of its cores.

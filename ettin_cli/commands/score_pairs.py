@@ -248,7 +248,7 @@ def _averaged(
 def _means(columns: Sequence[array[float]]) -> list[float]:
     """Return the mean of each row once every column has mean 0 and standard deviation 1.
 
-    A column whose values are all equal is all 0. Texts without a word are left out of both, and
+    A column whose values are all equal is all 0. Empty texts are left out of both, and
     keep their score.
     """
     import numpy as np

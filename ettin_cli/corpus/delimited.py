@@ -54,7 +54,7 @@ def delimited(
 def _named(
     rows: Iterable[tuple[list[str] | RecordError, int]], columns: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any] | RecordError, int]]:
-    """Yield each row by the names of its columns; a first row that is those names is none."""
+    """Yield each row by the names of its columns; a first row that repeats the names is skipped."""
     for number, (row, line) in enumerate(rows):
         if isinstance(row, RecordError):
             yield RecordError(str(row), columns), line

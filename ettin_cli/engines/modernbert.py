@@ -23,7 +23,7 @@ EVERY, WINDOW = 3, 128
 def layer_kinds(config: dict[str, Any]) -> list[str]:
     """Return whether each layer attends everywhere or within a window.
 
-    transformers 5 lists it as `layer_types`, which goes before the number that was written before.
+    transformers 5 lists it as `layer_types`, which takes precedence over the older number.
 
     >>> layer_kinds({"num_hidden_layers": 3, "global_attn_every_n_layers": 2})
     ['full_attention', 'sliding_attention', 'full_attention']

@@ -44,7 +44,9 @@ class StaticModel:
 
     def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
         """Return each text's tokens, cut at the limit, and whether they were cut."""
-        read = self.long_texts.beginnings(texts, self.max_tokens)
+        read = list(texts)
+        if self.max_tokens < NO_LIMIT:
+            read = self.long_texts.beginnings(texts, self.max_tokens)
         found = self.tokenizer.encode_batch_fast(read, add_special_tokens=False)
         return [TokenIds(one.ids, []) for one in found], [bool(one.overflowing) for one in found]
 

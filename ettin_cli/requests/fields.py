@@ -100,7 +100,8 @@ def listed(record: object, fields: RequestFields) -> Listed:
     name = _documents(as_read(record), fields)
     if name is None and _holds_example(record, fields):
         return _from_example(record, fields)
-    rest, reasons = spared(record, query_fields(fields.query), [name] if name else [])
+    needed = [*query_fields(fields.query), *([name.partition(".")[0]] if name else [])]
+    rest, reasons = spared(record, needed, [name] if name else [])
     record = object_of(rest if name else record)
     query, held = query_of(record, fields.query)
     if name is None or not has_field(record, name):
@@ -134,7 +135,7 @@ def pair(record: object, fields: RequestFields) -> Pair:
     query, held = query_of(record, fields.query)
     text = text_name(record, fields.text, DOCUMENT)
     used = [name_of(record, QUERY_ID), name_of(record, names_of(fields.query, QUERY))]
-    # A row's own id is that of its document, unless there is a better one.
+    # A row's own id is that of its document, unless a field for document ids is filled.
     ids = names_of(fields.id, (*DOCUMENT_IDS, *ROW_ID))
     query_id = id_of(record, QUERY_ID) or id_of(held, (*QUERY_ID, *ROW_ID))
     return Pair(query_id, query, _from_object(record, text, ids, used))

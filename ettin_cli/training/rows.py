@@ -62,7 +62,7 @@ def _score(record: Mapping[str, Any]) -> float:
     if not math.isfinite(score):
         raise RecordError('"score" is not a finite number')
     if score <= NO_TEXT:
-        raise RecordError('"score" says that the text is empty, so there is nothing to learn')
+        raise RecordError(f'"score" {NO_TEXT:g} marks a text with nothing to read')
     return score
 
 
@@ -75,6 +75,10 @@ def _listed(record: Mapping[str, Any]) -> Example:
     if not names:
         raise RecordError('no "negatives", which a positive is told from: ettin mine finds some')
     negatives = list(dict.fromkeys(text for name in names for text in _texts(record, name)))
+    if not positives or not all(text.strip() for text in positives):
+        raise RecordError(f'"{POSITIVE}" holds an empty text or none')
+    if not negatives:
+        raise RecordError("no negative is left, which a positive is told from")
     if set(positives) & set(negatives):
         raise RecordError("a text is both a positive and a negative")
     targets = [1.0] * len(positives) + [0.0] * len(negatives)
@@ -89,6 +93,4 @@ def _texts(record: Mapping[str, Any], name: str) -> list[str]:
         texts = [text for text in texts if not isinstance(text, RecordError)]
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise RecordError(f'"{name}" is neither a string nor a list of strings')
-    if not texts or (name == POSITIVE and not all(text.strip() for text in texts)):
-        raise RecordError(f'"{name}" holds an empty text or none')
     return list(dict.fromkeys(texts))

@@ -106,7 +106,7 @@ def train(
 
 
 def _own_ranking(base: ModelFiles) -> str | None:
-    """Return by what a base that gets a new head ranks already; None for a mere encoder."""
+    """Return how a base without a cross-encoder head ranks already; None for an encoder."""
     if base.name == EMBEDDED:
         return "a formula over the vectors of all-MiniLM-L6-v2"
     return "the vectors of tokens" if is_multi_vector(base.folder) else None
