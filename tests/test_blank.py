@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ettin_cli.corpus.records import LONE
 from ettin_cli.engines import EngineSettings
 from ettin_cli.hub import ModelFiles, find_model
 from ettin_cli.ranking import SearchOptions, rank
@@ -231,7 +232,18 @@ def test_half_a_character_in_a_query_rejects_the_query_alone(ettin: Ettin, tmp_p
     ran = ettin("rerank", path, "-r", "embedded")
     assert ran.code == 3
     assert [answer["query"] for answer in lines(ran)] == [QUERY]
-    assert f"rejected {path}:1: broken JSON" in ran.err
+    assert f"rejected {path}:1: {LONE}" in ran.err
+
+
+def test_half_a_character_within_a_field_that_is_a_path_is_the_reason_that_is_given(
+    ettin: Ettin, tmp_path: Path
+) -> None:
+    rows = [{"query": QUERY, "node": {"docs": [text]}} for text in (HALF, WHOLE)]
+    path = write(tmp_path / "a.jsonl", *rows)
+    ran = ettin("rerank", path, "-r", "embedded", "--documents-field", "node.docs")
+    assert ran.code == 3
+    assert len(lines(ran)) == 1
+    assert f"rejected {path}:1: {LONE}" in ran.err
 
 
 def test_half_a_character_costs_one_text_of_a_row_to_learn_from(

@@ -179,7 +179,7 @@ def test_standard_input_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
         ('{"text": "x", "m": ' + "[" * 150 + "]" * 150 + "}", '"m" is nested more than 100 deep'),
         ('{"text": "x", "m": ' + '{"a":' * 150 + "1" + "}" * 151, '"m" is nested more than'),
         ("[" * 5000 + "]" * 5000, "broken JSON: depth limit"),
-        ('{"text": "\\ud800"}', "broken JSON: no low surrogate"),
+        ('{"text": "\\ud800"}', "a lone surrogate, which is no character"),
         ('{"text": NaN}', "broken JSON: unexpected character"),
         ("null", "not a JSON object"),
     ],

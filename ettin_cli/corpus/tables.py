@@ -95,7 +95,7 @@ def _parsed(content: bytes) -> object | RecordError:
         if not is_utf8(content):
             return RecordError("not UTF-8")
         found = _with_surrogates(content.decode())
-        return RecordError(reason) if found is None else LoneSurrogateError(reason, found)
+        return RecordError(reason) if found is None else LoneSurrogateError(LONE, found)
     return parsed
 
 
