@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ettin_cli.engines import EngineSettings
+from ettin_cli.engines import placement as placement_module
 from ettin_cli.errors import CorpusError, ModelError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.records import Silence, TimedReranker
@@ -24,7 +25,6 @@ from ettin_cli.training import (
     read_examples,
     train,
 )
-from ettin_cli.training import student as student_module
 from ettin_cli.training.batches import Tokenized, bounded, steps
 from ettin_cli.training.losses import total_loss
 from ettin_cli.training.recipe import completed, rate_at
@@ -395,7 +395,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_what_to_do(
 def test_a_cpu_multiplies_in_bf16_only_where_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, dtype: str, native: bool
 ) -> None:
-    monkeypatch.setattr(student_module, "cpu_has_bf16", lambda: native)
+    monkeypatch.setattr(placement_module, "cpu_has_bf16", lambda: native)
     _, half = placed(EngineSettings(device="cpu", dtype=dtype), Silence())
     assert half is {"auto": False, "fast": native, "fp32": False, "bf16": True}[dtype]
 

@@ -44,7 +44,7 @@ class Placement:
         self.settings = settings
         self.reporter = reporter
         self.device = _device(settings.device, reporter)
-        self.dtype = _dtype(settings.dtype, self.device, reporter)
+        self.dtype = chosen_dtype(settings.dtype, self.device, reporter)
         reporter.detail(f"torch {torch.__version__} on {self.device} in {self.dtype_name}")
 
     @property
@@ -241,7 +241,12 @@ def _cuda_problem(number: int) -> str | None:
     return None
 
 
-def _dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch.dtype:
+def chosen_dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch.dtype:
+    """Return what a device computes in, for a dtype as the user names it.
+
+    Raises:
+        UsageError: There is no dtype of this name.
+    """
     import torch
 
     named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

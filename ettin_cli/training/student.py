@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.blank import blanks_last
 from ettin_cli.engines import EngineSettings, Placement, run
 from ettin_cli.engines.boundaries import LongTexts
-from ettin_cli.engines.devices import cpu_has_bf16
+from ettin_cli.engines.placement import chosen_dtype
 from ettin_cli.errors import ModelError, UsageError
 from ettin_cli.hub import ModelFiles, read_json, read_modules, refuse_code
 from ettin_cli.records import Advance, Reporter, Scores, no_progress
@@ -203,12 +203,7 @@ def placed(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, boo
     if settings.dtype == "fp16":
         raise UsageError("training in fp16 loses small gradients", hint="--dtype bf16 or fp32")
     placement = Placement(dataclasses.replace(settings, dtype="fp32"), reporter)
-    kind = placement.device.type
-    half = settings.dtype == "bf16"
-    if kind == "cuda" and settings.dtype in ("auto", "fast"):
-        half = torch.cuda.is_bf16_supported()
-    elif kind == "cpu" and settings.dtype == "fast":
-        half = cpu_has_bf16()
+    half = chosen_dtype(settings.dtype, placement.device, reporter) is torch.bfloat16
     reporter.detail(f"training in fp32, products in {'bf16' if half else 'fp32'}")
     return placement, half
 
