@@ -11,6 +11,7 @@ from typing import Any
 
 from ettin_cli.corpus.content import decode, read_bytes
 from ettin_cli.corpus.html import html_document
+from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_EMAIL_PARTS, MAX_MARKUP_BYTES, MIB
 from ettin_cli.storage import UnreadableError
@@ -102,3 +103,8 @@ def _body_text(body: Message, doc_id: str) -> str:
             raise UnreadableError(f"more than {MAX_MARKUP_BYTES // MIB} MiB of markup")
         return html_document(text, doc_id).text
     return text.strip("\n")
+
+
+EMAIL = DocumentReader(
+    name="email", suffixes=(".eml",), read=email_document, compressed=True, title_suffices=True
+)
