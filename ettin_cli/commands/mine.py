@@ -111,7 +111,7 @@ def mine(
     check_apart(output, (queries, qrels))
     opened = Index(options.find_index(index))
     chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
-    files = reranker and find_reranker(reranker, offline=offline, reporter=console)
+    found = reranker and find_reranker(reranker, offline=offline, reporter=console)
     with ExitStack() as stack:
         rejected = 0
         if qrels is not None:
@@ -122,7 +122,7 @@ def mine(
             examples = Examples(stack.enter_context(Spool()))
             rejected = _read(queries, examples, console)
             sought, total = examples.sought(opened, console), len(examples)
-        model = load_reranker(files, engine, console) if files else None
+        model = load_reranker(found, engine, console) if found else None
         embedder = embedder_of(opened, engine, offline, console)
         tally = _Tally(chosen, judged=qrels is not None)
         mined = mine_index(opened, sought, total, embedder, model, chosen, console)

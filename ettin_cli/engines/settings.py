@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 DTYPES = ("auto", "fp32", "bf16", "fp16", "fast")
-ENGINES = ("auto", "torch", "onnxruntime", "openvino")
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class EngineSettings:
         batch_size: Most texts in a batch; None: as many as fit its bound of tokens.
         max_length: A lower cap on tokens than the model's own.
         threads: CPU threads; None: as many as there are cores.
-        engine: auto, torch, onnxruntime or openvino: what computes; all but torch are for the CPU.
+        engine: auto, or the name of a backend (see `choosing.BACKENDS`): what computes.
     """
 
     device: str = "auto"
@@ -28,7 +28,7 @@ class EngineSettings:
     max_length: int | None = None
     threads: int | None = None
     trust_remote_code: bool = False
-    engine: str = "auto"
+    engine: str = AUTO
 
 
 def cpu_threads(settings: EngineSettings) -> int:
