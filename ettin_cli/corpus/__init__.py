@@ -1,6 +1,7 @@
 """Sources -> documents: walk folders, decode text, read every format that is known."""
 
 from ettin_cli.corpus.formats import read_file
+from ettin_cli.corpus.pdf import close_pdfs
 from ettin_cli.corpus.records import Fields
 from ettin_cli.corpus.sources import (
     Listing,
@@ -16,6 +17,7 @@ __all__ = [
     "Listing",
     "Source",
     "SourceFile",
+    "close_pdfs",
     "is_encodable",
     "list_files",
     "open_source",
