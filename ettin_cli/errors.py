@@ -10,6 +10,7 @@ EttinError
 ├── IndexBusyError      another process is writing the index
 ├── CalibrationError    scores cannot be turned into probabilities
 ├── OutputError         a result cannot be written
+├── ClosedError         an index or models are used after they were closed
 ├── PluginError         what another package adds cannot be loaded or chosen
 └── MissingExtraError   an optional dependency is not installed
 """
@@ -70,6 +71,10 @@ class CalibrationError(EttinError):
 
 class OutputError(EttinError):
     """A result cannot be written."""
+
+
+class ClosedError(EttinError):
+    """An index or models are used after they were closed."""
 
 
 class PluginError(EttinError):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ettin_cli.blank import blanks_last
 from ettin_cli.engines import EngineSettings
+from ettin_cli.loading import Loaded
 from ettin_cli.plugins import Plugin
 from ettin_cli.records import (
     Advance,
@@ -62,14 +63,14 @@ class ExternalReranker(ResolvedReranker):
         with self.plugin.failures("does not read long texts"):
             return self.found.layout()
 
-    def load(self, settings: EngineSettings, reporter: Reporter) -> Reranker:
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
         """Load it.
 
         Raises:
             PluginError: The package's code fails, or returns something else.
         """
         with self.plugin.failures("cannot be loaded"):
-            reranker = self.found.load(settings, reporter)
+            reranker = self.found.load(settings, reporter, loaded)
             card = reranker.card
         if not isinstance(card, RerankerCard):
             raise self.plugin.unfit("has no RerankerCard as its card")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ettin_cli.blank import blanks_last
+from ettin_cli.forks import Once
 from ettin_cli.records import NO_TEXT, Advance, Reporter, RerankerCard, Scores, no_progress
 from ettin_cli.score_checks import ScriptNotice, checked, distinct
 
@@ -104,7 +105,7 @@ class LateInteractionReranker:
         self.card = RerankerCard(name, encoder.engine, encoder.max_tokens)
         self.encoder, self.reporter = encoder, reporter
         self.script = ScriptNotice(name, reporter, english=english)
-        self.told = False
+        self.first_cut = Once()
 
     @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
@@ -130,6 +131,5 @@ class LateInteractionReranker:
         return Scores(checked(values, self.card.name), cut[text_of] | queries_cut[query_of])
 
     def _tell(self, cut: int) -> None:
-        if cut and not self.told:
-            self.told = True
+        if cut and self.first_cut():
             self.reporter.notice(f"a query is longer than {self.card.name} reads, and was cut")

@@ -10,6 +10,7 @@ from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import MissingExtraError, ModelError, UsageError
 from ettin_cli.external import ExternalReranker
 from ettin_cli.hub import EMBEDDED, ModelFiles, may_be_model
+from ettin_cli.loading import Loaded
 from ettin_cli.plugins import Plugin, plugin_named, plugins
 from ettin_cli.records import Reporter, Reranker
 from ettin_cli.resolved import Reference, ResolvedReranker
@@ -53,14 +54,20 @@ def reranker_of(files: ModelFiles) -> ResolvedReranker:
 
 
 def load_reranker(
-    reranker: ResolvedReranker, settings: EngineSettings, reporter: Reporter
+    reranker: ResolvedReranker,
+    settings: EngineSettings,
+    reporter: Reporter,
+    loaded: Loaded | None = None,
 ) -> Reranker:
     """Load a reranker.
+
+    Args:
+        loaded: What it may share a model in, which is an embedder's too; None: nobody.
 
     Raises:
         ModelError: It cannot be loaded, or not on the device that was asked for.
     """
-    return reranker.load(settings, reporter)
+    return reranker.load(settings, reporter, loaded or Loaded())
 
 
 def external_reranker(name: str) -> Plugin | None:

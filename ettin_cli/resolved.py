@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import ModelFiles, find_model, weights_hash
+from ettin_cli.loading import Loaded
 from ettin_cli.records import Reporter, Reranker, Silence
 from ettin_cli.storage import checksum
 from ettin_cli.tokens import ModelTokens, load_token_counter
@@ -88,8 +89,11 @@ class ResolvedReranker(ABC):
         """
 
     @abstractmethod
-    def load(self, settings: EngineSettings, reporter: Reporter) -> Reranker:
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
         """Load it.
+
+        Args:
+            loaded: What a model is shared in that an embedder has too.
 
         Raises:
             ModelError: It cannot be loaded, or not on the device that was asked for.

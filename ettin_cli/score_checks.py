@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ModelError
+from ettin_cli.forks import Once
 from ettin_cli.records import Reporter
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ class ScriptNotice:
     """
 
     def __init__(self, name: str, reporter: Reporter, *, english: bool) -> None:
-        self.name, self.reporter, self.due = name, reporter, english
+        self.name, self.reporter = name, reporter
+        self.first = Once() if english else None
 
     def check(self, texts: Iterable[str]) -> None:
         """Look at some texts."""
-        if self.due and any(in_other_script(text) for text in texts):
-            self.due = False
+        if not self.first or self.first.over:
+            return
+        if any(in_other_script(text) for text in texts) and self.first():
             self.reporter.notice(
                 f"some text is not in Latin script; {self.name} reads English, "
                 "so such scores tell little"

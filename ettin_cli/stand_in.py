@@ -12,10 +12,11 @@ from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
 
 from ettin_cli.blank import blanks_last
-from ettin_cli.encoder import Encoded, load_encoder, unit
+from ettin_cli.encoder import Encoded, shared_encoder, unit
 from ettin_cli.engines import EngineSettings, TokenIds
 from ettin_cli.hub import EMBEDDED, ModelFiles, read_json
 from ettin_cli.lexical import ENGLISH, Terms, saturated
+from ettin_cli.loading import Loaded
 from ettin_cli.maxsim import LateInteractionReranker, QueryVectors, TextSink, TextVectors
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
 from ettin_cli.resolved import FolderReranker, Reference
@@ -57,11 +58,13 @@ class EmbeddedTokens:
     and counts twice.
     """
 
-    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
+    def __init__(
+        self, files: ModelFiles, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+    ) -> None:
         config = read_json(files.folder / "sentence_bert_config.json", default={})
         limit = int(config["max_seq_length"])
         self.max_tokens = min(limit, settings.max_length or limit)
-        self.encoder = load_encoder(files.folder, self.max_tokens, settings, reporter)
+        self.encoder = shared_encoder(files.folder, self.max_tokens, settings, reporter, loaded)
         self.engine = self.encoder.engine
         self.idf = idf_table()
 
@@ -148,8 +151,10 @@ class EmbeddedReranker:
     score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim + BM25 as a share of the most it can be.
     """
 
-    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
-        encoder = EmbeddedTokens(files, settings, reporter)
+    def __init__(
+        self, files: ModelFiles, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+    ) -> None:
+        encoder = EmbeddedTokens(files, settings, reporter, loaded)
         self.late = LateInteractionReranker(files.name, encoder, reporter, english=True)
         self.card = self.late.card
         self.words = SharedWords(encoder.rarity)
@@ -187,13 +192,13 @@ class EmbeddedModel(FolderReranker):
         """What decides its scores beside its weights."""
         return f"{VERSION}, {Terms(ENGLISH).made_by}"
 
-    def load(self, settings: EngineSettings, reporter: Reporter) -> Reranker:
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
         """Load it.
 
         Raises:
             ModelError: It cannot be loaded, or not on the device that was asked for.
         """
-        return EmbeddedReranker(self.files, settings, reporter)
+        return EmbeddedReranker(self.files, settings, reporter, loaded)
 
 
 def find(reference: Reference) -> EmbeddedModel | None:

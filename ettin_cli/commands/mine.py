@@ -15,6 +15,7 @@ from ettin_cli.console import Console, count
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.index import Index
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline.mining import NEGATIVES, Mined, MiningOptions
 from ettin_cli.pipeline.mining import mine as mine_index
 from ettin_cli.pipeline.positives import Examples, Sought, judged
@@ -122,8 +123,9 @@ def mine(
             examples = Examples(stack.enter_context(Spool()))
             rejected = _read(queries, examples, console)
             sought, total = examples.sought(opened, console), len(examples)
-        model = load_reranker(found, engine, console) if found else None
-        embedder = embedder_of(opened, engine, offline, console)
+        loaded = Loaded()
+        model = load_reranker(found, engine, console, loaded) if found else None
+        embedder = embedder_of(opened, engine, offline, console, loaded)
         tally = _Tally(chosen, judged=qrels is not None)
         mined = mine_index(opened, sought, total, embedder, model, chosen, console)
         write_jsonl(tally.rows(mined), output)

@@ -18,15 +18,23 @@ if TYPE_CHECKING:
     Feeds = Mapping[str, NDArray[Any]]
 
 
-class Session(Protocol):
-    """A loaded graph, which several threads may run at once."""
+class Run(Protocol):
+    """One caller's use of a graph, by any number of threads."""
 
-    def run(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
+    def compute(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
         """Compute some outputs."""
         ...
 
     def stop(self) -> None:
-        """End what runs at this moment with an error."""
+        """End what this caller's threads compute, now and later, with an error."""
+        ...
+
+
+class Session(Protocol):
+    """A loaded graph, which several callers may use at once."""
+
+    def begin(self) -> Run:
+        """Return a use of the graph that is stopped without an effect on any other."""
         ...
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.engines.devices import cpu_has_bf16, is_cpu
-from ettin_cli.engines.libraries import Backend, Library, Session
+from ettin_cli.engines.libraries import Backend, Library, Run, Session
 from ettin_cli.engines.settings import EngineSettings
 from ettin_cli.engines.writing import WrittenModel
+from ettin_cli.forks import Lock
 
 if TYPE_CHECKING:
     from ettin_cli.engines.libraries import Feeds
     from ettin_cli.records import Floats
+
+TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
+
+_importing = Lock()
 
 
 class OnnxRuntimeBackend(Backend):
@@ -43,13 +50,27 @@ class OnnxRuntimeBackend(Backend):
 def _onnxruntime() -> Any:
     """Return ONNX Runtime, which must not send its telemetry to Microsoft.
 
-    Its official builds do from 1.29 on, unless this is set before the first import; the thread
-    that sends would also make a forked child hang at its end.
+    Its official builds do from 1.29 on, unless this is set at the first import; the thread that
+    sends would also make a forked child hang at its end.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
+    with nullcontext() if "onnxruntime" in sys.modules else _without_telemetry():
+        import onnxruntime
 
     return onnxruntime
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Set what keeps telemetry off, unless the caller has, and leave the environment as it was."""
+    with _importing:
+        if TELEMETRY_OFF in os.environ:
+            yield
+            return
+        os.environ[TELEMETRY_OFF] = "1"
+        try:
+            yield
+        finally:
+            del os.environ[TELEMETRY_OFF]
 
 
 class OnnxRuntime:
@@ -81,13 +102,19 @@ class _OnnxRuntimeSession:
         self.session = onnxruntime.InferenceSession(
             written.graph, options, providers=["CPUExecutionProvider"]
         )
-        self.options = onnxruntime.RunOptions()
 
-    def run(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
+    def begin(self) -> Run:
+        return _OnnxRuntimeRun(self.session)
+
+
+class _OnnxRuntimeRun:
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.options = _onnxruntime().RunOptions()
+
+    def compute(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
         found: list[Floats] = self.session.run(outputs, feeds, self.options)
         return found
 
     def stop(self) -> None:
-        onnxruntime = _onnxruntime()
         self.options.terminate = True
-        self.options = onnxruntime.RunOptions()

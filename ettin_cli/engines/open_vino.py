@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ettin_cli.engines.devices import cpu_has_bf16, is_cpu
-from ettin_cli.engines.libraries import Backend, Library, Session
+from ettin_cli.engines.libraries import Backend, Library, Run, Session
 from ettin_cli.engines.settings import EngineSettings
 from ettin_cli.engines.writing import WrittenModel
 
@@ -84,9 +84,17 @@ class _OpenVinoSession:
                 "NUM_STREAMS": 1 if together else threads,
             },
         )
+
+    def begin(self) -> Run:
+        return _OpenVinoRun(self.model)
+
+
+class _OpenVinoRun:
+    def __init__(self, model: Any) -> None:
+        self.model = model
         self.own = threading.local()
 
-    def run(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
+    def compute(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
         if not hasattr(self.own, "request"):
             self.own.request = self.model.create_infer_request()
         found = self.own.request.infer(dict(feeds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ettin_cli.engines import EngineSettings
+from ettin_cli.loading import Loaded
 from ettin_cli.maxsim import LateInteractionReranker
 from ettin_cli.multi_vector.encoding import load_token_encoder
 from ettin_cli.multi_vector.reading import is_multi_vector, read_reading
@@ -16,7 +17,7 @@ class LateInteractionModel(FolderReranker):
     reads_pairs = False
     ranks_by = "the vectors of tokens"
 
-    def load(self, settings: EngineSettings, reporter: Reporter) -> Reranker:
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
         """Load it.
 
         Raises:

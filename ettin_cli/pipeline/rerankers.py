@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ettin_cli.engines import EngineSettings
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline.cascade import Step, cascade_name, parse_cascade
 from ettin_cli.records import Reporter, Reranker, TimedReranker
 from ettin_cli.reranking import find_reranker, load_reranker
@@ -50,20 +51,26 @@ def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> FoundRera
 
 
 def load_rerankers(
-    found: FoundRerankers, settings: EngineSettings, long: str, reporter: Reporter
+    found: FoundRerankers,
+    settings: EngineSettings,
+    long: str,
+    reporter: Reporter,
+    loaded: Loaded | None = None,
 ) -> tuple[Reranker, list[Step[Reranker]]]:
     """Load a reranker and those before it.
 
     Args:
         long: How they read texts beyond their limit: one of LONG.
+        loaded: What their models are shared in with an embedder.
 
     Raises:
         ModelError: One cannot be loaded.
     """
     before = [
-        Step(load_one(reranker, settings, long, reporter), keep) for reranker, keep in found.before
+        Step(load_one(one, settings, long, reporter, loaded), keep)
+        for reranker, keep in found.before
     ]
-    return load_one(found.last, settings, long, reporter), before
+    return load_one(found.last, settings, long, reporter, loaded), before
 
 
 def load_one(
@@ -71,14 +78,15 @@ def load_one(
     settings: EngineSettings,
     long: str,
     reporter: Reporter,
+    loaded: Loaded | None = None,
 ) -> Reranker:
     """Load a reranker that reads long texts as asked for.
 
     Raises:
         ModelError: It cannot be loaded.
     """
-    loaded = load_reranker(resolved, settings, reporter)
-    reranker = reading(loaded, resolved, long, reporter)
+    plain = load_reranker(resolved, settings, reporter, loaded)
+    reranker = reading(plain, resolved, long, reporter)
     reporter.detail(f"reranking with {reranker.card.name} on {reranker.card.backend}")
     return reranker
 
@@ -88,9 +96,10 @@ def cached_reranker(
     settings: EngineSettings,
     long: str,
     reporter: Reporter,
+    loaded: Loaded | None = None,
 ) -> TimedReranker:
     """Return a reranker that keeps its scores on disk, and loads when a pair has none yet."""
-    load = partial(load_reranker, resolved, settings, reporter)
+    load = partial(load_reranker, resolved, settings, reporter, loaded)
     cached = CachedReranker(resolved, settings, load, reporter)
     # Outside the cache, so that windows are pairs like any others there.
     return TimedLongReranker(cached, resolved, reporter) if long == MAX else cached
