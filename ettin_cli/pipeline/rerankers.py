@@ -67,8 +67,7 @@ def load_rerankers(
         ModelError: One cannot be loaded.
     """
     before = [
-        Step(load_one(one, settings, long, reporter, loaded), keep)
-        for reranker, keep in found.before
+        Step(load_one(one, settings, long, reporter, loaded), keep) for one, keep in found.before
     ]
     return load_one(found.last, settings, long, reporter, loaded), before
 
