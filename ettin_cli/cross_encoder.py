@@ -37,7 +37,7 @@ class CrossEncoder(Protocol):
     """Raw scores of pairs, no activation applied."""
 
     @property
-    def engine(self) -> str:
+    def backend(self) -> str:
         """What results say of where they were computed."""
         ...
 
@@ -58,7 +58,7 @@ class OnnxCrossEncoder:
 
     def __init__(self, folder: Path, model: OnnxModel) -> None:
         self.model = model
-        self.engine = model.engine
+        self.backend = model.backend
         limit = token_limit(folder)
         self.max_tokens = min(limit, model.settings.max_length or limit)
         self.tokens = Tokens(folder, self.max_tokens)
@@ -102,7 +102,7 @@ class TorchCrossEncoder:
             raise ModelError(f"{folder} gives {self.model.num_labels} scores a pair, not one")
         self.tokenizer, self.turn = self.model.tokenizer, Lock()
         self.long_texts = LongTexts.of_transformers(self.tokenizer)
-        self.engine = placement.engine
+        self.backend = placement.backend
         asked = placement.settings.max_length
         limits = [self.model.max_seq_length, self.tokenizer.model_max_length, asked]
         self.max_tokens = min(limit for limit in limits if limit)
@@ -163,7 +163,7 @@ class CrossEncoderReranker:
 
     def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
         self.model = load_cross_encoder(files.folder, settings, reporter)
-        self.card = RerankerCard(files.name, self.model.engine, self.model.max_tokens)
+        self.card = RerankerCard(files.name, self.model.backend, self.model.max_tokens)
         self.script = ScriptNotice(files.name, reporter, english=files.name in ENGLISH_ONLY)
 
     @blanks_last

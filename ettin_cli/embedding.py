@@ -179,7 +179,7 @@ class _Embedder:
         self.card, self.reporter = card, reporter
         self.whole = _dimension(files.folder)
         self.encoder = shared_encoder(files.folder, card.max_tokens, settings, reporter, loaded)
-        self.engine = self.encoder.engine
+        self.engine = self.encoder.backend
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""

@@ -53,7 +53,7 @@ class Encoder(Protocol):
     """A sentence-transformers model fed with batches bounded by tokens."""
 
     @property
-    def engine(self) -> str:
+    def backend(self) -> str:
         """What results say of where they were computed."""
         ...
 
@@ -88,7 +88,7 @@ class OnnxEncoder:
 
     def __init__(self, folder: Path, max_tokens: int, model: OnnxModel) -> None:
         self.model = model
-        self.engine = model.engine
+        self.backend = model.backend
         self.token_ids = Tokens(folder, max_tokens).of_texts
 
     def encode(
@@ -113,7 +113,7 @@ class StaticEncoder:
 
     def __init__(self, model: StaticModel) -> None:
         self.model = model
-        self.engine = model.engine
+        self.backend = model.backend
         self.token_ids = model.token_ids
 
     def encode(
@@ -148,7 +148,7 @@ class TorchEncoder:
 
         self.folder = folder
         self.placement = placement
-        self.engine = placement.engine
+        self.backend = placement.backend
         self.max_tokens = max_tokens
         self.model = placement.load(SentenceTransformer, folder, unpadded=False)
         # Whether it cuts is a setting of the tokenizer, so threads take turns.

@@ -74,7 +74,7 @@ class TokenEncoder(Protocol):
     """Turns queries and texts into vectors of their tokens."""
 
     @property
-    def engine(self) -> str:
+    def backend(self) -> str:
         """What results say of where they were computed."""
         ...
 
@@ -102,7 +102,7 @@ class LateInteractionReranker:
     def __init__(
         self, name: str, encoder: TokenEncoder, reporter: Reporter, *, english: bool = False
     ) -> None:
-        self.card = RerankerCard(name, encoder.engine, encoder.max_tokens)
+        self.card = RerankerCard(name, encoder.backend, encoder.max_tokens)
         self.encoder, self.reporter = encoder, reporter
         self.script = ScriptNotice(name, reporter, english=english)
         self.first_cut = Once()

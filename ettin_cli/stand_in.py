@@ -65,7 +65,7 @@ class EmbeddedTokens:
         limit = int(config["max_seq_length"])
         self.max_tokens = min(limit, settings.max_length or limit)
         self.encoder = shared_encoder(files.folder, self.max_tokens, settings, reporter, loaded)
-        self.engine = self.encoder.engine
+        self.backend = self.encoder.backend
         self.idf = idf_table()
 
     def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:

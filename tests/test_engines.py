@@ -115,7 +115,7 @@ def test_a_device_that_is_not_here_is_refused_with_the_reason() -> None:
 )
 def test_the_dtype_is_the_one_asked_for_and_exact_by_default(dtype: str, name: str) -> None:
     made = Placement(EngineSettings(device="cpu", dtype=dtype), Silence())
-    assert (made.dtype_name, made.engine) == (name, f"torch cpu {name}")
+    assert (made.dtype_name, made.backend) == (name, f"torch cpu {name}")
 
 
 def test_a_dtype_that_is_none_is_wrong_usage() -> None:

@@ -69,7 +69,7 @@ def test_a_configuration_of_either_age_gives_the_scores_of_sentence_transformers
     path.write_text(json.dumps(config))
     pairs = pairs_of((length,))
     model = load_cross_encoder(folder, CPU, Silence())
-    assert model.engine.startswith("onnxruntime")
+    assert model.backend.startswith("onnxruntime")
     assert scored(folder, pairs) == pytest.approx(expected(folder, pairs), abs=1e-4)
 
 
@@ -79,5 +79,5 @@ def test_a_last_layer_of_local_attention_needs_no_torch(tmp_path: Path) -> None:
     del config["layer_types"]
     (folder / "config.json").write_text(json.dumps({**config, "global_attn_every_n_layers": 2}))
     pairs = pairs_of((300,))
-    assert load_cross_encoder(folder, CPU, Silence()).engine.startswith("onnxruntime")
+    assert load_cross_encoder(folder, CPU, Silence()).backend.startswith("onnxruntime")
     assert scored(folder, pairs) == pytest.approx(expected(folder, pairs), abs=1e-4)

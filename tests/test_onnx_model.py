@@ -474,7 +474,7 @@ def test_fast_is_bf16_where_the_cpu_has_it_and_else_exact(
     if installed:
         library = chosen()
         assert isinstance(library, open_vino.OpenVino)
-        assert library.engine == "openvino cpu bfloat16"
+        assert library.backend == "openvino cpu bfloat16"
     else:
         assert chosen() is None
         assert isinstance(load_cross_encoder(small, fast, Silence()), TorchCrossEncoder)

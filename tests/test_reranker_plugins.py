@@ -305,7 +305,7 @@ REFERENCE = """
             return Library()
 
     class Library:
-        engine, plain = "reference cpu float32", True
+        backend, plain = "reference cpu float32", True
 
         def described(self):
             return "every operator by itself"

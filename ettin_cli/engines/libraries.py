@@ -42,13 +42,16 @@ class Library(Protocol):
     """What loads graphs."""
 
     @property
-    def engine(self) -> str:
+    def backend(self) -> str:
         """What results say of where they were computed."""
         ...
 
     @property
     def plain(self) -> bool:
-        """Whether it reads rotations by ONNX's own operators alone."""
+        """Whether rotations are to be written by ONNX's own operators.
+
+        Attention is com.microsoft's MultiHeadAttention in any case.
+        """
         ...
 
     def described(self) -> str:

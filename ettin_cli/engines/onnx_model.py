@@ -50,7 +50,7 @@ class OnnxModel:
         identity: str,
         library: Library,
     ) -> None:
-        self.engine = library.engine
+        self.backend = library.backend
         self.library = library
         self.written, self.settings, self.reporter = written, settings, reporter
         self.identity = identity
@@ -175,7 +175,7 @@ class OnnxModel:
             yield
         except Exception as error:  # each library has exceptions of its own
             raise ModelError(
-                f"{self.engine} cannot compute this model: {first_line(error)}",
+                f"{self.backend} cannot compute this model: {first_line(error)}",
                 hint="fetch the whole model again, if its files do not fit each other",
             ) from error
 

@@ -76,7 +76,7 @@ def _without_telemetry() -> Iterator[None]:
 class OnnxRuntime:
     """ONNX Runtime, in float32."""
 
-    engine = "onnxruntime cpu float32"
+    backend = "onnxruntime cpu float32"
     plain = False
 
     def described(self) -> str:

@@ -56,7 +56,7 @@ class OpenVino:
 
     def __init__(self, precision: str) -> None:
         self.precision = precision
-        self.engine = f"openvino cpu {precision}"
+        self.backend = f"openvino cpu {precision}"
 
     def described(self) -> str:
         """Return its name and version, and what it computes in."""

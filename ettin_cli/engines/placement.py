@@ -57,7 +57,7 @@ class Placement:
         return str(self.dtype).removeprefix("torch.")
 
     @property
-    def engine(self) -> str:
+    def backend(self) -> str:
         """Return what results say of where they were computed."""
         return f"torch {self.device.type} {self.dtype_name}"
 

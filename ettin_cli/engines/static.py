@@ -32,7 +32,7 @@ class StaticModel:
         ModelError: A file of it is damaged, or its table is not a plain one.
     """
 
-    engine = "numpy cpu float32"
+    backend = "numpy cpu float32"
 
     def __init__(self, folder: Path, max_tokens: int) -> None:
         self.folder = folder

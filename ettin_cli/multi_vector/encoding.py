@@ -31,7 +31,7 @@ class OnnxTokenEncoder:
     """A multi-vector model that needs no torch."""
 
     def __init__(self, folder: Path, model: OnnxModel) -> None:
-        self.model, self.engine = model, model.engine
+        self.model, self.backend = model, model.backend
         self.reading = reading = read_reading(folder)
         asked = model.settings.max_length
         self.max_tokens = min(reading.document_tokens, asked or reading.document_tokens)
@@ -149,7 +149,7 @@ class TorchTokenEncoder:
     def __init__(self, folder: Path, placement: Placement) -> None:
         from sentence_transformers import MultiVectorEncoder
 
-        self.folder, self.placement, self.engine = folder, placement, placement.engine
+        self.folder, self.placement, self.backend = folder, placement, placement.backend
         self.model = placement.load(MultiVectorEncoder, folder, unpadded=False)
         self.trunk, self.tokenizer = self.model[0], self.model.tokenizer
         # Whether it cuts is a setting of the tokenizer, so threads take turns.
