@@ -119,6 +119,7 @@ def score(
         return
     [model] = _load(_find(names, offline, console), engine, long, console)
     scores = model.score([(query, one) for one in texts])
+    console.detail(f"scored by {model.card.name} on {model.card.backend}")
     _show(texts, scores, format, console)
 
 

@@ -66,10 +66,14 @@ def load_rerankers(
     Raises:
         ModelError: One cannot be loaded.
     """
-    before = [
-        Step(load_one(one, settings, long, reporter, loaded), keep) for one, keep in found.before
-    ]
-    return load_one(found.last, settings, long, reporter, loaded), before
+
+    def ready(resolved: ResolvedReranker) -> Reranker:
+        reranker = load_one(resolved, settings, long, reporter, loaded)
+        reporter.detail(f"reranking with {reranker.card.name} on {reranker.card.backend}")
+        return reranker
+
+    before = [Step(ready(one), keep) for one, keep in found.before]
+    return ready(found.last), before
 
 
 def load_one(
@@ -85,9 +89,7 @@ def load_one(
         ModelError: It cannot be loaded.
     """
     plain = load_reranker(resolved, settings, reporter, loaded)
-    reranker = reading(plain, resolved, long, reporter)
-    reporter.detail(f"reranking with {reranker.card.name} on {reranker.card.backend}")
-    return reranker
+    return reading(plain, resolved, long, reporter)
 
 
 def cached_reranker(
