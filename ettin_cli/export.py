@@ -292,22 +292,34 @@ def delimited_rows(rows: Iterable[Sequence[Any]], format: str) -> bytes:
 
 
 def _trec(answer: Answer, tag: str) -> bytes:
-    """Return a run whose scores strictly decrease in float32, documents of the same text among it.
-
-    trec_eval reads scores as float32 and orders equal ones by document id, so ties would be
-    measured in another order than the one shown.
-    """
     query_id = without_spaces(answer.query.query_id)
+    return b"".join(trec_lines(query_id, trec_ranking(answer.hits), tag))
+
+
+def trec_ranking(hits: Iterable[Hit]) -> list[tuple[str, float]]:
+    """Return the documents of a run with their scores, those of duplicate passages included.
+
+    Scores strictly decrease in float32: trec_eval reads them as that and orders equal ones by
+    document id, so ties would be measured in another order than the one shown.
+    """
+    best = best_scores(hits)
+    return list(zip(best, decreasing(best.values()), strict=True))
+
+
+def best_scores(hits: Iterable[Hit]) -> dict[str, float]:
+    """Return the documents of hits, those of duplicate passages included, by their best scores."""
     best: dict[str, float] = {}
-    for hit in answer.hits:
+    for hit in hits:
         for passage in (hit.passage, *hit.duplicates.values()):
-            best.setdefault(passage.doc_id, hit.score)
-    scores = decreasing(best.values())
-    lines = [
-        f"{query_id} Q0 {without_spaces(doc_id)} {rank} {score:.9g} {tag}\n"
-        for rank, (doc_id, score) in enumerate(zip(best, scores, strict=True), start=1)
-    ]
-    return "".join(lines).encode("utf-8", "surrogatepass")
+            best.setdefault(without_spaces(passage.doc_id), hit.score)
+    return best
+
+
+def trec_lines(query_id: str, ranking: Iterable[tuple[str, float]], tag: str) -> Iterator[bytes]:
+    """Yield the lines of a TREC run for one query."""
+    for rank, (doc_id, score) in enumerate(ranking, start=1):
+        line = f"{query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n"
+        yield line.encode("utf-8", "surrogatepass")
 
 
 def decreasing(scores: Iterable[float]) -> Iterator[float]:

@@ -18,6 +18,7 @@ from ettin_cli.console import Console
 from ettin_cli.console.judging import judge as judge_documents
 from ettin_cli.console.measured import FORMATS, show_evaluation
 from ettin_cli.console.sheet import ToJudge
+from ettin_cli.duplicates import SAME
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.evaluation.files import REPORT, write_evaluation
@@ -37,6 +38,7 @@ from ettin_cli.metrics import parse_metrics
 from ettin_cli.pipeline import AUTO, Retriever
 from ettin_cli.pipeline.cascade import Step, cascade_name
 from ettin_cli.queries import read_queries
+from ettin_cli.ranking import DOCUMENT, SearchOptions
 from ettin_cli.records import Qrels, Query, TimedReranker
 from ettin_cli.reranking import load_reranker
 from ettin_cli.score_cache import CachedReranker
@@ -90,6 +92,8 @@ def evaluate(
         str,
         typer.Option(metavar="NAMES", help="As in ir_measures; systems are compared by the first."),
     ] = METRICS,
+    by: options.By = DOCUMENT,
+    fold: options.Fold = SAME,
     expand: options.Expand = False,
     run: Annotated[
         list[Path] | None,
@@ -137,6 +141,9 @@ def evaluate(
     its own has the gain over the first one. json and csv have the gains of every metric. Scores
     are cached, so the same sweep is fast the next time.
 
+    A system is a search: the run that -o writes for it is that of ettin search --queries -f trec
+    with the same options and -k K, where K is the deepest cutoff of --metrics, at least 10.
+
     --calibrate learns from all hits of the deepest --candidates, of every --retriever. Hits
     without a judgement count as irrelevant there, as they do in the metrics.
 
@@ -163,6 +170,7 @@ def evaluate(
             _write(console, found, output)
         return
     depths, shares = _depths(candidates), _blends(blend)
+    searched = SearchOptions(by=by, fold=fold)
     require_retrievers(retriever or ())
     models = _models(reranker or ["auto"], offline, console)
     _check(models, long, calibrate=calibrate)
@@ -176,7 +184,7 @@ def evaluate(
     job = _Job(console, engine, offline, models, long, opened)
     retrievers = job.retrievers(retriever or [AUTO], offline, expand=expand)
     rerankers, before = job.rerankers()
-    sweep = Sweep(retrievers, rerankers, depths, shares, wanted, before)
+    sweep = Sweep(retrievers, rerankers, depths, shares, wanted, before, searched)
     with options.goes_on("the same command goes on; what was scored is kept", console):
         if judge:
             job.judge(asked, sweep, judged_in)

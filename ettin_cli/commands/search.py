@@ -1,13 +1,12 @@
 """`ettin search`: retrieve, rerank, print."""
 
-import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated
 
 import typer
 
@@ -20,7 +19,7 @@ from ettin_cli.commands.opening import open_hit
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.commands.searched import write_search
 from ettin_cli.console import Console, destination
-from ettin_cli.duplicates import FOLDS, SAME
+from ettin_cli.duplicates import SAME
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CalibrationError, UsageError
 from ettin_cli.hub import ModelFiles
@@ -28,7 +27,7 @@ from ettin_cli.index import Index
 from ettin_cli.pipeline import AUTO
 from ettin_cli.pipeline import search as search_index
 from ettin_cli.pipeline.cascade import Step
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.ranking import DOCUMENT, SearchOptions
 from ettin_cli.records import Answer, Hit, Passage, Query, Reranker
 from ettin_cli.resuming import ResumableOutput
 from ettin_cli.settings import CANDIDATES, MAX, TOP_K, TRUNCATE
@@ -51,12 +50,7 @@ def search(
     candidates: Annotated[
         int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to score.")
     ] = CANDIDATES,
-    by: Annotated[
-        str,
-        typer.Option(
-            metavar="UNIT", help="document: each counts once, by its best passage; or passage."
-        ),
-    ] = "document",
+    by: options.By = DOCUMENT,
     min_score: Annotated[
         float | None, typer.Option(metavar="X", help="Leave out hits below this.")
     ] = None,
@@ -83,13 +77,7 @@ def search(
         list[str] | None,
         typer.Option(metavar="GLOB", help="Only files whose path below SOURCE fits."),
     ] = None,
-    fold: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXTS",
-            help="Which passages are one hit: of same text, near (4 of 5 word triples), or none.",
-        ),
-    ] = SAME,
+    fold: options.Fold = SAME,
     expand: options.Expand = False,
     queries: Annotated[
         Path | None,
@@ -254,16 +242,10 @@ def _options(
     paths: list[str],
     fold: str,
 ) -> SearchOptions:
-    if by not in ("document", "passage"):
-        raise UsageError(f"--by {by!r} is neither document nor passage")
-    if fold not in FOLDS:
-        raise UsageError(f"--fold {fold!r} is none of {', '.join(FOLDS)}")
-    if min_score is not None and math.isnan(min_score):
-        raise UsageError("--min-score nan is no number")
     return SearchOptions(
         top_k=top_k,
         candidates=candidates,
-        by=cast(Literal["document", "passage"], by),
+        by=by,
         min_score=min_score,
         blend=blend,
         filters=_filters(filters),
