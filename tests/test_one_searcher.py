@@ -7,6 +7,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ettin_cli.embedding import find_embedder, load_embedder
@@ -26,7 +27,7 @@ from ettin_cli.pipeline import (
 from ettin_cli.pipeline.cascade import Step
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
-from ettin_cli.records import Reranker, Silence
+from ettin_cli.records import Advance, Reranker, Scores, Silence, no_progress
 from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.windows import reading
 from tests.conftest import Ettin
@@ -41,6 +42,7 @@ RETRIEVERS, FOLDS, UNITS = (
 )
 LONG, RERANKERS = ("truncate", "max"), ("embedded", "embedded:8,embedded")
 SUBJECTS = ("ferry", "bakery", "harbour", "choir", "beehive")
+ASKED = SUBJECTS[:3]
 SENTENCES = (
     "The {} opens at nine and closes at six, on Sundays at noon.",
     "Tickets for the {} are sold at the gate, children go free.",
@@ -98,14 +100,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
     rows = [{"_id": doc_id, "text": text} for doc_id, text in documents]
     write(folder / "corpus.jsonl", rows)
-    write(
-        folder / "queries.jsonl",
-        [
-            {"_id": f"q {s}", "text": f"when does the {s} open, and may dogs come?"}
-            for s in SUBJECTS
-        ],
-    )
-    judged = [f"q%20{subject}\t{subject}/long\t1" for subject in SUBJECTS]
+    asked = "when does the {} open, and may dogs come?"
+    queries = [{"_id": f"q {subject}", "text": asked.format(subject)} for subject in ASKED]
+    write(folder / "queries.jsonl", queries)
+    judged = [f"q%20{subject}\t{subject}/long\t1" for subject in ASKED]
     (folder / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]) + "\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETTIN_CACHE_DIR", str(folder / "cache"))
@@ -130,10 +128,29 @@ def retriever(index: Index, name: str, expand: bool) -> Retriever:
     return kind(index, embedder, expand=expand)
 
 
+class Remembering:
+    """Scores each pair by itself, once: whatever shares its batch, a score is the same."""
+
+    def __init__(self, reranker: Reranker) -> None:
+        self.reranker = reranker
+        self.name, self.engine = reranker.name, reranker.engine
+        self.max_tokens = reranker.max_tokens
+        self.known: dict[tuple[str, str], tuple[float, bool]] = {}
+
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        for pair in pairs:
+            if pair not in self.known:
+                alone = self.reranker.score([pair])
+                self.known[pair] = alone.values.item(), alone.truncated.item()
+        values, truncated = zip(*map(self.known.__getitem__, pairs), strict=True)
+        return Scores(np.array(values, np.float32), np.array(truncated, np.bool_))
+
+
 @cache
 def reranker(long: str) -> Reranker:
     files = find_reranker(EMBEDDED, offline=True, reporter=Silence())
-    return reading(load_reranker(files, ENGINE, Silence()), files, long, Silence())
+    loaded = load_reranker(files, ENGINE, Silence())
+    return Remembering(reading(loaded, files, long, Silence()))
 
 
 def searched(index: Index, folder: Path, one: Combination) -> bytes:
