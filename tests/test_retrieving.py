@@ -7,7 +7,13 @@ import pytest
 
 from ettin_cli.index import Index
 from ettin_cli.lexical import parse_query
-from ettin_cli.pipeline import DenseRetriever, HybridRetriever, LexicalRetriever, search
+from ettin_cli.pipeline import (
+    DenseRetriever,
+    HybridRetriever,
+    LexicalRetriever,
+    Retriever,
+    search,
+)
 from ettin_cli.pipeline.demanding import demanded
 from ettin_cli.pipeline.expanding import expanded_terms, expanded_vector
 from ettin_cli.pipeline.retrieving import LEXICAL_WEIGHT, highest
@@ -197,7 +203,7 @@ def test_a_vector_moves_half_of_the_way() -> None:
 
 @pytest.mark.parametrize("kind", ["dense", "bm25", "hybrid"])
 def test_a_text_outside_the_index_scores_as_if_it_were_a_passage(index: Index, kind: str) -> None:
-    retrievers = {
+    retrievers: dict[str, Retriever] = {
         "dense": DenseRetriever(index, embedder(index)),
         "bm25": LexicalRetriever(index),
         "hybrid": HybridRetriever(index, embedder(index)),
