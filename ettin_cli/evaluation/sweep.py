@@ -10,7 +10,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from ettin_cli.evaluation.results import Measured, System
-from ettin_cli.export import decreasing
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, evaluate
 from ettin_cli.pipeline.cascade import Left, Step, narrowed, pairs_of, work
@@ -29,6 +28,7 @@ from ettin_cli.records import (
 )
 from ettin_cli.settings import TOP_K
 from ettin_cli.trec import without_spaces
+from ettin_cli.writers import decreasing
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
