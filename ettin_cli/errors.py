@@ -10,6 +10,7 @@ EttinError
 ├── IndexBusyError      another process is writing the index
 ├── CalibrationError    scores cannot be turned into probabilities
 ├── OutputError         a result cannot be written
+├── PluginError         what another package adds cannot be loaded or chosen
 └── MissingExtraError   an optional dependency is not installed
 """
 
@@ -69,6 +70,10 @@ class CalibrationError(EttinError):
 
 class OutputError(EttinError):
     """A result cannot be written."""
+
+
+class PluginError(EttinError):
+    """What another package adds through its entry points cannot be loaded or chosen."""
 
 
 class MissingExtraError(EttinError):

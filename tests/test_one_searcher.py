@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import pytest
 
 from ettin_cli.embedding import find_embedder, load_embedder
 from ettin_cli.engines import EngineSettings
-from ettin_cli.export import Encoder
 from ettin_cli.hub import EMBEDDED
 from ettin_cli.index import Index
 from ettin_cli.pipeline import (
@@ -30,6 +30,7 @@ from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Advance, Reranker, Scores, Silence, no_progress
 from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.windows import reading
+from ettin_cli.writers import write_answers
 from tests.conftest import Ettin
 
 ENGINE = EngineSettings(device="cpu", max_length=24)
@@ -166,8 +167,9 @@ def searched(index: Index, folder: Path, one: Combination) -> bytes:
         None,
         before,
     )
-    encoder = Encoder("trec", many=True)
-    return b"".join(encoder.answer(answer, first=False) for answer in answers)
+    file = BytesIO()
+    write_answers(answers, "trec", file, many=True)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize(("fold", "by", "long"), SWEEPS)

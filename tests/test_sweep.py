@@ -13,7 +13,6 @@ from ettin_cli.embedding import find_embedder, load_embedder
 from ettin_cli.engines import EngineSettings
 from ettin_cli.evaluation.results import System
 from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
-from ettin_cli.export import trec_ranking
 from ettin_cli.index import Index
 from ettin_cli.metrics import parse_metrics
 from ettin_cli.pipeline import BuildRequest, DenseRetriever, Retriever, build_index, search
@@ -23,6 +22,7 @@ from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Advance, Qrels, Query, Scores, Silence, no_progress
 from ettin_cli.trec import read_qrels
+from ettin_cli.writers import trec_ranking
 from tests.fakes import OverlapReranker
 from tests.indexes import Builder, WordEmbedder, jsonl
 

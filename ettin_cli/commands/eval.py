@@ -12,6 +12,7 @@ import typer
 
 from ettin_cli.calibration import Calibration, fit, save
 from ettin_cli.commands import options
+from ettin_cli.commands.help import listed
 from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers, retriever_of
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers
 from ettin_cli.console import Console
@@ -110,9 +111,7 @@ def evaluate(
     ] = None,
     format: Annotated[
         str,
-        typer.Option(
-            "--format", "-f", metavar="FORMAT", help="auto, table, json, jsonl, csv, tsv or md."
-        ),
+        typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(FORMATS)}."),
     ] = "auto",
     calibrate: Annotated[
         bool,

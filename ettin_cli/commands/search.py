@@ -18,7 +18,7 @@ from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers
 from ettin_cli.commands.opening import open_hit
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.commands.searched import write_search
-from ettin_cli.console import Console, destination
+from ettin_cli.console import Console
 from ettin_cli.duplicates import SAME
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CalibrationError, UsageError
@@ -100,15 +100,7 @@ def search(
         ),
     ] = None,
     resume: writing.Resume = False,
-    format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="auto, table, json, jsonl, csv, tsv, parquet, trec, md or paths.",
-        ),
-    ] = "auto",
+    format: writing.Format = "auto",
     tag: writing.Tag = None,
     exit_status: Annotated[
         bool, typer.Option("--exit-status", "-e", help="Exit with 4 if there is no hit.")
@@ -145,7 +137,7 @@ def search(
     options.check_long(long)
     require_retrievers([retriever])
     wanted, sources = asked_queries(query, source or [], queries)
-    format = destination(format, output)
+    format = writing.answer_format(format, output, console)
     tag = writing.run_tag(tag, format)
     _check_output(output, queries, sources, resume=resume, exit_status=exit_status)
     demands, wanted = demands_of(wanted, written=queries is None and query != "-", by=retriever)

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import IO, cast
 
 from ettin_cli.corpus.pdfium import TOO_LONG
+from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_PAGES, MAX_PDF_MEMORY, MAX_PDF_SECONDS, MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError
@@ -140,3 +141,6 @@ def _process() -> PdfProcess:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=process.disown)
     return process
+
+
+PDF = DocumentReader(name="PDF", suffixes=(".pdf",), read=pdf_document)

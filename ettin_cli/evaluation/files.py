@@ -11,14 +11,8 @@ from typing import Any
 from ettin_cli.evaluation.report import ReliabilityPlot, report_html
 from ettin_cli.evaluation.results import Evaluation, Measured, System
 from ettin_cli.evaluation.rows import labels
-from ettin_cli.export import (
-    RUN_NAME,
-    decreasing,
-    delimited_rows,
-    output_errors,
-    output_file,
-    trec_lines,
-)
+from ettin_cli.export import output_errors, output_file
+from ettin_cli.writers import CSV, RUN_NAME, decreasing, trec_lines
 
 VALUES = "queries.parquet"
 VALUES_CSV = "queries.csv"
@@ -42,7 +36,7 @@ def write_evaluation(
         _write_parquet(values, evaluation.metrics, file)
     with output_file(folder / VALUES_CSV) as file:
         header = list(values[0]) if values else []
-        file.write(delimited_rows([header, *(list(row.values()) for row in values)], "csv"))
+        file.write(CSV.rows(header, (list(row.values()) for row in values)))
     for name, measured in _named(evaluation).items():
         with output_file(folder / RUNS / f"{name}.trec") as file:
             for query_id, ranking in measured.run.items():

@@ -15,7 +15,6 @@ from itertools import chain, islice
 from ettin_cli.duplicates import NONE
 from ettin_cli.evaluation.results import Measured, System
 from ettin_cli.evaluation.scored_once import Meter, ScoredOnce
-from ettin_cli.export import best_scores, trec_ranking
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, evaluate
 from ettin_cli.pipeline import CandidateFinder, Retriever
@@ -35,6 +34,7 @@ from ettin_cli.records import (
 )
 from ettin_cli.settings import TOP_K
 from ettin_cli.trec import without_spaces
+from ettin_cli.writers import best_scores, trec_ranking
 
 WINDOW = 256
 WHOLE_RUN = 1000

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.chunking import SPECIAL_TOKENS, Chunking, chunk
-from ettin_cli.corpus import Fields, read_file
+from ettin_cli.corpus import Fields, passed_over, read_file
 from ettin_cli.embedding import load_embedder
 from ettin_cli.errors import (
     EttinError,
@@ -78,6 +78,8 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
         sources = settle_sources(request, manifest)
         files, recipe = settle_recipe(request, manifest, reporter)
         plan = make_plan(request.folder, sources, old, read_stdin="-" in request.add)
+        for notice in passed_over(planned.file.name for planned in plan.files):
+            reporter.notice(notice)
         if old and plan.up_to_date and _same(old, recipe, sources):
             return _untouched(plan, old)
         if old:

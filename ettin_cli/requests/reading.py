@@ -10,8 +10,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from ettin_cli.corpus import Fields
+from ettin_cli.corpus.reader import Row
 from ettin_cli.corpus.records import RecordError
-from ettin_cli.corpus.tables import Row
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.records import Query, Rejection, Request, Share
 from ettin_cli.requests.fields import RequestFields, holds_list, listed, pair
