@@ -61,7 +61,7 @@ def runnable(pages: list[Path]) -> list[Block]:
 
 
 class Clones:
-    """A clone of the repository for each page, a copy of `like`, as far as commands need one.
+    """A copy of `like` for each page, which has of the repository what commands need.
 
     Args:
         folder: Where they are, and the cache that they share.
@@ -73,26 +73,28 @@ class Clones:
         # A folder of documents, as the example in Python has it.
         shutil.copytree(ROOT / CORPORA / "island_station" / "visiting", self.like / "docs")
 
-    def of(self, page: Path) -> Path:
-        """Return the clone of a page, which its blocks share."""
-        clone = self.folder / page.relative_to(ROOT).as_posix().replace("/", "-")
+    def of(self, place: Path | Block) -> Path:
+        """Return the clone of a page, which its blocks share, or that of one block."""
+        name = str(place if isinstance(place, Block) else place.relative_to(ROOT))
+        clone = self.folder / re.sub(r"[/:]", "-", name)
         if not clone.exists():
             shutil.copytree(self.like, clone)
         return clone
 
     def run(self, block: Block, clone: Path | None = None) -> None:
         """Run a block as it stands, and compare what it prints where the page shows that."""
+        if block.kind == "python":
+            # The reranker that needs no network.
+            code = block.text.replace('"32m"', '"embedded"')
+            ran = self.call([sys.executable, "-c", code], self.of(block))
+            assert ran.returncode == 0, ran.stderr
+            return
         clone = clone or self.of(block.page)
         if block.kind == "console":
             for command, shown in _COMMAND.findall(block.text):
                 self.compare(command, shown, clone)
             return
-        if block.kind == "python":
-            # The reranker that needs no network.
-            code = block.text.replace('"32m"', '"embedded"')
-            ran = self.call([sys.executable, "-c", code], clone)
-        else:
-            ran = self.shell(block.text, clone)
+        ran = self.shell(block.text, clone)
         assert ran.returncode == 0, ran.stderr
 
     def compare(self, command: str, shown: str, clone: Path) -> None:
