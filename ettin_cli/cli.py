@@ -12,6 +12,7 @@ from ettin_cli import __version__, interruption
 from ettin_cli.commands.help import LazyGroup, Listed
 from ettin_cli.console import Console, quietly_closed
 from ettin_cli.errors import INTERRUPTED, TERMINATED, EttinError, UsageError
+from ettin_cli.quiet import quieten
 
 
 class Commands(LazyGroup):
@@ -102,6 +103,7 @@ def main() -> None:
     """Run `ettin`; the one place where an expected failure becomes a message."""
     try:
         _open_streams()
+        quieten()
         with interruption.heeded():
             _run()
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ EttinError
 ├── CalibrationError    scores cannot be turned into probabilities
 ├── OutputError         a result cannot be written
 ├── PluginError         what another package adds cannot be loaded or chosen
+├── ClosedError         an index or models are used after they were closed
 └── MissingExtraError   an optional dependency is not installed
 """
 
@@ -74,6 +75,10 @@ class OutputError(EttinError):
 
 class PluginError(EttinError):
     """What another package adds through its entry points cannot be loaded or chosen."""
+
+
+class ClosedError(EttinError):
+    """An index or models are used after they were closed."""
 
 
 class MissingExtraError(EttinError):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ettin_cli.corpus.suffixes import known_formats
+from ettin_cli.corpus import built_in_formats
 from ettin_cli.errors import INTERRUPTED, TERMINATED
-from ettin_cli.export import COLUMNS, FORMATS, SUFFIXES
 from ettin_cli.settings import EMBEDDERS, ETTIN_MODELS
+from ettin_cli.writers import COLUMNS, WRITERS, formats
 from tests.pages import PAGES, ROOT, anchors, blocks, links
 from tests.test_architecture import PACKAGE, ROWS
 
@@ -72,14 +72,14 @@ def test_environment_variables_are_those_that_the_code_reads() -> None:
 def test_formats_are_those_that_can_be_written() -> None:
     page = text_of(REFERENCE / "formats.md")
     output = page.partition("## Output\n")[2]
-    for name in {*FORMATS, *SUFFIXES, *COLUMNS}:
+    for name in {*formats(), *(one for writer in WRITERS for one in writer.suffixes), *COLUMNS}:
         assert f"`{name}`" in output, name
 
 
 def test_formats_that_can_be_read_are_listed() -> None:
     page = text_of(REFERENCE / "formats.md").lower()
     readme = text_of(ROOT / "README.md")
-    for name in known_formats().split(", "):
+    for name in built_in_formats().split(", "):
         assert name.lower() in page, name
         assert name in readme, name
 

@@ -35,6 +35,7 @@ from ettin_cli.evaluation.results import Evaluation
 from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
+from ettin_cli.loading import Loaded
 from ettin_cli.metrics import parse_metrics
 from ettin_cli.pipeline import AUTO, Retriever
 from ettin_cli.pipeline.cascade import Step, cascade_name
@@ -175,12 +176,13 @@ def evaluate(
     _check(models, long, calibrate=calibrate)
     asked = list(read_queries(given(queries, "--queries", folder, QUERIES)))
     judged_in = given(qrels, "--qrels", folder, () if judge else QRELS)
+    loaded = Loaded()
     opened, rejected = (
-        index_of([str(folder)], index, engine, offline, console)
+        index_of([str(folder)], index, engine, offline, console, loaded)
         if folder
         else (Index(options.find_index(index)), False)
     )
-    job = _Job(console, engine, offline, models, long, opened)
+    job = _Job(console, engine, loaded, models, long, opened)
     retrievers = job.retrievers(retriever or [AUTO], offline, expand=expand)
     rerankers, before = job.rerankers()
     sweep = Sweep(retrievers, rerankers, depths, shares, wanted, before, searched)
@@ -223,13 +225,13 @@ class _Job:
         self,
         console: Console,
         engine: EngineSettings,
-        offline: bool,
+        loaded: Loaded,
         models: Mapping[str, FoundRerankers],
         long: str,
         index: Index,
     ) -> None:
         self.console, self.engine, self.models, self.index = console, engine, models, index
-        self.long = long
+        self.long, self.loaded = long, loaded
         self.tried: dict[str, TimedReranker] = {}
         self.known: dict[str, TimedReranker] = {}
 
@@ -238,7 +240,8 @@ class _Job:
     ) -> dict[str, Retriever]:
         """Return the retrievers by their names, each plain and, if asked for, expanding too."""
         # Loaded once, for all of them.
-        embedder = cache(partial(embedder_of, self.index, self.engine, offline, self.console))
+        model = self.engine, offline, self.console, self.loaded
+        embedder = cache(partial(embedder_of, self.index, *model))
         found = [
             retriever_of(name, self.index, embedder, self.console, expand=more)
             for name in names
@@ -258,7 +261,7 @@ class _Job:
         """Return a reranker that is loaded, once, when a pair has no score yet."""
         if files.name in self.known:
             return self.known[files.name]
-        load = partial(load_reranker, files, self.engine, self.console)
+        load = partial(load_reranker, files, self.engine, self.console, self.loaded)
         cached = CachedReranker(files, self.engine, load, self.console)
         # Outside the cache, so that windows are pairs like any others there.
         windowed = self.long == MAX

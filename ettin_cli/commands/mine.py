@@ -16,6 +16,7 @@ from ettin_cli.console import Console, count
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.index import Index
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline import AUTO
 from ettin_cli.pipeline.mining import NEGATIVES, Mined, MiningOptions
 from ettin_cli.pipeline.mining import mine as mine_index
@@ -126,8 +127,9 @@ def mine(
             examples = Examples(stack.enter_context(Spool()))
             rejected = _read(queries, examples, console)
             sought, total = examples.sought(opened, console), len(examples)
-        model = load_reranker(files, engine, console) if files else None
-        embedder = partial(embedder_of, opened, engine, offline, console)
+        loaded = Loaded()
+        model = load_reranker(files, engine, console, loaded) if files else None
+        embedder = partial(embedder_of, opened, engine, offline, console, loaded)
         retrieve = retriever_of(retriever, opened, embedder, console)
         tally = _Tally(chosen, judged=qrels is not None)
         mined = mine_index(opened, sought, total, retrieve, model, chosen, console)

@@ -24,6 +24,7 @@ from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CalibrationError, UsageError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline import AUTO
 from ettin_cli.pipeline import search as search_index
 from ettin_cli.pipeline.cascade import Step
@@ -151,13 +152,12 @@ def search(
     rerank = None
     if reranker != "none":
         rerank = find_rerankers(reranker, offline=offline, console=console)
-    rejected = False
+    rejected, loaded = False, Loaded()
     if opened is None:
-        opened, rejected = index_of(sources, index, engine, offline, console)
+        opened, rejected = index_of(sources, index, engine, offline, console, loaded)
     found = Found()
-    run = partial(
-        _run, opened, retriever, rerank, chosen, long, engine, offline, console, expand=expand
-    )
+    model = engine, offline, console, loaded
+    run = partial(_run, opened, retriever, rerank, chosen, long, *model, expand=expand)
     resumed = False
     if queries is not None and writing.appears_whole(output):
         asked = list(wanted)
@@ -265,6 +265,7 @@ def _run(
     engine: EngineSettings,
     offline: bool,
     console: Console,
+    loaded: Loaded,
     queries: Iterable[Query],
     *,
     expand: bool,
@@ -277,12 +278,12 @@ def _run(
         )
     if rerank and needed and not is_calibrated(index.folder, rerank.last):
         raise not_calibrated(index.folder, rerank.last, long=long)
-    embedder = partial(embedder_of, index, engine, offline, console)
+    embedder = partial(embedder_of, index, engine, offline, console, loaded)
     retrieve = retriever_of(retriever, index, embedder, console, expand=expand)
     console.detail(f"retrieving with {retrieve.name}")
     reranker, before, calibration = None, list[Step[Reranker]](), None
     if rerank:
-        reranker, before = load_rerankers(rerank, engine, long, console)
+        reranker, before = load_rerankers(rerank, engine, long, console, loaded)
     if rerank and reranker and not before:
         calibration = _calibration(index, rerank.last, reranker.max_tokens, long, needed, console)
     answers = search_index(index, queries, retrieve, reranker, chosen, console, calibration, before)

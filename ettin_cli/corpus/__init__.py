@@ -6,6 +6,7 @@ A package that adds a format needs `DocumentReader` or `TableReader`, `Document`
 
 from ettin_cli.corpus.content import read_text
 from ettin_cli.corpus.formats import read_file
+from ettin_cli.corpus.pdf import close_pdfs
 from ettin_cli.corpus.reader import DocumentReader, TableReader
 from ettin_cli.corpus.records import Fields, RecordError
 from ettin_cli.corpus.registry import built_in_formats, passed_over
@@ -31,6 +32,7 @@ __all__ = [
     "TableReader",
     "UnreadableError",
     "built_in_formats",
+    "close_pdfs",
     "is_encodable",
     "list_files",
     "open_source",

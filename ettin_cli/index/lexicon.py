@@ -56,7 +56,7 @@ class Lexicon:
 
         self._folder, self._files = generation, files
         try:
-            self._terms_file = pa.memory_map(str(generation / TERMS))
+            self._terms = pa.memory_map(str(generation / TERMS)).read_buffer()
         except OSError as error:
             raise damaged(generation / TERMS) from error
         self.rows = _mapped(generation / POSTINGS, np.dtype("<u4"))
@@ -79,10 +79,9 @@ class Lexicon:
         """The terms in order, where the postings of each begin, and their seals."""
         import pyarrow as pa
 
-        content = self._terms_file.read_buffer()
-        self._require(TERMS, content)
+        self._require(TERMS, self._terms)
         try:
-            table = pa.ipc.open_file(content).get_batch(0)
+            table = pa.ipc.open_file(self._terms).get_batch(0)
             table.validate(full=True)
         except pa.ArrowException as error:
             raise damaged(self._folder / TERMS) from error

@@ -16,6 +16,7 @@ from ettin_cli.pipeline.expanding import PASSAGES, expanded_terms, expanded_vect
 from ettin_cli.records import Embedder, Place
 
 if TYPE_CHECKING:
+    from ettin_cli.index.lexicon import Lexicon
     from ettin_cli.index.vectors import Rows
     from ettin_cli.records import Floats
 
@@ -123,11 +124,16 @@ class LexicalRetriever:
     embedder = None
 
     def __init__(self, index: Index, *, expand: bool = False) -> None:
-        self.index, self.lexicon, self.expand = index, index.lexicon, expand
+        self.index, self.expand = index, expand
         self.name = _named(BM25, expand)
         self.terms = Terms(index.language)
         # Of the last query: a sweep retrieves at one depth after the other.
         self._last: tuple[Mapping[str, float], Floats] | None = None
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """The words of the index, which alone holds them."""
+        return self.index.lexicon
 
     def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
         """Return a search for each of some queries."""
