@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -323,10 +324,8 @@ def test_the_share_of_the_peak_is_the_arithmetic_done_in_the_time(
 class Backwards:
     """A reranker that turns the order of another around."""
 
-    engine = "backwards"
-
     def __init__(self, other: Reranker) -> None:
-        self.other, self.name, self.max_tokens = other, other.name, other.max_tokens
+        self.other, self.card = other, replace(other.card, backend="backwards")
 
     def score(self, pairs: Any, advance: Any = None) -> Any:
         found = self.other.score(pairs)

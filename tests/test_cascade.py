@@ -160,15 +160,15 @@ def test_rerank_takes_a_cascade(ettin: Ettin, model: str, tmp_path: Path) -> Non
 
 def test_another_cut_is_another_run_to_resume() -> None:
     from ettin_cli.commands.rerank import _Job
-    from ettin_cli.commands.rerankers import find_rerankers
     from ettin_cli.console import Console
     from ettin_cli.engines import EngineSettings
+    from ettin_cli.pipeline.rerankers import find_rerankers
     from ettin_cli.ranking import SearchOptions
     from ettin_cli.requests import RequestFields
 
     def fingerprint(text: str) -> str:
         console = Console()
-        found = find_rerankers(text, offline=True, console=console)
+        found = find_rerankers(text, offline=True, reporter=console)
         job = _Job(console, found, EngineSettings(), SearchOptions(), "truncate", text=True)
         return job.fingerprint(RequestFields(None, None, None, None), "jsonl")
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from ettin_cli.calibration.fitting import Bin, Calibration
 from ettin_cli.errors import CalibrationError, OutputError
-from ettin_cli.hub import ModelFiles, weights_hash
+from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.settings import MAX, TRUNCATE
-from ettin_cli.stand_in import formula
 from ettin_cli.storage import replacing
 
 CALIBRATIONS = "calibrations"
@@ -22,7 +21,7 @@ CALIBRATION_FORMAT = 1
 
 def save(
     folder: Path,
-    files: ModelFiles,
+    reranker: ResolvedReranker,
     max_tokens: int,
     calibration: Calibration,
     *,
@@ -32,7 +31,7 @@ def save(
 
     Args:
         folder: The index's.
-        files: The reranker whose scores it is for.
+        reranker: The one whose scores it is for.
         max_tokens: What that reads of a pair.
         long: How it scores longer texts.
 
@@ -43,10 +42,10 @@ def save(
 
     body = {
         "format": CALIBRATION_FORMAT,
-        "reranker": _identity(files, max_tokens, long),
+        "reranker": _identity(reranker, max_tokens, long),
         "calibration": asdict(calibration),
     }
-    path = _path(folder, files)
+    path = _path(folder, reranker)
     try:
         path.parent.mkdir(exist_ok=True)
         with replacing(path) as draft:
@@ -57,18 +56,20 @@ def save(
     return path
 
 
-def load(folder: Path, files: ModelFiles, max_tokens: int, *, long: str = TRUNCATE) -> Calibration:
+def load(
+    folder: Path, reranker: ResolvedReranker, max_tokens: int, *, long: str = TRUNCATE
+) -> Calibration:
     """Return the calibration of an index for a reranker.
 
     Raises:
         CalibrationError: There is none, it is damaged, or it was made for another revision,
             other weights, another token limit or another way with longer texts.
     """
-    if not is_calibrated(folder, files):
-        raise not_calibrated(folder, files, long=long)
-    path = _path(folder, files)
-    body = _read(path, _command(folder, files, long))
-    made_for, wanted = body["reranker"], _identity(files, max_tokens, long)
+    if not is_calibrated(folder, reranker):
+        raise not_calibrated(folder, reranker, long=long)
+    path = _path(folder, reranker)
+    body = _read(path, _command(folder, reranker, long))
+    made_for, wanted = body["reranker"], _identity(reranker, max_tokens, long)
     if made_for != wanted:
         differences = [
             f"{name} {made_for.get(name)} instead of {value}"
@@ -77,21 +78,23 @@ def load(folder: Path, files: ModelFiles, max_tokens: int, *, long: str = TRUNCA
         ]
         raise CalibrationError(
             f"{path} was made for a reranker of {', '.join(differences)}",
-            hint=_command(folder, files, long),
+            hint=_command(folder, reranker, long),
         )
     found = body["calibration"]
     return Calibration(**{**found, "reliability": [Bin(**one) for one in found["reliability"]]})
 
 
-def is_calibrated(folder: Path, files: ModelFiles) -> bool:
+def is_calibrated(folder: Path, reranker: ResolvedReranker) -> bool:
     """Say whether an index has a calibration for a reranker of this name, fit or unfit."""
-    return _path(folder, files).exists()
+    return _path(folder, reranker).exists()
 
 
-def not_calibrated(folder: Path, files: ModelFiles, *, long: str = TRUNCATE) -> CalibrationError:
+def not_calibrated(
+    folder: Path, reranker: ResolvedReranker, *, long: str = TRUNCATE
+) -> CalibrationError:
     """Return the error for an index without a calibration, with the command that makes one."""
     return CalibrationError(
-        f"{folder} has no calibration for {files.name}", hint=_command(folder, files, long)
+        f"{folder} has no calibration for {reranker.name}", hint=_command(folder, reranker, long)
     )
 
 
@@ -123,29 +126,22 @@ def _seal(body: Mapping[str, Any]) -> str:
     return xxhash.xxh3_128_hexdigest(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
 
 
-def _identity(files: ModelFiles, max_tokens: int, long: str) -> dict[str, Any]:
+def _identity(reranker: ResolvedReranker, max_tokens: int, long: str) -> dict[str, Any]:
     """Return what makes two rerankers the same, as far as their scores go."""
-    scored_by = formula(files)
     return {
-        "name": _name(files),
-        "revision": files.revision,
-        "weights": weights_hash(files.folder),
-        **({"formula": scored_by} if scored_by else {}),
+        "name": reranker.stored_name,
+        "revision": reranker.revision,
+        **reranker.facts,
         "max_tokens": max_tokens,
         "long": long,
     }
 
 
-def _name(files: ModelFiles) -> str:
-    """Return a model's name; of a folder the last part, so that another way to it is the same."""
-    return files.folder.resolve().name if Path(files.name) == files.folder else files.name
+def _path(folder: Path, reranker: ResolvedReranker) -> Path:
+    return folder / CALIBRATIONS / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', reranker.stored_name)}.json"
 
 
-def _path(folder: Path, files: ModelFiles) -> Path:
-    return folder / CALIBRATIONS / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', _name(files))}.json"
-
-
-def _command(folder: Path, files: ModelFiles, long: str) -> str:
-    words = ["ettin", "eval", "-i", str(folder), "-r", files.name]
+def _command(folder: Path, reranker: ResolvedReranker, long: str) -> str:
+    words = ["ettin", "eval", "-i", str(folder), "-r", reranker.name]
     words += ["--long", long] if long == MAX else []
     return f"{shlex.join(words)} --queries FILE --qrels FILE --calibrate"

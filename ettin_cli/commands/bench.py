@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.benchmark.contenders import SENTENCE_TRANSFORMERS, installed_engines
+from ettin_cli.benchmark.contenders import SENTENCE_TRANSFORMERS
 from ettin_cli.benchmark.machine import Machine, this_machine
 from ettin_cli.benchmark.measuring import Plan, check_lengths, measure
 from ettin_cli.benchmark.pairs import Pair, SampleTexts, read_pairs
@@ -17,10 +17,10 @@ from ettin_cli.commands.help import listed
 from ettin_cli.commands.writing import check_apart
 from ettin_cli.console import Console, count, destination
 from ettin_cli.console.raced import FORMATS, show_races
-from ettin_cli.engines import ENGINES
+from ettin_cli.engines import check_engine, installed_backends
 from ettin_cli.errors import CorpusError, ModelError, UsageError
-from ettin_cli.hub import EMBEDDED
 from ettin_cli.reranking import find_reranker
+from ettin_cli.resolved import FolderReranker
 
 SAMPLE = "everyday_answers"
 DOCUMENT_TOKENS = "125"
@@ -124,8 +124,8 @@ def bench(
     names = list(dict.fromkeys(reranker or [AUTO]))
     if "none" in names:
         raise UsageError("there is nothing to measure without a reranker", hint="-r embedded")
-    found = [find_reranker(name, offline=offline, reporter=console) for name in names]
-    models = list({files.name: files for files in found}.values())
+    found = [_model(name, offline, console) for name in names]
+    models = list({one.name: one for one in found}.values())
     if pairs is None:
         check_lengths(models, lengths, max_length)
     given, rejected = _given(pairs, limit, console)
@@ -133,7 +133,7 @@ def bench(
     plan = Plan(
         models=models,
         settings=settings[0],
-        engines=list(dict.fromkeys(engine or installed_engines(machine.place))),
+        engines=list(dict.fromkeys(engine or installed_backends(machine.place))),
         dtypes=dtypes,
         sample=sample,
         lengths=lengths,
@@ -149,6 +149,17 @@ def bench(
     watched.check()
     if rejected:
         raise typer.Exit(options.REJECTED)
+
+
+def _model(name: str, offline: bool, console: Console) -> FolderReranker:
+    """Return a reranker that has a tokenizer, which pairs of a length are made by."""
+    found = find_reranker(name, offline=offline, reporter=console)
+    if not isinstance(found, FolderReranker):
+        raise UsageError(
+            f"{name} is not a model in a folder, so its tokens cannot be counted and it cannot "
+            "be measured"
+        )
+    return found
 
 
 def _format(format: str, output: Path | None) -> str:
@@ -170,8 +181,7 @@ def _check(
             hint=f"--against {SENTENCE_TRANSFORMERS} or {NOTHING}",
         )
     for engine in engines:
-        if engine not in ENGINES:
-            raise UsageError(f"no engine {engine!r}", hint=", ".join(ENGINES))
+        check_engine(engine)
     if pairs is not None and document_tokens is not None:
         raise UsageError("--pairs brings its own lengths, so there is no --document-tokens here")
     if pairs is not None and str(pairs) != "-" and not pairs.is_file():
@@ -214,10 +224,11 @@ def _tell(plan: Plan, machine: Machine, console: Console) -> None:
         for dtype, peak in machine.matmul_peaks.items()
     ]
     console.summary(f"the peak: matrix products in {', in '.join(peaks)}")
-    if plan.compared and any(files.name == EMBEDDED for files in plan.models):
-        console.notice(
-            f"{EMBEDDED} has no counterpart in {SENTENCE_TRANSFORMERS}, so it is not compared"
-        )
+    for model in plan.models if plan.compared else ():
+        if not model.has_counterpart:
+            console.notice(
+                f"{model.name} has no counterpart in {SENTENCE_TRANSFORMERS}, so it is not compared"
+            )
 
 
 class _Watched:

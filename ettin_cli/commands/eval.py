@@ -14,7 +14,6 @@ from ettin_cli.calibration import Calibration, fit, save
 from ettin_cli.commands import options
 from ettin_cli.commands.help import listed
 from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers, retriever_of
-from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers
 from ettin_cli.console import Console
 from ettin_cli.console.judging import judge as judge_documents
 from ettin_cli.console.measured import FORMATS, show_evaluation
@@ -33,20 +32,18 @@ from ettin_cli.evaluation.pooling import pool
 from ettin_cli.evaluation.report import ReliabilityPlot
 from ettin_cli.evaluation.results import Evaluation
 from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
-from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.loading import Loaded
 from ettin_cli.metrics import parse_metrics
 from ettin_cli.pipeline import AUTO, Retriever
 from ettin_cli.pipeline.cascade import Step, cascade_name
+from ettin_cli.pipeline.rerankers import FoundRerankers, cached_reranker, find_rerankers
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import DOCUMENT, SearchOptions
 from ettin_cli.records import Qrels, Query, TimedReranker
-from ettin_cli.reranking import load_reranker
-from ettin_cli.score_cache import CachedReranker
+from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.settings import CANDIDATES, ETTIN_MODELS, MAX, TRUNCATE
 from ettin_cli.trec import read_qrels, without_spaces
-from ettin_cli.windows import TimedLongReranker
 
 Before = dict[str, list[Step[TimedReranker]]]
 
@@ -253,22 +250,17 @@ class _Job:
         """Return the rerankers by their names, and those before them."""
         before: Before = {}
         for name, found in self.models.items():
-            before[name] = [Step(self._reranker(files), keep) for files, keep in found.before]
+            before[name] = [Step(self._reranker(one), keep) for one, keep in found.before]
             self.tried[name] = self._reranker(found.last)
         return self.tried, before
 
-    def _reranker(self, files: ModelFiles) -> TimedReranker:
+    def _reranker(self, found: ResolvedReranker) -> TimedReranker:
         """Return a reranker that is loaded, once, when a pair has no score yet."""
-        if files.name in self.known:
-            return self.known[files.name]
-        load = partial(load_reranker, files, self.engine, self.console, self.loaded)
-        cached = CachedReranker(files, self.engine, load, self.console)
-        # Outside the cache, so that windows are pairs like any others there.
-        windowed = self.long == MAX
-        self.known[files.name] = (
-            TimedLongReranker(cached, files, self.console) if windowed else cached
-        )
-        return self.known[files.name]
+        if found.name not in self.known:
+            self.known[found.name] = cached_reranker(
+                found, self.engine, self.long, self.console, self.loaded
+            )
+        return self.known[found.name]
 
     def measure(
         self, name: str, queries: Sequence[Query], qrels: Qrels, sweep: Sweep
@@ -285,7 +277,7 @@ class _Job:
         plots = []
         for name, labelled in outcome.labelled.items():
             found = _fitted(labelled, retrievers)
-            tokens = self.tried[name].max_tokens
+            tokens = self.tried[name].card.max_tokens
             path = save(self.index.folder, self.models[name].last, tokens, found, long=self.long)
             self.console.summary(
                 f"{name} is calibrated by {found.basis}; {found.method}, log loss "
@@ -365,13 +357,13 @@ def given(path: Path | None, option: str, folder: Path | None, names: Sequence[s
 def _models(names: Sequence[str], offline: bool, console: Console) -> dict[str, FoundRerankers]:
     """Return the models by short names; `none` is always measured and needs no model."""
     wanted = [name for name in dict.fromkeys(names) if name != "none"]
-    found = [find_rerankers(name, offline=offline, console=console) for name in wanted]
+    found = [find_rerankers(name, offline=offline, reporter=console) for name in wanted]
     return {_short(one): one for one in found}
 
 
 def _short(found: FoundRerankers) -> str:
     aliases = {model.hub_id: model.alias for model in ETTIN_MODELS.values()}
-    *before, last = [aliases.get(files.name, files.name) for files in found.files]
+    *before, last = [aliases.get(one.name, one.name) for one in found.every]
     keeps = [keep for _, keep in found.before]
     return cascade_name(zip(before, keeps, strict=True), last)
 

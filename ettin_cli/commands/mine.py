@@ -116,7 +116,7 @@ def mine(
     check_apart(output, (queries, qrels))
     opened = Index(options.find_index(index))
     chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
-    files = reranker and find_reranker(reranker, offline=offline, reporter=console)
+    found = reranker and find_reranker(reranker, offline=offline, reporter=console)
     with ExitStack() as stack:
         rejected = 0
         if qrels is not None:
@@ -128,7 +128,7 @@ def mine(
             rejected = _read(queries, examples, console)
             sought, total = examples.sought(opened, console), len(examples)
         loaded = Loaded()
-        model = load_reranker(files, engine, console, loaded) if files else None
+        model = load_reranker(found, engine, console, loaded) if found else None
         embedder = partial(embedder_of, opened, engine, offline, console, loaded)
         retrieve = retriever_of(retriever, opened, embedder, console)
         tally = _Tally(chosen, judged=qrels is not None)

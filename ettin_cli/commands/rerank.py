@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options, writing
-from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.console import Console, Tally, count
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.pipeline import Window
 from ettin_cli.pipeline import rerank as rerank_requests
+from ettin_cli.pipeline.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Rejection, Request, Share
 from ettin_cli.requests import RequestFields, RequestFile, open_requests
@@ -120,7 +120,7 @@ def rerank(
         min_score=min_score,
         blend=blend,
     )
-    found = find_rerankers(reranker, offline=offline, console=console)
+    found = find_rerankers(reranker, offline=offline, reporter=console)
     job = _Job(console, found, engine, chosen, long, text=not no_text, tag=tag)
     with open_requests(input, named, queries=queries, corpus=corpus) as requests:
         if not writing.appears_whole(output):
@@ -170,7 +170,7 @@ class _Job:
         """Return what two runs must agree in to write the same bytes, but for their input."""
         kept = [keep for _, keep in self.found.before]
         options = (kept, self.chosen, self.long, self.text, fields, format, self.tag)
-        return writing.fingerprint(self.found.files, self.engine, *options)
+        return writing.fingerprint(self.found.every, self.engine, *options)
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
         """Write answers to stdout as they come."""

@@ -13,13 +13,13 @@ from ettin_cli.commands.score_pairs import PairsJob, score_pairs
 from ettin_cli.console import Console, count
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.hub import ModelFiles
+from ettin_cli.pipeline.rerankers import load_one
 from ettin_cli.records import Reranker, Scores
 from ettin_cli.requests.rows import readable
-from ettin_cli.reranking import find_reranker, load_reranker
+from ettin_cli.reranking import find_reranker
+from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB, TRUNCATE
 from ettin_cli.storage import BLOCK, record_lines
-from ettin_cli.windows import reading
 
 SHOWN = 200
 
@@ -119,7 +119,6 @@ def score(
         return
     [model] = _load(_find(names, offline, console), engine, long, console)
     scores = model.score([(query, one) for one in texts])
-    console.detail(f"scored by {model.name} on {model.engine}")
     _show(texts, scores, format, console)
 
 
@@ -132,18 +131,18 @@ def _check_several(names: list[str], pairs: Path | None, *, average: bool) -> No
         )
 
 
-def _find(names: list[str], offline: bool, console: Console) -> list[ModelFiles]:
+def _find(names: list[str], offline: bool, console: Console) -> list[ResolvedReranker]:
     found = [find_reranker(name, offline=offline, reporter=console) for name in names]
-    for at, files in enumerate(found):
-        if files.name in [earlier.name for earlier in found[:at]]:
-            raise UsageError(f"{files.name} is named twice", hint="leave out one of the -r")
+    for at, one in enumerate(found):
+        if one.name in [earlier.name for earlier in found[:at]]:
+            raise UsageError(f"{one.name} is named twice", hint="leave out one of the -r")
     return found
 
 
 def _load(
-    found: list[ModelFiles], engine: EngineSettings, long: str, console: Console
+    found: list[ResolvedReranker], engine: EngineSettings, long: str, console: Console
 ) -> list[Reranker]:
-    return [reading(load_reranker(files, engine, console), files, long, console) for files in found]
+    return [load_one(one, engine, long, console) for one in found]
 
 
 def _check_pairs(query: str | None, pairs: Path, output: Path | None, *, resume: bool) -> None:

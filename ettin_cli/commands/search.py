@@ -16,20 +16,20 @@ from ettin_cli.commands.asked import as_asked, asked_queries, demands_of
 from ettin_cli.commands.found import Found, why_few
 from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers, retriever_of
 from ettin_cli.commands.opening import open_hit
-from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.commands.searched import write_search
 from ettin_cli.console import Console
 from ettin_cli.duplicates import SAME
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CalibrationError, UsageError
-from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.loading import Loaded
 from ettin_cli.pipeline import AUTO
 from ettin_cli.pipeline import search as search_index
 from ettin_cli.pipeline.cascade import Step
+from ettin_cli.pipeline.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.ranking import DOCUMENT, SearchOptions
 from ettin_cli.records import Answer, Hit, Passage, Query, Reranker
+from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.resuming import ResumableOutput
 from ettin_cli.settings import CANDIDATES, MAX, TOP_K, TRUNCATE
 
@@ -151,7 +151,7 @@ def search(
     opened = None if sources else Index(options.find_index(index))
     rerank = None
     if reranker != "none":
-        rerank = find_rerankers(reranker, offline=offline, console=console)
+        rerank = find_rerankers(reranker, offline=offline, reporter=console)
     rejected, loaded = False, Loaded()
     if opened is None:
         opened, rejected = index_of(sources, index, engine, offline, console, loaded)
@@ -221,7 +221,7 @@ def _key(
     kept = [keep for _, keep in rerank.before] if rerank else []
     # Places in the answers are as seen from here.
     here = (str(index.generation.resolve()), str(Path.cwd()))
-    return writing.fingerprint(rerank.files if rerank else [], engine, kept, here, *job)
+    return writing.fingerprint(rerank.every if rerank else [], engine, kept, here, *job)
 
 
 def _options(
@@ -285,14 +285,21 @@ def _run(
     if rerank:
         reranker, before = load_rerankers(rerank, engine, long, console, loaded)
     if rerank and reranker and not before:
-        calibration = _calibration(index, rerank.last, reranker.max_tokens, long, needed, console)
+        calibration = _calibration(
+            index, rerank.last, reranker.card.max_tokens, long, needed, console
+        )
     answers = search_index(index, queries, retrieve, reranker, chosen, console, calibration, before)
     for answer in answers:
         yield replace(answer, hits=[_shown(hit) for hit in answer.hits])
 
 
 def _calibration(
-    index: Index, rerank: ModelFiles, max_tokens: int, long: str, needed: bool, console: Console
+    index: Index,
+    rerank: ResolvedReranker,
+    max_tokens: int,
+    long: str,
+    needed: bool,
+    console: Console,
 ) -> Calibration | None:
     """Return the index's calibration for the reranker; None if it has none that can be used."""
     try:

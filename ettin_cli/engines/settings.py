@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 DTYPES = ("auto", "fp32", "bf16", "fp16", "fast")
-ENGINES = ("auto", "torch", "onnxruntime", "openvino")
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class EngineSettings:
         max_length: A lower cap on tokens than the model's own.
         threads: CPU threads of a model; None: as many as there are cores. With torch they are those
             of the process, and None leaves them as they are.
-        engine: auto, torch, onnxruntime or openvino: what computes; all but torch are for the CPU.
+        engine: auto, or the name of a backend (see `choosing.BACKENDS`): what computes.
     """
 
     device: str = "auto"
@@ -29,7 +29,7 @@ class EngineSettings:
     max_length: int | None = None
     threads: int | None = None
     trust_remote_code: bool = False
-    engine: str = "auto"
+    engine: str = AUTO
 
 
 def cpu_threads(settings: EngineSettings) -> int:
