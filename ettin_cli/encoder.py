@@ -151,7 +151,7 @@ class TorchEncoder:
         self.model = placement.load(SentenceTransformer, folder, unpadded=False)
         self.tokenizer = self.model.tokenizer
         if not hasattr(self.tokenizer, "pad"):
-            raise ModelError(f"{folder} is no transformer, and such embedders are not supported")
+            raise ModelError(f"{folder} is not a transformer, and such embedders are not supported")
         self.long_texts = LongTexts.of_transformers(self.tokenizer)
 
     def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from ettin_cli.errors import OutputError, UsageError
+from ettin_cli.errors import InvalidArgumentError, OutputError
 from ettin_cli.records import Answer, Hit, Passage
 from ettin_cli.snippets import best_lines
 from ettin_cli.storage import replacing
@@ -69,17 +69,18 @@ def format_for(output: Path | None, wanted: str) -> str:
     """Return the format: as wanted, else by the output's suffix, else still `auto`.
 
     Raises:
-        UsageError: There is no such format, or none has this suffix.
+        InvalidArgumentError: There is no such format, or none has this suffix.
     """
     if wanted not in FORMATS:
-        raise UsageError(f"no format {wanted!r}", hint=f"one of {', '.join(FORMATS)}")
+        raise InvalidArgumentError(
+            f"unknown format {wanted!r}", argument="format", value=wanted, choices=FORMATS
+        )
     if wanted != "auto" or output is None or str(output) == "-":
         return wanted
     found = SUFFIXES.get(output.suffix.lower())
     if found is None:
-        known = " ".join(SUFFIXES)
-        raise UsageError(
-            f"no format has the suffix of {output}", hint=f"name it with -f, or use {known}"
+        raise InvalidArgumentError(
+            f"no format has the suffix of {output}", argument="output", choices=tuple(SUFFIXES)
         )
     return found
 
@@ -111,9 +112,7 @@ def output_errors(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", hint="choose another place with -o"
-        ) from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", path=path) from error
 
 
 class Encoder:

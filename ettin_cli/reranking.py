@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.blank import blanks_last
 from ettin_cli.cross_encoder import load_cross_encoder
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import MissingExtraError, ModelError, UsageError
+from ettin_cli.errors import InvalidArgumentError, MissingExtraError, ModelError
 from ettin_cli.hub import EMBEDDED, ModelFiles, find_model
 from ettin_cli.maxsim import TextVectors, TokenEncoder
 from ettin_cli.multi_vector import is_multi_vector, load_token_encoder
@@ -35,10 +35,12 @@ def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles
 
     Raises:
         ModelError: It is not to be had.
-        UsageError: Those are several, one behind another, or none.
+        InvalidArgumentError: Those are several, one behind another, or none.
     """
     if ("," in name or name == "none") and not Path(name).is_dir():
-        raise UsageError(f"-r {name} is not one reranker, which is needed here", hint="-r auto")
+        raise InvalidArgumentError(
+            f'expected a single reranker, got "{name}"', argument="reranker", value=name
+        )
     if name != "auto":
         return find_model(name, offline=offline, reporter=reporter)
     try:
@@ -47,7 +49,7 @@ def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles
         try:
             found = find_model(EMBEDDED, offline=offline, reporter=reporter)
         except MissingExtraError as missing:
-            raise ModelError(error.problem, hint=missing.hint) from error
+            raise ModelError(error.problem, code=missing.code, **missing.fields) from error
         reporter.notice(f"reranking with the embedded stand-in, not Ettin: {error.problem}")
         return found
 
@@ -115,7 +117,7 @@ def checked(values: Floats, name: str) -> Floats:
 
     if np.isnan(values).any():
         raise ModelError(
-            f"{name} gave a score that is not a number", hint="--dtype fp32, or another model"
+            f"{name} gave a score that is not a number", code="not-a-number", name=name
         )
     return values
 

@@ -56,8 +56,8 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         known = qrels.setdefault(query_id, {}).setdefault(doc_id, relevance)
         if known != relevance:
             raise CorpusError(
-                f"{place}: {doc_id} is judged {relevance} for query {query_id}, and {known} before",
-                hint="keep one of the two judgements",
+                f"{place}: {doc_id} is judged {relevance} for query {query_id}, and {known} "
+                "before; keep one of the two"
             )
     if not qrels:
         raise CorpusError(f"no judgements in {path}")
@@ -81,7 +81,7 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
             raise CorpusError(f"{place}: {doc_id} is listed twice for query {query_id}")
         scores[doc_id] = score
     if not run:
-        raise CorpusError(f"no hits in {path}", hint=f"a line of a run is: {RUN_FIELDS}")
+        raise CorpusError(f"no hits in {path}", expected=f"a line of a run is: {RUN_FIELDS}")
     return run
 
 
@@ -111,9 +111,7 @@ def write_qrels(qrels: Qrels, path: Path) -> None:
         with replacing(path) as draft:
             draft.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", hint="choose another place"
-        ) from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", path=path) from error
 
 
 def _judgements(path: Path) -> Iterator[tuple[str, str, str, str]]:
@@ -147,10 +145,12 @@ def _fields(line: str, place: str, wanted: str) -> list[str]:
     fields = re.findall(r"[^ \t\n\r\f\v]+", line)
     if len(fields) == len(wanted.split()):
         return fields
-    hint = f"a line is: {wanted}"
+    expected = f"a line is: {wanted}"
     if wanted == QRELS_FIELDS:
-        hint += f"; a table begins with: {BEIR_HEADER}"
-    raise CorpusError(f"{place}: {len(fields)} fields in place of {len(wanted.split())}", hint=hint)
+        expected += f"; a table begins with: {BEIR_HEADER}"
+    raise CorpusError(
+        f"{place}: {len(fields)} fields in place of {len(wanted.split())}", expected=expected
+    )
 
 
 def _score(text: str, place: str) -> float:
@@ -176,7 +176,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
                 if line.strip():
                     yield f"{path}:{number}", line
     except UnreadableError as error:
-        raise CorpusError(f"{path}: {error}") from error
+        raise CorpusError(f"{path}: {error}", code="cannot-read", path=path) from error
 
 
 def _opened(path: Path) -> AbstractContextManager[BinaryIO]:

@@ -19,7 +19,7 @@ from ettin_cli.records import (
     TokenCounter,
     no_progress,
 )
-from ettin_cli.settings import MAX, TRUNCATE
+from ettin_cli.settings import MAX
 from ettin_cli.tokens import load_token_counter
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class LongReranker:
         try:
             self.tokens = load_token_counter(files)
         except ModelError as error:
-            raise ModelError(error.problem, hint=f"--long {TRUNCATE}") from error
+            raise ModelError(error.problem, code="no-token-counts", name=files.name) from error
         # Late interaction encodes a text without its query.
         late = is_multi_vector(files.folder)
         self.reads_pairs = not (late or files.name == EMBEDDED)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Query
@@ -89,7 +90,7 @@ def test_a_line_that_is_no_query_is_named_with_what_one_looks_like(
 ) -> None:
     with pytest.raises(CorpusError, match=re.escape(f"{tmp_path / 'q'}{said}")) as refused:
         queries(tmp_path / "q", content)
-    assert str(refused.value.hint).startswith("a line is ")
+    assert str(hint_of(refused.value)).startswith("a line is ")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_a_broken_line_in_the_middle_loses_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ('{"title": "t"}', 'no "text" field; name it with --text-field'),
+        ('{"title": "t"}', 'no "text" field'),
         ('{"text": "", "title": " "}', "empty text"),
         ('{"text": "x", "id": true}', '"id" is neither a string nor a number'),
         ('{"text": "x", "id": " "}', '"id" is empty'),
@@ -113,7 +113,7 @@ def test_a_row_of_another_width_is_named(tmp_path: Path) -> None:
 
 def test_a_table_without_a_text_column_says_it_once(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "a,b\n" + "1,2\n" * 50)
-    assert rejected(path) == [(2, 'no "text" field; name it with --text-field')]
+    assert rejected(path) == [(2, 'no "text" field')]
 
 
 def test_a_table_in_a_folder_without_text_is_skipped_with_its_reason(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_table_whose_later_records_have_a_text_is_one_of_documents(tmp_path: P
 
 def test_a_table_of_no_documents_is_told_once_and_read_no_further(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"n": 1}\n' * 100 + "broken\n" * 9)
-    assert rejected(path) == [(1, 'no "text" field; name it with --text-field')]
+    assert rejected(path) == [(1, 'no "text" field')]
     assert read(path, in_folder=True) == ([], [], ["table without a text field"])
 
 

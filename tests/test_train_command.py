@@ -407,7 +407,7 @@ def test_a_model_is_never_overwritten(ettin: Ettin, data: Path, bert: Path, tmp_
     (tmp_path / "model").mkdir()
     done = trained(ettin, bert, "model")
     assert done.code == 1
-    assert f"error: {tmp_path / 'model'} is there already" in done.err
+    assert f"error: {tmp_path / 'model'} already exists" in done.err
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.engines import EngineSettings
 from ettin_cli.engines import placement as placement_module
 from ettin_cli.errors import CorpusError, ModelError
@@ -386,7 +387,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_what_to_do(
     data = written(tmp_path / "data.jsonl", ferries(40))
     with pytest.raises(ModelError, match="the loss is not a number at step") as caught:
         run(encoder, data, tmp_path / "model", Recipe(steps=9, batch_size=4, learning_rate=4e30))
-    assert caught.value.hint == "start again with --learning-rate 1e+30, or --dtype fp32"
+    assert hint_of(caught.value) == "start again with --learning-rate 1e+30, or --dtype fp32"
     assert list(tmp_path.iterdir()) == [data]
 
 

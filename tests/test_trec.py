@@ -10,6 +10,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, OutputError
 from ettin_cli.export import write_answers
 from ettin_cli.records import Answer, Hit, Passage, Query
@@ -105,8 +106,8 @@ def test_a_broken_judgement_is_named_by_its_line(
 def test_the_forms_are_shown_to_whoever_has_another(tmp_path: Path) -> None:
     with pytest.raises(CorpusError) as caught:
         read_qrels(file(tmp_path, b"topic,doc,grade\n"))
-    assert "query_id iteration doc_id relevance" in (caught.value.hint or "")
-    assert "query-id\tcorpus-id\tscore" in (caught.value.hint or "")
+    assert "query_id iteration doc_id relevance" in (hint_of(caught.value) or "")
+    assert "query-id\tcorpus-id\tscore" in (hint_of(caught.value) or "")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", BEIR.splitlines()[0]])
@@ -171,7 +172,7 @@ def test_a_broken_line_of_a_run_is_named(tmp_path: Path, line: bytes, problem: s
 def test_a_run_without_hits_is_refused_and_the_form_is_shown(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no hits in") as caught:
         read_run(file(tmp_path, b"\n"))
-    assert "query_id Q0 doc_id rank score tag" in (caught.value.hint or "")
+    assert "query_id Q0 doc_id rank score tag" in (hint_of(caught.value) or "")
 
 
 # White space in ids

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from ettin_cli.calibration.fitting import Bin, Calibration
 from ettin_cli.errors import CalibrationError, OutputError
 from ettin_cli.hub import ModelFiles, weights_hash
-from ettin_cli.settings import MAX, TRUNCATE
+from ettin_cli.settings import TRUNCATE
 from ettin_cli.stand_in import formula
 from ettin_cli.storage import replacing
 
@@ -53,7 +52,9 @@ def save(
             sealed = {**body, "checksum": _seal(body)}
             draft.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}", code="index-unwritable", folder=folder
+        ) from error
     return path
 
 
@@ -67,7 +68,8 @@ def load(folder: Path, files: ModelFiles, max_tokens: int, *, long: str = TRUNCA
     if not is_calibrated(folder, files):
         raise not_calibrated(folder, files, long=long)
     path = _path(folder, files)
-    body = _read(path, _command(folder, files, long))
+    fields = _fields(folder, files, long)
+    body = _read(path, fields)
     made_for, wanted = body["reranker"], _identity(files, max_tokens, long)
     if made_for != wanted:
         differences = [
@@ -76,8 +78,7 @@ def load(folder: Path, files: ModelFiles, max_tokens: int, *, long: str = TRUNCA
             if made_for.get(name) != value
         ]
         raise CalibrationError(
-            f"{path} was made for a reranker of {', '.join(differences)}",
-            hint=_command(folder, files, long),
+            f"{path} was made for a reranker of {', '.join(differences)}", **fields
         )
     found = body["calibration"]
     return Calibration(**{**found, "reliability": [Bin(**one) for one in found["reliability"]]})
@@ -89,13 +90,12 @@ def is_calibrated(folder: Path, files: ModelFiles) -> bool:
 
 
 def not_calibrated(folder: Path, files: ModelFiles, *, long: str = TRUNCATE) -> CalibrationError:
-    """Return the error for an index without a calibration, with the command that makes one."""
-    return CalibrationError(
-        f"{folder} has no calibration for {files.name}", hint=_command(folder, files, long)
-    )
+    """Return the error for an index without a calibration."""
+    fields = _fields(folder, files, long)
+    return CalibrationError(f"{folder} has no calibration for {files.name}", **fields)
 
 
-def _read(path: Path, command: str) -> dict[str, Any]:
+def _read(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     import orjson
 
     try:
@@ -103,16 +103,18 @@ def _read(path: Path, command: str) -> dict[str, Any]:
         whole = body.pop("checksum") == _seal(body)
         version = body["format"]
     except OSError as error:
-        raise CalibrationError(f"cannot read {path}: {error.strerror}", hint=command) from error
+        raise CalibrationError(f"cannot read {path}: {error.strerror}", **fields) from error
     except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
-        raise CalibrationError(f"{path} is damaged", hint=command) from error
+        raise CalibrationError(f"{path} is damaged", **fields) from error
     if isinstance(version, int) and version > CALIBRATION_FORMAT:
         raise CalibrationError(
             f"{path} has format {version}, newer than the {CALIBRATION_FORMAT} read here",
-            hint="pip install --upgrade ettin-cli",
+            code="newer-format",
+            path=path,
+            format=version,
         )
     if not whole:
-        raise CalibrationError(f"{path} is damaged", hint=command)
+        raise CalibrationError(f"{path} is damaged", **fields)
     return body
 
 
@@ -145,7 +147,6 @@ def _path(folder: Path, files: ModelFiles) -> Path:
     return folder / CALIBRATIONS / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', _name(files))}.json"
 
 
-def _command(folder: Path, files: ModelFiles, long: str) -> str:
-    words = ["ettin", "eval", "-i", str(folder), "-r", files.name]
-    words += ["--long", long] if long == MAX else []
-    return f"{shlex.join(words)} --queries FILE --qrels FILE --calibrate"
+def _fields(folder: Path, files: ModelFiles, long: str) -> dict[str, Any]:
+    """Return what a calibration would have to be made for."""
+    return {"folder": folder, "reranker": files.name, "long": long}

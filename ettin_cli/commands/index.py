@@ -8,6 +8,7 @@ import typer
 
 from ettin_cli.chunking import Chunking
 from ettin_cli.commands import options
+from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count
 from ettin_cli.corpus import open_source
 from ettin_cli.errors import IndexNotFoundError, UsageError
@@ -175,7 +176,7 @@ def tell(report: BuildReport, folder: Path, console: Console, *, dry_run: bool =
     """Say what a run did, and name every file and record that it could not read."""
     plan = report.plan
     for rejection in report.rejections:
-        console.notice(f"rejected {rejection}")
+        console.notice(rejected(rejection))
     for what, names in (("new", plan.new), ("changed", plan.changed), ("gone", plan.gone)):
         for name in names:
             console.detail(f"{what}: {name}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options, writing
+from ettin_cli.commands.hints import rejected
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.console import Console, Tally, count, destination
 from ettin_cli.engines import EngineSettings
@@ -231,7 +232,7 @@ class _Job:
     def _count(self, window: Window) -> None:
         # A file of rejects names them; without one they are named here.
         for rejection in window.rejections if self.rejects is None else ():
-            self.console.notice(f"rejected {rejection}")
+            self.console.notice(rejected(rejection))
         self.rejected += len(window.rejections)
         self.unscored += window.unscored
         self.repeated += window.repeated

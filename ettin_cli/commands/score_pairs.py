@@ -117,8 +117,7 @@ class _Scored:
             try:
                 found, reasons = _pairs(row)
             except RecordError as error:
-                # Here a field cannot be named.
-                found, reasons = [], [str(error).partition(";")[0]]
+                found, reasons = [], [str(error)]
             yield from found
             for reason in reasons:
                 yield rejection(self.shown, row, RecordError(reason))

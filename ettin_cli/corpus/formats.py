@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import cast
@@ -101,12 +102,12 @@ def _records(
     rows = _rows(file, kind, fields.columns)
     shown = str(file.path or "-")
     first = list(islice(rows, PROBED_ROWS))
-    reason, line = _unfit(first, fields, file.in_folder)
-    if reason and file.in_folder:
-        skip(reason if reason == EMPTY else "table without a text field")
+    unfit = _unfit(first, fields, file.in_folder)
+    if unfit and file.in_folder:
+        skip(EMPTY if unfit.reason == EMPTY else "table without a text field")
         return
-    if reason:
-        reject(Rejection(shown, reason, line))
+    if unfit:
+        reject(replace(unfit, path=shown))
         return
     for record, line, number in chain(first, rows):
         try:
@@ -115,7 +116,7 @@ def _records(
             yield _record(file, record, fields, line, number, blank=blank)
         except RecordError as error:
             place = f"{error} (record {number})" if number and not line else str(error)
-            reject(Rejection(shown, place, line))
+            reject(Rejection(shown, place, line, error.missing))
 
 
 def _rows(file: SourceFile, kind: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -130,13 +131,13 @@ def _rows(file: SourceFile, kind: str, columns: Sequence[str]) -> Iterator[Row]:
         yield RecordError(str(error)), None, 0
 
 
-def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> tuple[str, int | None]:
-    """Say why a table that begins with these rows holds no documents; "" if it may, and where.
+def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> Rejection | None:
+    """Say why a table that begins with these rows holds no documents, and where; None if it may.
 
     One whose first records all lack a text is not read any further.
     """
     if not rows:
-        return EMPTY, None
+        return Rejection("", EMPTY)
     known = [
         (names, line)
         for record, line, _ in rows
@@ -145,8 +146,8 @@ def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> tuple[str, i
     try:
         fields.text_of(_every_field(names for names, _ in known))
     except NoTextFieldError as error:
-        return (str(error), known[0][1]) if known else ("", None)
-    return "", None
+        return Rejection("", str(error), known[0][1], error.missing) if known else None
+    return None
 
 
 def _every_field(records: Iterable[Iterable[str]]) -> dict[str, object]:
@@ -179,8 +180,6 @@ def _record(
     *,
     blank: bool,
 ) -> Document:
-    from dataclasses import replace
-
     lines = (line,) if line else ()
     base = file.name.rsplit("/", 1)[-1]
     document = record_document(record, fields, f"{base}:{line or number}", lines, blank=blank)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ettin_cli.corpus.ignores import Ignores, ignored, ignores_of, outer_ignores
 from ettin_cli.corpus.suffixes import kind_of, known_formats
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Rejection
 from ettin_cli.storage import open_regular
 
@@ -69,9 +69,8 @@ def open_source(text: str) -> Source:
     """
     if text == "-":
         return Source(None, "stdin")
-    hint = "name a file, a folder, or - for JSONL on stdin"
     if not text:
-        raise CorpusError("empty SOURCE", hint=hint)
+        raise CorpusError("empty name of a source", code="source-not-found", source=text)
     try:
         # Before Path.resolve, which ends in a RuntimeError where links go round.
         mode = Path(text).stat().st_mode
@@ -79,11 +78,20 @@ def open_source(text: str) -> Source:
         if stat.S_ISDIR(mode):
             return Source(location, "beir" if _beir_corpus(location) else "folder")
     except OSError as error:
-        raise CorpusError(f"cannot open {text}: {error.strerror}", hint=hint) from error
+        raise CorpusError(
+            f"cannot open {text}: {error.strerror}", code="source-not-found", source=text
+        ) from error
     if not stat.S_ISREG(mode):
-        raise CorpusError(f"{text} is neither a file nor a folder", hint="pipe JSONL into `-`")
+        raise CorpusError(
+            f"{text} is neither a file nor a folder", code="source-not-found", source=text
+        )
     if kind_of(location.name) is None:
-        raise CorpusError(f"{text} is of no known format", hint=f"known are {known_formats()}")
+        raise CorpusError(
+            f"{text} is of no known format",
+            code="unknown-format",
+            path=text,
+            formats=known_formats(),
+        )
     return Source(location, "file")
 
 
@@ -104,7 +112,7 @@ def list_files(
         index: The absolute path of a folder to leave out: that of the index in the making.
 
     Raises:
-        UsageError: One of the globs is none.
+        InvalidArgumentError: One of the globs is none.
     """
     listing = Listing()
     if source.location is None:
@@ -199,8 +207,9 @@ def _globs(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec:
         try:
             pathspec.GitIgnoreSpec.from_lines([pattern])
         except (ValueError, re.error) as error:
-            hint = 'a glob is like "*.md" or "drafts/"'
-            raise UsageError(f"{pattern!r} is no glob", hint=hint) from error
+            raise InvalidArgumentError(
+                f"{pattern!r} is not a glob", argument="glob", value=pattern
+            ) from error
     return pathspec.GitIgnoreSpec.from_lines(patterns)
 
 

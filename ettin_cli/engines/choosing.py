@@ -12,7 +12,7 @@ from ettin_cli.engines.libraries import Library, OnnxRuntime, OpenVino
 from ettin_cli.engines.onnx_model import OnnxModel
 from ettin_cli.engines.settings import ENGINES, EngineSettings
 from ettin_cli.engines.writing import WrittenModel
-from ettin_cli.errors import ModelError, UsageError
+from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.hub import weights_hash
 from ettin_cli.records import Reporter
 
@@ -42,7 +42,9 @@ def torch_free(
         ModelError: An engine was asked for that cannot run this model; or its files are damaged.
     """
     if settings.engine not in ENGINES:
-        raise UsageError(f"no engine {settings.engine!r}", hint=", ".join(ENGINES))
+        raise InvalidArgumentError(
+            f"unknown engine {settings.engine!r}", argument="engine", choices=ENGINES
+        )
     problem = _problem(settings)
     if problem is None:
         try:
@@ -52,7 +54,11 @@ def torch_free(
         except UnsupportedModelError as error:
             problem = f"{error} is not written for it"
     if settings.engine not in ("auto", TORCH):
-        raise ModelError(f"{settings.engine} cannot run {folder.name} here: {problem}")
+        raise ModelError(
+            f"{settings.engine} cannot run {folder.name} here: {problem}",
+            code="engine-unavailable",
+            engine=settings.engine,
+        )
     reporter.detail(f"torch runs {folder.name}: {problem}")
     return None
 

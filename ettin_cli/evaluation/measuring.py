@@ -33,7 +33,8 @@ def judged_queries(
     if not judged:
         raise CorpusError(
             f"none of the {len(queries):,} queries has judgements",
-            hint="their ids must be those of the qrels; or judge some: ettin eval ... --judge",
+            code="not-judged",
+            queries=len(queries),
         )
     kept = {query.query_id: qrels[query.query_id] for query in judged}
     notes = []

@@ -141,7 +141,8 @@ def disk_errors(folder: Path) -> Iterator[None]:
             state = "the index is the new one, but may not outlive a power cut"
         raise OutputError(
             f"cannot write {folder}: {reason}; {state}",
-            hint="free some space or fix the permissions, then run the same command to go on",
+            code="index-unwritable",
+            folder=folder,
         ) from error
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ettin_cli.corpus import Listing, Source, SourceFile, is_encodable, list_files, open_source
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.index import FileEntry, Index, RecordedSource, Remains, is_unchanged, portable
 from ettin_cli.records import Rejection
 
@@ -66,7 +66,9 @@ def record_source(text: str, folder: Path, template: RecordedSource) -> Recorded
     source = open_source(text)
     location = portable(source.location, base_of(folder)) if source.location else "-"
     if not is_encodable(location):
-        raise CorpusError(f"cannot index {text}: its path is not UTF-8", hint="rename it")
+        raise CorpusError(
+            f"cannot index {text}: its path is not UTF-8", code="path-not-utf8", path=text
+        )
     return replace(template, location=location)
 
 
@@ -86,15 +88,16 @@ def make_plan(
 
     Raises:
         CorpusError: A source is no longer there.
-        UsageError: Records from standard input would have to be read again.
+        InvalidArgumentError: Records from standard input would have to be read again.
     """
     plan = Plan()
     before = _entries(old)
     for number, record in enumerate(recorded):
         if record.location == "-" and not read_stdin and old is None:
-            raise UsageError(
+            raise InvalidArgumentError(
                 f"{folder} has records from standard input, which cannot be read again",
-                hint="give them once more with `ettin index -`, or drop them with --remove -",
+                code="stream-not-repeatable",
+                folder=folder,
             )
         source = _opened(record, folder)
         plan.sources.append(source)
@@ -134,7 +137,7 @@ def _opened(record: RecordedSource, folder: Path) -> Source:
         if location.exists():
             raise
         raise CorpusError(
-            f"source {location} is gone", hint=f"ettin index -i {folder} --remove {location}"
+            f"source {location} is gone", code="source-gone", folder=folder, source=location
         ) from error
 
 

@@ -95,7 +95,9 @@ def _sources(remains: Remains, folder: Path) -> tuple[RecordedSource, ...]:
             location = base_of(folder) / source.location
             raise CorpusError(
                 f"cannot repair {folder}: source {location} is gone",
-                hint=f"put it back, or: ettin index -i {folder} --rebuild --remove {location}",
+                code="cannot-repair",
+                folder=folder,
+                source=location,
             )
     kept = remains.passages is not None and any(not entry.path for entry in remains.files)
     return tuple(s for s in remains.manifest.sources if kept or s.location != STDIN)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ettin_cli.corpus import Fields
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.corpus.tables import Row
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Query, Rejection, Request, Share
 from ettin_cli.requests.fields import RequestFields, holds_list, listed, pair
 from ettin_cli.requests.measured import MeasuredRows
@@ -46,12 +46,16 @@ def open_requests(
 
     Raises:
         CorpusError: It cannot be read, or holds neither queries with documents nor pairs.
-        UsageError: It is of no format that is known.
+        InvalidArgumentError: It is of no format that is known.
     """
     if (queries is None) != (corpus is None):
-        raise UsageError("a TREC run needs both --queries and --corpus")
+        raise InvalidArgumentError(
+            "a TREC run needs both its queries and its corpus", argument="queries"
+        )
     if queries is not None and str(path) == STDIN:
-        raise UsageError("a TREC run is read twice, so it cannot be stdin", hint="name its file")
+        raise InvalidArgumentError(
+            "a TREC run is read twice, so it cannot be a stream", argument="stream"
+        )
     if queries is not None and corpus is not None:
         with Spool() as spool:
             yield _run(path, queries, corpus, fields, spool)
@@ -62,8 +66,8 @@ def open_requests(
 
 
 def _rows(path: Path, fields: RequestFields) -> Iterator[Row]:
-    hint = "JSONL, CSV, TSV or Parquet; a TREC run needs --queries and --corpus"
-    return read_rows(path, "candidates", hint, fields.columns)
+    formats = ("JSONL", "CSV", "TSV", "Parquet", "a TREC run with its queries and its corpus")
+    return read_rows(path, "candidates", formats, fields.columns)
 
 
 def _run(
@@ -116,8 +120,8 @@ def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool,
         place = shown if line is None else f"{shown}:{line}"
         raise CorpusError(
             f"{place}: neither a query with a list of documents nor a pair: {why}",
-            hint="name its fields with --query-field, --documents-field, --text-field, --id-field, "
-            "or the columns of a table without a header with --fields",
+            code="fields-not-found",
+            path=shown,
         ) from why
     return True, chain(probed, rows)
 
@@ -138,7 +142,7 @@ def _lists(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
             yield rejection(shown, row, error)
             continue
         for reason in found.reasons:
-            yield rejection(shown, row, RecordError(reason))
+            yield rejection(shown, row, reason)
         query = Query(found.query_id or str(row[2]), found.query)
         yield Request(query, found.candidates, found.fields, found.unnamed)
 
