@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
@@ -15,7 +14,7 @@ from ettin_cli.corpus.delimited import DELIMITERS, delimited
 from ettin_cli.corpus.records import EXACT_BELOW, RecordError
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
-from ettin_cli.storage import UnreadableError, record_lines
+from ettin_cli.storage import Stream, UnreadableError, record_lines
 
 ID_FIELDS = ("_id", "id", "query_id", "qid", "query-id", "queryid", "topic_id")
 TEXT_FIELDS = ("text", "query", "question")
@@ -34,8 +33,8 @@ _MARKUP = re.compile(r"<(\?xml|!doctype|topics?|queries|query|doc)\b", re.IGNORE
 Numbered = Iterator[tuple[int, str]]
 
 
-def read_queries(path: Path) -> Iterator[Query]:
-    """Yield queries as they are read; "-" is standard input.
+def read_queries(path: Path | Stream) -> Iterator[Query]:
+    """Yield queries as they are read.
 
     A line is JSON with `_id` and `text`, an id and a text with a tab between, or a text alone,
     whose id is then its line number. In JSON `text` may be a list: several forms of a question,
@@ -55,7 +54,7 @@ def read_queries(path: Path) -> Iterator[Query]:
                 raise CorpusError(f"{path}:{number}: {error}", expected=LINES) from error
 
 
-def _lines(path: Path, file: BinaryIO) -> Numbered:
+def _lines(path: Path | Stream, file: BinaryIO) -> Numbered:
     """Yield the lines with their numbers, without what they end in."""
     for number, raw in enumerate(record_lines(file), start=1):
         try:
@@ -64,9 +63,9 @@ def _lines(path: Path, file: BinaryIO) -> Numbered:
             raise CorpusError(f"{path}:{number}: not UTF-8", expected=LINES) from error
 
 
-def _queries(lines: Numbered, path: Path) -> Iterator[tuple[int, Query]]:
+def _queries(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
     """Yield the queries of a file, each with its line, in the form that the first line shows."""
-    suffix = path.suffix.lower()
+    suffix = _suffix(path)
     for number, line in lines:
         if not line.strip():
             continue
@@ -85,11 +84,11 @@ def _queries(lines: Numbered, path: Path) -> Iterator[tuple[int, Query]]:
             yield from _from_lines(rest, path)
 
 
-def _from_lines(lines: Numbered, path: Path) -> Iterator[tuple[int, Query]]:
+def _from_lines(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
     for number, line in lines:
         try:
             if line.strip():
-                yield number, _query(line, number, path.suffix.lower())
+                yield number, _query(line, number, _suffix(path))
         except ValueError as error:
             raise CorpusError(f"{path}:{number}: {error}", expected=LINES) from error
 
@@ -110,7 +109,7 @@ def _table(line: str, suffix: str) -> str | None:
     return kind if len(names) > 1 and has_text and evident else None
 
 
-def _from_table(lines: Numbered, path: Path, kind: str) -> Iterator[tuple[int, Query]]:
+def _from_table(lines: Numbered, path: Path | Stream, kind: str) -> Iterator[tuple[int, Query]]:
     """Yield the queries of a table by the names in its first row."""
     first, header = next(lines)
     content = (line + "\n" for _, line in chain([(first, header)], lines))
@@ -152,7 +151,7 @@ def _columns(header: Sequence[str]) -> tuple[str | None, str]:
     return query_id, text
 
 
-def _from_topics(lines: Numbered, path: Path) -> Iterator[tuple[int, Query]]:
+def _from_topics(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
     """Yield the number and the title of each of TREC's topics."""
     begins, held = 0, list[str]()
     for number, line in lines:
@@ -178,6 +177,10 @@ def _topic(text: str, place: str) -> Query:
     return Query(number, title)
 
 
+def _suffix(path: Path | Stream) -> str:
+    return "" if isinstance(path, Stream) else path.suffix.lower()
+
+
 def _plain(name: str) -> str:
     return name.strip().strip('"').lower()
 
@@ -194,9 +197,9 @@ def _new(query: Query, seen: set[str]) -> Query:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path | Stream) -> Iterator[BinaryIO]:
     try:
-        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
+        with nullcontext(path.file) if isinstance(path, Stream) else path.open("rb") as file:
             yield file
     except OSError as error:
         raise CorpusError(

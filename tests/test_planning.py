@@ -16,6 +16,7 @@ from ettin_cli.index import Index, RecordedSource
 from ettin_cli.pipeline import BuildReport, BuildRequest, build_index, out_of_date
 from ettin_cli.pipeline.planning import make_plan, record_source
 from ettin_cli.records import Silence
+from ettin_cli.storage import Stream
 from tests.reading import write
 
 Update = Callable[..., BuildReport]
@@ -27,14 +28,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def update(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Update:
-    """Run `ettin index` with these sources, on this standard input."""
+def update(folder: Path) -> Update:
+    """Update the index with these sources; "-" is a stream of what is called stdin."""
 
     def run(
         *sources: Path | str, stdin: str = "", remove: Sequence[str] = (), rebuild: bool = False
     ) -> BuildReport:
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        add = [str(source) for source in sources]
+        stream = Stream(io.BytesIO(stdin.encode()))
+        add = [stream if source == "-" else str(source) for source in sources]
         return build_index(BuildRequest(folder, add, remove, rebuild=rebuild), Silence())
 
     return run
@@ -241,4 +242,4 @@ def test_records_from_standard_input_are_never_waited_for_unasked(
     assert doc_ids(folder) == ["a.txt", "b.txt"]
     assert update("-", stdin=ROWS, rebuild=True).written
     with pytest.raises(InvalidArgumentError):
-        make_plan(folder, [RecordedSource("-")], None, read_stdin=False)
+        make_plan(folder, [RecordedSource("-")], None)

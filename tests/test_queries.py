@@ -13,6 +13,7 @@ from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Query
+from ettin_cli.storage import Stream
 
 ID = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff"), min_size=1
@@ -116,9 +117,8 @@ def test_queries_before_a_broken_line_are_given(tmp_path: Path) -> None:
         next(found)
 
 
-def test_queries_may_come_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\tx\n\tno\n")))
-    found = read_queries(Path("-"))
+def test_queries_may_come_from_a_stream() -> None:
+    found = read_queries(Stream(io.BytesIO(b"a\tx\n\tno\n")))
     assert next(found) == Query("a", "x")
     with pytest.raises(CorpusError, match="-:2: empty id"):
         next(found)

@@ -105,7 +105,7 @@ def test_an_unfinished_run_is_not_thrown_away(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="left of an unfinished run") as error:
         write(target, "jsonl")
     assert hint_of(error.value) is not None
-    assert "--resume" in hint_of(error.value)
+    assert "--resume" in str(hint_of(error.value))
     assert (tmp_path / "out.jsonl.partial").read_bytes() == before
 
 

@@ -1,5 +1,6 @@
 """A walk ends well whatever a folder holds, and says what it leaves out."""
 
+import io
 import os
 import socket
 import string
@@ -17,6 +18,7 @@ from ettin_cli.corpus.records import Fields
 from ettin_cli.corpus.suffixes import kind_of
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Rejection
+from ettin_cli.storage import Stream
 from tests.reading import listed, names, unprivileged, write
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
@@ -239,7 +241,11 @@ def test_a_file_is_a_source_by_its_own_name(tmp_path: Path) -> None:
     assert (source.kind, source.name, names(list_files(source))) == ("file", "a.md", ["a.md"])
 
 
-def test_standard_input_is_a_source() -> None:
-    source = open_source("-")
-    assert (source.kind, source.name) == ("stdin", "-")
-    assert list_files(source).files == [SourceFile(None, "-", in_folder=False)]
+def test_a_stream_is_a_source() -> None:
+    stream = Stream(io.BytesIO())
+    source = open_source(stream)
+    assert (source.kind, source.name) == ("stream", "-")
+    assert list_files(source).files == [SourceFile(None, "-", in_folder=False, stream=stream)]
+    # The name of standard input is one for a shell alone.
+    with pytest.raises(CorpusError, match="cannot open -: No such file"):
+        open_source("-")

@@ -14,8 +14,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.corpus import Fields, SourceFile, read_file
+from ettin_cli.corpus import Fields, list_files, open_source, read_file
 from ettin_cli.records import Document, Rejection
+from ettin_cli.storage import Stream
 from tests.reading import read, write
 
 
@@ -160,11 +161,11 @@ def test_a_packed_table_that_ends_early_keeps_what_was_whole(tmp_path: Path) -> 
     assert rejection.reason.startswith("compressed data is damaged or cut short")
 
 
-def test_standard_input_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.TextIOWrapper(io.BytesIO(b'{"_id": "a", "text": "x"}\nbroken\n'))
-    monkeypatch.setattr("sys.stdin", stream)
+def test_a_stream_is_json_lines() -> None:
+    stream = Stream(io.BytesIO(b'{"_id": "a", "text": "x"}\nbroken\n'))
     rejections: list[Rejection] = []
-    found = read_file(SourceFile(None, "-", False), Fields(), rejections.append, lambda _: None)
+    (file,) = list_files(open_source(stream)).files
+    found = read_file(file, Fields(), rejections.append, lambda _: None)
     assert [document.doc_id for document in found] == ["a"]
     assert [str(rejection).split(" at ")[0] for rejection in rejections] == [
         "-:2: broken JSON: unexpected character, expected a JSON value"

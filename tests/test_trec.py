@@ -14,6 +14,7 @@ from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, OutputError
 from ettin_cli.export import write_answers
 from ettin_cli.records import Answer, Hit, Passage, Query
+from ettin_cli.storage import Stream
 from ettin_cli.trec import read_qrels, read_run, without_spaces, write_qrels
 
 COLLECTIONS = Path(__file__).parents[1].parent / "shared" / "collections"
@@ -126,9 +127,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         read_qrels(file(tmp_path, cut, "qrels.gz"))
 
 
-def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(BEIR)))
-    assert read_qrels(Path("-")) == JUDGED
+def test_a_stream_is_read_as_a_file_is() -> None:
+    assert read_qrels(Stream(io.BytesIO(BEIR))) == JUDGED
+    with pytest.raises(CorpusError, match="-:1: 1 fields in place of 6"):
+        read_run(Stream(io.BytesIO(b"q1\n")))
 
 
 @pytest.mark.skipif(not COLLECTIONS.exists(), reason="needs the shared collections")

@@ -15,6 +15,7 @@ from ettin_cli.hub import ModelFiles
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Rejection, Request
 from ettin_cli.requests import RequestFields, open_requests
+from ettin_cli.storage import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -153,7 +154,7 @@ class FilePairs:
     rejections: Sequence[Rejection]
 
 
-def read_pairs(path: Path, limit: int | None) -> FilePairs:
+def read_pairs(path: Path | Stream, limit: int | None) -> FilePairs:
     """Return the pairs of a file that `ettin rerank` reads.
 
     Args:

@@ -125,11 +125,12 @@ def index(
             "--include, --exclude, --id-field and --text-field are of a SOURCE",
             hint="give the SOURCE again, with all of its options",
         )
-    for one in source or ():
+    added = [options.stdin_or(one) for one in source or ()]
+    for one in added:
         open_source(one)  # fails before a folder is made for the index
     request = BuildRequest(
         folder=_folder(index, source),
-        add=source or [],
+        add=added,
         remove=remove or [],
         source=RecordedSource("", tuple(include or ()), tuple(exclude or ()), id_field, text_field),
         embedder=embedder,

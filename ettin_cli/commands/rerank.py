@@ -132,7 +132,12 @@ def rerank(
     )
     found = find_rerankers(reranker, offline=offline, console=console)
     job = _Job(console, found, engine, chosen, long, text=not no_text, tag=tag)
-    with open_requests(input, named, queries=queries, corpus=corpus) as requests:
+    with open_requests(
+        options.stdin_or(input),
+        named,
+        queries=queries and options.stdin_or(queries),
+        corpus=corpus and options.stdin_or(corpus),
+    ) as requests:
         if not writing.appears_whole(output):
             job.show(requests, output, format)
         else:

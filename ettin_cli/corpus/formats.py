@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
@@ -22,7 +21,7 @@ from ettin_cli.corpus.tables import Row, jsonl, read_table
 from ettin_cli.corpus.titles import markdown_title, rst_title, split_front_matter
 from ettin_cli.records import Document, DocumentKind, Rejection
 from ettin_cli.settings import MAX_MARKUP_BYTES
-from ettin_cli.storage import UnreadableError, record_lines
+from ettin_cli.storage import STREAM, UnreadableError, record_lines
 
 TABLE_KINDS = {suffix[1:] for suffix in TABLES} | {"jsonl"}
 EMPTY = "empty"
@@ -52,7 +51,7 @@ def read_file(
         blank: Whether documents without a text are yielded like the others.
     """
     kind = "jsonl" if file.path is None else kind_of(file.name)
-    shown = str(file.path or "-")
+    shown = str(file.path or STREAM)
     try:
         if kind in TABLE_KINDS:
             yield from _records(file, kind, fields, reject, skip, blank=blank)
@@ -100,7 +99,7 @@ def _records(
     blank: bool,
 ) -> Iterator[Document]:
     rows = _rows(file, kind, fields.columns)
-    shown = str(file.path or "-")
+    shown = str(file.path or STREAM)
     first = list(islice(rows, PROBED_ROWS))
     unfit = _unfit(first, fields, file.in_folder)
     if unfit and file.in_folder:
@@ -122,11 +121,12 @@ def _records(
 def _rows(file: SourceFile, kind: str, columns: Sequence[str]) -> Iterator[Row]:
     """Yield a table's rows, and at last why the rest cannot be read, if that is so."""
     try:
-        yield from (
-            jsonl(record_lines(sys.stdin.buffer))
-            if file.path is None
-            else read_table(kind, file.path, columns)
-        )
+        if file.path is not None:
+            yield from read_table(kind, file.path, columns)
+        elif file.stream is None:
+            raise UnreadableError("a stream that was read before")
+        else:
+            yield from jsonl(record_lines(file.stream.file))
     except UnreadableError as error:
         yield RecordError(str(error)), None, 0
 

@@ -15,7 +15,7 @@ from ettin_cli.corpus.ignores import Ignores, ignored, ignores_of, outer_ignores
 from ettin_cli.corpus.suffixes import kind_of, known_formats
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Rejection
-from ettin_cli.storage import open_regular
+from ettin_cli.storage import STREAM, Stream, open_regular
 
 if TYPE_CHECKING:
     import pathspec
@@ -26,15 +26,21 @@ PROBE_BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A place where documents come from; `location` is absolute, None for standard input."""
+    """A place where documents come from.
+
+    Args:
+        location: Absolute; None for a stream.
+        stream: JSONL that can be read once; None also where it was read long ago.
+    """
 
     location: Path | None
-    kind: Literal["folder", "file", "beir", "stdin"]
+    kind: Literal["folder", "file", "beir", "stream"]
+    stream: Stream | None = None
 
     @property
     def name(self) -> str:
-        """Return the folder's or file's name; "-" for standard input."""
-        return self.location.name if self.location else "-"
+        """Return the folder's or file's name; "-" for a stream."""
+        return self.location.name if self.location else STREAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +48,16 @@ class SourceFile:
     """A file to read.
 
     Args:
-        path: Absolute; None for standard input.
+        path: Absolute; None for a stream.
         name: Its POSIX path below the source, which is the doc_id of a document.
         in_folder: Whether it was found by walking a folder.
+        stream: What is read where there is no path.
     """
 
     path: Path | None
     name: str
     in_folder: bool
+    stream: Stream | None = None
 
 
 @dataclass(slots=True)
@@ -61,14 +69,14 @@ class Listing:
     rejections: list[Rejection] = field(default_factory=list)
 
 
-def open_source(text: str) -> Source:
-    """Return what a SOURCE argument names.
+def open_source(text: str | Stream) -> Source:
+    """Return what a path names, or the source that a stream of JSONL is.
 
     Raises:
         CorpusError: It does not exist, or is nothing that can be read.
     """
-    if text == "-":
-        return Source(None, "stdin")
+    if isinstance(text, Stream):
+        return Source(None, "stream", text)
     if not text:
         raise CorpusError("empty name of a source", code="source-not-found", source=text)
     try:
@@ -116,7 +124,7 @@ def list_files(
     """
     listing = Listing()
     if source.location is None:
-        listing.files.append(SourceFile(None, "-", in_folder=False))
+        listing.files.append(SourceFile(None, STREAM, in_folder=False, stream=source.stream))
     elif source.kind == "folder":
         _Walk(source.location, listing, include, exclude, index).run()
     else:

@@ -42,6 +42,7 @@ from ettin_cli.pipeline.identities import DocumentIds
 from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan
 from ettin_cli.pipeline.recipes import BuildRequest, settle_recipe, settle_sources
 from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
+from ettin_cli.storage import STREAM
 from ettin_cli.tokens import load_token_counter
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
         old, manifest = _opened(request)
         sources = settle_sources(request, manifest)
         files, recipe = settle_recipe(request, manifest, reporter)
-        plan = make_plan(request.folder, sources, old, read_stdin="-" in request.add)
+        plan = make_plan(request.folder, sources, old, stream=request.stream)
         if old and plan.up_to_date and _same(old, recipe, sources):
             return _untouched(plan, old)
         if old:
@@ -89,7 +90,7 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
 def _dry_run(request: BuildRequest) -> BuildReport:
     old, manifest = _opened(request)
     sources = settle_sources(request, manifest)
-    plan = make_plan(request.folder, sources, old, read_stdin="-" in request.add)
+    plan = make_plan(request.folder, sources, old, stream=request.stream)
     return BuildReport(plan, manifest, rejections=plan.rejections)
 
 
@@ -332,7 +333,7 @@ class _FileReader:
         run = self.run
         doc_id = run.ids.claim(document.doc_id, self.planned.source)
         if doc_id is None:
-            shown = str(self.planned.file.path or "-")
+            shown = str(self.planned.file.path or STREAM)
             line = document.lines[0] if len(document.lines) == 1 else None
             self.rejections.append(Rejection(shown, f'duplicate id "{document.doc_id}"', line))
             return

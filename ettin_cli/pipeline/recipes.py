@@ -15,6 +15,7 @@ from ettin_cli.index import Manifest, Recipe, RecordedSource, portable, require_
 from ettin_cli.lexical import ENGLISH, require_language
 from ettin_cli.pipeline.planning import base_of, record_source
 from ettin_cli.records import EmbedderCard, Reporter
+from ettin_cli.storage import STREAM, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class BuildRequest:
     """What the user asked `ettin index` to do; None stands for what the index already has.
 
     Args:
-        add: Sources to add: paths, or "-" for JSONL on standard input.
+        add: Sources to add: paths, or a stream of JSONL.
         remove: Sources to drop.
         source: The options new sources are read with.
         dimensions: How many of a vector's are kept, the first ones.
@@ -30,7 +31,7 @@ class BuildRequest:
     """
 
     folder: Path
-    add: Sequence[str] = ()
+    add: Sequence[str | Stream] = ()
     remove: Sequence[str] = ()
     source: RecordedSource = field(default_factory=lambda: RecordedSource(""))
     embedder: str | None = None
@@ -43,6 +44,11 @@ class BuildRequest:
     rebuild: bool = False
     dry_run: bool = False
     wait: bool = True
+
+    @property
+    def stream(self) -> Stream | None:
+        """The stream among the sources to add, if there is one."""
+        return next((one for one in self.add if isinstance(one, Stream)), None)
 
 
 def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[RecordedSource, ...]:
@@ -63,10 +69,10 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
                 folder=request.folder,
             )
     kept = {s.location: s for s in recorded if s.location not in removed}
-    for text in request.add:
-        source = record_source(text, request.folder, request.source)
+    for one in request.add:
+        source = record_source(one, request.folder, request.source)
         kept[source.location] = source
-    if request.rebuild and "-" in kept and "-" not in request.add:
+    if request.rebuild and STREAM in kept and request.stream is None:
         raise InvalidArgumentError(
             "the records from standard input are in the index alone, which a rebuild starts anew",
             code="stream-not-repeatable",
@@ -81,7 +87,7 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
 
 def _location(text: str, folder: Path) -> str:
     """Return a source's location as the manifest keeps it, whether or not it still exists."""
-    return "-" if text == "-" else portable(Path(text).resolve(), base_of(folder))
+    return text if text == STREAM else portable(Path(text).resolve(), base_of(folder))
 
 
 def settle_recipe(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ettin_cli.corpus.suffixes import kind_of
 from ettin_cli.corpus.tables import Row
-from ettin_cli.requests.rows import STDIN, readable
-from ettin_cli.storage import opened
+from ettin_cli.requests.rows import readable
+from ettin_cli.storage import Stream, opened
 
 BLOCK = 1 << 16
 LINES = ("jsonl", "csv", "tsv")
@@ -19,15 +19,18 @@ LINES = ("jsonl", "csv", "tsv")
 class MeasuredRows:
     """The rows of a file; the share that was read is by bytes where rows have lines.
 
-    Of a Parquet file it is by rows. Of JSON and of standard input it is not known: the one is
-    read at once, and nobody knows how long the other is.
+    Of a Parquet file it is by rows. Of JSON and of a stream it is not known: the one is read at
+    once, and nobody knows how long the other is.
     """
 
-    def __init__(self, path: Path, rows: Iterator[Row]) -> None:
+    def __init__(self, path: Path | Stream, rows: Iterator[Row]) -> None:
         self.rows, self.row = rows, 0
         self.ended = False
+        self.lines, self.total = None, 0
+        if isinstance(path, Stream):
+            return
         kind = kind_of(path.name)
-        self.lines = _Lines(path) if str(path) != STDIN and kind in LINES else None
+        self.lines = _Lines(path) if kind in LINES else None
         self.total = _parquet_rows(path) if kind == "parquet" else 0
 
     def __iter__(self) -> Iterator[Row]:

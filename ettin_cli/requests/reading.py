@@ -17,9 +17,10 @@ from ettin_cli.records import Query, Rejection, Request, Share
 from ettin_cli.requests.fields import RequestFields, holds_list, listed, pair
 from ettin_cli.requests.measured import MeasuredRows
 from ettin_cli.requests.pairs import PairFile, adjacent_requests, rejection
-from ettin_cli.requests.rows import STDIN, read_rows
+from ettin_cli.requests.rows import read_rows
 from ettin_cli.requests.runs import RunTexts, run_rows
 from ettin_cli.requests.spool import Spool
+from ettin_cli.storage import Stream
 
 PROBED_ROWS = 100
 Items = Iterator[Request | Rejection]
@@ -35,12 +36,16 @@ class RequestFile:
 
 @contextmanager
 def open_requests(
-    path: Path, fields: RequestFields, *, queries: Path | None = None, corpus: str | None = None
+    path: Path | Stream,
+    fields: RequestFields,
+    *,
+    queries: Path | Stream | None = None,
+    corpus: str | Stream | None = None,
 ) -> Iterator[RequestFile]:
     """Open a file of queries with lists of documents, of pairs, or a TREC run.
 
     Args:
-        path: "-" is standard input, as JSONL.
+        path: A stream holds JSONL.
         queries: The queries of a run; with `corpus` the file is read as one.
         corpus: The documents of a run.
 
@@ -52,26 +57,26 @@ def open_requests(
         raise InvalidArgumentError(
             "a TREC run needs both its queries and its corpus", argument="queries"
         )
-    if queries is not None and str(path) == STDIN:
-        raise InvalidArgumentError(
-            "a TREC run is read twice, so it cannot be a stream", argument="stream"
-        )
     if queries is not None and corpus is not None:
+        if isinstance(path, Stream):
+            raise InvalidArgumentError(
+                "a TREC run is read twice, so it cannot be a stream", argument="stream"
+            )
         with Spool() as spool:
             yield _run(path, queries, corpus, fields, spool)
-    elif str(path) == STDIN:
-        yield RequestFile(_stream(_rows(path, fields), STDIN, fields), _unknown)
+    elif isinstance(path, Stream):
+        yield RequestFile(_stream(_rows(path, fields), str(path), fields), _unknown)
     else:
         yield _table(path, fields)
 
 
-def _rows(path: Path, fields: RequestFields) -> Iterator[Row]:
+def _rows(path: Path | Stream, fields: RequestFields) -> Iterator[Row]:
     formats = ("JSONL", "CSV", "TSV", "Parquet", "a TREC run with its queries and its corpus")
     return read_rows(path, "candidates", formats, fields.columns)
 
 
 def _run(
-    path: Path, queries: Path, corpus: str, fields: RequestFields, spool: Spool
+    path: Path, queries: Path | Stream, corpus: str | Stream, fields: RequestFields, spool: Spool
 ) -> RequestFile:
     named = Fields(fields.id, fields.text, fields.columns)
     texts = RunTexts(path, queries, corpus, named, spool)

@@ -1,8 +1,7 @@
-"""The rows of a file that is given as input, whatever its format; "-" is standard input."""
+"""The rows of a file that is given as input, whatever its format, or of a stream of JSONL."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,19 +10,18 @@ from ettin_cli.corpus.delimited import DELIMITERS
 from ettin_cli.corpus.suffixes import kind_of
 from ettin_cli.corpus.tables import Row, jsonl, read_table
 from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.storage import UnreadableError, record_lines
+from ettin_cli.storage import Stream, UnreadableError, record_lines
 
-STDIN = "-"
 KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 
 
 def read_rows(
-    path: Path, held: str, formats: Sequence[str] = KINDS, columns: Sequence[str] = ()
+    path: Path | Stream, held: str, formats: Sequence[str] = KINDS, columns: Sequence[str] = ()
 ) -> Iterator[Row]:
     """Return the rows of a table, those that are broken as a `RecordError`.
 
     Args:
-        path: "-" is standard input, as JSONL.
+        path: A stream holds JSONL.
         held: What the rows are, for an error message.
         formats: What can be read here, for the same.
         columns: The names of the columns of a CSV or TSV whose first row does not have them.
@@ -33,7 +31,7 @@ def read_rows(
             at once.
         CorpusError: The file, or the rest of it, cannot be read; when it is read.
     """
-    kind = "jsonl" if str(path) == STDIN else kind_of(path.name)
+    kind = "jsonl" if isinstance(path, Stream) else kind_of(path.name)
     if kind not in KINDS:
         raise InvalidArgumentError(
             f"{path} is of no format that holds {held}",
@@ -47,18 +45,18 @@ def read_rows(
             argument="columns",
             value=columns,
         )
-    if str(path) == STDIN:
-        return _read(path, jsonl(record_lines(sys.stdin.buffer)))
+    if isinstance(path, Stream):
+        return _read(path, jsonl(record_lines(path.file)))
     return _read(path, read_table(kind, path, columns))
 
 
-def _read(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
+def _read(path: Path | Stream, rows: Iterator[Row]) -> Iterator[Row]:
     with readable(path):
         yield from rows
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def readable(path: Path | Stream) -> Iterator[None]:
     """Name the file that cannot be read in the block.
 
     Raises:
