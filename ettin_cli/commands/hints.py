@@ -66,6 +66,13 @@ def _expected(fields: Fields) -> str | None:
     return fields.get("expected")
 
 
+def _formats(fields: Fields) -> str:
+    """Return what formats there are, and what one of them needs."""
+    formats = list(fields["formats"])
+    run = "; a TREC run needs --queries and --corpus" if "TREC run" in formats else ""
+    return f"known formats: {', '.join(formats)}{run}"
+
+
 def _examples(fields: Fields) -> str:
     """Return what rows of training data hold, or a loss that can learn from them."""
     return fields.get("expected") or f"--loss {' or '.join(fields['losses'])} can learn from them"
@@ -104,7 +111,7 @@ _OTHER = "choose another place with -o"
 
 HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "invalid-argument": _argument,
-    "unknown-format": "known formats: {formats}",
+    "unknown-format": _formats,
     "source-not-found": _SOURCE,
     "source-gone": "ettin index -i {folder!q} --remove {source!q}",
     "cannot-repair": "put it back, or: ettin index -i {folder!q} --rebuild --remove {source!q}",

@@ -53,9 +53,7 @@ def kind_of(name: str) -> str | None:
     return "code" if suffix in CODE else None
 
 
-def known_formats() -> str:
-    """Return the formats that can be read, for an error message."""
-    return (
-        "text, Markdown, reStructuredText, HTML, PDF, DOCX, EPUB, email, source code, "
-        "JSONL, JSON, CSV, TSV, Parquet"
-    )
+def known_formats() -> tuple[str, ...]:
+    """Return the names of the formats that can be read."""
+    text = ("text", "Markdown", "reStructuredText", "HTML", "PDF", "DOCX", "EPUB", "email")
+    return (*text, "source code", "JSONL", "JSON", "CSV", "TSV", "Parquet")

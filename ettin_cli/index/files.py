@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILES = "files.arrow"
-# As the reason of a record begins that lacks a text under all of the usual names.
+# The reason of a record that lacks a text under all of the usual names.
 NO_TEXT_FIELD = 'no "text" field'
 
 
@@ -108,7 +108,8 @@ def _entry(row: dict[str, Any]) -> FileEntry:
 
 def _rejection(path: str, reason: str, line: int | None) -> Rejection:
     """Return a rejection as it was; what a record lacked is kept in its reason alone."""
-    return Rejection(path, reason, line, "text" if reason.startswith(NO_TEXT_FIELD) else None)
+    lacks_text = reason.partition(" (record ")[0] == NO_TEXT_FIELD
+    return Rejection(path, reason, line, "text" if lacks_text else None)
 
 
 def _files_schema() -> pa.Schema:

@@ -76,7 +76,7 @@ def chosen_rows(index: Index, options: SearchOptions) -> Rows:
     """Return the rows that filters, paths and demands leave.
 
     Raises:
-        UsageError: A demand has no words.
+        InvalidArgumentError: A demand has no words.
     """
     import numpy as np
 

@@ -71,7 +71,7 @@ def open_requests(
 
 
 def _rows(path: Path | Stream, fields: RequestFields) -> Iterator[Row]:
-    formats = ("JSONL", "CSV", "TSV", "Parquet", "a TREC run with its queries and its corpus")
+    formats = ("JSONL", "CSV", "TSV", "Parquet", "TREC run")
     return read_rows(path, "candidates", formats, fields.columns)
 
 
