@@ -162,7 +162,7 @@ def test_a_file_name_cannot_forge_a_line(ettin: Ettin, docs: Path) -> None:
     ("words", "code", "said", "hint"),
     [
         (["nowhere"], 1, "cannot open nowhere", "name a file, a folder"),
-        (["/dev/null"], 1, "neither a file nor a folder", "pipe JSONL"),
+        (["/dev/null"], 1, "neither a file nor a folder", "- for JSONL"),
         (["docs", "--chunk-size", "0"], 2, "chunk size '0'", ""),
         (["docs", "--chunk-size", "9", "--chunk-overlap", "9"], 2, "not smaller", ""),
         (["docs", "--chunk-overlap", "-1"], 2, "--chunk-overlap", "--help"),

@@ -158,10 +158,10 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "folder-not-found": "mkdir -p {folder!q}",
     "judgements-unwritable": "what was judged so far is kept; once the file can be written, "
     "the same command resumes",
-    "checkpoint-unwritable": "make room, then resume with --resume",
+    "checkpoint-unwritable": "make room, then continue with --resume",
     "output-exists": "name another folder with -o, or remove it",
     "output-busy": _OTHER,
-    "unfinished-output": "resume with --resume, or remove it to start again",
+    "unfinished-output": "continue it with --resume, or remove it to start again",
     "resume-mismatch": "resume with those, or remove {partial!q} to start again",
     "resume-damaged": "remove {partial!q} to start again",
 }

@@ -98,8 +98,10 @@ class ModelFolder:
         for name, value in facts.items():
             if made.get(name) != value:
                 was, now = (str(one)[:SHOWN] for one in (made.get(name), value))
+                # Facts go by the names of options, as a model's card has them.
+                what = name.removeprefix("--").replace("-", " ")
                 raise OutputError(
-                    f"the unfinished run in {self.partial} had another {name}: {was}, not {now}",
+                    f"the unfinished run in {self.partial} had another {what}: {was}, not {now}",
                     code="resume-mismatch",
                     partial=self.partial,
                 )
