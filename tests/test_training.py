@@ -103,7 +103,7 @@ def test_repeated_rows_are_left_out_and_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"query": "a", "document": "b"}, 'no "score", which the teacher gives: '),
+        ({"query": "a", "document": "b"}, 'no "score", which a teacher gives'),
         ({"query": "a", "document": "b", "score": None}, 'no "score"'),
         ({"query": "a", "document": "b", "retrieval_score": 3.0}, 'no "score"'),
         ({"query": "a", "document": "b", "score": "high"}, '"score" is not a finite number'),
@@ -143,8 +143,8 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     ("rows", "loss", "problem"),
     [
         ([*SCORED, LISTED], "mse", "data.jsonl:4: a positive and negatives have no scores"),
-        (SCORED, "bce", "data.jsonl:1: score 7.5 is no probability"),
-        (SCORED[1:], "listwise", "has two scored documents for --loss listwise to compare"),
+        (SCORED, "bce", "data.jsonl:1: score 7.5 is not a probability"),
+        (SCORED[1:], "listwise", "has two scored documents for the loss listwise to compare"),
     ],
 )
 def test_data_that_a_loss_can_make_nothing_of_is_refused(
