@@ -13,6 +13,7 @@ from ettin_cli.commands.help import LazyGroup, Listed
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.console import Console, quietly_closed
 from ettin_cli.errors import INTERRUPTED, TERMINATED, EttinError, InvalidArgumentError
+from ettin_cli.quiet import quieten
 
 
 class Commands(LazyGroup):
@@ -103,6 +104,7 @@ def main() -> None:
     """Run `ettin`; the one place where an expected failure becomes a message."""
     try:
         _open_streams()
+        quieten()
         with interruption.heeded():
             _run()
     except KeyboardInterrupt:

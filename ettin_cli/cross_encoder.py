@@ -11,6 +11,7 @@ from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.tokens import Tokens, token_limit
 from ettin_cli.engines.writing import SCORES, write_cross_encoder
 from ettin_cli.errors import ModelError
+from ettin_cli.forks import TOKENIZERS, Lock, hold_to_one_thread
 from ettin_cli.hub import read_json, refuse_code
 from ettin_cli.records import Advance, Reporter, no_progress
 
@@ -85,7 +86,7 @@ class TorchCrossEncoder:
         self.model = placement.load(CrossEncoder, folder)
         if self.model.num_labels != 1:
             raise ModelError(f"{folder} gives {self.model.num_labels} scores a pair, not one")
-        self.tokenizer = self.model.tokenizer
+        self.tokenizer, self.turn = self.model.tokenizer, Lock()
         self.long_texts = LongTexts.of_transformers(self.tokenizer)
         self.engine = placement.engine
         asked = placement.settings.max_length
@@ -102,7 +103,8 @@ class TorchCrossEncoder:
         values = np.full(len(pairs), np.nan, np.float32)
         if not pairs:
             return values, []
-        features, cut = self._tokenized(pairs)
+        with self.turn:
+            features, cut = self._tokenized(pairs)
 
         def forward(batch: list[int]) -> None:
             tokens = [{name: rows[at] for name, rows in features.items()} for at in batch]
@@ -113,7 +115,11 @@ class TorchCrossEncoder:
         return values, cut
 
     def _tokenized(self, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[bool]]:
-        """Return the pairs' features, cut at the limit, and which were cut."""
+        """Return the pairs' features, cut at the limit, and which were cut.
+
+        One thread at a time: whether it cuts is a setting of the tokenizer.
+        """
+        hold_to_one_thread(TOKENIZERS)
         prompted = [((self.prompt or "") + query, text) for query, text in pairs]
         read = self.long_texts.beginnings_of_pairs(prompted, self.max_tokens)
         queries, texts = [query for query, _ in read], [text for _, text in read]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.encoder import Encoded, load_encoder, unit
+from ettin_cli.encoder import Encoded, shared_encoder, unit
 from ettin_cli.engines import EngineSettings, static_part, static_table
 from ettin_cli.engines.tokens import token_limit
 from ettin_cli.errors import InvalidArgumentError, MissingExtraError, ModelError
@@ -20,6 +20,7 @@ from ettin_cli.hub import (
     refuse_code,
     weights_hash,
 )
+from ettin_cli.loading import Loaded
 from ettin_cli.records import (
     Advance,
     Embedder,
@@ -174,11 +175,16 @@ def _poolings(config: dict[str, Any]) -> int:
 
 class _Embedder:
     def __init__(
-        self, files: ModelFiles, card: EmbedderCard, settings: EngineSettings, reporter: Reporter
+        self,
+        files: ModelFiles,
+        card: EmbedderCard,
+        settings: EngineSettings,
+        reporter: Reporter,
+        loaded: Loaded,
     ) -> None:
         self.card, self.reporter = card, reporter
         self.whole = _dimension(files.folder)
-        self.encoder = load_encoder(files.folder, card.max_tokens, settings, reporter)
+        self.encoder = shared_encoder(files.folder, card.max_tokens, settings, reporter, loaded)
         self.engine = self.encoder.engine
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
@@ -228,15 +234,17 @@ def load_embedder(
     settings: EngineSettings,
     reporter: Reporter,
     card: EmbedderCard | None = None,
+    loaded: Loaded | None = None,
 ) -> Embedder:
     """Load an embedder.
 
     Args:
         card: What an index remembers of it, which it is then used by; None: what its files say.
+        loaded: What it shares its model in; None: nobody.
 
     Raises:
         ModelError: It cannot be loaded, or not on the device that was asked for.
     """
     check_trust(files, settings)
     used = card or read_card(files, settings.max_length)
-    return _Embedder(files, used, settings, reporter)
+    return _Embedder(files, used, settings, reporter, loaded or Loaded())

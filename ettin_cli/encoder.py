@@ -21,7 +21,9 @@ from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.tokens import Tokens
 from ettin_cli.engines.writing import TOKENS, VECTORS, write_encoder
 from ettin_cli.errors import ModelError
+from ettin_cli.forks import TOKENIZERS, Lock, hold_to_one_thread
 from ettin_cli.hub import refuse_code
+from ettin_cli.loading import Loaded
 from ettin_cli.records import Advance, Reporter, no_progress
 
 if TYPE_CHECKING:
@@ -149,7 +151,8 @@ class TorchEncoder:
         self.engine = placement.engine
         self.max_tokens = max_tokens
         self.model = placement.load(SentenceTransformer, folder, unpadded=False)
-        self.tokenizer = self.model.tokenizer
+        # Whether it cuts is a setting of the tokenizer, so threads take turns.
+        self.tokenizer, self.turn = self.model.tokenizer, Lock()
         if not hasattr(self.tokenizer, "pad"):
             raise ModelError(f"{folder} is not a transformer, and such embedders are not supported")
         self.long_texts = LongTexts.of_transformers(self.tokenizer)
@@ -158,12 +161,14 @@ class TorchEncoder:
         """Return each text's tokens, cut at the limit, and whether they were cut."""
         if not texts:
             return [], []
-        read = self.long_texts.beginnings(texts, self.max_tokens)
-        whole = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
-        cut = [len(ids) > self.max_tokens for ids in whole]
-        if any(cut):
-            short = self.tokenizer(read, truncation=True, max_length=self.max_tokens)
-            whole = short["input_ids"]
+        hold_to_one_thread(TOKENIZERS)
+        with self.turn:
+            read = self.long_texts.beginnings(texts, self.max_tokens)
+            whole = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
+            cut = [len(ids) > self.max_tokens for ids in whole]
+            if any(cut):
+                short = self.tokenizer(read, truncation=True, max_length=self.max_tokens)
+                whole = short["input_ids"]
         return [TokenIds(ids, []) for ids in whole], cut
 
     def encode(
@@ -195,7 +200,8 @@ class TorchEncoder:
 
     def _prompt_length(self, prompt: str) -> int:
         """Return how many tokens a text begins with because of a prompt."""
-        ids = self.tokenizer(prompt)["input_ids"]
+        with self.turn:
+            ids = self.tokenizer(prompt)["input_ids"]
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
 
 
@@ -213,24 +219,26 @@ def unit(vectors: Floats) -> Floats:
     return found
 
 
-_loaded: dict[tuple[Path, int, EngineSettings], Encoder] = {}
+def shared_encoder(
+    folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+) -> Encoder:
+    """Return the encoder of a folder; loaded once for all who share `loaded`.
+
+    Raises:
+        ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
+    """
+    key = "encoder", folder, max_tokens, replace(settings, max_length=None)
+    return loaded.once(key, lambda: load_encoder(folder, max_tokens, settings, reporter))
 
 
 def load_encoder(
     folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter
 ) -> Encoder:
-    """Return the encoder of a folder; loaded once where an embedder and a reranker share it.
+    """Load the encoder of a folder.
 
     Raises:
         ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
     """
-    key = folder, max_tokens, replace(settings, max_length=None)
-    if key not in _loaded:
-        _loaded[key] = _load(folder, max_tokens, settings, reporter)
-    return _loaded[key]
-
-
-def _load(folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter) -> Encoder:
     if not settings.trust_remote_code:
         refuse_code(folder)
     if static_part(folder):

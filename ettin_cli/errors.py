@@ -11,6 +11,8 @@ EttinError
 ├── IndexBusyError        another process is writing the index
 ├── CalibrationError      scores cannot be turned into probabilities
 ├── OutputError           a result cannot be written
+├── PluginError           what another package adds cannot be loaded or chosen
+├── ClosedError           an index or models are used after they were closed
 └── MissingExtraError     an optional dependency is not installed
 
 `str(error)` is a sentence that makes sense without a command line. What a user of the command
@@ -54,6 +56,10 @@ CODES = {
     "out-of-memory": "A text does not fit the GPU's memory.",
     "missing-package": "A package, or the version of it that is needed, is not installed.",
     "damaged-package": "Files of an installed package are missing or altered.",
+    "plugin-failed": "What another package adds cannot be loaded, or fails.",
+    "plugins-clash": "Several packages add the same.",
+    "suffix-ambiguous": "Several formats have the suffix of an output.",
+    "closed": "An index or models are used after they were closed.",
     # Training.
     "training-out-of-memory": "A training example does not fit the GPU's memory.",
     "training-diverged": "The loss or the scores of a model in training are not finite.",
@@ -167,6 +173,18 @@ class OutputError(EttinError):
     """A result cannot be written."""
 
     usual_code = "cannot-write"
+
+
+class PluginError(EttinError):
+    """What another package adds through its entry points cannot be loaded or chosen."""
+
+    usual_code = "plugin-failed"
+
+
+class ClosedError(EttinError):
+    """An index or models are used after they were closed."""
+
+    usual_code = "closed"
 
 
 class MissingExtraError(EttinError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ettin_cli.errors import EttinError, MissingExtraError, ModelError, first_line
+from ettin_cli.forks import Lock
 from ettin_cli.records import Reporter
 from ettin_cli.settings import (
     EMBEDDERS,
@@ -39,6 +40,8 @@ STATIC = "StaticEmbedding"
 PYLATE_DENSE = "pylate.models.Dense.Dense"
 OUTAGE = "hub-outage"
 HASHES = "weights-hashes.json"
+
+_remembering = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,9 +269,8 @@ def weights_hash(folder: Path) -> str:
     files = _weights(folder)
     marks = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     key = json.dumps(marks)
-    known = recall(HASHES)
-    if key in known:
-        return str(known[key])
+    if known := recall(HASHES).get(key):
+        return str(known)
     try:
         hashes = [(path.relative_to(folder).as_posix(), sha256(path)) for path in files]
     except OSError as error:
@@ -278,7 +280,7 @@ def weights_hash(folder: Path) -> str:
             path=folder,
         ) from error
     found = hashes[0][1] if len(hashes) == 1 else _hash_of_hashes(hashes)
-    remember(HASHES, {**known, key: found})
+    remember_one(HASHES, key, found)
     return found
 
 
@@ -383,3 +385,9 @@ def remember(name: str, value: dict[str, Any]) -> None:
         private_folder(cache_folder())
         with replacing(cache_folder() / name) as draft:
             draft.write_text(json.dumps(value), encoding="utf-8")
+
+
+def remember_one(name: str, key: str, value: Any) -> None:
+    """Keep one more fact beside those under a name; none that another thread adds is lost."""
+    with _remembering:
+        remember(name, {**recall(name), key: value})

@@ -12,13 +12,14 @@ from typing import Any, BinaryIO
 
 from ettin_cli.corpus.delimited import DELIMITERS, delimited
 from ettin_cli.corpus.records import EXACT_BELOW, RecordError
+from ettin_cli.corpus.tables import CSV, JSON, JSONL, TSV
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
 from ettin_cli.storage import Stream, UnreadableError, record_lines
 
 ID_FIELDS = ("_id", "id", "query_id", "qid", "query-id", "queryid", "topic_id")
 TEXT_FIELDS = ("text", "query", "question")
-JSON = (".jsonl", ".ndjson", ".json")
+OBJECTS = (*JSONL.suffixes, *JSON.suffixes)
 HEADER = "the first row names the columns: id and text"
 LINES = 'a line is {"_id": "1", "text": "..."}, an id and a text with a tab between, or a text'
 
@@ -75,7 +76,7 @@ def _queries(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]
             yield from _from_table(rest, path, kind)
         elif line.lstrip()[: len(_TOPIC)].lower() == _TOPIC:
             yield from _from_topics(rest, path)
-        elif suffix not in JSON and _MARKUP.match(line.lstrip()):
+        elif suffix not in OBJECTS and _MARKUP.match(line.lstrip()):
             raise CorpusError(
                 f"{path}:{number}: markup that is not TREC's <top> topics",
                 expected="TREC topics, or a table with the columns id and text",
@@ -95,11 +96,11 @@ def _from_lines(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Que
 
 def _table(line: str, suffix: str) -> str | None:
     """Return the kind of a table whose first line this is; None if it is none with a header."""
-    if suffix == ".csv":
+    if suffix in CSV.suffixes:
         return "csv"
-    if suffix in JSON or line.lstrip().startswith("{"):
+    if suffix in OBJECTS or line.lstrip().startswith("{"):
         return None
-    kind = "tsv" if suffix == ".tsv" or "\t" in line else "csv"
+    kind = "tsv" if suffix in TSV.suffixes or "\t" in line else "csv"
     names = [_plain(name) for name in line.split("\t" if kind == "tsv" else ",")]
     has_text = any(name in TEXT_FIELDS for name in names)
     has_id = any(name in ID_FIELDS for name in names)
@@ -216,9 +217,9 @@ def _query(line: str, number: int, suffix: str) -> Query:
         ValueError: There is none; the message is the reason.
     """
     is_json = line.lstrip().startswith("{")
-    if suffix in JSON and not is_json:
+    if suffix in OBJECTS and not is_json:
         raise ValueError("not a JSON object")
-    if suffix == ".tsv" and not is_json and "\t" not in line:
+    if suffix in TSV.suffixes and not is_json and "\t" not in line:
         raise ValueError("no tab between an id and a query")
     return _checked(_from_json(line, number) if is_json else _from_text(line, number))
 

@@ -13,7 +13,9 @@ from ettin_cli.blank import blanks_last
 from ettin_cli.cross_encoder import load_cross_encoder
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import InvalidArgumentError, MissingExtraError, ModelError
+from ettin_cli.forks import Once
 from ettin_cli.hub import EMBEDDED, ModelFiles, find_model
+from ettin_cli.loading import Loaded
 from ettin_cli.maxsim import TextVectors, TokenEncoder
 from ettin_cli.multi_vector import is_multi_vector, load_token_encoder
 from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
@@ -54,14 +56,22 @@ def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles
         return found
 
 
-def load_reranker(files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> Reranker:
+def load_reranker(
+    files: ModelFiles,
+    settings: EngineSettings,
+    reporter: Reporter,
+    loaded: Loaded | None = None,
+) -> Reranker:
     """Load a reranker.
+
+    Args:
+        loaded: What the stand-in shares its model in, which is an embedder's too; None: nobody.
 
     Raises:
         ModelError: It cannot be loaded, or not on the device that was asked for.
     """
     if files.name == EMBEDDED:
-        return EmbeddedReranker(files, settings, reporter)
+        return EmbeddedReranker(files, settings, reporter, loaded or Loaded())
     if is_multi_vector(files.folder):
         encoder = load_token_encoder(files.folder, settings, reporter)
         return LateInteractionReranker(files.name, encoder, reporter)
@@ -73,11 +83,12 @@ class _ScriptNotice:
 
     def __init__(self, name: str, reporter: Reporter) -> None:
         self.name, self.reporter = name, reporter
-        self.due = name in ENGLISH_ONLY
+        self.first = Once() if name in ENGLISH_ONLY else None
 
     def check(self, texts: Iterable[str]) -> None:
-        if self.due and any(in_other_script(text) for text in texts):
-            self.due = False
+        if not self.first or self.first.over:
+            return
+        if any(in_other_script(text) for text in texts) and self.first():
             self.reporter.notice(
                 f"some text is not in Latin script; {self.name} reads English, "
                 "so such scores tell little"
@@ -150,7 +161,7 @@ class LateInteractionReranker:
         self.name, self.encoder, self.reporter = name, encoder, reporter
         self.engine, self.max_tokens = encoder.engine, encoder.max_tokens
         self.script = _ScriptNotice(name, reporter)
-        self.told = False
+        self.first_cut = Once()
 
     @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
@@ -176,8 +187,7 @@ class LateInteractionReranker:
         return Scores(checked(values, self.name), cut[text_of] | queries_cut[query_of])
 
     def _tell(self, cut: int) -> None:
-        if cut and not self.told:
-            self.told = True
+        if cut and self.first_cut():
             self.reporter.notice(f"a query is longer than {self.name} reads, and was cut")
 
 
@@ -187,8 +197,10 @@ class EmbeddedReranker:
     score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim + BM25 as a share of the most it can be.
     """
 
-    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
-        encoder = EmbeddedTokens(files, settings, reporter)
+    def __init__(
+        self, files: ModelFiles, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+    ) -> None:
+        encoder = EmbeddedTokens(files, settings, reporter, loaded)
         self.late = LateInteractionReranker(files.name, encoder, reporter)
         self.words = SharedWords(encoder.rarity)
         self.files = files

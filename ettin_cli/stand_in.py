@@ -11,10 +11,11 @@ from functools import lru_cache
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
 
-from ettin_cli.encoder import Encoded, load_encoder, unit
+from ettin_cli.encoder import Encoded, shared_encoder, unit
 from ettin_cli.engines import EngineSettings, TokenIds
 from ettin_cli.hub import EMBEDDED, ModelFiles, read_json
 from ettin_cli.lexical import ENGLISH, Terms, saturated
+from ettin_cli.loading import Loaded
 from ettin_cli.maxsim import QueryVectors, TextSink, TextVectors
 from ettin_cli.records import Reporter
 
@@ -44,11 +45,13 @@ class EmbeddedTokens:
     and counts twice.
     """
 
-    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
+    def __init__(
+        self, files: ModelFiles, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+    ) -> None:
         config = read_json(files.folder / "sentence_bert_config.json", default={})
         limit = int(config["max_seq_length"])
         self.max_tokens = min(limit, settings.max_length or limit)
-        self.encoder = load_encoder(files.folder, self.max_tokens, settings, reporter)
+        self.encoder = shared_encoder(files.folder, self.max_tokens, settings, reporter, loaded)
         self.engine = self.encoder.engine
         self.idf = idf_table()
 

@@ -214,9 +214,14 @@ def mode_for(target: Path) -> int:
     """Return the permissions of a file that is to be replaced, or those a new one gets."""
     with suppress(FileNotFoundError):
         return target.stat().st_mode & 0o777
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
+    # To ask for the umask is to change it for a moment, also for other threads' files.
+    probe = target.with_name(f".{target.name[:80]}.{os.urandom(8).hex()}.tmp")
+    handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return os.fstat(handle).st_mode & 0o777
+    finally:
+        os.close(handle)
+        probe.unlink()
 
 
 def checksum(path: Path) -> str:

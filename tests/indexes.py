@@ -14,6 +14,7 @@ from ettin_cli.engines import EngineSettings
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.index.known import as_hashes, text_hash
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline import BuildReport, BuildRequest, build_index
 from ettin_cli.records import Advance, EmbedderCard, Note, Reporter, Share, Silence, no_progress
 
@@ -133,6 +134,7 @@ class Builder:
         settings: EngineSettings,
         reporter: Reporter,
         card: EmbedderCard | None = None,
+        _loaded: Loaded | None = None,
     ) -> WordEmbedder:
         loaded = WordEmbedder(card or read_card(files, settings.max_length))
         self.embedded = loaded.embedded

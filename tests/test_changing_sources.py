@@ -11,7 +11,7 @@ import pytest
 
 from ettin_cli.corpus import read_file
 from ettin_cli.corpus.ignores import parse
-from ettin_cli.corpus.suffixes import kind_of
+from ettin_cli.corpus.registry import is_read
 from ettin_cli.index import Index
 from ettin_cli.pipeline import building
 from ettin_cli.pipeline.planning import Plan, make_plan
@@ -282,4 +282,4 @@ def texts(folder: Path) -> list[str]:
 
 
 def test_every_suffix_above_is_one_that_is_read() -> None:
-    assert all(kind_of(f"a{suffix}") for suffix in SUFFIXES)
+    assert all(is_read(f"a{suffix}") for suffix in SUFFIXES)

@@ -244,3 +244,12 @@ def test_two_models_of_other_weights_have_other_identities(tmp_path: Path) -> No
     copy = read_card(find_embedder(str(copied), offline=True, reporter=Silence()))
     assert cards[0].weights != cards[1].weights
     assert copy.weights == cards[0].weights
+
+
+def test_a_text_has_the_same_vector_alone_and_in_a_batch() -> None:
+    files = find_embedder("embedded", offline=True, reporter=Silence())
+    embedder = load_embedder(files, EngineSettings(device="cpu"), Silence())
+    texts = ["a ferry", "the ferry sails at nine", " ".join(["when does it sail?"] * 30), "ferry"]
+    together = embedder.embed_queries(texts)
+    alone = np.concatenate([embedder.embed_queries([text]) for text in texts])
+    assert np.array_equal(alone, together)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from ettin_cli import encoder as module
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.encoder import Encoded, TorchEncoder, load_encoder
+from ettin_cli.encoder import Encoded, Encoder, TorchEncoder, load_encoder, shared_encoder
 from ettin_cli.engines import EngineSettings, Placement
 from ettin_cli.errors import ModelError
+from ettin_cli.loading import Loaded
 from ettin_cli.records import Silence
 from tests.indexes import Notices
 from tests.models import TEXTS, embedder
@@ -78,11 +78,16 @@ def test_a_text_at_the_limit_is_whole_and_one_beyond_is_cut(folder: Path) -> Non
 
 
 def test_a_model_is_loaded_once_for_those_who_share_it(folder: Path) -> None:
-    one = load_encoder(folder, 64, SETTINGS, Silence())
-    assert load_encoder(folder, 64, EngineSettings("cpu", max_length=9), Silence()) is one
-    assert load_encoder(folder, 32, SETTINGS, Silence()) is not one
-    assert load_encoder(folder, 64, EngineSettings("cpu", dtype="bf16"), Silence()) is not one
-    assert (folder, 32, SETTINGS) in module._loaded
+    loaded = Loaded()
+
+    def shared(tokens: int, settings: EngineSettings) -> Encoder:
+        return shared_encoder(folder, tokens, settings, Silence(), loaded)
+
+    one = shared(64, SETTINGS)
+    assert shared(64, EngineSettings("cpu", max_length=9)) is one
+    assert shared(32, SETTINGS) is not one
+    assert shared(64, EngineSettings("cpu", dtype="bf16")) is not one
+    assert shared_encoder(folder, 64, SETTINGS, Silence(), Loaded()) is not one
 
 
 @pytest.fixture

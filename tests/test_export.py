@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import InvalidArgumentError, OutputError
-from ettin_cli.export import FORMATS, format_for, output_file, place, write_answers
+from ettin_cli.export import output_file
 from ettin_cli.records import Answer, Hit, Passage, Query
+from ettin_cli.writers import format_for, formats, place, write_answers
 
 SECONDS = {"embed": 0.01, "retrieve": 0.0, "rerank": 0.4, "total": 0.41}
 
@@ -161,7 +162,7 @@ def test_white_space_in_ids_is_encoded_and_a_document_counts_once() -> None:
 # Files
 
 
-@pytest.mark.parametrize("format", [f for f in FORMATS if f not in ("auto", "table", "paths")])
+@pytest.mark.parametrize("format", [f for f in formats() if f not in ("auto", "table", "paths")])
 def test_a_suffix_chooses_its_format(format: str) -> None:
     assert format_for(Path(f"out.{format}"), "auto") == format
     assert format_for(Path("out.txt"), format) == format

@@ -160,7 +160,7 @@ def test_damaged_vectors_end_in_an_error_and_never_in_rows_that_are_not(
 
 def test_a_file_of_a_passage_that_is_not_there_is_damage(folder: Path) -> None:
     index = Index(folder)
-    vars(index)["files"] = []
+    vars(index._contents)["files"] = []
     with pytest.raises(IndexDamagedError, match=r"passages\.arrow is damaged"):
         index.read([0])
     with pytest.raises(IndexDamagedError, match=r"passages\.arrow is damaged"):

@@ -17,6 +17,7 @@ from ettin_cli.errors import EttinError, IndexBusyError, InvalidArgumentError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import writing
 from ettin_cli.index.lock import HOLDER, LOCK
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline import building
 from ettin_cli.records import EmbedderCard, Reporter, Silence
 from tests.conftest import Ettin, Outcome
@@ -83,7 +84,11 @@ def test_a_second_writer_touches_nothing_of_a_first_at_work(
         return {path: path.read_bytes() if path.is_file() else None for path in paths}
 
     def load(
-        files: ModelFiles, settings: EngineSettings, reporter: Reporter, card: EmbedderCard
+        files: ModelFiles,
+        settings: EngineSettings,
+        reporter: Reporter,
+        card: EmbedderCard,
+        _loaded: Loaded | None,
     ) -> WordEmbedder:
         before = listed()
         assert any(path.name == "passages.arrow" for path in before)

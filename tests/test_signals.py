@@ -16,6 +16,7 @@ from ettin_cli.engines import EngineSettings
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import damaged_files, read_manifest, remains, writer
 from ettin_cli.index.known import Shards
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline import building
 from ettin_cli.records import EmbedderCard, Reporter
 from ettin_cli.storage import checksum
@@ -45,7 +46,11 @@ def signalling(patch: pytest.MonkeyPatch, build: Builder, nth: int, number: sign
     """Let embedding send a signal at its nth batch."""
 
     def load(
-        files: ModelFiles, settings: EngineSettings, reporter: Reporter, card: EmbedderCard
+        files: ModelFiles,
+        settings: EngineSettings,
+        reporter: Reporter,
+        card: EmbedderCard,
+        _loaded: Loaded | None,
     ) -> WordEmbedder:
         embedder = build.load(files, settings, reporter, card)
         patch.setattr(embedder, "embed_documents", at_call(nth, number, embedder.embed_documents))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.corpus import SourceFile, is_encodable, list_files, open_source, read_file
 from ettin_cli.corpus.records import Fields
-from ettin_cli.corpus.suffixes import kind_of
+from ettin_cli.corpus.registry import built_in_reader
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Rejection
 from ettin_cli.storage import Stream
@@ -142,25 +142,26 @@ def test_a_name_is_utf8_if_it_can_be_written_as_such(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "format"),
     [
-        ("README", "prose"),
-        ("a/LICENSE", "prose"),
+        ("README", "text"),
+        ("a/LICENSE", "text"),
         ("a.b/file", None),
-        ("x.MD.GZ", "markdown"),
-        ("x.csv.zst", "csv"),
-        ("x.ndjson", "jsonl"),
+        ("x.MD.GZ", "Markdown"),
+        ("x.csv.zst", "CSV"),
+        ("x.ndjson", "JSONL"),
         ("x.pdf.gz", None),
         ("x.tar.gz", None),
         (".gz", None),
         ("x.gz.gz", None),
-        ("x.xhtml", "html"),
-        ("Dockerfile", "code"),
-        ("CMakeLists.txt", "code"),
+        ("x.xhtml", "HTML"),
+        ("Dockerfile", "source code"),
+        ("CMakeLists.txt", "source code"),
     ],
 )
-def test_the_name_tells_how_a_file_is_read(name: str, kind: str | None) -> None:
-    assert kind_of(name) == kind
+def test_the_name_tells_how_a_file_is_read(name: str, format: str | None) -> None:
+    reader = built_in_reader(name)
+    assert (reader and reader.name) == format
 
 
 @given(st.lists(st.text(string.ascii_letters + "_é-", min_size=1, max_size=6), max_size=8))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.blank import with_text
-from ettin_cli.corpus.tables import read_table
+from ettin_cli.corpus.tables import JSONL
 from ettin_cli.errors import CorpusError, InvalidArgumentError, ModelError, first_line
 from ettin_cli.hub import ModelFiles
 from ettin_cli.queries import read_queries
@@ -87,7 +87,7 @@ class SampleTexts:
     @classmethod
     def of(cls, collection: Path) -> SampleTexts:
         """Read a collection that has queries.jsonl and corpus.jsonl."""
-        rows = [row[0] for row in read_table("jsonl", collection / "corpus.jsonl")]
+        rows = [row[0] for row in JSONL.rows(collection / "corpus.jsonl")]
         texts = [str(row["text"]) for row in rows if isinstance(row, dict)]
         return cls([query.text for query in read_queries(collection / "queries.jsonl")], texts)
 

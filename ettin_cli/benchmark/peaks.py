@@ -125,11 +125,10 @@ def _by_graph(library: Library, size: int, threads: int) -> Work:
     for _ in range(PRODUCTS):
         rows = graph.linear(rows, _matrix(size))
     graph.output(OUT, rows, shape)
-    session = library.load(
-        WrittenModel(graph.model({ROWS: shape[:1]}), graph.weights, graph.tables), threads, True
-    )
+    written = WrittenModel(graph.model({ROWS: shape[:1]}), graph.weights, graph.tables)
+    run = library.load(written, threads, True).begin()
     which = np.arange(size, dtype=np.int64)
-    return lambda: session.run([OUT], {ROWS: which})
+    return lambda: run.compute([OUT], {ROWS: which})
 
 
 def _matrix(size: int) -> Floats:

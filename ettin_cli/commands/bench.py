@@ -13,6 +13,7 @@ from ettin_cli.benchmark.pairs import Pair, SampleTexts, read_pairs
 from ettin_cli.benchmark.results import Race
 from ettin_cli.commands import options
 from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.commands.help import listed
 from ettin_cli.commands.writing import check_apart
 from ettin_cli.console import Console, count, destination
 from ettin_cli.console.raced import FORMATS, show_races
@@ -70,7 +71,7 @@ def bench(
         typer.Option("--output", "-o", metavar="FILE", help="Write to a .json or .jsonl file."),
     ] = None,
     format: Annotated[
-        str, typer.Option("--format", "-f", metavar="FORMAT", help="auto, table, json or jsonl.")
+        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(FORMATS)}.")
     ] = "auto",
     device: options.Device = "auto",
     dtype: Annotated[

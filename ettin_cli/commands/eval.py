@@ -12,12 +12,14 @@ import typer
 
 from ettin_cli.calibration import Calibration, fit, save
 from ettin_cli.commands import options
+from ettin_cli.commands.help import listed
 from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers, retriever_of
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers
 from ettin_cli.console import Console
 from ettin_cli.console.judging import judge as judge_documents
 from ettin_cli.console.measured import FORMATS, show_evaluation
 from ettin_cli.console.sheet import ToJudge
+from ettin_cli.duplicates import SAME
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.evaluation.files import REPORT, write_evaluation
@@ -33,10 +35,12 @@ from ettin_cli.evaluation.results import Evaluation
 from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
+from ettin_cli.loading import Loaded
 from ettin_cli.metrics import parse_metrics
 from ettin_cli.pipeline import AUTO, Retriever
 from ettin_cli.pipeline.cascade import Step, cascade_name
 from ettin_cli.queries import read_queries
+from ettin_cli.ranking import DOCUMENT, SearchOptions
 from ettin_cli.records import Qrels, Query, TimedReranker
 from ettin_cli.reranking import load_reranker
 from ettin_cli.score_cache import CachedReranker
@@ -90,6 +94,8 @@ def evaluate(
         str,
         typer.Option(metavar="NAMES", help="As in ir_measures; systems are compared by the first."),
     ] = METRICS,
+    by: options.By = DOCUMENT,
+    fold: options.Fold = SAME,
     expand: options.Expand = False,
     run: Annotated[
         list[Path] | None,
@@ -106,9 +112,7 @@ def evaluate(
     ] = None,
     format: Annotated[
         str,
-        typer.Option(
-            "--format", "-f", metavar="FORMAT", help="auto, table, json, jsonl, csv, tsv or md."
-        ),
+        typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(FORMATS)}."),
     ] = "auto",
     calibrate: Annotated[
         bool,
@@ -137,6 +141,9 @@ def evaluate(
     its own has the gain over the first one. json and csv have the gains of every metric. Scores
     are cached, so the same sweep is fast the next time.
 
+    A system is a search: the run that -o writes for it is that of ettin search --queries -f trec
+    with the same options and -k K, where K is the deepest cutoff of --metrics, at least 10.
+
     --calibrate learns from all hits of the deepest --candidates, of every --retriever. Hits
     without a judgement count as irrelevant there, as they do in the metrics.
 
@@ -164,20 +171,22 @@ def evaluate(
             _write(console, found, output)
         return
     depths, shares = _depths(candidates), _blends(blend)
+    searched = SearchOptions(by=by, fold=fold)
     require_retrievers(retriever or ())
     models = _models(reranker or ["auto"], offline, console)
     _check(models, long, calibrate=calibrate)
     asked = list(read_queries(options.stdin_or(given(queries, "--queries", folder, QUERIES))))
     judged_in = given(qrels, "--qrels", folder, () if judge else QRELS)
+    loaded = Loaded()
     opened, rejected = (
-        index_of([str(folder)], index, engine, offline, console)
+        index_of([str(folder)], index, engine, offline, console, loaded)
         if folder
         else (Index(options.find_index(index)), False)
     )
-    job = _Job(console, engine, offline, models, long, opened)
+    job = _Job(console, engine, loaded, models, long, opened)
     retrievers = job.retrievers(retriever or [AUTO], offline, expand=expand)
     rerankers, before = job.rerankers()
-    sweep = Sweep(retrievers, rerankers, depths, shares, wanted, before)
+    sweep = Sweep(retrievers, rerankers, depths, shares, wanted, before, searched)
     with options.goes_on("the same command goes on; what was scored is kept", console):
         if judge:
             job.judge(asked, sweep, judged_in)
@@ -217,13 +226,13 @@ class _Job:
         self,
         console: Console,
         engine: EngineSettings,
-        offline: bool,
+        loaded: Loaded,
         models: Mapping[str, FoundRerankers],
         long: str,
         index: Index,
     ) -> None:
         self.console, self.engine, self.models, self.index = console, engine, models, index
-        self.long = long
+        self.long, self.loaded = long, loaded
         self.tried: dict[str, TimedReranker] = {}
         self.known: dict[str, TimedReranker] = {}
 
@@ -232,7 +241,8 @@ class _Job:
     ) -> dict[str, Retriever]:
         """Return the retrievers by their names, each plain and, if asked for, expanding too."""
         # Loaded once, for all of them.
-        embedder = cache(partial(embedder_of, self.index, self.engine, offline, self.console))
+        model = self.engine, offline, self.console, self.loaded
+        embedder = cache(partial(embedder_of, self.index, *model))
         found = [
             retriever_of(name, self.index, embedder, self.console, expand=more)
             for name in names
@@ -252,7 +262,7 @@ class _Job:
         """Return a reranker that is loaded, once, when a pair has no score yet."""
         if files.name in self.known:
             return self.known[files.name]
-        load = partial(load_reranker, files, self.engine, self.console)
+        load = partial(load_reranker, files, self.engine, self.console, self.loaded)
         cached = CachedReranker(files, self.engine, load, self.console)
         # Outside the cache, so that windows are pairs like any others there.
         windowed = self.long == MAX

@@ -68,9 +68,14 @@ def _expected(fields: Fields) -> str | None:
 
 def _formats(fields: Fields) -> str:
     """Return what formats there are, and what one of them needs."""
-    formats = list(fields["formats"])
-    run = "; a TREC run needs --queries and --corpus" if "TREC run" in formats else ""
-    return f"known formats: {', '.join(formats)}{run}"
+    run = "; a TREC run needs --queries and --corpus" if "TREC run" in fields["formats"] else ""
+    return f"known formats: {fields['formats']}{run}"
+
+
+def _plugin(fields: Fields) -> str:
+    """Return what to do about a package that adds what does not work."""
+    package = fields.get("package")
+    return f"update or uninstall {package}" if package else "ETTIN_DEBUG=1 shows where"
 
 
 def _examples(fields: Fields) -> str:
@@ -138,6 +143,9 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "out-of-memory": "--max-length 2048, or --device cpu",
     "missing-package": "pip install {package!q}",
     "damaged-package": "pip install --force-reinstall {package!q}",
+    "plugin-failed": _plugin,
+    "plugins-clash": "uninstall one of them",
+    "suffix-ambiguous": "choose by -f",
     "training-out-of-memory": "--max-length 512, --lora 16, or fewer negatives a row",
     "training-diverged": _slower,
     "process-ended": "the same command with --resume",

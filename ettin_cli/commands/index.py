@@ -10,7 +10,7 @@ from ettin_cli.chunking import Chunking
 from ettin_cli.commands import options
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count
-from ettin_cli.corpus import open_source
+from ettin_cli.corpus import built_in_formats, open_source
 from ettin_cli.errors import IndexNotFoundError, UsageError
 from ettin_cli.index import Manifest, RecordedSource
 from ettin_cli.pipeline import BuildReport, BuildRequest, build_index
@@ -20,7 +20,10 @@ from ettin_cli.settings import DEFAULT_INDEX
 def index(
     source: Annotated[
         list[str] | None,
-        typer.Argument(help="Folder, document, table, BEIR folder, or - for JSONL on stdin."),
+        typer.Argument(
+            help="Folder, file, BEIR folder, or - for JSONL on stdin. "
+            f"Formats: {built_in_formats()}, and those of installed plugins."
+        ),
     ] = None,
     index: options.Index = None,
     embedder: Annotated[

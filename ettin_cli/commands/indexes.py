@@ -13,6 +13,7 @@ from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import IndexMismatchError, UsageError
 from ettin_cli.index import Index
 from ettin_cli.lexical import Terms
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline import (
     AUTO,
     BM25,
@@ -30,7 +31,12 @@ from ettin_cli.records import Embedder
 
 
 def index_of(
-    sources: list[str], index: Path | None, engine: EngineSettings, offline: bool, console: Console
+    sources: list[str],
+    index: Path | None,
+    engine: EngineSettings,
+    offline: bool,
+    console: Console,
+    loaded: Loaded,
 ) -> tuple[Index, bool]:
     """Return an up to date index of the sources, and whether some of them were rejected."""
     embedder = os.environ.get("ETTIN_EMBEDDER") or None
@@ -46,7 +52,7 @@ def index_of(
     added = [options.stdin_or(one) for one in sources]
     request = BuildRequest(folder, added, embedder=embedder, engine=engine, offline=offline)
     with options.goes_on("the same command goes on where it stopped", console):
-        report = build_index(request, console)
+        report = build_index(request, console, loaded)
     if report.written or report.rejections:
         tell(report, folder, console)
     return Index(folder), bool(report.rejections)
@@ -97,8 +103,13 @@ def retriever_of(
     return kind(index, embedder(), expand=expand)
 
 
-def embedder_of(index: Index, engine: EngineSettings, offline: bool, console: Console) -> Embedder:
+def embedder_of(
+    index: Index, engine: EngineSettings, offline: bool, console: Console, loaded: Loaded
+) -> Embedder:
     """Return the embedder that an index was made by.
+
+    Args:
+        loaded: What its model is shared in.
 
     Raises:
         IndexMismatchError: The model of that name has other weights now.
@@ -110,4 +121,4 @@ def embedder_of(index: Index, engine: EngineSettings, offline: bool, console: Co
             f"{index.folder} was made by another version of {card.name}",
             hint=f"ettin index -i {index.folder} --rebuild",
         )
-    return load_embedder(files, engine, console, card)
+    return load_embedder(files, engine, console, card, loaded)

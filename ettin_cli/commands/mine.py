@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ettin_cli.commands import options
-from ettin_cli.commands.indexes import embedder_of
+from ettin_cli.commands.indexes import embedder_of, require_retrievers, retriever_of
 from ettin_cli.commands.jsonl import check_jsonl, write_jsonl
 from ettin_cli.commands.writing import check_apart
 from ettin_cli.console import Console, count
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.index import Index
+from ettin_cli.loading import Loaded
+from ettin_cli.pipeline import AUTO
 from ettin_cli.pipeline.mining import NEGATIVES, Mined, MiningOptions
 from ettin_cli.pipeline.mining import mine as mine_index
 from ettin_cli.pipeline.positives import Examples, Sought, judged
@@ -49,6 +52,7 @@ def mine(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write JSONL here; else to stdout."),
     ] = None,
+    retriever: options.RetrieverName = AUTO,
     negatives: Annotated[
         int, typer.Option(metavar="N", min=1, help="Most negatives of a query.")
     ] = NEGATIVES,
@@ -104,6 +108,7 @@ def mine(
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
     if reranker is not None and max_score_ratio is None:
         raise UsageError("-r is for the margin alone", hint="--max-score-ratio 0.95")
+    require_retrievers([retriever])
     check_jsonl(output, "mined.jsonl")
     queries = _checked(queries, "--queries")
     if qrels is not None and str(qrels) == str(queries) == options.STDIN:
@@ -123,10 +128,12 @@ def mine(
             examples = Examples(stack.enter_context(Spool()))
             rejected = _read(queries, examples, console)
             sought, total = examples.sought(opened, console), len(examples)
-        model = load_reranker(files, engine, console) if files else None
-        embedder = embedder_of(opened, engine, offline, console)
+        loaded = Loaded()
+        model = load_reranker(files, engine, console, loaded) if files else None
+        embedder = partial(embedder_of, opened, engine, offline, console, loaded)
+        retrieve = retriever_of(retriever, opened, embedder, console)
         tally = _Tally(chosen, judged=qrels is not None)
-        mined = mine_index(opened, sought, total, embedder, model, chosen, console)
+        mined = mine_index(opened, sought, total, retrieve, model, chosen, console)
         write_jsonl(tally.rows(mined), output)
     tally.tell(console)
     if rejected:

@@ -87,6 +87,19 @@ RetrieverName = Annotated[
 ]
 
 
+By = Annotated[
+    str,
+    typer.Option(
+        metavar="UNIT", help="document: each counts once, by its best passage; or passage."
+    ),
+]
+Fold = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXTS",
+        help="Merge duplicate passages: same (equal text), near (80 % equal word triples), none.",
+    ),
+]
 Expand = Annotated[
     bool, typer.Option("--expand", help="Retrieve again with what the first passages found say.")
 ]

@@ -10,10 +10,9 @@ import typer
 from ettin_cli.commands import options, writing
 from ettin_cli.commands.hints import rejected
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
-from ettin_cli.console import Console, Tally, count, destination
+from ettin_cli.console import Console, Tally, count
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.export import RUN_NAME
 from ettin_cli.pipeline import Window
 from ettin_cli.pipeline import rerank as rerank_requests
 from ettin_cli.ranking import SearchOptions
@@ -21,9 +20,9 @@ from ettin_cli.records import Rejection, Request, Share
 from ettin_cli.requests import RequestFields, RequestFile, open_requests
 from ettin_cli.resuming import Digested, ResumableOutput
 from ettin_cli.settings import TRUNCATE
+from ettin_cli.writers import RUN_NAME, is_run
 
 EVERY = sys.maxsize
-RUN = "trec"
 NO_ID = (
     "positions from 0 stand in, which cannot be evaluated against judgements; "
     "name the field with --id-field"
@@ -38,15 +37,7 @@ def rerank(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")
     ] = None,
-    format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="auto, table, json, jsonl, csv, tsv, parquet, trec, md or paths.",
-        ),
-    ] = "auto",
+    format: writing.Format = "auto",
     resume: writing.Resume = False,
     top_k: Annotated[
         int | None,
@@ -115,7 +106,7 @@ def rerank(
     console = options.console(color, quiet, verbose)
     engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
     options.check_long(long)
-    format = destination(format, output)
+    format = writing.answer_format(format, output, console)
     writing.check_resume(output, resume=resume)
     _check(input, queries, reranker)
     writing.check_apart(output, (input, queries, corpus))
@@ -189,7 +180,7 @@ class _Job:
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
         """Write answers to stdout as they come."""
-        self.is_run = format == RUN
+        self.is_run = is_run(format)
         windows = self._windows(requests.items, requests.share)
         self.console.answers(
             (answer for window in windows for answer in window.answers),
@@ -202,7 +193,7 @@ class _Job:
 
     def write(self, requests: RequestFile, target: ResumableOutput) -> None:
         """Write answers to a file, after those that an earlier run wrote."""
-        mark, self.rejects, self.is_run = target.mark, target.rejects, target.format == RUN
+        mark, self.rejects, self.is_run = target.mark, target.rejects, is_run(target.format)
         self.rejected = mark.rejects
         if mark.items:
             self.console.notice(f"going on after {mark.answers:,} queries that are done")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ettin_cli.console import Console
 from ettin_cli.engines import EngineSettings
 from ettin_cli.hub import ModelFiles
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline.cascade import Step, cascade_name, parse_cascade
 from ettin_cli.records import Reranker
 from ettin_cli.reranking import find_reranker, load_reranker
@@ -45,18 +46,25 @@ def find_rerankers(text: str, *, offline: bool, console: Console) -> FoundRerank
 
 
 def load_rerankers(
-    found: FoundRerankers, engine: EngineSettings, long: str, console: Console
+    found: FoundRerankers,
+    engine: EngineSettings,
+    long: str,
+    console: Console,
+    loaded: Loaded | None = None,
 ) -> tuple[Reranker, list[Step[Reranker]]]:
     """Load a reranker and those before it.
+
+    Args:
+        loaded: What their models are shared in with an embedder.
 
     Raises:
         ModelError: One cannot be loaded.
     """
 
-    def loaded(files: ModelFiles) -> Reranker:
-        reranker = reading(load_reranker(files, engine, console), files, long, console)
+    def ready(files: ModelFiles) -> Reranker:
+        reranker = reading(load_reranker(files, engine, console, loaded), files, long, console)
         console.detail(f"reranking with {reranker.name} on {reranker.engine}")
         return reranker
 
-    before = [Step(loaded(files), keep) for files, keep in found.before]
-    return loaded(found.last), before
+    before = [Step(ready(files), keep) for files, keep in found.before]
+    return ready(found.last), before

@@ -13,8 +13,8 @@ from ettin_cli.commands import options
 from ettin_cli.commands.jsonl import write_jsonl
 from ettin_cli.commands.writing import appears_whole
 from ettin_cli.console import Console, count
+from ettin_cli.corpus.reader import Row
 from ettin_cli.corpus.records import RecordError
-from ettin_cli.corpus.tables import Row
 from ettin_cli.pipeline.progress import WindowProgress
 from ettin_cli.records import NO_TEXT, Rejection, Reranker
 from ettin_cli.requests import RequestFields

@@ -1,13 +1,12 @@
 """`ettin search`: retrieve, rerank, print."""
 
-import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated
 
 import typer
 
@@ -19,16 +18,17 @@ from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers
 from ettin_cli.commands.opening import open_hit
 from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.commands.searched import write_search
-from ettin_cli.console import Console, destination
-from ettin_cli.duplicates import FOLDS, SAME
+from ettin_cli.console import Console
+from ettin_cli.duplicates import SAME
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CalibrationError, UsageError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Index
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline import AUTO
 from ettin_cli.pipeline import search as search_index
 from ettin_cli.pipeline.cascade import Step
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.ranking import DOCUMENT, SearchOptions
 from ettin_cli.records import Answer, Hit, Passage, Query, Reranker
 from ettin_cli.resuming import ResumableOutput
 from ettin_cli.settings import CANDIDATES, MAX, TOP_K, TRUNCATE
@@ -51,12 +51,7 @@ def search(
     candidates: Annotated[
         int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to score.")
     ] = CANDIDATES,
-    by: Annotated[
-        str,
-        typer.Option(
-            metavar="UNIT", help="document: each counts once, by its best passage; or passage."
-        ),
-    ] = "document",
+    by: options.By = DOCUMENT,
     min_score: Annotated[
         float | None, typer.Option(metavar="X", help="Leave out hits below this.")
     ] = None,
@@ -83,13 +78,7 @@ def search(
         list[str] | None,
         typer.Option(metavar="GLOB", help="Only files whose path below SOURCE fits."),
     ] = None,
-    fold: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXTS",
-            help="Which passages are one hit: of same text, near (4 of 5 word triples), or none.",
-        ),
-    ] = SAME,
+    fold: options.Fold = SAME,
     expand: options.Expand = False,
     queries: Annotated[
         Path | None,
@@ -112,15 +101,7 @@ def search(
         ),
     ] = None,
     resume: writing.Resume = False,
-    format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="auto, table, json, jsonl, csv, tsv, parquet, trec, md or paths.",
-        ),
-    ] = "auto",
+    format: writing.Format = "auto",
     tag: writing.Tag = None,
     exit_status: Annotated[
         bool, typer.Option("--exit-status", "-e", help="Exit with 4 if there is no hit.")
@@ -157,7 +138,7 @@ def search(
     options.check_long(long)
     require_retrievers([retriever])
     wanted, sources = asked_queries(query, source or [], queries)
-    format = destination(format, output)
+    format = writing.answer_format(format, output, console)
     tag = writing.run_tag(tag, format)
     _check_output(output, queries, sources, resume=resume, exit_status=exit_status)
     demands, wanted = demands_of(wanted, written=queries is None and query != "-", by=retriever)
@@ -171,13 +152,12 @@ def search(
     rerank = None
     if reranker != "none":
         rerank = find_rerankers(reranker, offline=offline, console=console)
-    rejected = False
+    rejected, loaded = False, Loaded()
     if opened is None:
-        opened, rejected = index_of(sources, index, engine, offline, console)
+        opened, rejected = index_of(sources, index, engine, offline, console, loaded)
     found = Found()
-    run = partial(
-        _run, opened, retriever, rerank, chosen, long, engine, offline, console, expand=expand
-    )
+    model = engine, offline, console, loaded
+    run = partial(_run, opened, retriever, rerank, chosen, long, *model, expand=expand)
     resumed = False
     if queries is not None and writing.appears_whole(output):
         asked = list(wanted)
@@ -254,16 +234,10 @@ def _options(
     paths: list[str],
     fold: str,
 ) -> SearchOptions:
-    if by not in ("document", "passage"):
-        raise UsageError(f"--by {by!r} is neither document nor passage")
-    if fold not in FOLDS:
-        raise UsageError(f"--fold {fold!r} is none of {', '.join(FOLDS)}")
-    if min_score is not None and math.isnan(min_score):
-        raise UsageError("--min-score nan is no number")
     return SearchOptions(
         top_k=top_k,
         candidates=candidates,
-        by=cast(Literal["document", "passage"], by),
+        by=by,
         min_score=min_score,
         blend=blend,
         filters=_filters(filters),
@@ -291,6 +265,7 @@ def _run(
     engine: EngineSettings,
     offline: bool,
     console: Console,
+    loaded: Loaded,
     queries: Iterable[Query],
     *,
     expand: bool,
@@ -303,12 +278,12 @@ def _run(
         )
     if rerank and needed and not is_calibrated(index.folder, rerank.last):
         raise not_calibrated(index.folder, rerank.last, long=long)
-    embedder = partial(embedder_of, index, engine, offline, console)
+    embedder = partial(embedder_of, index, engine, offline, console, loaded)
     retrieve = retriever_of(retriever, index, embedder, console, expand=expand)
     console.detail(f"retrieving with {retrieve.name}")
     reranker, before, calibration = None, list[Step[Reranker]](), None
     if rerank:
-        reranker, before = load_rerankers(rerank, engine, long, console)
+        reranker, before = load_rerankers(rerank, engine, long, console, loaded)
     if rerank and reranker and not before:
         calibration = _calibration(index, rerank.last, reranker.max_tokens, long, needed, console)
     answers = search_index(index, queries, retrieve, reranker, chosen, console, calibration, before)

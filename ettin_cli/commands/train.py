@@ -15,6 +15,7 @@ from ettin_cli.console.words import count, duration
 from ettin_cli.engines import EngineSettings
 from ettin_cli.evaluation.validating import METRIC, Validation
 from ettin_cli.hub import find_model
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline import AUTO
 from ettin_cli.queries import read_queries
 from ettin_cli.training import (
@@ -139,8 +140,9 @@ def _measure(folder: Path, engine: EngineSettings, offline: bool, console: Conso
     """Return nDCG@10 on a BEIR folder, whose index is in our cache."""
     queries = list(read_queries(given(None, "--queries", folder, QUERIES)))
     qrels = read_qrels(given(None, "--qrels", folder, QRELS))
-    index, _ = index_of([str(folder)], None, engine, offline, console)
-    embedder = partial(embedder_of, index, engine, offline, console)
+    loaded = Loaded()
+    index, _ = index_of([str(folder)], None, engine, offline, console, loaded)
+    embedder = partial(embedder_of, index, engine, offline, console, loaded)
     retriever = retriever_of(AUTO, index, embedder, console)
     found = Validation(index, retriever, queries, qrels)
     told = f"{found.told}, of {folder.resolve().name}"

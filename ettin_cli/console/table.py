@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ettin_cli.corpus.suffixes import kind_of
-from ettin_cli.export import place
+from ettin_cli.corpus.registry import is_code
 from ettin_cli.inert import inert, inert_line
 from ettin_cli.records import NO_TEXT, Answer, Hit, Passage
 from ettin_cli.snippets import best_lines, query_words, spans
+from ettin_cli.writers import place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -231,7 +231,7 @@ def _snippet(passage: Passage, query: str) -> str:
     if heading.strip("#= ") == passage.title and (rest := _UNDERLINE.sub("", rest)).strip():
         text = rest
     best = textwrap.dedent(best_lines(text, query).text)
-    return best if kind_of(passage.path or "") == "code" else flowing(best)
+    return best if is_code(passage.path or "") else flowing(best)
 
 
 def flowing(text: str) -> str:

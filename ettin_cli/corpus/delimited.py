@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ettin_cli.corpus.records import RecordError
+from ettin_cli.forks import Lock
 from ettin_cli.settings import MAX_COLUMNS
 from ettin_cli.storage import UnreadableError
 
@@ -83,26 +84,52 @@ def repeated(names: Sequence[str]) -> RecordError | None:
 
 def _rows(lines: _Lines, kind: str, encoding: str) -> Iterator[tuple[list[str] | RecordError, int]]:
     """Yield each row that is not empty, or why it is none, with the line it begins in."""
-    csv.field_size_limit(FIELD_CHARACTERS)
     reader = csv.reader(lines, delimiter=DELIMITERS[kind], strict=True)
-    while True:
-        begins = lines.begin_row()
-        row: list[str] | RecordError
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            row = RecordError(f"broken {kind.upper()}: {error}")
-            if lines.quote_opens_again(DELIMITERS[kind]):
+    with _wide_fields:
+        while True:
+            begins = lines.begin_row()
+            row: list[str] | RecordError
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                row = RecordError(f"broken {kind.upper()}: {error}")
+                if lines.quote_opens_again(DELIMITERS[kind]):
+                    lines.give_back()
+            if kind == "tsv" and (isinstance(row, RecordError) or _swallowed(row)):
                 lines.give_back()
-        if kind == "tsv" and (isinstance(row, RecordError) or _swallowed(row)):
-            lines.give_back()
-            row = lines.row[0].rstrip("\r\n").split("\t")
-        if not _is_whole(lines.row):
-            row = RecordError(f"not {encoding.upper().removesuffix('-SIG')}")
-        if row:
-            yield row, begins
+                row = lines.row[0].rstrip("\r\n").split("\t")
+            if not _is_whole(lines.row):
+                row = RecordError(f"not {encoding.upper().removesuffix('-SIG')}")
+            if row:
+                yield row, begins
+
+
+class _WideFields:
+    """Lets fields be as long as records may be, while any thread reads rows.
+
+    The csv module has one limit for the whole process, which is then again what it was.
+    """
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.reading = self.usual = 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.reading:
+                self.usual = csv.field_size_limit(FIELD_CHARACTERS)
+            self.reading += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.reading -= 1
+            if not self.reading:
+                csv.field_size_limit(self.usual)
+
+
+_wide_fields = _WideFields()
 
 
 def _swallowed(row: list[str]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ettin_cli.corpus.packages import package, require_small_markup
+from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.errors import first_line
 from ettin_cli.records import Document
 from ettin_cli.storage import UnreadableError
@@ -109,3 +110,6 @@ def _notes(file: Any) -> Iterator[str]:
 def _name(element: Any) -> str:
     tag: str = element.tag
     return tag.rpartition("}")[2]
+
+
+DOCX = DocumentReader(name="DOCX", suffixes=(".docx",), read=docx_document)

@@ -5,33 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from pathlib import Path
-from typing import cast
 
-from ettin_cli.corpus.content import read_text
-from ettin_cli.corpus.docx import docx_document
-from ettin_cli.corpus.html import html_document
-from ettin_cli.corpus.mail import email_document
-from ettin_cli.corpus.packages import epub_document
-from ettin_cli.corpus.pdf import pdf_document
+from ettin_cli.corpus.reader import Row, TableReader
 from ettin_cli.corpus.records import Fields, NoTextFieldError, RecordError, record_document
+from ettin_cli.corpus.registry import reader_of
 from ettin_cli.corpus.sources import SourceFile
-from ettin_cli.corpus.suffixes import TABLES, kind_of
-from ettin_cli.corpus.tables import Row, jsonl, read_table
-from ettin_cli.corpus.titles import markdown_title, rst_title, split_front_matter
-from ettin_cli.records import Document, DocumentKind, Rejection
-from ettin_cli.settings import MAX_MARKUP_BYTES
+from ettin_cli.corpus.tables import JSONL, jsonl
+from ettin_cli.records import Document, Rejection
 from ettin_cli.storage import STREAM, UnreadableError, record_lines
 
-TABLE_KINDS = {suffix[1:] for suffix in TABLES} | {"jsonl"}
 EMPTY = "empty"
 PROBED_ROWS = 100
-READERS: dict[str, Callable[[Path, str], Document]] = {
-    "pdf": pdf_document,
-    "docx": docx_document,
-    "epub": epub_document,
-    "eml": email_document,
-}
 
 
 def read_file(
@@ -50,17 +34,20 @@ def read_file(
         skip: Told why a file found in a folder holds nothing to index.
         blank: Whether documents without a text are yielded like the others.
     """
-    kind = "jsonl" if file.path is None else kind_of(file.name)
+    reader = JSONL if file.path is None else reader_of(file.name)
     shown = str(file.path or STREAM)
+    if isinstance(reader, TableReader):
+        yield from _records(file, reader, fields, reject, skip, blank=blank)
+        return
+    if file.path is None or reader is None:
+        reject(Rejection(shown, "of no known format"))
+        return
     try:
-        if kind in TABLE_KINDS:
-            yield from _records(file, kind, fields, reject, skip, blank=blank)
-            return
-        document = _document(cast(Path, file.path), file.name, cast(str, kind))
+        document = reader.read(file.path, file.name)
     except UnreadableError as error:
         reject(Rejection(shown, str(error)))
         return
-    if blank or document.text.strip() or (kind == "eml" and document.title):
+    if blank or document.text.strip() or (reader.title_suffices and document.title):
         yield document
     elif file.in_folder:
         skip(EMPTY)
@@ -68,37 +55,16 @@ def read_file(
         reject(Rejection(shown, EMPTY))
 
 
-def _document(path: Path, name: str, kind: str) -> Document:
-    if kind in READERS:
-        return READERS[kind](path, name)
-    if kind == "html":
-        return html_document(read_text(path, MAX_MARKUP_BYTES), name)
-    text = read_text(path)
-    return _text_document(text, name, cast(DocumentKind, kind))
-
-
-def _text_document(text: str, name: str, kind: DocumentKind) -> Document:
-    title, skipped = "", 0
-    if kind == "markdown":
-        skipped, title = split_front_matter(text)
-        text = "\n".join(text.split("\n")[skipped:])
-        title = title or markdown_title(text)
-    elif kind == "rst":
-        title = rst_title(text)
-    lines = range(skipped + 1, skipped + text.count("\n") + 2)
-    return Document(name, text, title=title, kind=kind, lines=lines)
-
-
 def _records(
     file: SourceFile,
-    kind: str,
+    reader: TableReader,
     fields: Fields,
     reject: Callable[[Rejection], None],
     skip: Callable[[str], None],
     *,
     blank: bool,
 ) -> Iterator[Document]:
-    rows = _rows(file, kind, fields.columns)
+    rows = _rows(file, reader, fields.columns)
     shown = str(file.path or STREAM)
     first = list(islice(rows, PROBED_ROWS))
     unfit = _unfit(first, fields, file.in_folder)
@@ -118,11 +84,11 @@ def _records(
             reject(Rejection(shown, place, line, error.missing))
 
 
-def _rows(file: SourceFile, kind: str, columns: Sequence[str]) -> Iterator[Row]:
+def _rows(file: SourceFile, reader: TableReader, columns: Sequence[str]) -> Iterator[Row]:
     """Yield a table's rows, and at last why the rest cannot be read, if that is so."""
     try:
         if file.path is not None:
-            yield from read_table(kind, file.path, columns)
+            yield from reader.table(file.path, columns)
         elif file.stream is None:
             raise UnreadableError("a stream that was read before")
         else:

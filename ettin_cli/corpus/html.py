@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
+from ettin_cli.corpus.content import read_text
+from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
+from ettin_cli.settings import MAX_MARKUP_BYTES
 
 SILENT = frozenset("script style noscript template svg head iframe object".split())
 BLOCKS = frozenset(
@@ -138,3 +142,12 @@ class _Text(HTMLParser):
         if line or (self._in_pre and self.lines and self.lines[-1]):
             self.lines.append(line)
             self.numbers.append(self._begins)
+
+
+def _read(path: Path, doc_id: str) -> Document:
+    return html_document(read_text(path, MAX_MARKUP_BYTES), doc_id)
+
+
+HTML = DocumentReader(
+    name="HTML", suffixes=(".html", ".htm", ".xhtml"), read=_read, compressed=True
+)

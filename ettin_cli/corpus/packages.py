@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from ettin_cli.corpus.content import decode
 from ettin_cli.corpus.html import html_document
+from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.errors import first_line
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_MARKUP_BYTES, MAX_UNPACKED_BYTES, MIB
@@ -115,3 +116,6 @@ def package(path: Path, kind: str) -> Iterator[None]:
     except DAMAGES as error:
         reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise UnreadableError(f"not a whole {kind}: {reason}") from error
+
+
+EPUB = DocumentReader(name="EPUB", suffixes=(".epub",), read=epub_document)

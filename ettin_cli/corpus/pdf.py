@@ -9,12 +9,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import IO, cast
 
 from ettin_cli.corpus.pdfium import TOO_LONG
+from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_PAGES, MAX_PDF_MEMORY, MAX_PDF_SECONDS, MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError
@@ -27,7 +27,7 @@ def pdf_document(path: Path, doc_id: str) -> Document:
         UnreadableError: It is damaged, needs a password, has no text layer, or takes too much
             text, time or memory.
     """
-    title, pages = _process().read(path)
+    title, pages = _process.read(path)
     if pages and not any(page.strip() for page in pages):
         raise UnreadableError("no text layer (a scan?)")
     lines = [(line, number) for number, page in enumerate(pages, 1) for line in page.split("\n")]
@@ -35,8 +35,15 @@ def pdf_document(path: Path, doc_id: str) -> Document:
     return Document(doc_id, text, title=title.strip(), pages=[number for _, number in lines])
 
 
+def close_pdfs() -> None:
+    """End the process that PDFs are read in, until the next one is read."""
+    _process.close()
+
+
 class PdfProcess:
     """A process that reads PDFs one after another; begun with the first, and anew if it dies.
+
+    Threads take turns.
 
     Args:
         command: What to run; by default Python with `pdfium.py`.
@@ -66,14 +73,19 @@ class PdfProcess:
                 end, pages = self._answer(json.dumps(request).encode() + b"\n")
             except BaseException:
                 # It may be in the middle of an answer.
-                self.close()
+                self._end()
                 raise
         if "reason" in end:
             raise UnreadableError(end["reason"])
         return end["title"], pages
 
     def close(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if there is one, when the PDF that it may be reading is read."""
+        with self.lock:
+            self._end()
+
+    def _end(self) -> None:
+        atexit.unregister(self._end)
         process, self.process = self.process, None
         if process is not None:
             process.kill()
@@ -111,7 +123,7 @@ class PdfProcess:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self.process is not None and self.process.poll() is not None:
-            self.close()
+            self._end()
         if self.process is None:
             path = os.pathsep.join(filter(None, sys.path))
             try:
@@ -124,6 +136,7 @@ class PdfProcess:
                 )
             except OSError as error:
                 raise UnreadableError(f"no process to read PDFs in: {error.strerror}") from error
+            atexit.register(self._end)
         return self.process
 
 
@@ -133,10 +146,10 @@ def _death(code: int) -> str:
     return f"takes more than {MAX_PDF_MEMORY // MIB:,} MiB of memory to read, or crashes PDFium"
 
 
-@cache
-def _process() -> PdfProcess:
-    process = PdfProcess()
-    atexit.register(process.close)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=process.disown)
-    return process
+_process = PdfProcess()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_process.disown)
+
+
+PDF = DocumentReader(name="PDF", suffixes=(".pdf",), read=pdf_document)

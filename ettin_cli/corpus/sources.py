@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ettin_cli.corpus.ignores import Ignores, ignored, ignores_of, outer_ignores
-from ettin_cli.corpus.suffixes import kind_of, known_formats
+from ettin_cli.corpus.registry import COMPRESSED, is_read, known_formats
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Rejection
 from ettin_cli.storage import STREAM, Stream, open_regular
@@ -20,7 +20,7 @@ from ettin_cli.storage import STREAM, Stream, open_regular
 if TYPE_CHECKING:
     import pathspec
 
-BEIR_NAMES = ("corpus.jsonl", "corpus.jsonl.gz", "corpus.jsonl.zst")
+BEIR_NAMES = tuple(f"corpus.jsonl{packed}" for packed in ("", *COMPRESSED))
 PROBE_BYTES = 8192
 
 
@@ -93,7 +93,7 @@ def open_source(text: str | Stream) -> Source:
         raise CorpusError(
             f"{text} is neither a file nor a folder", code="source-not-found", source=text
         )
-    if kind_of(location.name) is None:
+    if not is_read(location.name):
         raise CorpusError(
             f"{text} is of no known format",
             code="unknown-format",
@@ -200,7 +200,7 @@ class _Walk:
             return "excluded"
         if reason := _no_file(entry):
             return reason
-        if kind_of(name) is None:
+        if not is_read(name):
             return "binary" if _looks_binary(entry.path) else "not a document"
         return None
 

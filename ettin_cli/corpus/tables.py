@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ettin_cli.corpus.content import read_text, text_encoding
 from ettin_cli.corpus.delimited import delimited, repeated, require_narrow
 from ettin_cli.corpus.encodings import is_utf8, marked_encoding
+from ettin_cli.corpus.reader import Row, TableReader
 from ettin_cli.corpus.records import LONE, LoneSurrogateError, RecordError, has_surrogate
 from ettin_cli.settings import MAX_JSON_BYTES
 from ettin_cli.storage import UnreadableError, opened, record_lines
@@ -23,29 +25,6 @@ if TYPE_CHECKING:
 
 HEAD_BYTES, HEAD_BLOCK = 1 << 20, 1 << 12
 PARQUET_ROWS = 1024
-
-# A record or the reason why it is none, its line in the file (None where the format has no
-# lines), and its number, from 1.
-Row = tuple[object | RecordError, int | None, int]
-
-
-def read_table(kind: str, path: Path, columns: Sequence[str] = ()) -> Iterator[Row]:
-    """Yield the rows of a table, those that are broken as a `RecordError`.
-
-    Args:
-        columns: The names of the columns of a CSV or TSV whose first row does not have them.
-
-    Raises:
-        UnreadableError: The file, or the rest of it, cannot be read.
-    """
-    if kind == "parquet":
-        yield from _parquet(path)
-    elif kind == "json":
-        yield from _json(path)
-    elif kind == "jsonl":
-        yield from _json_lines(path)
-    else:
-        yield from _delimited(path, kind, columns)
 
 
 def jsonl(lines: Iterable[bytes]) -> Iterator[Row]:
@@ -143,7 +122,7 @@ def _json(path: Path) -> Iterator[Row]:
         yield LoneSurrogateError(LONE, record) if unfit else record, None, number
 
 
-def _delimited(path: Path, kind: str, columns: Sequence[str]) -> Iterator[Row]:
+def _delimited(path: Path, columns: Sequence[str] = (), *, kind: str) -> Iterator[Row]:
     encoding = text_encoding(_head(path))
     with opened(path) as file, _text(file, encoding) as text:
         rows = delimited(record_lines(text), kind, encoding, columns)
@@ -214,3 +193,32 @@ def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.decode() if is_utf8(value) else {"bytes": len(value)}
     return str(value)
+
+
+def _parquet_count(path: Path) -> int:
+    """Return how many rows a Parquet file has; 0 if it is none, which reading it will tell."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with opened(path):
+        # Arrow would wait for a pipe.
+        pass
+    try:
+        rows: int = pq.read_metadata(path).num_rows
+    except (pa.ArrowException, OSError):
+        return 0
+    return rows
+
+
+JSONL = TableReader(
+    name="JSONL", suffixes=(".jsonl", ".ndjson"), rows=_json_lines, lines=True, compressed=True
+)
+JSON = TableReader(name="JSON", suffixes=(".json",), rows=_json, compressed=True)
+_csv, _tsv = partial(_delimited, kind="csv"), partial(_delimited, kind="tsv")
+CSV = TableReader(
+    name="CSV", suffixes=(".csv",), rows=_csv, named_rows=_csv, lines=True, compressed=True
+)
+TSV = TableReader(
+    name="TSV", suffixes=(".tsv",), rows=_tsv, named_rows=_tsv, lines=True, compressed=True
+)
+PARQUET = TableReader(name="Parquet", suffixes=(".parquet",), rows=_parquet, count=_parquet_count)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ettin_cli.engines.writing import WrittenModel
+from ettin_cli.forks import Lock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,16 +19,28 @@ if TYPE_CHECKING:
 
     Feeds = Mapping[str, NDArray[Any]]
 
+TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
 
-class Session(Protocol):
-    """A loaded graph, which several threads may run at once."""
+_importing = Lock()
 
-    def run(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
+
+class Run(Protocol):
+    """One caller's use of a graph, by any number of threads."""
+
+    def compute(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
         """Compute some outputs."""
         ...
 
     def stop(self) -> None:
-        """End what runs at this moment with an error."""
+        """End what this caller's threads compute, now and later, with an error."""
+        ...
+
+
+class Session(Protocol):
+    """A loaded graph, which several callers may use at once."""
+
+    def begin(self) -> Run:
+        """Return a use of the graph that is stopped without an effect on any other."""
         ...
 
 
@@ -54,13 +69,27 @@ class Library(Protocol):
 def _onnxruntime() -> Any:
     """Return ONNX Runtime, which must not send its telemetry to Microsoft.
 
-    Its official builds do from 1.29 on, unless this is set before the first import; the thread
-    that sends would also make a forked child hang at its end.
+    Its official builds do from 1.29 on, unless this is set at the first import; the thread that
+    sends would also make a forked child hang at its end.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
+    with nullcontext() if "onnxruntime" in sys.modules else _without_telemetry():
+        import onnxruntime
 
     return onnxruntime
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Set what keeps telemetry off, unless the caller has, and leave the environment as it was."""
+    with _importing:
+        if TELEMETRY_OFF in os.environ:
+            yield
+            return
+        os.environ[TELEMETRY_OFF] = "1"
+        try:
+            yield
+        finally:
+            del os.environ[TELEMETRY_OFF]
 
 
 class OnnxRuntime:
@@ -92,16 +121,22 @@ class _OnnxRuntimeSession:
         self.session = onnxruntime.InferenceSession(
             written.graph, options, providers=["CPUExecutionProvider"]
         )
-        self.options = onnxruntime.RunOptions()
 
-    def run(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
+    def begin(self) -> Run:
+        return _OnnxRuntimeRun(self.session)
+
+
+class _OnnxRuntimeRun:
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.options = _onnxruntime().RunOptions()
+
+    def compute(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
         found: list[Floats] = self.session.run(outputs, feeds, self.options)
         return found
 
     def stop(self) -> None:
-        onnxruntime = _onnxruntime()
         self.options.terminate = True
-        self.options = onnxruntime.RunOptions()
 
 
 class OpenVino:
@@ -144,9 +179,17 @@ class _OpenVinoSession:
                 "NUM_STREAMS": 1 if together else threads,
             },
         )
+
+    def begin(self) -> Run:
+        return _OpenVinoRun(self.model)
+
+
+class _OpenVinoRun:
+    def __init__(self, model: Any) -> None:
+        self.model = model
         self.own = threading.local()
 
-    def run(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
+    def compute(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
         if not hasattr(self.own, "request"):
             self.own.request = self.model.create_infer_request()
         found = self.own.request.infer(dict(feeds))

@@ -13,12 +13,13 @@ from weakref import WeakSet
 
 from ettin_cli.engines.attention import LENGTH_MULTIPLE, LONG_TOKENS
 from ettin_cli.engines.batching import batches
-from ettin_cli.engines.libraries import Library, Session
+from ettin_cli.engines.libraries import Library, Run, Session
 from ettin_cli.engines.pace import DEFAULT, Pace, known_pace, measured_pace, remember_pace
 from ettin_cli.engines.settings import EngineSettings, cpu_threads
 from ettin_cli.engines.tokens import TokenIds
 from ettin_cli.engines.writing import IDS, LENGTHS, TYPES, WrittenModel
 from ettin_cli.errors import ModelError, first_line
+from ettin_cli.forks import Lock
 from ettin_cli.records import Advance, Reporter, no_progress
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _models: WeakSet[OnnxModel] = WeakSet()
 
 
 class OnnxModel:
-    """A model that computes on the CPU without torch.
+    """A model that computes on the CPU without torch; several threads may run it at once.
 
     A text's values do not depend on its neighbours in a batch, to the last bit: short texts are
     padded to a multiple of 16 tokens, and a long one is a batch by itself.
@@ -56,6 +57,7 @@ class OnnxModel:
         self.threads = cpu_threads(settings)
         self.pace = None if settings.batch_size else known_pace(identity, self.threads)
         self._sessions: dict[bool, Session] = {}
+        self._loading, self._measuring = Lock(), Lock()
         _models.add(self)
         reporter.detail(f"{library.described()}, {self.threads} threads")
 
@@ -84,15 +86,19 @@ class OnnxModel:
         if long:
             alone = [[at] for at in sorted(long, key=lambda at: -lengths[at])]
             self._compute(texts, alone, outputs, sink, advance, together=False)
-        if self.pace is None and not self.settings.batch_size:
-            pace, left = measured_pace(
-                [lengths[at] for at in short],
-                self.threads,
-                lambda some, pace: compute([short[at] for at in some], pace),
-            )
-            short = [short[at] for at in left]
-            if pace:
-                self._keep(pace)
+        # Whoever comes while another measures does not wait for it, and takes the usual pace.
+        if self.pace is None and not self.settings.batch_size and self._measuring.take():
+            try:
+                pace, left = measured_pace(
+                    [lengths[at] for at in short],
+                    self.threads,
+                    lambda some, pace: compute([short[at] for at in some], pace),
+                )
+                short = [short[at] for at in left]
+                if pace:
+                    self._keep(pace)
+            finally:
+                self._measuring.give()
         if short:
             compute(short, self.pace or DEFAULT)
 
@@ -114,10 +120,10 @@ class OnnxModel:
     ) -> None:
         together = together or len(groups) < self.threads
         workers = 1 if together else self.threads
-        session = self._session(together)
-        with _interruptible(session, workers) as pool:
+        run = self._session(together).begin()
+        with _interruptible(run, workers) as pool:
             submitted = (
-                (group, pool.submit(session.run, outputs, self._feeds([texts[at] for at in group])))
+                (group, pool.submit(run.compute, outputs, self._feeds([texts[at] for at in group])))
                 for group in groups
             )
             for group, computed in _ahead(submitted, 2 * workers):
@@ -146,10 +152,12 @@ class OnnxModel:
         return feeds
 
     def _session(self, together: bool) -> Session:
-        if together not in self._sessions:
-            with self._failures():
-                self._sessions[together] = self.library.load(self.written, self.threads, together)
-        return self._sessions[together]
+        with self._loading:
+            if together not in self._sessions:
+                with self._failures():
+                    loaded = self.library.load(self.written, self.threads, together)
+                self._sessions[together] = loaded
+            return self._sessions[together]
 
     def forget_sessions(self) -> None:
         """Let a forked child load sessions of its own; these have lost their threads.
@@ -180,14 +188,14 @@ def _padded(length: int) -> int:
 
 
 @contextmanager
-def _interruptible(session: Session, workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Give threads that an interruption stops, rather than waits for."""
+def _interruptible(run: Run, workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Give threads that an interruption or a failure stops, rather than waits for."""
     with ThreadPoolExecutor(workers) as pool:
         try:
             yield pool
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            session.stop()
+            run.stop()
             raise
 
 
@@ -204,7 +212,7 @@ def _ahead(
 
 
 def _in_child() -> None:
-    for model in _models:
+    for model in list(_models):
         model.forget_sessions()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ettin_cli.engines.devices import processor
-from ettin_cli.hub import recall, remember
+from ettin_cli.hub import recall, remember_one
 
 PACES = "paces.json"
 ROUNDS = 2
@@ -48,7 +48,7 @@ def known_pace(model: str, threads: int) -> Pace | None:
 
 def remember_pace(model: str, threads: int, pace: Pace) -> None:
     """Keep the pace of a model on this machine."""
-    remember(PACES, {**recall(PACES), _key(model, threads): list(pace)})
+    remember_one(PACES, _key(model, threads), list(pace))
 
 
 def measured_pace(

@@ -13,7 +13,8 @@ from ettin_cli.engines.batching import batches
 from ettin_cli.engines.devices import cpu_has_bf16, is_cpu
 from ettin_cli.engines.settings import DTYPES, EngineSettings
 from ettin_cli.errors import InvalidArgumentError, ModelError, first_line
-from ettin_cli.forks import guard_children, held_to_one_thread
+from ettin_cli.forks import guard_children, hold_to_one_thread
+from ettin_cli.quiet import is_quiet
 from ettin_cli.records import Advance, Reporter, Silence, no_progress
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ guard_children()
 class Placement:
     """The device and dtype a model gets, and why.
 
+    torch has threads for the process alone: their number is set where settings name one.
+
     Raises:
         ModelError: The device that was asked for cannot be used.
     """
@@ -36,8 +39,9 @@ class Placement:
     def __init__(self, settings: EngineSettings, reporter: Reporter) -> None:
         import torch
 
-        quieten()
-        if held_to_one_thread("torch"):
+        if is_quiet():
+            _quieten()
+        if hold_to_one_thread("torch"):
             reporter.detail("forked from a process that had loaded torch: torch has one thread")
         elif settings.threads:
             torch.set_num_threads(settings.threads)
@@ -171,8 +175,7 @@ def _made_up(model: torch.nn.Module) -> list[str]:
     return [name for name, there in loaded.items() if not (there or (bare and "pooler." in name))]
 
 
-def quieten() -> None:
-    """Keep the libraries' own progress bars and remarks off the terminal."""
+def _quieten() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     from logging import ERROR, getLogger
 
@@ -282,6 +285,7 @@ def run(
     Raises:
         ModelError: Not even a single text fits the GPU's memory.
     """
+    hold_to_one_thread("torch")
     rows = placement.settings.batch_size
     halved = False
     waiting = list(batches(lengths, placement.batch_tokens, rows))[::-1]

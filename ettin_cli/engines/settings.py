@@ -18,7 +18,8 @@ class EngineSettings:
         dtype: auto, fp32, bf16, fp16, or fast: the fastest this device has, exact or not.
         batch_size: Most texts in a batch; None: as many as fit its bound of tokens.
         max_length: A lower cap on tokens than the model's own.
-        threads: CPU threads; None: as many as there are cores.
+        threads: CPU threads of a model; None: as many as there are cores. With torch they are those
+            of the process, and None leaves them as they are.
         engine: auto, torch, onnxruntime or openvino: what computes; all but torch are for the CPU.
     """
 

@@ -13,6 +13,7 @@ from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.tokens import NO_LIMIT, TokenIds, load_tokenizer, static_part
 from ettin_cli.engines.weights import Weights
 from ettin_cli.errors import ModelError
+from ettin_cli.forks import TOKENIZERS, hold_to_one_thread
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -47,6 +48,7 @@ class StaticModel:
         read = list(texts)
         if self.max_tokens < NO_LIMIT:
             read = self.long_texts.beginnings(texts, self.max_tokens)
+        hold_to_one_thread(TOKENIZERS)
         found = self.tokenizer.encode_batch_fast(read, add_special_tokens=False)
         return [TokenIds(one.ids, []) for one in found], [bool(one.overflowing) for one in found]
 

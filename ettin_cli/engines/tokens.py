@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.graph import UnsupportedModelError
 from ettin_cli.errors import ModelError
-from ettin_cli.forks import guard_children
+from ettin_cli.forks import TOKENIZERS, Lock, guard_children, hold_to_one_thread
 from ettin_cli.hub import STATIC, read_json, read_modules
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _tokenizer_settings(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 class Tokens:
-    """A tokenizer that cuts at a limit, and says what it cut.
+    """A tokenizer that cuts at a limit, and says what it cut; threads take turns.
 
     Args:
         limit: Most tokens of a text or pair, special ones included.
@@ -191,6 +191,8 @@ class Tokens:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.limit = limit
+        # Whether it cuts is a setting of the tokenizer, which differs between its two steps.
+        self.turn = Lock()
         self.tokenizer = load_tokenizer(folder)
         settings = read_json(folder / "tokenizer_config.json", default={})
         self.side = settings.get("truncation_side", "right")
@@ -198,20 +200,23 @@ class Tokens:
 
     def of_texts(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
         """Return each text's tokens, and whether it was cut."""
-        read = self._encoded(self.long_texts.beginnings(texts, self.limit))
-        return self._finished([(one, None) for one in read])
+        with self.turn:
+            read = self._encoded(self.long_texts.beginnings(texts, self.limit))
+            return self._finished([(one, None) for one in read])
 
     def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[TokenIds], list[bool]]:
         """Return each pair's tokens, and whether it was cut, the longer side first.
 
         A text that stands in several pairs is read once.
         """
-        pairs = self.long_texts.beginnings_of_pairs(pairs, self.limit)
-        sides = dict.fromkeys(side for pair in pairs for side in pair)
-        encoded = dict(zip(sides, self._encoded(list(sides)), strict=True))
-        return self._finished([(encoded[query], encoded[text]) for query, text in pairs])
+        with self.turn:
+            pairs = self.long_texts.beginnings_of_pairs(pairs, self.limit)
+            sides = dict.fromkeys(side for pair in pairs for side in pair)
+            encoded = dict(zip(sides, self._encoded(list(sides)), strict=True))
+            return self._finished([(encoded[query], encoded[text]) for query, text in pairs])
 
     def _encoded(self, texts: Sequence[str]) -> list[Encoding]:
+        hold_to_one_thread(TOKENIZERS)
         self.tokenizer.no_truncation()
         return self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
 

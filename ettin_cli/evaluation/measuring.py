@@ -58,6 +58,8 @@ def evaluation_of(
     more = list(notes)
     if outcome.unindexed:
         more.append(f"{outcome.unindexed:,} judged documents are not in the index")
+    if sweep.rerankers and (deeper := _deeper(sweep)):
+        more.append(deeper)
     for reranker, truncated in outcome.truncated.items():
         if truncated:
             told = f"{truncated:,} of {outcome.scored[reranker]:,} texts"
@@ -75,6 +77,23 @@ def evaluation_of(
         verdicts=_verdicts(main, outcome.baseline),
         notes=more,
         retrievers=list(sweep.retrievers),
+    )
+
+
+def _deeper(sweep: Sweep) -> str | None:
+    """Return which metrics look deeper than reranked candidates go, if some do."""
+    shallow = [depth for depth in sweep.candidates if depth < sweep.top_k]
+    metrics = [
+        str(metric)
+        for metric in sweep.metrics
+        if shallow and (metric.cutoff is None or metric.cutoff > shallow[0])
+    ]
+    if not metrics:
+        return None
+    depths = ", ".join(map(str, shallow))
+    return (
+        f"{', '.join(metrics)} looks deeper than {depths} candidates: a system with so many ranks "
+        "no other documents"
     )
 
 

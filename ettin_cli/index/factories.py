@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import EttinError
+from ettin_cli.forks import hold_to_one_thread
 from ettin_cli.index.vectors import (
     BLOCK_ROWS,
     EXACT,
@@ -75,6 +76,7 @@ def build(vectors: Stored, factory: str, path: Path) -> tuple[str, dict[str, int
     Raises:
         EttinError: FAISS does not know the factory string, or has too few vectors to train it.
     """
+    hold_to_one_thread("faiss")
     if factory == AUTO:
         lists = _lists(len(vectors))
         # Lists need a vector each, however slow a busy machine is at the moment.

@@ -72,18 +72,17 @@ class Files:
     """The entries of files.arrow in order, each made when it is asked for: there may be many.
 
     Args:
-        source: The open file, mapped.
+        content: Of the file, mapped.
         expected: The checksum of its content.
 
     Raises:
         IndexDamagedError: It is not whole.
     """
 
-    def __init__(self, source: pa.NativeFile, path: Path, expected: str) -> None:
+    def __init__(self, content: pa.Buffer, path: Path, expected: str) -> None:
         import pyarrow as pa
         import xxhash
 
-        content = source.read_buffer()
         if xxhash.xxh3_128_hexdigest(content) != expected:
             raise damaged(path)
         self._table = pa.ipc.open_file(content).read_all()

@@ -56,7 +56,7 @@ class Lexicon:
 
         self._folder, self._files = generation, files
         try:
-            self._terms_file = pa.memory_map(str(generation / TERMS))
+            self._terms = pa.memory_map(str(generation / TERMS)).read_buffer()
         except OSError as error:
             raise damaged(generation / TERMS) from error
         self.rows = _mapped(generation / POSTINGS, np.dtype("<u4"))
@@ -79,10 +79,9 @@ class Lexicon:
         """The terms in order, where the postings of each begin, and their seals."""
         import pyarrow as pa
 
-        content = self._terms_file.read_buffer()
-        self._require(TERMS, content)
+        self._require(TERMS, self._terms)
         try:
-            table = pa.ipc.open_file(content).get_batch(0)
+            table = pa.ipc.open_file(self._terms).get_batch(0)
             table.validate(full=True)
         except pa.ArrowException as error:
             raise damaged(self._folder / TERMS) from error
@@ -159,6 +158,30 @@ class Lexicon:
             whole = documents[self._documents[found]] / most_documents
             passages[found] = (passages[found] / most + whole) / 2
         return passages
+
+    def score_text(self, terms: Mapping[str, float], text: Mapping[str, int]) -> float:
+        """Return what a text outside the index is worth for a query, as a document of its own.
+
+        Args:
+            terms: As in `scores`.
+            text: How often the text holds each of its terms.
+        """
+        import numpy as np
+
+        shares, most = [0.0, 0.0], [0.0, 0.0]
+        for term, times in terms.items():
+            rows, _ = self.postings(term)
+            if not len(rows):
+                continue
+            owners = np.unique(self._documents[rows])
+            count, length = np.array([text.get(term, 0)]), np.array([sum(text.values())])
+            kinds = ((len(self.lengths), rows), (len(self._document_lengths), owners))
+            for kind, (texts, holding) in enumerate(kinds):
+                weight = times * inverse_frequency(texts, len(holding))
+                worth = saturated(count, length, self._means[kind])
+                shares[kind] += weight * float(worth[0])
+                most[kind] += weight
+        return (shares[0] / most[0] + shares[1] / most[1]) / 2 if shares[0] else 0.0
 
     def holding(self, terms: Sequence[str]) -> Rows:
         """Return the rows that hold every one of some terms."""

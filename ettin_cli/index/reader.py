@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from ettin_cli.errors import IndexDamagedError, IndexMismatchError
+from ettin_cli.errors import ClosedError, IndexDamagedError, IndexMismatchError
 from ettin_cli.index.files import FILES, FileEntry, Files
 from ettin_cli.index.lexicon import TERMS, Lexicon
 from ettin_cli.index.manifest import (
@@ -32,8 +32,6 @@ from ettin_cli.lexical import ENGLISH
 from ettin_cli.records import Passage
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from ettin_cli.index.known import Hashes
     from ettin_cli.index.vectors import Rows, Stored
     from ettin_cli.records import Floats
@@ -45,7 +43,7 @@ SINGLE_PRECISION = "embeddings.f32"
 
 
 class Index:
-    """One generation of an index, whatever writers do meanwhile.
+    """One generation of an index, whatever writers do meanwhile; any thread may read it.
 
     Args:
         folder: The folder that `ettin index` wrote.
@@ -54,20 +52,58 @@ class Index:
         IndexNotFoundError: There is no index.
         IndexMismatchError: A newer version wrote it.
         IndexDamagedError: A file is missing, of another size, or unreadable.
+        ClosedError: It was closed; from all that reads passages, vectors or words.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest, self._contents = _open_generation(folder)
+        self.manifest, opened = _open_generation(folder)
+        self._opened: _Contents | None = opened
         self.generation = folder / GENERATIONS / self.manifest.generation
-        self.passages = self._contents.passages
         self._base = folder.resolve().parent
 
-    @cached_property
+    def close(self) -> None:
+        """Let go of the files and their maps.
+
+        What another thread reads at this moment, or has been given, stays mapped for as long as it
+        holds it. An index that nobody refers to any longer is closed by that alone.
+        """
+        self._opened = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def is_outdated(self) -> bool:
+        """Return whether a writer has put another generation in force: one read of the manifest.
+
+        This one can be read all the same; `Index(folder)` opens the newer one.
+
+        Raises:
+            IndexNotFoundError: The index is no longer there.
+            IndexMismatchError: A newer version wrote the manifest.
+            IndexDamagedError: The manifest is not whole.
+        """
+        return read_manifest(self.folder).generation != self.manifest.generation
+
+    @property
+    def _contents(self) -> _Contents:
+        contents = self._opened
+        if contents is None:
+            raise ClosedError(f"the index in {self.folder} was closed", folder=self.folder)
+        return contents
+
+    @property
+    def passages(self) -> Passages:
+        """Every passage, in the order of the rows."""
+        return self._contents.passages
+
+    @property
     def files(self) -> Files:
         """Every file of the sources, in the order of their passages."""
-        checksum = self.manifest.files[FILES].checksum
-        return Files(self._contents.files, self.generation / FILES, checksum)
+        return self._contents.files
 
     @property
     def lexicon(self) -> Lexicon:
@@ -76,13 +112,14 @@ class Index:
         Raises:
             IndexMismatchError: It was made by a version that kept none.
         """
-        if self._contents.lexicon is None:
+        lexicon = self._contents.lexicon
+        if lexicon is None:
             raise IndexMismatchError(
                 f"{self.folder} has no words to look up, only vectors",
                 code="index-without-words",
                 folder=self.folder,
             )
-        return self._contents.lexicon
+        return lexicon
 
     @property
     def language(self) -> str:
@@ -215,7 +252,8 @@ class Index:
 
     def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
         """Yield the vectors of all passages with the hashes of their texts, in pieces."""
-        return known_vectors(self.passages, self.vectors)
+        contents = self._contents
+        return known_vectors(contents.passages, contents.vectors)
 
 
 def known_vectors(passages: Passages, vectors: Stored) -> Iterator[tuple[Hashes, Stored]]:
@@ -238,15 +276,20 @@ def _as_typed(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Contents:
-    """A generation's files, all open, so that a writer may remove their names."""
+    """A generation's files, all mapped, so that a writer may remove their names."""
 
     passages: Passages
-    files: pa.MemoryMappedFile
+    files_read: Callable[[], Files]
     faiss: Any
     vectors: Stored
     lexicon: Lexicon | None
+
+    @cached_property
+    def files(self) -> Files:
+        """The files of the sources, whose list is checked when it is first asked for."""
+        return self.files_read()
 
 
 def _open_generation(folder: Path) -> tuple[Manifest, _Contents]:
@@ -277,9 +320,10 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
             folder=folder,
             path=generation / VECTORS,
         )
+    files = pa.memory_map(str(generation / FILES)).read_buffer()
     return _Contents(
         Passages(generation / PASSAGES, rows),
-        pa.memory_map(str(generation / FILES)),
+        partial(Files, files, generation / FILES, manifest.files[FILES].checksum),
         faiss,
         mapped(generation / stored, rows, dimension, dtype),
         Lexicon(generation, rows, manifest.files) if TERMS in manifest.files else None,

@@ -105,7 +105,7 @@ class Remains:
             return self._standard_input()
         expected = self.manifest.files[FILES].checksum
         path = self.generation / FILES
-        return list(Files(pa.memory_map(str(path)), path, expected))
+        return list(Files(pa.memory_map(str(path)).read_buffer(), path, expected))
 
     def _standard_input(self) -> list[FileEntry]:
         """Return the entry of standard input where its rows can be told: as the first source."""

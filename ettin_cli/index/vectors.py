@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.forks import guard_children
+from ettin_cli.forks import guard_children, hold_to_one_thread
 from ettin_cli.index.manifest import damaged
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def nearest(index: Any, queries: Floats, depth: int) -> list[Rows]:
         import numpy as np
 
         return [np.empty(0, np.int64) for _ in queries]
+    hold_to_one_thread("faiss")
     _, rows = index.search(queries, depth)
     # FAISS pads with -1 when its lists hold fewer than were asked for.
     return [found[found >= 0] for found in rows]
@@ -110,6 +111,7 @@ def exact_vectors(index: Any) -> Floats | None:
     import faiss
     import numpy as np
 
+    hold_to_one_thread("faiss")
     inner = faiss.downcast_index(index)
     if type(inner) is faiss.IndexIVFFlat:
         inner.make_direct_map()

@@ -13,6 +13,7 @@ from ettin_cli.engines.modernbert import MODERNBERT, local_reach
 from ettin_cli.engines.tokens import NO_LIMIT, Tokens
 from ettin_cli.engines.writing import TOKENS, WrittenModel, write_multi_vector
 from ettin_cli.errors import ModelError
+from ettin_cli.forks import TOKENIZERS, Lock, hold_to_one_thread
 from ettin_cli.hub import read_json, read_modules, refuse_code
 from ettin_cli.maxsim import QueryVectors, TextSink, TextVectors, TokenEncoder
 from ettin_cli.multi_vector.reading import MEAN, NATIVE, Reading, read_reading
@@ -151,6 +152,8 @@ class TorchTokenEncoder:
         self.folder, self.placement, self.engine = folder, placement, placement.engine
         self.model = placement.load(MultiVectorEncoder, folder, unpadded=False)
         self.trunk, self.tokenizer = self.model[0], self.model.tokenizer
+        # Whether it cuts is a setting of the tokenizer, so threads take turns.
+        self.turn = Lock()
         self.long_texts = LongTexts.of_transformers(self.tokenizer)
         settings = read_json(folder / "config_sentence_transformers.json", default={})
         if settings.get("model_type") != NATIVE:
@@ -191,13 +194,16 @@ class TorchTokenEncoder:
     ) -> Flags:
         import numpy as np
 
+        hold_to_one_thread(TOKENIZERS)
         prompt = self.model.prompts.get(side) or ""
-        prompted = self.long_texts.beginnings([prompt + text for text in texts], limit)
-        lengths = self._lengths(prompted)
+        with self.turn:
+            prompted = self.long_texts.beginnings([prompt + text for text in texts], limit)
+            lengths = self._lengths(prompted)
 
         def forward(batch: list[int]) -> None:
             read = [prompted[at][len(prompt) :] for at in batch]
-            features = self.model.preprocess(read, prompt=prompt, task=side)
+            with self.turn:
+                features = self.model.preprocess(read, prompt=prompt, task=side)
             device = self.placement.device
             ready = {k: v.to(device) if hasattr(v, "to") else v for k, v in features.items()}
             output = self.model(ready, task=side)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.chunking import SPECIAL_TOKENS, Chunking, chunk
-from ettin_cli.corpus import Fields, read_file
+from ettin_cli.corpus import Fields, close_pdfs, passed_over, read_file
 from ettin_cli.embedding import load_embedder
 from ettin_cli.errors import (
     EttinError,
@@ -38,6 +38,7 @@ from ettin_cli.index import (
     writing,
 )
 from ettin_cli.lexical import Terms
+from ettin_cli.loading import Loaded
 from ettin_cli.pipeline.identities import DocumentIds
 from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan
 from ettin_cli.pipeline.recipes import BuildRequest, settle_recipe, settle_sources
@@ -61,8 +62,13 @@ class BuildReport:
     rejections: Sequence[Rejection] = ()
 
 
-def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
+def build_index(
+    request: BuildRequest, reporter: Reporter, loaded: Loaded | None = None
+) -> BuildReport:
     """Build the index of some sources, or bring it up to date, and say what that took.
+
+    Args:
+        loaded: What the embedder is shared in; None: it is loaded for this alone.
 
     Raises:
         IndexMismatchError: It was made by another embedder or chunking than asked for.
@@ -79,11 +85,13 @@ def build_index(request: BuildRequest, reporter: Reporter) -> BuildReport:
         sources = settle_sources(request, manifest)
         files, recipe = settle_recipe(request, manifest, reporter)
         plan = make_plan(request.folder, sources, old, stream=request.stream)
+        for notice in passed_over(planned.file.name for planned in plan.files):
+            reporter.notice(notice)
         if old and plan.up_to_date and _same(old, recipe, sources):
             return _untouched(plan, old)
         if old:
             require_whole(request.folder)
-        run = Run(request, recipe, files, old, plan, reporter)
+        run = Run(request, recipe, files, old, plan, reporter, loaded)
         return run.finish(sources)
 
 
@@ -165,9 +173,10 @@ class Run:
         old: Index | Remains | None,
         plan: Plan,
         reporter: Reporter,
+        loaded: Loaded | None = None,
     ) -> None:
         self.request, self.recipe, self.files = request, recipe, files
-        self.old, self.plan, self.reporter = old, plan, reporter
+        self.old, self.plan, self.reporter, self.loaded = old, plan, reporter, loaded
         names = [source.name for source in plan.sources]
         self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
         self.counter: TokenCounter | None = None
@@ -193,8 +202,9 @@ class Run:
             entries = add_passages()
             missing = self.generation.missing()
             if missing.total:
+                card = self.recipe.embedder
                 embedder = load_embedder(
-                    self.files, self.request.engine, self.reporter, self.recipe.embedder
+                    self.files, self.request.engine, self.reporter, card, self.loaded
                 )
                 self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.engine}")
                 with self.reporter.track("embedding", missing.total, "passages") as advance:
@@ -206,6 +216,8 @@ class Run:
         except BaseException:
             self.generation.abandon()
             raise
+        finally:
+            close_pdfs()
         rejections = [rejection for entry in entries for rejection in entry.rejections]
         return BuildReport(
             self.plan,

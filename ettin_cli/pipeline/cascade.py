@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.ranking import most_documents
+from ettin_cli.ranking import SearchOptions, most_documents, retrieval_ranks
 from ettin_cli.records import Advance, Candidate, Query, Reranker, Scores, Stage
 
 R_co = TypeVar("R_co", bound=Reranker, covariant=True)
@@ -129,6 +129,21 @@ def narrowed(
             None if one.places is None else [one.places[at] for at in kept],
             (*one.stages, _stage(step.reranker, verdict, len(kept))),
         )
+
+
+def rerank_candidates(
+    queries: Sequence[Query],
+    candidates: Sequence[Sequence[Candidate]],
+    before: Sequence[Step[Reranker]],
+    last: Reranker,
+    options: SearchOptions,
+    advance: Advance,
+) -> list[tuple[Left, Scores]]:
+    """Rerank the candidates that an index has for each query: `rerank_in_steps` by `options`."""
+    by_document = options.by == "document"
+    left = [Left(one, retrieval_ranks(one, by_document=by_document)) for one in candidates]
+    documents = options.top_k if by_document else 0
+    return rerank_in_steps(queries, left, before, last, advance, documents=documents)
 
 
 def rerank_in_steps(

@@ -7,13 +7,12 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
-from ettin_cli.corpus.suffixes import kind_of
-from ettin_cli.corpus.tables import Row
+from ettin_cli.corpus.reader import Row
+from ettin_cli.corpus.registry import table_reader_of
 from ettin_cli.requests.rows import readable
 from ettin_cli.storage import Stream, opened
 
 BLOCK = 1 << 16
-LINES = ("jsonl", "csv", "tsv")
 
 
 class MeasuredRows:
@@ -29,9 +28,10 @@ class MeasuredRows:
         self.lines, self.total = None, 0
         if isinstance(path, Stream):
             return
-        kind = kind_of(path.name)
-        self.lines = _Lines(path) if kind in LINES else None
-        self.total = _parquet_rows(path) if kind == "parquet" else 0
+        reader = table_reader_of(path.name)
+        self.lines = _Lines(path) if reader and reader.lines else None
+        with readable(path):
+            self.total = reader.count(path) if reader and reader.count else 0
 
     def __iter__(self) -> Iterator[Row]:
         for row in self.rows:
@@ -69,18 +69,3 @@ class _Lines:
         before, within = self.ends[at - 1], self.ends[at]
         place = (at - 1 + (line - before) / (within - before)) * BLOCK
         return min(1.0, place / self.bytes)
-
-
-def _parquet_rows(path: Path) -> int:
-    """Return how many rows a Parquet file has; 0 if it is none, which reading it will tell."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with readable(path), opened(path):
-        # Arrow would wait for a pipe.
-        pass
-    try:
-        rows: int = pq.read_metadata(path).num_rows
-    except (pa.ArrowException, OSError):
-        return 0
-    return rows

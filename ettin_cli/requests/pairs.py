@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from ettin_cli.corpus.reader import Row
 from ettin_cli.corpus.records import RecordError
-from ettin_cli.corpus.tables import Row
 from ettin_cli.records import Candidate, Query, Rejection, Request
 from ettin_cli.requests.fields import Pair, placed
 from ettin_cli.requests.spool import Spool

@@ -10,8 +10,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from ettin_cli.corpus import Fields
+from ettin_cli.corpus.reader import Row
 from ettin_cli.corpus.records import RecordError
-from ettin_cli.corpus.tables import Row
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Query, Rejection, Request, Share
 from ettin_cli.requests.fields import RequestFields, holds_list, listed, pair
@@ -71,7 +71,7 @@ def open_requests(
 
 
 def _rows(path: Path | Stream, fields: RequestFields) -> Iterator[Row]:
-    formats = ("JSONL", "CSV", "TSV", "Parquet", "TREC run")
+    formats = "JSONL, CSV, TSV, Parquet, TREC run"
     return read_rows(path, "candidates", formats, fields.columns)
 
 

@@ -6,24 +6,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ettin_cli.corpus.delimited import DELIMITERS
-from ettin_cli.corpus.suffixes import kind_of
-from ettin_cli.corpus.tables import Row, jsonl, read_table
+from ettin_cli.corpus.reader import Row
+from ettin_cli.corpus.registry import table_formats, table_reader_of
+from ettin_cli.corpus.tables import JSONL, jsonl
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.storage import Stream, UnreadableError, record_lines
 
-KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
-
 
 def read_rows(
-    path: Path | Stream, held: str, formats: Sequence[str] = KINDS, columns: Sequence[str] = ()
+    path: Path | Stream, held: str, formats: str | None = None, columns: Sequence[str] = ()
 ) -> Iterator[Row]:
     """Return the rows of a table, those that are broken as a `RecordError`.
 
     Args:
         path: A stream holds JSONL.
         held: What the rows are, for an error message.
-        formats: What can be read here, for the same.
+        formats: What can be read here, for the same; None: every format that has rows.
         columns: The names of the columns of a CSV or TSV whose first row does not have them.
 
     Raises:
@@ -31,15 +29,15 @@ def read_rows(
             at once.
         CorpusError: The file, or the rest of it, cannot be read; when it is read.
     """
-    kind = "jsonl" if isinstance(path, Stream) else kind_of(path.name)
-    if kind not in KINDS:
+    reader = JSONL if isinstance(path, Stream) else table_reader_of(path.name)
+    if reader is None:
         raise InvalidArgumentError(
             f"{path} is of no format that holds {held}",
             code="unknown-format",
             path=path,
-            formats=formats,
+            formats=formats or table_formats(),
         )
-    if columns and kind not in DELIMITERS:
+    if columns and not reader.named_rows:
         raise InvalidArgumentError(
             f"names of columns are for a CSV or TSV, and {path} is neither",
             argument="columns",
@@ -47,7 +45,7 @@ def read_rows(
         )
     if isinstance(path, Stream):
         return _read(path, jsonl(record_lines(path.file)))
-    return _read(path, read_table(kind, path, columns))
+    return _read(path, reader.table(path, columns))
 
 
 def _read(path: Path | Stream, rows: Iterator[Row]) -> Iterator[Row]:

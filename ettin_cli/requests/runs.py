@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from ettin_cli.corpus import Fields, list_files, open_source, read_file
+from ettin_cli.corpus.reader import Row
 from ettin_cli.corpus.records import RecordError
-from ettin_cli.corpus.tables import Row
 from ettin_cli.errors import CorpusError
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Candidate, Document, Passage, Rejection

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from ettin_cli.corpus.reader import Row
 from ettin_cli.corpus.records import RecordError, spared
-from ettin_cli.corpus.suffixes import kind_of
-from ettin_cli.corpus.tables import Row, read_table
+from ettin_cli.corpus.registry import table_formats, table_reader_of
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Reporter
 from ettin_cli.requests.examples import POSITIVE, text_fields
@@ -24,7 +24,6 @@ from ettin_cli.training.recipe import BCE, LISTWISE, MARGIN_MSE, MSE
 from ettin_cli.training.rows import Example, example_of
 from ettin_cli.training.teacher import Spread, remarks
 
-KINDS = ("jsonl", "json", "csv", "tsv", "parquet")
 LICENCES = ("license", "licence")
 ROWS = "a row is query, document and score; or query, positive and negatives"
 PROBED_ROWS = 100
@@ -100,12 +99,12 @@ def read_examples(paths: Sequence[Path], loss: str | None, reporter: Reporter) -
         InvalidArgumentError: A file is of no format that holds examples.
     """
     for path in paths:
-        if kind_of(path.name) not in KINDS:
+        if table_reader_of(path.name) is None:
             raise InvalidArgumentError(
                 f"{path} is of no format that holds pairs",
                 code="unknown-format",
                 path=path,
-                formats=KINDS,
+                formats=table_formats(),
             )
         if not path.is_file():
             raise CorpusError(f"there is no file {path}", code="cannot-read", path=path)
@@ -135,11 +134,11 @@ class _Reader:
         """Add the rows of a file."""
         self.file = DataFile(path)
         self.examples.files.append(self.file)
-        kind = kind_of(path.name)
-        assert kind is not None
+        reader = table_reader_of(path.name)
+        assert reader is not None
         try:
             with self.reporter.track("reading", None, "rows") as advance:
-                for row in self._probed(read_table(kind, path)):
+                for row in self._probed(reader.rows(path)):
                     self._row(row)
                     advance(1)
         except UnreadableError as error:

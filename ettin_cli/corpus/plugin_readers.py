@@ -1,0 +1,128 @@
+"""Readers that other packages add: found by suffix, imported for a file, and not trusted blindly.
+
+The name of an entry point of the group `ettin.readers` is a suffix without its dot; what it names
+is a `DocumentReader` or a `TableReader`. It reads files as they are, never with .gz or .zst behind
+their suffix. A file that it fails at is rejected like any other that cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path, PurePath
+
+from ettin_cli import interruption
+from ettin_cli.corpus.reader import DocumentReader, Reader, Row, TableReader
+from ettin_cli.corpus.records import RecordError
+from ettin_cli.errors import EttinError, first_line
+from ettin_cli.plugins import Plugin, plugin_named, plugins
+from ettin_cli.records import Document
+from ettin_cli.storage import UnreadableError
+
+GROUP, WHAT = "ettin.readers", "the reader of .{} files"
+
+
+def plugin_suffixes() -> frozenset[str]:
+    """Return the suffixes that plugins declare, with their dots."""
+    return frozenset(f".{name}" for name in plugins(GROUP, WHAT))
+
+
+def plugin_readers(suffix: str) -> tuple[Plugin, ...]:
+    """Return the plugins that declare a suffix."""
+    return plugins(GROUP, WHAT).get(suffix.removeprefix("."), ())
+
+
+def plugin_of(name: str) -> Reader | None:
+    """Return the plugin's reader of files of this name; None if there is none.
+
+    Raises:
+        PluginError: It cannot be loaded, or there are two.
+    """
+    plugin = plugin_named(GROUP, WHAT, PurePath(name.lower()).suffix.removeprefix("."))
+    return None if plugin is None else _loaded(plugin)
+
+
+@cache
+def _loaded(plugin: Plugin) -> Reader:
+    reader = plugin.load()
+    if isinstance(reader, DocumentReader):
+        return replace(reader, read=_Documents(reader, plugin.package))
+    if not isinstance(reader, TableReader):
+        kind = type(reader).__name__
+        raise plugin.unfit(f"is a {kind}, not a DocumentReader or a TableReader")
+    return replace(reader, rows=_Rows(reader, plugin.package), named_rows=None, count=None)
+
+
+class _Documents:
+    """Reads a document as a plugin does, or says why the file is rejected."""
+
+    def __init__(self, reader: DocumentReader, package: str) -> None:
+        self.reader, self.package = reader, package
+
+    def __call__(self, path: Path, doc_id: str) -> Document:
+        with _failures(self.package):
+            document = self.reader.read(path, doc_id)
+            _check(document)
+        return document
+
+
+class _Rows:
+    """Reads rows as a plugin does, or says why the file or a row is rejected."""
+
+    def __init__(self, reader: TableReader, package: str) -> None:
+        self.reader, self.package = reader, package
+
+    def __call__(self, path: Path) -> Iterator[Row]:
+        with _failures(self.package):
+            for record, line, number in self.reader.rows(path):
+                yield _json_or_error(record), line, number
+
+
+@contextmanager
+def _failures(package: str) -> Iterator[None]:
+    """Make a reason of whatever goes wrong in a plugin."""
+    try:
+        yield
+    except (EttinError, UnreadableError):
+        raise
+    except Exception as error:
+        if interruption.struck():
+            raise
+        interruption.show(error)
+        reason = f"{package} fails: {type(error).__name__}: {first_line(error)}"
+        raise UnreadableError(reason) from error
+
+
+def _check(document: Document) -> None:
+    """Make sure that what a plugin returns can be indexed and stored.
+
+    Raises:
+        TypeError: It is no document, or holds what is not JSON.
+        ValueError: Its lines or pages are not as many as the text has.
+    """
+    import orjson
+
+    if not isinstance(document, Document):
+        raise TypeError(f"{type(document).__name__} returned where a Document is needed")
+    for text in (document.doc_id, document.text, document.title):
+        if not isinstance(text, str):
+            raise TypeError(f"{type(text).__name__} in a Document where str is needed")
+    orjson.dumps([document.doc_id, document.text, document.title, dict(document.metadata)])
+    count = document.text.count("\n") + 1
+    for name, places in (("lines", document.lines), ("pages", document.pages)):
+        if len(places) not in (0, 1, count):
+            raise ValueError(f"{len(places)} {name} of a text of {count}")
+
+
+def _json_or_error(record: object) -> object | RecordError:
+    import orjson
+
+    if isinstance(record, RecordError):
+        return record
+    try:
+        orjson.dumps(record)
+    except TypeError as error:
+        return RecordError(f"not JSON: {first_line(error)}")
+    return record

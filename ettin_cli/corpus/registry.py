@@ -1,0 +1,112 @@
+"""The formats that can be read: a new one is a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from ettin_cli.corpus.docx import DOCX
+from ettin_cli.corpus.html import HTML
+from ettin_cli.corpus.mail import EMAIL
+from ettin_cli.corpus.packages import EPUB
+from ettin_cli.corpus.pdf import PDF
+from ettin_cli.corpus.plugin_readers import plugin_of, plugin_readers, plugin_suffixes
+from ettin_cli.corpus.reader import DocumentReader, Reader, TableReader
+from ettin_cli.corpus.tables import CSV, JSON, JSONL, PARQUET, TSV
+from ettin_cli.corpus.texts import CODE, MARKDOWN, PROSE, RST
+
+READERS: tuple[Reader, ...] = (
+    PROSE,
+    MARKDOWN,
+    RST,
+    HTML,
+    PDF,
+    DOCX,
+    EPUB,
+    EMAIL,
+    CODE,
+    JSONL,
+    JSON,
+    CSV,
+    TSV,
+    PARQUET,
+)
+COMPRESSED = (".gz", ".zst")
+_BY_SUFFIX = {suffix: reader for reader in READERS for suffix in reader.suffixes}
+_BY_NAME = {
+    name: reader
+    for reader in READERS
+    if isinstance(reader, DocumentReader)
+    for name in reader.file_names
+}
+
+
+def built_in_reader(name: str) -> Reader | None:
+    """Return what reads files of this name, or None; `x.md.gz` is read as `x.md`.
+
+    >>> [one and one.name for one in map(built_in_reader, ("a/b.md.gz", "Makefile", "photo.jpg"))]
+    ['Markdown', 'source code', None]
+    """
+    path = PurePath(name.lower())
+    compressed = path.suffix in COMPRESSED
+    if compressed:
+        path = path.with_suffix("")
+    found = _BY_NAME.get(path.name) or _BY_SUFFIX.get(path.suffix)
+    return None if found and compressed and not found.compressed else found
+
+
+def reader_of(name: str) -> Reader | None:
+    """Return what reads files of this name, of this package or of another; None: nothing does.
+
+    Raises:
+        PluginError: What another package has for such files cannot be loaded or chosen.
+    """
+    return built_in_reader(name) or plugin_of(name)
+
+
+def table_reader_of(name: str) -> TableReader | None:
+    """Return what reads the rows of files of this name; None: nothing does.
+
+    Raises:
+        PluginError: As `reader_of`.
+    """
+    found = reader_of(name)
+    return found if isinstance(found, TableReader) else None
+
+
+def is_read(name: str) -> bool:
+    """Say whether files of this name can be read; no plugin is loaded for that."""
+    suffix = PurePath(name.lower()).suffix
+    return built_in_reader(name) is not None or suffix in plugin_suffixes()
+
+
+def is_code(name: str) -> bool:
+    """Say whether files of this name are source code."""
+    return built_in_reader(name) is CODE
+
+
+def built_in_formats() -> str:
+    """Return the formats that can be read without a plugin."""
+    return ", ".join(reader.name for reader in READERS)
+
+
+def known_formats() -> str:
+    """Return the formats that can be read, those of plugins by their suffixes."""
+    added = sorted(plugin_suffixes() - _BY_SUFFIX.keys())
+    return ", ".join([built_in_formats(), *added])
+
+
+def table_formats() -> str:
+    """Return the formats that have rows, as their suffixes say them."""
+    return ", ".join(one.suffixes[0][1:] for one in READERS if isinstance(one, TableReader))
+
+
+def passed_over(names: Iterable[str]) -> list[str]:
+    """Return which plugins are not used for files of these names, and why, a line each."""
+    suffixes = {PurePath(name.lower()).suffix for name in names}
+    return [
+        f"{plugin.what} from {plugin.package} is not used: {suffix} files are read as "
+        f"{_BY_SUFFIX[suffix].name}"
+        for suffix in sorted(plugin_suffixes() & suffixes & _BY_SUFFIX.keys())
+        for plugin in plugin_readers(suffix)
+    ]
