@@ -38,6 +38,4 @@ def output_errors(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", hint="choose another place with -o"
-        ) from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", path=path) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from ettin_cli.duplicates import FOLDS, SAME, leading
-from ettin_cli.errors import UsageError
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.lexical import Demands
 from ettin_cli.records import NO_TEXT, Candidate, Hit, Scores
 from ettin_cli.settings import CANDIDATES, TOP_K
@@ -35,7 +35,7 @@ class SearchOptions:
         fold: Which passages are one: of the same text, of nearly the same, or none.
 
     Raises:
-        UsageError: A value is none of those that there are.
+        InvalidArgumentError: A value is none of those that there are.
     """
 
     top_k: int = TOP_K
@@ -51,18 +51,32 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         if self.by not in UNITS:
-            raise UsageError(f"unit of hits {self.by!r} is neither document nor passage")
+            raise InvalidArgumentError(
+                f"unit of hits {self.by!r} is neither document nor passage",
+                argument="by",
+                value=self.by,
+                choices=UNITS,
+            )
         if self.fold not in FOLDS:
-            raise UsageError(f"duplicates {self.fold!r} are none of {', '.join(FOLDS)}")
+            raise InvalidArgumentError(
+                f"duplicates {self.fold!r} are none of {', '.join(FOLDS)}",
+                argument="fold",
+                value=self.fold,
+            )
         for name, value in (("hits", self.top_k), ("candidates", self.candidates)):
             if value < 1:
-                raise UsageError(f"{value} {name} are fewer than 1")
+                raise InvalidArgumentError(f"{value} {name} are fewer than 1", argument=name)
         if not 0 <= self.blend <= 1:
-            raise UsageError(f"blend {self.blend} is not a share from 0 to 1")
+            raise InvalidArgumentError(
+                f"blend {self.blend} is not a share from 0 to 1", argument="blend"
+            )
         if self.min_score is not None and math.isnan(self.min_score):
-            raise UsageError("least score nan is not a number")
+            raise InvalidArgumentError("least score nan is not a number", argument="min_score")
         if self.min_probability is not None and not 0 <= self.min_probability <= 1:
-            raise UsageError(f"least probability {self.min_probability} is not from 0 to 1")
+            raise InvalidArgumentError(
+                f"least probability {self.min_probability} is not from 0 to 1",
+                argument="min_probability",
+            )
 
     @property
     def narrowed(self) -> bool:

@@ -82,14 +82,20 @@ class ResumableFile:
 
         if not self.target.parent.is_dir():
             # The lock would make the folder, perhaps from a slip of the hand.
-            raise OutputError(f"cannot write {self.target}: there is no such folder")
+            raise OutputError(
+                f"cannot write {self.target}: there is no such folder",
+                code="folder-not-found",
+                folder=self.target.parent,
+            )
         self.lock = filelock.FileLock(_beside(self.target, ".partial.lock"))
         with output_errors(self.target):
             try:
                 self.lock.acquire(timeout=0)
             except filelock.Timeout:
                 raise OutputError(
-                    f"another process is writing {self.target}", hint="choose another place with -o"
+                    f"another process is writing {self.target}",
+                    code="output-busy",
+                    path=self.target,
                 ) from None
             try:
                 self._begin()
@@ -119,7 +125,8 @@ class ResumableFile:
         if self.partial.exists() and not self._resume:
             raise OutputError(
                 f"{self.partial} is left of an unfinished run",
-                hint="go on with --resume, or remove it to start again",
+                code="unfinished-output",
+                partial=self.partial,
             )
         if self._resume and self.journal.exists():
             if self.partial.exists():
@@ -150,7 +157,7 @@ class ResumableFile:
         file = path.open("r+b")
         self._files.append(file)
         if file.seek(0, os.SEEK_END) < length:
-            raise OutputError(f"{path} is cut short", hint="remove it to start again")
+            raise OutputError(f"{path} is cut short", code="resume-damaged", partial=self.partial)
         file.truncate(length)
         file.seek(length)
         return file
@@ -170,12 +177,13 @@ class ResumableFile:
             mark = Mark(**orjson.loads(self.journal.read_bytes()))
         except (orjson.JSONDecodeError, TypeError) as error:
             raise OutputError(
-                f"{self.journal} is damaged", hint=f"remove {self.partial} to start again"
+                f"{self.journal} is damaged", code="resume-damaged", partial=self.partial
             ) from error
         if mark.fingerprint != self.mark.fingerprint:
             raise OutputError(
                 f"{self.partial} was made from another input, model or options",
-                hint="resume with those, or remove it to start again",
+                code="resume-mismatch",
+                partial=self.partial,
             )
         return mark
 
@@ -345,7 +353,8 @@ class Digested(Generic[T]):
         if self.mark.items and (another or self.seen < self.mark.items):
             raise OutputError(
                 "what is left of the unfinished run was made from another input",
-                hint="resume with that, or remove OUTPUT.partial to start again",
+                code="resume-mismatch",
+                partial="OUTPUT.partial",
             )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.errors import UsageError
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.pipeline.cascade import Left, Step, narrowed, parse_cascade, work
 from ettin_cli.records import Candidate, Passage, Scores
 from tests.conftest import Ettin, Outcome
@@ -61,7 +61,7 @@ def test_a_folder_stands_for_itself(
     ],
 )
 def test_what_is_no_cascade_is_refused(ettin: Ettin, text: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidArgumentError):
         parse_cascade(text)
     ran = ettin("rerank", "-", "-r", text)
     assert ran.code == 2

@@ -81,7 +81,7 @@ def test_a_closed_index_says_so_whatever_is_read_of_it(folder: Path, read: str) 
         READS[read](index)
     with pytest.raises(ClosedError, match="the index in .*i was closed") as caught:
         READS[read](index)
-    assert caught.value.hint == "open it again"
+    assert caught.value.code == "closed"
     assert index.manifest.counts.passages == 7
     index.close()
 

@@ -276,7 +276,7 @@ def test_a_positive_comes_with_its_title_as_negatives_do(ettin: Ettin, tmp_path:
         (
             ["--queries", "q.jsonl", "-r", "embedded:5,32m", "--max-score-ratio", "0.9"],
             2,
-            "-r embedded:5,32m is not one reranker",
+            'expected a single reranker, got "embedded:5,32m"',
         ),
         (["--queries", "q.jsonl", "-o", "a.csv"], 2, "JSONL is what is written"),
         (["--queries", "q.txt"], 2, "no format that holds queries and their positives"),

@@ -37,13 +37,13 @@ def asked_queries(
             raise CorpusError(
                 f"there is no file {queries}", hint="--queries takes a file, or - for stdin"
             )
-        return read_queries(queries), sources
+        return read_queries(options.stdin_or(queries)), sources
     if query is None or not query.strip():
         raise UsageError(
             "no QUERY" if query is None else "empty QUERY", hint='ettin search "what to look for"'
         )
     if query == "-":
-        return read_queries(Path("-")), sources
+        return read_queries(options.stdin()), sources
     return [Query("1", options.utf8(query, "QUERY"))], sources
 
 

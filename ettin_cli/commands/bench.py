@@ -201,7 +201,7 @@ def _given(path: Path | None, limit: int | None, console: Console) -> tuple[Sequ
     """Return the user's own pairs, if there are any, and how many rows were rejected."""
     if path is None:
         return (), 0
-    found = read_pairs(path, limit)
+    found = read_pairs(options.stdin_or(path), limit)
     for rejection in found.rejections:
         console.notice(f"rejected {rejection}")
     if found.repeated:

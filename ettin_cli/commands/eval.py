@@ -160,8 +160,9 @@ def evaluate(
     if run and (calibrate or judge):
         raise UsageError("a run made elsewhere can be measured, not calibrated or judged")
     if run:
-        asked = list(read_queries(queries)) if queries else []
-        found = measure_runs(run, read_qrels(given(qrels, "--qrels", folder, QRELS)), wanted, asked)
+        asked = list(read_queries(options.stdin_or(queries))) if queries else []
+        judged = read_qrels(options.stdin_or(given(qrels, "--qrels", folder, QRELS)))
+        found = measure_runs([options.stdin_or(one) for one in run], judged, wanted, asked)
         show_evaluation(console, found, format)
         if output:
             _write(console, found, output)
@@ -171,7 +172,7 @@ def evaluate(
     require_retrievers(retriever or ())
     models = _models(reranker or ["auto"], offline, console)
     _check(models, long, calibrate=calibrate)
-    asked = list(read_queries(given(queries, "--queries", folder, QUERIES)))
+    asked = list(read_queries(options.stdin_or(given(queries, "--queries", folder, QUERIES))))
     judged_in = given(qrels, "--qrels", folder, () if judge else QRELS)
     loaded = Loaded()
     opened, rejected = (
@@ -188,7 +189,7 @@ def evaluate(
             job.judge(asked, sweep, judged_in)
         else:
             found, outcome = job.measure(
-                str(folder or opened.folder), asked, read_qrels(judged_in), sweep
+                str(folder or opened.folder), asked, read_qrels(options.stdin_or(judged_in)), sweep
             )
             show_evaluation(console, found, format)
             plots: list[ReliabilityPlot] = []

@@ -8,6 +8,7 @@ import typer
 
 from ettin_cli.chunking import Chunking
 from ettin_cli.commands import options
+from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count
 from ettin_cli.corpus import built_in_formats, open_source
 from ettin_cli.errors import IndexNotFoundError, UsageError
@@ -127,11 +128,12 @@ def index(
             "--include, --exclude, --id-field and --text-field are of a SOURCE",
             hint="give the SOURCE again, with all of its options",
         )
-    for one in source or ():
+    added = [options.stdin_or(one) for one in source or ()]
+    for one in added:
         open_source(one)  # fails before a folder is made for the index
     request = BuildRequest(
         folder=_folder(index, source),
-        add=source or [],
+        add=added,
         remove=remove or [],
         source=RecordedSource("", tuple(include or ()), tuple(exclude or ()), id_field, text_field),
         embedder=embedder,
@@ -178,7 +180,7 @@ def tell(report: BuildReport, folder: Path, console: Console, *, dry_run: bool =
     """Say what a run did, and name every file and record that it could not read."""
     plan = report.plan
     for rejection in report.rejections:
-        console.notice(f"rejected {rejection}")
+        console.notice(rejected(rejection))
     for what, names in (("new", plan.new), ("changed", plan.changed), ("gone", plan.gone)):
         for name in names:
             console.detail(f"{what}: {name}")

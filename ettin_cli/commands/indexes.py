@@ -49,7 +49,8 @@ def index_of(
         os.utime(folder)
     # A cap on tokens is the reranker's here; the index keeps to what its embedder reads.
     engine = replace(engine, max_length=None)
-    request = BuildRequest(folder, sources, embedder=embedder, engine=engine, offline=offline)
+    added = [options.stdin_or(one) for one in sources]
+    request = BuildRequest(folder, added, embedder=embedder, engine=engine, offline=offline)
     with options.goes_on("the same command goes on where it stopped", console):
         report = build_index(request, console, loaded)
     if report.written or report.rejections:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options
+from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count, size
 from ettin_cli.index import Counts, Index, Manifest, bytes_a_vector, damaged_files
 from ettin_cli.pipeline import BuildRequest, RepairReport, out_of_date, repair_index
@@ -148,7 +149,7 @@ def _tell_repaired(report: RepairReport, folder: Path, console: Console) -> None
         console.line(f"{folder} is whole: nothing to repair")
         return
     for rejection in report.built.rejections:
-        console.notice(f"rejected {rejection}")
+        console.notice(rejected(rejection))
     for name in report.lost:
         what = f"the records from standard input; give them again: ettin index - -i {folder}"
         console.notice(f"lost {what if name == '-' else name}")

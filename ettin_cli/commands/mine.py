@@ -25,7 +25,7 @@ from ettin_cli.queries import read_queries
 from ettin_cli.records import Rejection
 from ettin_cli.requests.examples import example
 from ettin_cli.requests.pairs import rejection
-from ettin_cli.requests.rows import STDIN, read_rows
+from ettin_cli.requests.rows import read_rows
 from ettin_cli.requests.spool import Spool
 from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.settings import CANDIDATES
@@ -111,7 +111,7 @@ def mine(
     require_retrievers([retriever])
     check_jsonl(output, "mined.jsonl")
     queries = _checked(queries, "--queries")
-    if qrels is not None and str(qrels) == str(queries) == STDIN:
+    if qrels is not None and str(qrels) == str(queries) == options.STDIN:
         raise UsageError("stdin can be read only once", hint="give one of the two as a file")
     check_apart(output, (queries, qrels))
     opened = Index(options.find_index(index))
@@ -120,8 +120,9 @@ def mine(
     with ExitStack() as stack:
         rejected = 0
         if qrels is not None:
-            asked = list(read_queries(queries))
-            sought: Iterator[Sought] = judged(opened, asked, read_qrels(_checked(qrels, "--qrels")))
+            asked = list(read_queries(options.stdin_or(queries)))
+            relevant = read_qrels(options.stdin_or(_checked(qrels, "--qrels")))
+            sought: Iterator[Sought] = judged(opened, asked, relevant)
             total = len(asked)
         else:
             examples = Examples(stack.enter_context(Spool()))
@@ -142,7 +143,7 @@ def mine(
 def _checked(path: Path | None, option: str) -> Path:
     if path is None:
         raise UsageError(f"no {option}", hint="ettin mine -i INDEX --queries FILE --qrels FILE")
-    if str(path) != STDIN and not path.is_file():
+    if str(path) != options.STDIN and not path.is_file():
         raise CorpusError(f"there is no file {path}")
     return path
 
@@ -155,7 +156,7 @@ def _read(path: Path, examples: Examples, console: Console) -> int:
     """
     waiting: list[Rejection] = []
     rejected = 0
-    for row in read_rows(path, "queries and their positives"):
+    for row in read_rows(options.stdin_or(path), "queries and their positives"):
         try:
             found = example(row[0])
             if not any(text.strip() for text in found.positives):

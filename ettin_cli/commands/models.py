@@ -8,6 +8,7 @@ import typer
 
 from ettin_cli.commands import options
 from ettin_cli.commands.help import PlainCommand, PlainGroup
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.console import Console, size
 from ettin_cli.embedding import AUTO, find_embedder
 from ettin_cli.errors import EttinError, ModelError, UsageError
@@ -133,7 +134,7 @@ def pull(
         else:
             console.line(f"{name}  {place}")
     for one in failed[:-1]:
-        console.error(EttinError(one.problem))
+        console.error(one.problem)
     if failed:
         raise failed[-1]
 
@@ -221,5 +222,6 @@ def _place(name: str) -> str:
     try:
         folder = _folder(name)
     except EttinError as error:
-        return f"no: {error.problem}" + (f" ({error.hint})" if error.hint else "")
+        hint = hint_of(error)
+        return f"no: {error.problem}" + (f" ({hint})" if hint else "")
     return str(folder) if folder else f"no: ettin models pull {name}"

@@ -3,10 +3,11 @@
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -17,9 +18,13 @@ from ettin_cli.errors import INTERRUPTED, TERMINATED, IndexNotFoundError, UsageE
 from ettin_cli.index import RecordedSource
 from ettin_cli.index.manifest import MANIFEST
 from ettin_cli.settings import DEFAULT_INDEX, LONG
+from ettin_cli.storage import Stream
+
+Named = TypeVar("Named", str, Path)
 
 REJECTED = 3
 NO_HIT = 4
+STDIN = "-"
 DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
 
 Index = Annotated[
@@ -194,6 +199,22 @@ def recorded(folder: Path, source: RecordedSource) -> str:
     for option, value in (("--id-field", source.id_field), ("--text-field", source.text_field)):
         words += [option, value] if value else []
     return shlex.join(words)
+
+
+def stdin() -> Stream:
+    """Return standard input.
+
+    Raises:
+        UsageError: The process was started without one.
+    """
+    if sys.stdin is None:
+        raise UsageError("there is no stdin to read")
+    return Stream(sys.stdin.buffer)
+
+
+def stdin_or(name: Named) -> Named | Stream:
+    """Return an input by its name; "-" is standard input."""
+    return stdin() if str(name) == STDIN else name
 
 
 def utf8(text: str, name: str) -> str:

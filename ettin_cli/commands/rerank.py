@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options, writing
+from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, Tally, count
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
@@ -122,7 +123,12 @@ def rerank(
     )
     found = find_rerankers(reranker, offline=offline, reporter=console)
     job = _Job(console, found, engine, chosen, long, text=not no_text, tag=tag)
-    with open_requests(input, named, queries=queries, corpus=corpus) as requests:
+    with open_requests(
+        options.stdin_or(input),
+        named,
+        queries=queries and options.stdin_or(queries),
+        corpus=corpus and options.stdin_or(corpus),
+    ) as requests:
         if not writing.appears_whole(output):
             job.show(requests, output, format)
         else:
@@ -222,7 +228,7 @@ class _Job:
     def _count(self, window: Window) -> None:
         # A file of rejects names them; without one they are named here.
         for rejection in window.rejections if self.rejects is None else ():
-            self.console.notice(f"rejected {rejection}")
+            self.console.notice(rejected(rejection))
         self.rejected += len(window.rejections)
         self.unscored += window.unscored
         self.repeated += window.repeated

@@ -109,7 +109,7 @@ def score(
         _check_pairs(query, pairs, output, resume=resume)
         found = _find(names, offline, console)
         key = writing.fingerprint(found, engine, long, named, average)
-        job = PairsJob(pairs, output, named, average, resume, key)
+        job = PairsJob(options.stdin_or(pairs), output, named, average, resume, key)
         if score_pairs(job, _load(found, engine, long, console), console):
             raise typer.Exit(options.REJECTED)
         return
@@ -210,7 +210,7 @@ def _texts(word: str) -> list[str]:
     """Return the texts that one argument stands for."""
     if word == "-":
         with readable(Path("stdin")):
-            read = list(record_lines(sys.stdin.buffer))
+            read = list(record_lines(options.stdin().file))
         lines = [line for some in read for line in some.splitlines()]
         texts = [_decoded(line, f"stdin:{at}") for at, line in enumerate(lines, start=1)]
         return [text for text in texts if text.strip()]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from ettin_cli.console.progress import Pace, bar, step_aside, ticker, untracked
 from ettin_cli.console.streams import Shown, say
 from ettin_cli.console.words import count
-from ettin_cli.errors import EttinError, OutputError, UsageError
+from ettin_cli.errors import OutputError, UsageError
 from ettin_cli.export import output_file
 from ettin_cli.inert import inert_line
 from ettin_cli.records import Advance, Answer, Note, Share, Stage
@@ -67,11 +67,11 @@ class Console:
         if self.verbose:
             self.notice(message)
 
-    def error(self, error: EttinError) -> None:
+    def error(self, problem: str, hint: str | None = None) -> None:
         """Say what failed and what to do."""
-        say(f"ettin: error: {inert_line(error.problem)}")
-        if error.hint:
-            say(f"  hint: {inert_line(error.hint)}")
+        say(f"ettin: error: {inert_line(problem)}")
+        if hint:
+            say(f"  hint: {inert_line(hint)}")
 
     def summary(self, message: str) -> None:
         """Tell what was done, unless the user wants quiet."""

@@ -24,7 +24,7 @@ class CandidateFinder:
         options: `candidates`, `top_k`, `by`, `fold` and the filters apply.
 
     Raises:
-        UsageError: A constraint of the query has no words.
+        InvalidArgumentError: A constraint of the query has no words.
     """
 
     def __init__(self, index: Index, options: SearchOptions) -> None:
@@ -101,7 +101,7 @@ def chosen_rows(index: Index, options: SearchOptions) -> Rows:
     """Return the rows that pass the filters, the path globs and the query's constraints.
 
     Raises:
-        UsageError: A constraint has no words.
+        InvalidArgumentError: A constraint has no words.
     """
     import numpy as np
 

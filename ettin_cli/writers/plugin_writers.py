@@ -45,7 +45,7 @@ def plugin_for(suffix: str) -> TextWriter | BinaryWriter | None:
     found = [writer for writer in writers if writer and suffix in writer.suffixes]
     if len(found) > 1:
         names = " and ".join(writer.name for writer in found)
-        raise PluginError(f"the formats {names} have the suffix {suffix}", hint="choose by -f")
+        raise PluginError(f"the formats {names} have the suffix {suffix}", code="suffix-ambiguous")
     return found[0] if found else None
 
 
@@ -88,8 +88,7 @@ def _failures(plugin: Plugin) -> Iterator[None]:
             raise
         raise PluginError(
             f"{plugin.what} from {plugin.package} fails: {type(error).__name__}: "
-            f"{first_line(error)}",
-            hint="ETTIN_DEBUG=1 shows where",
+            f"{first_line(error)}"
         ) from error
 
 

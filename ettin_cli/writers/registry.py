@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from ettin_cli.errors import UsageError
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Answer
 from ettin_cli.writers.delimited import CSV, TSV
 from ettin_cli.writers.json import JSON, JSONL
@@ -71,13 +71,17 @@ def writer_of(format: str) -> TextWriter | BinaryWriter:
     """Return what writes a format.
 
     Raises:
-        UsageError: Nothing does.
+        InvalidArgumentError: Nothing does.
         PluginError: As `find_writer`.
     """
     found = find_writer(format)
     if found is None:
-        names = ", ".join([*formats(), *plugin_formats()])
-        raise UsageError(f"no format {format!r}", hint=f"one of {names}")
+        raise InvalidArgumentError(
+            f"unknown format {format!r}",
+            argument="format",
+            value=format,
+            choices=(*formats(), *plugin_formats()),
+        )
     return found
 
 
@@ -85,7 +89,7 @@ def format_for(output: Path | None, wanted: str) -> str:
     """Return the format: as wanted, else by the output's suffix, else still `auto`.
 
     Raises:
-        UsageError: There is no such format, or none has this suffix.
+        InvalidArgumentError: There is no such format, or none has this suffix.
         PluginError: As `find_writer`.
     """
     if wanted not in SHOWN:
@@ -95,9 +99,8 @@ def format_for(output: Path | None, wanted: str) -> str:
     suffix = output.suffix.lower()
     found = _BY_SUFFIX.get(suffix) or plugin_for(suffix)
     if found is None:
-        known = " ".join(_BY_SUFFIX)
-        raise UsageError(
-            f"no format has the suffix of {output}", hint=f"name it with -f, or use {known}"
+        raise InvalidArgumentError(
+            f"no format has the suffix of {output}", argument="output", choices=tuple(_BY_SUFFIX)
         )
     return found.name
 
