@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options
+from ettin_cli.commands.context import Color, Offline, make_console
 from ettin_cli.commands.help import PlainCommand, PlainGroup
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.console import Console, size
@@ -40,7 +40,7 @@ def models(context: typer.Context) -> None:
 
 
 @app.command("list", cls=PlainCommand)
-def list_models(color: options.Color = "auto") -> None:
+def list_models(color: Color = "auto") -> None:
     """List the models: quality, speed, and which are here.
 
     nDCG@10 is the mean over MTEB(eng, v2) retrieval: with the top 100 reranked, and of an
@@ -50,7 +50,7 @@ def list_models(color: options.Color = "auto") -> None:
     Example:
       ettin models list
     """
-    console = options.console(color)
+    console = make_console(color)
     rows = [_reranker_row(model) for model in ETTIN_MODELS.values()]
     rows.append([EMBEDDED, "stand-in", "23M", "256", "", *_here(EMBEDDED), "", ""])
     rows += [
@@ -73,7 +73,7 @@ def list_models(color: options.Color = "auto") -> None:
 @app.command("show", cls=PlainCommand)
 def show(
     name: Annotated[str, typer.Argument(help="A name from the list, or a hub id.")],
-    color: options.Color = "auto",
+    color: Color = "auto",
 ) -> None:
     """Show what is known of a model.
 
@@ -82,7 +82,7 @@ def show(
       ettin models show embedded
       ettin models show embeddinggemma
     """
-    console = options.console(color)
+    console = make_console(color)
     if name == EMBEDDED:
         console.line(ABOUT)
         console.line("")
@@ -111,7 +111,7 @@ def pull(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME", help="Names from the list, or hub ids.")
     ],
-    offline: options.Offline = False,
+    offline: Offline = False,
 ) -> None:
     """Fetch models, to have them without the network.
 

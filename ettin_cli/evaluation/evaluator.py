@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ettin_cli.calibration import Calibration, fit, save
-from ettin_cli.errors import UsageError
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.evaluation.measuring import evaluation_of, judged_queries
 from ettin_cli.evaluation.results import Evaluation
 from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
@@ -58,9 +58,14 @@ class EvaluationRequest:
             require_retriever(name)
         require_long(self.long, reranked=bool(self.rerankers))
         if not all(0 <= blend <= 1 for blend in self.blends) or not self.blends:
-            raise UsageError(f"blends {list(self.blends)} are not shares from 0 to 1")
+            raise InvalidArgumentError(
+                f"blends {list(self.blends)} are not shares from 0 to 1", argument="blends"
+            )
         if any(depth < 1 for depth in self.candidates):
-            raise UsageError(f"candidates {list(self.candidates)} are not depths of at least 1")
+            raise InvalidArgumentError(
+                f"candidates {list(self.candidates)} are not depths of at least 1",
+                argument="candidates",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +163,15 @@ def require_calibratable(rerankers: Mapping[str, FoundRerankers]) -> None:
     """Make sure that probabilities can be learnt for rerankers.
 
     Raises:
-        UsageError: There is none, or one is a cascade.
+        InvalidArgumentError: There is none, or one is a cascade.
     """
     if not rerankers:
-        raise UsageError("a calibration needs a reranker")
+        raise InvalidArgumentError("a calibration needs a reranker", argument="calibrate")
     if several := [name for name, found in rerankers.items() if found.before]:
-        raise UsageError(
-            f"a calibration is learnt from one reranker's own candidates, not from {several[0]}",
-            hint="name rerankers one by one",
+        raise InvalidArgumentError(
+            f"a calibration is learnt from one reranker's own candidates, not from {several[0]}; "
+            "name rerankers one by one",
+            argument="calibrate",
         )
 
 
@@ -173,7 +179,7 @@ def named_rerankers(names: Sequence[str], models: Models) -> dict[str, FoundRera
     """Return rerankers by short names; `none` stands for retrieval alone, which needs no model.
 
     Raises:
-        UsageError: A name is neither a reranker nor several of them.
+        InvalidArgumentError: A name is neither a reranker nor several of them.
         ModelError: There is none of a name, or it cannot be downloaded.
     """
     wanted = [name for name in dict.fromkeys(names) if name != "none"]

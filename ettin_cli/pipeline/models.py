@@ -21,6 +21,7 @@ from ettin_cli.pipeline.rerankers import (
     load_one,
 )
 from ettin_cli.records import Embedder, Reporter, Reranker, TimedReranker
+from ettin_cli.reranking import find_reranker
 from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.settings import TRUNCATE
 
@@ -83,8 +84,7 @@ class Models:
         files = self.find_embedder(card.name)
         if read_card(files).weights != card.weights:
             raise IndexMismatchError(
-                f"{index.folder} was made by another version of {card.name}",
-                hint=f"ettin index -i {index.folder} --rebuild",
+                f"{index.folder} was made by another version of {card.name}", folder=index.folder
             )
         return self.loaded.once(
             ("embedder", files, card),
@@ -95,10 +95,19 @@ class Models:
         """Return what a name stands for: a reranker, or several in a cascade.
 
         Raises:
-            UsageError: It is neither a reranker nor several of them.
+            InvalidArgumentError: It is neither a reranker nor several of them.
             ModelError: There is none of a name, or it cannot be downloaded.
         """
         return find_rerankers(text, offline=self.offline, reporter=self.reporter)
+
+    def find_reranker(self, name: str) -> ResolvedReranker:
+        """Return a single reranker by its name.
+
+        Raises:
+            InvalidArgumentError: The name stands for several, or for none.
+            ModelError: There is none of this name, or it cannot be downloaded.
+        """
+        return find_reranker(name, offline=self.offline, reporter=self.reporter)
 
     def reranker(self, resolved: ResolvedReranker, long: str = TRUNCATE) -> Reranker:
         """Load a reranker.

@@ -40,7 +40,7 @@ def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> FoundRera
     """Return what `-r` names.
 
     Raises:
-        UsageError: It is neither a reranker nor several of them.
+        InvalidArgumentError: It is neither a reranker nor several of them.
         ModelError: There is none of a name, or it cannot be downloaded.
     """
     before, last = parse_cascade(text)

@@ -12,7 +12,7 @@ from typing import Self
 
 from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
 from ettin_cli.duplicates import SAME
-from ettin_cli.errors import CalibrationError, UsageError
+from ettin_cli.errors import CalibrationError, InvalidArgumentError
 from ettin_cli.index import Index
 from ettin_cli.lexical import Terms, parse_query
 from ettin_cli.loading import Loaded
@@ -50,7 +50,7 @@ class Searcher:
         long: "truncate" cuts texts at the reranker's limit, "max" scores them by their best window.
 
     Raises:
-        UsageError: `retriever` or `long` is not known, or `long` needs a reranker.
+        InvalidArgumentError: `retriever` or `long` is not known, or `long` needs a reranker.
     """
 
     def __init__(
@@ -231,14 +231,18 @@ class Searcher:
         needed = options.min_probability is not None
         if self.rerankers is None:
             if needed:
-                raise UsageError("a least probability needs a reranker")
+                raise InvalidArgumentError(
+                    "a least probability needs a reranker", argument="min_probability"
+                )
             if options.blend:
-                raise UsageError("there is nothing to blend without a reranker")
+                raise InvalidArgumentError(
+                    "there is nothing to blend without a reranker", argument="blend"
+                )
             return
         if needed and self.rerankers.before:
-            raise UsageError(
+            raise InvalidArgumentError(
                 "a least probability needs a single reranker: it was learnt from that alone",
-                hint=f"-r {self.rerankers.last.name}",
+                argument="min_probability",
             )
         if needed and not is_calibrated(self.index.folder, self.rerankers.last):
             raise not_calibrated(self.index.folder, self.rerankers.last, long=self.long)
@@ -261,19 +265,20 @@ def parsed(query: str, options: SearchOptions, retriever: str) -> tuple[Query, S
     """Return a query as it was typed without its constraints, and the options with them.
 
     Raises:
-        UsageError: Nothing is left of the query.
+        InvalidArgumentError: Nothing is left of the query.
     """
     if not query.strip():
-        raise UsageError("empty query")
+        raise InvalidArgumentError("empty query", argument="query")
     if retriever == DENSE:
         return Query("1", query), options
     demands = parse_query(query)
     if not demands:
         return Query("1", query), options
     if not demands.text:
-        raise UsageError(
-            "the query has no words to look for, only what to leave out or where to look",
-            hint="add a word, or put what is to be looked for as it stands in double quotes",
+        raise InvalidArgumentError(
+            "the query has no words to look for, only what to leave out or where to look; "
+            "add a word, or put what is to be looked for as it stands in double quotes",
+            argument="query",
         )
     return Query("1", demands.text), replace(options, demands=demands)
 
@@ -282,22 +287,26 @@ def require_retriever(name: str) -> None:
     """Make sure that there is a retriever of this name.
 
     Raises:
-        UsageError: There is none.
+        InvalidArgumentError: There is none.
     """
     if name not in RETRIEVERS:
-        raise UsageError(f"not a known retriever: {name!r}", hint=", ".join(RETRIEVERS))
+        raise InvalidArgumentError(
+            f"not a known retriever: {name!r}", argument="retriever", choices=RETRIEVERS
+        )
 
 
 def require_long(how: str, *, reranked: bool) -> None:
     """Make sure that long texts can be treated in this way.
 
     Raises:
-        UsageError: There is no such way, or it needs a reranker.
+        InvalidArgumentError: There is no such way, or it needs a reranker.
     """
     if how not in LONG:
-        raise UsageError(f"not a known way with long texts: {how!r}", hint=" or ".join(LONG))
+        raise InvalidArgumentError(
+            f"not a known way with long texts: {how!r}", argument="long", choices=LONG
+        )
     if how == MAX and not reranked:
-        raise UsageError("windows of long texts need a reranker")
+        raise InvalidArgumentError("windows of long texts need a reranker", argument="long")
 
 
 def choose_retriever(
