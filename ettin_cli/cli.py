@@ -10,8 +10,9 @@ import typer
 
 from ettin_cli import __version__, interruption
 from ettin_cli.commands.help import LazyGroup, Listed
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.console import Console, quietly_closed
-from ettin_cli.errors import INTERRUPTED, TERMINATED, EttinError, UsageError
+from ettin_cli.errors import INTERRUPTED, TERMINATED, EttinError, InvalidArgumentError
 from ettin_cli.quiet import quieten
 
 
@@ -131,7 +132,7 @@ def _run() -> None:
 
 def _is_done(error: BaseException) -> bool:
     """Return whether a command has done its work, so that a signal came too late."""
-    unfinished = (EttinError.exit_code, UsageError.exit_code, INTERRUPTED, TERMINATED)
+    unfinished = (EttinError.exit_code, InvalidArgumentError.exit_code, INTERRUPTED, TERMINATED)
     return isinstance(error, SystemExit) and error.code not in unfinished
 
 
@@ -155,11 +156,11 @@ def _open_streams() -> None:
 def _told(error: EttinError | OSError) -> int:
     """Say what failed, and return the exit code."""
     if isinstance(error, EttinError):
-        Console().error(error)
+        Console().error(error.problem, hint_of(error))
         return error.exit_code
     what = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else "reading or writing failed: "
-    Console().error(EttinError(f"{where}{what}", hint="ETTIN_DEBUG=1 shows where"))
+    Console().error(f"{where}{what}", "ETTIN_DEBUG=1 shows where")
     # What is left to write to a full disk would fail once more at the very end.
     quietly_closed()
     return 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.encoder import Encoded, shared_encoder, unit
 from ettin_cli.engines import EngineSettings, static_part, static_table
 from ettin_cli.engines.tokens import token_limit
-from ettin_cli.errors import MissingExtraError, ModelError, UsageError
+from ettin_cli.errors import InvalidArgumentError, MissingExtraError, ModelError
 from ettin_cli.hub import (
     EMBEDDED,
     ModelFiles,
@@ -58,14 +58,18 @@ def find_embedder(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles
         try:
             return find_model(MINILM_ID, offline=offline, reporter=reporter)
         except ModelError as error:
-            raise ModelError(error.problem, hint=missing.hint) from error
+            raise ModelError(error.problem, code=missing.code, **missing.fields) from error
 
 
 def _refuse_reranker(files: ModelFiles) -> None:
     settings = read_json(files.folder / "config_sentence_transformers.json", default={})
     classes = read_json(files.folder / "config.json", default={}).get("architectures") or [""]
     if settings.get("model_type") == "CrossEncoder" or classes[0].endswith("Classification"):
-        raise ModelError(f"{files.name} is a reranker, not an embedder", hint="--embedder auto")
+        raise ModelError(
+            f"{files.name} is a reranker, not an embedder",
+            code="not-an-embedder",
+            name=files.name,
+        )
 
 
 def read_card(
@@ -78,14 +82,16 @@ def read_card(
         dimensions: How many of a vector's are kept, the first ones; None: all.
 
     Raises:
-        UsageError: It does not have so many dimensions.
+        InvalidArgumentError: It does not have so many dimensions.
     """
     folder = files.folder
     most, whole = token_limit(folder), _dimension(folder)
     if dimensions is not None and not 1 <= dimensions <= whole:
-        raise UsageError(
+        raise InvalidArgumentError(
             f"{files.name} gives vectors of {whole} dimensions, so {dimensions} cannot be kept",
-            hint=f"--dimensions 1 to {whole}",
+            argument="dimensions",
+            value=dimensions,
+            most=whole,
         )
     query, document = _prompts(files)
     return EmbedderCard(
@@ -125,7 +131,7 @@ def check_trust(files: ModelFiles, settings: EngineSettings) -> None:
     refuse_code(files.folder)
     if (model := known_embedder(files)) and model.own_code:
         raise ModelError(
-            f"{files.name} runs code of its own", hint="if you trust it: --trust-remote-code"
+            f"{files.name} runs code of its own", code="untrusted-code", model=files.name
         )
 
 
@@ -143,7 +149,7 @@ def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> N
     told = f"was trained for {', '.join(map(str, trained))} dimensions"
     if not trained:
         told = "is not known to be trained for fewer dimensions than it has"
-    reporter.notice(f"{files.name} {told}; ettin eval measures what keeping {dimensions} costs")
+    reporter.notice(f"{files.name} {told}; evaluate what keeping {dimensions} costs")
 
 
 def _dimension(folder: Path) -> int:
@@ -207,7 +213,8 @@ class _Embedder:
             if dimension != self.whole:
                 raise ModelError(
                     f"{self.card.name} gives vectors of {dimension} dimensions, where its "
-                    f"files say {self.whole}"
+                    f"files say {self.whole}",
+                    code="model-incomplete",
                 )
             vectors[batch] = unit(output.vectors[:, : self.card.dimension])
 
@@ -215,7 +222,9 @@ class _Embedder:
         self.encoder.encode(ids, keep, advance, prompt=prompt)
         if not np.isfinite(vectors).all():
             raise ModelError(
-                f"{self.card.name} gave a vector that is not finite", hint="--dtype fp32"
+                f"{self.card.name} gave a vector that is not finite",
+                code="not-a-number",
+                name=self.card.name,
             )
         return vectors
 

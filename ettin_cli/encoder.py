@@ -154,7 +154,7 @@ class TorchEncoder:
         # Whether it cuts is a setting of the tokenizer, so threads take turns.
         self.tokenizer, self.turn = self.model.tokenizer, Lock()
         if not hasattr(self.tokenizer, "pad"):
-            raise ModelError(f"{folder} is no transformer, and such embedders are not supported")
+            raise ModelError(f"{folder} is not a transformer, and such embedders are not supported")
         self.long_texts = LongTexts.of_transformers(self.tokenizer)
 
     def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:

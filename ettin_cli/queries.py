@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
@@ -16,13 +15,13 @@ from ettin_cli.corpus.records import EXACT_BELOW, RecordError
 from ettin_cli.corpus.tables import CSV, JSON, JSONL, TSV
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
-from ettin_cli.storage import UnreadableError, record_lines
+from ettin_cli.storage import Stream, UnreadableError, record_lines
 
 ID_FIELDS = ("_id", "id", "query_id", "qid", "query-id", "queryid", "topic_id")
 TEXT_FIELDS = ("text", "query", "question")
 OBJECTS = (*JSONL.suffixes, *JSON.suffixes)
-TABLE_HINT = "the first row names the columns: id and text"
-HINT = 'a line is {"_id": "1", "text": "..."}, an id and a text with a tab between, or a text'
+HEADER = "the first row names the columns: id and text"
+LINES = 'a line is {"_id": "1", "text": "..."}, an id and a text with a tab between, or a text'
 
 _NAME = re.compile(r"[a-z_ -]+")
 _TOPIC = "<top>"
@@ -32,11 +31,11 @@ _NUMBER = re.compile(rf"<num>\s*(?:Number\s*:)?{_UNTAGGED}", re.IGNORECASE)
 _TITLE = re.compile(rf"<title>\s*(?:Topic\s*:)?{_UNTAGGED}", re.IGNORECASE)
 _MARKUP = re.compile(r"<(\?xml|!doctype|topics?|queries|query|doc)\b", re.IGNORECASE)
 
-Lines = Iterator[tuple[int, str]]
+Numbered = Iterator[tuple[int, str]]
 
 
-def read_queries(path: Path) -> Iterator[Query]:
-    """Yield queries as they are read; "-" is standard input.
+def read_queries(path: Path | Stream) -> Iterator[Query]:
+    """Yield queries as they are read.
 
     A line is JSON with `_id` and `text`, an id and a text with a tab between, or a text alone,
     whose id is then its line number. In JSON `text` may be a list: several forms of a question,
@@ -53,21 +52,21 @@ def read_queries(path: Path) -> Iterator[Query]:
             try:
                 yield _new(query, seen)
             except ValueError as error:
-                raise CorpusError(f"{path}:{number}: {error}", hint=HINT) from error
+                raise CorpusError(f"{path}:{number}: {error}", expected=LINES) from error
 
 
-def _lines(path: Path, file: BinaryIO) -> Lines:
+def _lines(path: Path | Stream, file: BinaryIO) -> Numbered:
     """Yield the lines with their numbers, without what they end in."""
     for number, raw in enumerate(record_lines(file), start=1):
         try:
             yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
         except UnicodeDecodeError as error:
-            raise CorpusError(f"{path}:{number}: not UTF-8", hint=HINT) from error
+            raise CorpusError(f"{path}:{number}: not UTF-8", expected=LINES) from error
 
 
-def _queries(lines: Lines, path: Path) -> Iterator[tuple[int, Query]]:
+def _queries(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
     """Yield the queries of a file, each with its line, in the form that the first line shows."""
-    suffix = path.suffix.lower()
+    suffix = _suffix(path)
     for number, line in lines:
         if not line.strip():
             continue
@@ -80,19 +79,19 @@ def _queries(lines: Lines, path: Path) -> Iterator[tuple[int, Query]]:
         elif suffix not in OBJECTS and _MARKUP.match(line.lstrip()):
             raise CorpusError(
                 f"{path}:{number}: markup that is not TREC's <top> topics",
-                hint="convert it to a table with the columns id and text",
+                expected="TREC topics, or a table with the columns id and text",
             )
         else:
             yield from _from_lines(rest, path)
 
 
-def _from_lines(lines: Lines, path: Path) -> Iterator[tuple[int, Query]]:
+def _from_lines(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
     for number, line in lines:
         try:
             if line.strip():
-                yield number, _query(line, number, path.suffix.lower())
+                yield number, _query(line, number, _suffix(path))
         except ValueError as error:
-            raise CorpusError(f"{path}:{number}: {error}", hint=HINT) from error
+            raise CorpusError(f"{path}:{number}: {error}", expected=LINES) from error
 
 
 def _table(line: str, suffix: str) -> str | None:
@@ -111,7 +110,7 @@ def _table(line: str, suffix: str) -> str | None:
     return kind if len(names) > 1 and has_text and evident else None
 
 
-def _from_table(lines: Lines, path: Path, kind: str) -> Iterator[tuple[int, Query]]:
+def _from_table(lines: Numbered, path: Path | Stream, kind: str) -> Iterator[tuple[int, Query]]:
     """Yield the queries of a table by the names in its first row."""
     first, header = next(lines)
     content = (line + "\n" for _, line in chain([(first, header)], lines))
@@ -123,13 +122,13 @@ def _from_table(lines: Lines, path: Path, kind: str) -> Iterator[tuple[int, Quer
                 raise ValueError(str(record))
             yield number, _from_row(record, number)
         except ValueError as error:
-            raise CorpusError(f"{path}:{number}: {error}", hint=TABLE_HINT) from error
+            raise CorpusError(f"{path}:{number}: {error}", expected=HEADER) from error
     if not number:
         # The only row may be a query rather than the names of columns.
         try:
             _columns(next(csv.reader([header], delimiter=DELIMITERS[kind])))
         except ValueError as error:
-            raise CorpusError(f"{path}:{first}: {error}", hint=TABLE_HINT) from error
+            raise CorpusError(f"{path}:{first}: {error}", expected=HEADER) from error
 
 
 def _from_row(record: Mapping[str, Any], number: int) -> Query:
@@ -153,7 +152,7 @@ def _columns(header: Sequence[str]) -> tuple[str | None, str]:
     return query_id, text
 
 
-def _from_topics(lines: Lines, path: Path) -> Iterator[tuple[int, Query]]:
+def _from_topics(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
     """Yield the number and the title of each of TREC's topics."""
     begins, held = 0, list[str]()
     for number, line in lines:
@@ -179,6 +178,10 @@ def _topic(text: str, place: str) -> Query:
     return Query(number, title)
 
 
+def _suffix(path: Path | Stream) -> str:
+    return "" if isinstance(path, Stream) else path.suffix.lower()
+
+
 def _plain(name: str) -> str:
     return name.strip().strip('"').lower()
 
@@ -195,14 +198,16 @@ def _new(query: Query, seen: set[str]) -> Query:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path | Stream) -> Iterator[BinaryIO]:
     try:
-        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
+        with nullcontext(path.file) if isinstance(path, Stream) else path.open("rb") as file:
             yield file
     except OSError as error:
-        raise CorpusError(f"cannot read the queries in {path}: {error.strerror}") from error
+        raise CorpusError(
+            f"cannot read the queries in {path}: {error.strerror}", code="cannot-read", path=path
+        ) from error
     except UnreadableError as error:
-        raise CorpusError(f"{path}: {error}", hint=HINT) from error
+        raise CorpusError(f"{path}: {error}", expected=LINES) from error
 
 
 def _query(line: str, number: int, suffix: str) -> Query:

@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Literal
 
-from ettin_cli.duplicates import SAME, leading
+from ettin_cli.duplicates import FOLDS, SAME, leading
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.lexical import Demands
 from ettin_cli.records import NO_TEXT, Candidate, Hit, Scores
 from ettin_cli.settings import CANDIDATES, TOP_K
+
+# What a hit is: a document counts once, by its best passage.
+DOCUMENT, PASSAGE = "document", "passage"
+UNITS = (DOCUMENT, PASSAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +33,14 @@ class SearchOptions:
         paths: Globs, one of which a hit's path must fit.
         demands: What else a hit must or must not hold.
         fold: Which passages are one: of the same text, of nearly the same, or none.
+
+    Raises:
+        InvalidArgumentError: A value is none of those that there are.
     """
 
     top_k: int = TOP_K
     candidates: int = CANDIDATES
-    by: Literal["document", "passage"] = "document"
+    by: str = DOCUMENT
     min_score: float | None = None
     min_probability: float | None = None
     blend: float = 0.0
@@ -42,10 +49,44 @@ class SearchOptions:
     demands: Demands = field(default_factory=lambda: Demands(""))
     fold: str = SAME
 
+    def __post_init__(self) -> None:
+        if self.by not in UNITS:
+            raise InvalidArgumentError(
+                f"unit of hits {self.by!r} is neither document nor passage",
+                argument="by",
+                value=self.by,
+                choices=UNITS,
+            )
+        if self.fold not in FOLDS:
+            raise InvalidArgumentError(
+                f"duplicates {self.fold!r} are none of {', '.join(FOLDS)}",
+                argument="fold",
+                value=self.fold,
+            )
+        for name, value in (("hits", self.top_k), ("candidates", self.candidates)):
+            if value < 1:
+                raise InvalidArgumentError(f"{value} {name} are fewer than 1", argument=name)
+        if not 0 <= self.blend <= 1:
+            raise InvalidArgumentError(
+                f"blend {self.blend} is not a share from 0 to 1", argument="blend"
+            )
+        if self.min_score is not None and math.isnan(self.min_score):
+            raise InvalidArgumentError("least score nan is not a number", argument="min_score")
+        if self.min_probability is not None and not 0 <= self.min_probability <= 1:
+            raise InvalidArgumentError(
+                f"least probability {self.min_probability} is not from 0 to 1",
+                argument="min_probability",
+            )
+
     @property
     def narrowed(self) -> bool:
         """Whether hits are chosen from a part of the index."""
         return bool(self.filters or self.paths or self.demands)
+
+    @property
+    def without_reranker(self) -> SearchOptions:
+        """The same for retrieval alone, where `candidates`, which are not scored, bound nothing."""
+        return replace(self, candidates=max(self.candidates, self.top_k), blend=0.0)
 
 
 def rank(

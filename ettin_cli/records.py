@@ -76,11 +76,16 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An input that could not be read, where it is and why."""
+    """An input that could not be read, where it is and why.
+
+    Args:
+        missing: What a record lacks under all of its usual names: query, documents or text.
+    """
 
     path: str
     reason: str
     line: int | None = None
+    missing: str | None = None
 
     def __str__(self) -> str:
         place = self.path if self.line is None else f"{self.path}:{self.line}"

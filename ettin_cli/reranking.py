@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ettin_cli import cross_encoder, multi_vector, stand_in
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import MissingExtraError, ModelError, UsageError
+from ettin_cli.errors import InvalidArgumentError, MissingExtraError, ModelError
 from ettin_cli.external import ExternalReranker
 from ettin_cli.hub import EMBEDDED, ModelFiles, may_be_model
 from ettin_cli.loading import Loaded
@@ -31,10 +31,12 @@ def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ResolvedRe
     Raises:
         ModelError: There is none, or it cannot be downloaded.
         PluginError: It is another package's, whose code fails.
-        UsageError: Those are several, one behind another, or none.
+        InvalidArgumentError: Those are several, one behind another, or none.
     """
     if ("," in name or name == "none") and not Path(name).is_dir():
-        raise UsageError(f"-r {name} is not one reranker, which is needed here", hint="-r auto")
+        raise InvalidArgumentError(
+            f'expected a single reranker, got "{name}"', argument="reranker", value=name
+        )
     if name != "auto":
         return _found(Reference(name, offline=offline, reporter=reporter))
     try:
@@ -43,7 +45,7 @@ def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ResolvedRe
         try:
             found = _found(Reference(EMBEDDED, offline=offline, reporter=reporter))
         except MissingExtraError as missing:
-            raise ModelError(error.problem, hint=missing.hint) from error
+            raise ModelError(error.problem, code=missing.code, **missing.fields) from error
         reporter.notice(f"reranking with the embedded stand-in, not Ettin: {error.problem}")
         return found
 

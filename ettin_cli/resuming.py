@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Generic, Self, TypeVar
 
 from ettin_cli.errors import OutputError
-from ettin_cli.export import RUN_NAME, Encoder, output_errors, write_parquet
+from ettin_cli.export import output_errors
 from ettin_cli.records import Answer, Rejection
 from ettin_cli.storage import mode_for, replacing, sync_folder
+from ettin_cli.writers import HIT_LINES, RUN_NAME, BinaryWriter, Layout, writer_of
 
-PARQUET = "parquet"
 PARTIAL, JOURNAL, DRAFT = ".partial", ".partial.json", ".partial.new"
 REJECTS, PARTIAL_REJECTS = ".rejects.jsonl", ".rejects.jsonl.partial"
 T = TypeVar("T")
@@ -82,14 +82,20 @@ class ResumableFile:
 
         if not self.target.parent.is_dir():
             # The lock would make the folder, perhaps from a slip of the hand.
-            raise OutputError(f"cannot write {self.target}: there is no such folder")
+            raise OutputError(
+                f"cannot write {self.target}: there is no such folder",
+                code="folder-not-found",
+                folder=self.target.parent,
+            )
         self.lock = filelock.FileLock(_beside(self.target, ".partial.lock"))
         with output_errors(self.target):
             try:
                 self.lock.acquire(timeout=0)
             except filelock.Timeout:
                 raise OutputError(
-                    f"another process is writing {self.target}", hint="choose another place with -o"
+                    f"another process is writing {self.target}",
+                    code="output-busy",
+                    path=self.target,
                 ) from None
             try:
                 self._begin()
@@ -119,7 +125,8 @@ class ResumableFile:
         if self.partial.exists() and not self._resume:
             raise OutputError(
                 f"{self.partial} is left of an unfinished run",
-                hint="go on with --resume, or remove it to start again",
+                code="unfinished-output",
+                partial=self.partial,
             )
         if self._resume and self.journal.exists():
             if self.partial.exists():
@@ -150,7 +157,7 @@ class ResumableFile:
         file = path.open("r+b")
         self._files.append(file)
         if file.seek(0, os.SEEK_END) < length:
-            raise OutputError(f"{path} is cut short", hint="remove it to start again")
+            raise OutputError(f"{path} is cut short", code="resume-damaged", partial=self.partial)
         file.truncate(length)
         file.seek(length)
         return file
@@ -170,12 +177,13 @@ class ResumableFile:
             mark = Mark(**orjson.loads(self.journal.read_bytes()))
         except (orjson.JSONDecodeError, TypeError) as error:
             raise OutputError(
-                f"{self.journal} is damaged", hint=f"remove {self.partial} to start again"
+                f"{self.journal} is damaged", code="resume-damaged", partial=self.partial
             ) from error
         if mark.fingerprint != self.mark.fingerprint:
             raise OutputError(
                 f"{self.partial} was made from another input, model or options",
-                hint="resume with those, or remove it to start again",
+                code="resume-mismatch",
+                partial=self.partial,
             )
         return mark
 
@@ -269,9 +277,9 @@ class ResumableOutput(ResumableFile):
     """Answers on their way into a file of a format.
 
     Args:
-        format: One of FORMATS but `auto` and `table`.
+        format: Any but `auto` and `table`.
         text: Whether hits carry their text.
-        tag: The name of a TREC run.
+        tag: The name of a run.
     """
 
     def __init__(
@@ -284,25 +292,30 @@ class ResumableOutput(ResumableFile):
         resume: bool,
         tag: str = RUN_NAME,
     ) -> None:
-        self.format, self.text = format, text
-        shape = "rows" if format == PARQUET else format
-        self.encoder = Encoder(shape, many=True, text=text, tag=tag)
-        super().__init__(target, fingerprint, resume=resume, begin=self.encoder.begin())
+        found = writer_of(format)
+        self.format, self.layout = format, Layout(True, text, tag)
+        self.binary = found if isinstance(found, BinaryWriter) else None
+        self.lines = HIT_LINES if isinstance(found, BinaryWriter) else found
+        super().__init__(target, fingerprint, resume=resume, begin=self.lines.begin(self.layout))
 
     def write(
         self, answers: Sequence[Answer], rejections: Sequence[Rejection], end: int, digest: str = ""
     ) -> None:
         """Write a window of answers, as `append` does its content."""
         numbered = enumerate(answers, start=self.mark.answers)
-        content = (self.encoder.answer(answer, first=number == 0) for number, answer in numbered)
+        content = (
+            self.lines.answer(answer, self.layout, first=number == 0) for number, answer in numbered
+        )
         self.append(content, len(answers), rejections, end, digest)
 
     def finish(self) -> None:
         """Make the output appear under its name."""
-        self.complete(self.encoder.end(), self._parquet if self.format == PARQUET else None)
-
-    def _parquet(self, partial: Path, file: BinaryIO) -> None:
-        write_parquet(_rows(partial), file, text=self.text)
+        binary = self.binary
+        if binary is None:
+            self.complete(self.lines.end(self.layout))
+            return
+        layout = self.layout
+        self.complete(made=lambda partial, file: binary.write(_rows(partial), file, layout))
 
 
 class Digested(Generic[T]):
@@ -340,7 +353,8 @@ class Digested(Generic[T]):
         if self.mark.items and (another or self.seen < self.mark.items):
             raise OutputError(
                 "what is left of the unfinished run was made from another input",
-                hint="resume with that, or remove OUTPUT.partial to start again",
+                code="resume-mismatch",
+                partial="OUTPUT.partial",
             )
 
 

@@ -8,6 +8,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -15,6 +16,20 @@ from ettin_cli.settings import MAX_RECORD_BYTES, MIB
 
 BLOCK = 1 << 20
 PACKED_BLOCK = 1 << 16
+
+
+# What messages and indexes call a stream.
+STREAM = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An open stream that is read in place of a file, such as standard input; it stays open."""
+
+    file: BinaryIO
+
+    def __str__(self) -> str:
+        return STREAM
 
 
 class UnreadableError(Exception):
@@ -43,8 +58,8 @@ def _regular(path: str, flags: int) -> int:
 
 
 @contextmanager
-def opened(path: Path, *, pipes: bool = False) -> Iterator[BinaryIO]:
-    """Open a file, decompressed when it ends in .gz or .zst.
+def opened(path: Path | Stream, *, pipes: bool = False) -> Iterator[BinaryIO]:
+    """Open a file, decompressed when it ends in .gz or .zst; a stream is given as it is.
 
     Args:
         pipes: Take also what is no regular file, and wait for it.
@@ -55,6 +70,9 @@ def opened(path: Path, *, pipes: bool = False) -> Iterator[BinaryIO]:
     import zstandard
 
     try:
+        if isinstance(path, Stream):
+            yield path.file
+            return
         with _decompressed(path.open("rb") if pipes else open_regular(path), path) as file:
             yield file
     except (EOFError, zlib.error, zstandard.ZstdError) as error:

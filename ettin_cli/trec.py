@@ -10,17 +10,14 @@ from __future__ import annotations
 import csv
 import math
 import re
-import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote
 
 from ettin_cli.errors import CorpusError, OutputError
 from ettin_cli.records import Qrels
-from ettin_cli.storage import UnreadableError, opened, record_lines, replacing
+from ettin_cli.storage import Stream, UnreadableError, opened, record_lines, replacing
 
 QRELS_FIELDS = "query_id iteration doc_id relevance"
 RUN_FIELDS = "query_id Q0 doc_id rank score tag"
@@ -38,8 +35,8 @@ def without_spaces(name: str) -> str:
     return "".join(quote(sign) if sign.isspace() else sign for sign in name) or "%20"
 
 
-def read_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """Return the judgements of a file, by query_id and doc_id; "-" is standard input.
+def read_qrels(path: Path | Stream) -> dict[str, dict[str, int]]:
+    """Return the judgements of a file, by query_id and doc_id.
 
     The first line tells the form: BEIR's table begins with its header, and TREC's has a line of
     `query_id iteration doc_id relevance` for each judgement. Empty lines are passed over.
@@ -56,16 +53,16 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         known = qrels.setdefault(query_id, {}).setdefault(doc_id, relevance)
         if known != relevance:
             raise CorpusError(
-                f"{place}: {doc_id} is judged {relevance} for query {query_id}, and {known} before",
-                hint="keep one of the two judgements",
+                f"{place}: {doc_id} is judged {relevance} for query {query_id}, and {known} "
+                "before; keep one of the two"
             )
     if not qrels:
         raise CorpusError(f"no judgements in {path}")
     return qrels
 
 
-def read_run(path: Path) -> dict[str, dict[str, float]]:
-    """Return the scores of a run, by query_id and doc_id; "-" is standard input.
+def read_run(path: Path | Stream) -> dict[str, dict[str, float]]:
+    """Return the scores of a run, by query_id and doc_id.
 
     As trec_eval has it, the scores alone are the order: the rank column is not looked at.
 
@@ -81,7 +78,7 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
             raise CorpusError(f"{place}: {doc_id} is listed twice for query {query_id}")
         scores[doc_id] = score
     if not run:
-        raise CorpusError(f"no hits in {path}", hint=f"a line of a run is: {RUN_FIELDS}")
+        raise CorpusError(f"no hits in {path}", expected=f"a line of a run is: {RUN_FIELDS}")
     return run
 
 
@@ -111,12 +108,10 @@ def write_qrels(qrels: Qrels, path: Path) -> None:
         with replacing(path) as draft:
             draft.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", hint="choose another place"
-        ) from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", path=path) from error
 
 
-def _judgements(path: Path) -> Iterator[tuple[str, str, str, str]]:
+def _judgements(path: Path | Stream) -> Iterator[tuple[str, str, str, str]]:
     """Yield each judgement's place, query_id, doc_id and relevance."""
     is_table = False
     for at, (place, line) in enumerate(_lines(path)):
@@ -147,10 +142,12 @@ def _fields(line: str, place: str, wanted: str) -> list[str]:
     fields = re.findall(r"[^ \t\n\r\f\v]+", line)
     if len(fields) == len(wanted.split()):
         return fields
-    hint = f"a line is: {wanted}"
+    expected = f"a line is: {wanted}"
     if wanted == QRELS_FIELDS:
-        hint += f"; a table begins with: {BEIR_HEADER}"
-    raise CorpusError(f"{place}: {len(fields)} fields in place of {len(wanted.split())}", hint=hint)
+        expected += f"; a table begins with: {BEIR_HEADER}"
+    raise CorpusError(
+        f"{place}: {len(fields)} fields in place of {len(wanted.split())}", expected=expected
+    )
 
 
 def _score(text: str, place: str) -> float:
@@ -163,10 +160,10 @@ def _score(text: str, place: str) -> float:
     return score
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
+def _lines(path: Path | Stream) -> Iterator[tuple[str, str]]:
     """Yield the lines that are not empty, each with its place in the file before it."""
     try:
-        with _opened(path) as file:
+        with opened(path, pipes=True) as file:
             for number, raw in enumerate(record_lines(file), start=1):
                 content = raw.removeprefix(BOM_UTF8) if number == 1 else raw
                 try:
@@ -176,8 +173,4 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
                 if line.strip():
                     yield f"{path}:{number}", line
     except UnreadableError as error:
-        raise CorpusError(f"{path}: {error}") from error
-
-
-def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if str(path) == "-" else opened(path, pipes=True)
+        raise CorpusError(f"{path}: {error}", code="cannot-read", path=path) from error

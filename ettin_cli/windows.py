@@ -18,7 +18,7 @@ from ettin_cli.records import (
     no_progress,
 )
 from ettin_cli.resolved import ResolvedReranker
-from ettin_cli.settings import MAX, TRUNCATE
+from ettin_cli.settings import MAX
 
 if TYPE_CHECKING:
     from ettin_cli.records import Flags, Floats
@@ -56,7 +56,7 @@ class LongReranker:
         try:
             self.tokens, self.reads_pairs, self.prompt = resolved.layout()
         except ModelError as error:
-            raise ModelError(error.problem, hint=f"--long {TRUNCATE}") from error
+            raise ModelError(error.problem, code="no-token-counts", name=resolved.name) from error
 
     @property
     def card(self) -> RerankerCard:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from ettin_cli.cli import main
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index import Index, damaged_files, writer
 from ettin_cli.pipeline import building
@@ -148,7 +149,7 @@ class Replay:
 
     def _named(self) -> list[str]:
         """Return the command that the refusal names, with a source to read."""
-        program, *words = shlex.split((self.error.hint or "").replace("SOURCE", "docs"))
+        program, *words = shlex.split((hint_of(self.error) or "").replace("SOURCE", "docs"))
         assert program == "ettin", self.error
         return words
 

@@ -176,7 +176,7 @@ def test_what_a_folder_passes_over_is_named_when_asked_for(
     ("source", "said"),
     [
         ("nowhere", "cannot open nowhere: No such file or directory"),
-        ("", "empty SOURCE"),
+        ("", "empty name of a source"),
         ("bad/pipe.txt", "bad/pipe.txt is neither a file nor a folder"),
         ("bad/socket.txt", "bad/socket.txt is neither a file nor a folder"),
         ("bad/round.txt", "cannot open bad/round.txt: Too many levels of symbolic links"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ettin_cli.chunking import Chunking
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.embedding import read_card
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import (
@@ -22,8 +23,8 @@ from ettin_cli.errors import (
     IndexBusyError,
     IndexMismatchError,
     IndexNotFoundError,
+    InvalidArgumentError,
     OutputError,
-    UsageError,
 )
 from ettin_cli.index import Index, RecordedSource, damaged_files, factories, writer, writing
 from ettin_cli.pipeline import building
@@ -163,13 +164,13 @@ def test_sources_are_added_and_dropped(docs: Path, tmp_path: Path, build: Builde
     shutil.rmtree(docs)
     with pytest.raises(CorpusError, match="is gone") as caught:
         build(tmp_path / "i")
-    words = shlex.split(caught.value.hint or "")
+    words = shlex.split(hint_of(caught.value) or "")
     assert words[:2] == ["ettin", "index"]
     assert build(tmp_path / "i", remove=[words[-1]]).embedded == 0
     assert doc_ids(tmp_path / "i") == ["a"]
-    with pytest.raises(UsageError, match="is not a source of") as unknown:
+    with pytest.raises(InvalidArgumentError, match="is not a source of") as unknown:
         build(tmp_path / "i", remove=["docs"])
-    assert unknown.value.hint == f"ettin info -i {tmp_path / 'i'}"
+    assert hint_of(unknown.value) == f"ettin info -i {tmp_path / 'i'}"
     build(tmp_path / "i", remove=[str(table)])
     assert doc_ids(tmp_path / "i") == []
 
@@ -598,6 +599,6 @@ def test_the_reporter_is_told_of_every_file_and_every_embedded_passage(
 
 
 def test_no_source_at_all_is_wrong_usage(tmp_path: Path, build: Builder) -> None:
-    with pytest.raises(UsageError, match="no SOURCE to index") as caught:
+    with pytest.raises(InvalidArgumentError, match="no source to index") as caught:
         build(tmp_path / "i")
-    assert caught.value.hint == f"ettin index SOURCE -i {tmp_path / 'i'}"
+    assert hint_of(caught.value) == f"ettin index SOURCE -i {tmp_path / 'i'}"

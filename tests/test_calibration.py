@@ -33,6 +33,7 @@ from ettin_cli.calibration.maps import (
     logistic,
     pool_adjacent_violators,
 )
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.cross_encoder import CrossEncoderModel
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CalibrationError, OutputError
@@ -273,7 +274,7 @@ def test_too_few_judgements_are_refused(relevant: list[bool], groups: list[str],
     scores = np.arange(len(groups), dtype=np.float32)
     with pytest.raises(CalibrationError, match=said) as caught:
         fit(scores, np.array(relevant, np.bool_), groups)
-    assert "judge more" in (caught.value.hint or "")
+    assert "judge more" in (hint_of(caught.value) or "")
 
 
 def test_two_queries_are_enough_even_if_one_has_nothing_relevant() -> None:
@@ -425,7 +426,7 @@ def test_every_number_survives_the_file(
 def refusal(folder: Path, files: FolderReranker, max_tokens: int = 512) -> CalibrationError:
     with pytest.raises(CalibrationError) as caught:
         load(folder, files, max_tokens)
-    assert caught.value.hint == (
+    assert hint_of(caught.value) == (
         f"ettin eval -i {folder} -r {files.name} --queries FILE --qrels FILE --calibrate"
     )
     assert "\n" not in caught.value.problem

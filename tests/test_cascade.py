@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.errors import UsageError
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.pipeline.cascade import Left, Step, narrowed, parse_cascade, work
 from ettin_cli.records import Candidate, Passage, Scores
 from tests.conftest import Ettin, Outcome
@@ -61,7 +61,7 @@ def test_a_folder_stands_for_itself(
     ],
 )
 def test_what_is_no_cascade_is_refused(ettin: Ettin, text: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidArgumentError):
         parse_cascade(text)
     ran = ettin("rerank", "-", "-r", text)
     assert ran.code == 2
@@ -162,14 +162,15 @@ def test_another_cut_is_another_run_to_resume() -> None:
     from ettin_cli.commands.rerank import _Job
     from ettin_cli.console import Console
     from ettin_cli.engines import EngineSettings
-    from ettin_cli.pipeline.rerankers import find_rerankers
+    from ettin_cli.pipeline.models import Models
     from ettin_cli.ranking import SearchOptions
     from ettin_cli.requests import RequestFields
 
     def fingerprint(text: str) -> str:
         console = Console()
-        found = find_rerankers(text, offline=True, reporter=console)
-        job = _Job(console, found, EngineSettings(), SearchOptions(), "truncate", text=True)
+        models = Models(EngineSettings(), offline=True, reporter=console)
+        found = models.find_rerankers(text)
+        job = _Job(console, models, found, SearchOptions(), "truncate", text=True)
         return job.fingerprint(RequestFields(None, None, None, None), "jsonl")
 
     assert fingerprint("embedded:2,embedded") == fingerprint("embedded:2,embedded")

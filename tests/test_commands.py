@@ -52,13 +52,13 @@ def test_a_broken_record_is_named_and_the_rest_is_indexed(ettin: Ettin, tmp_path
         (["search", "q"], 1, "no .ettin here"),
         (["search", ""], 2, "empty QUERY"),
         (["search", "q", "nowhere"], 1, "cannot open nowhere"),
-        (["search", "q", "-f", "xml"], 2, "no format 'xml'"),
+        (["search", "q", "-f", "xml"], 2, "unknown format 'xml'"),
         (["search", "q", "-r", "32m", "docs"], 1, "is not on this machine"),
         (["search", "q", "docs", "-r", "no-such"], 1, "no model 'no-such'"),
-        (["index"], 2, "no SOURCE"),
+        (["index"], 2, "no source to index"),
         (["index", "docs", "--chunk-size", "ten"], 2, "chunk size"),
         (["info", "-i", "nowhere"], 1, "no index at nowhere"),
-        (["search", "q", "--device", "tpu", "docs"], 2, "no device 'tpu'"),
+        (["search", "q", "--device", "tpu", "docs"], 2, "unknown device 'tpu'"),
     ],
 )
 def test_bad_input_gets_a_line_and_a_code(

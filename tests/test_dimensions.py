@@ -113,7 +113,7 @@ def test_a_number_that_an_embedder_was_not_trained_for_is_noted(
     notices = Notices()
     note_dimensions(files, dimensions, notices)
     trained = "nomic-ai/nomic-embed-text-v1.5 was trained for 768, 512, 256, 128, 64 dimensions"
-    told = f"{trained}; ettin eval measures what keeping {dimensions} costs"
+    told = f"{trained}; evaluate what keeping {dimensions} costs"
     assert notices.said == ([told] if noted else [])
 
 

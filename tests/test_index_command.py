@@ -162,7 +162,7 @@ def test_a_file_name_cannot_forge_a_line(ettin: Ettin, docs: Path) -> None:
     ("words", "code", "said", "hint"),
     [
         (["nowhere"], 1, "cannot open nowhere", "name a file, a folder"),
-        (["/dev/null"], 1, "neither a file nor a folder", "pipe JSONL"),
+        (["/dev/null"], 1, "neither a file nor a folder", "- for JSONL"),
         (["docs", "--chunk-size", "0"], 2, "chunk size '0'", ""),
         (["docs", "--chunk-size", "9", "--chunk-overlap", "9"], 2, "not smaller", ""),
         (["docs", "--chunk-overlap", "-1"], 2, "--chunk-overlap", "--help"),
@@ -175,7 +175,7 @@ def test_a_file_name_cannot_forge_a_line(ettin: Ettin, docs: Path) -> None:
         (["docs", "--embedder", "none-such"], 1, "no model 'none-such'", "ettin models"),
         (["--exclude", "*.md"], 2, "are of a SOURCE", "give the SOURCE again"),
         (["--remove", "docs"], 2, "docs is not a source of .ettin", "ettin info"),
-        ([], 2, "no SOURCE to index", "ettin index SOURCE"),
+        ([], 2, "there is no source to index", "ettin index SOURCE"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

@@ -222,7 +222,7 @@ def test_pull_prints_where_a_model_is(ettin: Ettin) -> None:
         (["no-such"], 1, "no model 'no-such'"),
         (["a/b/c"], 1, "no model 'a/b/c'"),
         (["nobody/nothing"], 1, "nobody/nothing is not on this machine"),
-        (["cache"], 1, "cache is no model: it has neither config.json nor modules.json"),
+        (["cache"], 1, "cache is not a model: it has neither config.json nor modules.json"),
         ([], 2, "Missing argument 'NAME'"),
     ],
 )

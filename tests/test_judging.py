@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console as RichConsole
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.console import Console
 from ettin_cli.console.judging import Counts, Session, judge
 from ettin_cli.console.keyboard import keyboard
@@ -141,7 +142,7 @@ def test_a_line_that_judges_nothing_is_named(qrels: Path, line: str) -> None:
     qrels.write_text(f"q1 0 d1 2\n\n{line}\n")
     with pytest.raises(CorpusError, match=r"my\.qrels:3: no judgement: 'q") as caught:
         Judgements(qrels)
-    assert caught.value.hint == "a line of TREC qrels is: query_id 0 doc_id relevance"
+    assert hint_of(caught.value) == "a line of TREC qrels is: query_id 0 doc_id relevance"
 
 
 def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
@@ -587,5 +588,5 @@ def test_without_a_terminal_it_is_said_what_to_do(
             monkeypatch.setattr("sys.stdin", stream)
             with pytest.raises(EttinError, match=f"standard {name} is none") as caught:
                 judge(ITEMS, qrels, console=Console(), go_on="")
-            assert caught.value.hint
+            assert hint_of(caught.value)
     assert not qrels.exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import Index, damaged_files, inverting, read_manifest
 from ettin_cli.index.inverting import Known, write_lexicon
@@ -230,7 +231,7 @@ def test_no_flipped_bit_is_taken_for_a_score(docs: Path, tmp_path: Path, build: 
                     assert damaged.scores(query).tolist() == scores
                 except IndexDamagedError as error:
                     assert str(folder / name) in error.problem
-                    assert error.hint == f"ettin verify -i {tmp_path / 'i'} --repair"
+                    assert hint_of(error) == f"ettin verify -i {tmp_path / 'i'} --repair"
                     told += 1
         (folder / name).write_bytes(content)
     assert told > 1000

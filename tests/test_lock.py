@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import EttinError, IndexBusyError, UsageError
+from ettin_cli.errors import EttinError, IndexBusyError, InvalidArgumentError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import writing
 from ettin_cli.index.lock import HOLDER, LOCK
@@ -55,7 +56,7 @@ def test_a_second_writer_is_told_who_holds_the_index(
         writing(tmp_path / "index", wait=False, reporter=Silence()),
     ):
         pass
-    assert "--no-wait" in (caught.value.hint or "")
+    assert "--no-wait" in (hint_of(caught.value) or "")
 
 
 def test_a_second_writer_waits_and_says_for_whom(
@@ -167,7 +168,7 @@ def test_a_folder_of_other_things_is_refused_and_left_as_it_was(tmp_path: Path) 
     (tmp_path / "generations").mkdir()
     (tmp_path / "thesis.tex").write_text("x")
     with (
-        pytest.raises(UsageError, match=r"holds other things, such as thesis\.tex"),
+        pytest.raises(InvalidArgumentError, match=r"holds other things, such as thesis\.tex"),
         writing(tmp_path, wait=True, reporter=Silence()),
     ):
         pass
@@ -220,7 +221,7 @@ def test_an_index_that_may_only_be_read_is_read_and_not_written(
     assert refused.returncode == 1
     assert refused.stderr.splitlines() == [
         "ettin: error: cannot write to index: Permission denied",
-        "  hint: free some space or fix the permissions",
+        "  hint: free some space or fix the permissions, then run the same command to resume",
     ]
 
 

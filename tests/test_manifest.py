@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import (
     EttinError,
     IndexDamagedError,
@@ -131,7 +132,7 @@ def test_what_is_no_manifest_is_damaged_and_the_hint_rebuilds(path: Path, conten
     path.write_text(content)
     with pytest.raises(IndexDamagedError) as caught:
         read_manifest(path.parent)
-    assert caught.value.hint == f"ettin index SOURCE -i {path.parent} --rebuild"
+    assert hint_of(caught.value) == f"ettin index SOURCE -i {path.parent} --rebuild"
 
 
 @pytest.mark.parametrize("rest", [{}, {"checksum": "of another kind", "embedder": 5}])
@@ -141,14 +142,14 @@ def test_a_newer_format_is_refused_by_its_number_whatever_else_it_holds(
     path.write_text(json.dumps({"format": INDEX_FORMAT + 6, **rest}))
     with pytest.raises(IndexMismatchError, match=f"index format {INDEX_FORMAT + 6}, newer") as it:
         read_manifest(path.parent)
-    assert it.value.hint == "pip install --upgrade ettin-cli"
+    assert hint_of(it.value) == "pip install --upgrade ettin-cli"
 
 
 def test_where_there_is_no_index_the_hint_makes_one(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(IndexNotFoundError, match="no index at") as caught:
             read_manifest(folder)
-        assert caught.value.hint == f"ettin index SOURCE -i {folder}"
+        assert hint_of(caught.value) == f"ettin index SOURCE -i {folder}"
     (tmp_path / "file").write_text("")
     with pytest.raises(IndexNotFoundError, match="is a file"):
         read_manifest(tmp_path / "file")

@@ -169,6 +169,45 @@ def test_a_positive_that_is_nowhere_has_the_score_of_its_text(
     assert set(kept) <= {"bread"}
 
 
+def test_candidates_are_those_of_the_retriever_that_is_named(
+    ettin: Ettin, boats: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "queries.jsonl", {"_id": "1", "text": "ferry ticket"})
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n1\tnine\t1\n")
+    words = ("mine", "-i", str(boats), "--queries", "queries.jsonl", "--qrels", "qrels.tsv")
+    mined = {
+        name: json.loads(ettin(*words, "--retriever", name).out)["negative_ids"]
+        for name in ("auto", "hybrid", "bm25", "dense")
+    }
+    assert mined["auto"] == mined["hybrid"]
+    # Only two of the other texts have a word of the query.
+    assert mined["bm25"] == ["fares", "noon"]
+    assert set(mined["dense"]) == set(mined["hybrid"]) == set(OTHERS)
+    assert ettin(*words, "--retriever", "none").code == 2
+
+
+@pytest.mark.parametrize("name", ["bm25", "hybrid"])
+def test_a_margin_compares_retrieval_scores_of_the_same_retriever(
+    ettin: Ettin, boats: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "queries.tsv").write_text(f"1\t{QUERY}\n")
+    searched = ettin(
+        *("search", "--queries", "queries.tsv", "-i", str(boats), "-r", "none", "-f", "jsonl"),
+        *("--retriever", name),
+    )
+    hits = json.loads(searched.out)["hits"]
+    values = {hit["doc_id"]: hit["score"] for hit in hits}
+    for doc_id in ("nine", "noon"):
+        write(tmp_path / "pairs.jsonl", {"query": QUERY, "positive": TEXTS[doc_id]})
+        done = ettin(
+            *("mine", "-i", str(boats), "--queries", "pairs.jsonl", "--retriever", name),
+            *("--max-score-ratio", "0.9"),
+        )
+        mined = json.loads(done.out)["negative_ids"] if done.out else []
+        below = {i for i in values if values[i] <= 0.9 * values[doc_id] and i != doc_id}
+        assert {*mined} & {*OTHERS} == below & {*OTHERS}
+
+
 def test_rows_that_are_none_are_named_and_the_rest_is_mined(
     ettin: Ettin, boats: Path, tmp_path: Path
 ) -> None:
@@ -237,7 +276,7 @@ def test_a_positive_comes_with_its_title_as_negatives_do(ettin: Ettin, tmp_path:
         (
             ["--queries", "q.jsonl", "-r", "embedded:5,32m", "--max-score-ratio", "0.9"],
             2,
-            "-r embedded:5,32m is not one reranker",
+            'expected a single reranker, got "embedded:5,32m"',
         ),
         (["--queries", "q.jsonl", "-o", "a.csv"], 2, "JSONL is what is written"),
         (["--queries", "q.txt"], 2, "no format that holds queries and their positives"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
 from ettin_cli.records import Reranker, Silence
@@ -181,7 +182,7 @@ def test_code_that_comes_with_a_model_runs_only_where_it_is_trusted(
     (folder / "odd.py").write_text(CODE)
     with pytest.raises(ModelError) as refused:
         reranker(folder)
-    assert refused.value.hint == "if you trust it: --trust-remote-code"
+    assert hint_of(refused.value) == "if you trust it: --trust-remote-code"
     assert not list(tmp_path.rglob("ran"))
     ours = reranker(folder, trust_remote_code=True)
     assert ours.score(PAIRS).values == pytest.approx(wanted, abs=1e-4)

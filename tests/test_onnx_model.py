@@ -21,7 +21,7 @@ from ettin_cli.engines.attention import LONG_TOKENS
 from ettin_cli.engines.libraries import Library
 from ettin_cli.engines.pace import candidates, known_pace
 from ettin_cli.engines.weights import Weights
-from ettin_cli.errors import ModelError, UsageError
+from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.records import Silence
 from tests import models
 from tests.indexes import Notices
@@ -414,7 +414,7 @@ def test_what_is_not_written_as_a_graph_goes_to_torch_which_is_said(tmp_path: Pa
     assert model.score(pairs)[0] == pytest.approx(expected(folder, pairs), abs=1e-5)
     with pytest.raises(ModelError, match="cannot run m here: activation silu is not written"):
         load_cross_encoder(folder, EngineSettings("cpu", engine="onnxruntime"), Silence())
-    with pytest.raises(UsageError, match="no engine 'abacus'"):
+    with pytest.raises(InvalidArgumentError, match="unknown engine 'abacus'"):
         load_cross_encoder(folder, EngineSettings("cpu", engine="abacus"), Silence())
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import passages as module
 from ettin_cli.index.files import FileEntry, Files, write_files
@@ -122,7 +123,7 @@ def test_another_count_or_another_table_is_damaged(
     path = written(tmp_path, 3, 8, monkeypatch).path
     with pytest.raises(IndexDamagedError) as caught:
         Passages(path, 4)
-    assert caught.value.hint == f"ettin verify -i {tmp_path} --repair"
+    assert hint_of(caught.value) == f"ettin verify -i {tmp_path} --repair"
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, pa.schema([("x", "int8")])):
         pass
     with pytest.raises(IndexDamagedError):

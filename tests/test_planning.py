@@ -10,11 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.commands.hints import hint_of
+from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.index import Index, RecordedSource
 from ettin_cli.pipeline import BuildReport, BuildRequest, build_index, out_of_date
 from ettin_cli.pipeline.planning import make_plan, record_source
 from ettin_cli.records import Silence
+from ettin_cli.storage import Stream
 from tests.reading import write
 
 Update = Callable[..., BuildReport]
@@ -26,14 +28,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def update(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Update:
-    """Run `ettin index` with these sources, on this standard input."""
+def update(folder: Path) -> Update:
+    """Update the index with these sources; "-" is a stream of what is called stdin."""
 
     def run(
         *sources: Path | str, stdin: str = "", remove: Sequence[str] = (), rebuild: bool = False
     ) -> BuildReport:
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        add = [str(source) for source in sources]
+        stream = Stream(io.BytesIO(stdin.encode()))
+        add = [stream if source == "-" else str(source) for source in sources]
         return build_index(BuildRequest(folder, add, remove, rebuild=rebuild), Silence())
 
     return run
@@ -173,7 +175,7 @@ def test_a_source_that_vanished_stops_the_run_and_costs_nothing(
     assert (plan.gone, plan.unchanged, plan.up_to_date) == (["b.txt"], 1, False)
     with pytest.raises(CorpusError, match="source .*/y is gone") as stopped:
         update()
-    assert stopped.value.hint == f"ettin index -i {folder} --remove {tmp_path / 'y'}"
+    assert hint_of(stopped.value) == f"ettin index -i {folder} --remove {tmp_path / 'y'}"
     assert doc_ids(folder) == ["a.txt", "b.txt"]
     shutil.move(tmp_path / "away", tmp_path / "y")
     assert not update().written
@@ -234,10 +236,10 @@ def test_records_from_standard_input_are_never_waited_for_unasked(
     tmp_path: Path, folder: Path, update: Update
 ) -> None:
     update("-", stdin=ROWS)
-    with pytest.raises(UsageError, match="in the index alone") as refused:
+    with pytest.raises(InvalidArgumentError, match="in the index alone") as refused:
         update(rebuild=True, stdin=ROWS)
-    assert "--remove -" in str(refused.value.hint)
+    assert "--remove -" in str(hint_of(refused.value))
     assert doc_ids(folder) == ["a.txt", "b.txt"]
     assert update("-", stdin=ROWS, rebuild=True).written
-    with pytest.raises(UsageError):
-        make_plan(folder, [RecordedSource("-")], None, read_stdin=False)
+    with pytest.raises(InvalidArgumentError):
+        make_plan(folder, [RecordedSource("-")], None)

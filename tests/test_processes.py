@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ettin_cli.errors import UsageError
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.training import Processes
 from tests import models
 from tests.conftest import Ettin
@@ -173,7 +173,7 @@ def test_what_cannot_be_done_is_said_once(ettin_reranker: Path, tmp_path: Path) 
     (tmp_path / "model").mkdir()
     ran = in_two(ettin_reranker, "model")
     assert ran.codes == [1, 1]
-    assert ran.err.count("model is there already") == 1
+    assert ran.err.count("model already exists") == 1
 
 
 def test_the_student_is_measured_once(ettin_reranker: Path, tmp_path: Path) -> None:
@@ -194,5 +194,5 @@ def test_each_process_computes_on_a_gpu_of_its_own() -> None:
     assert [alone.device(one) for one in ("auto", "cuda:3")] == ["auto", "cuda:3"]
     assert (second.device("cpu"), second.device("cuda")) == ("cpu", "cuda:1")
     assert second.device("auto") == ("cuda:1" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(UsageError, match="2 processes cannot share --device cuda:0"):
+    with pytest.raises(InvalidArgumentError, match="2 processes cannot share the device cuda:0"):
         second.device("cuda:0")

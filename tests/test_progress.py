@@ -19,6 +19,7 @@ from ettin_cli.pipeline.progress import QueriesWatched
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Advance, RerankerCard, Scores, no_progress
 from ettin_cli.requests import RequestFields, open_requests
+from ettin_cli.storage import Stream
 
 SECONDS_A_CHARACTER = 0.001
 LEFT = re.compile(r"([\d.]+) (s|min|h) left")
@@ -157,15 +158,11 @@ def test_rows_of_parquet_tell_how_far_it_is(tmp_path: Path) -> None:
     assert shares == pytest.approx([n / 40 for n in range(1, 41)])
 
 
-def test_a_pipe_has_no_time_left(
-    clock: Clock, said: list[tuple[float, float | None]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pipe_has_no_time_left(clock: Clock, said: list[tuple[float, float | None]]) -> None:
     from io import BytesIO
-    from types import SimpleNamespace
 
     content = "".join(json.dumps(one) + "\n" for one in uneven()).encode()
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(content)))
-    with open_requests(Path("-"), RequestFields()) as file:
+    with open_requests(Stream(BytesIO(content)), RequestFields()) as file:
         list(rerank(file.items, SlowReranker(clock), OPTIONS, Console(), share=file.share))
     assert len(said) > 20
     assert {left for _, left in said} == {None}

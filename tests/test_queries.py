@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Query
+from ettin_cli.storage import Stream
 
 ID = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff"), min_size=1
@@ -89,7 +91,7 @@ def test_a_line_that_is_no_query_is_named_with_what_one_looks_like(
 ) -> None:
     with pytest.raises(CorpusError, match=re.escape(f"{tmp_path / 'q'}{said}")) as refused:
         queries(tmp_path / "q", content)
-    assert str(refused.value.hint).startswith("a line is ")
+    assert str(hint_of(refused.value)).startswith("a line is ")
 
 
 @pytest.mark.parametrize(
@@ -115,9 +117,8 @@ def test_queries_before_a_broken_line_are_given(tmp_path: Path) -> None:
         next(found)
 
 
-def test_queries_may_come_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\tx\n\tno\n")))
-    found = read_queries(Path("-"))
+def test_queries_may_come_from_a_stream() -> None:
+    found = read_queries(Stream(io.BytesIO(b"a\tx\n\tno\n")))
     assert next(found) == Query("a", "x")
     with pytest.raises(CorpusError, match="-:2: empty id"):
         next(found)

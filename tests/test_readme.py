@@ -1,72 +1,49 @@
-"""The README's command blocks run as they stand, and its recorded table is what is printed."""
+"""README.md and the pages on searching: their blocks run as they stand, in one clone."""
 
-import os
 import re
-import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+from tests.pages import ROOT, Block, Clones, blocks, each_block
+
+README = ROOT / "README.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+GUIDES = [ROOT / "docs" / "guides" / f"{name}.md" for name in ("indexing", "searching", "models")]
+# Later pages find the index that earlier ones have built, and only update it.
+PAGES = [README, ROOT / "docs" / "quickstart.md", *GUIDES]
 SET_UP = "python3 -m venv"
-WIDTH = "92"
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clone")
-    shutil.copytree(ROOT / "sample_corpora", folder / "sample_corpora")
-    return folder
+def clones(tmp_path_factory: pytest.TempPathFactory) -> Clones:
+    return Clones(tmp_path_factory.mktemp("clones"))
 
 
-def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    cache = str(folder / "cache")
-    environment = {**os.environ, "PATH": path, "COLUMNS": WIDTH, "ETTIN_CACHE_DIR": cache}
-    return subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", script],
-        cwd=folder,
-        env={**environment, "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+@each_block(PAGES)
+def test_a_block_runs_as_it_stands(block: Block, clones: Clones) -> None:
+    clones.run(block, clones.of(README))
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if SET_UP not in block])
-def test_a_block_of_commands_runs_as_it_stands(block: str, clone: Path) -> None:
-    ran = shell(block, clone)
-    assert ran.returncode == 0, ran.stderr
-
-
-def test_the_set_up_blocks_are_whole_and_name_what_exists() -> None:
-    blocks = [block for block in BLOCKS if SET_UP in block]
-    assert [block.rstrip().splitlines()[-1] for block in blocks] == ["ettin demo", "pytest"]
+@pytest.mark.parametrize(("page", "last"), [(README, "ettin demo"), (CONTRIBUTING, "pytest")])
+def test_the_set_up_is_complete_and_names_what_exists(page: object, last: str) -> None:
+    [block] = [one.text for one in blocks(page) if SET_UP in one.text]  # type: ignore[arg-type]
+    lines = block.rstrip().splitlines()
+    assert lines[-1] == last
+    assert all(line.endswith("&&") for line in lines[:-1])
+    assert subprocess.run(["bash", "-n", "-c", block], check=False).returncode == 0
+    assert (ROOT / "constraints.txt").is_file()
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for block in blocks:
-        assert all(line.endswith("&&") for line in block.rstrip().splitlines()[:-1])
-        assert subprocess.run(["bash", "-n", "-c", block], check=False).returncode == 0
-        assert (ROOT / "constraints.txt").is_file()
-        for extra in re.findall(r"\.\[(.*?)\]", block)[0].split(","):
-            assert f"\n{extra} = [" in pyproject
+    for extra in re.findall(r"\.\[(.*?)\]", block)[0].split(","):
+        assert f"\n{extra} = [" in pyproject
 
 
-def test_the_recorded_table_is_what_is_printed(clone: Path) -> None:
-    recorded = re.findall(r"```text\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
-    assert recorded
-    for command, shown in recorded:
-        printed = shell(f"{command} -f table", clone).stdout
-        assert without_scores(printed) == without_scores(shown)
-
-
-def without_scores(text: str) -> str:
-    """Leave out what may differ by the last digit from one processor to another."""
-    return re.sub(r"\d+\.\d{3}", "#", text)
+def test_every_check_is_that_of_the_readme_and_of_ci() -> None:
+    command = re.findall(r"test command is `(.*?)`", README.read_text(encoding="utf-8"))
+    assert command == ["pytest"]
+    check = (ROOT / "scripts" / "check").read_text(encoding="utf-8").splitlines()
+    assert command[0] in check
+    assert "scripts/check" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
 def test_every_command_is_in_the_readme() -> None:
@@ -75,5 +52,5 @@ def test_every_command_is_in_the_readme() -> None:
     from ettin_cli.cli import app
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    missing = [name for name in commands if f"ettin {name}" not in README]
-    assert missing == []
+    text = README.read_text(encoding="utf-8")
+    assert [name for name in commands if f"ettin {name}" not in text] == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, IndexBusyError, IndexDamagedError, IndexMismatchError
 from ettin_cli.index import Index, damaged_files, read_manifest, writing
 from ettin_cli.index.passages import PassageWriter
@@ -191,7 +192,7 @@ def test_a_source_that_has_gone_is_put_back_before_its_passages_are_given_up(
     before = (tmp_path / "i" / "manifest.json").read_bytes()
     with pytest.raises(CorpusError, match="cannot repair .* is gone") as caught:
         repair(tmp_path / "i")
-    assert caught.value.hint == (
+    assert hint_of(caught.value) == (
         f"put it back, or: ettin index -i {tmp_path / 'i'} --rebuild --remove {docs}"
     )
     assert (tmp_path / "i" / "manifest.json").read_bytes() == before
@@ -265,7 +266,7 @@ def test_without_a_manifest_there_is_nothing_to_go_by(
     flip(tmp_path / "i" / "manifest.json")
     with pytest.raises(IndexDamagedError) as caught:
         repair(tmp_path / "i")
-    assert caught.value.hint == f"ettin index SOURCE -i {tmp_path / 'i'} --rebuild"
+    assert hint_of(caught.value) == f"ettin index SOURCE -i {tmp_path / 'i'} --rebuild"
 
 
 def test_a_repair_waits_for_other_writers_or_fails_as_it_is_told(

@@ -138,7 +138,7 @@ def test_bad_rows_are_written_beside_the_output_and_the_rest_is_done(
     assert done.code == 3
     rejects = parsed((tmp_path / "out.jsonl.rejects.jsonl").read_text())
     assert [(row["line"], row["path"]) for row in rejects] == [(3, "in.jsonl"), (4, "in.jsonl")]
-    assert rejects[1]["reason"] == 'documents[0]: no "text" field; name it with --text-field'
+    assert rejects[1]["reason"] == 'documents[0]: no "text" field'
     assert [len(row["hits"]) for row in parsed((tmp_path / "out.jsonl").read_text())] == [2, 2, 1]
     assert "rejected 2 rows or documents" in done.err
     loud = ettin("rerank", "in.jsonl", "-r", "embedded")
@@ -225,7 +225,7 @@ def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: 
         (["none.jsonl"], 1, "there is no file none.jsonl"),
         (["in.jsonl", "--resume"], 2, "--resume needs a file to go on with"),
         (["in.jsonl", "-r", "none"], 2, "nothing to do without a reranker"),
-        (["in.jsonl", "--queries", "in.jsonl"], 2, "both --queries and --corpus"),
+        (["in.jsonl", "--queries", "in.jsonl"], 2, "both --queries FILE and --corpus SOURCE"),
         (["in.jsonl", "-o", "out.xyz"], 2, "no format has the suffix"),
         (["in.jsonl", "-o", "none/out.jsonl"], 1, "there is no folder none"),
         (["in.jsonl", "-o", "cache", "-f", "jsonl"], 1, "it is a folder"),

@@ -173,9 +173,9 @@ def test_requests_of_rankllm_are_read(ettin: Ettin, tmp_path: Path, name: str) -
 
 def test_a_candidate_whose_document_has_no_text_is_named() -> None:
     row = listed({"query": {"text": "q"}, "candidates": [{"docid": 1, "doc": {"url": "u"}}]}, USUAL)
-    assert row.reasons == ['candidates[0]: no "text" field; name it with --text-field']
+    assert [*map(str, row.reasons)] == ['candidates[0]: no "text" field']
     row = listed({"query": "q", "candidates": [{"docid": 1, "doc": 5}]}, USUAL)
-    assert row.reasons == ['candidates[0]: "doc" is neither a string nor an object']
+    assert [*map(str, row.reasons)] == ['candidates[0]: "doc" is neither a string nor an object']
 
 
 def test_fields_can_be_dotted_paths(ettin: Ettin, tmp_path: Path) -> None:
@@ -319,8 +319,8 @@ def test_pairs_to_score_and_the_corpus_of_a_run_may_lack_a_header_too(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("rerank", "in.jsonl", "--fields", "qid,query"), "the columns of a CSV or TSV"),
-        (("rerank", "-", "--fields", "qid,query"), "the columns of a CSV or TSV"),
+        (("rerank", "in.jsonl", "--fields", "qid,query"), "columns are for a CSV or TSV"),
+        (("rerank", "-", "--fields", "qid,query"), "columns are for a CSV or TSV"),
         (("rerank", "in.jsonl", "--fields", "qid,,query"), "an empty name or one twice"),
         (("rerank", "in.jsonl", "--fields", "a,b,a"), "an empty name or one twice"),
         (("score", "q", "t", "--fields", "a,b"), "--fields goes with --pairs"),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.encoder import unit
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
@@ -146,7 +147,7 @@ def test_a_score_that_is_not_a_number_is_refused(tmp_path: Path) -> None:
     save_file(weights, path)
     with pytest.raises(ModelError, match="a score that is not a number") as caught:
         reranker(folder).score(PAIRS[:2])
-    assert caught.value.hint == "--dtype fp32, or another model"
+    assert hint_of(caught.value) == "--dtype fp32, or another model"
 
 
 def test_a_model_of_several_scores_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import OutputError
 from ettin_cli.pipeline import rerank
 from ettin_cli.ranking import SearchOptions
@@ -103,8 +104,8 @@ def test_an_unfinished_run_is_not_thrown_away(tmp_path: Path) -> None:
     before = (tmp_path / "out.jsonl.partial").read_bytes()
     with pytest.raises(OutputError, match="left of an unfinished run") as error:
         write(target, "jsonl")
-    assert error.value.hint is not None
-    assert "--resume" in error.value.hint
+    assert hint_of(error.value) is not None
+    assert "--resume" in str(hint_of(error.value))
     assert (tmp_path / "out.jsonl.partial").read_bytes() == before
 
 

@@ -7,7 +7,13 @@ import pytest
 
 from ettin_cli.index import Index
 from ettin_cli.lexical import parse_query
-from ettin_cli.pipeline import DenseRetriever, HybridRetriever, LexicalRetriever, search
+from ettin_cli.pipeline import (
+    DenseRetriever,
+    HybridRetriever,
+    LexicalRetriever,
+    Retriever,
+    search,
+)
 from ettin_cli.pipeline.demanding import demanded
 from ettin_cli.pipeline.expanding import expanded_terms, expanded_vector
 from ettin_cli.pipeline.retrieving import LEXICAL_WEIGHT, highest
@@ -193,3 +199,18 @@ def test_nothing_found_expands_nothing() -> None:
 def test_a_vector_moves_half_of_the_way() -> None:
     query, found = np.array([1, 0], np.float32), np.array([[0, 1], [0, 1]], np.float32)
     assert expanded_vector(query, found) == pytest.approx([0.5**0.5, 0.5**0.5])
+
+
+@pytest.mark.parametrize("kind", ["dense", "bm25", "hybrid"])
+def test_a_text_outside_the_index_scores_as_if_it_were_a_passage(index: Index, kind: str) -> None:
+    retrievers: dict[str, Retriever] = {
+        "dense": DenseRetriever(index, embedder(index)),
+        "bm25": LexicalRetriever(index),
+        "hybrid": HybridRetriever(index, embedder(index)),
+    }
+    query = ["ferry ticket at nine"]
+    [search_one] = retrievers[kind].searches([query])
+    found = search_one(len(TEXTS), None)
+    retrieved = dict(zip(names(index, found.rows), found.scores.tolist(), strict=True))
+    scores = retrievers[kind].score_texts(query, list(TEXTS.values()))
+    assert scores == pytest.approx([retrieved.get(name, 0.0) for name in TEXTS], abs=1e-5)

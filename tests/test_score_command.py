@@ -104,7 +104,11 @@ def test_stdin_that_is_no_utf8_is_named_by_its_line(score: Ettin) -> None:
         ([QUERY, "@latin1"], 1, "latin1: not UTF-8"),
         ([QUERY, "text", "-f", "trec"], 2, "no format 'trec' here"),
         ([QUERY, "text", "-r", "none"], 2, "there is no score without a reranker"),
-        ([QUERY, "text", "-r", "embedded:5,32m"], 2, "-r embedded:5,32m is not one reranker"),
+        (
+            [QUERY, "text", "-r", "embedded:5,32m"],
+            2,
+            'expected a single reranker, got "embedded:5,32m"',
+        ),
         ([QUERY, "text", "--batch-size", "many"], 2, "batch size 'many'"),
         ([QUERY], 2, "no TEXT"),
     ],
@@ -126,7 +130,8 @@ def test_a_cut_text_is_counted(score: Ettin) -> None:
 def test_verbose_tells_what_ran(score: Ettin) -> None:
     assert score("score", QUERY, *TEXTS).err == ""
     assert (
-        "scored by embedded on onnxruntime cpu float32" in score("score", QUERY, *TEXTS, "-v").err
+        "reranking with embedded on onnxruntime cpu float32"
+        in score("score", QUERY, *TEXTS, "-v").err
     )
 
 

@@ -337,7 +337,7 @@ def test_a_dash_is_stdout(inside: Ettin) -> None:
 @pytest.mark.parametrize(
     ("output", "code", "said", "hint"),
     [
-        ("out.docx", 2, "no format has the suffix of out.docx", "name it with -f"),
+        ("out.docx", 2, "no format has the suffix of out.docx", "name the format with -f"),
         ("no/such folder/out.json", 1, "there is no folder no/such folder", "mkdir -p 'no/such"),
         ("a.json", 1, "cannot write a.json: it is a folder", "-o"),
     ],

@@ -14,8 +14,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.corpus import Fields, SourceFile, read_file
+from ettin_cli.corpus import Fields, list_files, open_source, read_file
 from ettin_cli.records import Document, Rejection
+from ettin_cli.storage import Stream
 from tests.reading import read, write
 
 
@@ -66,7 +67,7 @@ def test_a_broken_line_in_the_middle_loses_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ('{"title": "t"}', 'no "text" field; name it with --text-field'),
+        ('{"title": "t"}', 'no "text" field'),
         ('{"text": "", "title": " "}', "empty text"),
         ('{"text": "x", "id": true}', '"id" is neither a string nor a number'),
         ('{"text": "x", "id": " "}', '"id" is empty'),
@@ -113,7 +114,7 @@ def test_a_row_of_another_width_is_named(tmp_path: Path) -> None:
 
 def test_a_table_without_a_text_column_says_it_once(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "a,b\n" + "1,2\n" * 50)
-    assert rejected(path) == [(2, 'no "text" field; name it with --text-field')]
+    assert rejected(path) == [(2, 'no "text" field')]
 
 
 def test_a_table_in_a_folder_without_text_is_skipped_with_its_reason(tmp_path: Path) -> None:
@@ -160,11 +161,11 @@ def test_a_packed_table_that_ends_early_keeps_what_was_whole(tmp_path: Path) -> 
     assert rejection.reason.startswith("compressed data is damaged or cut short")
 
 
-def test_standard_input_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.TextIOWrapper(io.BytesIO(b'{"_id": "a", "text": "x"}\nbroken\n'))
-    monkeypatch.setattr("sys.stdin", stream)
+def test_a_stream_is_json_lines() -> None:
+    stream = Stream(io.BytesIO(b'{"_id": "a", "text": "x"}\nbroken\n'))
     rejections: list[Rejection] = []
-    found = read_file(SourceFile(None, "-", False), Fields(), rejections.append, lambda _: None)
+    (file,) = list_files(open_source(stream)).files
+    found = read_file(file, Fields(), rejections.append, lambda _: None)
     assert [document.doc_id for document in found] == ["a"]
     assert [str(rejection).split(" at ")[0] for rejection in rejections] == [
         "-:2: broken JSON: unexpected character, expected a JSON value"
@@ -274,7 +275,7 @@ def test_a_table_whose_later_records_have_a_text_is_one_of_documents(tmp_path: P
 
 def test_a_table_of_no_documents_is_told_once_and_read_no_further(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"n": 1}\n' * 100 + "broken\n" * 9)
-    assert rejected(path) == [(1, 'no "text" field; name it with --text-field')]
+    assert rejected(path) == [(1, 'no "text" field')]
     assert read(path, in_folder=True) == ([], [], ["table without a text field"])
 
 

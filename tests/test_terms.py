@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.errors import UsageError
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.lexical import LANGUAGES, Demands, Terms, parse_query
 from ettin_cli.lexical.terms import words
 
@@ -81,7 +81,7 @@ def test_an_ending_is_a_matter_of_language() -> None:
 
 
 def test_a_language_without_a_stemmer_is_refused() -> None:
-    with pytest.raises(UsageError, match="no stemmer for 'klingon'"):
+    with pytest.raises(InvalidArgumentError, match="no stemmer for 'klingon'"):
         Terms("klingon")
 
 

@@ -121,7 +121,7 @@ def test_sentence_transformers_and_every_route_here_give_the_same_scores(
     # On a CPU fp32 is ONNX Runtime's, and what that cannot do is torch's.
     for dtype, engine, tolerance in (("fp32", "onnxruntime", 1e-5), ("fp16", "torch", 2e-2)):
         scored = ettin("score", QUERY, *TEXTS, "-r", "model", "--dtype", dtype, "-v")
-        assert f"scored by model on {engine} cpu" in scored.err
+        assert f"reranking with model on {engine} cpu" in scored.err
         found = {row["index"]: row["score"] for row in map(json.loads, scored.out.splitlines())}
         assert found == pytest.approx(dict(enumerate(alone)), abs=tolerance)
 
@@ -220,7 +220,7 @@ def test_rows_that_are_none_are_named_and_the_rest_is_learnt(
         file.write('{"query": "ferry", "document": "pier"}\n{broken\n')
     done = trained(ettin, bert, "model", "--steps", "1")
     assert done.code == 3
-    assert 'ettin: rejected data.jsonl:61: no "score", which the teacher gives' in done.err
+    assert 'ettin: rejected data.jsonl:61: no "score", which a teacher gives' in done.err
     assert "ettin: rejected data.jsonl:62: broken JSON" in done.err
     assert "2 rows could not be read and were left out." in (
         (tmp_path / "model" / "README.md").read_text()
@@ -357,10 +357,10 @@ def unfinished(ettin: Ettin, data: Path, bert: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("more", "what"),
     [
-        (["--epochs", "3"], "--epochs: 2, not 3"),
+        (["--epochs", "3"], "epochs: 2, not 3"),
         (["--epochs", "2", "--loss", "bce"], "data: "),
-        (["--epochs", "2", "--seed", "13"], "--seed: 12, not 13"),
-        (["--epochs", "2", "--max-length", "9"], "--max-length: 512, not 9"),
+        (["--epochs", "2", "--seed", "13"], "seed: 12, not 13"),
+        (["--epochs", "2", "--max-length", "9"], "max length: 512, not 9"),
     ],
 )
 def test_a_run_is_not_gone_on_with_by_other_options(
@@ -373,7 +373,7 @@ def test_a_run_is_not_gone_on_with_by_other_options(
     done = trained(ettin, bert, "model", "--resume", *more)
     assert done.code == 1
     assert f"error: the unfinished run in {unfinished} had another {what}" in done.err
-    assert "hint: resume with that, or remove the folder to start again" in done.err
+    assert f"hint: resume with those, or remove {unfinished} to start again" in done.err
 
 
 def test_nor_from_another_base(
@@ -389,7 +389,7 @@ def test_an_unfinished_run_is_not_begun_anew_unasked(
     done = trained(ettin, bert, "model", "--epochs", "2")
     assert done.code == 1
     assert f"error: {unfinished} is left of an unfinished run" in done.err
-    assert "hint: go on with --resume, or remove it to start again" in done.err
+    assert "hint: continue it with --resume, or remove it to start again" in done.err
 
 
 def test_a_damaged_checkpoint_is_said(ettin: Ettin, unfinished: Path, bert: Path) -> None:
@@ -407,15 +407,15 @@ def test_a_model_is_never_overwritten(ettin: Ettin, data: Path, bert: Path, tmp_
     (tmp_path / "model").mkdir()
     done = trained(ettin, bert, "model")
     assert done.code == 1
-    assert f"error: {tmp_path / 'model'} is there already" in done.err
+    assert f"error: {tmp_path / 'model'} already exists" in done.err
 
 
 @pytest.mark.parametrize(
     ("more", "code", "problem"),
     [
-        (["--loss", "hinge"], 2, "no loss 'hinge'"),
-        (["--hours", "0"], 2, "--hours 0.0 is not a number above 0"),
-        (["--learning-rate", "nan"], 2, "--learning-rate nan is not a number above 0"),
+        (["--loss", "hinge"], 2, "unknown loss 'hinge'"),
+        (["--hours", "0"], 2, "hours 0.0 is not a number above 0"),
+        (["--learning-rate", "nan"], 2, "learning rate nan is not a number above 0"),
         (["--dtype", "fp16"], 2, "training in fp16 loses small gradients"),
         (["-o", "nowhere/model"], 1, "there is no folder"),
         (["--base", "nobody/nothing"], 1, "nobody/nothing is not on this machine"),
@@ -429,7 +429,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
 ) -> None:
     done = trained(ettin, bert, "model", *more)
     assert done.code == code
-    assert f"error: {problem}" in done.err or problem in done.err.splitlines()[-2]
+    assert problem in done.err
     assert not list(tmp_path.glob("model*"))
 
 

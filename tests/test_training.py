@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.engines import EngineSettings
 from ettin_cli.engines import placement as placement_module
 from ettin_cli.errors import CorpusError, ModelError
@@ -102,7 +103,7 @@ def test_repeated_rows_are_left_out_and_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"query": "a", "document": "b"}, 'no "score", which the teacher gives: '),
+        ({"query": "a", "document": "b"}, 'no "score", which a teacher gives'),
         ({"query": "a", "document": "b", "score": None}, 'no "score"'),
         ({"query": "a", "document": "b", "retrieval_score": 3.0}, 'no "score"'),
         ({"query": "a", "document": "b", "score": "high"}, '"score" is not a finite number'),
@@ -142,8 +143,8 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     ("rows", "loss", "problem"),
     [
         ([*SCORED, LISTED], "mse", "data.jsonl:4: a positive and negatives have no scores"),
-        (SCORED, "bce", "data.jsonl:1: score 7.5 is no probability"),
-        (SCORED[1:], "listwise", "has two scored documents for --loss listwise to compare"),
+        (SCORED, "bce", "data.jsonl:1: score 7.5 is not a probability"),
+        (SCORED[1:], "listwise", "has two scored documents for the loss listwise to compare"),
     ],
 )
 def test_data_that_a_loss_can_make_nothing_of_is_refused(
@@ -386,7 +387,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_what_to_do(
     data = written(tmp_path / "data.jsonl", ferries(40))
     with pytest.raises(ModelError, match="the loss is not a number at step") as caught:
         run(encoder, data, tmp_path / "model", Recipe(steps=9, batch_size=4, learning_rate=4e30))
-    assert caught.value.hint == "start again with --learning-rate 1e+30, or --dtype fp32"
+    assert hint_of(caught.value) == "start again with --learning-rate 1e+30, or --dtype fp32"
     assert list(tmp_path.iterdir()) == [data]
 
 

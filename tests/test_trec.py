@@ -10,10 +10,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, OutputError
-from ettin_cli.export import write_answers
 from ettin_cli.records import Answer, Hit, Passage, Query
+from ettin_cli.storage import Stream
 from ettin_cli.trec import read_qrels, read_run, without_spaces, write_qrels
+from ettin_cli.writers import write_answers
 
 COLLECTIONS = Path(__file__).parents[1].parent / "shared" / "collections"
 JUDGED = {"q1": {"d1": 2, "d2": 0}, "q2": {"d1": 1}}
@@ -105,8 +107,8 @@ def test_a_broken_judgement_is_named_by_its_line(
 def test_the_forms_are_shown_to_whoever_has_another(tmp_path: Path) -> None:
     with pytest.raises(CorpusError) as caught:
         read_qrels(file(tmp_path, b"topic,doc,grade\n"))
-    assert "query_id iteration doc_id relevance" in (caught.value.hint or "")
-    assert "query-id\tcorpus-id\tscore" in (caught.value.hint or "")
+    assert "query_id iteration doc_id relevance" in (hint_of(caught.value) or "")
+    assert "query-id\tcorpus-id\tscore" in (hint_of(caught.value) or "")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", BEIR.splitlines()[0]])
@@ -125,9 +127,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         read_qrels(file(tmp_path, cut, "qrels.gz"))
 
 
-def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(BEIR)))
-    assert read_qrels(Path("-")) == JUDGED
+def test_a_stream_is_read_as_a_file_is() -> None:
+    assert read_qrels(Stream(io.BytesIO(BEIR))) == JUDGED
+    with pytest.raises(CorpusError, match="-:1: 1 fields in place of 6"):
+        read_run(Stream(io.BytesIO(b"q1\n")))
 
 
 @pytest.mark.skipif(not COLLECTIONS.exists(), reason="needs the shared collections")
@@ -171,7 +174,7 @@ def test_a_broken_line_of_a_run_is_named(tmp_path: Path, line: bytes, problem: s
 def test_a_run_without_hits_is_refused_and_the_form_is_shown(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no hits in") as caught:
         read_run(file(tmp_path, b"\n"))
-    assert "query_id Q0 doc_id rank score tag" in (caught.value.hint or "")
+    assert "query_id Q0 doc_id rank score tag" in (hint_of(caught.value) or "")
 
 
 # White space in ids

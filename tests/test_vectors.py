@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 import pytest
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import EttinError, IndexDamagedError
 from ettin_cli.index import factories
 from ettin_cli.index import vectors as module
@@ -292,7 +293,7 @@ def test_what_faiss_cannot_build_is_said_in_a_line(tmp_path: Path, factory: str,
         build(VECTORS[:rows], factory, tmp_path / "v.faiss")
     assert caught.value.problem.startswith(f"cannot build the FAISS index {factory!r} over {rows} ")
     assert "\n" not in caught.value.problem
-    assert caught.value.hint == "use --factory auto"
+    assert hint_of(caught.value) == "use --factory auto"
 
 
 @pytest.mark.parametrize("factory", ["Flot", "", "PQ7", "LSH"])
@@ -302,7 +303,7 @@ def test_what_faiss_does_not_know_is_said_without_any_vector(factory: str) -> No
     start = f"cannot build the FAISS index {factory!r} over 32 dimensions: "
     assert caught.value.problem.startswith(start)
     assert "\n" not in caught.value.problem
-    assert caught.value.hint == "use --factory auto"
+    assert hint_of(caught.value) == "use --factory auto"
     for known in ("auto", "Flat", "IVF64,Flat", "PQ8"):
         require_factory(known, 32)
 
@@ -338,7 +339,7 @@ def test_a_file_that_faiss_cannot_read_is_damaged(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(IndexDamagedError, match="vectors.faiss is damaged") as caught:
             open_index(path, {})
-        assert caught.value.hint == f"ettin verify -i {tmp_path / 'index'} --repair"
+        assert hint_of(caught.value) == f"ettin verify -i {tmp_path / 'index'} --repair"
 
 
 def test_what_is_written_to_a_map_is_kept_when_its_memory_is_let_go(tmp_path: Path) -> None:

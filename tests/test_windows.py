@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import ModelFiles
@@ -304,7 +305,7 @@ def test_without_a_tokenizer_to_count_with_there_are_no_windows(
     inner = plain(model)
     with pytest.raises(ModelError, match=r"tokenizer\.json") as caught:
         LongReranker(inner, reranker_of(ModelFiles("m", tmp_path)), Silence())
-    assert caught.value.hint == "--long truncate"
+    assert hint_of(caught.value) == "--long truncate"
 
 
 def test_the_best_window_may_be_any() -> None:

@@ -19,7 +19,7 @@ from ettin_cli.benchmark.results import Race, Speed
 from ettin_cli.benchmark.work import Shape, shape_of
 from ettin_cli.engines import EngineSettings
 from ettin_cli.engines.tokens import token_limit
-from ettin_cli.errors import ModelError, UsageError
+from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.records import Reporter
 from ettin_cli.resolved import FolderReranker
 
@@ -63,14 +63,16 @@ def check_lengths(
     """Make sure that every model reads pairs of the lengths that are asked for.
 
     Raises:
-        UsageError: One does not.
+        InvalidArgumentError: One does not.
     """
     for model in models:
         limit = _limit(model, max_length)
         if max(lengths) > limit:
-            raise UsageError(
+            raise InvalidArgumentError(
                 f"{model.name} reads {limit:,} tokens of a pair, not {max(lengths):,}",
-                hint=f"--document-tokens {limit}",
+                argument="document_tokens",
+                value=max(lengths),
+                most=limit,
             )
 
 
@@ -98,7 +100,7 @@ def measure(plan: Plan, machine: Machine, reporter: Reporter) -> Iterator[Race]:
 
     Raises:
         ModelError: A model's tokenizer cannot be read.
-        UsageError: The sample does not make such pairs.
+        InvalidArgumentError: The sample does not make such pairs.
     """
     # For all models before the first is measured, since what cannot be made ends the run.
     courses = [_courses(model, plan) for model in plan.models]

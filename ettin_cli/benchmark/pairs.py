@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.blank import with_text
 from ettin_cli.corpus.tables import JSONL
-from ettin_cli.errors import CorpusError, ModelError, UsageError, first_line
+from ettin_cli.errors import CorpusError, InvalidArgumentError, ModelError, first_line
 from ettin_cli.hub import ModelFiles
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Rejection, Request
 from ettin_cli.requests import RequestFields, open_requests
+from ettin_cli.storage import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -100,14 +101,16 @@ class SampleTexts:
             spread: From half of that many tokens to one and a half, as passages come.
 
         Raises:
-            UsageError: There are not so many, or a query leaves no room for a text.
+            InvalidArgumentError: There are not so many, or a query leaves no room for a text.
         """
         wanted = limit or max(LEAST_PAIRS, min(MOST_PAIRS, TOKENS_IN_ALL // tokens))
         most = len(self.queries) * len(self.texts)
         if wanted > most:
-            raise UsageError(
+            raise InvalidArgumentError(
                 f"{wanted:,} pairs are more than the {most:,} that the sample corpus makes",
-                hint="--pairs FILE measures your own",
+                argument="pairs",
+                value=wanted,
+                most=most,
             )
         asked = min(len(self.queries), -(-wanted // DOCUMENTS_A_QUERY))
         each = -(-wanted // asked)
@@ -121,7 +124,11 @@ class SampleTexts:
         onwards = islice(cycle(self.texts), start % len(self.texts), None)
         text = counter.cut(query, onwards, tokens)
         if not text:
-            raise UsageError(f"pairs of {tokens} tokens have no room for a text beside {query!r}")
+            raise InvalidArgumentError(
+                f"pairs of {tokens} tokens have no room for a text beside {query!r}",
+                argument="tokens",
+                value=tokens,
+            )
         return text
 
 
@@ -147,7 +154,7 @@ class FilePairs:
     rejections: Sequence[Rejection]
 
 
-def read_pairs(path: Path, limit: int | None) -> FilePairs:
+def read_pairs(path: Path | Stream, limit: int | None) -> FilePairs:
     """Return the pairs of a file that `ettin rerank` reads.
 
     Args:
@@ -168,7 +175,7 @@ def read_pairs(path: Path, limit: int | None) -> FilePairs:
     if not pairs:
         raise CorpusError(
             f"{path} has no pairs",
-            hint='a row is {"query": "...", "document": "..."}, or a query with its documents',
+            expected='a row is {"query": "...", "document": "..."}, or a query with its documents',
         )
     return FilePairs(list(pairs), seen - len(pairs), rejections)
 

@@ -80,13 +80,13 @@ class Calibration:
         if self.base_rate > MOST_RELEVANT:
             return (
                 f"{100 * self.base_rate:.1f} % of the pairs are relevant, more than a search "
-                "usually finds: probabilities will be too high; calibrate with more --candidates"
+                "usually finds: probabilities will be too high; calibrate with more candidates"
             )
         if self.base_rate < LEAST_RELEVANT:
             return (
                 f"only {100 * self.base_rate:.2f} % of the pairs are relevant: if relevant hits "
-                "are not judged, probabilities will be too low; judge more with --judge, or "
-                "calibrate with fewer --candidates"
+                "are not judged, probabilities will be too low; judge more, or calibrate with "
+                "fewer candidates"
             )
         return None
 
@@ -147,12 +147,17 @@ def fit(
 
 
 def _check_enough(relevant: Flags, queries: int) -> None:
-    hint = "judge more: relevant and irrelevant passages, of two queries at least"
     if queries < 2:
-        raise CalibrationError(f"{queries} judged queries are too few to calibrate", hint=hint)
+        raise CalibrationError(
+            f"{queries} judged queries are too few to calibrate",
+            code="too-few-judgements",
+            queries=queries,
+        )
     if relevant.all() or not relevant.any():
         kind = "relevant" if relevant.any() else "irrelevant or not judged"
-        raise CalibrationError(f"all {len(relevant)} hits are {kind}", hint=hint)
+        raise CalibrationError(
+            f"all {len(relevant)} hits are {kind}", code="too-few-judgements", queries=queries
+        )
 
 
 def folds(groups: Sequence[str]) -> NDArray[np.int64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from ettin_cli.calibration.fitting import Bin, Calibration
 from ettin_cli.errors import CalibrationError, OutputError
 from ettin_cli.resolved import ResolvedReranker
-from ettin_cli.settings import MAX, TRUNCATE
+from ettin_cli.settings import TRUNCATE
 from ettin_cli.storage import replacing
 
 CALIBRATIONS = "calibrations"
@@ -52,7 +51,9 @@ def save(
             sealed = {**body, "checksum": _seal(body)}
             draft.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}", code="index-unwritable", folder=folder
+        ) from error
     return path
 
 
@@ -68,7 +69,8 @@ def load(
     if not is_calibrated(folder, reranker):
         raise not_calibrated(folder, reranker, long=long)
     path = _path(folder, reranker)
-    body = _read(path, _command(folder, reranker, long))
+    fields = _fields(folder, reranker, long)
+    body = _read(path, fields)
     made_for, wanted = body["reranker"], _identity(reranker, max_tokens, long)
     if made_for != wanted:
         differences = [
@@ -77,8 +79,7 @@ def load(
             if made_for.get(name) != value
         ]
         raise CalibrationError(
-            f"{path} was made for a reranker of {', '.join(differences)}",
-            hint=_command(folder, reranker, long),
+            f"{path} was made for a reranker of {', '.join(differences)}", **fields
         )
     found = body["calibration"]
     return Calibration(**{**found, "reliability": [Bin(**one) for one in found["reliability"]]})
@@ -92,13 +93,12 @@ def is_calibrated(folder: Path, reranker: ResolvedReranker) -> bool:
 def not_calibrated(
     folder: Path, reranker: ResolvedReranker, *, long: str = TRUNCATE
 ) -> CalibrationError:
-    """Return the error for an index without a calibration, with the command that makes one."""
-    return CalibrationError(
-        f"{folder} has no calibration for {reranker.name}", hint=_command(folder, reranker, long)
-    )
+    """Return the error for an index without a calibration."""
+    fields = _fields(folder, reranker, long)
+    return CalibrationError(f"{folder} has no calibration for {reranker.name}", **fields)
 
 
-def _read(path: Path, command: str) -> dict[str, Any]:
+def _read(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     import orjson
 
     try:
@@ -106,16 +106,18 @@ def _read(path: Path, command: str) -> dict[str, Any]:
         whole = body.pop("checksum") == _seal(body)
         version = body["format"]
     except OSError as error:
-        raise CalibrationError(f"cannot read {path}: {error.strerror}", hint=command) from error
+        raise CalibrationError(f"cannot read {path}: {error.strerror}", **fields) from error
     except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
-        raise CalibrationError(f"{path} is damaged", hint=command) from error
+        raise CalibrationError(f"{path} is damaged", **fields) from error
     if isinstance(version, int) and version > CALIBRATION_FORMAT:
         raise CalibrationError(
             f"{path} has format {version}, newer than the {CALIBRATION_FORMAT} read here",
-            hint="pip install --upgrade ettin-cli",
+            code="newer-format",
+            path=path,
+            format=version,
         )
     if not whole:
-        raise CalibrationError(f"{path} is damaged", hint=command)
+        raise CalibrationError(f"{path} is damaged", **fields)
     return body
 
 
@@ -141,7 +143,6 @@ def _path(folder: Path, reranker: ResolvedReranker) -> Path:
     return folder / CALIBRATIONS / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', reranker.stored_name)}.json"
 
 
-def _command(folder: Path, reranker: ResolvedReranker, long: str) -> str:
-    words = ["ettin", "eval", "-i", str(folder), "-r", reranker.name]
-    words += ["--long", long] if long == MAX else []
-    return f"{shlex.join(words)} --queries FILE --qrels FILE --calibrate"
+def _fields(folder: Path, reranker: ResolvedReranker, long: str) -> dict[str, Any]:
+    """Return what a calibration would have to be made for."""
+    return {"folder": folder, "reranker": reranker.name, "long": long}

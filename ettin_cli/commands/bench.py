@@ -1,6 +1,7 @@
 """`ettin bench`: how fast rerankers are here, beside sentence-transformers."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,15 @@ from ettin_cli.benchmark.measuring import Plan, check_lengths, measure
 from ettin_cli.benchmark.pairs import Pair, SampleTexts, read_pairs
 from ettin_cli.benchmark.results import Race
 from ettin_cli.commands import options
+from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.commands.help import listed
 from ettin_cli.commands.writing import check_apart
 from ettin_cli.console import Console, count, destination
 from ettin_cli.console.raced import FORMATS, show_races
 from ettin_cli.engines import check_engine, installed_backends
 from ettin_cli.errors import CorpusError, ModelError, UsageError
-from ettin_cli.reranking import find_reranker
+from ettin_cli.pipeline.models import Models
 from ettin_cli.resolved import FolderReranker
 
 SAMPLE = "everyday_answers"
@@ -26,6 +29,7 @@ DOCUMENT_TOKENS = "125"
 AUTO, NOTHING = "auto", "none"
 
 
+@shared("dtype")
 def bench(
     reranker: Annotated[
         list[str] | None,
@@ -70,9 +74,8 @@ def bench(
         typer.Option("--output", "-o", metavar="FILE", help="Write to a .json or .jsonl file."),
     ] = None,
     format: Annotated[
-        str, typer.Option("--format", "-f", metavar="FORMAT", help="auto, table, json or jsonl.")
+        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(FORMATS)}.")
     ] = "auto",
-    device: options.Device = "auto",
     dtype: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,14 +84,8 @@ def bench(
             help="auto, fp32, bf16, fp16 or fast; several are measured.",
         ),
     ] = None,
-    batch_size: options.BatchSize = "auto",
-    max_length: options.MaxLength = None,
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Measure rerankers on this machine, beside sentence-transformers.
 
@@ -109,12 +106,9 @@ def bench(
       ettin bench -r 17m --document-tokens 128,512,2048,7999 -o speed.json
       ettin bench -r 32m --pairs candidates.jsonl --limit 500
     """
-    console = options.console(color, quiet, verbose)
+    console = context.console
     dtypes = list(dict.fromkeys(dtype or [AUTO]))
-    settings = [
-        options.engine(device, one, batch_size, max_length, threads, trust_remote_code)
-        for one in dtypes
-    ]
+    settings = [replace(context.settings, dtype=one) for one in dtypes]
     format = _format(format, output)
     _check(against, engine or [], pairs, document_tokens)
     check_apart(output, [pairs])
@@ -123,10 +117,10 @@ def bench(
     names = list(dict.fromkeys(reranker or [AUTO]))
     if "none" in names:
         raise UsageError("there is nothing to measure without a reranker", hint="-r embedded")
-    found = [_model(name, offline, console) for name in names]
+    found = [_model(name, context.session.models) for name in names]
     models = list({one.name: one for one in found}.values())
     if pairs is None:
-        check_lengths(models, lengths, max_length)
+        check_lengths(models, lengths, context.settings.max_length)
     given, rejected = _given(pairs, limit, console)
     machine = this_machine(settings[0], console)
     plan = Plan(
@@ -150,9 +144,9 @@ def bench(
         raise typer.Exit(options.REJECTED)
 
 
-def _model(name: str, offline: bool, console: Console) -> FolderReranker:
+def _model(name: str, models: Models) -> FolderReranker:
     """Return a reranker that has a tokenizer, which pairs of a length are made by."""
-    found = find_reranker(name, offline=offline, reporter=console)
+    found = models.find_reranker(name)
     if not isinstance(found, FolderReranker):
         raise UsageError(
             f"{name} is not a model in a folder, so its tokens cannot be counted and it cannot "
@@ -200,7 +194,7 @@ def _given(path: Path | None, limit: int | None, console: Console) -> tuple[Sequ
     """Return the user's own pairs, if there are any, and how many rows were rejected."""
     if path is None:
         return (), 0
-    found = read_pairs(path, limit)
+    found = read_pairs(options.stdin_or(path), limit)
     for rejection in found.rejections:
         console.notice(f"rejected {rejection}")
     if found.repeated:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
@@ -114,3 +114,12 @@ def examples_kept(help: str | None) -> str | None:
         return None
     paragraphs = help.split("\n\n")
     return "\n\n".join((_AS_WRITTEN if "\n " in one else "") + one for one in paragraphs)
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a help text lists them.
+
+    >>> listed(["auto", "table", "json"])
+    'auto, table or json'
+    """
+    return f"{', '.join(words[:-1])} or {words[-1]}"

@@ -8,7 +8,8 @@ from typing import Any, BinaryIO, cast
 from ettin_cli.console import destination
 from ettin_cli.console.streams import Shown
 from ettin_cli.errors import UsageError
-from ettin_cli.export import SUFFIXES, output_file
+from ettin_cli.export import output_file
+from ettin_cli.writers import JSONL
 
 
 def check_jsonl(output: Path | None, usual: str) -> None:
@@ -22,9 +23,9 @@ def check_jsonl(output: Path | None, usual: str) -> None:
         OutputError: There is no folder for it.
     """
     named = output is not None and str(output) != "-"
-    if named and SUFFIXES.get(cast(Path, output).suffix.lower()) != "jsonl":
+    if named and cast(Path, output).suffix.lower() not in JSONL.suffixes:
         raise UsageError(f"{output} cannot be: JSONL is what is written", hint=f"-o {usual}")
-    destination("jsonl", output)
+    destination(JSONL.name, output)
 
 
 def write_jsonl(records: Iterable[Mapping[str, Any]], output: Path | None) -> None:

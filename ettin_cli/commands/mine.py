@@ -2,30 +2,31 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ettin_cli.commands import options
-from ettin_cli.commands.indexes import embedder_of
+from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.jsonl import check_jsonl, write_jsonl
 from ettin_cli.commands.writing import check_apart
 from ettin_cli.console import Console, count
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.index import Index
-from ettin_cli.loading import Loaded
+from ettin_cli.index import Index, find_index
+from ettin_cli.pipeline import AUTO
 from ettin_cli.pipeline.mining import NEGATIVES, Mined, MiningOptions
 from ettin_cli.pipeline.mining import mine as mine_index
 from ettin_cli.pipeline.positives import Examples, Sought, judged
+from ettin_cli.pipeline.searcher import choose_retriever, require_retriever
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Rejection
 from ettin_cli.requests.examples import example
 from ettin_cli.requests.pairs import rejection
-from ettin_cli.requests.rows import STDIN, read_rows
+from ettin_cli.requests.rows import read_rows
 from ettin_cli.requests.spool import Spool
-from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.settings import CANDIDATES
 from ettin_cli.trec import read_qrels
 
@@ -33,6 +34,7 @@ from ettin_cli.trec import read_qrels
 PROBED_ROWS = 100
 
 
+@shared()
 def mine(
     index: options.Index = None,
     queries: Annotated[
@@ -50,6 +52,7 @@ def mine(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write JSONL here; else to stdout."),
     ] = None,
+    retriever: options.RetrieverName = AUTO,
     negatives: Annotated[
         int, typer.Option(metavar="N", min=1, help="Most negatives of a query.")
     ] = NEGATIVES,
@@ -77,16 +80,8 @@ def mine(
             help="Apply --max-score-ratio to its scores, not retrieval's; MODEL as in search.",
         ),
     ] = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    batch_size: options.BatchSize = "auto",
-    max_length: options.MaxLength = None,
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Mine hard negatives: what retrieval ranks high and is not positive.
 
@@ -101,33 +96,35 @@ def mine(
       ettin mine -i INDEX --queries pairs.jsonl --max-score-ratio 0.95 -o m.jsonl
       ettin score --pairs mined.jsonl -r 150m -o scored.jsonl
     """
-    console = options.console(color, quiet, verbose)
-    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    console = context.console
     if reranker is not None and max_score_ratio is None:
         raise UsageError("-r is for the margin alone", hint="--max-score-ratio 0.95")
+    require_retriever(retriever)
     check_jsonl(output, "mined.jsonl")
     queries = _checked(queries, "--queries")
-    if qrels is not None and str(qrels) == str(queries) == STDIN:
+    if qrels is not None and str(qrels) == str(queries) == options.STDIN:
         raise UsageError("stdin can be read only once", hint="give one of the two as a file")
     check_apart(output, (queries, qrels))
-    opened = Index(options.find_index(index))
+    opened = Index(find_index(index))
     chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
-    found = reranker and find_reranker(reranker, offline=offline, reporter=console)
+    models = context.session.models
+    found = models.find_reranker(reranker) if reranker else None
     with ExitStack() as stack:
         rejected = 0
         if qrels is not None:
-            asked = list(read_queries(queries))
-            sought: Iterator[Sought] = judged(opened, asked, read_qrels(_checked(qrels, "--qrels")))
+            asked = list(read_queries(options.stdin_or(queries)))
+            relevant = read_qrels(options.stdin_or(_checked(qrels, "--qrels")))
+            sought: Iterator[Sought] = judged(opened, asked, relevant)
             total = len(asked)
         else:
             examples = Examples(stack.enter_context(Spool()))
             rejected = _read(queries, examples, console)
             sought, total = examples.sought(opened, console), len(examples)
-        loaded = Loaded()
-        model = load_reranker(found, engine, console, loaded) if found else None
-        embedder = embedder_of(opened, engine, offline, console, loaded)
+        model = models.reranker(found) if found else None
+        embedder = partial(models.embedder_of, opened)
+        retrieve = choose_retriever(retriever, opened, embedder, console)
         tally = _Tally(chosen, judged=qrels is not None)
-        mined = mine_index(opened, sought, total, embedder, model, chosen, console)
+        mined = mine_index(opened, sought, total, retrieve, model, chosen, console)
         write_jsonl(tally.rows(mined), output)
     tally.tell(console)
     if rejected:
@@ -137,7 +134,7 @@ def mine(
 def _checked(path: Path | None, option: str) -> Path:
     if path is None:
         raise UsageError(f"no {option}", hint="ettin mine -i INDEX --queries FILE --qrels FILE")
-    if str(path) != STDIN and not path.is_file():
+    if str(path) != options.STDIN and not path.is_file():
         raise CorpusError(f"there is no file {path}")
     return path
 
@@ -150,7 +147,7 @@ def _read(path: Path, examples: Examples, console: Console) -> int:
     """
     waiting: list[Rejection] = []
     rejected = 0
-    for row in read_rows(path, "queries and their positives"):
+    for row in read_rows(options.stdin_or(path), "queries and their positives"):
         try:
             found = example(row[0])
             if not any(text.strip() for text in found.positives):

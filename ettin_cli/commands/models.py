@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options
+from ettin_cli.commands.context import Color, Offline, make_console
 from ettin_cli.commands.help import PlainCommand, PlainGroup
+from ettin_cli.commands.hints import hint_of
 from ettin_cli.console import Console, size
 from ettin_cli.embedding import AUTO, find_embedder
 from ettin_cli.errors import EttinError, ModelError, UsageError
@@ -39,7 +40,7 @@ def models(context: typer.Context) -> None:
 
 
 @app.command("list", cls=PlainCommand)
-def list_models(color: options.Color = "auto") -> None:
+def list_models(color: Color = "auto") -> None:
     """List the models: quality, speed, and which are here.
 
     nDCG@10 is the mean over MTEB(eng, v2) retrieval: with the top 100 reranked, and of an
@@ -49,7 +50,7 @@ def list_models(color: options.Color = "auto") -> None:
     Example:
       ettin models list
     """
-    console = options.console(color)
+    console = make_console(color)
     rows = [_reranker_row(model) for model in ETTIN_MODELS.values()]
     rows.append([EMBEDDED, "stand-in", "23M", "256", "", *_here(EMBEDDED), "", ""])
     rows += [
@@ -72,7 +73,7 @@ def list_models(color: options.Color = "auto") -> None:
 @app.command("show", cls=PlainCommand)
 def show(
     name: Annotated[str, typer.Argument(help="A name from the list, or a hub id.")],
-    color: options.Color = "auto",
+    color: Color = "auto",
 ) -> None:
     """Show what is known of a model.
 
@@ -81,7 +82,7 @@ def show(
       ettin models show embedded
       ettin models show embeddinggemma
     """
-    console = options.console(color)
+    console = make_console(color)
     if name == EMBEDDED:
         console.line(ABOUT)
         console.line("")
@@ -110,7 +111,7 @@ def pull(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME", help="Names from the list, or hub ids.")
     ],
-    offline: options.Offline = False,
+    offline: Offline = False,
 ) -> None:
     """Fetch models, to have them without the network.
 
@@ -133,7 +134,7 @@ def pull(
         else:
             console.line(f"{name}  {place}")
     for one in failed[:-1]:
-        console.error(EttinError(one.problem))
+        console.error(one.problem)
     if failed:
         raise failed[-1]
 
@@ -221,5 +222,6 @@ def _place(name: str) -> str:
     try:
         folder = _folder(name)
     except EttinError as error:
-        return f"no: {error.problem}" + (f" ({error.hint})" if error.hint else "")
+        hint = hint_of(error)
+        return f"no: {error.problem}" + (f" ({hint})" if hint else "")
     return str(folder) if folder else f"no: ettin models pull {name}"

@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 
 from ettin_cli.errors import EttinError
-from ettin_cli.export import place
 from ettin_cli.records import Hit, Query
+from ettin_cli.writers import place
 
 EDITORS_OF_PLACES = ("code", "codium", "cursor")
 

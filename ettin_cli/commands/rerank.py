@@ -8,27 +8,30 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options, writing
-from ettin_cli.console import Console, Tally, count, destination
-from ettin_cli.engines import EngineSettings
+from ettin_cli.commands.context import Context, shared
+from ettin_cli.commands.hints import rejected
+from ettin_cli.console import Console, Tally, count
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.export import RUN_NAME
 from ettin_cli.pipeline import Window
 from ettin_cli.pipeline import rerank as rerank_requests
-from ettin_cli.pipeline.rerankers import FoundRerankers, find_rerankers, load_rerankers
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.pipeline.models import Models
+from ettin_cli.pipeline.rerankers import FoundRerankers
+from ettin_cli.pipeline.searcher import require_long
+from ettin_cli.ranking import PASSAGE, SearchOptions
 from ettin_cli.records import Rejection, Request, Share
 from ettin_cli.requests import RequestFields, RequestFile, open_requests
 from ettin_cli.resuming import Digested, ResumableOutput
 from ettin_cli.settings import TRUNCATE
+from ettin_cli.writers import RUN_NAME, is_run
 
 EVERY = sys.maxsize
-RUN = "trec"
 NO_ID = (
     "positions from 0 stand in, which cannot be evaluated against judgements; "
     "name the field with --id-field"
 )
 
 
+@shared()
 def rerank(
     input: Annotated[
         Path, typer.Argument(help="JSONL, CSV, TSV, Parquet, a TREC run; - is JSONL.")
@@ -37,15 +40,7 @@ def rerank(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")
     ] = None,
-    format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="auto, table, json, jsonl, csv, tsv, parquet, trec, md or paths.",
-        ),
-    ] = "auto",
+    format: writing.Format = "auto",
     resume: writing.Resume = False,
     top_k: Annotated[
         int | None,
@@ -86,16 +81,8 @@ def rerank(
         str | None, typer.Option(metavar="NAME", help="The field of a document's id.")
     ] = None,
     long: options.Long = TRUNCATE,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    batch_size: options.BatchSize = "auto",
-    max_length: options.MaxLength = None,
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Rerank candidates that something else retrieved.
 
@@ -111,10 +98,9 @@ def rerank(
       ettin rerank top1000.tsv --fields qid,pid,query,passage -o reranked.trec
       cat candidates.jsonl | ettin rerank - -k 3 | jq -r '.hits[0].doc_id'
     """
-    console = options.console(color, quiet, verbose)
-    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
-    options.check_long(long)
-    format = destination(format, output)
+    console = context.console
+    require_long(long, reranked=True)
+    format = writing.answer_format(format, output, console)
     writing.check_resume(output, resume=resume)
     _check(input, queries, reranker)
     writing.check_apart(output, (input, queries, corpus))
@@ -125,13 +111,19 @@ def rerank(
     chosen = SearchOptions(
         top_k=top_k or EVERY,
         candidates=max_documents or EVERY,
-        by="passage",
+        by=PASSAGE,
         min_score=min_score,
         blend=blend,
     )
-    found = find_rerankers(reranker, offline=offline, reporter=console)
-    job = _Job(console, found, engine, chosen, long, text=not no_text, tag=tag)
-    with open_requests(input, named, queries=queries, corpus=corpus) as requests:
+    models = context.session.models
+    found = models.find_rerankers(reranker)
+    job = _Job(console, models, found, chosen, long, text=not no_text, tag=tag)
+    with open_requests(
+        options.stdin_or(input),
+        named,
+        queries=queries and options.stdin_or(queries),
+        corpus=corpus and options.stdin_or(corpus),
+    ) as requests:
         if not writing.appears_whole(output):
             job.show(requests, output, format)
         else:
@@ -160,15 +152,15 @@ class _Job:
     def __init__(
         self,
         console: Console,
+        models: Models,
         found: FoundRerankers,
-        engine: EngineSettings,
         chosen: SearchOptions,
         long: str,
         *,
         text: bool,
         tag: str = RUN_NAME,
     ) -> None:
-        self.console, self.found, self.engine = console, found, engine
+        self.console, self.models, self.found = console, models, found
         self.chosen, self.long, self.text = chosen, long, text
         self.tag, self.is_run = tag, False
         self.tally = Tally(many=True)
@@ -179,11 +171,11 @@ class _Job:
         """Return what two runs must agree in to write the same bytes, but for their input."""
         kept = [keep for _, keep in self.found.before]
         options = (kept, self.chosen, self.long, self.text, fields, format, self.tag)
-        return writing.fingerprint(self.found.every, self.engine, *options)
+        return writing.fingerprint(self.found.every, self.models.settings, *options)
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
         """Write answers to stdout as they come."""
-        self.is_run = format == RUN
+        self.is_run = is_run(format)
         windows = self._windows(requests.items, requests.share)
         self.console.answers(
             (answer for window in windows for answer in window.answers),
@@ -196,7 +188,7 @@ class _Job:
 
     def write(self, requests: RequestFile, target: ResumableOutput) -> None:
         """Write answers to a file, after those that an earlier run wrote."""
-        mark, self.rejects, self.is_run = target.mark, target.rejects, target.format == RUN
+        mark, self.rejects, self.is_run = target.mark, target.rejects, is_run(target.format)
         self.rejected = mark.rejects
         if mark.items:
             self.console.notice(f"going on after {mark.answers:,} queries that are done")
@@ -214,7 +206,7 @@ class _Job:
     def _windows(
         self, items: Iterable[Request | Rejection], share: Share, done: int = 0
     ) -> Iterator[Window]:
-        reranker, before = load_rerankers(self.found, self.engine, self.long, self.console)
+        reranker, before = self.models.rerankers(self.found, self.long)
         windows = rerank_requests(
             items,
             reranker,
@@ -231,7 +223,7 @@ class _Job:
     def _count(self, window: Window) -> None:
         # A file of rejects names them; without one they are named here.
         for rejection in window.rejections if self.rejects is None else ():
-            self.console.notice(f"rejected {rejection}")
+            self.console.notice(rejected(rejection))
         self.rejected += len(window.rejections)
         self.unscored += window.unscored
         self.repeated += window.repeated

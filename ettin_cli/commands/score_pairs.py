@@ -25,6 +25,7 @@ from ettin_cli.requests.pairs import rejection
 from ettin_cli.requests.rows import read_rows
 from ettin_cli.requests.spool import Spool
 from ettin_cli.resuming import Digested, ResumableFile
+from ettin_cli.storage import Stream
 
 WINDOW = 4096
 
@@ -35,7 +36,7 @@ class PairsJob:
 
     Args:
         path: JSONL, CSV, TSV or Parquet with a query and a document a row, or with a query, its
-            positive and its negatives, which are a pair each; "-" is stdin, JSONL.
+            positive and its negatives, which are a pair each; a stream holds JSONL.
         output: None writes to stdout.
         columns: Names of the columns of a CSV or TSV whose first row does not have them.
         average: Also write the mean of the scores, each reranker's standardised over the file.
@@ -43,7 +44,7 @@ class PairsJob:
         fingerprint: What two runs must agree in to write the same bytes, but for their input.
     """
 
-    path: Path
+    path: Path | Stream
     output: Path | None
     columns: tuple[str, ...]
     average: bool
@@ -117,8 +118,7 @@ class _Scored:
             try:
                 found, reasons = _pairs(row)
             except RecordError as error:
-                # Here a field cannot be named.
-                found, reasons = [], [str(error).partition(";")[0]]
+                found, reasons = [], [str(error)]
             yield from found
             for reason in reasons:
                 yield rejection(self.shown, row, RecordError(reason))

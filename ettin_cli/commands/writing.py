@@ -9,15 +9,20 @@ from typing import Annotated, TypeGuard
 import typer
 
 from ettin_cli import __version__
+from ettin_cli.commands.help import listed
+from ettin_cli.console import Console, destination
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import UsageError
-from ettin_cli.export import RUN_NAME
 from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.resuming import files_beside
 from ettin_cli.score_cache import score_folder
+from ettin_cli.writers import RUN_NAME, formats, is_run, passed_over
 
 STREAM = "-"
 
+Format = Annotated[
+    str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(formats())}.")
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with what an interrupted run wrote to -o.")
 ]
@@ -38,6 +43,21 @@ def appears_whole(output: Path | None) -> TypeGuard[Path]:
     if output is None or str(output) == STREAM:
         return False
     return not output.exists() or output.is_file()
+
+
+def answer_format(format: str, output: Path | None, console: Console) -> str:
+    """Return the format in which answers are written, as `destination` does.
+
+    Plugins that are not used are named.
+
+    Raises:
+        UsageError: There is no such format, or it does not go there.
+        OutputError: There is no folder for the file.
+    """
+    found = destination(format, output)
+    for notice in passed_over():
+        console.notice(notice)
+    return found
 
 
 def check_resume(output: Path | None, *, resume: bool) -> None:
@@ -115,7 +135,7 @@ def run_tag(tag: str | None, format: str) -> str:
     """
     if tag is None:
         return RUN_NAME
-    if format != "trec":
+    if not is_run(format):
         raise UsageError("--tag names a TREC run, and none is written", hint="-f trec")
     try:
         tag.encode()

@@ -15,10 +15,20 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from ettin_cli.console.progress import Pace, bar, step_aside, ticker, untracked
 from ettin_cli.console.streams import Shown, say
 from ettin_cli.console.words import count
-from ettin_cli.errors import EttinError, OutputError, UsageError
-from ettin_cli.export import RUN_NAME, format_for, output_file, write_answers
+from ettin_cli.errors import OutputError, UsageError
+from ettin_cli.export import output_file
 from ettin_cli.inert import inert_line
 from ettin_cli.records import Advance, Answer, Note, Share, Stage
+from ettin_cli.writers import (
+    AUTO,
+    JSONL,
+    RUN_NAME,
+    TABLE,
+    BinaryWriter,
+    find_writer,
+    format_for,
+    write_answers,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -57,11 +67,11 @@ class Console:
         if self.verbose:
             self.notice(message)
 
-    def error(self, error: EttinError) -> None:
+    def error(self, problem: str, hint: str | None = None) -> None:
         """Say what failed and what to do."""
-        say(f"ettin: error: {inert_line(error.problem)}")
-        if error.hint:
-            say(f"  hint: {inert_line(error.hint)}")
+        say(f"ettin: error: {inert_line(problem)}")
+        if hint:
+            say(f"  hint: {inert_line(hint)}")
 
     def summary(self, message: str) -> None:
         """Tell what was done, unless the user wants quiet."""
@@ -183,7 +193,7 @@ class Console:
         if output is not None and str(output) != "-":
             with output_file(output) as file:
                 write_answers(counted, format, file, many=many, text=text, tag=tag)
-        elif format == "table":
+        elif format == TABLE:
             self._print(_unhindered(counted), many=many, full_text=full_text)
         else:
             stdout = cast(BinaryIO, Shown()) if sys.stdout.isatty() else sys.stdout.buffer
@@ -300,7 +310,7 @@ def destination(format: str, output: Path | None) -> str:
     """
     format = format_for(output, format)
     if output is not None and str(output) != "-":
-        if format == "table":
+        if format == TABLE:
             raise UsageError("a table goes to the terminal", hint="name another format with -f")
         if output.is_dir():
             raise OutputError(f"cannot write {output}: it is a folder", hint="name a file with -o")
@@ -311,9 +321,10 @@ def destination(format: str, output: Path | None) -> str:
             )
         return format
     on_terminal = sys.stdout.isatty()
-    if format == "parquet" and on_terminal:
-        raise UsageError("Parquet is no text for a terminal", hint="name a file with -o")
-    return ("table" if on_terminal else "jsonl") if format == "auto" else format
+    if on_terminal and isinstance(find_writer(format), BinaryWriter):
+        what = f"{format.capitalize()} is no text for a terminal"
+        raise UsageError(what, hint="name a file with -o")
+    return (TABLE if on_terminal else JSONL.name) if format == AUTO else format
 
 
 def _asked_width() -> int | None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import cast
 
 from ettin_cli.console.console import GAP, UNWRAPPED, Console
 from ettin_cli.evaluation.results import Evaluation
 from ettin_cli.evaluation.rows import NAMES, dispensable, shown_rows, summary, system_rows
-from ettin_cli.export import delimited_rows
+from ettin_cli.writers import (
+    AUTO,
+    JSONL,
+    TABLE,
+    DocumentWriter,
+    RowWriter,
+    formats,
+    holds_measurement,
+    writer_of,
+)
 
-FORMATS = ("auto", "table", "json", "jsonl", "csv", "tsv", "md")
+FORMATS = formats(holds_measurement)
 
 
 def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> None:
@@ -19,17 +29,17 @@ def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> No
     Args:
         format: One of FORMATS; `auto` is a table on a terminal and JSONL in a pipe.
     """
-    if format == "auto":
-        format = "table" if sys.stdout.isatty() else "jsonl"
-    if format == "json":
-        console.json(summary(evaluation))
-        return
+    if format == AUTO:
+        format = TABLE if sys.stdout.isatty() else JSONL.name
     left_out = []
-    if format == "table":
+    if format == TABLE:
         left_out = _show_table(console, evaluation)
     else:
-        for line in _lines(evaluation, format):
-            console.line(line)
+        writer = writer_of(format)
+        if isinstance(writer, DocumentWriter):
+            _show(console, writer.document(summary(evaluation)))
+            return
+        _show(console, _rows(evaluation, cast(RowWriter, writer)))
     # What is left out of the numbers matters to those who want quiet, too.
     for note in evaluation.notes:
         console.notice(note)
@@ -65,15 +75,13 @@ def _without(cells: Sequence[str], at: int) -> list[str]:
     return [*cells[:at], *cells[at + 1 :]]
 
 
-def _lines(evaluation: Evaluation, format: str) -> Iterable[str]:
-    if format == "md":
+def _rows(evaluation: Evaluation, writer: RowWriter) -> bytes:
+    if writer.for_people:
         headers, cells = shown_rows(evaluation)
-        ruler = ["---" if name in NAMES else "---:" for name in headers]
-        return [f"| {' | '.join(row)} |" for row in [headers, ruler, *cells]]
+        return writer.rows(headers, cells, left=NAMES)
     rows = system_rows(evaluation)
-    if format == "jsonl":
-        import orjson
+    return writer.rows(list(rows[0]), (list(row.values()) for row in rows))
 
-        return [orjson.dumps(row).decode() for row in rows]
-    table = [list(rows[0]), *(list(row.values()) for row in rows)]
-    return [delimited_rows(table, format).decode("utf-8", "surrogatepass").removesuffix("\n")]
+
+def _show(console: Console, content: bytes) -> None:
+    console.line(content.decode("utf-8", "surrogatepass").removesuffix("\n"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from ettin_cli.benchmark.machine import Machine
 from ettin_cli.benchmark.results import Race
@@ -22,8 +22,9 @@ from ettin_cli.console.console import GAP, UNWRAPPED, Console
 from ettin_cli.console.words import count
 from ettin_cli.export import output_file
 from ettin_cli.inert import inert_line
+from ettin_cli.writers import TABLE, DocumentWriter, RowWriter, formats, holds_races, writer_of
 
-FORMATS = ("auto", "table", "json", "jsonl")
+FORMATS = formats(holds_races)
 
 
 def show_races(
@@ -38,32 +39,28 @@ def show_races(
         content = _encoded(list(races), machine, format)
         with output_file(output) as file:
             file.write(content)
-    elif format == "json":
-        console.json(summary(list(races), machine))
-    elif format == "jsonl":
-        for race in races:
-            for line in _lines([race], machine):
-                console.line(line.decode())
-    else:
+    elif format == TABLE:
         for number, race in enumerate(races):
             if number:
                 console.line("")
             _print(console, race)
+    elif isinstance(writer_of(format), DocumentWriter):
+        console.line(_encoded(list(races), machine, format).decode().removesuffix("\n"))
+    else:
+        for race in races:
+            for line in _encoded([race], machine, format).splitlines():
+                console.line(line.decode())
 
 
 def _encoded(races: Sequence[Race], machine: Machine, format: str) -> bytes:
-    import orjson
-
-    if format == "json":
-        return orjson.dumps(summary(races, machine), option=orjson.OPT_INDENT_2) + b"\n"
-    return b"".join(line + b"\n" for line in _lines(races, machine))
-
-
-def _lines(races: Sequence[Race], machine: Machine) -> list[bytes]:
-    import orjson
-
-    rows: list[dict[str, Any]] = [row for race in races for row in race_rows(race)]
-    return [orjson.dumps({**row, "machine": asdict(machine)}) for row in rows]
+    """Return races in a format that `holds_races`."""
+    writer = writer_of(format)
+    if isinstance(writer, DocumentWriter):
+        return writer.document(summary(races, machine))
+    rows = [{**row, "machine": asdict(machine)} for race in races for row in race_rows(race)]
+    return cast(RowWriter, writer).rows(
+        list(rows[0] if rows else ()), (list(row.values()) for row in rows)
+    )
 
 
 def _print(console: Console, race: Race) -> None:

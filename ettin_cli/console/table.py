@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ettin_cli.corpus.registry import is_code
-from ettin_cli.export import place
 from ettin_cli.inert import inert, inert_line
 from ettin_cli.records import NO_TEXT, Answer, Hit, Passage
 from ettin_cli.snippets import best_lines, query_words, spans
+from ettin_cli.writers import place
 
 if TYPE_CHECKING:
     from rich.console import Console

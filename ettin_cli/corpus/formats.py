@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 
 from ettin_cli.corpus.reader import Row, TableReader
@@ -12,7 +12,7 @@ from ettin_cli.corpus.registry import reader_of
 from ettin_cli.corpus.sources import SourceFile
 from ettin_cli.corpus.tables import JSONL, jsonl
 from ettin_cli.records import Document, Rejection
-from ettin_cli.storage import UnreadableError, record_lines
+from ettin_cli.storage import STREAM, UnreadableError, record_lines
 
 EMPTY = "empty"
 PROBED_ROWS = 100
@@ -35,7 +35,7 @@ def read_file(
         blank: Whether documents without a text are yielded like the others.
     """
     reader = JSONL if file.path is None else reader_of(file.name)
-    shown = str(file.path or "-")
+    shown = str(file.path or STREAM)
     if isinstance(reader, TableReader):
         yield from _records(file, reader, fields, reject, skip, blank=blank)
         return
@@ -65,14 +65,14 @@ def _records(
     blank: bool,
 ) -> Iterator[Document]:
     rows = _rows(file, reader, fields.columns)
-    shown = str(file.path or "-")
+    shown = str(file.path or STREAM)
     first = list(islice(rows, PROBED_ROWS))
-    reason, line = _unfit(first, fields, file.in_folder)
-    if reason and file.in_folder:
-        skip(reason if reason == EMPTY else "table without a text field")
+    unfit = _unfit(first, fields, file.in_folder)
+    if unfit and file.in_folder:
+        skip(EMPTY if unfit.reason == EMPTY else "table without a text field")
         return
-    if reason:
-        reject(Rejection(shown, reason, line))
+    if unfit:
+        reject(replace(unfit, path=shown))
         return
     for record, line, number in chain(first, rows):
         try:
@@ -81,28 +81,29 @@ def _records(
             yield _record(file, record, fields, line, number, blank=blank)
         except RecordError as error:
             place = f"{error} (record {number})" if number and not line else str(error)
-            reject(Rejection(shown, place, line))
+            reject(Rejection(shown, place, line, error.missing))
 
 
 def _rows(file: SourceFile, reader: TableReader, columns: Sequence[str]) -> Iterator[Row]:
     """Yield a table's rows, and at last why the rest cannot be read, if that is so."""
     try:
-        yield from (
-            jsonl(record_lines(sys.stdin.buffer))
-            if file.path is None
-            else reader.table(file.path, columns)
-        )
+        if file.path is not None:
+            yield from reader.table(file.path, columns)
+        elif file.stream is None:
+            raise UnreadableError("a stream that was read before")
+        else:
+            yield from jsonl(record_lines(file.stream.file))
     except UnreadableError as error:
         yield RecordError(str(error)), None, 0
 
 
-def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> tuple[str, int | None]:
-    """Say why a table that begins with these rows holds no documents; "" if it may, and where.
+def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> Rejection | None:
+    """Say why a table that begins with these rows holds no documents, and where; None if it may.
 
     One whose first records all lack a text is not read any further.
     """
     if not rows:
-        return EMPTY, None
+        return Rejection("", EMPTY)
     known = [
         (names, line)
         for record, line, _ in rows
@@ -111,8 +112,8 @@ def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> tuple[str, i
     try:
         fields.text_of(_every_field(names for names, _ in known))
     except NoTextFieldError as error:
-        return (str(error), known[0][1]) if known else ("", None)
-    return "", None
+        return Rejection("", str(error), known[0][1], error.missing) if known else None
+    return None
 
 
 def _every_field(records: Iterable[Iterable[str]]) -> dict[str, object]:
@@ -145,8 +146,6 @@ def _record(
     *,
     blank: bool,
 ) -> Document:
-    from dataclasses import replace
-
     lines = (line,) if line else ()
     base = file.name.rsplit("/", 1)[-1]
     document = record_document(record, fields, f"{base}:{line or number}", lines, blank=blank)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from email import policy
-from email.message import EmailMessage, Message
-from email.parser import BytesParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ettin_cli.corpus.content import decode, read_bytes
 from ettin_cli.corpus.html import html_document
@@ -15,6 +12,9 @@ from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_EMAIL_PARTS, MAX_MARKUP_BYTES, MIB
 from ettin_cli.storage import UnreadableError
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage, Message
 
 # What the standard library's parser of headers raises at some that are malformed.
 MALFORMED = (AttributeError, LookupError, NameError, RecursionError, TypeError, ValueError)
@@ -32,6 +32,10 @@ def email_document(path: Path, doc_id: str) -> Document:
         UnreadableError: It cannot be read, its text cannot be decoded, or it is too large or has
             too many parts.
     """
+    # They take longer to import than a command may that reads no email.
+    from email import policy
+    from email.parser import BytesParser
+
     content = read_bytes(path)
     try:
         message = BytesParser(_bounded(), policy=policy.default).parsebytes(content)
@@ -48,6 +52,8 @@ def email_document(path: Path, doc_id: str) -> Document:
 
 def _bounded() -> type[EmailMessage]:
     """Return a class for the parts of one message, of which there may be so many."""
+    from email.message import EmailMessage
+
     left = MAX_EMAIL_PARTS
 
     def take(count: int) -> None:

@@ -151,4 +151,5 @@ _process = PdfProcess()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_process.disown)
 
+
 PDF = DocumentReader(name="PDF", suffixes=(".pdf",), read=pdf_document)

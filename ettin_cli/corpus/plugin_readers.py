@@ -1,8 +1,8 @@
 """Readers that other packages add: found by suffix, imported for a file, and not trusted blindly.
 
 The name of an entry point of the group `ettin.readers` is a suffix without its dot; what it names
-is a `DocumentReader` or a `TableReader`. A file that such a reader fails at is rejected like any
-other that cannot be read.
+is a `DocumentReader` or a `TableReader`. It reads files as they are, never with .gz or .zst behind
+their suffix. A file that it fails at is rejected like any other that cannot be read.
 """
 
 from __future__ import annotations

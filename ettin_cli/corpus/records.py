@@ -25,11 +25,14 @@ class RecordError(Exception):
 
     Args:
         names: The fields it should have had, where they are known.
+        missing: What it lacks under all of the usual names: query, documents or text.
     """
 
-    def __init__(self, reason: str, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, reason: str, names: Sequence[str] = (), *, missing: str | None = None
+    ) -> None:
         super().__init__(reason)
-        self.names = names
+        self.names, self.missing = names, missing
 
 
 class LoneSurrogateError(RecordError):
@@ -74,8 +77,8 @@ class Fields:
         wanted = [self.text] if self.text else TEXT_FIELDS
         found = next((name for name in wanted if has_field(names, name)), None)
         if found is None:
-            hint = "" if self.text else "; name it with --text-field"
-            raise NoTextFieldError(f'no "{self.text or "text"}" field{hint}')
+            missing = None if self.text else "text"
+            raise NoTextFieldError(f'no "{self.text or "text"}" field', missing=missing)
         return found
 
 

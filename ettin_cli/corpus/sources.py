@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 from ettin_cli.corpus.ignores import Ignores, ignored, ignores_of, outer_ignores
 from ettin_cli.corpus.registry import COMPRESSED, is_read, known_formats
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Rejection
-from ettin_cli.storage import open_regular
+from ettin_cli.storage import STREAM, Stream, open_regular
 
 if TYPE_CHECKING:
     import pathspec
@@ -26,15 +26,21 @@ PROBE_BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A place where documents come from; `location` is absolute, None for standard input."""
+    """A place where documents come from.
+
+    Args:
+        location: Absolute; None for a stream.
+        stream: JSONL that can be read once; None also where it was read long ago.
+    """
 
     location: Path | None
-    kind: Literal["folder", "file", "beir", "stdin"]
+    kind: Literal["folder", "file", "beir", "stream"]
+    stream: Stream | None = None
 
     @property
     def name(self) -> str:
-        """Return the folder's or file's name; "-" for standard input."""
-        return self.location.name if self.location else "-"
+        """Return the folder's or file's name; "-" for a stream."""
+        return self.location.name if self.location else STREAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +48,16 @@ class SourceFile:
     """A file to read.
 
     Args:
-        path: Absolute; None for standard input.
+        path: Absolute; None for a stream.
         name: Its POSIX path below the source, which is the doc_id of a document.
         in_folder: Whether it was found by walking a folder.
+        stream: What is read where there is no path.
     """
 
     path: Path | None
     name: str
     in_folder: bool
+    stream: Stream | None = None
 
 
 @dataclass(slots=True)
@@ -61,17 +69,16 @@ class Listing:
     rejections: list[Rejection] = field(default_factory=list)
 
 
-def open_source(text: str) -> Source:
-    """Return what a SOURCE argument names.
+def open_source(text: str | Stream) -> Source:
+    """Return what a path names, or the source that a stream of JSONL is.
 
     Raises:
         CorpusError: It does not exist, or is nothing that can be read.
     """
-    if text == "-":
-        return Source(None, "stdin")
-    hint = "name a file, a folder, or - for JSONL on stdin"
+    if isinstance(text, Stream):
+        return Source(None, "stream", text)
     if not text:
-        raise CorpusError("empty SOURCE", hint=hint)
+        raise CorpusError("empty name of a source", code="source-not-found", source=text)
     try:
         # Before Path.resolve, which ends in a RuntimeError where links go round.
         mode = Path(text).stat().st_mode
@@ -79,11 +86,20 @@ def open_source(text: str) -> Source:
         if stat.S_ISDIR(mode):
             return Source(location, "beir" if _beir_corpus(location) else "folder")
     except OSError as error:
-        raise CorpusError(f"cannot open {text}: {error.strerror}", hint=hint) from error
+        raise CorpusError(
+            f"cannot open {text}: {error.strerror}", code="source-not-found", source=text
+        ) from error
     if not stat.S_ISREG(mode):
-        raise CorpusError(f"{text} is neither a file nor a folder", hint="pipe JSONL into `-`")
+        raise CorpusError(
+            f"{text} is neither a file nor a folder", code="source-not-found", source=text
+        )
     if not is_read(location.name):
-        raise CorpusError(f"{text} is of no known format", hint=f"known are {known_formats()}")
+        raise CorpusError(
+            f"{text} is of no known format",
+            code="unknown-format",
+            path=text,
+            formats=known_formats(),
+        )
     return Source(location, "file")
 
 
@@ -104,11 +120,11 @@ def list_files(
         index: The absolute path of a folder to leave out: that of the index in the making.
 
     Raises:
-        UsageError: One of the globs is none.
+        InvalidArgumentError: One of the globs is none.
     """
     listing = Listing()
     if source.location is None:
-        listing.files.append(SourceFile(None, "-", in_folder=False))
+        listing.files.append(SourceFile(None, STREAM, in_folder=False, stream=source.stream))
     elif source.kind == "folder":
         _Walk(source.location, listing, include, exclude, index).run()
     else:
@@ -199,8 +215,9 @@ def _globs(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec:
         try:
             pathspec.GitIgnoreSpec.from_lines([pattern])
         except (ValueError, re.error) as error:
-            hint = 'a glob is like "*.md" or "drafts/"'
-            raise UsageError(f"{pattern!r} is no glob", hint=hint) from error
+            raise InvalidArgumentError(
+                f"{pattern!r} is not a glob", argument="glob", value=pattern
+            ) from error
     return pathspec.GitIgnoreSpec.from_lines(patterns)
 
 

@@ -15,7 +15,7 @@ from ettin_cli.engines.open_vino import OpenVinoBackend
 from ettin_cli.engines.placement import Placement
 from ettin_cli.engines.settings import AUTO, EngineSettings
 from ettin_cli.engines.writing import WrittenModel
-from ettin_cli.errors import ModelError, PluginError, UsageError
+from ettin_cli.errors import InvalidArgumentError, ModelError, PluginError
 from ettin_cli.hub import refuse_code, weights_hash
 from ettin_cli.plugins import Plugin, plugin_named, plugins
 from ettin_cli.records import Reporter
@@ -56,7 +56,7 @@ def load_model(
     Raises:
         ModelError: It cannot be loaded, its backend cannot compute it, or it needs code from
             elsewhere that is not trusted.
-        UsageError: There is no such backend.
+        InvalidArgumentError: There is no such backend.
     """
     if not settings.trust_remote_code:
         refuse_code(folder)
@@ -78,7 +78,7 @@ def torch_free(
 
     Raises:
         ModelError: A backend was asked for that cannot run this model; or its files are damaged.
-        UsageError: There is no such backend.
+        InvalidArgumentError: There is no such backend.
     """
     first = None
     for backend in _tried(settings):
@@ -94,7 +94,11 @@ def torch_free(
             except UnsupportedModelError as error:
                 problem = f"{error} is not written for it"
         first = first or problem
-    raise ModelError(f"{settings.engine} cannot run {folder.name} here: {first}")
+    raise ModelError(
+        f"{settings.engine} cannot run {folder.name} here: {first}",
+        code="engine-unavailable",
+        engine=settings.engine,
+    )
 
 
 def _tried(settings: EngineSettings) -> Sequence[Backend]:
@@ -108,21 +112,23 @@ def find_backend(name: str) -> Backend:
     """Return the backend of a name: one of BACKENDS, or of another package.
 
     Raises:
-        UsageError: There is none.
+        InvalidArgumentError: There is none.
         PluginError: That package's code fails.
     """
     if found := next((one for one in BACKENDS if one.name == name), None):
         return found
     if plugin := plugin_named(GROUP, WHAT, name.lower()):
         return ExternalBackend(name, plugin)
-    raise UsageError(f"no engine {name!r}", hint=", ".join([AUTO, *backend_names()]))
+    raise InvalidArgumentError(
+        f"unknown engine {name!r}", argument="engine", choices=(AUTO, *backend_names())
+    )
 
 
 def check_engine(name: str) -> None:
     """Make sure that `EngineSettings` can name this backend, or `auto`.
 
     Raises:
-        UsageError: There is none.
+        InvalidArgumentError: There is none.
         PluginError: It is another package's, whose code fails.
     """
     if name != AUTO:

@@ -147,7 +147,7 @@ class OnnxModel:
             if (most := int(feeds[name].max())) >= rows:
                 raise ModelError(
                     f"the tokenizer gives {name} up to {most}, but the model knows {rows} of them",
-                    hint="fetch the whole model again",
+                    code="model-incomplete",
                 )
         return feeds
 
@@ -176,7 +176,7 @@ class OnnxModel:
         except Exception as error:  # each library has exceptions of its own
             raise ModelError(
                 f"{self.backend} cannot compute this model: {first_line(error)}",
-                hint="fetch the whole model again, if its files do not fit each other",
+                code="model-incomplete",
             ) from error
 
 

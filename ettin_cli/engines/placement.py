@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.engines.batching import batches
 from ettin_cli.engines.devices import cpu_has_bf16, is_cpu
 from ettin_cli.engines.settings import DTYPES, EngineSettings
-from ettin_cli.errors import ModelError, UsageError, first_line
+from ettin_cli.errors import InvalidArgumentError, ModelError, first_line
 from ettin_cli.forks import guard_children, hold_to_one_thread
 from ettin_cli.quiet import is_quiet
 from ettin_cli.records import Advance, Reporter, Silence, no_progress
@@ -139,19 +139,19 @@ class Placement:
                 },
             )
         except Exception as error:  # damaged files fail in any way there is
-            hint = (
-                "if you trust its code: --trust-remote-code"
-                if "trust_remote" in str(error)
-                else None
-            )
+            untrusted = "trust_remote" in str(error)
             raise ModelError(
-                f"cannot load the model in {folder}: {first_line(error)}", hint=hint
+                f"cannot load the model in {folder}: {first_line(error)}",
+                code="untrusted-code" if untrusted else "model-unusable",
+                model=folder,
             ) from error
         if absent := _made_up(model):
             raise ModelError(
                 f"{folder} has no weights for {absent[0]}, "
-                f"one of {len(absent)} parameters that would be random",
-                hint="an embedder is no reranker; else fetch the whole model again",
+                f"one of {len(absent)} parameters that would be random: "
+                "it is not a reranker, or not complete",
+                code="model-incomplete",
+                folder=folder,
             )
         return model.eval()
 
@@ -205,7 +205,11 @@ def _device(wanted: str, reporter: Reporter) -> torch.device:
 
     kind, _, number = wanted.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise UsageError(f"no device {wanted!r}", hint="auto, cpu, cuda, cuda:N or mps")
+        raise InvalidArgumentError(
+            f"unknown device {wanted!r}",
+            argument="device",
+            choices=("auto", "cpu", "cuda", "cuda:N", "mps"),
+        )
     if wanted == "auto":
         return torch.device(_best_device(reporter))
     problem = None
@@ -214,7 +218,11 @@ def _device(wanted: str, reporter: Reporter) -> torch.device:
     elif kind == "mps" and not torch.backends.mps.is_available():
         problem = "torch finds no Apple GPU"
     if problem:
-        raise ModelError(f"device {wanted} cannot be used: {problem}", hint="--device cpu")
+        raise ModelError(
+            f"device {wanted} cannot be used: {problem}",
+            code="device-unavailable",
+            device=wanted,
+        )
     return torch.device(wanted)
 
 
@@ -248,13 +256,13 @@ def chosen_dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch
     """Return what a device computes in, for a dtype as the user names it.
 
     Raises:
-        UsageError: There is no dtype of this name.
+        InvalidArgumentError: There is no dtype of this name.
     """
     import torch
 
     named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if wanted not in DTYPES:
-        raise UsageError(f"no dtype {wanted!r}", hint=", ".join(DTYPES))
+        raise InvalidArgumentError(f"unknown dtype {wanted!r}", argument="dtype", choices=DTYPES)
     if wanted in named:
         return named[wanted]
     if device.type == "cuda":
@@ -262,7 +270,7 @@ def chosen_dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch
     if wanted == "fast" and device.type == "cpu":
         if cpu_has_bf16():
             return torch.bfloat16
-        reporter.detail("this CPU has no bf16 arithmetic, so --dtype fast is fp32 here")
+        reporter.detail("this CPU has no bf16 arithmetic, so the dtype fast is fp32 here")
     return torch.float32
 
 
@@ -287,7 +295,8 @@ def run(
             if len(batch) == 1:
                 raise ModelError(
                     f"a text of {lengths[batch[0]]} tokens does not fit the GPU's memory",
-                    hint="--max-length 2048, or --device cpu",
+                    code="out-of-memory",
+                    tokens=lengths[batch[0]],
                 )
             half = len(batch) // 2
             waiting += [batch[half:], batch[:half]]

@@ -67,7 +67,8 @@ class StaticModel:
                     raise ModelError(
                         f"the tokenizer of {self.folder} gives ids up to {max(text.ids)}, but the "
                         f"model knows {len(self.table)} of them",
-                        hint="fetch the whole model again",
+                        code="model-incomplete",
+                        folder=self.folder,
                     )
                 found[row] = self.table[text.ids].mean(axis=0)
         return found
@@ -84,6 +85,6 @@ def static_table(folder: Path) -> Floats:
     name = next((name for name in TABLES if name in weights), None)
     if name is None or len(weights) > 1:
         raise ModelError(
-            f"the static vectors in {part} are no plain table: {', '.join(sorted(weights))}"
+            f"the static vectors in {part} are not a plain table: {', '.join(sorted(weights))}"
         )
     return weights[name]

@@ -94,7 +94,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing narrower
-        raise ModelError(f"cannot read {path}: {error}") from error
+        raise ModelError(f"cannot read {path}: {error}", code="cannot-read", path=path) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

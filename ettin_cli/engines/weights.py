@@ -36,7 +36,7 @@ class Weights(Mapping[str, "Floats"]):
         self.folder, self.prefix = folder, prefix
         files = _files(folder)
         if not files:
-            raise ModelError(f"{folder} has no weights")
+            raise ModelError(f"{folder} has no weights", code="model-incomplete", folder=folder)
         self._places = {name: place for file in files for name, place in _places(file).items()}
 
     def under(self, prefix: str) -> Weights:
@@ -82,7 +82,9 @@ def _places(file: Path) -> dict[str, tuple[Path, int, dict[str, Any]]]:
             _check(name, entry, most - begin)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise ModelError(
-            f"cannot read the weights in {file}: {error}", hint="fetch the whole model again"
+            f"cannot read the weights in {file}: {error}",
+            code="model-incomplete",
+            folder=file.parent,
         ) from error
     return {name: (file, begin, entry) for name, entry in header.items()}
 

@@ -277,13 +277,15 @@ def _pool(graph: Graph, tokens: str, mode: str) -> str:
     """Add one vector a text, shape (texts, hidden), out of its tokens' vectors."""
     if mode == "cls":
         return graph.node("Gather", tokens, graph.whole(0), axis=1)
-    inside = graph.node("Unsqueeze", _inside(graph, tokens), graph.ints(2))
     if mode == "mean":
-        kept = graph.node("Where", inside, tokens, graph.number(0.0))
-        total = graph.node("ReduceSum", kept, graph.ints(1), keepdims=0)
+        # A product and no ReduceSum, which adds the tokens of a batch of one text in another order.
+        inside = graph.node("Cast", _inside(graph, tokens), to=1)
+        weights = graph.node("Unsqueeze", inside, graph.ints(1))
+        total = graph.node("Squeeze", graph.node("MatMul", weights, tokens), graph.ints(1))
         count = graph.node("Cast", graph.node("Unsqueeze", LENGTHS, graph.ints(1)), to=1)
         return graph.node("Div", total, count)
     if mode == "max":
+        inside = graph.node("Unsqueeze", _inside(graph, tokens), graph.ints(2))
         kept = graph.node("Where", inside, tokens, graph.number(float("-inf")))
         return graph.node("ReduceMax", kept, graph.ints(1), keepdims=0)
     raise UnsupportedModelError(f"pooling by {mode}")

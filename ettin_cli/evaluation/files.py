@@ -11,7 +11,8 @@ from typing import Any
 from ettin_cli.evaluation.report import ReliabilityPlot, report_html
 from ettin_cli.evaluation.results import Evaluation, Measured, System
 from ettin_cli.evaluation.rows import labels
-from ettin_cli.export import RUN_NAME, decreasing, delimited_rows, output_errors, output_file
+from ettin_cli.export import output_errors, output_file
+from ettin_cli.writers import CSV, RUN_NAME, decreasing, trec_lines
 
 VALUES = "queries.parquet"
 VALUES_CSV = "queries.csv"
@@ -35,10 +36,13 @@ def write_evaluation(
         _write_parquet(values, evaluation.metrics, file)
     with output_file(folder / VALUES_CSV) as file:
         header = list(values[0]) if values else []
-        file.write(delimited_rows([header, *(list(row.values()) for row in values)], "csv"))
+        file.write(CSV.rows(header, (list(row.values()) for row in values)))
     for name, measured in _named(evaluation).items():
         with output_file(folder / RUNS / f"{name}.trec") as file:
-            file.writelines(_run_lines(measured))
+            for query_id, ranking in measured.run.items():
+                scores = decreasing(score for _, score in ranking)
+                exact = zip((doc_id for doc_id, _ in ranking), scores, strict=True)
+                file.writelines(trec_lines(query_id, exact, RUN_NAME))
     with output_file(folder / REPORT) as file:
         file.write(report_html(evaluation, calibrations).encode("utf-8", "backslashreplace"))
 
@@ -62,14 +66,6 @@ def _named(evaluation: Evaluation) -> dict[str, Measured]:
             name, number = f"{file_name(system)}-{number}", number + 1
         named[name] = measured
     return named
-
-
-def _run_lines(measured: Measured) -> Iterator[bytes]:
-    for query_id, ranking in measured.run.items():
-        scores = decreasing(score for _, score in ranking)
-        for rank, ((doc_id, _), score) in enumerate(zip(ranking, scores, strict=True), start=1):
-            line = f"{query_id} Q0 {doc_id} {rank} {score:.9g} {RUN_NAME}\n"
-            yield line.encode("utf-8", "surrogatepass")
 
 
 def _values(evaluation: Evaluation) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,8 @@ class Judgements:
             there = place.exists()
             raise OutputError(
                 f"cannot write {path}: {'no permission' if there else f'there is no {place}'}",
-                hint="name a file that can be written",
+                code="judgements-unwritable",
+                path=path,
             )
         numbered = enumerate(_lines(path), start=1)
         judged = {_judged(line, f"{path}:{number}") for number, line in numbered if line.strip()}
@@ -88,7 +89,11 @@ def _lines(path: Path) -> list[bytes]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise CorpusError(f"cannot read the judgements in {path}: {error.strerror}") from error
+        raise CorpusError(
+            f"cannot read the judgements in {path}: {error.strerror}",
+            code="cannot-read",
+            path=path,
+        ) from error
 
 
 def _judged(line: bytes, place: str) -> tuple[bytes, bytes]:
@@ -100,7 +105,7 @@ def _judged(line: bytes, place: str) -> tuple[bytes, bytes]:
     shown = line.decode("utf-8", "backslashreplace").strip()
     raise CorpusError(
         f"{place}: no judgement: {shown[:SHOWN]!r}",
-        hint="a line of TREC qrels is: query_id 0 doc_id relevance",
+        expected="a line of TREC qrels is: query_id 0 doc_id relevance",
     )
 
 
@@ -128,5 +133,6 @@ def _append(path: Path, line: bytes) -> None:
 def _unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot write {path}: {error.strerror or error}",
-        hint="what was judged before is in it; the same command goes on from there",
+        code="judgements-unwritable",
+        path=path,
     )

@@ -14,6 +14,7 @@ from ettin_cli.evaluation.sweep import Outcome, Sweep
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, coverage, evaluate, ordered
 from ettin_cli.records import Qrels, Query
+from ettin_cli.storage import Stream
 from ettin_cli.trec import read_run, without_spaces
 
 SHOWN_DOCUMENTS = 5
@@ -33,7 +34,8 @@ def judged_queries(
     if not judged:
         raise CorpusError(
             f"none of the {len(queries):,} queries has judgements",
-            hint="their ids must be those of the qrels; or judge some: ettin eval ... --judge",
+            code="not-judged",
+            queries=len(queries),
         )
     kept = {query.query_id: qrels[query.query_id] for query in judged}
     notes = []
@@ -56,6 +58,8 @@ def evaluation_of(
     more = list(notes)
     if outcome.unindexed:
         more.append(f"{outcome.unindexed:,} judged documents are not in the index")
+    if sweep.rerankers and (deeper := _deeper(sweep)):
+        more.append(deeper)
     for reranker, truncated in outcome.truncated.items():
         if truncated:
             told = f"{truncated:,} of {outcome.scored[reranker]:,} texts"
@@ -73,6 +77,23 @@ def evaluation_of(
         verdicts=_verdicts(main, outcome.baseline),
         notes=more,
         retrievers=list(sweep.retrievers),
+    )
+
+
+def _deeper(sweep: Sweep) -> str | None:
+    """Return which metrics look deeper than reranked candidates go, if some do."""
+    shallow = [depth for depth in sweep.candidates if depth < sweep.top_k]
+    metrics = [
+        str(metric)
+        for metric in sweep.metrics
+        if shallow and (metric.cutoff is None or metric.cutoff > shallow[0])
+    ]
+    if not metrics:
+        return None
+    depths = ", ".join(map(str, shallow))
+    return (
+        f"{', '.join(metrics)} looks deeper than {depths} candidates: a system with so many ranks "
+        "no other documents"
     )
 
 
@@ -97,7 +118,7 @@ def with_documents(evaluation: Evaluation, index: Index) -> Evaluation:
 
 
 def measure_runs(
-    paths: Sequence[Path],
+    paths: Sequence[Path | Stream],
     qrels: Qrels,
     metrics: Sequence[Metric],
     queries: Sequence[Query] = (),
@@ -135,9 +156,11 @@ def _verdicts(found: Gains, baseline: Measured) -> list[str]:
     return [*verdicts(found, baseline.system.name), *filter(None, [correction(found)])]
 
 
-def _named(path: Path, paths: Sequence[Path]) -> str:
+def _named(path: Path | Stream, paths: Sequence[Path | Stream]) -> str:
     """Return a run's name: that of its file, or its whole path where two have the same."""
-    return path.name if sum(other.name == path.name for other in paths) == 1 else str(path)
+    names = [str(one) if isinstance(one, Stream) else one.name for one in paths]
+    name = names[list(paths).index(path)]
+    return name if names.count(name) == 1 else str(path)
 
 
 def _measured(

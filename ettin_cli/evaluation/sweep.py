@@ -1,22 +1,27 @@
-"""Answer the judged queries with every system: each pair scored once, used at every depth."""
+"""Answer the judged queries with every system, as a search with its options would.
+
+A sweep has no search of its own: candidates, reranking and ranking are those of `search`. What it
+adds is that a pair is scored once, whatever systems have it among their candidates.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from itertools import chain, islice
 
+from ettin_cli.duplicates import NONE
 from ettin_cli.evaluation.results import Measured, System
-from ettin_cli.export import decreasing
+from ettin_cli.evaluation.scored_once import Meter, ScoredOnce
 from ettin_cli.index import Index
 from ettin_cli.metrics import Metric, evaluate
-from ettin_cli.pipeline.cascade import Left, Step, narrowed, pairs_of, work
-from ettin_cli.pipeline.retrieving import Retrieved, Retriever, Search
-from ettin_cli.pipeline.searching import candidates_of
-from ettin_cli.ranking import SearchOptions, most_documents, rank
+from ettin_cli.pipeline import CandidateFinder, Retriever
+from ettin_cli.pipeline.candidates import read_candidates
+from ettin_cli.pipeline.cascade import Left, Step, rerank_candidates, work
+from ettin_cli.pipeline.retrieving import Retrieved, Search
+from ettin_cli.ranking import SearchOptions, rank
 from ettin_cli.records import (
     Advance,
     Candidate,
@@ -29,15 +34,12 @@ from ettin_cli.records import (
 )
 from ettin_cli.settings import TOP_K
 from ettin_cli.trec import without_spaces
-
-if TYPE_CHECKING:
-    from ettin_cli.records import Floats
+from ettin_cli.writers import best_scores, trec_ranking
 
 WINDOW = 256
 WHOLE_RUN = 1000
 
 Ranking = list[tuple[str, float]]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Sweep:
         blends: Shares of the retrieval score.
         before: By the same names, rerankers that score before one, which is given their best
             alone.
+        options: How to search, but for the depth, the blend and the number of hits.
     """
 
     retrievers: Mapping[str, Retriever]
@@ -60,6 +63,7 @@ class Sweep:
     blends: Sequence[float]
     metrics: Sequence[Metric]
     before: Mapping[str, Sequence[Step[TimedReranker]]] = field(default_factory=dict)
+    options: SearchOptions = field(default_factory=SearchOptions)
 
     def alone(self, retriever: str) -> System:
         """Return retrieval alone."""
@@ -95,11 +99,22 @@ class Sweep:
         return self.candidates or (None,)
 
     @property
-    def documents(self) -> int:
-        """How many documents of a run count for the metrics."""
+    def top_k(self) -> int:
+        """How many hits of a system count for the metrics: those of its run."""
         cutoffs = [metric.cutoff for metric in self.metrics]
         deepest = [WHOLE_RUN if cutoff is None else cutoff for cutoff in cutoffs]
         return max([TOP_K, *deepest])
+
+    def searched(self, depth: int | None) -> SearchOptions:
+        """Return the options of the search that systems at a depth are, but for their blends."""
+        # Of judged documents none is merged with another: each is ranked.
+        options = replace(self.options, top_k=self.top_k)
+        return replace(options, fold=NONE) if depth is None else replace(options, candidates=depth)
+
+    @property
+    def searched_alone(self) -> SearchOptions:
+        """The options of the search that retrieval alone is."""
+        return self.searched(self.depths[-1]).without_reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +138,7 @@ class Outcome:
     Args:
         labelled: By reranker, the hits of the deepest system over every retriever, each document
             of a query once.
-        rows: By query_id and doc_id, the row of the passage that retrieval ranks highest.
+        rows: By query_id and doc_id, the row of the passage that a system ranks highest.
         unindexed: Judged documents that the index does not hold.
         scored: By reranker, how many texts it scored, a text once a query.
         truncated: By reranker, how many of those it could not read whole.
@@ -145,11 +160,7 @@ def run_sweep(
     sweep: Sweep,
     reporter: Reporter,
 ) -> Outcome:
-    """Measure retrieval alone and every system of a sweep on the judged queries.
-
-    Below the documents that a system reranked follow the others that retrieval found, in its
-    order, so that a metric deeper than the candidates is not lost by reranking.
-    """
+    """Measure retrieval alone and every system of a sweep on the judged queries."""
     tries = _Tries(index, qrels, sweep)
     done = 0
 
@@ -168,23 +179,26 @@ def run_sweep(
     return tries.outcome(len(queries))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Found:
-    """What retrieval found for a query: passages to score, and documents with their scores."""
+    """Each query's candidates under some options, and the seconds that they took in all."""
 
-    query: Query
-    candidates: Sequence[Candidate]
-    documents: Mapping[str, float]
+    candidates: list[list[Candidate]] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 class _Tries:
     def __init__(self, index: Index, qrels: Qrels, sweep: Sweep) -> None:
         self.index, self.qrels, self.sweep = index, qrels, sweep
         self.rows_of = _rows_by_document(index) if not sweep.candidates else {}
+        steps = chain.from_iterable(sweep.before.values())
+        rerankers = [*sweep.rerankers.values(), *(step.reranker for step in steps)]
+        self.meter = Meter()
+        self.once = {id(one): ScoredOnce(one, self.meter) for one in rerankers}
         self.runs: dict[System, dict[str, Ranking]] = defaultdict(dict)
         self.seconds: dict[System, float] = defaultdict(float)
         self.labelled: dict[str, dict[tuple[str, str], Labelled]] = defaultdict(dict)
-        self.rows: dict[str, dict[str, int]] = {}
+        self.rows: dict[str, dict[str, int]] = defaultdict(dict)
         self.unindexed = 0
         self.scored: dict[str, int] = defaultdict(int)
         self.truncated: dict[str, int] = defaultdict(int)
@@ -192,52 +206,41 @@ class _Tries:
 
     def answer(self, queries: Sequence[Query], advance: Advance) -> None:
         """Add a window of queries to the run of every system."""
-        for retriever in self.sweep.retrievers:
-            self._answer(retriever, queries, advance)
+        rerankers = self.sweep.rerankers
+        for at, retriever in enumerate(self.sweep.retrievers):
+            found = self._retrieve(retriever, queries)
+            for job, name in enumerate(rerankers, at * len(rerankers)):
+                self.progress = job / (len(rerankers) * len(self.sweep.retrievers))
+                # The deepest first: it scores most pairs of the others.
+                for depth in reversed(self.sweep.depths):
+                    self._rerank(retriever, name, depth, queries, found, advance)
+        for once in self.once.values():
+            once.forget()
 
-    def _answer(self, retriever: str, queries: Sequence[Query], advance: Advance) -> None:
+    def _retrieve(self, retriever: str, queries: Sequence[Query]) -> Mapping[SearchOptions, _Found]:
+        """Return what the searches of the sweep retrieve, and rank retrieval alone."""
         began = time.perf_counter()
-        searches = self.sweep.retrievers[retriever].searches(
-            [query.every_form for query in queries]
-        )
-        found = [self._found(query, one) for query, one in zip(queries, searches, strict=True)]
-        retrieval = time.perf_counter() - began
-        alone = self.sweep.alone(retriever)
-        for system in [alone, *self.sweep.reranked(retriever)]:
-            self.seconds[system] += retrieval
-        for one in found:
-            self.runs[alone][one.query.query_id] = _ranking({}, one.documents)
-        for name in self.sweep.rerankers:
-            if self.sweep.before.get(name):
-                for depth in self.sweep.depths:
-                    self._cascade(retriever, name, depth, found, advance)
-            else:
-                self._rerank(retriever, name, found, advance)
+        searches = self.sweep.retrievers[retriever].searches([one.every_form for one in queries])
+        embedding = time.perf_counter() - began
+        alone = self.sweep.searched_alone
+        reranked = map(self.sweep.searched, self.sweep.depths) if self.sweep.rerankers else ()
+        finders = {one: CandidateFinder(self.index, one) for one in (alone, *reranked)}
+        found = {options: _Found(seconds=embedding) for options in finders}
+        # All depths of a query before the next query: a retriever keeps its last scores.
+        for query, search in zip(queries, searches, strict=True):
+            for options, finder in finders.items():
+                began = time.perf_counter()
+                judged = not self.sweep.candidates
+                candidates = self._judged(query, search) if judged else finder.find(search)
+                found[options].candidates.append(candidates)
+                found[options].seconds += time.perf_counter() - began
+        system = self.sweep.alone(retriever)
+        self.seconds[system] += found[alone].seconds
+        for query, candidates in zip(queries, found[alone].candidates, strict=True):
+            self._rank(system, query, Left(candidates), None, alone)
+        return found
 
-    def _found(self, query: Query, search: Search) -> _Found:
-        found = self._retrieved(query, search)
-        doc_ids = self.index.passages.column("doc_id", found.rows)
-        best = _firsts(doc_ids, found.scores.tolist())
-        ordered = sorted(best.items(), key=lambda one: (-one[1], one[0]))
-        documents = dict(ordered[: self.sweep.documents])
-        places = _firsts(map(without_spaces, doc_ids), found.rows.tolist())
-        self.rows[query.query_id] = places | self.rows.get(query.query_id, {})
-        deepest = max(self.sweep.candidates, default=len(found.rows))
-        kept = most_documents(doc_ids, deepest, TOP_K)
-        return _Found(query, candidates_of(self.index, found, kept), documents)
-
-    def _retrieved(self, query: Query, search: Search) -> Retrieved:
-        if not self.sweep.candidates:
-            return self._judged(query, search)
-        depth = max(*self.sweep.candidates, self.sweep.documents)
-        while True:
-            found = search(depth, None)
-            documents = len(set(self.index.passages.column("doc_id", found.rows)))
-            if documents >= self.sweep.documents or len(found.rows) < depth:
-                return found
-            depth *= 4
-
-    def _judged(self, query: Query, search: Search) -> Retrieved:
+    def _judged(self, query: Query, search: Search) -> list[Candidate]:
         """Return all passages of the judged documents, last those that retrieval does not find."""
         import numpy as np
 
@@ -248,103 +251,77 @@ class _Tries:
         found = search(max(1, len(rows)), among)
         rest = np.setdiff1d(among, found.rows)
         scores = np.concatenate([found.scores, np.zeros(len(rest), np.float32)])
-        return Retrieved(np.concatenate([found.rows, rest]), scores)
+        every = Retrieved(np.concatenate([found.rows, rest]), scores)
+        return read_candidates(self.index, every, range(len(every.rows)))
 
-    def _cascade(
+    def _rerank(
         self,
         retriever: str,
         name: str,
         depth: int | None,
-        found: Sequence[_Found],
+        queries: Sequence[Query],
+        found: Mapping[SearchOptions, _Found],
         advance: Advance,
     ) -> None:
-        """Rank at one depth what several rerankers leave to the last one, at every blend."""
-        before = self.sweep.before[name]
-        system = System(name, depth, retriever=retriever)
-        queries = [one.query for one in found]
-        left = [Left(self._at_depth(one, depth)) for one in found]
-        counts = [len(one.candidates) for one in left]
-        scored = self._counted(work(counts, before) * len(self.sweep.depths), advance)
+        """Rank a reranker's, or a cascade's, candidates at one depth and every blend."""
+        options = self.sweep.searched(depth)
+        candidates = found[options].candidates
         deepest = depth == self.sweep.depths[-1]
+        steps = self.sweep.before.get(name, ())
+        before = [Step(self.once[id(step.reranker)], step.keep) for step in steps]
+        last = self.once[id(self.sweep.rerankers[name])]
+        if deepest:
+            advance = self._watched(work(map(len, candidates), before), advance)
+        self.meter.pairs, self.meter.truncated, self.meter.seconds = 0, 0, 0.0
+        scored = rerank_candidates(queries, candidates, before, last, options, advance)
+        for blend in self.sweep.blends:
+            system = System(name, depth, blend, retriever)
+            self.seconds[system] += found[options].seconds + self.meter.seconds
+            for query, (left, scores) in zip(queries, scored, strict=True):
+                self._rank(system, query, left, scores, replace(options, blend=blend))
+        if deepest:
+            self.scored[name] += self.meter.pairs
+            self.truncated[name] += self.meter.truncated
+        if deepest and not before:
+            for query, (left, scores) in zip(queries, scored, strict=True):
+                everything = replace(options, top_k=len(left.candidates))
+                hits = rank(left.candidates, scores, everything)
+                self._label(name, query.query_id, hits)
 
-        def score(reranker: TimedReranker) -> Scores:
-            scores, seconds = reranker.timed(pairs_of(queries, left), scored)
-            for blend in self.sweep.blends:
-                self.seconds[replace(system, blend=blend)] += float(seconds.sum())
-            self.scored[name] += len(scores.values) * deepest
-            self.truncated[name] += int(scores.truncated.sum()) * deepest
-            return scores
-
-        for step in before:
-            left = list(narrowed(left, score(step.reranker), step, documents=TOP_K))
-        verdicts = score(self.sweep.rerankers[name]).split(len(one.candidates) for one in left)
-        for one, rest, verdict in zip(found, left, verdicts, strict=True):
-            self._order(system, one, rest.candidates, verdict)
-
-    def _at_depth(self, found: _Found, depth: int | None) -> list[Candidate]:
-        doc_ids = [candidate.passage.doc_id for candidate in found.candidates]
-        kept = most_documents(doc_ids, depth or len(doc_ids), TOP_K)
-        return [found.candidates[at] for at in kept]
-
-    def _counted(self, pairs: int, advance: Advance) -> Advance:
-        """Return what tells of progress where a system scores so many pairs of a window."""
+    def _watched(self, pairs: int, advance: Advance) -> Advance:
+        """Return what takes note of progress where a system scores so many pairs of a window."""
         whole = max(1, pairs) * len(self.sweep.rerankers) * len(self.sweep.retrievers)
 
-        def scored(more: int) -> None:
+        def watched(more: int) -> None:
             self.progress += more / whole
             advance(more)
 
-        return scored
+        return watched
 
-    def _rerank(self, retriever: str, name: str, found: Sequence[_Found], advance: Advance) -> None:
-        reranker = self.sweep.rerankers[name]
-        pairs = [(one.query.text, c.passage.content) for one in found for c in one.candidates]
-        scores, seconds = reranker.timed(pairs, self._counted(len(pairs), advance))
-        self.scored[name] += len(pairs)
-        self.truncated[name] += int(scores.truncated.sum())
-        begin = 0
-        counts = [len(one.candidates) for one in found]
-        for one, verdict in zip(found, scores.split(counts), strict=True):
-            took = seconds[begin : begin + len(one.candidates)]
-            begin += len(one.candidates)
-            self._try(retriever, name, one, verdict, took)
-
-    def _try(
-        self, retriever: str, reranker: str, found: _Found, scores: Scores, seconds: Floats
+    def _rank(
+        self,
+        system: System,
+        query: Query,
+        left: Left,
+        scores: Scores | None,
+        options: SearchOptions,
     ) -> None:
-        """Rank a query's candidates at every depth and blend."""
-        doc_ids = [candidate.passage.doc_id for candidate in found.candidates]
-        for depth in self.sweep.depths:
-            kept = most_documents(doc_ids, depth or len(doc_ids), TOP_K)
-            candidates = [found.candidates[at] for at in kept]
-            verdict = Scores(scores.values[kept], scores.truncated[kept])
-            system = System(reranker, depth, retriever=retriever)
-            self._order(system, found, candidates, verdict)
-            for blend in self.sweep.blends:
-                self.seconds[replace(system, blend=blend)] += float(seconds[kept].sum())
-        everything = rank(found.candidates, scores, SearchOptions(top_k=len(doc_ids)))
-        self._label(reranker, found.query.query_id, everything)
-
-    def _order(
-        self, system: System, found: _Found, candidates: Sequence[Candidate], scores: Scores
-    ) -> None:
-        """Rank a query's candidates at every blend, and below them what else was retrieved."""
-        for blend in self.sweep.blends:
-            hits = rank(candidates, scores, SearchOptions(top_k=len(candidates), blend=blend))
-            reranked = {hit.passage.doc_id: hit.score for hit in hits}
-            run = self.runs[replace(system, blend=blend)]
-            run[found.query.query_id] = _ranking(reranked, found.documents)
+        """Add a query's hits to the run of a system."""
+        hits = rank(left.candidates, scores, options, left.places)
+        self.runs[system][query.query_id] = trec_ranking(hits)
+        rows = self.rows[query.query_id]
+        for hit in hits:
+            for row, passage in [(hit.passage_id, hit.passage), *hit.duplicates.items()]:
+                rows.setdefault(without_spaces(passage.doc_id), row)
 
     def _label(self, reranker: str, query_id: str, hits: Sequence[Hit]) -> None:
-        """Label each document by its best passage; another retriever may have found it too."""
+        """Label each document by its best hit; another retriever may have found it too."""
         judged, labelled = self.qrels.get(query_id, {}), self.labelled[reranker]
-        for hit in hits:
-            doc_id = without_spaces(hit.passage.doc_id)
+        for doc_id, score in best_scores(hits).items():
             before = labelled.get((query_id, doc_id))
-            if before is None or before.score < hit.score:
+            if before is None or before.score < score:
                 relevant = judged.get(doc_id, 0) > 0
-                label = Labelled(query_id, hit.score, relevant, doc_id in judged)
-                labelled[query_id, doc_id] = label
+                labelled[query_id, doc_id] = Labelled(query_id, score, relevant, doc_id in judged)
 
     def outcome(self, queries: int) -> Outcome:
         """Measure the runs."""
@@ -374,23 +351,3 @@ def _rows_by_document(index: Index) -> Mapping[str, Sequence[int]]:
     for row, doc_id in enumerate(index.doc_ids()):
         rows[without_spaces(doc_id)].append(row)
     return rows
-
-
-def _firsts(keys: Iterable[str], values: Iterable[T]) -> dict[str, T]:
-    """Return each key's first value, in their order."""
-    firsts: dict[str, T] = {}
-    for key, value in zip(keys, values, strict=True):
-        firsts.setdefault(key, value)
-    return firsts
-
-
-def _ranking(reranked: Mapping[str, float], retrieved: Mapping[str, float]) -> Ranking:
-    """Return the documents that were reranked, and below them the others as they were retrieved.
-
-    The scores of the others go on below the lowest of the reranked, which are on another scale.
-    """
-    lowest = min(reranked.values(), default=0.0)
-    rest = {doc_id: score for doc_id, score in retrieved.items() if doc_id not in reranked}
-    below = [lowest - place for place in range(1, len(rest) + 1)] if reranked else rest.values()
-    names = [without_spaces(doc_id) for doc_id in [*reranked, *rest]]
-    return list(zip(names, decreasing([*reranked.values(), *below]), strict=True))

@@ -151,7 +151,11 @@ def _assigned(index: Any, vectors: Stored) -> Rows:
 
 def _check_written(path: Path, rows: int) -> None:
     if open_index(path, {}).ntotal != rows:
-        raise EttinError("this FAISS has another file format", hint="pip install faiss-cpu==1.15.1")
+        raise EttinError(
+            "this version of FAISS has another file format",
+            code="missing-package",
+            package="faiss-cpu==1.15.1",
+        )
 
 
 def _write(vectors: Stored, factory: str, path: Path) -> None:
@@ -173,7 +177,8 @@ def _write(vectors: Stored, factory: str, path: Path) -> None:
         raise EttinError(
             f"cannot build the FAISS index {factory!r} over {len(vectors)} passages: "
             f"{_last_line(error)}",
-            hint="use --factory auto",
+            code="factory-failed",
+            factory=factory,
         ) from error
     # Python's own file notices that a disk is full when it closes, too.
     with path.open("wb") as file:
@@ -193,7 +198,8 @@ def _empty(factory: str, dimension: int) -> Any:
         raise EttinError(
             f"cannot build the FAISS index {factory!r} over {dimension} dimensions: "
             f"{_last_line(error)}",
-            hint="use --factory auto",
+            code="factory-failed",
+            factory=factory,
         ) from error
     # FAISS writes to standard error itself where it has few vectors to train on; how well that
     # went shows in the recall.

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILES = "files.arrow"
+# The reason of a record that lacks a text under all of the usual names.
+NO_TEXT_FIELD = 'no "text" field'
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,14 @@ class Files:
 def _entry(row: dict[str, Any]) -> FileEntry:
     import orjson
 
-    rejections = tuple(Rejection(*one) for one in orjson.loads(row["rejections"]))
+    rejections = tuple(_rejection(*one) for one in orjson.loads(row["rejections"]))
     return FileEntry(**{**row, "rejections": rejections})
+
+
+def _rejection(path: str, reason: str, line: int | None) -> Rejection:
+    """Return a rejection as it was; what a record lacked is kept in its reason alone."""
+    lacks_text = reason.partition(" (record ")[0] == NO_TEXT_FIELD
+    return Rejection(path, reason, line, "text" if lacks_text else None)
 
 
 def _files_schema() -> pa.Schema:

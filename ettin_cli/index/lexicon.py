@@ -159,6 +159,30 @@ class Lexicon:
             passages[found] = (passages[found] / most + whole) / 2
         return passages
 
+    def score_text(self, terms: Mapping[str, float], text: Mapping[str, int]) -> float:
+        """Return what a text outside the index is worth for a query, as a document of its own.
+
+        Args:
+            terms: As in `scores`.
+            text: How often the text holds each of its terms.
+        """
+        import numpy as np
+
+        shares, most = [0.0, 0.0], [0.0, 0.0]
+        for term, times in terms.items():
+            rows, _ = self.postings(term)
+            if not len(rows):
+                continue
+            owners = np.unique(self._documents[rows])
+            count, length = np.array([text.get(term, 0)]), np.array([sum(text.values())])
+            kinds = ((len(self.lengths), rows), (len(self._document_lengths), owners))
+            for kind, (texts, holding) in enumerate(kinds):
+                weight = times * inverse_frequency(texts, len(holding))
+                worth = saturated(count, length, self._means[kind])
+                shares[kind] += weight * float(worth[0])
+                most[kind] += weight
+        return (shares[0] / most[0] + shares[1] / most[1]) / 2 if shares[0] else 0.0
+
     def holding(self, terms: Sequence[str]) -> Rows:
         """Return the rows that hold every one of some terms."""
         import numpy as np

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_cli.errors import EttinError, IndexBusyError, UsageError
+from ettin_cli.errors import EttinError, IndexBusyError, InvalidArgumentError
 from ettin_cli.index.manifest import GENERATIONS, MANIFEST, WORK
 from ettin_cli.records import Reporter
 from ettin_cli.settings import cache_folder
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 HOLDER = "lock-holder"
-ROOM = "free some space or fix the permissions"
 
 
 @contextmanager
@@ -33,7 +32,7 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
 
     Raises:
         IndexBusyError: Another process holds it and `wait` is False.
-        UsageError: The folder is somebody else's.
+        InvalidArgumentError: The folder is somebody else's.
     """
     import filelock
 
@@ -45,12 +44,12 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
         holder = _holder(folder)
         if not wait:
             raise IndexBusyError(
-                f"{folder} is being written by {holder}", hint="wait for it, or leave out --no-wait"
+                f"{folder} is being written by {holder}", folder=folder, holder=holder
             ) from None
         reporter.notice(f"waiting for {holder} to finish writing {folder}")
         _wait(lock, folder)
     except OSError as error:
-        raise EttinError(f"cannot write to {folder}: {error.strerror}", hint=ROOM) from error
+        raise _unwritable("write to", folder, error) from error
     try:
         with suppress(OSError):
             (folder / HOLDER).write_text(_myself(), encoding="utf-8")
@@ -86,20 +85,26 @@ def _make(folder: Path) -> bool:
     made = not folder.exists()
     try:
         if not (folder / MANIFEST).exists() and (foreign := _foreign(folder)):
-            raise UsageError(
-                f"{folder} is no index and holds other things, such as {foreign}",
-                hint="name a new folder with -i",
+            raise InvalidArgumentError(
+                f"{folder} is not an index and holds other things, such as {foreign}",
+                code="not-an-index",
+                folder=folder,
             )
         if cache_folder() in folder.parents:
             private_folder(folder)
         make_folder(folder)
     except FileExistsError:
         raise EttinError(
-            f"{folder} is a file, not the folder of an index", hint="name a folder with -i"
+            f"{folder} is a file, not the folder of an index", code="not-an-index", folder=folder
         ) from None
     except OSError as error:
-        raise EttinError(f"cannot make {folder}: {error.strerror}", hint=ROOM) from error
+        raise _unwritable("make", folder, error) from error
     return made
+
+
+def _unwritable(what: str, folder: Path, error: OSError) -> EttinError:
+    problem = f"cannot {what} {folder}: {error.strerror}"
+    return EttinError(problem, code="index-unwritable", folder=folder)
 
 
 def _foreign(folder: Path) -> str | None:

@@ -115,14 +115,19 @@ def read_manifest(folder: Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError):
         raise not_an_index(folder) from None
     except OSError as error:
-        raise EttinError(f"cannot read {folder / MANIFEST}: {error.strerror}") from error
+        path = folder / MANIFEST
+        raise EttinError(
+            f"cannot read {path}: {error.strerror}", code="cannot-read", path=path
+        ) from error
     try:
         body = orjson.loads(content)
         version = body["format"]
         if isinstance(version, int) and version > INDEX_FORMAT:
             raise IndexMismatchError(
                 f"{folder} has index format {version}, newer than the {INDEX_FORMAT} read here",
-                hint="pip install --upgrade ettin-cli",
+                code="newer-format",
+                path=folder / MANIFEST,
+                format=version,
             )
         if body.pop("checksum") != _seal(body):
             raise _damaged(folder)
@@ -141,22 +146,17 @@ def _stays_inside(manifest: Manifest) -> bool:
 
 
 def not_an_index(folder: Path) -> IndexNotFoundError:
-    """Return the error for a folder that holds no index, with what to do about it."""
+    """Return the error for a folder that holds no index."""
     if folder.exists() and not folder.is_dir():
         return IndexNotFoundError(
-            f"{folder} is a file, not the folder of an index", hint="name a folder with -i"
+            f"{folder} is a file, not the folder of an index", code="not-an-index", folder=folder
         )
-    return IndexNotFoundError(f"no index at {folder}", hint=f"ettin index SOURCE -i {folder}")
+    return IndexNotFoundError(f"no index at {folder}", folder=folder)
 
 
 def damaged(path: Path) -> IndexDamagedError:
-    """Return the error for a damaged file of a generation, with what to do about it."""
-    return IndexDamagedError(f"{path} is damaged", hint=repair(path.parents[2]))
-
-
-def repair(folder: Path) -> str:
-    """Return the command that makes a damaged index whole."""
-    return f"ettin verify -i {folder} --repair"
+    """Return the error for a damaged file of a generation."""
+    return IndexDamagedError(f"{path} is damaged", folder=path.parents[2], path=path)
 
 
 def with_files(manifest: Manifest, files: Mapping[str, FileRecord]) -> Manifest:
@@ -172,8 +172,9 @@ def _seal(body: Mapping[str, Any]) -> str:
 
 
 def _damaged(folder: Path) -> IndexDamagedError:
+    path = folder / MANIFEST
     return IndexDamagedError(
-        f"{folder / MANIFEST} is damaged", hint=f"ettin index SOURCE -i {folder} --rebuild"
+        f"{path} is damaged", code="manifest-damaged", folder=folder, path=path
     )
 
 

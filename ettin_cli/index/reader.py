@@ -17,7 +17,6 @@ from ettin_cli.index.manifest import (
     Manifest,
     damaged,
     read_manifest,
-    repair,
 )
 from ettin_cli.index.passages import PASSAGES, Passages
 from ettin_cli.index.vectors import (
@@ -93,7 +92,7 @@ class Index:
     def _contents(self) -> _Contents:
         contents = self._opened
         if contents is None:
-            raise ClosedError(f"the index in {self.folder} was closed", hint="open it again")
+            raise ClosedError(f"the index in {self.folder} was closed", folder=self.folder)
         return contents
 
     @property
@@ -117,7 +116,8 @@ class Index:
         if lexicon is None:
             raise IndexMismatchError(
                 f"{self.folder} has no words to look up, only vectors",
-                hint=f"ettin index -i {self.folder} adds them",
+                code="index-without-words",
+                folder=self.folder,
             )
         return lexicon
 
@@ -316,7 +316,9 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
     faiss = open_index(generation / VECTORS, manifest.search)
     if (faiss.ntotal, faiss.d) != (rows, dimension):
         raise IndexDamagedError(
-            f"{generation / VECTORS} does not belong to {folder}", hint=repair(folder)
+            f"{generation / VECTORS} does not belong to {folder}",
+            folder=folder,
+            path=generation / VECTORS,
         )
     files = pa.memory_map(str(generation / FILES)).read_buffer()
     return _Contents(
@@ -348,8 +350,8 @@ def _check_size(folder: Path, path: Path, record: FileRecord) -> None:
     try:
         size = path.stat().st_size
     except OSError:
-        raise IndexDamagedError(f"{path} is missing", hint=repair(folder)) from None
+        raise IndexDamagedError(f"{path} is missing", folder=folder, path=path) from None
     if size != record.bytes:
         raise IndexDamagedError(
-            f"{path} has {size} bytes instead of {record.bytes}", hint=repair(folder)
+            f"{path} has {size} bytes instead of {record.bytes}", folder=folder, path=path
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import chain, pairwise
 from typing import TypeVar
 
-from ettin_cli.errors import UsageError
+from ettin_cli.errors import InvalidArgumentError
 
 # To be raised when a text gives other terms than before, so that no index keeps some of both.
 VERSION = 1
@@ -61,7 +61,7 @@ class Terms:
         language: One of LANGUAGES; `none` keeps the endings.
 
     Raises:
-        UsageError: There is no stemmer for it.
+        InvalidArgumentError: There is no stemmer for it.
     """
 
     def __init__(self, language: str) -> None:
@@ -152,11 +152,14 @@ def require_language(language: str) -> None:
     """Make sure that there is a stemmer for a language.
 
     Raises:
-        UsageError: There is none.
+        InvalidArgumentError: There is none.
     """
     if language not in LANGUAGES:
-        raise UsageError(
-            f"there is no stemmer for {language!r}", hint=f"one of {', '.join(LANGUAGES)}"
+        raise InvalidArgumentError(
+            f"there is no stemmer for {language!r}",
+            argument="language",
+            value=language,
+            choices=tuple(LANGUAGES),
         )
 
 

@@ -1,6 +1,7 @@
 """The stories: build an index of sources, search it, and rerank what somebody else retrieved."""
 
 from ettin_cli.pipeline.building import BuildReport, build_index
+from ettin_cli.pipeline.candidates import CandidateFinder, chosen_rows
 from ettin_cli.pipeline.planning import Plan, out_of_date
 from ettin_cli.pipeline.recipes import BuildRequest
 from ettin_cli.pipeline.repairing import RepairReport, repair_index
@@ -15,7 +16,7 @@ from ettin_cli.pipeline.retrieving import (
     LexicalRetriever,
     Retriever,
 )
-from ettin_cli.pipeline.searching import chosen_rows, search, source_index
+from ettin_cli.pipeline.searching import search, source_index
 
 __all__ = [
     "AUTO",
@@ -24,6 +25,7 @@ __all__ = [
     "RETRIEVERS",
     "BuildReport",
     "BuildRequest",
+    "CandidateFinder",
     "DenseRetriever",
     "HybridRetriever",
     "LexicalRetriever",

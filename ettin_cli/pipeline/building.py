@@ -43,6 +43,7 @@ from ettin_cli.pipeline.identities import DocumentIds
 from ettin_cli.pipeline.planning import Plan, PlannedFile, base_of, make_plan
 from ettin_cli.pipeline.recipes import BuildRequest, settle_recipe, settle_sources
 from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
+from ettin_cli.storage import STREAM
 from ettin_cli.tokens import load_token_counter
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def build_index(
         old, manifest = _opened(request)
         sources = settle_sources(request, manifest)
         files, recipe = settle_recipe(request, manifest, reporter)
-        plan = make_plan(request.folder, sources, old, read_stdin="-" in request.add)
+        plan = make_plan(request.folder, sources, old, stream=request.stream)
         for notice in passed_over(planned.file.name for planned in plan.files):
             reporter.notice(notice)
         if old and plan.up_to_date and _same(old, recipe, sources):
@@ -97,7 +98,7 @@ def build_index(
 def _dry_run(request: BuildRequest) -> BuildReport:
     old, manifest = _opened(request)
     sources = settle_sources(request, manifest)
-    plan = make_plan(request.folder, sources, old, read_stdin="-" in request.add)
+    plan = make_plan(request.folder, sources, old, stream=request.stream)
     return BuildReport(plan, manifest, rejections=plan.rejections)
 
 
@@ -149,7 +150,8 @@ def disk_errors(folder: Path) -> Iterator[None]:
             state = "the index is the new one, but may not outlive a power cut"
         raise OutputError(
             f"cannot write {folder}: {reason}; {state}",
-            hint="free some space or fix the permissions, then run the same command to go on",
+            code="index-unwritable",
+            folder=folder,
         ) from error
 
 
@@ -343,7 +345,7 @@ class _FileReader:
         run = self.run
         doc_id = run.ids.claim(document.doc_id, self.planned.source)
         if doc_id is None:
-            shown = str(self.planned.file.path or "-")
+            shown = str(self.planned.file.path or STREAM)
             line = document.lines[0] if len(document.lines) == 1 else None
             self.rejections.append(Rejection(shown, f'duplicate id "{document.doc_id}"', line))
             return

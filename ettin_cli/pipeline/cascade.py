@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from ettin_cli.errors import UsageError
-from ettin_cli.ranking import most_documents
+from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.ranking import SearchOptions, most_documents, retrieval_ranks
 from ettin_cli.records import Advance, Candidate, Query, Reranker, Scores, Stage
 
 R_co = TypeVar("R_co", bound=Reranker, covariant=True)
 NAMED = re.compile(r"(.+):(\d+)")
-HINT = "as in -r embedded:50,32m: the best 50 of the first go to the second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
     A folder's name stands for itself, whatever is in it.
 
     Raises:
-        UsageError: One before the last does not say how many, or the last one does.
+        InvalidArgumentError: One before the last does not say how many, or the last one does.
 
     >>> parse_cascade("embedded:50,32m")
     ([('embedded', 50)], '32m')
@@ -69,9 +68,13 @@ def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
     before = [NAMED.fullmatch(part) for part in first]
     for part, found in zip(first, before, strict=True):
         if found is None or not int(found[2]) or found[1] == "none":
-            raise UsageError(f"{part!r} in -r {text} is no reranker and a number", hint=HINT)
+            raise InvalidArgumentError(
+                f"{part!r} in {text!r} is not a reranker and a number", argument="cascade"
+            )
     if not last or last == "none" or (NAMED.fullmatch(last) and not Path(last).is_dir()):
-        raise UsageError(f"-r {text} does not end with a reranker", hint=HINT)
+        raise InvalidArgumentError(
+            f"{text!r} does not end with a reranker", argument="cascade", value=text
+        )
     return [(found[1], int(found[2])) for found in before if found], last
 
 
@@ -126,6 +129,21 @@ def narrowed(
             None if one.places is None else [one.places[at] for at in kept],
             (*one.stages, _stage(step.reranker, verdict, len(kept))),
         )
+
+
+def rerank_candidates(
+    queries: Sequence[Query],
+    candidates: Sequence[Sequence[Candidate]],
+    before: Sequence[Step[Reranker]],
+    last: Reranker,
+    options: SearchOptions,
+    advance: Advance,
+) -> list[tuple[Left, Scores]]:
+    """Rerank the candidates that an index has for each query: `rerank_in_steps` by `options`."""
+    by_document = options.by == "document"
+    left = [Left(one, retrieval_ranks(one, by_document=by_document)) for one in candidates]
+    documents = options.top_k if by_document else 0
+    return rerank_in_steps(queries, left, before, last, advance, documents=documents)
 
 
 def rerank_in_steps(

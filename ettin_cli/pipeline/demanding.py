@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ettin_cli.errors import UsageError
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.index import Index
 from ettin_cli.lexical import Demands, Terms
 
@@ -19,7 +19,7 @@ def demanded(index: Index, demands: Demands) -> Rows:
     """Return the rows that hold all phrases and fields, and nothing that is excluded.
 
     Raises:
-        UsageError: A demand has no words.
+        InvalidArgumentError: A demand has no words.
         IndexMismatchError: The index has no words to look up.
     """
     import numpy as np
@@ -56,7 +56,9 @@ def _with_field(index: Index, terms: Terms, name: str, value: str) -> Rows:
 def _words_of(terms: Terms, phrase: str) -> list[str]:
     wanted = terms.sequence(phrase)
     if not wanted:
-        raise UsageError(f'"{phrase}" has no word to look for')
+        raise InvalidArgumentError(
+            f'"{phrase}" has no word to look for', argument="query", value=phrase
+        )
     return wanted
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from ettin_cli.index import Index
+from ettin_cli.pipeline.candidates import CandidateFinder
 from ettin_cli.pipeline.positives import Positive, Sought, squeezed
-from ettin_cli.records import Advance, Embedder, Passage, Query, Reporter, Reranker
+from ettin_cli.pipeline.retrieving import Retriever, Search
+from ettin_cli.ranking import PASSAGE, SearchOptions
+from ettin_cli.records import Advance, Candidate, Passage, Query, Reporter, Reranker
 from ettin_cli.settings import CANDIDATES
-
-if TYPE_CHECKING:
-    from ettin_cli.index.vectors import Rows
-    from ettin_cli.records import Floats
 
 WINDOW = 32
 NEGATIVES = 5
@@ -59,22 +57,23 @@ def mine(
     index: Index,
     sought: Iterable[Sought],
     total: int,
-    embedder: Embedder,
+    retriever: Retriever,
     reranker: Reranker | None,
     options: MiningOptions,
     reporter: Reporter,
 ) -> Iterator[Mined]:
     """Yield what was mined for each query, in order.
 
-    No passage becomes a negative that a positive of its query contains or that contains one,
-    white space aside. The margin is that of Moreira et al. (2024), NV-Retriever: a share of the
-    positive's score, of several the lowest; where that is below zero, as much below it.
+    Candidates are those that a search finds, duplicates merged. No passage becomes a negative
+    that a positive of its query contains or that contains one, white space aside. The margin is
+    that of Moreira et al. (2024), NV-Retriever: a share of the positive's score, of several the
+    lowest; where that is below zero, as much below it.
 
     Args:
         total: How many queries there are.
         reranker: Its scores are what the margin compares; None: retrieval's.
     """
-    miner = _Miner(index, embedder, reranker, options)
+    miner = _Miner(index, retriever, reranker, options)
     done = 0
 
     def share() -> float:
@@ -106,33 +105,32 @@ class _Miner:
     def __init__(
         self,
         index: Index,
-        embedder: Embedder,
+        retriever: Retriever,
         reranker: Reranker | None,
         options: MiningOptions,
     ) -> None:
-        self.index, self.embedder, self.reranker = index, embedder, reranker
+        self.index, self.retriever, self.reranker = index, retriever, reranker
         self.options = options
+        searched = SearchOptions(by=PASSAGE, candidates=options.candidates)
+        self.finder = CandidateFinder(index, searched)
 
     def mine(self, sought: Sequence[Sought], advance: Advance) -> Iterator[Mined]:
-        vectors = self.embedder.embed_queries([one.query.text for one in sought])
-        retrieved = self.index.retrieve(vectors, self.options.candidates)
-        found = [
-            self._found(one, vector, *hits)
-            for one, vector, hits in zip(sought, vectors, retrieved, strict=True)
-        ]
+        searches = self.retriever.searches([one.query.every_form for one in sought])
+        found = [self._found(*one) for one in zip(sought, searches, strict=True)]
         if self.reranker is not None:
             found = self._reranked(found, self.reranker, advance)
         return map(self._mined, found)
 
-    def _found(self, sought: Sought, vector: Floats, rows: Rows, values: Floats) -> _Found:
-        known = [self._positive(positive, vector) for positive in sought.positives]
+    def _found(self, sought: Sought, search: Search) -> _Found:
+        known = [self._positive(positive, sought.query, search) for positive in sought.positives]
         indexed = any(len(positive.rows) for positive in sought.positives)
         texts, scores = [text for text, _ in known], [score for _, score in known]
-        candidates = self._others(sought, texts, rows) if known else {}
-        kept = [float(values[at]) for at in candidates]
-        return _Found(sought.query, texts, scores, list(candidates.values()), kept, indexed)
+        candidates = self._others(sought, texts, self.finder.find(search)) if known else []
+        kept = [one.retrieval_score or 0.0 for one in candidates]
+        passages = [one.passage for one in candidates]
+        return _Found(sought.query, texts, scores, passages, kept, indexed)
 
-    def _positive(self, positive: Positive, vector: Floats) -> tuple[str, float]:
+    def _positive(self, positive: Positive, query: Query, search: Search) -> tuple[str, float]:
         """Return the text of a positive, and its retrieval score."""
         import numpy as np
 
@@ -140,27 +138,32 @@ class _Miner:
             assert positive.text is not None
             if self.options.max_score_ratio is None or self.reranker is not None:
                 return positive.text, 0.0
-            [alone] = self.embedder.embed_documents([positive.text])
-            return positive.text, float(alone @ vector)
-        rows, scores = self.index.retrieve(vector[None], 1, np.array(positive.rows, np.int64))[0]
-        [passage] = self.index.read(rows)
+            [score] = self.retriever.score_texts(query.every_form, [positive.text])
+            return positive.text, score
+        own = np.sort(np.array(positive.rows, np.int64))
+        found = search(1, own)
+        # Retrieval by words finds none that has no word of the query.
+        score = float(found.scores[0]) if len(found.rows) else 0.0
+        [passage] = self.index.read(found.rows[:1] if len(found.rows) else own[:1])
         # With its title, as the negatives have theirs: that must not tell them apart.
         if positive.text is None or squeezed(positive.text) == squeezed(passage.text):
-            return passage.content, float(scores[0])
-        return positive.text, float(scores[0])
+            return passage.content, score
+        return positive.text, score
 
-    def _others(self, sought: Sought, positives: Sequence[str], rows: Rows) -> dict[int, Passage]:
-        """Return the hits that are no positives by their places, each text once."""
+    def _others(
+        self, sought: Sought, positives: Sequence[str], candidates: Sequence[Candidate]
+    ) -> list[Candidate]:
+        """Return the candidates that are not positives, nor contain one, nor are part of one."""
         own = {row for positive in sought.positives for row in positive.rows}
         answers = [squeezed(text) for text in positives]
-        others: dict[int, Passage] = {}
+        others: list[Candidate] = []
         seen: set[str] = set()
-        for at, (row, passage) in enumerate(zip(rows.tolist(), self.index.read(rows), strict=True)):
-            text = squeezed(passage.content)
-            known = row in own or text in seen
-            if not known and not any(text in one or one in text for one in answers):
+        for one in candidates:
+            text = squeezed(one.passage.content)
+            known = text in seen or not own.isdisjoint([one.passage_id, *one.duplicates])
+            if not known and not any(text in answer or answer in text for answer in answers):
                 seen.add(text)
-                others[at] = passage
+                others.append(one)
         return others
 
     def _reranked(

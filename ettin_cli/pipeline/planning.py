@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ettin_cli.corpus import Listing, Source, SourceFile, is_encodable, list_files, open_source
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.index import FileEntry, Index, RecordedSource, Remains, is_unchanged, portable
 from ettin_cli.records import Rejection
+from ettin_cli.storage import STREAM, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Plan:
         return not (self.new or self.changed or self.gone)
 
 
-def record_source(text: str, folder: Path, template: RecordedSource) -> RecordedSource:
+def record_source(text: str | Stream, folder: Path, template: RecordedSource) -> RecordedSource:
     """Return a source as the manifest keeps it, with the options of `template`.
 
     Raises:
@@ -64,9 +65,11 @@ def record_source(text: str, folder: Path, template: RecordedSource) -> Recorded
     from dataclasses import replace
 
     source = open_source(text)
-    location = portable(source.location, base_of(folder)) if source.location else "-"
+    location = portable(source.location, base_of(folder)) if source.location else STREAM
     if not is_encodable(location):
-        raise CorpusError(f"cannot index {text}: its path is not UTF-8", hint="rename it")
+        raise CorpusError(
+            f"cannot index {text}: its path is not UTF-8", code="path-not-utf8", path=text
+        )
     return replace(template, location=location)
 
 
@@ -80,23 +83,24 @@ def make_plan(
     recorded: Sequence[RecordedSource],
     old: Index | Remains | None,
     *,
-    read_stdin: bool,
+    stream: Stream | None = None,
 ) -> Plan:
     """List the sources and compare each file with its entry in the old generation.
 
     Raises:
         CorpusError: A source is no longer there.
-        UsageError: Records from standard input would have to be read again.
+        InvalidArgumentError: Records of an earlier stream would have to be read again.
     """
     plan = Plan()
     before = _entries(old)
     for number, record in enumerate(recorded):
-        if record.location == "-" and not read_stdin and old is None:
-            raise UsageError(
+        if record.location == STREAM and stream is None and old is None:
+            raise InvalidArgumentError(
                 f"{folder} has records from standard input, which cannot be read again",
-                hint="give them once more with `ettin index -`, or drop them with --remove -",
+                code="stream-not-repeatable",
+                folder=folder,
             )
-        source = _opened(record, folder)
+        source = _opened(record, folder, stream)
         plan.sources.append(source)
         listing = list_files(source, record.include, record.exclude, folder.resolve())
         plan.skipped.update(listing.skipped)
@@ -104,7 +108,7 @@ def make_plan(
         # The index may lie in a folder that it is of.
         inside = folder.resolve()
         listing.files = [f for f in listing.files if not (f.path and inside in f.path.parents)]
-        _compare(plan, number, record, listing, before, read_stdin=read_stdin)
+        _compare(plan, number, record, listing, before, again=stream is not None)
     plan.gone = [entry.name for entry in before.values()]
     return plan
 
@@ -112,7 +116,7 @@ def make_plan(
 def out_of_date(folder: Path, index: Index) -> Plan:
     """Return what has changed since an index was made; all of a source that is gone is gone."""
     there = [record for record in index.manifest.sources if is_there(record, folder)]
-    return make_plan(folder, there, index, read_stdin=False)
+    return make_plan(folder, there, index)
 
 
 def is_there(record: RecordedSource, folder: Path) -> bool:
@@ -124,9 +128,9 @@ def is_there(record: RecordedSource, folder: Path) -> bool:
     return True
 
 
-def _opened(record: RecordedSource, folder: Path) -> Source:
-    if record.location == "-":
-        return open_source("-")
+def _opened(record: RecordedSource, folder: Path, stream: Stream | None = None) -> Source:
+    if record.location == STREAM:
+        return Source(None, "stream", stream)
     location = base_of(folder) / record.location
     try:
         return open_source(str(location))
@@ -134,7 +138,7 @@ def _opened(record: RecordedSource, folder: Path) -> Source:
         if location.exists():
             raise
         raise CorpusError(
-            f"source {location} is gone", hint=f"ettin index -i {folder} --remove {location}"
+            f"source {location} is gone", code="source-gone", folder=folder, source=location
         ) from error
 
 
@@ -152,13 +156,17 @@ def _compare(
     listing: Listing,
     before: dict[tuple[RecordedSource, str], FileEntry],
     *,
-    read_stdin: bool,
+    again: bool,
 ) -> None:
-    """Take the entries of the listed files out of `before`; what stays there is gone."""
+    """Take the entries of the listed files out of `before`; what stays there is gone.
+
+    Args:
+        again: Whether there is a stream to be read anew.
+    """
     for file in listing.files:
         entry = before.pop((record, file.name), None)
         same = None
         if entry is not None:
-            fresh = not read_stdin if file.path is None else is_unchanged(entry, file.path)
+            fresh = not again if file.path is None else is_unchanged(entry, file.path)
             same = entry if fresh else None
         plan.files.append(PlannedFile(number, file, same, known=entry is not None))

@@ -9,12 +9,13 @@ from pathlib import Path
 from ettin_cli.chunking import Chunking
 from ettin_cli.embedding import check_trust, find_embedder, note_dimensions, read_card
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import IndexMismatchError, UsageError
+from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
 from ettin_cli.hub import ModelFiles
 from ettin_cli.index import Manifest, Recipe, RecordedSource, portable, require_factory
 from ettin_cli.lexical import ENGLISH, require_language
 from ettin_cli.pipeline.planning import base_of, record_source
 from ettin_cli.records import EmbedderCard, Reporter
+from ettin_cli.storage import STREAM, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class BuildRequest:
     """What the user asked `ettin index` to do; None stands for what the index already has.
 
     Args:
-        add: Sources to add: paths, or "-" for JSONL on standard input.
+        add: Sources to add: paths, or a stream of JSONL.
         remove: Sources to drop.
         source: The options new sources are read with.
         dimensions: How many of a vector's are kept, the first ones.
@@ -30,7 +31,7 @@ class BuildRequest:
     """
 
     folder: Path
-    add: Sequence[str] = ()
+    add: Sequence[str | Stream] = ()
     remove: Sequence[str] = ()
     source: RecordedSource = field(default_factory=lambda: RecordedSource(""))
     embedder: str | None = None
@@ -44,39 +45,49 @@ class BuildRequest:
     dry_run: bool = False
     wait: bool = True
 
+    @property
+    def stream(self) -> Stream | None:
+        """The stream among the sources to add, if there is one."""
+        return next((one for one in self.add if isinstance(one, Stream)), None)
+
 
 def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[RecordedSource, ...]:
     """Return the sources that the index is to have.
 
     Raises:
-        UsageError: There is none, one to drop is not there, or standard input would be lost.
+        InvalidArgumentError: There is none, one to drop is not there, or records of a stream would
+            be lost.
     """
     recorded = manifest.sources if manifest else ()
     removed = [_location(text, request.folder) for text in request.remove]
     for location, text in zip(removed, request.remove, strict=True):
         if location not in [source.location for source in recorded]:
-            raise UsageError(
+            raise InvalidArgumentError(
                 f"{text} is not a source of {request.folder}",
-                hint=f"ettin info -i {request.folder}",
+                argument="remove",
+                value=text,
+                folder=request.folder,
             )
     kept = {s.location: s for s in recorded if s.location not in removed}
-    for text in request.add:
-        source = record_source(text, request.folder, request.source)
+    for one in request.add:
+        source = record_source(one, request.folder, request.source)
         kept[source.location] = source
-    if request.rebuild and "-" in kept and "-" not in request.add:
-        raise UsageError(
+    if request.rebuild and STREAM in kept and request.stream is None:
+        raise InvalidArgumentError(
             "the records from standard input are in the index alone, which a rebuild starts anew",
-            hint=f"give them again: ettin index - -i {request.folder} --rebuild, "
-            "or drop them with --remove -",
+            code="stream-not-repeatable",
+            folder=request.folder,
         )
     if not kept and not request.remove:
-        raise UsageError("no SOURCE to index", hint=f"ettin index SOURCE -i {request.folder}")
+        raise InvalidArgumentError(
+            "there is no source to index", argument="sources", folder=request.folder
+        )
     return tuple(kept.values())
 
 
 def _location(text: str, folder: Path) -> str:
     """Return a source's location as the manifest keeps it, whether or not it still exists."""
-    return "-" if text == "-" else portable(Path(text).resolve(), base_of(folder))
+    return text if text == STREAM else portable(Path(text).resolve(), base_of(folder))
 
 
 def settle_recipe(
@@ -87,7 +98,7 @@ def settle_recipe(
     Raises:
         IndexMismatchError: The index was made otherwise, and this is no rebuild.
         ModelError: The embedder runs code of its own that is not trusted.
-        UsageError: It does not have so many dimensions.
+        InvalidArgumentError: It does not have so many dimensions.
         EttinError: FAISS does not know the factory string.
     """
     name = request.embedder or (manifest.embedder.name if manifest else "auto")
@@ -99,18 +110,20 @@ def settle_recipe(
     if manifest and card.weights == manifest.embedder.weights:
         card = _kept(card, manifest.embedder, request)
     if manifest and not request.rebuild:
-        again = f"ettin index -i {request.folder} --rebuild"
         if difference := _difference(manifest.embedder, card):
-            capped = f" --max-length {card.max_tokens}" if request.engine.max_length else ""
-            kept = f" --dimensions {card.dimension}" if request.dimensions else ""
             raise IndexMismatchError(
                 f"{request.folder} was made {difference}",
-                hint=f"{again} --embedder {name}{capped}{kept}",
+                folder=request.folder,
+                embedder=name,
+                max_length=card.max_tokens if request.engine.max_length else None,
+                dimensions=card.dimension if request.dimensions else None,
             )
         if chunking != made:
             raise IndexMismatchError(
                 f"{request.folder} has passages of {_described(made)}, not {_described(chunking)}",
-                hint=f"{again} {_options(chunking)}",
+                folder=request.folder,
+                chunk_size=None if chunking.size == "auto" else chunking.size or "none",
+                chunk_overlap=chunking.overlap,
             )
     factory = request.factory or (manifest.asked if manifest else "auto")
     require_factory(factory, card.dimension)
@@ -148,8 +161,3 @@ def _described(chunking: Chunking) -> str:
         return "whole documents"
     size = "the embedder's size" if chunking.size == "auto" else f"{chunking.size} tokens"
     return f"{size} with overlap {chunking.overlap}"
-
-
-def _options(chunking: Chunking) -> str:
-    size = "" if chunking.size == "auto" else f"--chunk-size {chunking.size or 'none'} "
-    return f"{size}--chunk-overlap {chunking.overlap}"

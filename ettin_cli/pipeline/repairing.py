@@ -23,11 +23,10 @@ from ettin_cli.pipeline.building import BuildReport, Run, disk_errors
 from ettin_cli.pipeline.planning import Plan, base_of, is_there, make_plan
 from ettin_cli.pipeline.recipes import BuildRequest, settle_recipe
 from ettin_cli.records import Reporter
+from ettin_cli.storage import STREAM
 
 if TYPE_CHECKING:
     from ettin_cli.index.passages import Passages
-
-STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
             entries = partial(_copied, run.generation, passages, remains.files)
             return RepairReport(damaged, run.complete(entries, sources))
         sources = _sources(remains, folder)
-        plan = make_plan(folder, sources, remains, read_stdin=False)
+        plan = make_plan(folder, sources, remains)
         built = Run(request, recipe, files, remains, plan, reporter).finish(sources)
         return RepairReport(damaged, built, _lost(remains, plan, folder))
 
@@ -95,10 +94,12 @@ def _sources(remains: Remains, folder: Path) -> tuple[RecordedSource, ...]:
             location = base_of(folder) / source.location
             raise CorpusError(
                 f"cannot repair {folder}: source {location} is gone",
-                hint=f"put it back, or: ettin index -i {folder} --rebuild --remove {location}",
+                code="cannot-repair",
+                folder=folder,
+                source=location,
             )
     kept = remains.passages is not None and any(not entry.path for entry in remains.files)
-    return tuple(s for s in remains.manifest.sources if kept or s.location != STDIN)
+    return tuple(s for s in remains.manifest.sources if kept or s.location != STREAM)
 
 
 def _lost(remains: Remains, plan: Plan, folder: Path) -> list[str]:
@@ -108,4 +109,4 @@ def _lost(remains: Remains, plan: Plan, folder: Path) -> list[str]:
         now = set(Index(folder).doc_ids())
         lost = [doc_id for doc_id in before if doc_id not in now]
     without = len(plan.sources) < len(remains.manifest.sources)
-    return [STDIN, *lost] if without and STDIN not in lost else lost
+    return [STREAM, *lost] if without and STREAM not in lost else lost

@@ -8,7 +8,7 @@ from functools import partial
 
 from ettin_cli.engines import EngineSettings
 from ettin_cli.loading import Loaded
-from ettin_cli.pipeline.cascade import Step, cascade_name, parse_cascade
+from ettin_cli.pipeline.cascade import cascade_name, parse_cascade
 from ettin_cli.records import Reporter, Reranker, TimedReranker
 from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.resolved import ResolvedReranker
@@ -40,7 +40,7 @@ def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> FoundRera
     """Return what `-r` names.
 
     Raises:
-        UsageError: It is neither a reranker nor several of them.
+        InvalidArgumentError: It is neither a reranker nor several of them.
         ModelError: There is none of a name, or it cannot be downloaded.
     """
     before, last = parse_cascade(text)
@@ -48,32 +48,6 @@ def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> FoundRera
         (find_reranker(name, offline=offline, reporter=reporter), keep) for name, keep in before
     ]
     return FoundRerankers(find_reranker(last, offline=offline, reporter=reporter), found)
-
-
-def load_rerankers(
-    found: FoundRerankers,
-    settings: EngineSettings,
-    long: str,
-    reporter: Reporter,
-    loaded: Loaded | None = None,
-) -> tuple[Reranker, list[Step[Reranker]]]:
-    """Load a reranker and those before it.
-
-    Args:
-        long: How they read texts beyond their limit: one of LONG.
-        loaded: What their models are shared in with an embedder.
-
-    Raises:
-        ModelError: One cannot be loaded.
-    """
-
-    def ready(resolved: ResolvedReranker) -> Reranker:
-        reranker = load_one(resolved, settings, long, reporter, loaded)
-        reporter.detail(f"reranking with {reranker.card.name} on {reranker.card.backend}")
-        return reranker
-
-    before = [Step(ready(one), keep) for one, keep in found.before]
-    return ready(found.last), before
 
 
 def load_one(
@@ -89,7 +63,9 @@ def load_one(
         ModelError: It cannot be loaded.
     """
     plain = load_reranker(resolved, settings, reporter, loaded)
-    return reading(plain, resolved, long, reporter)
+    reranker = reading(plain, resolved, long, reporter)
+    reporter.detail(f"reranking with {reranker.card.name} on {reranker.card.backend}")
+    return reranker
 
 
 def cached_reranker(

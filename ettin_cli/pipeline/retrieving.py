@@ -80,6 +80,10 @@ class Retriever(Protocol):
         """
         ...
 
+    def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
+        """Return the scores that texts outside the index would have for a query."""
+        ...
+
 
 class DenseRetriever:
     """The passages whose vectors are nearest to the query's; a score is a cosine.
@@ -96,6 +100,11 @@ class DenseRetriever:
     def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
         """Return a search for each of some queries, embedded all at once."""
         return [partial(self._best, vector) for vector in embedded(self.model, queries)]
+
+    def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
+        """Return the cosines of texts outside the index with a query."""
+        [vector] = embedded(self.model, [query])
+        return [float(text @ vector) for text in self.model.embed_documents(texts)]
 
     def _best(self, vector: Floats, depth: int, among: Rows | None) -> Retrieved:
         if self.expand:
@@ -118,6 +127,8 @@ class LexicalRetriever:
         self.index, self.expand = index, expand
         self.name = _named(BM25, expand)
         self.terms = Terms(index.language)
+        # Of the last query: a sweep retrieves at one depth after the other.
+        self._last: tuple[Mapping[str, float], Floats] | None = None
 
     @property
     def lexicon(self) -> Lexicon:
@@ -139,8 +150,20 @@ class LexicalRetriever:
         texts = map(self.terms.of_query, self.index.passages.contents(rows.tolist()))
         return expanded_terms(terms, list(texts), scores.tolist())
 
+    def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
+        """Return the BM25 scores that texts outside the index would have for a query."""
+        terms = self.terms_of(query)
+        return [self.lexicon.score_text(terms, Counter(self.terms.of(text))) for text in texts]
+
+    def scores(self, terms: Mapping[str, float]) -> Floats:
+        """Return the BM25 score of each row; those of the last terms are kept."""
+        last = self._last
+        if last is None or last[0] is not terms:
+            self._last = last = terms, self.lexicon.scores(terms)
+        return last[1]
+
     def _best(self, terms: Mapping[str, float], depth: int, among: Rows | None) -> Retrieved:
-        scores = self.lexicon.scores(terms)
+        scores = self.scores(terms)
         if self.expand:
             first = highest(scores, PASSAGES, among)
             scores = self.lexicon.scores(self.expanded(terms, first, scores[first]))
@@ -171,6 +194,14 @@ class HybridRetriever:
         terms = map(self.lexical.terms_of, queries)
         return [partial(self._best, *one) for one in zip(vectors, terms, strict=True)]
 
+    def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
+        """Return the fused scores that texts outside the index would have for a query."""
+        [vector] = embedded(self.model, [query])
+        spread = self._spread(vector)
+        cosines = [float(text @ vector) for text in self.model.embed_documents(texts)]
+        worth = self.lexical.score_texts(query, texts)
+        return [c / spread + LEXICAL_WEIGHT * w for c, w in zip(cosines, worth, strict=True)]
+
     def _best(
         self, vector: Floats, terms: Mapping[str, float], depth: int, among: Rows | None
     ) -> Retrieved:
@@ -186,7 +217,7 @@ class HybridRetriever:
         import numpy as np
 
         nearest = self.index.retrieve(vector[None], depth, among)[0][0]
-        worth = self.lexical.lexicon.scores(terms)
+        worth = self.lexical.scores(terms)
         holding = highest(worth, depth, among)
         rows = np.union1d(nearest, holding)
         cosines = inner_products(self.index.vectors[rows], vector)

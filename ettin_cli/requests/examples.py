@@ -59,11 +59,7 @@ def example(record: object, query_field: str | None = None) -> Example:
     """
     held, reasons = spared(record, [*query_fields(query_field), POSITIVE], text_fields(record))
     record = object_of(held)
-    try:
-        query, _ = query_of(record, query_field)
-    except RecordError as error:
-        # Here a field cannot be named.
-        raise RecordError(str(error).partition(";")[0]) from error
+    query, _ = query_of(record, query_field)
     if POSITIVE not in record:
         raise RecordError(f'no "{POSITIVE}" field')
     positives = [text for text in _texts(record, POSITIVE) if isinstance(text, str)]

@@ -68,7 +68,7 @@ class Listed:
     query: str
     candidates: Sequence[Candidate]
     fields: Mapping[str, Any]
-    reasons: Sequence[str] = ()
+    reasons: Sequence[RecordError] = ()
     unnamed: int = 0
 
 
@@ -101,11 +101,12 @@ def listed(record: object, fields: RequestFields) -> Listed:
     if name is None and _holds_example(record, fields):
         return _from_example(record, fields)
     needed = [*query_fields(fields.query), *([name.partition(".")[0]] if name else [])]
-    rest, reasons = spared(record, needed, [name] if name else [])
+    rest, left_out = spared(record, needed, [name] if name else [])
+    reasons = [RecordError(reason) for reason in left_out]
     record = object_of(rest if name else record)
     query, held = query_of(record, fields.query)
     if name is None or not has_field(record, name):
-        raise RecordError(missing("documents", fields.documents, "--documents-field"))
+        raise missing("documents", fields.documents, "documents")
     candidates: list[tuple[int, Candidate]] = []
     for place, document in enumerate(field_of(record, name)):
         if isinstance(document, RecordError):
@@ -114,7 +115,8 @@ def listed(record: object, fields: RequestFields) -> Listed:
             candidate = _candidate(document, fields)
             candidates.append((place, _found_again(candidate) if name == HITS else candidate))
         except RecordError as error:
-            reasons.append(f"{name}[{place}]: {error}")
+            reason = f"{name}[{place}]: {error}"
+            reasons.append(RecordError(reason, missing=error.missing))
     ids = (*QUERY_ID, *ROW_ID)
     own = kept(record, ANSWERED | {name})
     of_query = {*ids, "text", "title"}
@@ -178,7 +180,8 @@ def _from_example(record: object, fields: RequestFields) -> Listed:
     candidates = placed(enumerate(Candidate(0, one, None) for one in passages))
     own = kept(held.fields, ANSWERED)
     unnamed = sum(not one.doc_id for one in passages)
-    return Listed(held.query_id, held.query, candidates, own, held.reasons, unnamed)
+    reasons = [RecordError(reason) for reason in held.reasons]
+    return Listed(held.query_id, held.query, candidates, own, reasons, unnamed)
 
 
 def _candidate(document: object, fields: RequestFields) -> Candidate:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ettin_cli.corpus.reader import Row
 from ettin_cli.corpus.registry import table_reader_of
-from ettin_cli.requests.rows import STDIN, readable
-from ettin_cli.storage import opened
+from ettin_cli.requests.rows import readable
+from ettin_cli.storage import Stream, opened
 
 BLOCK = 1 << 16
 
@@ -18,14 +18,17 @@ BLOCK = 1 << 16
 class MeasuredRows:
     """The rows of a file; the share that was read is by bytes where rows have lines.
 
-    Of a Parquet file it is by rows. Of JSON and of standard input it is not known: the one is
-    read at once, and nobody knows how long the other is.
+    Of a Parquet file it is by rows. Of JSON and of a stream it is not known: the one is read at
+    once, and nobody knows how long the other is.
     """
 
-    def __init__(self, path: Path, rows: Iterator[Row]) -> None:
+    def __init__(self, path: Path | Stream, rows: Iterator[Row]) -> None:
         self.rows, self.row = rows, 0
         self.ended = False
-        reader = None if str(path) == STDIN else table_reader_of(path.name)
+        self.lines, self.total = None, 0
+        if isinstance(path, Stream):
+            return
+        reader = table_reader_of(path.name)
         self.lines = _Lines(path) if reader and reader.lines else None
         with readable(path):
             self.total = reader.count(path) if reader and reader.count else 0

@@ -163,7 +163,8 @@ def requests(pairs: Iterable[Pair]) -> Iterator[Request]:
 def rejection(shown: str, row: Row, error: RecordError) -> Rejection:
     """Return why a row was left out, and where it is."""
     _, line, number = row
-    return Rejection(shown, str(error) if line else f"{error} (row {number})", line)
+    reason = str(error) if line else f"{error} (row {number})"
+    return Rejection(shown, reason, line, error.missing)
 
 
 def _hash(text: str) -> int:

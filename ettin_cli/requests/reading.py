@@ -12,14 +12,15 @@ from pathlib import Path
 from ettin_cli.corpus import Fields
 from ettin_cli.corpus.reader import Row
 from ettin_cli.corpus.records import RecordError
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Query, Rejection, Request, Share
 from ettin_cli.requests.fields import RequestFields, holds_list, listed, pair
 from ettin_cli.requests.measured import MeasuredRows
 from ettin_cli.requests.pairs import PairFile, adjacent_requests, rejection
-from ettin_cli.requests.rows import STDIN, read_rows
+from ettin_cli.requests.rows import read_rows
 from ettin_cli.requests.runs import RunTexts, run_rows
 from ettin_cli.requests.spool import Spool
+from ettin_cli.storage import Stream
 
 PROBED_ROWS = 100
 Items = Iterator[Request | Rejection]
@@ -35,39 +36,47 @@ class RequestFile:
 
 @contextmanager
 def open_requests(
-    path: Path, fields: RequestFields, *, queries: Path | None = None, corpus: str | None = None
+    path: Path | Stream,
+    fields: RequestFields,
+    *,
+    queries: Path | Stream | None = None,
+    corpus: str | Stream | None = None,
 ) -> Iterator[RequestFile]:
     """Open a file of queries with lists of documents, of pairs, or a TREC run.
 
     Args:
-        path: "-" is standard input, as JSONL.
+        path: A stream holds JSONL.
         queries: The queries of a run; with `corpus` the file is read as one.
         corpus: The documents of a run.
 
     Raises:
         CorpusError: It cannot be read, or holds neither queries with documents nor pairs.
-        UsageError: It is of no format that is known.
+        InvalidArgumentError: It is of no format that is known.
     """
     if (queries is None) != (corpus is None):
-        raise UsageError("a TREC run needs both --queries and --corpus")
-    if queries is not None and str(path) == STDIN:
-        raise UsageError("a TREC run is read twice, so it cannot be stdin", hint="name its file")
+        raise InvalidArgumentError(
+            "a TREC run needs both its queries and its corpus", argument="queries"
+        )
     if queries is not None and corpus is not None:
+        if isinstance(path, Stream):
+            raise InvalidArgumentError(
+                "a TREC run is read twice, so it cannot be a stream", argument="stream"
+            )
         with Spool() as spool:
             yield _run(path, queries, corpus, fields, spool)
-    elif str(path) == STDIN:
-        yield RequestFile(_stream(_rows(path, fields), STDIN, fields), _unknown)
+    elif isinstance(path, Stream):
+        yield RequestFile(_stream(_rows(path, fields), str(path), fields), _unknown)
     else:
         yield _table(path, fields)
 
 
-def _rows(path: Path, fields: RequestFields) -> Iterator[Row]:
-    hint = "JSONL, CSV, TSV or Parquet; a TREC run needs --queries and --corpus"
-    return read_rows(path, "candidates", hint, fields.columns)
+def _rows(path: Path | Stream, fields: RequestFields) -> Iterator[Row]:
+    formats = "JSONL, CSV, TSV, Parquet, TREC run"
+    return read_rows(path, "candidates", formats, fields.columns)
 
 
 def _run(
-    path: Path, queries: Path, corpus: str, fields: RequestFields, spool: Spool
+    path: Path, queries: Path | Stream, corpus: str | Stream, fields: RequestFields, spool: Spool
 ) -> RequestFile:
     named = Fields(fields.id, fields.text, fields.columns)
     texts = RunTexts(path, queries, corpus, named, spool)
@@ -116,8 +125,8 @@ def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool,
         place = shown if line is None else f"{shown}:{line}"
         raise CorpusError(
             f"{place}: neither a query with a list of documents nor a pair: {why}",
-            hint="name its fields with --query-field, --documents-field, --text-field, --id-field, "
-            "or the columns of a table without a header with --fields",
+            code="fields-not-found",
+            path=shown,
         ) from why
     return True, chain(probed, rows)
 
@@ -138,7 +147,7 @@ def _lists(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
             yield rejection(shown, row, error)
             continue
         for reason in found.reasons:
-            yield rejection(shown, row, RecordError(reason))
+            yield rejection(shown, row, reason)
         query = Query(found.query_id or str(row[2]), found.query)
         yield Request(query, found.candidates, found.fields, found.unnamed)
 

@@ -17,7 +17,7 @@ from ettin_cli.records import Candidate, Document, Passage, Rejection
 from ettin_cli.requests.fields import Pair
 from ettin_cli.requests.rows import readable
 from ettin_cli.requests.spool import Spool
-from ettin_cli.storage import opened, record_lines
+from ettin_cli.storage import Stream, opened, record_lines
 from ettin_cli.trec import run_line, without_spaces
 
 
@@ -58,7 +58,14 @@ class RunTexts:
         text_field: The corpus's text field, if it has another name than usual.
     """
 
-    def __init__(self, run: Path, queries: Path, corpus: str, fields: Fields, spool: Spool) -> None:
+    def __init__(
+        self,
+        run: Path,
+        queries: Path | Stream,
+        corpus: str | Stream,
+        fields: Fields,
+        spool: Spool,
+    ) -> None:
         self.queries_path, self.corpus, self.spool = queries, corpus, spool
         self.queries = {without_spaces(one.query_id): one for one in read_queries(queries)}
         self.rejections: list[Rejection] = []

@@ -56,7 +56,7 @@ def query_of(record: Mapping[str, Any], given: str | None) -> tuple[str, Mapping
     names = names_of(given, QUERY)
     name = name_of(record, names)
     if name is None:
-        raise RecordError(missing("query", given, "--query-field"))
+        raise missing("query", given, "query")
     query, held = field_of(record, name), {}
     if isinstance(query, dict):
         held, inner = query, name_of(query, ("text", *QUERY, "title"))
@@ -74,7 +74,7 @@ def text_name(record: Mapping[str, Any], given: str | None, usual: Sequence[str]
     """
     name = name_of(record, names_of(given, usual))
     if name is None:
-        raise RecordError(missing(usual[0], given, "--text-field"))
+        raise missing(usual[0], given, "text")
     if not isinstance(field_of(record, name), str):
         raise RecordError(f'"{name}" is not a string')
     return name
@@ -124,6 +124,12 @@ def query_fields(given: str | None) -> list[str]:
     return [name.partition(".")[0] for name in names_of(given, QUERY)]
 
 
-def missing(usual: str, given: str | None, option: str) -> str:
-    """Return what to say of a field that is not there."""
-    return f'no "{given}" field' if given else f'no "{usual}" field; name it with {option}'
+def missing(usual: str, given: str | None, what: str) -> RecordError:
+    """Return the error for a field that is not there.
+
+    Args:
+        usual: The first of its usual names.
+        given: The name that it should have; None: one of the usual ones.
+        what: What it would hold: query, documents or text.
+    """
+    return RecordError(f'no "{given or usual}" field', missing=None if given else what)

@@ -13,7 +13,7 @@ from typing import Self
 from ettin_cli.corpus.reader import Row
 from ettin_cli.corpus.records import RecordError, spared
 from ettin_cli.corpus.registry import table_formats, table_reader_of
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Reporter
 from ettin_cli.requests.examples import POSITIVE, text_fields
 from ettin_cli.requests.pairs import rejection
@@ -96,13 +96,18 @@ def read_examples(paths: Sequence[Path], loss: str | None, reporter: Reporter) -
 
     Raises:
         CorpusError: A file cannot be read, holds no examples, or none for this loss.
-        UsageError: A file is of no format that holds examples.
+        InvalidArgumentError: A file is of no format that holds examples.
     """
     for path in paths:
         if table_reader_of(path.name) is None:
-            raise UsageError(f"{path} is of no format that holds pairs", hint=table_formats())
+            raise InvalidArgumentError(
+                f"{path} is of no format that holds pairs",
+                code="unknown-format",
+                path=path,
+                formats=table_formats(),
+            )
         if not path.is_file():
-            raise CorpusError(f"there is no file {path}")
+            raise CorpusError(f"there is no file {path}", code="cannot-read", path=path)
     examples = Examples()
     try:
         reader = _Reader(examples, loss, reporter)
@@ -137,7 +142,7 @@ class _Reader:
                     self._row(row)
                     advance(1)
         except UnreadableError as error:
-            raise CorpusError(f"{path}: {error}") from error
+            raise CorpusError(f"{path}: {error}", code="cannot-read", path=path) from error
 
     def _probed(self, rows: Iterator[Row]) -> Iterator[Row]:
         """Yield the rows; where the first hundred are all of no use, so will be the rest."""
@@ -153,7 +158,11 @@ class _Reader:
         if bad:
             why = self._reason(bad[0])
             assert why is not None
-            raise CorpusError(str(rejection(str(self.file.path), bad[0], why)), hint=ROWS)
+            raise CorpusError(
+                str(rejection(str(self.file.path), bad[0], why)),
+                code="invalid-examples",
+                expected=ROWS,
+            )
 
     def _reason(self, row: Row) -> RecordError | None:
         try:
@@ -191,13 +200,19 @@ class _Reader:
         place = f"{self.file.path}:{row[1]}" if row[1] else f"{self.file.path}, row {row[2]}"
         if not example.scored and self.loss in (MSE, MARGIN_MSE):
             raise CorpusError(
-                f"{place}: a positive and negatives have no scores for --loss {self.loss}",
-                hint="--loss listwise, --loss bce, or leave it out",
+                f"{place}: a positive and negatives have no scores, which the loss {self.loss} "
+                "needs",
+                code="invalid-examples",
+                loss=self.loss,
+                losses=(LISTWISE, BCE),
             )
         if self.loss == BCE and not all(0 <= target <= 1 for target in example.targets):
             raise CorpusError(
-                f"{place}: score {example.targets[0]:g} is no probability, as --loss bce needs",
-                hint="--loss mse learns raw scores",
+                f"{place}: score {example.targets[0]:g} is not a probability, which the loss "
+                f"{BCE} needs",
+                code="invalid-examples",
+                loss=self.loss,
+                losses=(MSE,),
             )
 
     def _scored(self, example: Example) -> None:
@@ -241,11 +256,15 @@ class _Reader:
             named = ", ".join(map(str, paths))
             if alone:
                 raise CorpusError(
-                    f"no query of {named} has two scored documents for --loss {self.loss} to "
+                    f"no query of {named} has two scored documents for the loss {self.loss} to "
                     "compare",
-                    hint="--loss mse learns each score by itself",
+                    code="invalid-examples",
+                    loss=self.loss,
+                    losses=(MSE,),
                 )
-            raise CorpusError(f"there are no rows in {named}", hint=ROWS)
+            raise CorpusError(
+                f"there are no rows in {named}", code="invalid-examples", expected=ROWS
+            )
 
     def _remarks(self, alone: int) -> Iterator[str]:
         if self.repeated:

@@ -40,17 +40,19 @@ class ModelFolder:
         """Refuse what cannot be written, before any work is done."""
         if self.target.exists():
             raise OutputError(
-                f"{self.target} is there already", hint="name another folder with -o, or remove it"
+                f"{self.target} already exists", code="output-exists", path=self.target
             )
         if not self.target.parent.is_dir():
             raise OutputError(
                 f"cannot write {self.target}: there is no folder {self.target.parent}",
-                hint=f"mkdir -p {self.target.parent}",
+                code="folder-not-found",
+                folder=self.target.parent,
             )
         if self.unfinished and not self.resume:
             raise OutputError(
                 f"{self.partial} is left of an unfinished run",
-                hint="go on with --resume, or remove it to start again",
+                code="unfinished-output",
+                partial=self.partial,
             )
 
     @property
@@ -67,7 +69,9 @@ class ModelFolder:
             self.lock.acquire(timeout=0)
         except filelock.Timeout:
             raise OutputError(
-                f"another process is training {self.target}", hint="name another folder with -o"
+                f"another process is training {self.target}",
+                code="output-busy",
+                path=self.target,
             ) from None
         return self
 
@@ -94,9 +98,12 @@ class ModelFolder:
         for name, value in facts.items():
             if made.get(name) != value:
                 was, now = (str(one)[:SHOWN] for one in (made.get(name), value))
+                # Facts go by the names of options, as a model's card has them.
+                what = name.removeprefix("--").replace("-", " ")
                 raise OutputError(
-                    f"the unfinished run in {self.partial} had another {name}: {was}, not {now}",
-                    hint="resume with that, or remove the folder to start again",
+                    f"the unfinished run in {self.partial} had another {what}: {was}, not {now}",
+                    code="resume-mismatch",
+                    partial=self.partial,
                 )
         return state
 
@@ -118,7 +125,8 @@ class ModelFolder:
             # torch says of a full disk only that a write failed.
             raise OutputError(
                 f"cannot write {self.partial / name}: {first_line(error)}",
-                hint="make room, then go on with --resume",
+                code="checkpoint-unwritable",
+                partial=self.partial,
             ) from error
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -132,7 +140,8 @@ class ModelFolder:
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise OutputError(
                 f"cannot read {path}: {first_line(error)}",
-                hint=f"remove {self.partial} to start again",
+                code="resume-damaged",
+                partial=self.partial,
             ) from error
         return found
 

@@ -247,7 +247,9 @@ class Loop:
             raise ModelError(
                 f"a query with {len(most.tokens)} texts of up to {most.longest} tokens does not "
                 "fit the GPU's memory",
-                hint="--max-length 512, --lora 16, or fewer negatives a row",
+                code="training-out-of-memory",
+                texts=len(most.tokens),
+                tokens=most.longest,
             )
         self.optimizer.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
@@ -255,10 +257,11 @@ class Loop:
         self.reporter.notice("the GPU is out of memory, so batches are halved")
 
     def _diverged(self) -> ModelError:
-        lower = f"start again with --learning-rate {self.learning_rate / 4:.1g}, or --dtype fp32"
-        left = f"remove {self.folder.partial} and " if self.folder.unfinished else ""
         return ModelError(
-            f"the loss is not a number at step {self.progress.step + 1:,}", hint=left + lower
+            f"the loss is not a number at step {self.progress.step + 1:,}",
+            code="training-diverged",
+            learning_rate=self.learning_rate,
+            partial=self.folder.partial if self.folder.unfinished else None,
         )
 
     def _measure(self) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ettin_cli.errors import INTERRUPTED, EttinError, ModelError, UsageError
+from ettin_cli.errors import INTERRUPTED, EttinError, InvalidArgumentError, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -45,16 +45,19 @@ class Processes:
         """Return where this process computes: each of several has a GPU of its own.
 
         Raises:
-            UsageError: All of them were to share one GPU.
+            InvalidArgumentError: All of them were to share one GPU.
         """
         if self.size == 1 or wanted == "cpu":
             return wanted
         import torch
 
         if wanted not in ("auto", "cuda"):
-            raise UsageError(
-                f"{self.size} processes cannot share --device {wanted}",
-                hint="--device cuda gives each a GPU of its own",
+            raise InvalidArgumentError(
+                f"{self.size} processes cannot share the device {wanted}; "
+                "with the device cuda each has a GPU of its own",
+                argument="device",
+                value=wanted,
+                choices=("auto", "cpu", "cuda"),
             )
         if wanted == "auto" and not torch.cuda.is_available():
             return "cpu"
@@ -165,6 +168,4 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ModelError(
-            "another process of this run has ended", hint="the same command with --resume"
-        ) from error
+        raise ModelError("another process of this run has ended", code="process-ended") from error

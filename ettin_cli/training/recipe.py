@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
-from ettin_cli.errors import MissingExtraError, UsageError
+from ettin_cli.errors import InvalidArgumentError, MissingExtraError
 from ettin_cli.settings import ETTIN_MODELS
 
 MSE, MARGIN_MSE, LISTWISE, BCE = LOSSES = ("mse", "margin-mse", "listwise", "bce")
@@ -53,16 +53,22 @@ def check_recipe(recipe: Recipe) -> None:
     """Refuse a recipe that cannot be followed.
 
     Raises:
-        UsageError: A value makes no sense.
+        InvalidArgumentError: A value makes no sense.
         MissingExtraError: LoRA is asked for without the extra.
     """
     if recipe.loss is not None and recipe.loss not in LOSSES:
-        raise UsageError(f"no loss {recipe.loss!r}", hint=", ".join(LOSSES))
-    for name, value in (("--hours", recipe.hours), ("--learning-rate", recipe.learning_rate)):
+        raise InvalidArgumentError(
+            f"unknown loss {recipe.loss!r}", argument="loss", value=recipe.loss, choices=LOSSES
+        )
+    for name, value in (("hours", recipe.hours), ("learning_rate", recipe.learning_rate)):
         if value is not None and not (math.isfinite(value) and value > 0):
-            raise UsageError(f"{name} {value} is not a number above 0")
+            raise InvalidArgumentError(
+                f"{name.replace('_', ' ')} {value} is not a number above 0",
+                argument=name,
+                value=value,
+            )
     if recipe.lora and find_spec("peft") is None:
-        raise MissingExtraError("--lora needs peft", hint="pip install 'ettin-cli[train]'")
+        raise MissingExtraError("LoRA needs peft", package="ettin-cli[train]")
 
 
 def completed(recipe: Recipe, parameters: int, rows: int) -> Recipe:

@@ -42,18 +42,14 @@ def example_of(record: object) -> Example:
         raise record
     if isinstance(record, dict) and record.get(POSITIVE) is not None:
         return _listed(record)
-    try:
-        found = pair(record, RequestFields())
-    except RecordError as error:
-        # Here a field cannot be named.
-        raise RecordError(str(error).partition(";")[0]) from error
+    found = pair(record, RequestFields())
     assert isinstance(record, dict)
     return Example(found.query, [found.candidate.passage.content], [_score(record)], scored=True)
 
 
 def _score(record: Mapping[str, Any]) -> float:
     if record.get(SCORE) in (None, ""):
-        raise RecordError('no "score", which the teacher gives: ettin score --pairs writes it')
+        raise RecordError('no "score", which a teacher gives')
     value = record[SCORE]
     try:
         score = math.nan if isinstance(value, bool) else float(value)
@@ -73,7 +69,7 @@ def _listed(record: Mapping[str, Any]) -> Example:
     positives = _texts(record, POSITIVE)
     names = negative_fields(record)
     if not names:
-        raise RecordError('no "negatives", which a positive is told from: ettin mine finds some')
+        raise RecordError('no "negatives" to tell the positive from')
     negatives = list(dict.fromkeys(text for name in names for text in _texts(record, name)))
     if not positives or not all(text.strip() for text in positives):
         raise RecordError(f'"{POSITIVE}" holds an empty text or none')

@@ -68,7 +68,7 @@ def train(
     Of several processes each calls this, and the main one writes.
 
     Raises:
-        UsageError: The recipe cannot be followed.
+        InvalidArgumentError: The recipe cannot be followed.
         ModelError: The base cannot be loaded, the loss is no number, or memory is too small.
         OutputError: The folder cannot be written, or its unfinished run was another.
     """

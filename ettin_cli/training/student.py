@@ -10,7 +10,7 @@ from ettin_cli.blank import blanks_last
 from ettin_cli.engines import EngineSettings, Placement, run
 from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.placement import chosen_dtype
-from ettin_cli.errors import ModelError, UsageError
+from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.hub import ModelFiles, read_json, read_modules, refuse_code
 from ettin_cli.records import Advance, Reporter, RerankerCard, Scores, no_progress
 from ettin_cli.training.batches import Tokenized
@@ -70,8 +70,9 @@ class Student:
         model = self.placement.load(CrossEncoder, folder, autocast=self.half)
         if model.num_labels != 1:
             raise ModelError(
-                f"{folder} gives {model.num_labels} scores a pair, not one",
-                hint="an encoder, or a reranker of one score, is a base",
+                f"{folder} gives {model.num_labels} scores a pair, not one; "
+                "a base is an encoder, or a reranker of one score",
+                model=folder,
             )
         return model
 
@@ -129,8 +130,7 @@ class Student:
         self.model.train()
         if not np.isfinite(values).all():
             raise ModelError(
-                "the student gives scores that are no numbers",
-                hint="start again with a lower --learning-rate",
+                "the student gives scores that are not finite numbers", code="training-diverged"
             )
         return Scores(values, np.array(cut, np.bool_))
 
@@ -193,14 +193,19 @@ def placed(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, boo
     weights up to rounding. `fast` is bf16 on a CPU that computes in it.
 
     Raises:
-        UsageError: Training in fp16 was asked for.
+        InvalidArgumentError: Training in fp16 was asked for.
     """
     import dataclasses
 
     import torch
 
     if settings.dtype == "fp16":
-        raise UsageError("training in fp16 loses small gradients", hint="--dtype bf16 or fp32")
+        raise InvalidArgumentError(
+            "training in fp16 loses small gradients",
+            argument="dtype",
+            value="fp16",
+            choices=("bf16", "fp32"),
+        )
     placement = Placement(dataclasses.replace(settings, dtype="fp32"), reporter)
     half = chosen_dtype(settings.dtype, placement.device, reporter) is torch.bfloat16
     reporter.detail(f"training in fp32, products in {'bf16' if half else 'fp32'}")

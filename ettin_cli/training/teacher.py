@@ -50,7 +50,7 @@ def remarks(scores: Spread, loss: str | None) -> Iterator[str]:
     elif scores.low >= 0 and scores.high <= 1 and loss != LISTWISE:
         yield (
             "they look like probabilities, which flatten the differences at both ends: "
-            "take the teacher's raw scores, or --loss bce"
+            "take the teacher's raw scores, or the loss bce"
         )
     elif scores.deviation > HUGE_SPREAD and loss != LISTWISE:
-        yield "that is far wider than raw scores are: divide them, or --loss listwise"
+        yield "that is far wider than raw scores are: divide them, or take the loss listwise"

@@ -1,0 +1,195 @@
+"""What a user of the command line can do about an error: options and commands by its code.
+
+The library knows no options; another interface has a table of its own, by the same codes.
+"""
+
+import shlex
+from collections.abc import Callable, Mapping
+from string import Formatter
+from typing import Any
+
+from ettin_cli.errors import EttinError
+from ettin_cli.records import Rejection
+from ettin_cli.settings import MAX
+
+Fields = Mapping[str, Any]
+
+# By the argument of the library that makes no sense; others are told what there is to choose from.
+ARGUMENTS = {
+    "cascade": "as in -r embedded:50,32m: the best 50 of the first go to the second",
+    "columns": "leave out --fields",
+    "dimensions": "--dimensions 1 to {most}",
+    "document_tokens": "--document-tokens {most}",
+    "glob": 'a glob is like "*.md" or "drafts/"',
+    "metric": "{known}",
+    "output": "name the format with -f, or use {choices}",
+    "pairs": "--pairs FILE measures your own",
+    "queries": "give both --queries FILE and --corpus SOURCE",
+    "remove": "ettin info -i {folder!q}",
+    "reranker": "-r auto",
+    "sources": "ettin index SOURCE -i {folder!q}",
+    "stream": "give a file",
+}
+
+# What names the field that rows lack, by what it holds.
+FIELD_OPTIONS = {
+    "query": "--query-field",
+    "documents": "--documents-field",
+    "text": "--text-field",
+}
+
+
+class _Hints(Formatter):
+    """Formats fields: lists with commas, and with !q as words of a shell."""
+
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        return shlex.quote(str(value)) if conversion == "q" else super().convert_field(value, None)
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if isinstance(value, (tuple, list)):
+            return ", ".join(map(str, value))
+        return str(super().format_field(value, format_spec))
+
+
+_FORMATTER = _Hints()
+
+
+def _argument(fields: Fields) -> str | None:
+    """Return what an argument may be."""
+    if template := ARGUMENTS.get(fields.get("argument", "")):
+        return _FORMATTER.vformat(template, (), fields)
+    return ", ".join(fields["choices"]) if "choices" in fields else None
+
+
+def _expected(fields: Fields) -> str | None:
+    """Return what a file should hold, where that can be told."""
+    return fields.get("expected")
+
+
+def _formats(fields: Fields) -> str:
+    """Return what formats there are, and what one of them needs."""
+    run = "; a TREC run needs --queries and --corpus" if "TREC run" in fields["formats"] else ""
+    return f"known formats: {fields['formats']}{run}"
+
+
+def _plugin(fields: Fields) -> str:
+    """Return what to do about a package that adds what does not work."""
+    package = fields.get("package")
+    return f"update or uninstall {package}" if package else "ETTIN_DEBUG=1 shows where"
+
+
+def _examples(fields: Fields) -> str:
+    """Return what rows of training data hold, or a loss that can learn from them."""
+    return fields.get("expected") or f"--loss {' or '.join(fields['losses'])} can learn from them"
+
+
+def _rebuild(fields: Fields) -> str:
+    """Return the command that makes an index anew in the way that was asked for."""
+    words = ["ettin", "index", "-i", str(fields["folder"]), "--rebuild"]
+    for name in ("embedder", "max_length", "dimensions", "chunk_size", "chunk_overlap"):
+        if (value := fields.get(name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+def _calibrate(fields: Fields) -> str:
+    """Return the command that calibrates an index for a reranker."""
+    words = ["ettin", "eval", "-i", str(fields["folder"]), "-r", str(fields["reranker"])]
+    words += ["--long", MAX] if fields["long"] == MAX else []
+    return f"{shlex.join(words)} --queries FILE --qrels FILE --calibrate"
+
+
+def _slower(fields: Fields) -> str:
+    """Return how to train a model that does not diverge."""
+    first = f"remove {shlex.quote(str(left))} and " if (left := fields.get("partial")) else ""
+    rate = fields.get("learning_rate")
+    lower = (
+        f"--learning-rate {rate / 4:.1g}, or --dtype fp32" if rate else "a lower --learning-rate"
+    )
+    return f"{first}start again with {lower}"
+
+
+_HF = "copy the folder or set HF_HOME"
+_SOURCE = "name a file, a folder, or - for JSONL on stdin"
+_AGAIN = "fetch the whole model again"
+_OTHER = "choose another place with -o"
+
+HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
+    "invalid-argument": _argument,
+    "unknown-format": _formats,
+    "source-not-found": _SOURCE,
+    "source-gone": "ettin index -i {folder!q} --remove {source!q}",
+    "cannot-repair": "put it back, or: ettin index -i {folder!q} --rebuild --remove {source!q}",
+    "stream-not-repeatable": "give them again: ettin index - -i {folder!q} --rebuild, "
+    "or drop them with --remove -",
+    "path-not-utf8": "rename it",
+    "invalid-input": _expected,
+    "fields-not-found": "name its fields with --query-field, --documents-field, --text-field, "
+    "--id-field, or the columns of a table without a header with --fields",
+    "invalid-examples": _examples,
+    "not-judged": "their ids must be those of the qrels; or judge some: ettin eval ... --judge",
+    "unknown-model": "ettin models",
+    "model-unavailable": "use embedded, or fetch it where there is a network "
+    f"(ettin models pull {{name!q}}) and {_HF}",
+    "model-gated": "ask for access there, then: hf auth login",
+    "download-failed": "run the same command to resume",
+    "untrusted-code": "if you trust it: --trust-remote-code",
+    "unsafe-weights": "save the model as safetensors (model.safetensors)",
+    "model-incomplete": _AGAIN,
+    "not-an-embedder": "--embedder auto",
+    "no-token-counts": "--long truncate",
+    "not-a-number": "--dtype fp32, or another model",
+    "device-unavailable": "--device cpu",
+    "out-of-memory": "--max-length 2048, or --device cpu",
+    "missing-package": "pip install {package!q}",
+    "damaged-package": "pip install --force-reinstall {package!q}",
+    "plugin-failed": _plugin,
+    "plugins-clash": "uninstall one of them",
+    "suffix-ambiguous": "choose by -f",
+    "training-out-of-memory": "--max-length 512, --lora 16, or fewer negatives a row",
+    "training-diverged": _slower,
+    "process-ended": "the same command with --resume",
+    "not-an-index": "name another folder with -i",
+    "index-not-found": "ettin index SOURCE -i {folder!q}",
+    "index-mismatch": _rebuild,
+    "index-without-words": "ettin index -i {folder!q} adds them",
+    "newer-format": "pip install --upgrade ettin-cli",
+    "index-damaged": "ettin verify -i {folder!q} --repair",
+    "manifest-damaged": "ettin index SOURCE -i {folder!q} --rebuild",
+    "index-busy": "wait for it, or leave out --no-wait",
+    "index-unwritable": "free some space or fix the permissions, "
+    "then run the same command to resume",
+    "factory-failed": "use --factory auto",
+    "not-calibrated": _calibrate,
+    "too-few-judgements": "judge more: relevant and irrelevant passages, of two queries at least",
+    "cannot-write": _OTHER,
+    "folder-not-found": "mkdir -p {folder!q}",
+    "judgements-unwritable": "what was judged so far is kept; once the file can be written, "
+    "the same command resumes",
+    "checkpoint-unwritable": "make room, then continue with --resume",
+    "output-exists": "name another folder with -o, or remove it",
+    "output-busy": _OTHER,
+    "unfinished-output": "continue it with --resume, or remove it to start again",
+    "resume-mismatch": "resume with those, or remove {partial!q} to start again",
+    "resume-damaged": "remove {partial!q} to start again",
+}
+
+
+def hint_of(error: EttinError) -> str | None:
+    """Return what to type about an error; None where there is nothing to say."""
+    if error.hint is not None:
+        return error.hint
+    hint = HINTS.get(error.code)
+    if hint is None or callable(hint):
+        return hint(error.fields) if hint else None
+    return _FORMATTER.vformat(hint, (), error.fields)
+
+
+def rejected(rejection: Rejection) -> str:
+    """Return what to print of an input that was left out, for a command that can name its fields.
+
+    >>> rejected(Rejection("a.jsonl", 'no "text" field', 3, missing="text"))
+    'rejected a.jsonl:3: no "text" field; name it with --text-field'
+    """
+    option = FIELD_OPTIONS.get(rejection.missing or "")
+    return f"rejected {rejection}" + (f"; name it with {option}" if option else "")

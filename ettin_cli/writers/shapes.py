@@ -1,0 +1,120 @@
+"""Answers and hits in the shapes that formats share: JSON objects, and rows of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from ettin_cli.records import Answer, Hit, Passage
+
+COLUMNS = {
+    "query_id": "string",
+    "rank": "int32",
+    "doc_id": "string",
+    "passage_id": "int64",
+    "score": "float64",
+    "rerank_score": "float64",
+    "probability": "float64",
+    "retrieval_rank": "int32",
+    "retrieval_score": "float64",
+    "retrieval": "string",
+    "title": "string",
+    "path": "string",
+    "start_line": "int32",
+    "end_line": "int32",
+    "page": "int32",
+    "truncated": "bool",
+    "stale": "bool",
+    "text": "string",
+    "metadata": "string",
+    "duplicates": "string",
+    "query": "string",
+    "query_fields": "string",
+}
+WHERE_THEY_APPLY = frozenset(
+    (
+        *("rerank_score", "probability", "retrieval", "page", "text", "truncated", "stale"),
+        "duplicates",
+    )
+)
+
+
+def answer_json(answer: Answer, *, text: bool = True) -> dict[str, Any]:
+    """Return an answer in the shape of `-f json`; what does not apply is left out."""
+    hits = [hit_json(hit, rank, text=text) for rank, hit in enumerate(answer.hits, start=1)]
+    shape = {
+        "query_id": answer.query.query_id,
+        "query": answer.query.text,
+        **answer.fields,
+        **({"retriever": answer.retriever} if answer.retriever is not None else {}),
+        **({"embedder": answer.embedder} if answer.embedder is not None else {}),
+        "reranker": answer.reranker,
+        "engine": answer.engine,
+        **({"stages": [asdict(stage) for stage in answer.stages]} if answer.stages else {}),
+        "hits": hits,
+    }
+    return {**shape, "seconds": dict(answer.seconds)} if answer.seconds else shape
+
+
+def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
+    """Return a hit in the shape of `-f json`; what does not apply is left out."""
+    passage = hit.passage
+    shape = {
+        "rank": rank,
+        "doc_id": passage.doc_id,
+        "passage_id": hit.passage_id,
+        "score": hit.score,
+        "rerank_score": hit.rerank_score,
+        "probability": hit.probability,
+        "retrieval_rank": hit.retrieval_rank,
+        "retrieval_score": hit.retrieval_score,
+        "retrieval": {name: asdict(place) for name, place in hit.places.items()} or None,
+        "title": passage.title,
+        "path": passage.path,
+        "start_line": passage.start_line,
+        "end_line": passage.end_line,
+        "page": passage.page,
+        "text": passage.text if text else None,
+        "metadata": dict(passage.metadata),
+        "duplicates": [_duplicate(*one) for one in hit.duplicates.items()] or None,
+        "truncated": hit.truncated or None,
+        "stale": hit.stale or None,
+    }
+    return {k: v for k, v in shape.items() if v is not None or k not in WHERE_THEY_APPLY}
+
+
+def _duplicate(passage_id: int, passage: Passage) -> dict[str, Any]:
+    return {
+        "doc_id": passage.doc_id,
+        "passage_id": passage_id,
+        "path": passage.path,
+        "start_line": passage.start_line,
+    }
+
+
+def columns(*, text: bool = True) -> list[str]:
+    """Return the columns of the formats that have a row a hit."""
+    return [name for name in COLUMNS if text or name != "text"]
+
+
+def answer_rows(answer: Answer, *, text: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield a row a hit, with its query; what is an object or a list is JSON."""
+    of_query = {"query_id": answer.query.query_id, "query": answer.query.text}
+    if answer.fields:
+        of_query["query_fields"] = dumps(dict(answer.fields)).decode()
+    for rank, hit in enumerate(answer.hits, start=1):
+        shape = hit_json(hit, rank, text=text)
+        shape["metadata"] = dumps(shape["metadata"]).decode()
+        for name in {"retrieval", "duplicates"} & shape.keys():
+            shape[name] = dumps(shape[name]).decode()
+        shape |= of_query
+        shape["truncated"], shape["stale"] = hit.truncated, hit.stale
+        yield {name: shape.get(name) for name in columns(text=text)}
+
+
+def dumps(value: object, *, indent: bool = False) -> bytes:
+    """Return a value as JSON."""
+    import orjson
+
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None)

@@ -1,0 +1,160 @@
+"""A program that uses the package keeps its own settings of the process; `ettin` makes its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.indexes import ferry_files
+from tests.models import embedder, ettin
+
+ROOT = Path(__file__).parents[1]
+# Everything there is to see of a process that its libraries share.
+SETTINGS = """
+import csv, json, locale, logging, os, signal, sys, warnings
+import faiss, onnxruntime, sentence_transformers, tokenizers, torch, transformers
+
+def seen():
+    umask = os.umask(0)
+    os.umask(umask)
+    return {
+        "environment": dict(os.environ),
+        "csv": csv.field_size_limit(),
+        "levels": {name: logging.getLogger(name).level for name in
+                   ("", "transformers", "sentence_transformers", "huggingface_hub")},
+        "bars": transformers.utils.logging.is_progress_bar_enabled(),
+        "threads": [torch.get_num_threads(), faiss.omp_get_max_threads()],
+        "filters": [str(one) for one in warnings.filters],
+        "signals": [str(signal.getsignal(one)) for one in signal.valid_signals()],
+        "umask": umask,
+        "locale": locale.setlocale(locale.LC_ALL),
+        "hooks": [str(sys.excepthook), str(sys.unraisablehook)],
+        "streams": [str(sys.stdin), str(sys.stdout), str(sys.stderr)],
+        "folder": os.getcwd(),
+        "path": sys.path,
+        "recursion": sys.getrecursionlimit(),
+    }
+"""
+WORK = """
+from pathlib import Path
+from ettin_cli.embedding import load_embedder
+from ettin_cli.engines import EngineSettings
+from ettin_cli.hub import ModelFiles
+from ettin_cli.index import Index
+from ettin_cli.pipeline import BuildRequest, build_index
+from ettin_cli.records import Silence
+from ettin_cli.reranking import load_reranker
+
+folder = Path(sys.argv[1])
+pairs = [("ferry 3", "the ferry sails"), ("bread", "knead the dough")] * 20
+
+def work(threads=None):
+    for engine in ("torch", "onnxruntime"):
+        settings = EngineSettings("cpu", engine=engine, threads=threads)
+        load_reranker(ModelFiles("r", folder / "reranker"), settings, Silence()).score(pairs)
+        model = load_embedder(ModelFiles("e", folder / "embedder"), settings, Silence())
+        model.embed_queries(["ferry"])
+    build_index(BuildRequest(folder / "i", [str(folder / "docs")], offline=True), Silence())
+    with Index(folder / "i") as index:
+        index.retrieve(index.vectors[:3].astype("float32"), 2)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("process")
+    for name in ("reranker", "embedder"):
+        (folder / name).mkdir()
+    ettin(folder / "reranker", hidden=64, layers=4, heads=2)
+    embedder(folder / "embedder")
+    docs = ferry_files(folder / "docs")
+    (docs / "table.csv").write_text("id,text\n1,a ferry\n2,a train\n")
+    return folder
+
+
+def python(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+    names = ("ETTIN_", "TOKENIZERS_", "ORT_", "TRANSFORMERS_", "OMP_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(names)}
+    environment |= {
+        "OMP_NUM_THREADS": "2",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(ROOT),
+        "ETTIN_CACHE_DIR": str(folder / "cache"),
+    }
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_program_that_loads_scores_and_indexes_keeps_its_settings(folder: Path) -> None:
+    show = "print(json.dumps([before, seen()]))"
+    ran = python(folder, f"{SETTINGS}\nbefore = seen()\n{WORK}\nwork()\n{show}")
+    assert ran.returncode == 0, ran.stderr
+    before, after = json.loads(ran.stdout.splitlines()[-1])
+    assert after == before
+
+
+def test_threads_that_are_asked_for_are_those_of_the_process_with_torch_alone(
+    folder: Path,
+) -> None:
+    show = "print(json.dumps([before, seen()]))"
+    ran = python(folder, f"{SETTINGS}\nbefore = seen()\n{WORK}\nwork(threads=1)\n{show}")
+    assert ran.returncode == 0, ran.stderr
+    before, after = json.loads(ran.stdout.splitlines()[-1])
+    assert before.pop("threads")[0] == 2
+    assert after.pop("threads")[0] == 1
+    assert after == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_that_does_not_use_the_package_keeps_its_threads(folder: Path) -> None:
+    code = f"""{SETTINGS}
+{WORK}
+os.environ["TOKENIZERS_PARALLELISM"] = "true"
+work()
+before = seen()
+child = os.fork()
+if not child:
+    after = seen()
+    print(json.dumps([before, after]))
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    ran = python(folder, code)
+    assert ran.returncode == 0, ran.stderr
+    before, after = json.loads(ran.stdout.splitlines()[-1])
+    assert after == before
+
+
+def test_the_command_line_keeps_the_libraries_remarks_off_the_terminal(folder: Path) -> None:
+    words = ["score", "ferry", "a", "b", "-r", str(folder / "reranker")]
+    words += ["--device", "cpu", "--dtype", "bf16"]
+    code = (
+        f"import sys; sys.argv = ['ettin', *{words!r}]\nfrom ettin_cli.__main__ import main; main()"
+    )
+    ran = python(folder, code)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(ran.stdout.splitlines()) == 2
+
+
+def test_a_library_that_somebody_else_imports_first_is_found_as_it_is(folder: Path) -> None:
+    code = (
+        "import os\n"
+        "from ettin_cli.engines.libraries import OnnxRuntime\n"
+        "before = dict(os.environ)\n"
+        "print(OnnxRuntime().described())\n"
+        "assert dict(os.environ) == before\n"
+        "os.environ['ORT_DISABLE_TELEMETRY'] = '0'\n"
+        "print(OnnxRuntime().described())\n"
+        "assert os.environ['ORT_DISABLE_TELEMETRY'] == '0'\n"
+    )
+    ran = python(folder, code)
+    assert ran.returncode == 0, ran.stderr
