@@ -24,7 +24,7 @@ from ettin_cli.pipeline import rerank
 from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Silence
 from ettin_cli.requests import RequestFields, open_requests
-from ettin_cli.reranking import load_reranker
+from ettin_cli.reranking import load_reranker, reranker_of
 from ettin_cli.resuming import ResumableOutput
 from tests.models import ettin
 
@@ -44,7 +44,9 @@ def make_input(collection: Path, path: Path, queries: int, documents: int) -> No
 
 def with_ettin(model: Path, path: Path) -> Callable[[], Scores]:
     """Return a function that reranks the file as the command does."""
-    reranker = load_reranker(ModelFiles("17m", model), EngineSettings(device="cpu"), Silence())
+    reranker = load_reranker(
+        reranker_of(ModelFiles("17m", model)), EngineSettings(device="cpu"), Silence()
+    )
     options = SearchOptions(top_k=1_000_000, candidates=1_000_000, by="passage")
     target = path.with_name("out.jsonl")
 

@@ -1,3 +1,66 @@
-"""Two-stage retrieval from the command line: retrieve with embeddings, rerank with Ettin."""
+"""Build an index, retrieve candidates, rerank them with Ettin cross-encoders.
+
+    import ettin_cli as ettin
+
+    ettin.build("docs", into=".ettin")
+    with ettin.open(".ettin", reranker="32m") as index:
+        answer = index.search("can I bring my dog", top_k=3)
+        answer.hits[0].passage.title, answer.hits[0].score
+
+What is exported is imported when it is first used, so that the import itself takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ettin_cli.api import Session as Session
+    from ettin_cli.api import TextReranker as TextReranker
+    from ettin_cli.api import build as build
+    from ettin_cli.api import embedder as embedder
+    from ettin_cli.api import open as open
+    from ettin_cli.api import reranker as reranker
+    from ettin_cli.api import search as search
+    from ettin_cli.engines import EngineSettings as EngineSettings
+    from ettin_cli.errors import EttinError as EttinError
+    from ettin_cli.pipeline.searcher import Searcher as Searcher
+    from ettin_cli.ranking import SearchOptions as SearchOptions
+    from ettin_cli.records import Answer as Answer
+    from ettin_cli.records import Document as Document
+    from ettin_cli.records import Hit as Hit
+    from ettin_cli.records import Passage as Passage
+    from ettin_cli.records import Query as Query
+
+_EXPORTED = {
+    "Answer": "records",
+    "Document": "records",
+    "EngineSettings": "engines",
+    "EttinError": "errors",
+    "Hit": "records",
+    "Passage": "records",
+    "Query": "records",
+    "SearchOptions": "ranking",
+    "Searcher": "pipeline.searcher",
+    "Session": "api",
+    "TextReranker": "api",
+    "build": "api",
+    "embedder": "api",
+    "open": "api",
+    "reranker": "api",
+    "search": "api",
+}
+__all__ = ["__version__", *_EXPORTED]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"ettin_cli.{_EXPORTED[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

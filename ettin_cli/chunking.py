@@ -11,7 +11,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Self
 
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Document, Passage, TokenCounter
 
 SENTENCE, PARAGRAPH, HEADING = 2, 3, 4
@@ -45,6 +47,31 @@ class Chunking:
 
     size: int | str | None = "auto"
     overlap: int = 0
+
+    @classmethod
+    def parsed(cls, size: int | str | None, overlap: int | None) -> Self | None:
+        """Return how documents are cut where a size or an overlap is asked for.
+
+        Args:
+            size: A number of tokens, also as text, "none" for whole documents, or "auto".
+
+        Raises:
+            InvalidArgumentError: That is no size, or the overlap does not fit it.
+        """
+        if size is None and overlap is None:
+            return None
+        if size in (None, "auto", "none"):
+            return cls(None if size == "none" else "auto", overlap or 0)
+        if not str(size).isdecimal() or int(size) < 1:
+            raise InvalidArgumentError(
+                f"chunk size {size!r} is neither a number of tokens nor none", argument="chunk_size"
+            )
+        if overlap and overlap >= int(size):
+            raise InvalidArgumentError(
+                f"chunk overlap {overlap} is not smaller than chunk size {size}",
+                argument="chunk_overlap",
+            )
+        return cls(int(size), overlap or 0)
 
 
 @dataclass(frozen=True, slots=True)

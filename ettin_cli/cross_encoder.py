@@ -1,4 +1,4 @@
-"""A cross-encoder's forward pass over many pairs, by either route."""
+"""Cross-encoders: the kind of reranker that reads a query with a text, by either route."""
 
 from __future__ import annotations
 
@@ -6,17 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ettin_cli.engines import EngineSettings, OnnxModel, Placement, run, torch_free
+from ettin_cli.blank import blanks_last
+from ettin_cli.engines import EngineSettings, OnnxModel, Placement, load_model, run
 from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.tokens import Tokens, token_limit
 from ettin_cli.engines.writing import SCORES, write_cross_encoder
 from ettin_cli.errors import ModelError
 from ettin_cli.forks import TOKENIZERS, Lock, hold_to_one_thread
-from ettin_cli.hub import read_json, refuse_code
-from ettin_cli.records import Advance, Reporter, no_progress
+from ettin_cli.hub import ModelFiles, read_json
+from ettin_cli.loading import Loaded
+from ettin_cli.records import (
+    Advance,
+    Reporter,
+    Reranker,
+    RerankerCard,
+    Scores,
+    no_progress,
+)
+from ettin_cli.resolved import FolderReranker, Reference
+from ettin_cli.score_checks import ScriptNotice, checked, distinct
+from ettin_cli.settings import ETTIN_MODELS
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
+
+ENGLISH_ONLY = {model.hub_id for model in ETTIN_MODELS.values()}
 
 
 class CrossEncoder(Protocol):
@@ -139,9 +153,51 @@ def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporte
     Raises:
         ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
     """
-    if not settings.trust_remote_code:
-        refuse_code(folder)
-    model = torch_free(folder, settings, reporter, write_cross_encoder)
-    if model:
-        return OnnxCrossEncoder(folder, model)
-    return TorchCrossEncoder(folder, Placement(settings, reporter))
+    return load_model(
+        folder, settings, reporter, write_cross_encoder, OnnxCrossEncoder, TorchCrossEncoder
+    )
+
+
+class CrossEncoderReranker:
+    """A cross-encoder's raw scores, no activation applied; equal pairs are scored once."""
+
+    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
+        self.model = load_cross_encoder(files.folder, settings, reporter)
+        self.card = RerankerCard(files.name, self.model.engine, self.model.max_tokens)
+        self.script = ScriptNotice(files.name, reporter, english=files.name in ENGLISH_ONLY)
+
+    @blanks_last
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order."""
+        import numpy as np
+
+        some, which = distinct(pairs)
+        self.script.check(side for pair in some for side in pair)
+        values, cut = self.model.score(some, advance)
+        advance(len(pairs) - len(some))
+        return Scores(checked(values, self.card.name)[which], np.array(cut, np.bool_)[which])
+
+
+class CrossEncoderModel(FolderReranker):
+    """A cross-encoder: an alias, a hub id, or a folder."""
+
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
+        """Load it.
+
+        Raises:
+            ModelError: It cannot be loaded, or not on the device that was asked for.
+        """
+        return CrossEncoderReranker(self.files, settings, reporter)
+
+    def prompt(self) -> str:
+        """Return what it puts before a query."""
+        return default_prompt(self.files.folder)
+
+
+def find(reference: Reference) -> CrossEncoderModel:
+    """Return the cross-encoder of a reference.
+
+    Raises:
+        ModelError: There is no such model, or not all of it.
+    """
+    return CrossEncoderModel(reference.files)

@@ -13,9 +13,9 @@ from ettin_cli.engines import (
     Placement,
     StaticModel,
     TokenIds,
+    load_model,
     run,
     static_part,
-    torch_free,
 )
 from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.tokens import Tokens
@@ -240,13 +240,18 @@ def load_encoder(
         ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
     """
     if not settings.trust_remote_code:
+        # Before anything is said of it; `load_model` asks again.
         refuse_code(folder)
     if static_part(folder):
         reporter.detail("static vectors are looked up on the CPU, whatever the device")
         return StaticEncoder(StaticModel(folder, max_tokens))
     if not (folder / "modules.json").is_file():
         reporter.notice(f"{folder} names no pooling, so token vectors are averaged")
-    model = torch_free(folder, settings, reporter, write_encoder)
-    if model:
-        return OnnxEncoder(folder, max_tokens, model)
-    return TorchEncoder(folder, max_tokens, Placement(settings, reporter))
+    return load_model(
+        folder,
+        settings,
+        reporter,
+        write_encoder,
+        lambda folder, model: OnnxEncoder(folder, max_tokens, model),
+        lambda folder, placement: TorchEncoder(folder, max_tokens, placement),
+    )

@@ -20,6 +20,7 @@ from ettin_cli.settings import (
     ETTIN_MODELS,
     HUB_FAILURE_REMEMBERED_S,
     HUB_TIMEOUT_S,
+    MINILM_ID,
     MINILM_SHA256,
     EmbedderModel,
     EttinModel,
@@ -52,6 +53,11 @@ class ModelFiles:
     folder: Path
     revision: str | None = None
 
+    @property
+    def hub_id(self) -> str:
+        """What the hub calls it; of a folder its name."""
+        return MINILM_ID if self.name == EMBEDDED else self.name
+
 
 def is_offline(asked: bool) -> bool:
     """Say whether the network must not be touched: asked for, or by HF_HUB_OFFLINE."""
@@ -73,7 +79,7 @@ def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
         check_folder(Path(name))
         return ModelFiles(name, Path(name))
     hub_id, revision = hub_name(name)
-    if "/" not in hub_id or hub_id.count("/") > 1 or name.startswith((".", "/", "~")):
+    if not may_be_model(name) or hub_id.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(
             f"no model {name!r}: neither a folder, nor a known name, nor a hub id",
             code="unknown-model",
@@ -82,6 +88,11 @@ def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
     folder = cached_folder(name) or _fetched(name, hub_id, revision, offline, reporter)
     check_folder(folder)
     return ModelFiles(hub_id, folder, revision)
+
+
+def may_be_model(name: str) -> bool:
+    """Say whether `find_model` looks for a name: a folder, one that is known, or a hub id."""
+    return name == EMBEDDED or "/" in hub_name(name)[0] or Path(name).is_dir()
 
 
 def hub_name(name: str) -> tuple[str, str | None]:

@@ -5,10 +5,14 @@ Knows no model: the embedded stand-in and every multi-vector model are compared 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ettin_cli.records import NO_TEXT
+from ettin_cli.blank import blanks_last
+from ettin_cli.forks import Once
+from ettin_cli.records import NO_TEXT, Advance, Reporter, RerankerCard, Scores, no_progress
+from ettin_cli.score_checks import ScriptNotice, checked, distinct
 
 if TYPE_CHECKING:
     from ettin_cli.records import Flags, Floats
@@ -86,3 +90,46 @@ class TokenEncoder(Protocol):
     def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
         """Give `sink` each text's place and vectors, in any order; return which were cut."""
         ...
+
+
+class LateInteractionReranker:
+    """MaxSim over the vectors of tokens: every query and every text is encoded once.
+
+    Args:
+        english: Whether it reads English alone.
+    """
+
+    def __init__(
+        self, name: str, encoder: TokenEncoder, reporter: Reporter, *, english: bool = False
+    ) -> None:
+        self.card = RerankerCard(name, encoder.engine, encoder.max_tokens)
+        self.encoder, self.reporter = encoder, reporter
+        self.script = ScriptNotice(name, reporter, english=english)
+        self.first_cut = Once()
+
+    @blanks_last
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order; a pair is cut where either side was."""
+        import numpy as np
+
+        queries, query_of = distinct([query for query, _ in pairs])
+        texts, text_of = distinct([text for _, text in pairs])
+        self.script.check([*queries, *texts])
+        encoded, queries_cut = self.encoder.queries(queries)
+        self._tell(int(queries_cut.sum()))
+        wanted: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for at, (query, text) in enumerate(zip(query_of, text_of, strict=True)):
+            wanted[text][query].append(at)
+        values = np.full(len(pairs), np.nan, np.float32)
+
+        def compare(text: int, document: TextVectors) -> None:
+            for query, where in wanted[text].items():
+                values[where] = encoded[query].score(document)
+            advance(sum(map(len, wanted[text].values())))
+
+        cut = self.encoder.texts(texts, compare)
+        return Scores(checked(values, self.card.name), cut[text_of] | queries_cut[query_of])
+
+    def _tell(self, cut: int) -> None:
+        if cut and self.first_cut():
+            self.reporter.notice(f"a query is longer than {self.card.name} reads, and was cut")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from ettin_cli import interruption
-from ettin_cli.errors import PluginError, first_line
+from ettin_cli.errors import EttinError, PluginError, first_line
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -40,6 +41,29 @@ class Plugin:
                 raise
             raise PluginError(
                 f"cannot load {self.what} from {self.package}: "
+                f"{type(error).__name__}: {first_line(error)}",
+                package=self._name,
+            ) from error
+
+    @contextmanager
+    def failures(self, failed: str) -> Iterator[None]:
+        """Report in one line what goes wrong in the package's own code.
+
+        Args:
+            failed: What it did not do: "failed to score".
+
+        Raises:
+            PluginError: The code in the block fails.
+        """
+        try:
+            yield
+        except EttinError:
+            raise
+        except Exception as error:
+            if interruption.struck():
+                raise
+            raise PluginError(
+                f"{self.what} from {self.package} {failed}: "
                 f"{type(error).__name__}: {first_line(error)}",
                 package=self._name,
             ) from error

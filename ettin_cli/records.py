@@ -249,6 +249,21 @@ class EmbedderCard:
     document_prompt: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RerankerCard:
+    """What results and stored scores say of a reranker that is loaded.
+
+    Args:
+        name: Hub id, `embedded`, folder, or what another package calls it, as shown to the user.
+        backend: Where and in what arithmetic it computes, such as `onnxruntime cpu float32`.
+        max_tokens: What it reads of a pair, special tokens included.
+    """
+
+    name: str
+    backend: str
+    max_tokens: int
+
+
 Advance = Callable[[int], None]
 Share = Callable[[], float | None]
 Note = Callable[[], str]
@@ -306,18 +321,8 @@ class Reranker(Protocol):
     """Scores how well a text answers a query; higher is better, on a scale of its own."""
 
     @property
-    def name(self) -> str:
-        """What results call it."""
-        ...
-
-    @property
-    def engine(self) -> str:
-        """Where and in what arithmetic it runs."""
-        ...
-
-    @property
-    def max_tokens(self) -> int:
-        """What it reads of a pair, special tokens included."""
+    def card(self) -> RerankerCard:
+        """What results say of it."""
         ...
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:

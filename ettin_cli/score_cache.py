@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ettin_cli.blank import no_scores, with_text
 from ettin_cli.engines import EngineSettings, device_name
-from ettin_cli.hub import ModelFiles, weights_hash
-from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
+from ettin_cli.records import Advance, Reporter, Reranker, RerankerCard, Scores, no_progress
+from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.settings import cache_folder
-from ettin_cli.stand_in import formula
-from ettin_cli.storage import checksum, private_folder
+from ettin_cli.storage import private_folder
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -37,7 +36,6 @@ LIBRARIES = (
     *("torch", "transformers", "sentence-transformers", "kernels"),
     *("onnxruntime", "openvino", "tokenizers"),
 )
-CONFIGURATION = (".json", ".txt", ".model", ".py", ".metadata")
 TABLES = (
     "CREATE TABLE IF NOT EXISTS scores (pair BLOB PRIMARY KEY, verdict BLOB) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS model (id INTEGER PRIMARY KEY, engine TEXT, max_tokens INTEGER)",
@@ -63,33 +61,28 @@ class CachedReranker:
     What is wrong with the file of scores costs time and a notice, never a score or a run.
 
     Args:
-        files: The model that is wrapped.
+        resolved: The reranker that is wrapped.
         settings: How it is to run.
         load: Loads it. Called once, when a pair is missing: never where all are known.
     """
 
     def __init__(
         self,
-        files: ModelFiles,
+        resolved: ResolvedReranker,
         settings: EngineSettings,
         load: Callable[[], Reranker],
         reporter: Reporter,
     ) -> None:
-        self.name = files.name
+        self.name = resolved.name
         self._load = load
         self._reranker: Reranker | None = None
-        self._file = _ScoreFile(score_folder(files, settings) / FILE, reporter)
+        self._file = _ScoreFile(score_folder(resolved, settings) / FILE, reporter)
         self._model = self._file.model()
 
     @property
-    def engine(self) -> str:
-        """Where the scores are computed; loads the model only if it never was before."""
-        return self._known_model().engine
-
-    @property
-    def max_tokens(self) -> int:
-        """What the model reads of a pair; loads it only if it never was before."""
-        return self._known_model().max_tokens
+    def card(self) -> RerankerCard:
+        """What results say of it; loads the model only if it never was before."""
+        return RerankerCard(self.name, *self._known_model())
 
     def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order: exactly as they were scored first."""
@@ -116,7 +109,7 @@ class CachedReranker:
         keys, rows = self._found(pairs)
         if self._reranker is None and not rows.keys() >= set(keys):
             self._loaded()
-            # The engine may be another than the one that was remembered.
+            # The backend may be another than the one that was remembered.
             keys, rows = self._found(pairs)
         distinct = dict(zip(keys, pairs, strict=True)).items()
         missing = [(key, pair) for key, pair in distinct if key not in rows]
@@ -147,22 +140,26 @@ class CachedReranker:
     def _loaded(self) -> Reranker:
         if self._reranker is None:
             self._reranker = self._load()
-            self._model = _Model(self._reranker.engine, self._reranker.max_tokens)
+            self._model = _Model.of(self._reranker.card)
             self._file.remember(self._model)
         return self._reranker
 
     def _known_model(self) -> _Model:
         if self._model is None:
-            reranker = self._loaded()
-            return _Model(reranker.engine, reranker.max_tokens)
+            return _Model.of(self._loaded().card)
         return self._model
 
 
 class _Model(NamedTuple):
     """What is known of a reranker only when it is loaded."""
 
-    engine: str
+    backend: str
     max_tokens: int
+
+    @classmethod
+    def of(cls, card: RerankerCard) -> _Model:
+        """Return what a card says beside the name."""
+        return cls(card.backend, card.max_tokens)
 
 
 class _Row(NamedTuple):
@@ -291,38 +288,22 @@ def _pair_key(model: _Model, pair: Pair) -> bytes:
     import xxhash
 
     query, text = pair
-    whole = f"{model.engine}\0{model.max_tokens}\0{len(query)}\0{query}{text}"
+    whole = f"{model.backend}\0{model.max_tokens}\0{len(query)}\0{query}{text}"
     return xxhash.xxh3_128_digest(whole.encode("utf-8", "surrogatepass"))
 
 
-def score_folder(files: ModelFiles, settings: EngineSettings) -> Path:
-    """Return the folder in our cache for the scores that a model gives under these settings.
+def score_folder(reranker: ResolvedReranker, settings: EngineSettings) -> Path:
+    """Return the folder in our cache for the scores that a reranker gives under these settings.
 
     Batch size and threads are left out of its name, since they move a score by rounding alone.
     """
     import xxhash
 
-    what = (
-        SCORES_FORMAT,
-        formula(files),
-        weights_hash(files.folder),
-        _configuration(files.folder),
-        device_name(settings.device),
-        settings.dtype,
-        settings.max_length,
-        [_version(library) for library in LIBRARIES],
-    )
-    name = re.sub(r"[^\w.-]", "-", Path(files.name).name)[:60]
-    return cache_folder() / SCORES / f"{name}-{xxhash.xxh3_64_hexdigest(repr(what).encode())}"
-
-
-def _configuration(folder: Path) -> list[tuple[str, str]]:
-    """Return the names and checksums of what else than weights decides a score."""
-    return [
-        (path.relative_to(folder).as_posix(), checksum(path))
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in CONFIGURATION and path.is_file()
-    ]
+    libraries = [_version(library) for library in LIBRARIES]
+    settled = (device_name(settings.device), settings.dtype, settings.max_length, libraries)
+    what = f"({SCORES_FORMAT}, {reranker.identity}, {repr(settled)[1:]}"
+    name = re.sub(r"[^\w.-]", "-", Path(reranker.name).name)[:60]
+    return cache_folder() / SCORES / f"{name}-{xxhash.xxh3_64_hexdigest(what.encode())}"
 
 
 def _version(library: str) -> str | None:

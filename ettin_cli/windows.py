@@ -6,21 +6,19 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ettin_cli.cross_encoder import default_prompt
 from ettin_cli.errors import ModelError
-from ettin_cli.hub import EMBEDDED, ModelFiles
-from ettin_cli.multi_vector import is_multi_vector, read_reading
 from ettin_cli.records import (
     Advance,
     Reporter,
     Reranker,
+    RerankerCard,
     Scores,
     TimedReranker,
     TokenCounter,
     no_progress,
 )
+from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.settings import MAX
-from ettin_cli.tokens import load_token_counter
 
 if TYPE_CHECKING:
     from ettin_cli.records import Flags, Floats
@@ -47,39 +45,23 @@ class LongReranker:
     read, and still the pair counts as truncated.
 
     Args:
-        files: The model that is wrapped.
+        resolved: The reranker that is wrapped.
 
     Raises:
-        ModelError: It has no tokenizer.json to count tokens with.
+        ModelError: It has no tokenizer.json to count tokens with, or does not tell how it reads.
     """
 
-    def __init__(self, reranker: Reranker, files: ModelFiles, reporter: Reporter) -> None:
+    def __init__(self, reranker: Reranker, resolved: ResolvedReranker, reporter: Reporter) -> None:
         self.reranker, self.reporter = reranker, reporter
         try:
-            self.tokens = load_token_counter(files)
+            self.tokens, self.reads_pairs, self.prompt = resolved.layout()
         except ModelError as error:
-            raise ModelError(error.problem, code="no-token-counts", name=files.name) from error
-        # Late interaction encodes a text without its query.
-        late = is_multi_vector(files.folder)
-        self.reads_pairs = not (late or files.name == EMBEDDED)
-        self.prompt = default_prompt(files.folder)
-        if late:
-            self.prompt = read_reading(files.folder).document_prompt
+            raise ModelError(error.problem, code="no-token-counts", name=resolved.name) from error
 
     @property
-    def name(self) -> str:
-        """What results call it."""
-        return self.reranker.name
-
-    @property
-    def engine(self) -> str:
-        """Where and in what arithmetic it runs."""
-        return self.reranker.engine
-
-    @property
-    def max_tokens(self) -> int:
-        """What it reads of a pair at once, special tokens included."""
-        return self.reranker.max_tokens
+    def card(self) -> RerankerCard:
+        """What results say of it: what they say of the reranker that is wrapped."""
+        return self.reranker.card
 
     def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order; truncated is what was not read even so."""
@@ -110,14 +92,14 @@ class LongReranker:
         np.add.at(seconds, of, took)
         long = len(set(of.tolist()))
         self.reporter.detail(
-            f"texts too long for {self.name}: {long:,} of {len(pairs):,}, scored in "
+            f"texts too long for {self.card.name}: {long:,} of {len(pairs):,}, scored in "
             f"{long + len(windows):,} windows"
         )
         return Scores(values, truncated), seconds
 
     def _expected(self, pairs: Sequence[Pair]) -> int:
         """Guess how many windows there will be beyond the first ones, for the progress alone."""
-        most = CHARACTERS_A_TOKEN * self.max_tokens
+        most = CHARACTERS_A_TOKEN * self.card.max_tokens
         return sum(len(text) // most for _, text in pairs)
 
     def _further(self, pairs: Sequence[Pair], truncated: Flags) -> list[_Window]:
@@ -140,7 +122,7 @@ class LongReranker:
 
     def _room(self, query: str) -> int:
         """Return how many tokens of a long text the reranker reads beside a query."""
-        room = self.max_tokens - self.tokens.special(pair=self.reads_pairs)
+        room = self.card.max_tokens - self.tokens.special(pair=self.reads_pairs)
         if not self.reads_pairs:
             return max(1, room - len(self.tokens.offsets(self.prompt)))
         # Where both are longer than half of the limit, both are cut to that.
@@ -151,8 +133,10 @@ class LongReranker:
 class TimedLongReranker(LongReranker):
     """Windows over a reranker that tells what its scores cost, which they add up."""
 
-    def __init__(self, reranker: TimedReranker, files: ModelFiles, reporter: Reporter) -> None:
-        super().__init__(reranker, files, reporter)
+    def __init__(
+        self, reranker: TimedReranker, resolved: ResolvedReranker, reporter: Reporter
+    ) -> None:
+        super().__init__(reranker, resolved, reporter)
         self.timer = reranker
 
     def timed(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> tuple[Scores, Floats]:
@@ -160,9 +144,11 @@ class TimedLongReranker(LongReranker):
         return self._best(pairs, advance, self.timer.timed)
 
 
-def reading(reranker: Reranker, files: ModelFiles, long: str, reporter: Reporter) -> Reranker:
+def reading(
+    reranker: Reranker, resolved: ResolvedReranker, long: str, reporter: Reporter
+) -> Reranker:
     """Return a reranker that treats long texts as asked for: one of LONG."""
-    return LongReranker(reranker, files, reporter) if long == MAX else reranker
+    return LongReranker(reranker, resolved, reporter) if long == MAX else reranker
 
 
 class _Window(NamedTuple):

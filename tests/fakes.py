@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ettin_cli.records import Advance, Scores, no_progress
+from ettin_cli.records import Advance, RerankerCard, Scores, no_progress
 
 
 class OverlapReranker:
@@ -14,9 +14,7 @@ class OverlapReranker:
         noisy: Add what depends on the batch, as the last bits of a model's scores do.
     """
 
-    name = "overlap"
-    engine = "words"
-    max_tokens = 1000
+    card = RerankerCard("overlap", "words", 1000)
 
     def __init__(self, *, noisy: bool = False) -> None:
         self.noisy = noisy
@@ -27,7 +25,7 @@ class OverlapReranker:
         self.calls.append(len(pairs))
         values = [float(len(words(query) & words(text))) for query, text in pairs]
         noise = sum(len(text) for _, text in pairs) / 1e6 if self.noisy else 0.0
-        cut = [len(text) > self.max_tokens for _, text in pairs]
+        cut = [len(text) > self.card.max_tokens for _, text in pairs]
         advance(len(pairs))
         return Scores(np.array(values, np.float32) + np.float32(noise), np.array(cut, np.bool_))
 

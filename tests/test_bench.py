@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -323,10 +324,8 @@ def test_the_share_of_the_peak_is_the_arithmetic_done_in_the_time(
 class Backwards:
     """A reranker that turns the order of another around."""
 
-    engine = "backwards"
-
     def __init__(self, other: Reranker) -> None:
-        self.other, self.name, self.max_tokens = other, other.name, other.max_tokens
+        self.other, self.card = other, replace(other.card, backend="backwards")
 
     def score(self, pairs: Any, advance: Any = None) -> Any:
         found = self.other.score(pairs)
@@ -542,7 +541,7 @@ def test_a_table_fits_the_terminal(terminal: Terminal, model: Path, width: int) 
     ("words", "code", "message"),
     [
         (["--engine", "tensorrt"], 2, "no engine 'tensorrt'"),
-        (["--dtype", "int4"], 2, "no dtype 'int4'"),
+        (["--dtype", "int4"], 2, "unknown dtype 'int4'"),
         (["--against", "other"], 2, "nothing called 'other' to compare with"),
         (["--document-tokens", "128,many"], 2, "'128,many' is no list of numbers above 0"),
         (["--document-tokens", "0"], 2, "'0' is no list of numbers above 0"),

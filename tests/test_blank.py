@@ -9,10 +9,10 @@ import pytest
 
 from ettin_cli.corpus.records import LONE
 from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import ModelFiles, find_model
+from ettin_cli.hub import ModelFiles
 from ettin_cli.ranking import SearchOptions, rank
 from ettin_cli.records import Candidate, Passage, Reranker, Scores, Silence
-from ettin_cli.reranking import load_reranker
+from ettin_cli.reranking import find_reranker, load_reranker, reranker_of
 from ettin_cli.score_cache import CachedReranker
 from ettin_cli.training.student import Student
 from ettin_cli.windows import LongReranker
@@ -47,7 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def reranker(kind: str, folders: dict[str, Path]) -> Reranker:
     name = str(folders.get(kind, "embedded"))
-    files = find_model(name, offline=True, reporter=Silence())
+    files = find_reranker(name, offline=True, reporter=Silence())
     return load_reranker(files, CPU, Silence())
 
 
@@ -68,12 +68,13 @@ def test_an_empty_text_ranks_last_through_windows_the_cache_and_in_training(
 ) -> None:
     monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path))
     files = ModelFiles("ettin", folders["ettin"])
+    found = reranker_of(files)
     plain = reranker("ettin", folders)
     pairs = [(QUERY, text) for text in TEXTS]
     expected = plain.score(pairs).values.tolist()
-    assert LongReranker(plain, files, Silence()).score(pairs).values.tolist() == expected
+    assert LongReranker(plain, found, Silence()).score(pairs).values.tolist() == expected
     for _ in range(2):
-        cached = CachedReranker(files, CPU, lambda: plain, Silence())
+        cached = CachedReranker(found, CPU, lambda: plain, Silence())
         scores, seconds = cached.timed(pairs)
         assert scores.values.tolist() == expected
         assert [took > 0 for took in seconds] == [False, True, False, True]

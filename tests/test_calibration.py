@@ -34,10 +34,13 @@ from ettin_cli.calibration.maps import (
     pool_adjacent_violators,
 )
 from ettin_cli.commands.hints import hint_of
+from ettin_cli.cross_encoder import CrossEncoderModel
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CalibrationError, OutputError
 from ettin_cli.hub import ModelFiles
+from ettin_cli.resolved import FolderReranker
 from ettin_cli.score_cache import score_folder
+from ettin_cli.stand_in import EmbeddedModel
 
 Doubles = NDArray[np.float64]
 SOME_SCORES = st.lists(st.tuples(st.floats(width=32, allow_nan=False), st.booleans()), min_size=4)
@@ -327,14 +330,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> ModelFiles:
+def files(tmp_path: Path) -> FolderReranker:
     return model(tmp_path / "model", b"weights")
 
 
-def model(folder: Path, weights: bytes) -> ModelFiles:
+def model(folder: Path, weights: bytes) -> FolderReranker:
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(weights)
-    return ModelFiles("somebody/model", folder, "abc123")
+    return CrossEncoderModel(ModelFiles("somebody/model", folder, "abc123"))
 
 
 def fitted(*, step: bool = False) -> Calibration:
@@ -343,7 +346,7 @@ def fitted(*, step: bool = False) -> Calibration:
 
 @pytest.mark.parametrize("step", [False, True])
 def test_a_calibration_is_kept_and_read_back_whole(
-    tmp_path: Path, files: ModelFiles, step: bool
+    tmp_path: Path, files: FolderReranker, step: bool
 ) -> None:
     calibration = fitted(step=step)
     assert not is_calibrated(tmp_path, files)
@@ -358,7 +361,7 @@ def test_a_calibration_is_kept_and_read_back_whole(
 
 
 def test_a_calibration_that_does_not_say_what_was_judged_is_read(
-    tmp_path: Path, files: ModelFiles
+    tmp_path: Path, files: FolderReranker
 ) -> None:
     path = save(tmp_path, files, 512, fitted())
     body = json.loads(path.read_text())
@@ -415,12 +418,12 @@ def test_every_number_survives_the_file(
     calibration = Calibration(
         "isotonic", parameters, {"a": one}, count, 2, one, bins, judged=count, retrievers=["dense"]
     )
-    files = ModelFiles("m", folder)
+    files = CrossEncoderModel(ModelFiles("m", folder))
     save(folder, files, 8, calibration)
     assert asdict(load(folder, files, 8)) == asdict(calibration)
 
 
-def refusal(folder: Path, files: ModelFiles, max_tokens: int = 512) -> CalibrationError:
+def refusal(folder: Path, files: FolderReranker, max_tokens: int = 512) -> CalibrationError:
     with pytest.raises(CalibrationError) as caught:
         load(folder, files, max_tokens)
     assert hint_of(caught.value) == (
@@ -431,9 +434,9 @@ def refusal(folder: Path, files: ModelFiles, max_tokens: int = 512) -> Calibrati
 
 
 def test_a_calibration_for_another_formula_of_the_stand_in_is_refused(
-    tmp_path: Path, files: ModelFiles, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, files: FolderReranker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded = ModelFiles("embedded", files.folder, None)
+    embedded = EmbeddedModel(ModelFiles("embedded", files.files.folder, None))
     save(tmp_path, embedded, 512, fitted())
     scores = score_folder(embedded, EngineSettings("cpu"))
     assert load(tmp_path, embedded, 512) == fitted()
@@ -442,19 +445,19 @@ def test_a_calibration_for_another_formula_of_the_stand_in_is_refused(
     assert score_folder(embedded, EngineSettings("cpu")) != scores
 
 
-def test_a_calibration_of_another_model_is_refused(tmp_path: Path, files: ModelFiles) -> None:
+def test_a_calibration_of_another_model_is_refused(tmp_path: Path, files: FolderReranker) -> None:
     from dataclasses import replace
 
     assert refusal(tmp_path, files).problem == not_calibrated(tmp_path, files).problem
     save(tmp_path, files, 512, fitted())
     assert "max_tokens 512 instead of 256" in refusal(tmp_path, files, 256).problem
-    newer = replace(files, revision="def456")
+    newer = CrossEncoderModel(replace(files.files, revision="def456"))
     assert "revision abc123 instead of def456" in refusal(tmp_path, newer).problem
     retrained = model(tmp_path / "other", b"others")
     assert "weights " in refusal(tmp_path, retrained).problem
-    renamed = replace(files, name="somebody/else")
+    renamed = CrossEncoderModel(replace(files.files, name="somebody/else"))
     assert "has no calibration for somebody/else" in refusal(tmp_path, renamed).problem
-    alike = replace(files, name="somebody--model")
+    alike = CrossEncoderModel(replace(files.files, name="somebody--model"))
     assert "name somebody/model instead of" in refusal(tmp_path, alike).problem
     load(tmp_path, files, 512)
 
@@ -465,12 +468,12 @@ def test_a_model_in_a_folder_is_the_same_by_any_way_to_it(
     model(tmp_path / "mine", b"weights")
     monkeypatch.chdir(tmp_path)
     ways: Sequence[Path] = [Path("mine"), tmp_path / "mine", tmp_path / "." / "mine"]
-    save(tmp_path, ModelFiles(str(ways[0]), ways[0]), 8, fitted())
+    save(tmp_path, CrossEncoderModel(ModelFiles(str(ways[0]), ways[0])), 8, fitted())
     for way in ways:
-        load(tmp_path, ModelFiles(str(way), way), 8)
+        load(tmp_path, CrossEncoderModel(ModelFiles(str(way), way)), 8)
 
 
-def test_any_change_to_the_file_is_noticed(tmp_path: Path, files: ModelFiles) -> None:
+def test_any_change_to_the_file_is_noticed(tmp_path: Path, files: FolderReranker) -> None:
     path = save(tmp_path, files, 512, fitted())
     whole = path.read_bytes()
     contents = [b"", b"[]", b"null", b"{}", whole[:-30], whole.replace(b"0.", b"1.", 1)]
@@ -482,14 +485,16 @@ def test_any_change_to_the_file_is_noticed(tmp_path: Path, files: ModelFiles) ->
     assert f"cannot read {path}" in refusal(tmp_path, files).problem
 
 
-def test_a_newer_format_is_refused_by_name(tmp_path: Path, files: ModelFiles) -> None:
+def test_a_newer_format_is_refused_by_name(tmp_path: Path, files: FolderReranker) -> None:
     path = save(tmp_path, files, 512, fitted())
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(CalibrationError, match="format 2, newer than the 1 read here"):
         load(tmp_path, files, 512)
 
 
-def test_a_calibration_that_cannot_be_written_is_said(tmp_path: Path, files: ModelFiles) -> None:
+def test_a_calibration_that_cannot_be_written_is_said(
+    tmp_path: Path, files: FolderReranker
+) -> None:
     (tmp_path / "calibrations").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         save(tmp_path, files, 512, fitted())

@@ -160,16 +160,17 @@ def test_rerank_takes_a_cascade(ettin: Ettin, model: str, tmp_path: Path) -> Non
 
 def test_another_cut_is_another_run_to_resume() -> None:
     from ettin_cli.commands.rerank import _Job
-    from ettin_cli.commands.rerankers import find_rerankers
     from ettin_cli.console import Console
     from ettin_cli.engines import EngineSettings
+    from ettin_cli.pipeline.models import Models
     from ettin_cli.ranking import SearchOptions
     from ettin_cli.requests import RequestFields
 
     def fingerprint(text: str) -> str:
         console = Console()
-        found = find_rerankers(text, offline=True, console=console)
-        job = _Job(console, found, EngineSettings(), SearchOptions(), "truncate", text=True)
+        models = Models(EngineSettings(), offline=True, reporter=console)
+        found = models.find_rerankers(text)
+        job = _Job(console, models, found, SearchOptions(), "truncate", text=True)
         return job.fingerprint(RequestFields(None, None, None, None), "jsonl")
 
     assert fingerprint("embedded:2,embedded") == fingerprint("embedded:2,embedded")

@@ -58,7 +58,7 @@ def test_a_broken_record_is_named_and_the_rest_is_indexed(ettin: Ettin, tmp_path
         (["index"], 2, "no source to index"),
         (["index", "docs", "--chunk-size", "ten"], 2, "chunk size"),
         (["info", "-i", "nowhere"], 1, "no index at nowhere"),
-        (["search", "q", "--device", "tpu", "docs"], 2, "no device 'tpu'"),
+        (["search", "q", "--device", "tpu", "docs"], 2, "unknown device 'tpu'"),
     ],
 )
 def test_bad_input_gets_a_line_and_a_code(

@@ -76,7 +76,7 @@ def test_a_second_sweep_scores_nothing_and_says_the_same(measure: Ettin, corpus:
         raise AssertionError("a pair was scored again")
 
     with measure.monkeypatch.context() as patch:
-        patch.setattr("ettin_cli.commands.eval.load_reranker", never)
+        patch.setattr("ettin_cli.pipeline.rerankers.load_reranker", never)
         again = parsed(measure(*words).out)
     for row in [*once, *again]:
         del row["seconds_per_query"]

@@ -120,7 +120,7 @@ def test_any_other_command_ends_with_the_signals_code(
     inside: Ettin, place: str, number: signal.Signals, code: int, said: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ettin_cli.commands.search.options.find_index", struck_by(number, place))
+        patch.setattr("ettin_cli.commands.search.find_index", struck_by(number, place))
         ran = inside("search", "ferry", "-r", "none")
     err = "ettin: interrupted\n" if code == 130 else ""
     assert (ran.code, ran.out, ran.err) == (code, "", err)
@@ -136,7 +136,7 @@ def test_what_the_signal_became_is_shown_where_that_is_asked_for(
 ) -> None:
     monkeypatch.setenv("ETTIN_DEBUG", "1")
     monkeypatch.setattr(
-        "ettin_cli.commands.search.options.find_index",
+        "ettin_cli.commands.search.find_index",
         struck_by(signal.SIGINT, "a library's error"),
     )
     monkeypatch.setattr(sys, "argv", ["ettin", "search", "ferry", "-r", "none"])

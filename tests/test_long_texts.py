@@ -19,7 +19,7 @@ from ettin_cli.engines.tokens import Tokens
 from ettin_cli.hub import ModelFiles, find_model
 from ettin_cli.multi_vector.encoding import TorchTokenEncoder
 from ettin_cli.records import Silence
-from ettin_cli.reranking import load_reranker
+from ettin_cli.reranking import load_reranker, reranker_of
 from ettin_cli.tokens import load_token_counter
 from ettin_cli.training.student import Student
 from tests.models import embedder, ettin
@@ -411,7 +411,7 @@ def test_late_interaction_in_torch_reads_texts_as_if_it_tokenized_them_whole(
 
 def test_the_stand_in_scores_a_long_text_by_its_beginning() -> None:
     files = find_model("embedded", offline=True, reporter=Silence())
-    made = load_reranker(files, EngineSettings("cpu", max_length=48), Silence())
+    made = load_reranker(reranker_of(files), EngineSettings("cpu", max_length=48), Silence())
     counter = load_token_counter(files)
     whole = Tokenizer.from_file(str(files.folder / "tokenizer.json"))
     whole.no_truncation()

@@ -11,9 +11,8 @@ import pytest
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
-from ettin_cli.hub import find_model
 from ettin_cli.records import Reranker, Silence
-from ettin_cli.reranking import load_reranker
+from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.windows import reading
 from tests.indexes import Notices
 from tests.models import TEXTS
@@ -27,7 +26,7 @@ Made = Callable[[Path], Path]
 
 
 def reranker(folder: Path, reporter: Any = None, **settings: Any) -> Reranker:
-    files = find_model(str(folder), offline=True, reporter=Silence())
+    files = find_reranker(str(folder), offline=True, reporter=Silence())
     return load_reranker(files, EngineSettings("cpu", **settings), reporter or Silence())
 
 
@@ -111,13 +110,13 @@ def test_a_prefix_is_one_token_though_the_tokenizer_would_break_it(tmp_path: Pat
 def test_another_trunk_takes_torch(tmp_path: Path) -> None:
     folder = multi_vector(tmp_path, "lfm2", expansion={**FIXED, "attend": True})
     ours = reranker(folder)
-    assert ours.engine.startswith("torch")
+    assert ours.card.backend.startswith("torch")
     assert ours.score(PAIRS).values == pytest.approx(expected(folder), abs=1e-4)
 
 
 def test_expansion_beyond_a_window_of_attention_takes_torch(tmp_path: Path) -> None:
     folder = multi_vector(tmp_path, "modernbert", expansion={**FIXED, "length": 80})
-    assert reranker(folder).engine.startswith("torch")
+    assert reranker(folder).card.backend.startswith("torch")
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
@@ -126,7 +125,7 @@ def test_a_lower_limit_cuts_texts_and_is_counted(tmp_path: Path, engine: str) ->
     folder = multi_vector(tmp_path, expansion=FIXED)
     ours = reranker(folder, notices, engine=engine, max_length=12)
     scores = ours.score(PAIRS)
-    assert ours.max_tokens == 12 < DOCUMENT_TOKENS
+    assert ours.card.max_tokens == 12 < DOCUMENT_TOKENS
     lengths = {text: len(token_ids(folder, "[D] " + text)) for text in DOCUMENTS}
     assert scores.truncated.tolist() == [
         text != "" and (query == QUERIES[2] or lengths[text] > 12) for query, text in PAIRS
@@ -148,7 +147,7 @@ def token_ids(folder: Path, text: str) -> list[int]:
 @pytest.mark.parametrize("name", ["ours", "pylate"])
 def test_a_long_text_is_read_whole_in_windows(tmp_path: Path, name: str) -> None:
     folder = (pylate if name == "pylate" else multi_vector)(tmp_path)
-    files = find_model(str(folder), offline=True, reporter=Silence())
+    files = find_reranker(str(folder), offline=True, reporter=Silence())
     text = " ".join(f"{TEXTS[at % 3]} {at}" for at in range(40))
     plain = reranker(folder)
     scores = reading(plain, files, "max", Silence()).score([("ferry", text), ("ferry", TEXTS[0])])
@@ -200,7 +199,7 @@ def test_a_mask_without_its_settings_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.hub
 def test_the_published_model_of_liquid_ai_finds_the_ferry() -> None:
-    files = find_model("LiquidAI/LFM2.5-ColBERT-350M", offline=False, reporter=Silence())
+    files = find_reranker("LiquidAI/LFM2.5-ColBERT-350M", offline=False, reporter=Silence())
     ours = load_reranker(files, EngineSettings("cpu", trust_remote_code=True), Silence())
     values = ours.score([("When does the ferry sail?", text) for text in TEXTS]).values
     assert values.argmax() == 0

@@ -134,8 +134,7 @@ class Remembering:
 
     def __init__(self, reranker: Reranker) -> None:
         self.reranker = reranker
-        self.name, self.engine = reranker.name, reranker.engine
-        self.max_tokens = reranker.max_tokens
+        self.card = reranker.card
         self.known: dict[tuple[str, str], tuple[float, bool]] = {}
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:

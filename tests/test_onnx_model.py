@@ -15,9 +15,10 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ettin_cli.cross_encoder import OnnxCrossEncoder, TorchCrossEncoder, load_cross_encoder
 from ettin_cli.encoder import Encoded, OnnxEncoder, load_encoder
-from ettin_cli.engines import EngineSettings, choosing
+from ettin_cli.engines import EngineSettings, choosing, libraries, onnx_runtime, open_vino
 from ettin_cli.engines import devices as devices_module
 from ettin_cli.engines.attention import LONG_TOKENS
+from ettin_cli.engines.libraries import Library
 from ettin_cli.engines.pace import candidates, known_pace
 from ettin_cli.engines.weights import Weights
 from ettin_cli.errors import InvalidArgumentError, ModelError
@@ -457,15 +458,25 @@ def test_fast_is_bf16_where_the_cpu_has_it_and_else_exact(
     small: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
 ) -> None:
     fast = EngineSettings("cpu", dtype="fast")
-    monkeypatch.setattr(choosing, "find_spec", lambda name: installed or None)
-    monkeypatch.setattr(choosing, "cpu_has_bf16", lambda: False)
-    assert choosing._problem(fast) is None
-    assert choosing._library(fast).engine == "onnxruntime cpu float32"
-    monkeypatch.setattr(choosing, "cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(libraries, "find_spec", lambda name: installed or None)
+
+    def bf16(able: bool) -> None:
+        for module in (onnx_runtime, open_vino):
+            monkeypatch.setattr(module, "cpu_has_bf16", lambda: able)
+
+    def chosen() -> Library | None:
+        fit = [one for one in choosing._tried(fast) if one.problem(fast) is None]
+        return fit[0].library(fast)
+
+    bf16(False)
+    assert isinstance(chosen(), onnx_runtime.OnnxRuntime)
+    bf16(True)
     if installed:
-        assert choosing._problem(fast) is None
-        assert choosing._library(fast).engine == "openvino cpu bfloat16"
+        library = chosen()
+        assert isinstance(library, open_vino.OpenVino)
+        assert library.engine == "openvino cpu bfloat16"
     else:
+        assert chosen() is None
         assert isinstance(load_cross_encoder(small, fast, Silence()), TorchCrossEncoder)
         with pytest.raises(ModelError, match="it is not installed"):
             load_cross_encoder(small, EngineSettings("cpu", engine="openvino"), Silence())

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ettin_cli.calibration import Calibration, save
-from ettin_cli.hub import ModelFiles, find_model
+from ettin_cli.hub import find_model
 from ettin_cli.ranking import SearchOptions, rank
 from ettin_cli.records import Candidate, Passage, Scores, Silence
+from ettin_cli.stand_in import EmbeddedModel
 from tests.conftest import Ettin, Outcome
 from tests.test_console import drawn
 from tests.test_export import answer, hit, written
@@ -33,8 +34,8 @@ def curve(score: float) -> float:
 
 
 @pytest.fixture
-def stand_in(ettin: Ettin) -> ModelFiles:
-    return find_model("embedded", offline=True, reporter=Silence())
+def stand_in(ettin: Ettin) -> EmbeddedModel:
+    return EmbeddedModel(find_model("embedded", offline=True, reporter=Silence()))
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def hits(ran: Outcome) -> list[dict[str, Any]]:
 
 
 def test_every_hit_of_a_calibrated_index_has_its_probability(
-    ettin: Ettin, index: Path, stand_in: ModelFiles
+    ettin: Ettin, index: Path, stand_in: EmbeddedModel
 ) -> None:
     before = hits(searched(ettin))
     assert not any("probability" in hit for hit in before)
@@ -70,7 +71,7 @@ def test_every_hit_of_a_calibrated_index_has_its_probability(
 
 
 def test_without_a_reranker_there_is_no_probability(
-    ettin: Ettin, index: Path, stand_in: ModelFiles
+    ettin: Ettin, index: Path, stand_in: EmbeddedModel
 ) -> None:
     save(index, stand_in, MAX_TOKENS, CURVE)
     assert "probability" not in ettin("search", FERRY, "-r", "none").out
@@ -80,7 +81,7 @@ def test_without_a_reranker_there_is_no_probability(
 
 
 def test_a_blend_changes_scores_and_no_probability(
-    ettin: Ettin, index: Path, stand_in: ModelFiles
+    ettin: Ettin, index: Path, stand_in: EmbeddedModel
 ) -> None:
     save(index, stand_in, MAX_TOKENS, CURVE)
     blended = hits(searched(ettin, "--blend", "0.5"))
@@ -90,7 +91,7 @@ def test_a_blend_changes_scores_and_no_probability(
 
 
 def test_hits_below_the_least_probability_are_left_out(
-    ettin: Ettin, index: Path, stand_in: ModelFiles
+    ettin: Ettin, index: Path, stand_in: EmbeddedModel
 ) -> None:
     save(index, stand_in, MAX_TOKENS, CURVE)
     everything = hits(searched(ettin, "--min-probability", "0"))
@@ -104,7 +105,7 @@ def test_hits_below_the_least_probability_are_left_out(
 
 
 def test_a_tenth_of_the_calibration_is_a_tenth_on_the_command_line(
-    ettin: Ettin, index: Path, stand_in: ModelFiles
+    ettin: Ettin, index: Path, stand_in: EmbeddedModel
 ) -> None:
     assert float(np.float32(0.7)) < 0.7
     level = {"scores": [0.0], "probabilities": [0.7]}
@@ -133,9 +134,9 @@ def test_without_a_calibration_the_command_that_makes_one_is_named(
 
 
 def test_a_calibration_that_does_not_fit_is_refused_or_said(
-    ettin: Ettin, index: Path, stand_in: ModelFiles
+    ettin: Ettin, index: Path, stand_in: EmbeddedModel
 ) -> None:
-    save(index, replace(stand_in, revision="older"), MAX_TOKENS, CURVE)
+    save(index, EmbeddedModel(replace(stand_in.files, revision="older")), MAX_TOKENS, CURVE)
     refused(searched(ettin, "--min-probability", "0.5"), "revision older instead of None")
     ran = searched(ettin)
     assert ran.code == 0
@@ -144,14 +145,16 @@ def test_a_calibration_that_does_not_fit_is_refused_or_said(
 
 
 def test_a_lower_token_limit_does_not_fit_the_calibration(
-    ettin: Ettin, index: Path, stand_in: ModelFiles
+    ettin: Ettin, index: Path, stand_in: EmbeddedModel
 ) -> None:
     save(index, stand_in, MAX_TOKENS, CURVE)
     ran = searched(ettin, "--min-probability", "0.5", "--max-length", "64")
     refused(ran, "max_tokens 256 instead of 64")
 
 
-def test_a_damaged_calibration_is_one_line(ettin: Ettin, index: Path, stand_in: ModelFiles) -> None:
+def test_a_damaged_calibration_is_one_line(
+    ettin: Ettin, index: Path, stand_in: EmbeddedModel
+) -> None:
     path = save(index, stand_in, MAX_TOKENS, CURVE)
     path.write_text("{")
     refused(
@@ -163,7 +166,7 @@ def test_a_damaged_calibration_is_one_line(ettin: Ettin, index: Path, stand_in: 
 
 
 def test_an_index_keeps_its_calibration_when_it_is_rebuilt(
-    ettin: Ettin, index: Path, docs: Path, stand_in: ModelFiles
+    ettin: Ettin, index: Path, docs: Path, stand_in: EmbeddedModel
 ) -> None:
     save(index, stand_in, MAX_TOKENS, CURVE)
     (docs / "new.txt").write_text("The ferry sails again at noon.\n")

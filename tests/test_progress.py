@@ -17,7 +17,7 @@ from ettin_cli.console.progress import Pace
 from ettin_cli.pipeline import rerank
 from ettin_cli.pipeline.progress import QueriesWatched
 from ettin_cli.ranking import SearchOptions
-from ettin_cli.records import Advance, Scores, no_progress
+from ettin_cli.records import Advance, RerankerCard, Scores, no_progress
 from ettin_cli.requests import RequestFields, open_requests
 from ettin_cli.storage import Stream
 
@@ -38,7 +38,7 @@ class Clock:
 class SlowReranker:
     """Takes a time for each character, in batches of eight texts, the longest first."""
 
-    name, engine, max_tokens = "slow", "none", 512
+    card = RerankerCard("slow", "none", 512)
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock

@@ -14,7 +14,7 @@ from ettin_cli.hub import find_model
 from ettin_cli.lexical import Terms
 from ettin_cli.maxsim import maxsim
 from ettin_cli.records import Advance, Reranker, Silence
-from ettin_cli.reranking import load_reranker
+from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.stand_in import idf_table
 from ettin_cli.tokens import load_token_counter
 from tests.models import TEXTS, embedder, ettin
@@ -29,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def found(folder: Path) -> list[float]:
-    files = find_model(str(folder), offline=True, reporter=Silence())
+    files = find_reranker(str(folder), offline=True, reporter=Silence())
     scores = load_reranker(files, EngineSettings(), Silence()).score(PAIRS)
     assert not scores.truncated.any()
     values: list[float] = scores.values.tolist()
@@ -105,7 +105,7 @@ def test_an_ettin_scores_any_length_as_sentence_transformers_does(
 
 
 def reranker(folder: Path | str, **settings: Any) -> Reranker:
-    files = find_model(str(folder), offline=True, reporter=Silence())
+    files = find_reranker(str(folder), offline=True, reporter=Silence())
     return load_reranker(files, EngineSettings("cpu", **settings), Silence())
 
 

@@ -1,6 +1,5 @@
 """A cached score is the first score, to the bit; whatever the file is, the run goes on."""
 
-import json
 import multiprocessing
 import sqlite3
 from collections.abc import Sequence
@@ -14,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ettin_cli.cross_encoder import CrossEncoderModel
 from ettin_cli.engines import EngineSettings, device_name
 from ettin_cli.errors import ModelError
 from ettin_cli.hub import ModelFiles
-from ettin_cli.records import Advance, Reporter, Scores, Silence, no_progress
+from ettin_cli.records import Advance, Reporter, RerankerCard, Scores, Silence, no_progress
+from ettin_cli.resolved import FolderReranker, ResolvedReranker
 from ettin_cli.score_cache import CHUNK, FILE, CachedReranker, score_folder
 from tests.conftest import Ettin
 
@@ -41,10 +42,8 @@ def true_score(pair: Pair) -> np.float32:
 class Counting:
     """A reranker that remembers what it was asked."""
 
-    name = "counting"
-
-    def __init__(self, engine: str = "torch cpu float32", fails_after: int | None = None) -> None:
-        self.engine, self.max_tokens = engine, 128
+    def __init__(self, backend: str = "torch cpu float32", fails_after: int | None = None) -> None:
+        self.card = RerankerCard("counting", backend, 128)
         self.asked: list[Pair] = []
         self.fails_after = fails_after
 
@@ -58,20 +57,22 @@ class Counting:
 
 
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelFiles:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderReranker:
     monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")
     (folder / "config.json").write_text("{}")
-    return ModelFiles("somebody/model", folder)
+    return CrossEncoderModel(ModelFiles("somebody/model", folder))
 
 
-def cached(files: ModelFiles, inner: Counting, reporter: Reporter | None = None) -> CachedReranker:
+def cached(
+    files: FolderReranker, inner: Counting, reporter: Reporter | None = None
+) -> CachedReranker:
     return CachedReranker(files, CPU, lambda: inner, reporter or Silence())
 
 
-def unloadable(files: ModelFiles, reporter: Reporter | None = None) -> CachedReranker:
+def unloadable(files: ResolvedReranker, reporter: Reporter | None = None) -> CachedReranker:
     def load() -> Counting:
         raise AssertionError("the model was loaded")
 
@@ -88,7 +89,7 @@ def check(scores: Scores, expected: Sequence[Pair]) -> None:
     assert scores.truncated.tolist() == [len(text) > 20 for _, text in expected]
 
 
-def test_a_second_run_gives_the_same_scores_and_loads_no_model(files: ModelFiles) -> None:
+def test_a_second_run_gives_the_same_scores_and_loads_no_model(files: FolderReranker) -> None:
     asked = [*pairs(30), ("q", "a text that is longer than twenty")]
     first, seconds = cached(files, Counting()).timed(asked)
     check(first, asked)
@@ -97,10 +98,10 @@ def test_a_second_run_gives_the_same_scores_and_loads_no_model(files: ModelFiles
     check(second, asked[::-1])
     assert same_seconds.tolist() == seconds.tolist()[::-1]
     assert (seconds > 0).all()
-    assert (again.engine, again.max_tokens) == ("torch cpu float32", 128)
+    assert again.card == RerankerCard("somebody/model", "torch cpu float32", 128)
 
 
-def test_only_what_is_missing_is_scored_and_once(files: ModelFiles) -> None:
+def test_only_what_is_missing_is_scored_and_once(files: FolderReranker) -> None:
     cached(files, Counting()).score(pairs(10))
     inner = Counting()
     asked = [*pairs(12)[::-1], *pairs(12)]
@@ -108,14 +109,14 @@ def test_only_what_is_missing_is_scored_and_once(files: ModelFiles) -> None:
     assert sorted(inner.asked) == [("q", "text 10"), ("q", "text 11")]
 
 
-def test_progress_adds_up_to_all_pairs(files: ModelFiles) -> None:
+def test_progress_adds_up_to_all_pairs(files: FolderReranker) -> None:
     cached(files, Counting()).score(pairs(10))
     steps: list[int] = []
     cached(files, Counting()).score([*pairs(14), *pairs(14)], steps.append)
     assert sum(steps) == 28
 
 
-def test_no_pairs_have_no_scores(files: ModelFiles) -> None:
+def test_no_pairs_have_no_scores(files: FolderReranker) -> None:
     scores, seconds = cached(files, Counting()).timed([])
     assert (len(scores.values), len(scores.truncated), len(seconds)) == (0, 0, 0)
 
@@ -124,18 +125,18 @@ def test_no_pairs_have_no_scores(files: ModelFiles) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None
 )
 @given(st.lists(st.tuples(st.text("ab\ud800é", max_size=3), st.text("ab", min_size=1, max_size=3))))
-def test_any_pairs_come_back_as_they_were_scored(files: ModelFiles, asked: list[Pair]) -> None:
+def test_any_pairs_come_back_as_they_were_scored(files: FolderReranker, asked: list[Pair]) -> None:
     check(cached(files, Counting()).score(asked), asked)
 
 
-def test_where_a_query_ends_and_its_text_begins_tells_pairs_apart(files: ModelFiles) -> None:
+def test_where_a_query_ends_and_its_text_begins_tells_pairs_apart(files: FolderReranker) -> None:
     asked = [("ab", "c"), ("a", "bc"), ("", "abc"), ("1", "2\0"), ("1\x002", "\0")]
     inner = Counting()
     check(cached(files, inner).score(asked), asked)
     assert len(inner.asked) == 5
 
 
-def test_an_interrupted_run_keeps_what_it_scored(files: ModelFiles) -> None:
+def test_an_interrupted_run_keeps_what_it_scored(files: FolderReranker) -> None:
     asked = pairs(3 * CHUNK)
     with pytest.raises(KeyboardInterrupt):
         cached(files, Counting(fails_after=2 * CHUNK)).score(asked)
@@ -144,7 +145,7 @@ def test_an_interrupted_run_keeps_what_it_scored(files: ModelFiles) -> None:
     assert inner.asked == sorted(asked, key=lambda pair: pair[1])[2 * CHUNK :]
 
 
-def test_pairs_of_one_text_are_scored_in_one_call(files: ModelFiles) -> None:
+def test_pairs_of_one_text_are_scored_in_one_call(files: FolderReranker) -> None:
     asked = [(f"query {at % 3}", f"text {at // 3 % 400}") for at in range(1200)]
     inner = Counting()
     check(cached(files, inner).score(asked), asked)
@@ -152,7 +153,7 @@ def test_pairs_of_one_text_are_scored_in_one_call(files: ModelFiles) -> None:
     assert texts == sorted(texts)
 
 
-def test_extreme_scores_come_back_to_the_bit(files: ModelFiles) -> None:
+def test_extreme_scores_come_back_to_the_bit(files: FolderReranker) -> None:
     extreme = np.array([np.inf, -np.inf, 3.4e38, 1e-45, -0.0, 0.1], np.float32)
 
     class Extreme(Counting):
@@ -163,7 +164,7 @@ def test_extreme_scores_come_back_to_the_bit(files: ModelFiles) -> None:
     assert unloadable(files).score(pairs(6)).values.tobytes() == extreme.tobytes()
 
 
-def test_a_model_that_fails_to_score_is_said(files: ModelFiles) -> None:
+def test_a_model_that_fails_to_score_is_said(files: FolderReranker) -> None:
     class Broken(Counting):
         def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
             raise ModelError("not a number")
@@ -175,16 +176,16 @@ def test_a_model_that_fails_to_score_is_said(files: ModelFiles) -> None:
 # What makes scores differ
 
 
-def test_whatever_changes_scores_changes_where_they_are_kept(files: ModelFiles) -> None:
+def test_whatever_changes_scores_changes_where_they_are_kept(files: FolderReranker) -> None:
     def weights() -> None:
-        (files.folder / "model.safetensors").write_bytes(b"others!")
+        (files.files.folder / "model.safetensors").write_bytes(b"others!")
 
     def configuration() -> None:
-        (files.folder / "config.json").write_text('{"activation": "none"}')
+        (files.files.folder / "config.json").write_text('{"activation": "none"}')
 
     def head() -> None:
-        (files.folder / "2_Dense").mkdir()
-        (files.folder / "2_Dense" / "model.safetensors").write_bytes(b"head")
+        (files.files.folder / "2_Dense").mkdir()
+        (files.files.folder / "2_Dense" / "model.safetensors").write_bytes(b"head")
 
     found = {score_folder(files, CPU)}
     found |= {score_folder(files, replace(CPU, dtype=dtype)) for dtype in ("fp32", "bf16")}
@@ -197,12 +198,12 @@ def test_whatever_changes_scores_changes_where_they_are_kept(files: ModelFiles) 
     assert score_folder(files, same) == score_folder(files, CPU)
 
 
-def test_scores_of_another_engine_are_not_taken(files: ModelFiles) -> None:
+def test_scores_of_another_engine_are_not_taken(files: FolderReranker) -> None:
     cached(files, Counting("torch cpu float32")).score(pairs(5))
     inner = Counting("onnx cpu float32")
     cached(files, inner).score(pairs(6))
     assert inner.asked == pairs(6)
-    assert unloadable(files).engine == "onnx cpu float32"
+    assert unloadable(files).card.backend == "onnx cpu float32"
     inner = Counting("torch cpu float32")
     cached(files, inner).score(pairs(7))
     assert inner.asked == pairs(7)[5:]
@@ -222,12 +223,12 @@ def test_a_device_has_a_name_and_one_that_is_not_here_is_refused() -> None:
 # What can be wrong with the file
 
 
-def score_file(files: ModelFiles) -> Path:
+def score_file(files: FolderReranker) -> Path:
     return score_folder(files, CPU) / FILE
 
 
 @pytest.mark.parametrize("damage", ["garbage", "cut", "empty tables", "a folder"])
-def test_a_damaged_file_is_set_aside_and_made_anew(files: ModelFiles, damage: str) -> None:
+def test_a_damaged_file_is_set_aside_and_made_anew(files: FolderReranker, damage: str) -> None:
     path = score_file(files)
     cached(files, Counting()).score(pairs(2000))
     if damage == "garbage":
@@ -253,7 +254,7 @@ def test_a_damaged_file_is_set_aside_and_made_anew(files: ModelFiles, damage: st
     check(unloadable(files).score(pairs(2000)), pairs(2000))
 
 
-def test_the_log_of_a_damaged_file_does_not_reach_the_new_one(files: ModelFiles) -> None:
+def test_the_log_of_a_damaged_file_does_not_reach_the_new_one(files: FolderReranker) -> None:
     cached(files, Counting()).score(pairs(2000))
     path = score_file(files)
     log = path.with_name(FILE + "-wal")
@@ -273,7 +274,7 @@ def flipped(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :]
 
 
-def test_a_changed_byte_in_a_row_costs_that_row_alone(files: ModelFiles) -> None:
+def test_a_changed_byte_in_a_row_costs_that_row_alone(files: FolderReranker) -> None:
     cached(files, Counting()).score(pairs(100))
     with closing(sqlite3.connect(score_file(files))) as connection, connection:
         rows = connection.execute("SELECT pair, verdict FROM scores").fetchall()
@@ -289,7 +290,7 @@ def test_a_changed_byte_in_a_row_costs_that_row_alone(files: ModelFiles) -> None
     check(unloadable(files).score(pairs(100)), pairs(100))
 
 
-def test_any_damaged_byte_costs_no_score(files: ModelFiles) -> None:
+def test_any_damaged_byte_costs_no_score(files: FolderReranker) -> None:
     cached(files, Counting()).score(pairs(200))
     path = score_file(files)
     whole = path.read_bytes()
@@ -301,7 +302,7 @@ def test_any_damaged_byte_costs_no_score(files: ModelFiles) -> None:
         check(cached(files, Counting()).score(pairs(200)), pairs(200))
 
 
-def test_a_full_disk_costs_only_the_keeping(files: ModelFiles) -> None:
+def test_a_full_disk_costs_only_the_keeping(files: FolderReranker) -> None:
     resource = pytest.importorskip("resource")
     cached(files, Counting()).score(pairs(100))
     inner, notices = Counting(), Notices()
@@ -320,7 +321,7 @@ def test_a_full_disk_costs_only_the_keeping(files: ModelFiles) -> None:
 
 
 def test_a_cache_folder_that_cannot_be_made_costs_a_notice(
-    files: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: FolderReranker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "file" / "below"))
@@ -329,7 +330,7 @@ def test_a_cache_folder_that_cannot_be_made_costs_a_notice(
     assert len(notices.said) == 1
 
 
-def fill(files: ModelFiles, begin: int, barrier: object) -> None:
+def fill(files: FolderReranker, begin: int, barrier: object) -> None:
     """Score overlapping pairs in many small calls, as one of several processes."""
     barrier.wait()  # type: ignore[attr-defined]
     notices = Notices()
@@ -339,7 +340,7 @@ def fill(files: ModelFiles, begin: int, barrier: object) -> None:
     assert notices.said == []
 
 
-def test_processes_share_the_file(files: ModelFiles) -> None:
+def test_processes_share_the_file(files: FolderReranker) -> None:
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(3)
     workers = [spawn.Process(target=fill, args=(files, 30 * n, barrier)) for n in range(3)]
@@ -355,7 +356,7 @@ def test_processes_share_the_file(files: ModelFiles) -> None:
 
 
 def test_the_cache_command_lists_and_clears_scores_as_one_entry(
-    ettin: Ettin, files: ModelFiles
+    ettin: Ettin, files: FolderReranker
 ) -> None:
     reranker = cached(files, Counting())
     reranker.score(pairs(3))
@@ -371,10 +372,9 @@ def test_the_cache_command_lists_and_clears_scores_as_one_entry(
 
 
 def test_the_embedded_reranker_scores_the_same_through_the_cache(ettin: Ettin) -> None:
-    from ettin_cli.hub import find_model
-    from ettin_cli.reranking import load_reranker
+    from ettin_cli.reranking import find_reranker, load_reranker
 
-    found = find_model("embedded", offline=True, reporter=Silence())
+    found = find_reranker("embedded", offline=True, reporter=Silence())
     inner = load_reranker(found, CPU, Silence())
     reranker = CachedReranker(found, CPU, lambda: inner, Silence())
     asked = [("ferry", "The ferry sails at nine."), ("ferry", "Knead the dough.")]
@@ -383,5 +383,4 @@ def test_the_embedded_reranker_scores_the_same_through_the_cache(ettin: Ettin) -
         assert np.allclose(reranker.score(asked).values, expected.values, atol=1e-6)
     again = unloadable(found)
     assert again.score(asked).values.tobytes() == reranker.score(asked).values.tobytes()
-    assert (again.name, again.engine) == (inner.name, inner.engine)
-    assert json.loads(json.dumps(again.max_tokens)) == inner.max_tokens
+    assert again.card == inner.card

@@ -12,7 +12,7 @@ from ettin_cli.chunking import Chunking
 from ettin_cli.index import Index
 from ettin_cli.pipeline import DenseRetriever, search, source_index
 from ettin_cli.ranking import SearchOptions
-from ettin_cli.records import Advance, Answer, Query, Scores, Silence, no_progress
+from ettin_cli.records import Advance, Answer, Query, RerankerCard, Scores, Silence, no_progress
 from tests.indexes import Builder, Notices, WordEmbedder, jsonl, word_vector
 
 TEXTS = {
@@ -26,7 +26,7 @@ TEXTS = {
 class OverlapReranker:
     """Scores by the words that a text shares with the query, less its length; keeps the pairs."""
 
-    name, engine, max_tokens = "overlap", "words", 64
+    card = RerankerCard("overlap", "words", 64)
 
     def __init__(self) -> None:
         self.batches: list[list[tuple[str, str]]] = []

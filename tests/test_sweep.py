@@ -20,7 +20,7 @@ from ettin_cli.pipeline.cascade import Step
 from ettin_cli.pipeline.retrieving import Retrieved, Search
 from ettin_cli.queries import read_queries
 from ettin_cli.ranking import SearchOptions
-from ettin_cli.records import Advance, Qrels, Query, Scores, Silence, no_progress
+from ettin_cli.records import Advance, Qrels, Query, RerankerCard, Scores, Silence, no_progress
 from ettin_cli.trec import read_qrels
 from ettin_cli.writers import trec_ranking
 from tests.fakes import OverlapReranker
@@ -44,7 +44,7 @@ class Timed(OverlapReranker):
 class Backwards(Timed):
     """Prefers what the words say least for, and of that the shorter."""
 
-    name = "backwards"
+    card = RerankerCard("backwards", "words", 1000)
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         found = super().score(pairs, advance)

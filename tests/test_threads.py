@@ -15,7 +15,9 @@ import pytest
 from ettin_cli.cross_encoder import OnnxCrossEncoder, load_cross_encoder
 from ettin_cli.embedding import find_embedder, load_embedder
 from ettin_cli.engines import EngineSettings
-from ettin_cli.engines.libraries import Library, OnnxRuntime, OpenVino
+from ettin_cli.engines.libraries import Library
+from ettin_cli.engines.onnx_runtime import OnnxRuntime
+from ettin_cli.engines.open_vino import OpenVino
 from ettin_cli.engines.pace import Pace, candidates, known_pace
 from ettin_cli.engines.writing import IDS, LENGTHS, SCORES, write_cross_encoder
 from ettin_cli.errors import ClosedError, ModelError
@@ -23,7 +25,7 @@ from ettin_cli.forks import Once
 from ettin_cli.hub import EMBEDDED, ModelFiles, recall, remember_one
 from ettin_cli.loading import Loaded
 from ettin_cli.records import Advance, Silence, no_progress
-from ettin_cli.reranking import find_reranker, load_reranker
+from ettin_cli.reranking import load_reranker, reranker_of
 from tests.indexes import Notices
 from tests.models import TEXTS, embedder, ettin
 from tests.multi_vectors import multi_vector
@@ -58,7 +60,7 @@ ENDS = {cancel: CancelledError, interrupt: KeyboardInterrupt, fail: ModelError}
 
 
 def scoring(files: ModelFiles, settings: EngineSettings) -> Work:
-    model = load_reranker(files, settings, Silence())
+    model = load_reranker(reranker_of(files), settings, Silence())
 
     def work(pairs: Pairs, advance: Advance) -> bytes:
         scores = model.score(pairs, advance)
@@ -95,7 +97,7 @@ def embedded(folder: Path, **settings: Any) -> Work:
 def ours(kind: str) -> Work:
     """Return the built-in models' work, on short texts, since they are larger than the others."""
     if kind == "reranker":
-        work = scoring(find_reranker(EMBEDDED, offline=True, reporter=Silence()), CPU)
+        work = scoring(find_embedder(EMBEDDED, offline=True, reporter=Silence()), CPU)
     else:
         work = embedding(find_embedder(EMBEDDED, offline=True, reporter=Silence()), CPU)
     return lambda pairs, advance: work([(query, text[:40]) for query, text in pairs[:2]], advance)
@@ -208,8 +210,8 @@ def test_what_is_said_once_is_said_by_one_thread() -> None:
     first = Once()
     assert Counter(in_threads(lambda _: first())) == {False: THREADS - 1, True: 1}
     notices = Notices()
-    files = find_reranker(EMBEDDED, offline=True, reporter=Silence())
-    model = load_reranker(files, CPU, notices)
+    files = find_embedder(EMBEDDED, offline=True, reporter=Silence())
+    model = load_reranker(reranker_of(files), CPU, notices)
     in_threads(lambda _: model.score([("где библиотека", "the library")]))
     assert [said for said in notices.said if "Latin" in said] == notices.said
     assert len(notices.said) == 1
@@ -264,9 +266,9 @@ def test_models_of_other_keys_are_loaded_meanwhile() -> None:
 
 
 def test_an_embedder_and_a_reranker_of_one_model_share_it() -> None:
-    files = find_reranker(EMBEDDED, offline=True, reporter=Silence())
+    files = find_embedder(EMBEDDED, offline=True, reporter=Silence())
     with Loaded() as loaded:
-        model: Any = load_reranker(files, CPU, Silence(), loaded)
+        model: Any = load_reranker(reranker_of(files), CPU, Silence(), loaded)
         other: Any = load_embedder(files, CPU, Silence(), loaded=loaded)
         alone: Any = load_embedder(files, CPU, Silence())
     assert model.late.encoder.encoder is other.encoder

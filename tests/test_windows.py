@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
-from ettin_cli.hub import ModelFiles, find_model
+from ettin_cli.hub import ModelFiles
 from ettin_cli.records import Reranker, Silence
-from ettin_cli.reranking import load_reranker
+from ettin_cli.reranking import find_reranker, load_reranker, reranker_of
+from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.score_cache import CachedReranker
-from ettin_cli.tokens import load_token_counter
 from ettin_cli.windows import LongReranker, TimedLongReranker, window_ranges
 from tests.models import ettin
 
@@ -39,8 +39,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ettin(tmp_path_factory.mktemp("ettin"), hidden=64, layers=2, heads=2)
 
 
-def found(folder: Path | str) -> ModelFiles:
-    return find_model(str(folder), offline=True, reporter=Silence())
+def found(folder: Path | str) -> ResolvedReranker:
+    return find_reranker(str(folder), offline=True, reporter=Silence())
 
 
 def plain(folder: Path | str, limit: int | None = None) -> Reranker:
@@ -52,7 +52,7 @@ def long(folder: Path | str, limit: int) -> LongReranker:
 
 
 def query_tokens(folder: Path, query: str = QUERY) -> int:
-    return len(load_token_counter(found(folder)).offsets(query))
+    return len(found(folder).layout().tokens.offsets(query))
 
 
 def limit_for(folder: Path, query: str = QUERY) -> int:
@@ -176,8 +176,7 @@ class Recording:
 
     def __init__(self, reranker: Reranker) -> None:
         self.reranker = reranker
-        self.name, self.engine = reranker.name, reranker.engine
-        self.max_tokens = reranker.max_tokens
+        self.card = reranker.card
         self.asked: list[tuple[str, str]] = []
         self.truncated: list[bool] = []
 
@@ -205,7 +204,7 @@ def test_a_window_that_is_cut_nonetheless_is_said(model: Path) -> None:
     assert ours.score([("987", "👩" * 3), ("987", "12345678")]).truncated.tolist() == [True, False]
 
 
-counter_of = lru_cache(lambda folder: load_token_counter(found(folder)))
+counter_of = lru_cache(lambda folder: found(folder).layout().tokens)
 COUNTERS = {"byte pairs": None, "word pieces": "embedded"}
 
 
@@ -305,7 +304,7 @@ def test_without_a_tokenizer_to_count_with_there_are_no_windows(
 ) -> None:
     inner = plain(model)
     with pytest.raises(ModelError, match=r"tokenizer\.json") as caught:
-        LongReranker(inner, ModelFiles("m", tmp_path), Silence())
+        LongReranker(inner, reranker_of(ModelFiles("m", tmp_path)), Silence())
     assert hint_of(caught.value) == "--long truncate"
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ettin_cli.benchmark.pairs import Pair
-from ettin_cli.engines import ENGINES, EngineSettings
-from ettin_cli.errors import MissingExtraError, ModelError, first_line
-from ettin_cli.hub import ModelFiles, refuse_code
-from ettin_cli.multi_vector import is_multi_vector
+from ettin_cli.engines import AUTO, EngineSettings
+from ettin_cli.errors import MissingExtraError, ModelError, PluginError, first_line
+from ettin_cli.hub import refuse_code
 from ettin_cli.records import Reporter
 from ettin_cli.reranking import load_reranker
+from ettin_cli.resolved import FolderReranker
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     Score = Callable[[Sequence[Pair]], Floats]
 
 SENTENCE_TRANSFORMERS = "sentence-transformers"
-AUTO, TORCH = "auto", "torch"
 
 
 class SentenceTransformers:
@@ -34,16 +32,17 @@ class SentenceTransformers:
         ModelError: It cannot be loaded.
     """
 
-    def __init__(self, files: ModelFiles, settings: EngineSettings, device: str) -> None:
+    def __init__(self, model: FolderReranker, settings: EngineSettings, device: str) -> None:
         from sentence_transformers import CrossEncoder
 
-        if is_multi_vector(files.folder):
-            raise ModelError(f"{files.name} is no cross-encoder")
+        if not model.reads_pairs:
+            raise ModelError(f"{model.name} is no cross-encoder")
+        folder = model.files.folder
         if not settings.trust_remote_code:
-            refuse_code(files.folder)
+            refuse_code(folder)
         try:
             self.model = CrossEncoder(
-                str(files.folder),
+                str(folder),
                 device=device,
                 trust_remote_code=settings.trust_remote_code,
                 local_files_only=True,
@@ -51,7 +50,7 @@ class SentenceTransformers:
         except Exception as error:  # damaged files fail in any way there is
             raise ModelError(f"cannot load the model: {first_line(error)}") from error
         if self.model.num_labels != 1:
-            raise ModelError(f"{files.name} gives {self.model.num_labels} scores a pair, not one")
+            raise ModelError(f"{model.name} gives {self.model.num_labels} scores a pair, not one")
         if settings.max_length:
             own = self.model.max_seq_length or settings.max_length
             self.model.max_seq_length = min(own, settings.max_length)
@@ -97,35 +96,30 @@ class Contender:
         return self.engine.startswith(SENTENCE_TRANSFORMERS)
 
 
-def installed_engines(device: str) -> list[str]:
-    """Return the engines that are installed for a device; all but torch are for the CPU."""
-    if device != "cpu":
-        return [TORCH]
-    return [name for name in ENGINES if name != AUTO and find_spec(name) is not None]
-
-
 def import_libraries() -> None:
     """Import what takes longest, so that it does not count as loading the first model."""
     import sentence_transformers  # noqa: F401
 
 
-def load_reference(files: ModelFiles, settings: EngineSettings, device: str) -> Contender:
+def load_reference(reranker: FolderReranker, settings: EngineSettings, device: str) -> Contender:
     """Return the model as sentence-transformers runs it, or why it does not."""
     began = time.perf_counter()
     try:
-        model = SentenceTransformers(files, settings, device)
+        model = SentenceTransformers(reranker, settings, device)
     except ModelError as error:
         return Contender(SENTENCE_TRANSFORMERS, AUTO, error=error.problem)
     engine = f"{SENTENCE_TRANSFORMERS} {device.partition(':')[0]} {model.dtype}"
     return Contender(engine, AUTO, time.perf_counter() - began, model.score)
 
 
-def load_ours(files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> Contender:
+def load_ours(reranker: FolderReranker, settings: EngineSettings, reporter: Reporter) -> Contender:
     """Return the model on one of our engines, or why it does not run there."""
     began = time.perf_counter()
     try:
-        model = load_reranker(files, settings, reporter)
-    except (ModelError, MissingExtraError) as error:
+        model = load_reranker(reranker, settings, reporter)
+    except (ModelError, MissingExtraError, PluginError) as error:
         return Contender(settings.engine, settings.dtype, error=error.problem)
     seconds = time.perf_counter() - began
-    return Contender(model.engine, settings.dtype, seconds, lambda pairs: model.score(pairs).values)
+    return Contender(
+        model.card.backend, settings.dtype, seconds, lambda pairs: model.score(pairs).values
+    )

@@ -20,8 +20,8 @@ from ettin_cli.benchmark.work import Shape, shape_of
 from ettin_cli.engines import EngineSettings
 from ettin_cli.engines.tokens import token_limit
 from ettin_cli.errors import InvalidArgumentError, ModelError
-from ettin_cli.hub import EMBEDDED, ModelFiles
 from ettin_cli.records import Reporter
+from ettin_cli.resolved import FolderReranker
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -44,7 +44,7 @@ class Plan:
         compared: Whether sentence-transformers takes part, as the reference.
     """
 
-    models: Sequence[ModelFiles]
+    models: Sequence[FolderReranker]
     settings: EngineSettings
     engines: Sequence[str]
     dtypes: Sequence[str]
@@ -58,18 +58,18 @@ class Plan:
 
 
 def check_lengths(
-    models: Sequence[ModelFiles], lengths: Sequence[int], max_length: int | None
+    models: Sequence[FolderReranker], lengths: Sequence[int], max_length: int | None
 ) -> None:
     """Make sure that every model reads pairs of the lengths that are asked for.
 
     Raises:
         InvalidArgumentError: One does not.
     """
-    for files in models:
-        limit = _limit(files, max_length)
+    for model in models:
+        limit = _limit(model, max_length)
         if max(lengths) > limit:
             raise InvalidArgumentError(
-                f"{files.name} reads {limit:,} tokens of a pair, not {max(lengths):,}",
+                f"{model.name} reads {limit:,} tokens of a pair, not {max(lengths):,}",
                 argument="document_tokens",
                 value=max(lengths),
                 most=limit,
@@ -90,8 +90,8 @@ class _Course:
         return [min(count, self.limit) for count in self.counts]
 
 
-def _limit(files: ModelFiles, max_length: int | None) -> int:
-    own = token_limit(files.folder)
+def _limit(model: FolderReranker, max_length: int | None) -> int:
+    own = token_limit(model.files.folder)
     return min(own, max_length or own)
 
 
@@ -103,37 +103,38 @@ def measure(plan: Plan, machine: Machine, reporter: Reporter) -> Iterator[Race]:
         InvalidArgumentError: The sample does not make such pairs.
     """
     # For all models before the first is measured, since what cannot be made ends the run.
-    courses = [_courses(files, plan) for files in plan.models]
+    courses = [_courses(model, plan) for model in plan.models]
     import_libraries()
-    for files, prepared in zip(plan.models, courses, strict=True):
-        yield from _races(files, prepared, plan, machine, reporter)
+    for model, prepared in zip(plan.models, courses, strict=True):
+        yield from _races(model, prepared, plan, machine, reporter)
 
 
 def _races(
-    files: ModelFiles,
+    model: FolderReranker,
     courses: Sequence[_Course],
     plan: Plan,
     machine: Machine,
     reporter: Reporter,
 ) -> Iterator[Race]:
     """Yield the races of a model, whose memory is free again after the last one."""
-    contenders = _loaded(files, plan, machine, reporter)
+    shape = shape_of(model.files) if model.reads_pairs else None
+    contenders = _loaded(model, plan, machine, reporter)
     for course in courses:
-        timed = _timed(contenders, course, plan.rounds, files.name, reporter)
+        timed = _timed(contenders, course, plan.rounds, model.name, reporter)
         yield Race(
-            model=files.name,
+            model=model.name,
             document_tokens=course.document_tokens,
             pairs=len(course.pairs),
             queries=len({query for query, _ in course.pairs}),
             tokens=sum(course.lengths),
             truncated=sum(map(operator.ne, course.counts, course.lengths)),
-            speeds=_speeds(timed, course, shape_of(files), machine),
+            speeds=_speeds(timed, course, shape, machine),
         )
 
 
-def _courses(files: ModelFiles, plan: Plan) -> list[_Course]:
-    counter = PairTokens(files, trust_remote_code=plan.settings.trust_remote_code)
-    limit = _limit(files, plan.settings.max_length)
+def _courses(model: FolderReranker, plan: Plan) -> list[_Course]:
+    counter = PairTokens(model.files, trust_remote_code=plan.settings.trust_remote_code)
+    limit = _limit(model, plan.settings.max_length)
     if plan.pairs:
         return [_Course(None, plan.pairs, counter.counts(plan.pairs), limit)]
     courses = []
@@ -143,17 +144,19 @@ def _courses(files: ModelFiles, plan: Plan) -> list[_Course]:
     return courses
 
 
-def _loaded(files: ModelFiles, plan: Plan, machine: Machine, reporter: Reporter) -> list[Contender]:
+def _loaded(
+    model: FolderReranker, plan: Plan, machine: Machine, reporter: Reporter
+) -> list[Contender]:
     """Return the contenders of a model, each way to compute it once, the reference first."""
     found = []
-    if plan.compared and files.name != EMBEDDED:
-        found.append(load_reference(files, plan.settings, machine.place))
+    if plan.compared and model.has_counterpart:
+        found.append(load_reference(model, plan.settings, machine.place))
     for engine, dtype in product(plan.engines, plan.dtypes):
         settings = replace(plan.settings, engine=engine, dtype=dtype)
-        contender = load_ours(files, settings, reporter)
+        contender = load_ours(model, settings, reporter)
         if contender.score and any(contender.engine == one.engine for one in found):
             reporter.notice(
-                f"{files.name} on {engine} in {dtype} is {contender.engine}, which takes part once"
+                f"{model.name} on {engine} in {dtype} is {contender.engine}, which takes part once"
             )
         else:
             found.append(contender)

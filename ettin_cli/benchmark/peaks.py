@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from ettin_cli.engines import BACKENDS, EngineSettings
 from ettin_cli.engines.devices import cpu_has_bf16
 from ettin_cli.engines.graph import Graph
-from ettin_cli.engines.libraries import Library, OnnxRuntime, OpenVino
+from ettin_cli.engines.libraries import Library
 from ettin_cli.engines.settings import usable_cores
 from ettin_cli.engines.writing import WrittenModel
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
 FLOAT32, BFLOAT16, FLOAT16 = "float32", "bfloat16", "float16"
+SETTING = {FLOAT32: "fp32", BFLOAT16: "bf16", FLOAT16: "fp16"}
 CPU_SIZE, GPU_SIZE = 1536, 8192
 # One after another, so that what a library does around them hardly counts.
 PRODUCTS, ROUNDS = 4, 5
@@ -68,10 +69,12 @@ def _ways(device: str, dtype: str, size: int, threads: int | None) -> Iterator[t
         # NumPy takes no number of threads.
         yield "NumPy", _by_numpy(size)
     cores = threads or usable_cores()
-    if dtype == FLOAT32 and find_spec("onnxruntime"):
-        yield "ONNX Runtime", _by_graph(OnnxRuntime(), size, cores)
-    if find_spec("openvino"):
-        yield "OpenVINO", _by_graph(OpenVino(dtype), size, cores)
+    settings = EngineSettings("cpu", SETTING[dtype])
+    for backend in BACKENDS:
+        if backend.installed() and backend.problem(settings) is None:
+            library = backend.library(settings)
+            if library is not None:
+                yield backend.title, _by_graph(library, size, cores)
 
 
 def _peak(ways: Iterator[tuple[str, Work]], size: int) -> Peak:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ettin_cli.engines.modernbert import GLOBAL, MODERNBERT, layer_kinds, local_reach
-from ettin_cli.hub import EMBEDDED, ModelFiles, read_json
+from ettin_cli.hub import ModelFiles, read_json
 
 BERT_LIKE = ("bert", "roberta", "xlm-roberta", "electra")
 
@@ -49,7 +49,7 @@ def shape_of(files: ModelFiles) -> Shape | None:
     """Return a cross-encoder's shape, None where its kind is not known well enough."""
     config = read_json(files.folder / "config.json", default={})
     kind = config.get("model_type") if isinstance(config, dict) else None
-    if files.name == EMBEDDED or kind not in (MODERNBERT, *BERT_LIKE):
+    if kind not in (MODERNBERT, *BERT_LIKE):
         return None
     # ModernBERT's inner layer has a gate as wide as itself.
     inner_products = 3 if kind == MODERNBERT else 2

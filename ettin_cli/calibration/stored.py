@@ -10,9 +10,8 @@ from typing import Any
 
 from ettin_cli.calibration.fitting import Bin, Calibration
 from ettin_cli.errors import CalibrationError, OutputError
-from ettin_cli.hub import ModelFiles, weights_hash
+from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.settings import TRUNCATE
-from ettin_cli.stand_in import formula
 from ettin_cli.storage import replacing
 
 CALIBRATIONS = "calibrations"
@@ -21,7 +20,7 @@ CALIBRATION_FORMAT = 1
 
 def save(
     folder: Path,
-    files: ModelFiles,
+    reranker: ResolvedReranker,
     max_tokens: int,
     calibration: Calibration,
     *,
@@ -31,7 +30,7 @@ def save(
 
     Args:
         folder: The index's.
-        files: The reranker whose scores it is for.
+        reranker: The one whose scores it is for.
         max_tokens: What that reads of a pair.
         long: How it scores longer texts.
 
@@ -42,10 +41,10 @@ def save(
 
     body = {
         "format": CALIBRATION_FORMAT,
-        "reranker": _identity(files, max_tokens, long),
+        "reranker": _identity(reranker, max_tokens, long),
         "calibration": asdict(calibration),
     }
-    path = _path(folder, files)
+    path = _path(folder, reranker)
     try:
         path.parent.mkdir(exist_ok=True)
         with replacing(path) as draft:
@@ -58,19 +57,21 @@ def save(
     return path
 
 
-def load(folder: Path, files: ModelFiles, max_tokens: int, *, long: str = TRUNCATE) -> Calibration:
+def load(
+    folder: Path, reranker: ResolvedReranker, max_tokens: int, *, long: str = TRUNCATE
+) -> Calibration:
     """Return the calibration of an index for a reranker.
 
     Raises:
         CalibrationError: There is none, it is damaged, or it was made for another revision,
             other weights, another token limit or another way with longer texts.
     """
-    if not is_calibrated(folder, files):
-        raise not_calibrated(folder, files, long=long)
-    path = _path(folder, files)
-    fields = _fields(folder, files, long)
+    if not is_calibrated(folder, reranker):
+        raise not_calibrated(folder, reranker, long=long)
+    path = _path(folder, reranker)
+    fields = _fields(folder, reranker, long)
     body = _read(path, fields)
-    made_for, wanted = body["reranker"], _identity(files, max_tokens, long)
+    made_for, wanted = body["reranker"], _identity(reranker, max_tokens, long)
     if made_for != wanted:
         differences = [
             f"{name} {made_for.get(name)} instead of {value}"
@@ -84,15 +85,17 @@ def load(folder: Path, files: ModelFiles, max_tokens: int, *, long: str = TRUNCA
     return Calibration(**{**found, "reliability": [Bin(**one) for one in found["reliability"]]})
 
 
-def is_calibrated(folder: Path, files: ModelFiles) -> bool:
+def is_calibrated(folder: Path, reranker: ResolvedReranker) -> bool:
     """Say whether an index has a calibration for a reranker of this name, fit or unfit."""
-    return _path(folder, files).exists()
+    return _path(folder, reranker).exists()
 
 
-def not_calibrated(folder: Path, files: ModelFiles, *, long: str = TRUNCATE) -> CalibrationError:
+def not_calibrated(
+    folder: Path, reranker: ResolvedReranker, *, long: str = TRUNCATE
+) -> CalibrationError:
     """Return the error for an index without a calibration."""
-    fields = _fields(folder, files, long)
-    return CalibrationError(f"{folder} has no calibration for {files.name}", **fields)
+    fields = _fields(folder, reranker, long)
+    return CalibrationError(f"{folder} has no calibration for {reranker.name}", **fields)
 
 
 def _read(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,28 +128,21 @@ def _seal(body: Mapping[str, Any]) -> str:
     return xxhash.xxh3_128_hexdigest(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
 
 
-def _identity(files: ModelFiles, max_tokens: int, long: str) -> dict[str, Any]:
+def _identity(reranker: ResolvedReranker, max_tokens: int, long: str) -> dict[str, Any]:
     """Return what makes two rerankers the same, as far as their scores go."""
-    scored_by = formula(files)
     return {
-        "name": _name(files),
-        "revision": files.revision,
-        "weights": weights_hash(files.folder),
-        **({"formula": scored_by} if scored_by else {}),
+        "name": reranker.stored_name,
+        "revision": reranker.revision,
+        **reranker.facts,
         "max_tokens": max_tokens,
         "long": long,
     }
 
 
-def _name(files: ModelFiles) -> str:
-    """Return a model's name; of a folder the last part, so that another way to it is the same."""
-    return files.folder.resolve().name if Path(files.name) == files.folder else files.name
+def _path(folder: Path, reranker: ResolvedReranker) -> Path:
+    return folder / CALIBRATIONS / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', reranker.stored_name)}.json"
 
 
-def _path(folder: Path, files: ModelFiles) -> Path:
-    return folder / CALIBRATIONS / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', _name(files))}.json"
-
-
-def _fields(folder: Path, files: ModelFiles, long: str) -> dict[str, Any]:
+def _fields(folder: Path, reranker: ResolvedReranker, long: str) -> dict[str, Any]:
     """Return what a calibration would have to be made for."""
-    return {"folder": folder, "reranker": files.name, "long": long}
+    return {"folder": folder, "reranker": reranker.name, "long": long}

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from ettin_cli.commands import options
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.lexical import Demands, parse_query
-from ettin_cli.pipeline import DENSE
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Answer, Query
 
@@ -45,28 +43,6 @@ def asked_queries(
     if query == "-":
         return read_queries(options.stdin()), sources
     return [Query("1", options.utf8(query, "QUERY"))], sources
-
-
-def demands_of(
-    queries: Iterable[Query], *, written: bool, by: str
-) -> tuple[Demands, Iterable[Query]]:
-    """Return what a query on the command line demands, and the query without that.
-
-    Raises:
-        UsageError: Nothing is left of the query.
-    """
-    if not written or by == DENSE:
-        return Demands(""), queries
-    [query] = queries
-    demands = parse_query(query.text)
-    if not demands:
-        return demands, [query]
-    if not demands.text:
-        raise UsageError(
-            "QUERY has no words to look for, only what to leave out or where to look",
-            hint="add a word, or put what is to be looked for as it stands in double quotes",
-        )
-    return demands, [replace(query, text=demands.text)]
 
 
 def as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:

@@ -1,32 +1,35 @@
 """`ettin bench`: how fast rerankers are here, beside sentence-transformers."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ettin_cli.benchmark.contenders import SENTENCE_TRANSFORMERS, installed_engines
+from ettin_cli.benchmark.contenders import SENTENCE_TRANSFORMERS
 from ettin_cli.benchmark.machine import Machine, this_machine
 from ettin_cli.benchmark.measuring import Plan, check_lengths, measure
 from ettin_cli.benchmark.pairs import Pair, SampleTexts, read_pairs
 from ettin_cli.benchmark.results import Race
 from ettin_cli.commands import options
+from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.demo import sample_corpora
 from ettin_cli.commands.help import listed
 from ettin_cli.commands.writing import check_apart
 from ettin_cli.console import Console, count, destination
 from ettin_cli.console.raced import FORMATS, show_races
-from ettin_cli.engines import ENGINES
+from ettin_cli.engines import check_engine, installed_backends
 from ettin_cli.errors import CorpusError, ModelError, UsageError
-from ettin_cli.hub import EMBEDDED
-from ettin_cli.reranking import find_reranker
+from ettin_cli.pipeline.models import Models
+from ettin_cli.resolved import FolderReranker
 
 SAMPLE = "everyday_answers"
 DOCUMENT_TOKENS = "125"
 AUTO, NOTHING = "auto", "none"
 
 
+@shared("dtype")
 def bench(
     reranker: Annotated[
         list[str] | None,
@@ -73,7 +76,6 @@ def bench(
     format: Annotated[
         str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(FORMATS)}.")
     ] = "auto",
-    device: options.Device = "auto",
     dtype: Annotated[
         list[str] | None,
         typer.Option(
@@ -82,14 +84,8 @@ def bench(
             help="auto, fp32, bf16, fp16 or fast; several are measured.",
         ),
     ] = None,
-    batch_size: options.BatchSize = "auto",
-    max_length: options.MaxLength = None,
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Measure rerankers on this machine, beside sentence-transformers.
 
@@ -110,12 +106,9 @@ def bench(
       ettin bench -r 17m --document-tokens 128,512,2048,7999 -o speed.json
       ettin bench -r 32m --pairs candidates.jsonl --limit 500
     """
-    console = options.console(color, quiet, verbose)
+    console = context.console
     dtypes = list(dict.fromkeys(dtype or [AUTO]))
-    settings = [
-        options.engine(device, one, batch_size, max_length, threads, trust_remote_code)
-        for one in dtypes
-    ]
+    settings = [replace(context.settings, dtype=one) for one in dtypes]
     format = _format(format, output)
     _check(against, engine or [], pairs, document_tokens)
     check_apart(output, [pairs])
@@ -124,16 +117,16 @@ def bench(
     names = list(dict.fromkeys(reranker or [AUTO]))
     if "none" in names:
         raise UsageError("there is nothing to measure without a reranker", hint="-r embedded")
-    found = [find_reranker(name, offline=offline, reporter=console) for name in names]
-    models = list({files.name: files for files in found}.values())
+    found = [_model(name, context.session.models) for name in names]
+    models = list({one.name: one for one in found}.values())
     if pairs is None:
-        check_lengths(models, lengths, max_length)
+        check_lengths(models, lengths, context.settings.max_length)
     given, rejected = _given(pairs, limit, console)
     machine = this_machine(settings[0], console)
     plan = Plan(
         models=models,
         settings=settings[0],
-        engines=list(dict.fromkeys(engine or installed_engines(machine.place))),
+        engines=list(dict.fromkeys(engine or installed_backends(machine.place))),
         dtypes=dtypes,
         sample=sample,
         lengths=lengths,
@@ -149,6 +142,17 @@ def bench(
     watched.check()
     if rejected:
         raise typer.Exit(options.REJECTED)
+
+
+def _model(name: str, models: Models) -> FolderReranker:
+    """Return a reranker that has a tokenizer, which pairs of a length are made by."""
+    found = models.find_reranker(name)
+    if not isinstance(found, FolderReranker):
+        raise UsageError(
+            f"{name} is not a model in a folder, so its tokens cannot be counted and it cannot "
+            "be measured"
+        )
+    return found
 
 
 def _format(format: str, output: Path | None) -> str:
@@ -170,8 +174,7 @@ def _check(
             hint=f"--against {SENTENCE_TRANSFORMERS} or {NOTHING}",
         )
     for engine in engines:
-        if engine not in ENGINES:
-            raise UsageError(f"no engine {engine!r}", hint=", ".join(ENGINES))
+        check_engine(engine)
     if pairs is not None and document_tokens is not None:
         raise UsageError("--pairs brings its own lengths, so there is no --document-tokens here")
     if pairs is not None and str(pairs) != "-" and not pairs.is_file():
@@ -214,10 +217,11 @@ def _tell(plan: Plan, machine: Machine, console: Console) -> None:
         for dtype, peak in machine.matmul_peaks.items()
     ]
     console.summary(f"the peak: matrix products in {', in '.join(peaks)}")
-    if plan.compared and any(files.name == EMBEDDED for files in plan.models):
-        console.notice(
-            f"{EMBEDDED} has no counterpart in {SENTENCE_TRANSFORMERS}, so it is not compared"
-        )
+    for model in plan.models if plan.compared else ():
+        if not model.has_counterpart:
+            console.notice(
+                f"{model.name} has no counterpart in {SENTENCE_TRANSFORMERS}, so it is not compared"
+            )
 
 
 class _Watched:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options
+from ettin_cli.commands.context import Color, make_console
 from ettin_cli.commands.help import PlainCommand, PlainGroup
 from ettin_cli.console import Console, count, size
 from ettin_cli.errors import EttinError, IndexBusyError, OutputError, UsageError
@@ -36,13 +37,13 @@ def cache(context: typer.Context) -> None:
 
 
 @app.command("list", cls=PlainCommand)
-def list_cache(color: options.Color = "auto") -> None:
+def list_cache(color: Color = "auto") -> None:
     """List what the cache holds: sizes, and when last used.
 
     Example:
       ettin cache list
     """
-    console = options.console(color)
+    console = make_console(color)
     rows = [
         [name, size(_size(path)), _age(path), _sources(path)] for name, path in entries().items()
     ]

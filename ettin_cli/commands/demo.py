@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from ettin_cli.commands import options
+from ettin_cli.commands.context import Color
 from ettin_cli.commands.index import index
 from ettin_cli.commands.search import search
 from ettin_cli.console import Console
@@ -22,7 +23,7 @@ QUESTIONS = (
 )
 
 
-def demo(color: options.Color = "auto") -> None:
+def demo(color: Color = "auto") -> None:
     """Index a sample corpus and answer questions about it, offline.
 
     Nothing is downloaded. The commands it runs are printed, to go on from there.

@@ -8,15 +8,17 @@ import typer
 
 from ettin_cli.chunking import Chunking
 from ettin_cli.commands import options
+from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count
 from ettin_cli.corpus import built_in_formats, open_source
 from ettin_cli.errors import IndexNotFoundError, UsageError
-from ettin_cli.index import Manifest, RecordedSource
-from ettin_cli.pipeline import BuildReport, BuildRequest, build_index
+from ettin_cli.index import Manifest, RecordedSource, find_index
+from ettin_cli.pipeline import BuildReport, BuildRequest
 from ettin_cli.settings import DEFAULT_INDEX
 
 
+@shared()
 def index(
     source: Annotated[
         list[str] | None,
@@ -100,16 +102,8 @@ def index(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Fail if another process writes the index.")
     ] = False,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    batch_size: options.BatchSize = "auto",
-    max_length: options.MaxLength = None,
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Build the index of one or more sources, or bring it up to date.
 
@@ -122,7 +116,7 @@ def index(
       ettin index papers -i papers-index --include "*.pdf"
       ettin index docs --embedder nomic --dimensions 256 --rebuild
     """
-    console = options.console(color, quiet, verbose)
+    console = context.console
     if not source and (include or exclude or id_field or text_field):
         raise UsageError(
             "--include, --exclude, --id-field and --text-field are of a SOURCE",
@@ -138,41 +132,27 @@ def index(
         source=RecordedSource("", tuple(include or ()), tuple(exclude or ()), id_field, text_field),
         embedder=embedder,
         dimensions=dimensions,
-        chunking=_chunking(chunk_size, chunk_overlap),
+        chunking=Chunking.parsed(chunk_size, chunk_overlap),
         factory=factory,
         language=language,
-        engine=options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code),
-        offline=offline,
+        engine=context.settings,
+        offline=context.offline,
         rebuild=rebuild,
         dry_run=dry_run,
         wait=not no_wait,
     )
     with options.goes_on("the same command goes on where it stopped", console):
-        report = build_index(request, console)
+        report = context.session.build_from(request)
     tell(report, request.folder, console, dry_run=dry_run)
     if report.rejections:
         raise typer.Exit(options.REJECTED)
-
-
-def _chunking(size: str | None, overlap: int | None) -> Chunking | None:
-    if size is None and overlap is None:
-        return None
-    if size in (None, "auto"):
-        return Chunking("auto", overlap or 0)
-    if size == "none":
-        return Chunking(None, overlap or 0)
-    if size is None or not size.isdigit() or int(size) < 1:
-        raise UsageError(f"chunk size {size!r} is neither a number of tokens nor none")
-    if overlap and overlap >= int(size):
-        raise UsageError(f"chunk overlap {overlap} is not smaller than chunk size {size}")
-    return Chunking(int(size), overlap or 0)
 
 
 def _folder(index: Path | None, source: list[str] | None) -> Path:
     """Return the index to write: a new one is made here, an old one may be in a folder above."""
     if index is None and not source:
         with suppress(IndexNotFoundError):
-            return options.find_index(None)
+            return find_index(None)
     return index or Path(DEFAULT_INDEX)
 
 

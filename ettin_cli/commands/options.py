@@ -1,7 +1,6 @@
 """The options that mean the same in every command."""
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,11 +12,9 @@ import typer
 
 from ettin_cli import interruption
 from ettin_cli.console import Console
-from ettin_cli.engines import DTYPES, EngineSettings
-from ettin_cli.errors import INTERRUPTED, TERMINATED, IndexNotFoundError, UsageError
+from ettin_cli.errors import INTERRUPTED, TERMINATED, UsageError
 from ettin_cli.index import RecordedSource
-from ettin_cli.index.manifest import MANIFEST
-from ettin_cli.settings import DEFAULT_INDEX, LONG
+from ettin_cli.settings import DEFAULT_INDEX
 from ettin_cli.storage import Stream
 
 Named = TypeVar("Named", str, Path)
@@ -25,26 +22,12 @@ Named = TypeVar("Named", str, Path)
 REJECTED = 3
 NO_HIT = 4
 STDIN = "-"
-DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
 
 Index = Annotated[
     Path | None,
     typer.Option(
         "--index", "-i", metavar="INDEX", envvar="ETTIN_INDEX", help="Folder of the index."
     ),
-]
-Device = Annotated[
-    str,
-    typer.Option(metavar="DEVICE", envvar="ETTIN_DEVICE", help="auto, cpu, cuda, cuda:N or mps."),
-]
-Dtype = Annotated[
-    str,
-    typer.Option(metavar="DTYPE", envvar="ETTIN_DTYPE", help="auto, fp32, bf16, fp16 or fast."),
-]
-BatchSize = Annotated[str, typer.Option(metavar="N", help="Most texts in a batch, or auto.")]
-MaxLength = Annotated[
-    int | None,
-    typer.Option(metavar="TOKENS", min=8, help="A lower cap on tokens than the model's own."),
 ]
 Long = Annotated[
     str,
@@ -53,18 +36,6 @@ Long = Annotated[
         help="truncate a text at the reranker's limit, or score it by the max of its windows.",
     ),
 ]
-Threads = Annotated[
-    int | None, typer.Option(metavar="N", envvar="ETTIN_THREADS", min=1, help="CPU threads.")
-]
-Offline = Annotated[
-    bool, typer.Option("--offline", envvar="ETTIN_OFFLINE", help="Never touch the network.")
-]
-TrustRemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
-]
-Color = Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what was chosen and why.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")]
 Reranker = Annotated[
     str,
     typer.Option(
@@ -105,38 +76,6 @@ Expand = Annotated[
 ]
 
 
-def console(color: str, quiet: bool = False, verbose: bool = False) -> Console:
-    """Return the console these options ask for."""
-    if color not in ("auto", "always", "never"):
-        raise UsageError(f"no colour mode {color!r}", hint="auto, always or never")
-    return Console(color=color, quiet=quiet, verbose=verbose)
-
-
-def engine(
-    device: str,
-    dtype: str,
-    batch_size: str,
-    max_length: int | None,
-    threads: int | None,
-    trust_remote_code: bool,
-) -> EngineSettings:
-    """Return how models are to run."""
-    if batch_size != "auto" and not (batch_size.isdigit() and int(batch_size)):
-        raise UsageError(f"batch size {batch_size!r} is neither auto nor a number above 0")
-    if not re.fullmatch(DEVICES, device):
-        raise UsageError(f"no device {device!r}", hint="auto, cpu, cuda, cuda:N or mps")
-    if dtype not in DTYPES:
-        raise UsageError(f"no dtype {dtype!r}", hint=", ".join(DTYPES))
-    rows = None if batch_size == "auto" else int(batch_size)
-    return EngineSettings(device, dtype, rows, max_length, threads, trust_remote_code)
-
-
-def check_long(how: str) -> None:
-    """Refuse a way to treat long texts that there is not."""
-    if how not in LONG:
-        raise UsageError(f"no --long {how!r}", hint=" or ".join(LONG))
-
-
 @contextmanager
 def goes_on(how: str, console: Console) -> Iterator[None]:
     """Say how to go on when the work in the block is interrupted or terminated."""
@@ -157,23 +96,6 @@ def goes_on(how: str, console: Console) -> Iterator[None]:
         return
     console.notice(f"{'interrupted' if code == INTERRUPTED else 'terminated'}; {how}")
     raise SystemExit(code) from None
-
-
-def find_index(index: Path | None) -> Path:
-    """Return the index as git finds .git: named, else `.ettin` here or in a folder above.
-
-    Raises:
-        IndexNotFoundError: There is none.
-    """
-    if index is not None:
-        return index
-    here = Path.cwd()
-    for depth, folder in enumerate((here, *here.parents)):
-        if (folder / DEFAULT_INDEX / MANIFEST).is_file():
-            return Path(*[".."] * depth, DEFAULT_INDEX)
-    raise IndexNotFoundError(
-        f"no {DEFAULT_INDEX} here or in a folder above", hint="ettin index SOURCE"
-    )
 
 
 def refresh(folder: Path) -> str:

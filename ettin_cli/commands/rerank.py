@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options, writing
+from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
-from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.console import Console, Tally, count
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.pipeline import Window
 from ettin_cli.pipeline import rerank as rerank_requests
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.pipeline.models import Models
+from ettin_cli.pipeline.rerankers import FoundRerankers
+from ettin_cli.pipeline.searcher import require_long
+from ettin_cli.ranking import PASSAGE, SearchOptions
 from ettin_cli.records import Rejection, Request, Share
 from ettin_cli.requests import RequestFields, RequestFile, open_requests
 from ettin_cli.resuming import Digested, ResumableOutput
@@ -29,6 +31,7 @@ NO_ID = (
 )
 
 
+@shared()
 def rerank(
     input: Annotated[
         Path, typer.Argument(help="JSONL, CSV, TSV, Parquet, a TREC run; - is JSONL.")
@@ -78,16 +81,8 @@ def rerank(
         str | None, typer.Option(metavar="NAME", help="The field of a document's id.")
     ] = None,
     long: options.Long = TRUNCATE,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    batch_size: options.BatchSize = "auto",
-    max_length: options.MaxLength = None,
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Rerank candidates that something else retrieved.
 
@@ -103,9 +98,8 @@ def rerank(
       ettin rerank top1000.tsv --fields qid,pid,query,passage -o reranked.trec
       cat candidates.jsonl | ettin rerank - -k 3 | jq -r '.hits[0].doc_id'
     """
-    console = options.console(color, quiet, verbose)
-    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
-    options.check_long(long)
+    console = context.console
+    require_long(long, reranked=True)
     format = writing.answer_format(format, output, console)
     writing.check_resume(output, resume=resume)
     _check(input, queries, reranker)
@@ -117,12 +111,13 @@ def rerank(
     chosen = SearchOptions(
         top_k=top_k or EVERY,
         candidates=max_documents or EVERY,
-        by="passage",
+        by=PASSAGE,
         min_score=min_score,
         blend=blend,
     )
-    found = find_rerankers(reranker, offline=offline, console=console)
-    job = _Job(console, found, engine, chosen, long, text=not no_text, tag=tag)
+    models = context.session.models
+    found = models.find_rerankers(reranker)
+    job = _Job(console, models, found, chosen, long, text=not no_text, tag=tag)
     with open_requests(
         options.stdin_or(input),
         named,
@@ -157,15 +152,15 @@ class _Job:
     def __init__(
         self,
         console: Console,
+        models: Models,
         found: FoundRerankers,
-        engine: EngineSettings,
         chosen: SearchOptions,
         long: str,
         *,
         text: bool,
         tag: str = RUN_NAME,
     ) -> None:
-        self.console, self.found, self.engine = console, found, engine
+        self.console, self.models, self.found = console, models, found
         self.chosen, self.long, self.text = chosen, long, text
         self.tag, self.is_run = tag, False
         self.tally = Tally(many=True)
@@ -176,7 +171,7 @@ class _Job:
         """Return what two runs must agree in to write the same bytes, but for their input."""
         kept = [keep for _, keep in self.found.before]
         options = (kept, self.chosen, self.long, self.text, fields, format, self.tag)
-        return writing.fingerprint(self.found.files, self.engine, *options)
+        return writing.fingerprint(self.found.every, self.models.settings, *options)
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
         """Write answers to stdout as they come."""
@@ -211,7 +206,7 @@ class _Job:
     def _windows(
         self, items: Iterable[Request | Rejection], share: Share, done: int = 0
     ) -> Iterator[Window]:
-        reranker, before = load_rerankers(self.found, self.engine, self.long, self.console)
+        reranker, before = self.models.rerankers(self.found, self.long)
         windows = rerank_requests(
             items,
             reranker,

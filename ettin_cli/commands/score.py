@@ -8,22 +8,23 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options, writing
+from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.jsonl import check_jsonl
 from ettin_cli.commands.score_pairs import PairsJob, score_pairs
 from ettin_cli.console import Console, count
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.hub import ModelFiles
-from ettin_cli.records import Reranker, Scores
+from ettin_cli.pipeline.models import Models
+from ettin_cli.pipeline.searcher import require_long
+from ettin_cli.records import Scores
 from ettin_cli.requests.rows import readable
-from ettin_cli.reranking import find_reranker, load_reranker
+from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB, TRUNCATE
 from ettin_cli.storage import BLOCK, record_lines
-from ettin_cli.windows import reading
 
 SHOWN = 200
 
 
+@shared()
 def score(
     query: Annotated[
         str | None, typer.Argument(help="What the texts should answer.", show_default=False)
@@ -66,16 +67,8 @@ def score(
         str, typer.Option("--format", "-f", metavar="FORMAT", help="auto, table or jsonl.")
     ] = "auto",
     long: options.Long = TRUNCATE,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    batch_size: options.BatchSize = "auto",
-    max_length: options.MaxLength = None,
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Score how well each TEXT answers QUERY, best first.
 
@@ -95,31 +88,30 @@ def score(
       ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl --resume
       ettin score --pairs pairs.jsonl -r 150m -r 400m --average -o scored.jsonl
     """
-    console = options.console(color, quiet, verbose)
+    console = context.console
     if format not in ("auto", "table", "jsonl"):
         raise UsageError(f"no format {format!r} here", hint="auto, table or jsonl")
     names = reranker or ["auto"]
     if "none" in names:
         raise UsageError("there is no score without a reranker", hint="-r embedded")
-    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
-    options.check_long(long)
+    require_long(long, reranked=True)
+    models = context.session.models
     _check_several(names, pairs, average=average)
     named = writing.columns(fields)
     if pairs is not None:
         _check_pairs(query, pairs, output, resume=resume)
-        found = _find(names, offline, console)
-        key = writing.fingerprint(found, engine, long, named, average)
+        every = _find(names, models)
+        key = writing.fingerprint(every, models.settings, long, named, average)
         job = PairsJob(options.stdin_or(pairs), output, named, average, resume, key)
-        if score_pairs(job, _load(found, engine, long, console), console):
+        if score_pairs(job, [models.reranker(one, long) for one in every], console):
             raise typer.Exit(options.REJECTED)
         return
     query, texts = _arguments(query, text or [], output, resume=resume, named=bool(named))
     if not texts:
         console.notice("no texts")
         return
-    [model] = _load(_find(names, offline, console), engine, long, console)
-    scores = model.score([(query, one) for one in texts])
-    console.detail(f"scored by {model.name} on {model.engine}")
+    [found] = _find(names, models)
+    scores = models.reranker(found, long).score([(query, one) for one in texts])
     _show(texts, scores, format, console)
 
 
@@ -132,18 +124,12 @@ def _check_several(names: list[str], pairs: Path | None, *, average: bool) -> No
         )
 
 
-def _find(names: list[str], offline: bool, console: Console) -> list[ModelFiles]:
-    found = [find_reranker(name, offline=offline, reporter=console) for name in names]
-    for at, files in enumerate(found):
-        if files.name in [earlier.name for earlier in found[:at]]:
-            raise UsageError(f"{files.name} is named twice", hint="leave out one of the -r")
+def _find(names: list[str], models: Models) -> list[ResolvedReranker]:
+    found = [models.find_reranker(name) for name in names]
+    for at, one in enumerate(found):
+        if one.name in [earlier.name for earlier in found[:at]]:
+            raise UsageError(f"{one.name} is named twice", hint="leave out one of the -r")
     return found
-
-
-def _load(
-    found: list[ModelFiles], engine: EngineSettings, long: str, console: Console
-) -> list[Reranker]:
-    return [reading(load_reranker(files, engine, console), files, long, console) for files in found]
 
 
 def _check_pairs(query: str | None, pairs: Path, output: Path | None, *, resume: bool) -> None:

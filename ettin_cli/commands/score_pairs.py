@@ -108,7 +108,7 @@ class _Scored:
         self, rows: MeasuredRows, shown: str, rerankers: Sequence[Reranker], console: Console
     ) -> None:
         self.rows, self.shown, self.rerankers, self.console = rows, shown, rerankers, console
-        self.names = [reranker.name for reranker in rerankers]
+        self.names = [reranker.card.name for reranker in rerankers]
         self.pairs = self.rejected = 0
         self.truncated = [0] * len(rerankers)
 

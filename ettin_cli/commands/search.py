@@ -1,39 +1,31 @@
 """`ettin search`: retrieve, rerank, print."""
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ettin_cli.calibration import Calibration, is_calibrated, load, not_calibrated
 from ettin_cli.commands import options, writing
-from ettin_cli.commands.asked import as_asked, asked_queries, demands_of
+from ettin_cli.commands.asked import as_asked, asked_queries
+from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.found import Found, why_few
-from ettin_cli.commands.indexes import embedder_of, index_of, require_retrievers, retriever_of
 from ettin_cli.commands.opening import open_hit
-from ettin_cli.commands.rerankers import FoundRerankers, find_rerankers, load_rerankers
 from ettin_cli.commands.searched import write_search
-from ettin_cli.console import Console
+from ettin_cli.commands.sources import index_of
 from ettin_cli.duplicates import SAME
 from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import CalibrationError, UsageError
-from ettin_cli.hub import ModelFiles
-from ettin_cli.index import Index
-from ettin_cli.loading import Loaded
+from ettin_cli.errors import UsageError
+from ettin_cli.index import Index, find_index
 from ettin_cli.pipeline import AUTO
-from ettin_cli.pipeline import search as search_index
-from ettin_cli.pipeline.cascade import Step
+from ettin_cli.pipeline.rerankers import FoundRerankers
+from ettin_cli.pipeline.searcher import parsed, require_retriever
 from ettin_cli.ranking import DOCUMENT, SearchOptions
-from ettin_cli.records import Answer, Hit, Passage, Query, Reranker
 from ettin_cli.resuming import ResumableOutput
 from ettin_cli.settings import CANDIDATES, MAX, TOP_K, TRUNCATE
 
 
+@shared()
 def search(
     query: Annotated[
         str | None, typer.Argument(help="What to look for; - for a query a line on stdin.")
@@ -107,16 +99,8 @@ def search(
         bool, typer.Option("--exit-status", "-e", help="Exit with 4 if there is no hit.")
     ] = False,
     long: options.Long = TRUNCATE,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    batch_size: options.BatchSize = "auto",
-    max_length: options.MaxLength = None,
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Retrieve passages for a query, rerank them, print the best.
 
@@ -133,49 +117,52 @@ def search(
       ettin search --queries queries.tsv -r 32m -o run.trec
       ettin search "can I bring my dog" -r embedded:50,150m
     """
-    console = options.console(color, quiet, verbose)
-    engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
-    options.check_long(long)
-    require_retrievers([retriever])
+    console = context.console
     wanted, sources = asked_queries(query, source or [], queries)
     format = writing.answer_format(format, output, console)
     tag = writing.run_tag(tag, format)
     _check_output(output, queries, sources, resume=resume, exit_status=exit_status)
-    demands, wanted = demands_of(wanted, written=queries is None and query != "-", by=retriever)
-    chosen = replace(
-        _options(top_k, candidates, by, min_score, blend, filter or [], path or [], fold),
+    require_retriever(retriever)
+    chosen = SearchOptions(
+        top_k=top_k,
+        candidates=candidates,
+        by=by,
+        min_score=min_score,
         min_probability=min_probability,
-        demands=demands,
+        blend=blend,
+        filters=_filters(filter or []),
+        paths=tuple(path or []),
+        fold=fold,
     )
+    typed = None
+    if queries is None and query and query != "-":
+        typed = query
+        asked, chosen = parsed(query, chosen, retriever)
+        wanted = [asked]
     _check_reranker(reranker, min_probability, blend, long)
-    opened = None if sources else Index(options.find_index(index))
-    rerank = None
-    if reranker != "none":
-        rerank = find_rerankers(reranker, offline=offline, console=console)
-    rejected, loaded = False, Loaded()
+    session, rejected = context.session, False
+    opened = None if sources else Index(find_index(index))
+    rerankers = session.find_rerankers(reranker)
     if opened is None:
-        opened, rejected = index_of(sources, index, engine, offline, console, loaded)
-    found = Found()
-    model = engine, offline, console, loaded
-    run = partial(_run, opened, retriever, rerank, chosen, long, *model, expand=expand)
+        opened, rejected = index_of(sources, index, context)
+    searcher = session.searcher(opened, rerankers, retriever=retriever, expand=expand, long=long)
+    run = partial(searcher.search_many, options=chosen)
+    found, refresh = Found(), options.refresh(opened.folder)
     resumed = False
     if queries is not None and writing.appears_whole(output):
-        asked = list(wanted)
         job = (retriever, expand, chosen, long, format, tag)
-        target = ResumableOutput(
-            output, format, _key(opened, rerank, engine, job), text=True, resume=resume, tag=tag
-        )
-        refresh = options.refresh(opened.folder)
-        resumed = write_search(run, asked, target, found, refresh, console)
+        key = _key(opened, rerankers, context.settings, job)
+        target = ResumableOutput(output, format, key, text=True, resume=resume, tag=tag)
+        resumed = write_search(run, list(wanted), target, found, refresh, console)
     else:
         console.answers(
-            found.watch(as_asked(run(wanted), query if demands else None)),
+            found.watch(as_asked(run(wanted), typed)),
             format=format,
             output=output,
             many=queries is not None or query == "-",
             full_text=full_text,
             tag=tag,
-            refresh=options.refresh(opened.folder),
+            refresh=refresh,
         )
     if found.answers and not resumed and (why := why_few(found, opened, retriever, chosen)):
         console.notice(why)
@@ -221,29 +208,7 @@ def _key(
     kept = [keep for _, keep in rerank.before] if rerank else []
     # Places in the answers are as seen from here.
     here = (str(index.generation.resolve()), str(Path.cwd()))
-    return writing.fingerprint(rerank.files if rerank else [], engine, kept, here, *job)
-
-
-def _options(
-    top_k: int,
-    candidates: int,
-    by: str,
-    min_score: float | None,
-    blend: float,
-    filters: list[str],
-    paths: list[str],
-    fold: str,
-) -> SearchOptions:
-    return SearchOptions(
-        top_k=top_k,
-        candidates=candidates,
-        by=by,
-        min_score=min_score,
-        blend=blend,
-        filters=_filters(filters),
-        paths=tuple(paths),
-        fold=fold,
-    )
+    return writing.fingerprint(rerank.every if rerank else [], engine, kept, here, *job)
 
 
 def _filters(pairs: list[str]) -> tuple[tuple[str, str], ...]:
@@ -254,67 +219,3 @@ def _filters(pairs: list[str]) -> tuple[tuple[str, str], ...]:
             raise UsageError(f"filter {pair!r} is not FIELD=VALUE")
         filters.append((name, value))
     return tuple(filters)
-
-
-def _run(
-    index: Index,
-    retriever: str,
-    rerank: FoundRerankers | None,
-    chosen: SearchOptions,
-    long: str,
-    engine: EngineSettings,
-    offline: bool,
-    console: Console,
-    loaded: Loaded,
-    queries: Iterable[Query],
-    *,
-    expand: bool,
-) -> Iterator[Answer]:
-    needed = chosen.min_probability is not None
-    if needed and rerank and rerank.before:
-        raise UsageError(
-            "--min-probability goes with one reranker: what is likely was learnt from that alone",
-            hint=f"-r {rerank.last.name}",
-        )
-    if rerank and needed and not is_calibrated(index.folder, rerank.last):
-        raise not_calibrated(index.folder, rerank.last, long=long)
-    embedder = partial(embedder_of, index, engine, offline, console, loaded)
-    retrieve = retriever_of(retriever, index, embedder, console, expand=expand)
-    console.detail(f"retrieving with {retrieve.name}")
-    reranker, before, calibration = None, list[Step[Reranker]](), None
-    if rerank:
-        reranker, before = load_rerankers(rerank, engine, long, console, loaded)
-    if rerank and reranker and not before:
-        calibration = _calibration(index, rerank.last, reranker.max_tokens, long, needed, console)
-    answers = search_index(index, queries, retrieve, reranker, chosen, console, calibration, before)
-    for answer in answers:
-        yield replace(answer, hits=[_shown(hit) for hit in answer.hits])
-
-
-def _calibration(
-    index: Index, rerank: ModelFiles, max_tokens: int, long: str, needed: bool, console: Console
-) -> Calibration | None:
-    """Return the index's calibration for the reranker; None if it has none that can be used."""
-    try:
-        if needed or is_calibrated(index.folder, rerank):
-            return load(index.folder, rerank, max_tokens, long=long)
-    except CalibrationError as error:
-        if needed:
-            raise
-        console.notice(f"hits have no probability: {error.problem}")
-    return None
-
-
-def _shown(hit: Hit) -> Hit:
-    """Return a hit with paths relative to the working folder."""
-    duplicates = {row: _from_here(passage) for row, passage in hit.duplicates.items()}
-    return replace(hit, passage=_from_here(hit.passage), duplicates=duplicates)
-
-
-def _from_here(passage: Passage) -> Passage:
-    path = passage.path
-    if path is None:
-        return passage
-    with suppress(ValueError):  # another drive
-        path = Path(os.path.relpath(path)).as_posix()
-    return replace(passage, path=path)

@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from ettin_cli.commands import options
+from ettin_cli.commands.context import Context, rows_of, shared
 from ettin_cli.commands.eval import QRELS, QUERIES, given
-from ettin_cli.commands.indexes import embedder_of, index_of, retriever_of
-from ettin_cli.console import Console
+from ettin_cli.commands.sources import index_of
 from ettin_cli.console.words import count, duration
-from ettin_cli.engines import EngineSettings
 from ettin_cli.evaluation.validating import METRIC, Validation
 from ettin_cli.hub import find_model
-from ettin_cli.loading import Loaded
 from ettin_cli.pipeline import AUTO
+from ettin_cli.pipeline.searcher import choose_retriever
 from ettin_cli.queries import read_queries
 from ettin_cli.training import (
     Measure,
@@ -34,6 +33,7 @@ from ettin_cli.training.run import CHECKPOINT_MINUTES
 from ettin_cli.trec import read_qrels
 
 
+@shared("batch_size")
 def train(
     data: Annotated[
         list[Path], typer.Argument(help="JSONL, CSV, TSV or Parquet; its rows are as above.")
@@ -83,15 +83,8 @@ def train(
     license: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the model, for its card.")
     ] = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    max_length: options.MaxLength = None,
-    threads: options.Threads = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    offline: options.Offline = False,
-    color: options.Color = "auto",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
+    *,
+    context: Context,
 ) -> None:
     """Train a reranker on a teacher's scores, or on positives and negatives.
 
@@ -112,19 +105,20 @@ def train(
       ettin search "where are the life jackets" -r ./mine
     """
     with joined() as processes:
-        console = options.console(color, quiet, verbose)
-        engine = options.engine(device, dtype, batch_size, max_length, threads, trust_remote_code)
-        recipe = Recipe(loss, epochs, steps, hours, engine.batch_size, learning_rate, seed, lora)
+        console = context.console
+        rows = rows_of(batch_size)
+        recipe = Recipe(loss, epochs, steps, hours, rows, learning_rate, seed, lora)
         # However many rows a step has, as many texts as fit are computed at once.
-        engine = replace(engine, batch_size=None, device=processes.device(engine.device))
+        engine = replace(context.settings, device=processes.device(context.settings.device))
+        context = replace(context, settings=engine)
         check_recipe(recipe)
         folder = ModelFolder(output, resume=resume)
-        files = find_model(base, offline=offline, reporter=console)
+        files = find_model(base, offline=context.offline, reporter=console)
         with read_examples(data, loss, console) as examples:
             measure = None
             if eval:
                 # The main process makes the index, and the others find it made.
-                measure = processes.main_first(lambda: _measure(eval, engine, offline, console))
+                measure = processes.main_first(lambda: _measure(eval, context))
             request = TrainRequest(
                 files, examples, recipe, engine, measure, checkpoint_minutes, license
             )
@@ -136,14 +130,13 @@ def train(
                 raise typer.Exit(options.REJECTED)
 
 
-def _measure(folder: Path, engine: EngineSettings, offline: bool, console: Console) -> Measure:
+def _measure(folder: Path, context: Context) -> Measure:
     """Return nDCG@10 on a BEIR folder, whose index is in our cache."""
     queries = list(read_queries(given(None, "--queries", folder, QUERIES)))
     qrels = read_qrels(given(None, "--qrels", folder, QRELS))
-    loaded = Loaded()
-    index, _ = index_of([str(folder)], None, engine, offline, console, loaded)
-    embedder = partial(embedder_of, index, engine, offline, console, loaded)
-    retriever = retriever_of(AUTO, index, embedder, console)
+    console, models = context.console, context.session.models
+    index, _ = index_of([str(folder)], None, context)
+    retriever = choose_retriever(AUTO, index, partial(models.embedder_of, index), console)
     found = Validation(index, retriever, queries, qrels)
     told = f"{found.told}, of {folder.resolve().name}"
     console.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")

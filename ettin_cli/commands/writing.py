@@ -13,7 +13,7 @@ from ettin_cli.commands.help import listed
 from ettin_cli.console import Console, destination
 from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import UsageError
-from ettin_cli.hub import ModelFiles
+from ettin_cli.resolved import ResolvedReranker
 from ettin_cli.resuming import files_beside
 from ettin_cli.score_cache import score_folder
 from ettin_cli.writers import RUN_NAME, formats, is_run, passed_over
@@ -116,11 +116,13 @@ def _regular(status: os.stat_result) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def fingerprint(files: Iterable[ModelFiles], engine: EngineSettings, *options: object) -> str:
+def fingerprint(
+    rerankers: Iterable[ResolvedReranker], engine: EngineSettings, *options: object
+) -> str:
     """Return what two runs must agree in to write the same bytes, but for their input."""
     import xxhash
 
-    models = [score_folder(one, engine).name for one in files]
+    models = [score_folder(one, engine).name for one in rerankers]
     parts = [__version__, *models, engine, *options]
     return xxhash.xxh3_128_hexdigest(repr(parts).encode("utf-8", "surrogatepass"))
 

@@ -18,6 +18,7 @@ from ettin_cli.corpus.sources import (
     list_files,
     open_source,
 )
+from ettin_cli.corpus.streams import document_stream
 from ettin_cli.records import Document
 from ettin_cli.storage import UnreadableError
 
@@ -33,6 +34,7 @@ __all__ = [
     "UnreadableError",
     "built_in_formats",
     "close_pdfs",
+    "document_stream",
     "is_encodable",
     "list_files",
     "open_source",

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from typing import Self
 
+from ettin_cli.errors import InvalidArgumentError
+
+DEVICES = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
+DEVICE_NAMES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 DTYPES = ("auto", "fp32", "bf16", "fp16", "fast")
-ENGINES = ("auto", "torch", "onnxruntime", "openvino")
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,10 @@ class EngineSettings:
         max_length: A lower cap on tokens than the model's own.
         threads: CPU threads of a model; None: as many as there are cores. With torch they are those
             of the process, and None leaves them as they are.
-        engine: auto, torch, onnxruntime or openvino: what computes; all but torch are for the CPU.
+        engine: auto, or the name of a backend (see `choosing.BACKENDS`): what computes.
+
+    Raises:
+        InvalidArgumentError: There is no such device or dtype, or a number is below 1.
     """
 
     device: str = "auto"
@@ -29,7 +38,38 @@ class EngineSettings:
     max_length: int | None = None
     threads: int | None = None
     trust_remote_code: bool = False
-    engine: str = "auto"
+    engine: str = AUTO
+
+    def __post_init__(self) -> None:
+        if not DEVICES.fullmatch(self.device):
+            raise InvalidArgumentError(
+                f"unknown device {self.device!r}", argument="device", choices=DEVICE_NAMES
+            )
+        if self.dtype not in DTYPES:
+            raise InvalidArgumentError(
+                f"unknown dtype {self.dtype!r}", argument="dtype", choices=DTYPES
+            )
+        for name in ("batch_size", "max_length", "threads"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InvalidArgumentError(f"{name} {value} is below 1", argument=name)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Return the settings that ETTIN_DEVICE, ETTIN_DTYPE and ETTIN_THREADS ask for.
+
+        Raises:
+            InvalidArgumentError: One of them makes no sense.
+        """
+        threads = os.environ.get("ETTIN_THREADS") or None
+        if threads is not None and not threads.isdecimal():
+            raise InvalidArgumentError(
+                f"ETTIN_THREADS is not a number: {threads!r}", argument="threads"
+            )
+        return cls(
+            os.environ.get("ETTIN_DEVICE") or AUTO,
+            os.environ.get("ETTIN_DTYPE") or AUTO,
+            threads=int(threads) if threads else None,
+        )
 
 
 def cpu_threads(settings: EngineSettings) -> int:

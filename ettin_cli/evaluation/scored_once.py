@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ettin_cli.records import Advance, Scores, TimedReranker, no_progress
+from ettin_cli.records import Advance, RerankerCard, Scores, TimedReranker, no_progress
 
 Pair = tuple[str, str]
 
@@ -34,19 +34,9 @@ class ScoredOnce:
         self.known: dict[Pair, tuple[float, bool, float]] = {}
 
     @property
-    def name(self) -> str:
-        """What results call it."""
-        return self.reranker.name
-
-    @property
-    def engine(self) -> str:
-        """Where and in what arithmetic it runs."""
-        return self.reranker.engine
-
-    @property
-    def max_tokens(self) -> int:
-        """What it reads of a pair, special tokens included."""
-        return self.reranker.max_tokens
+    def card(self) -> RerankerCard:
+        """What results say of it."""
+        return self.reranker.card
 
     def forget(self) -> None:
         """Free the scores."""

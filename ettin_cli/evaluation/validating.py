@@ -43,7 +43,7 @@ class Validation:
 
     def of(self, reranker: TimedReranker) -> float:
         """Return what a reranker reaches."""
-        [system] = self._swept({reranker.name: reranker}).systems
+        [system] = self._swept({reranker.card.name: reranker}).systems
         return _mean(system.values[METRIC].values())
 
     def _swept(self, rerankers: dict[str, TimedReranker]) -> Outcome:

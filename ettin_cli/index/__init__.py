@@ -2,6 +2,7 @@
 
 from ettin_cli.index.factories import require_factory
 from ettin_cli.index.files import FileEntry
+from ettin_cli.index.finding import find_index
 from ettin_cli.index.freshness import entry_for, is_unchanged, portable, touched
 from ettin_cli.index.lock import writing
 from ettin_cli.index.manifest import (
@@ -27,6 +28,7 @@ __all__ = [
     "bytes_a_vector",
     "damaged_files",
     "entry_for",
+    "find_index",
     "forget_unfinished",
     "is_unchanged",
     "not_an_index",

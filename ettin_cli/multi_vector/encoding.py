@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.engines import EngineSettings, OnnxModel, Placement, TokenIds, run, torch_free
+from ettin_cli.engines import EngineSettings, OnnxModel, Placement, TokenIds, load_model, run
 from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.graph import UnsupportedModelError
 from ettin_cli.engines.modernbert import MODERNBERT, local_reach
@@ -14,7 +14,7 @@ from ettin_cli.engines.tokens import NO_LIMIT, Tokens
 from ettin_cli.engines.writing import TOKENS, WrittenModel, write_multi_vector
 from ettin_cli.errors import ModelError
 from ettin_cli.forks import TOKENIZERS, Lock, hold_to_one_thread
-from ettin_cli.hub import read_json, read_modules, refuse_code
+from ettin_cli.hub import read_json, read_modules
 from ettin_cli.maxsim import QueryVectors, TextSink, TextVectors, TokenEncoder
 from ettin_cli.multi_vector.reading import MEAN, NATIVE, Reading, read_reading
 from ettin_cli.records import Reporter
@@ -243,9 +243,4 @@ def load_token_encoder(folder: Path, settings: EngineSettings, reporter: Reporte
     Raises:
         ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
     """
-    if not settings.trust_remote_code:
-        refuse_code(folder)
-    model = torch_free(folder, settings, reporter, _write)
-    if model:
-        return OnnxTokenEncoder(folder, model)
-    return TorchTokenEncoder(folder, Placement(settings, reporter))
+    return load_model(folder, settings, reporter, _write, OnnxTokenEncoder, TorchTokenEncoder)

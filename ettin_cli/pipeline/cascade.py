@@ -48,7 +48,7 @@ class Left:
 
 def _stage(reranker: Reranker, scores: Scores, kept: int) -> Stage:
     cut = int(scores.truncated.sum())
-    return Stage(reranker.name, reranker.engine, len(scores.values), cut, kept)
+    return Stage(reranker.card.name, reranker.card.backend, len(scores.values), cut, kept)
 
 
 def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:

@@ -99,15 +99,15 @@ def _answered(
         advance,
         documents=0,
     )
-    steps = [(step.reranker.name, step.keep) for step in before]
+    steps = [(step.reranker.card.name, step.keep) for step in before]
     return Window(
         answers=[
             Answer(
                 query=request.query,
                 hits=rank(left.candidates, verdict, options, left.places),
                 embedder=None,
-                reranker=cascade_name(steps, reranker.name),
-                engine=reranker.engine,
+                reranker=cascade_name(steps, reranker.card.name),
+                engine=reranker.card.backend,
                 fields=request.fields,
                 stages=left.stages,
             )

@@ -84,8 +84,8 @@ class _Searcher:
     ) -> None:
         self.index, self.retriever, self.reranker = index, retriever, reranker
         self.options, self.calibration, self.before = options, calibration, before
-        steps = [(step.reranker.name, step.keep) for step in before]
-        self.name = cascade_name(steps, reranker.name) if reranker else NONE
+        steps = [(step.reranker.card.name, step.keep) for step in before]
+        self.name = cascade_name(steps, reranker.card.name) if reranker else NONE
         self.finder = CandidateFinder(index, options if reranker else options.without_reranker)
         self.fresh: dict[str, bool] = {}
 
@@ -111,7 +111,7 @@ class _Searcher:
                 retriever=self.retriever.name,
                 embedder=self.retriever.embedder,
                 reranker=self.name,
-                engine=self.reranker.engine if self.reranker else self.retriever.engine,
+                engine=self.reranker.card.backend if self.reranker else self.retriever.engine,
                 seconds=share,
                 stages=left.stages,
             )

@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import EMBEDDED, ModelFiles, weights_hash
-from ettin_cli.multi_vector import is_multi_vector
+from ettin_cli.hub import ModelFiles, weights_hash
 from ettin_cli.records import Reporter
-from ettin_cli.settings import MINILM_ID
+from ettin_cli.reranking import reranker_of
 from ettin_cli.training.card import model_card
 from ettin_cli.training.examples import Examples
 from ettin_cli.training.folder import ModelFolder
@@ -76,7 +75,7 @@ def train(
     check_recipe(request.recipe)
     recipe = request.recipe
     student = Student(request.base, request.engine, reporter, seed=recipe.seed, lora=recipe.lora)
-    if student.new_head and (ranks := _own_ranking(request.base)):
+    if student.new_head and (ranks := reranker_of(request.base).ranks_by):
         reporter.notice(
             f"{request.base.name} ranks by {ranks}, which a cross-encoder does not keep: the "
             "student is its encoder with a new head, and ranks nothing well until it has learnt"
@@ -105,13 +104,6 @@ def train(
     return Trained(recipe, progress, student.parameters)
 
 
-def _own_ranking(base: ModelFiles) -> str | None:
-    """Return how a base without a cross-encoder head ranks already; None for an encoder."""
-    if base.name == EMBEDDED:
-        return "a formula over the vectors of all-MiniLM-L6-v2"
-    return "the vectors of tokens" if is_multi_vector(base.folder) else None
-
-
 def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:
     """Write the model and its card, and let them appear."""
     student = loop.student
@@ -121,7 +113,7 @@ def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:
     student.save(folder.draft)
     card = model_card(
         name=folder.target.name,
-        base=MINILM_ID if request.base.name == EMBEDDED else request.base.name,
+        base=request.base.hub_id,
         examples=request.examples,
         recipe=loop.recipe,
         progress=loop.progress,

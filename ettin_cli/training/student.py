@@ -12,7 +12,7 @@ from ettin_cli.engines.boundaries import LongTexts
 from ettin_cli.engines.placement import chosen_dtype
 from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.hub import ModelFiles, read_json, read_modules, refuse_code
-from ettin_cli.records import Advance, Reporter, Scores, no_progress
+from ettin_cli.records import Advance, Reporter, RerankerCard, Scores, no_progress
 from ettin_cli.training.batches import Tokenized
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ class Student:
     Raises:
         ModelError: The base cannot be loaded, or gives several scores a pair.
     """
-
-    name, engine = "student", "training"
 
     def __init__(
         self,
@@ -55,6 +53,7 @@ class Student:
         self.model = self._loaded(base.folder)
         limits = [self.model.max_seq_length, self.model.tokenizer.model_max_length]
         self.max_tokens = min(limit for limit in [*limits, settings.max_length] if limit)
+        self.card = RerankerCard("student", "training", self.max_tokens)
         self.long_texts = LongTexts.of_transformers(self.model.tokenizer)
         self.parameters = sum(one.numel() for one in self.model.parameters())
         self.tuner = _adapted(self.model, lora) if lora else None

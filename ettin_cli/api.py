@@ -1,0 +1,547 @@
+"""The Python interface: everything that a command does, as a call.
+
+A `Session` loads each model once and may be used from any number of threads. `open`, `build`,
+`search`, `reranker` and `embedder` are shortcuts for a session of one use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ettin_cli.chunking import Chunking
+from ettin_cli.corpus import document_stream
+from ettin_cli.duplicates import SAME
+from ettin_cli.engines import EngineSettings
+from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.evaluation.evaluator import (
+    METRICS,
+    EvaluationRequest,
+    Evaluator,
+    named_rerankers,
+    require_calibratable,
+)
+from ettin_cli.index import Index, RecordedSource, find_index
+from ettin_cli.metrics import parse_metrics
+from ettin_cli.pipeline import AUTO, BuildReport, BuildRequest, build_index, rerank, source_index
+from ettin_cli.pipeline.cascade import Step, cascade_name
+from ettin_cli.pipeline.models import Models
+from ettin_cli.pipeline.rerankers import FoundRerankers
+from ettin_cli.pipeline.searcher import Searcher
+from ettin_cli.ranking import DOCUMENT, SearchOptions
+from ettin_cli.records import (
+    Answer,
+    Candidate,
+    Document,
+    Embedder,
+    Passage,
+    Qrels,
+    Query,
+    Reporter,
+    Request,
+    Reranker,
+    Scores,
+    Silence,
+)
+from ettin_cli.settings import CANDIDATES, DEFAULT_INDEX, TOP_K, TRUNCATE
+from ettin_cli.storage import Stream
+
+if TYPE_CHECKING:
+    from ettin_cli.evaluation.results import Evaluation
+    from ettin_cli.records import Floats
+
+Text = str | Document | Passage
+
+
+class Session:
+    """Models and settings that calls share; each model is loaded once, when it is needed.
+
+    Any number of threads may use one session. A call that fails or is cancelled ends no other.
+    Nothing is printed: notices and progress go to the reporter.
+
+    Args:
+        settings: How models run; None: as the variables ETTIN_DEVICE, ETTIN_DTYPE and
+            ETTIN_THREADS say, else what is fast and exact here.
+        offline: Whether the network must not be used; None: as ETTIN_OFFLINE says.
+        reporter: Gets notices, progress and details; None: they are dropped.
+
+    Example:
+        >>> with Session(offline=True) as session:
+        ...     ferry = session.reranker("embedded")
+        ...     answer = ferry.rank("when does the ferry sail", ["Bread at 9.", "It sails at 9."])
+        >>> [hit.passage.text for hit in answer.hits]
+        ['It sails at 9.', 'Bread at 9.']
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings | None = None,
+        *,
+        offline: bool | None = None,
+        reporter: Reporter | None = None,
+    ) -> None:
+        self.models = Models(
+            EngineSettings.from_environment() if settings is None else settings,
+            offline=bool(os.environ.get("ETTIN_OFFLINE")) if offline is None else offline,
+            reporter=reporter or Silence(),
+        )
+
+    def close(self) -> None:
+        """Free the models; one that another thread still uses is freed when that is done."""
+        self.models.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def build(
+        self,
+        *sources: str | os.PathLike[str],
+        into: str | os.PathLike[str] = DEFAULT_INDEX,
+        documents: Iterable[Document | Mapping[str, Any]] | None = None,
+        remove: Iterable[str | os.PathLike[str]] = (),
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        id_field: str | None = None,
+        text_field: str | None = None,
+        embedder: str | None = None,
+        dimensions: int | None = None,
+        chunk_size: int | str | None = None,
+        chunk_overlap: int | None = None,
+        language: str | None = None,
+        factory: str | None = None,
+        rebuild: bool = False,
+        dry_run: bool = False,
+        wait: bool = True,
+    ) -> BuildReport:
+        """Build an index, or bring it up to date: only what is new or changed is embedded.
+
+        Args:
+            sources: Files and folders to add. Without any, the index's own are read again.
+            into: The folder of the index.
+            documents: Records to index, in place of those given before: `Document`s, or mappings
+                with "_id", "title", "text" and metadata.
+            remove: Sources to drop.
+            include: Globs; only files that match one are read. `exclude` likewise leaves out.
+            id_field: The field that holds a record's id; None: _id, id, doc_id or docno.
+            text_field: The field that holds a record's text; None: one of the usual ones.
+            embedder: A name from `ettin models`, a hub id or a folder; None: the index's own.
+            dimensions: How many dimensions of a vector to keep, the first ones.
+            chunk_size: Tokens a passage, or "none" for whole documents; None: what the index has.
+            chunk_overlap: Tokens that a passage repeats of the one before it.
+            language: Whose word endings are ignored, or "none"; None: what the index has.
+            factory: A FAISS index factory string, or "auto".
+            rebuild: Whether to start from nothing.
+            dry_run: Whether to report what would be done, and do nothing.
+            wait: Whether to wait for another process that writes the index.
+
+        Returns:
+            What was read, embedded and rejected.
+
+        Raises:
+            CorpusError: A source is not there.
+            IndexMismatchError: The index was made by another embedder or chunking.
+            IndexBusyError: Another process writes it and `wait` is off.
+        """
+        added: list[str | Stream] = [os.fspath(source) for source in sources]
+        if documents is not None:
+            added.append(document_stream(documents))
+        fields = tuple(include), tuple(exclude), id_field, text_field
+        return self.build_from(
+            BuildRequest(
+                Path(into),
+                added,
+                [os.fspath(source) for source in remove],
+                RecordedSource("", *fields),
+                embedder=embedder,
+                dimensions=dimensions,
+                chunking=Chunking.parsed(chunk_size, chunk_overlap),
+                factory=factory,
+                language=language,
+                engine=self.models.settings,
+                offline=self.models.offline,
+                rebuild=rebuild,
+                dry_run=dry_run,
+                wait=wait,
+            )
+        )
+
+    def update(self, index: str | os.PathLike[str] | None = None) -> BuildReport:
+        """Read an index's own sources again, and bring it up to date.
+
+        Args:
+            index: Its folder; None: ".ettin" here or in a folder above.
+        """
+        return self.build(into=find_index(index))
+
+    def build_from(self, request: BuildRequest) -> BuildReport:
+        """Build an index as a request says."""
+        return build_index(request, self.models.reporter, self.models.loaded)
+
+    def open(
+        self,
+        index: str | os.PathLike[str] | None = None,
+        *,
+        reranker: str | None = None,
+        retriever: str = AUTO,
+        expand: bool = False,
+        long: str = TRUNCATE,
+    ) -> Searcher:
+        """Open an index to search it.
+
+        Args:
+            index: Its folder; None: ETTIN_INDEX, else ".ettin" here or in a folder above.
+            reranker: An Ettin size, "embedded", a hub id, a folder, "none", or a cascade as in
+                "embedded:50,32m"; None: ETTIN_RERANKER, else "auto": Ettin 32m where it is to hand.
+            retriever: "dense", "bm25", "hybrid", or "auto": hybrid where the index has terms.
+            expand: Whether to retrieve again with terms of the top passages.
+            long: "truncate" cuts texts at the reranker's limit, "max" scores their best window.
+
+        Raises:
+            IndexNotFoundError: There is no index.
+            ModelError: There is no reranker of this name, or it cannot be downloaded.
+        """
+        return self.searcher(
+            Index(find_index(index)),
+            self.find_rerankers(reranker),
+            retriever=retriever,
+            expand=expand,
+            long=long,
+        )
+
+    def searcher(
+        self,
+        index: Index,
+        rerankers: FoundRerankers | None,
+        *,
+        retriever: str = AUTO,
+        expand: bool = False,
+        long: str = TRUNCATE,
+    ) -> Searcher:
+        """Return what searches an index that is open."""
+        return Searcher(
+            index, self.models, retriever=retriever, rerankers=rerankers, expand=expand, long=long
+        )
+
+    def find_rerankers(self, name: str | None = None) -> FoundRerankers | None:
+        """Return what a name stands for; None where that is "none".
+
+        Args:
+            name: As in `open`.
+
+        Raises:
+            ModelError: There is no reranker of this name, or it cannot be downloaded.
+        """
+        name = name or os.environ.get("ETTIN_RERANKER") or AUTO
+        return None if name == "none" else self.models.find_rerankers(name)
+
+    def index_of(
+        self,
+        sources: Iterable[str | os.PathLike[str] | Stream],
+        into: str | os.PathLike[str] | None = None,
+    ) -> tuple[Index, BuildReport]:
+        """Return an up to date index of some sources.
+
+        It is made by the embedder that ETTIN_EMBEDDER names, else "auto".
+
+        Args:
+            into: Its folder; None: one in the cache.
+
+        Raises:
+            CorpusError: A source is not there.
+        """
+        named = [one if isinstance(one, Stream) else os.fspath(one) for one in sources]
+        embedder = os.environ.get("ETTIN_EMBEDDER") or None
+        folder = Path(into) if into else source_index(list(map(str, named)), embedder or AUTO)
+        if folder.is_dir() and not into:
+            # `ettin cache` shows when an entry was last used.
+            os.utime(folder)
+        request = BuildRequest(
+            folder,
+            named,
+            embedder=embedder,
+            engine=self.models.indexing,
+            offline=self.models.offline,
+        )
+        report = self.build_from(request)
+        return Index(folder), report
+
+    def search(
+        self,
+        query: str | Query,
+        *sources: str | os.PathLike[str],
+        reranker: str | None = None,
+        retriever: str = AUTO,
+        expand: bool = False,
+        long: str = TRUNCATE,
+        **options: Any,
+    ) -> Answer:
+        """Answer a query over files and folders, or over the index that is found from here.
+
+        Args:
+            query: What to look for.
+            sources: Where to look; they are indexed first, in the cache. None: ".ettin".
+            options: As in `Searcher.search`.
+        """
+        rerankers = self.find_rerankers(reranker)
+        index = self.index_of(sources)[0] if sources else Index(find_index(None))
+        found = self.searcher(index, rerankers, retriever=retriever, expand=expand, long=long)
+        with found as searcher:
+            return searcher.search(query, **options)
+
+    def reranker(self, name: str | None = None, *, long: str = TRUNCATE) -> TextReranker:
+        """Load a reranker, or a cascade.
+
+        Args:
+            name: As in `open`, but not "none".
+            long: As in `open`.
+
+        Raises:
+            InvalidArgumentError: It is "none".
+            ModelError: It cannot be found or loaded.
+        """
+        found = self.find_rerankers(name)
+        if found is None:
+            raise InvalidArgumentError("there is no score without a reranker")
+        last, before = self.models.rerankers(found, long)
+        return TextReranker(last, before, self.models.reporter)
+
+    def rerank(
+        self,
+        requests: Iterable[Request | tuple[str, Sequence[Text]]],
+        *,
+        reranker: str | None = None,
+        long: str = TRUNCATE,
+        **options: Any,
+    ) -> Iterator[Answer]:
+        """Yield an answer a query, in order, as its documents are reranked.
+
+        Args:
+            requests: Queries, each with the documents that somebody else retrieved, best first.
+            reranker: As in `open`.
+            long: As in `open`.
+            options: As in `TextReranker.rerank`.
+        """
+        return self.reranker(reranker, long=long).rerank(requests, **options)
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], *, reranker: str | None = None, long: str = TRUNCATE
+    ) -> Scores:
+        """Return the scores of (query, text) pairs, in their order: see `TextReranker.score`."""
+        return self.reranker(reranker, long=long).score(pairs)
+
+    def embedder(self, name: str = AUTO) -> Embedder:
+        """Load an embedder.
+
+        Args:
+            name: A name from `ettin models`, a hub id or a folder.
+
+        Raises:
+            ModelError: It cannot be found or loaded.
+        """
+        return self.models.embedder(self.models.find_embedder(name))
+
+    def embed(self, texts: Sequence[str], *, embedder: str = AUTO, queries: bool = False) -> Floats:
+        """Return unit vectors of texts: float32, shape (len(texts), dimension).
+
+        Args:
+            queries: Whether they are queries, before which some models want a prompt.
+        """
+        model = self.embedder(embedder)
+        return model.embed_queries(texts) if queries else model.embed_documents(texts)
+
+    def evaluate(
+        self,
+        index: str | os.PathLike[str] | None,
+        queries: Sequence[Query],
+        qrels: Qrels,
+        *,
+        rerankers: Sequence[str] | None = None,
+        retrievers: Sequence[str] = (AUTO,),
+        candidates: Sequence[int] = (CANDIDATES,),
+        blends: Sequence[float] = (0.0,),
+        metrics: str = METRICS,
+        by: str = DOCUMENT,
+        fold: str = SAME,
+        expand: bool = False,
+        long: str = TRUNCATE,
+        calibrate: bool = False,
+    ) -> Evaluation:
+        """Measure retrieval and reranking on judged queries.
+
+        Args:
+            index: As in `open`.
+            queries: Those without judgements are left out.
+            qrels: By query_id and doc_id, the relevance.
+            rerankers: As in `open`; several are compared, and "none" is retrieval alone.
+            retrievers: As in `open`; several are compared.
+            candidates: Depths to compare; none: the judged documents of each query.
+            blends: Shares of the retrieval score to compare.
+            metrics: As in ir_measures; systems are compared by the first.
+            by: As in `Searcher.search`; `fold` likewise.
+            expand: Whether to measure each retriever with expansion too.
+            long: As in `open`.
+            calibrate: Whether to learn probabilities for `min_probability`, kept by the index.
+
+        Returns:
+            Each system with its values by query and its run, and how they compare.
+
+        Raises:
+            CorpusError: No query has judgements.
+            CalibrationError: There are too few judgements to calibrate with.
+        """
+        names = rerankers or [os.environ.get("ETTIN_RERANKER") or AUTO]
+        found = named_rerankers(names, self.models)
+        if calibrate:
+            require_calibratable(found)
+        request = EvaluationRequest(
+            retrievers,
+            found,
+            sorted(set(candidates)),
+            sorted(set(blends)),
+            parse_metrics(metrics),
+            expand,
+            long,
+            SearchOptions(by=by, fold=fold),
+        )
+        with Index(find_index(index)) as opened:
+            evaluator = Evaluator(opened, self.models, request)
+            evaluation, outcome = evaluator.measure(str(opened.folder), queries, qrels)
+            if calibrate:
+                list(evaluator.calibrate(outcome))
+        return evaluation
+
+
+class TextReranker:
+    """A reranker that is loaded, or a cascade; any number of threads may use it."""
+
+    def __init__(
+        self,
+        last: Reranker,
+        before: Sequence[Step[Reranker]] = (),
+        reporter: Reporter | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self.last, self.before, self.reporter = last, before, reporter or Silence()
+        self._on_close = on_close
+
+    def __repr__(self) -> str:
+        steps = [(step.reranker.card.name, step.keep) for step in self.before]
+        name = cascade_name(steps, self.last.card.name)
+        return f"<ettin reranker {name} on {self.last.card.backend}>"
+
+    def close(self) -> None:
+        """Free the model, unless it is a session's."""
+        if self._on_close:
+            self._on_close()
+
+    def rank(self, query: str, texts: Sequence[Text], *, top_k: int | None = None) -> Answer:
+        """Rank texts by how well they answer a query.
+
+        Args:
+            texts: Strings, whose ids are their positions from 0, or documents.
+            top_k: The most hits to return; None: all.
+
+        Returns:
+            The hits, best first; higher scores are better, on the reranker's own scale.
+        """
+        most = max(1, top_k or len(texts))
+        [answer] = self.rerank([(query, texts)], top_k=most, candidates=max(1, len(texts)))
+        return answer
+
+    def rerank(
+        self,
+        requests: Iterable[Request | tuple[str, Sequence[Text]]],
+        *,
+        top_k: int = TOP_K,
+        candidates: int = CANDIDATES,
+        min_score: float | None = None,
+        blend: float = 0.0,
+    ) -> Iterator[Answer]:
+        """Yield an answer a query, in order, as its documents are reranked.
+
+        Args:
+            requests: Queries, each with the documents that somebody else retrieved, best first.
+            top_k: The most hits of an answer.
+            candidates: The most documents of a query that are scored.
+            min_score: Leave out hits below this.
+            blend: Share of the retrieval score in the final score, from 0 to 1.
+        """
+        options = SearchOptions(
+            top_k=top_k, candidates=candidates, min_score=min_score, blend=blend
+        )
+        items = (_request(one, number) for number, one in enumerate(requests, start=1))
+        for window in rerank(items, self.last, options, self.reporter, before=self.before):
+            yield from window.answers
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Scores:
+        """Return the scores of (query, text) pairs: `values`, float32, shape (len(pairs),).
+
+        `truncated` says which texts were longer than the reranker reads.
+
+        Raises:
+            InvalidArgumentError: This is a cascade, which scores some pairs only.
+        """
+        if self.before:
+            raise InvalidArgumentError("a cascade scores some pairs only; use rank or rerank")
+        return self.last.score(pairs)
+
+
+def _request(item: Request | tuple[str, Sequence[Text]], number: int) -> Request:
+    if isinstance(item, Request):
+        return item
+    query, texts = item
+    candidates = [Candidate(at, _passage(text, at), None) for at, text in enumerate(texts)]
+    return Request(Query(str(number), query), candidates)
+
+
+def _passage(text: Text, at: int) -> Passage:
+    if isinstance(text, Passage):
+        return text
+    if isinstance(text, Document):
+        return Passage(text.doc_id, text.text, text.title, metadata=text.metadata)
+    return Passage(str(at), text)
+
+
+def open(index: str | os.PathLike[str] | None = None, **options: Any) -> Searcher:
+    """Open an index in a session of its own, which ends when the searcher is closed.
+
+    Args:
+        index: As in `Session.open`; so are the options.
+    """
+    session = Session()
+    return session.open(index, **options).closing(session.close)
+
+
+def build(*sources: str | os.PathLike[str], **options: Any) -> BuildReport:
+    """Build an index, or bring it up to date: `Session.build`."""
+    with Session() as session:
+        return session.build(*sources, **options)
+
+
+def search(query: str, *sources: str | os.PathLike[str], **options: Any) -> Answer:
+    """Answer a query over files and folders, or over an index: `Session.search`."""
+    with Session() as session:
+        return session.search(query, *sources, **options)
+
+
+def reranker(name: str | None = None, *, long: str = TRUNCATE) -> TextReranker:
+    """Load a reranker: `Session.reranker`."""
+    session = Session()
+    loaded = session.reranker(name, long=long)
+    return TextReranker(loaded.last, loaded.before, on_close=session.close)
+
+
+def embedder(name: str = AUTO) -> Embedder:
+    """Load an embedder: `Session.embedder`."""
+    return Session().embedder(name)

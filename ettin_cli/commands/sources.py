@@ -1,0 +1,21 @@
+"""SOURCE in commands that search: files and folders whose index is kept in the cache."""
+
+import os
+from pathlib import Path
+
+from ettin_cli.commands import options
+from ettin_cli.commands.context import Context
+from ettin_cli.commands.index import tell
+from ettin_cli.index import Index
+
+
+def index_of(sources: list[str], index: Path | None, context: Context) -> tuple[Index, bool]:
+    """Return an up to date index of the sources, and whether some of them were rejected."""
+    if index == Path(os.environ.get("ETTIN_INDEX") or os.devnull):
+        # That is what is searched without SOURCE, and not to be added to in passing.
+        index = None
+    with options.goes_on("the same command goes on where it stopped", context.console):
+        opened, report = context.session.index_of(map(options.stdin_or, sources), into=index)
+    if report.written or report.rejections:
+        tell(report, opened.folder, context.console)
+    return opened, bool(report.rejections)

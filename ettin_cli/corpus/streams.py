@@ -1,0 +1,49 @@
+"""Documents that a program has -> the stream of JSONL that they are indexed as."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ettin_cli.records import Document
+from ettin_cli.storage import Stream
+
+
+def document_stream(documents: Iterable[Document | Mapping[str, Any]]) -> Stream:
+    """Return documents as a stream, which takes one at a time from the iterable.
+
+    Args:
+        documents: `Document`s, or mappings with the fields of a JSONL record.
+    """
+    return Stream(io.BufferedReader(_Lines(map(_line, documents))))
+
+
+def _line(document: Document | Mapping[str, Any]) -> bytes:
+    import orjson
+
+    if isinstance(document, Document):
+        document = {
+            **document.metadata,
+            "_id": document.doc_id,
+            "title": document.title,
+            "text": document.text,
+        }
+    return orjson.dumps(document) + b"\n"
+
+
+class _Lines(io.RawIOBase):
+    """The bytes of some lines, one behind another."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self.lines, self.rest = lines, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self.rest:
+            self.rest = memoryview(next(self.lines, b""))
+        size = min(len(buffer), len(self.rest))
+        buffer[:size], self.rest = self.rest[:size], self.rest[size:]
+        return size

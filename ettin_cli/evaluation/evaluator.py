@@ -1,0 +1,207 @@
+"""An index, judged queries and what to try on them -> an evaluation, and calibrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from ettin_cli.calibration import Calibration, fit, save
+from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.evaluation.measuring import evaluation_of, judged_queries
+from ettin_cli.evaluation.results import Evaluation
+from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
+from ettin_cli.index import Index
+from ettin_cli.metrics import Metric, parse_metrics
+from ettin_cli.pipeline import AUTO, Retriever
+from ettin_cli.pipeline.cascade import Step, cascade_name
+from ettin_cli.pipeline.models import Models
+from ettin_cli.pipeline.rerankers import FoundRerankers
+from ettin_cli.pipeline.searcher import choose_retriever, require_long, require_retriever
+from ettin_cli.ranking import SearchOptions
+from ettin_cli.records import Qrels, Query, TimedReranker
+from ettin_cli.settings import CANDIDATES, ETTIN_MODELS, MAX, TRUNCATE
+
+METRICS = "nDCG@10,RR@10,R@100"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """What to measure.
+
+    Args:
+        retrievers: Names as in search; several are compared.
+        rerankers: By the names that results show; none: retrieval alone.
+        candidates: Depths, smallest first; none: the judged documents of each query are ranked.
+        blends: Shares of the retrieval score.
+        metrics: The first is what systems are compared by.
+        expand: Whether to measure each retriever with expansion too.
+        long: How rerankers read texts beyond their limit.
+        options: How to search, but for the depth, the blend and the number of hits.
+
+    Raises:
+        InvalidArgumentError: A name or a number makes no sense.
+    """
+
+    retrievers: Sequence[str] = (AUTO,)
+    rerankers: Mapping[str, FoundRerankers] = field(default_factory=dict)
+    candidates: Sequence[int] = (CANDIDATES,)
+    blends: Sequence[float] = (0.0,)
+    metrics: Sequence[Metric] = field(default_factory=lambda: parse_metrics(METRICS))
+    expand: bool = False
+    long: str = TRUNCATE
+    options: SearchOptions = field(default_factory=SearchOptions)
+
+    def __post_init__(self) -> None:
+        for name in self.retrievers:
+            require_retriever(name)
+        require_long(self.long, reranked=bool(self.rerankers))
+        if not all(0 <= blend <= 1 for blend in self.blends) or not self.blends:
+            raise InvalidArgumentError(
+                f"blends {list(self.blends)} are not shares from 0 to 1", argument="blends"
+            )
+        if any(depth < 1 for depth in self.candidates):
+            raise InvalidArgumentError(
+                f"candidates {list(self.candidates)} are not depths of at least 1",
+                argument="candidates",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A calibration that was learnt for a reranker, and the file it is kept in."""
+
+    reranker: str
+    calibration: Calibration
+    path: Path
+
+
+class Evaluator:
+    """Measures what a request asks for on an index, with models that are loaded once."""
+
+    def __init__(self, index: Index, models: Models, request: EvaluationRequest) -> None:
+        self.index, self.models, self.request = index, models, request
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The systems to try.
+
+        Raises:
+            IndexMismatchError: The index has no terms, or its embedder has other weights now.
+        """
+        request = self.request
+        retrievers = [
+            self._retriever(name, expand)
+            for name in request.retrievers
+            for expand in ((False, True) if request.expand else (False,))
+        ]
+        return Sweep(
+            {one.name: one for one in retrievers},
+            {name: self._reranker(found) for name, found in request.rerankers.items()},
+            request.candidates,
+            request.blends,
+            request.metrics,
+            {name: self._before(found) for name, found in request.rerankers.items()},
+            request.options,
+        )
+
+    def _retriever(self, name: str, expand: bool) -> Retriever:
+        return choose_retriever(
+            name,
+            self.index,
+            lambda: self.models.embedder_of(self.index),
+            self.models.reporter,
+            expand=expand,
+        )
+
+    def _reranker(self, found: FoundRerankers) -> TimedReranker:
+        return self.models.cached_reranker(found.last, self.request.long)
+
+    def _before(self, found: FoundRerankers) -> list[Step[TimedReranker]]:
+        long = self.request.long
+        return [Step(self.models.cached_reranker(one, long), keep) for one, keep in found.before]
+
+    def run(self, queries: Sequence[Query], qrels: Qrels) -> Outcome:
+        """Answer queries with every system."""
+        return run_sweep(self.index, queries, qrels, self.sweep, self.models.reporter)
+
+    def measure(
+        self, name: str, queries: Sequence[Query], qrels: Qrels
+    ) -> tuple[Evaluation, Outcome]:
+        """Answer the judged queries with every system, and compare the systems.
+
+        Args:
+            name: What is measured, as the evaluation shows it.
+
+        Raises:
+            CorpusError: No query has judgements.
+        """
+        judged, kept, notes = judged_queries(queries, qrels)
+        if self.request.long == MAX:
+            notes.append("texts too long for a reranker are scored by the best of their windows")
+        outcome = self.run(judged, kept)
+        return evaluation_of(name, outcome, judged, kept, self.sweep, notes), outcome
+
+    def calibrate(self, outcome: Outcome) -> Iterator[Calibrated]:
+        """Learn probabilities for each reranker from its hits, and keep them beside the index.
+
+        Raises:
+            CalibrationError: There are too few judgements.
+            OutputError: A file cannot be written.
+        """
+        retrievers = list(self.sweep.retrievers) if self.request.candidates else []
+        for name, labelled in outcome.labelled.items():
+            fitted = _fitted(labelled, retrievers)
+            tokens = self.sweep.rerankers[name].card.max_tokens
+            last = self.request.rerankers[name].last
+            path = save(self.index.folder, last, tokens, fitted, long=self.request.long)
+            yield Calibrated(name, fitted, path)
+
+
+def require_calibratable(rerankers: Mapping[str, FoundRerankers]) -> None:
+    """Make sure that probabilities can be learnt for rerankers.
+
+    Raises:
+        InvalidArgumentError: There is none, or one is a cascade.
+    """
+    if not rerankers:
+        raise InvalidArgumentError("a calibration needs a reranker", argument="calibrate")
+    if several := [name for name, found in rerankers.items() if found.before]:
+        raise InvalidArgumentError(
+            f"a calibration is learnt from one reranker's own candidates, not from {several[0]}; "
+            "name rerankers one by one",
+            argument="calibrate",
+        )
+
+
+def named_rerankers(names: Sequence[str], models: Models) -> dict[str, FoundRerankers]:
+    """Return rerankers by short names; `none` stands for retrieval alone, which needs no model.
+
+    Raises:
+        InvalidArgumentError: A name is neither a reranker nor several of them.
+        ModelError: There is none of a name, or it cannot be downloaded.
+    """
+    wanted = [name for name in dict.fromkeys(names) if name != "none"]
+    return {_short(one): one for one in map(models.find_rerankers, wanted)}
+
+
+def _short(found: FoundRerankers) -> str:
+    aliases = {model.hub_id: model.alias for model in ETTIN_MODELS.values()}
+    *before, last = [aliases.get(one.name, one.name) for one in found.every]
+    keeps = [keep for _, keep in found.before]
+    return cascade_name(zip(before, keeps, strict=True), last)
+
+
+def _fitted(labelled: Sequence[Labelled], retrievers: Sequence[str]) -> Calibration:
+    import numpy as np
+
+    scores = np.array([one.score for one in labelled], np.float32)
+    relevant = np.array([one.relevant for one in labelled], np.bool_)
+    return fit(
+        scores,
+        relevant,
+        [one.query_id for one in labelled],
+        judged=sum(one.judged for one in labelled),
+        retrievers=retrievers,
+    )
