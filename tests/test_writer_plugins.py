@@ -146,8 +146,8 @@ def test_the_message_of_an_unknown_format_names_those_of_plugins(
     assert (ran.returncode, ran.stderr.splitlines()) == (
         2,
         [
-            "ettin: error: no format 'lisp'",
-            "  hint: one of auto, table, json, jsonl, csv, tsv, parquet, trec, md, paths, list",
+            "ettin: error: unknown format 'lisp'",
+            "  hint: auto, table, json, jsonl, csv, tsv, parquet, trec, md, paths, list",
         ],
     )
 
