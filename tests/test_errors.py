@@ -26,7 +26,7 @@ KINDS: dict[str, type[EttinError]] = {
 }
 # An option, `-r ...` or a command of ours, as a shell has them.
 OF_A_SHELL = re.compile(
-    r"(^|[\s(\"'`])(--[a-z][a-z-]+|-[a-zA-Z]\b)|\bettin [a-z]+ |\bettin models\b"
+    r"(^|[\s(\"'`])(--[a-z][a-z-]+|-[a-zA-Z]\b)|(?<!<)\bettin [a-z]+ |\bettin models\b"
 )
 
 

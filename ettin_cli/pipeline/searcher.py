@@ -329,13 +329,13 @@ def choose_retriever(
     if name == AUTO and index.manifest.language is None:
         reporter.notice(
             f"retrieving by embeddings alone: {index.folder} has no words to look up; "
-            f"ettin index -i {index.folder} adds them"
+            "bringing the index up to date adds them"
         )
         name = DENSE
     if name != DENSE and index.lexicon.made_by != Terms(index.language).made_by:
         reporter.notice(
             f"the words of {index.folder} were cut as another version cuts them, so some are not "
-            f"found; ettin index -i {index.folder} renews them"
+            "found; bringing the index up to date renews them"
         )
     if name == BM25:
         return LexicalRetriever(index, expand=expand)
