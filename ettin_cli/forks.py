@@ -105,6 +105,8 @@ _LAST = {"faiss": "omp_set_num_threads", TOKENIZERS: "Tokenizer", "torch": "set_
 def _in_child() -> None:
     for lock in list(_locks):
         lock.renew()
+    # A child's child has lost other threads.
+    _held.clear()
     _inherited.update(
         library for library, name in _LAST.items() if hasattr(sys.modules.get(library), name)
     )

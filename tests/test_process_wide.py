@@ -61,6 +61,12 @@ def work(threads=None):
     with Index(folder / "i") as index:
         index.retrieve(index.vectors[:3].astype("float32"), 2)
 """
+COMMAND = """
+import sys
+sys.argv = ["ettin", *{!r}]
+from ettin_cli.__main__ import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +143,21 @@ os.waitpid(child, 0)
 def test_the_command_line_keeps_the_libraries_remarks_off_the_terminal(folder: Path) -> None:
     words = ["score", "ferry", "a", "b", "-r", str(folder / "reranker")]
     words += ["--device", "cpu", "--dtype", "bf16"]
-    code = (
-        f"import sys; sys.argv = ['ettin', *{words!r}]\nfrom ettin_cli.__main__ import main; main()"
-    )
-    ran = python(folder, code)
+    ran = python(folder, COMMAND.format(words))
     assert (ran.returncode, ran.stderr) == (0, "")
     assert len(ran.stdout.splitlines()) == 2
+
+
+def test_a_command_loads_a_model_once_that_builds_retrieves_and_reranks(
+    folder: Path, tmp_path: Path
+) -> None:
+    words = ["search", "ferry 3", str(ferry_files(tmp_path / "docs")), "-r", "embedded", "-v"]
+    words += ["--device", "cpu", "--offline"]
+    ran = python(folder, COMMAND.format(words))
+    assert ran.returncode == 0, ran.stderr
+    assert "embedding with embedded" in ran.stderr
+    assert "reranking with embedded" in ran.stderr
+    assert ran.stderr.count("on the CPU in float32") == 1
 
 
 def test_a_library_that_somebody_else_imports_first_is_found_as_it_is(folder: Path) -> None:
