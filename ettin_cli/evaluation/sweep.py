@@ -284,7 +284,7 @@ class _Tries:
             self.truncated[name] += self.meter.truncated
         if deepest and not before:
             for query, (left, scores) in zip(queries, scored, strict=True):
-                everything = replace(options, top_k=len(left.candidates))
+                everything = replace(options, top_k=max(1, len(left.candidates)))
                 hits = rank(left.candidates, scores, everything)
                 self._label(name, query.query_id, hits)
 
