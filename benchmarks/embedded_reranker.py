@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import pytrec_eval
 
-from ettin_cli.embedding import find_embedder, load_embedder
-from ettin_cli.engines import EngineSettings
+from ettin_cli.models.embedders import find_embedder, load_embedder
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
 from ettin_cli.records import Embedder, Passage, Reranker, Silence
-from ettin_cli.reranking import find_reranker, load_reranker
 
 DEPTH = 50
 WINDOW = 64

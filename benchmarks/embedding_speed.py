@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.embedding import find_embedder, load_embedder
-from ettin_cli.engines import EngineSettings
+from ettin_cli.models.embedders import find_embedder, load_embedder
+from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.records import Silence
 
 

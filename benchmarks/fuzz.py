@@ -26,15 +26,19 @@ from typing import Any, get_args
 import orjson
 import xxhash
 
-from ettin_cli.chunking import Chunking, chunk
-from ettin_cli.corpus import Fields, SourceFile, read_file
+from ettin_cli.corpus.formats import read_file
 from ettin_cli.corpus.ignores import parse
+from ettin_cli.corpus.records import Fields
+from ettin_cli.corpus.sources import SourceFile
 from ettin_cli.errors import EttinError
-from ettin_cli.index import Index, manifest
-from ettin_cli.queries import read_queries
+from ettin_cli.files.queries import read_queries
+from ettin_cli.files.requests.fields import RequestFields
+from ettin_cli.files.requests.reading import open_requests
+from ettin_cli.files.trec import read_qrels, read_run
+from ettin_cli.index import manifest
+from ettin_cli.index.reader import Index
 from ettin_cli.records import Document, DocumentKind, Rejection
-from ettin_cli.requests import RequestFields, open_requests
-from ettin_cli.trec import read_qrels, read_run
+from ettin_cli.text.chunking import Chunking, chunk
 from tests.indexes import Builder, word_model
 from tests.reading import write_epub, write_pdf
 from tests.test_chunking import Words
@@ -86,7 +90,7 @@ class Targets:
         self.seeds: dict[str, bytes] = {**self._files(), **self._others()}
 
     def _build(self, docs: Path) -> None:
-        from ettin_cli.pipeline import building
+        from ettin_cli.indexing import building
 
         builder = Builder(self.folder / "words")
         building.load_embedder = builder.load

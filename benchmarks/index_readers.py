@@ -25,12 +25,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ettin_cli.embedding import read_card
-from ettin_cli.hub import ModelFiles
-from ettin_cli.index import Index
-from ettin_cli.pipeline import DenseRetriever, building, search
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.index.reader import Index
+from ettin_cli.indexing import building
+from ettin_cli.models.embedders import read_card
+from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import Query, Silence
+from ettin_cli.search.ranking import SearchOptions
+from ettin_cli.search.retrievers import DenseRetriever
+from ettin_cli.search.searching import search
 from tests.indexes import Builder, WordEmbedder, word_model, word_vector
 
 FILES = 24

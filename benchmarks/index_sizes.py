@@ -51,7 +51,7 @@ def opened(folder: Path) -> int:
     import faiss
     import numpy as np
 
-    from ettin_cli.index import Index
+    from ettin_cli.index.reader import Index
 
     small = faiss.IndexFlatIP(8)
     small.add(np.zeros((1, 8), np.float32))

@@ -103,7 +103,8 @@ class Given:
 
 def build(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the index and the queries; return what that took."""
-    from ettin_cli.index import FileEntry, Generation, Recipe
+    from ettin_cli.index.files import FileEntry
+    from ettin_cli.index.writer import Generation, Recipe
     from ettin_cli.records import EmbedderCard, Passage
 
     count = arguments.passages[0]
@@ -157,10 +158,11 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def answered(folder: Path, queries: int) -> Iterator["Answer"]:
     """Answer the first queries as `ettin search -r none` does."""
-    from ettin_cli.index import Index
-    from ettin_cli.pipeline import DenseRetriever, search
-    from ettin_cli.ranking import SearchOptions
+    from ettin_cli.index.reader import Index
     from ettin_cli.records import Query, Silence
+    from ettin_cli.search.ranking import SearchOptions
+    from ettin_cli.search.retrievers import DenseRetriever
+    from ettin_cli.search.searching import search
 
     index = Index(folder / "index")
     retriever = DenseRetriever(index, Given(folder / QUERIES, index.manifest.embedder))
@@ -173,7 +175,7 @@ def recall(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the share of FAISS's exact top 100 that the index finds."""
     import numpy as np
 
-    from ettin_cli.index import Index
+    from ettin_cli.index.reader import Index
 
     index = Index(arguments.folder / "index")
     queries = np.fromfile(arguments.folder / QUERIES, np.float32).reshape(RECALL_QUERIES, -1)

@@ -18,14 +18,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import ModelFiles
-from ettin_cli.pipeline import rerank
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.files.requests.fields import RequestFields
+from ettin_cli.files.requests.reading import open_requests
+from ettin_cli.files.resuming import ResumableOutput
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.rerankers.registry import load_reranker, reranker_of
 from ettin_cli.records import Silence
-from ettin_cli.requests import RequestFields, open_requests
-from ettin_cli.reranking import load_reranker, reranker_of
-from ettin_cli.resuming import ResumableOutput
+from ettin_cli.search.ranking import SearchOptions
+from ettin_cli.search.rerank_requests import rerank
 from tests.models import ettin
 
 Scores = dict[tuple[str, str], float]

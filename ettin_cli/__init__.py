@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from ettin_cli.api import open as open
     from ettin_cli.api import reranker as reranker
     from ettin_cli.api import search as search
-    from ettin_cli.engines import EngineSettings as EngineSettings
     from ettin_cli.errors import EttinError as EttinError
-    from ettin_cli.pipeline.searcher import Searcher as Searcher
-    from ettin_cli.ranking import SearchOptions as SearchOptions
+    from ettin_cli.models.engines import EngineSettings as EngineSettings
     from ettin_cli.records import Answer as Answer
     from ettin_cli.records import Document as Document
     from ettin_cli.records import Hit as Hit
     from ettin_cli.records import Passage as Passage
     from ettin_cli.records import Query as Query
+    from ettin_cli.search.ranking import SearchOptions as SearchOptions
+    from ettin_cli.search.searcher import Searcher as Searcher
 
 _EXPORTED = {
     "Answer": "records",
     "Document": "records",
-    "EngineSettings": "engines",
+    "EngineSettings": "models.engines",
     "EttinError": "errors",
     "Hit": "records",
     "Passage": "records",
     "Query": "records",
-    "SearchOptions": "ranking",
-    "Searcher": "pipeline.searcher",
+    "SearchOptions": "search.ranking",
+    "Searcher": "search.searcher",
     "Session": "api",
     "TextReranker": "api",
     "build": "api",

@@ -12,26 +12,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ettin_cli.chunking import Chunking
 from ettin_cli.corpus import document_stream
-from ettin_cli.duplicates import SAME
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.evaluation.evaluator import (
+from ettin_cli.evaluation import (
     METRICS,
     EvaluationRequest,
     Evaluator,
     named_rerankers,
+    parse_metrics,
     require_calibratable,
 )
 from ettin_cli.index import Index, RecordedSource, find_index
-from ettin_cli.metrics import parse_metrics
-from ettin_cli.pipeline import AUTO, BuildReport, BuildRequest, build_index, rerank, source_index
-from ettin_cli.pipeline.cascade import Step, cascade_name
-from ettin_cli.pipeline.models import Models
-from ettin_cli.pipeline.rerankers import FoundRerankers
-from ettin_cli.pipeline.searcher import Searcher
-from ettin_cli.ranking import DOCUMENT, SearchOptions
+from ettin_cli.indexing import BuildReport, BuildRequest, build_index
+from ettin_cli.models.engines import EngineSettings
 from ettin_cli.records import (
     Answer,
     Candidate,
@@ -46,11 +39,24 @@ from ettin_cli.records import (
     Scores,
     Silence,
 )
+from ettin_cli.search import (
+    AUTO,
+    DOCUMENT,
+    FoundRerankers,
+    Models,
+    Searcher,
+    SearchOptions,
+    Step,
+    cascade_name,
+    rerank,
+    source_index,
+)
 from ettin_cli.settings import CANDIDATES, DEFAULT_INDEX, TOP_K, TRUNCATE
 from ettin_cli.storage import Stream
+from ettin_cli.text import SAME, Chunking
 
 if TYPE_CHECKING:
-    from ettin_cli.evaluation.results import Evaluation
+    from ettin_cli.evaluation import Evaluation
     from ettin_cli.records import Floats
 
 Text = str | Document | Passage

@@ -8,12 +8,11 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from ettin_cli import __version__, interruption
-from ettin_cli.commands.help import LazyGroup, Listed
-from ettin_cli.commands.hints import hint_of
+from ettin_cli import __version__
+from ettin_cli.commands import LazyGroup, Listed, hint_of
 from ettin_cli.console import Console, quietly_closed
 from ettin_cli.errors import INTERRUPTED, TERMINATED, EttinError, InvalidArgumentError
-from ettin_cli.quiet import quieten
+from ettin_cli.runtime import interruption, quieten
 
 
 class Commands(LazyGroup):

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from ettin_cli.hub import embedded_folder
-from ettin_cli.stand_in import IDF_TABLE
+from ettin_cli.models.hub import embedded_folder
+from ettin_cli.models.rerankers.embedded import IDF_TABLE
 
 TABLE = Path(__file__).parents[1] / "ettin_cli" / "data" / IDF_TABLE
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ettin_cli.chunking import Chunking
 from ettin_cli.cli import main
-from ettin_cli.pipeline import BuildRequest, build_index, building
+from ettin_cli.indexing import building
+from ettin_cli.indexing.building import build_index
+from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Silence
+from ettin_cli.text.chunking import Chunking
 from tests.indexes import Builder, word_model
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

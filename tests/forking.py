@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from ettin_cli.corpus.pdf import pdf_document
-from ettin_cli.cross_encoder import load_cross_encoder
-from ettin_cli.embedding import load_embedder
-from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import ModelFiles
-from ettin_cli.index import Index
 from ettin_cli.index.factories import build as write_faiss
+from ettin_cli.index.reader import Index
 from ettin_cli.index.vectors import nearest, open_index
+from ettin_cli.models.embedders import load_embedder
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.rerankers.cross_encoder import load_cross_encoder
 from ettin_cli.records import Silence
 from tests.indexes import unit_vectors
 from tests.models import TEXTS

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ettin_cli.embedding import read_card
-from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import ModelFiles
-from ettin_cli.index import Index
-from ettin_cli.index.known import as_hashes, text_hash
-from ettin_cli.loading import Loaded
-from ettin_cli.pipeline import BuildReport, BuildRequest, build_index
+from ettin_cli.index.known_vectors import as_hashes, text_hash
+from ettin_cli.index.reader import Index
+from ettin_cli.indexing.building import BuildReport, build_index
+from ettin_cli.indexing.requests import BuildRequest
+from ettin_cli.models.embedders import read_card
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import Advance, EmbedderCard, Note, Reporter, Share, Silence, no_progress
+from ettin_cli.runtime.loading import Loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ettin_cli.index.known import Hashes
+    from ettin_cli.index.known_vectors import Hashes
     from ettin_cli.records import Floats
 
 DIMENSION = 32

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ettin_cli.corpus import Fields, Listing, SourceFile, list_files, open_source, read_file
+from ettin_cli.corpus.formats import read_file
+from ettin_cli.corpus.records import Fields
+from ettin_cli.corpus.sources import Listing, SourceFile, list_files, open_source
 from ettin_cli.records import Document, Rejection
 
 NOBODY = 65534

@@ -18,8 +18,10 @@ import pytest
 from ettin_cli.cli import main
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import EttinError, IndexNotFoundError
-from ettin_cli.index import Index, damaged_files, writer
-from ettin_cli.pipeline import building
+from ettin_cli.index import writer
+from ettin_cli.index.reader import Index
+from ettin_cli.index.salvage import damaged_files
+from ettin_cli.indexing import building
 from tests.faults import on
 from tests.indexes import Builder, assert_equal, word_model, word_vector
 from tests.power import Moment, Recorder, State, surest, write

@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 from ettin_cli.errors import EttinError
-from ettin_cli.index import damaged_files, read_manifest
+from ettin_cli.index.manifest import read_manifest
+from ettin_cli.index.salvage import damaged_files
 from tests.indexes import Builder, doc_ids
 
 STORIES = {

@@ -15,14 +15,15 @@ from scipy.stats import kendalltau
 from ettin_cli.benchmark import machine, measuring, peaks
 from ettin_cli.benchmark.agreement import agree, kendall_tau, overlap
 from ettin_cli.benchmark.contenders import Contender
+from ettin_cli.benchmark.flops import shape_of
 from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
-from ettin_cli.benchmark.work import shape_of
 from ettin_cli.commands.bench import SAMPLE
 from ettin_cli.commands.demo import sample_corpora
-from ettin_cli.engines import EngineSettings, devices
-from ettin_cli.hub import ModelFiles
+from ettin_cli.models.engines import devices
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.rerankers.registry import load_reranker
 from ettin_cli.records import Reranker, Silence
-from ettin_cli.reranking import load_reranker
 from tests.conftest import Ettin, Outcome, Terminal
 from tests.models import embedder
 from tests.models import ettin as ettin_model

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from ettin_cli.corpus.records import LONE
-from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import ModelFiles
-from ettin_cli.ranking import SearchOptions, rank
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.rerankers.long_texts import LongReranker
+from ettin_cli.models.rerankers.registry import find_reranker, load_reranker, reranker_of
+from ettin_cli.models.rerankers.score_cache import CachedReranker
 from ettin_cli.records import Candidate, Passage, Reranker, Scores, Silence
-from ettin_cli.reranking import find_reranker, load_reranker, reranker_of
-from ettin_cli.score_cache import CachedReranker
+from ettin_cli.search.ranking import SearchOptions, rank
 from ettin_cli.training.student import Student
-from ettin_cli.windows import LongReranker
 from tests.conftest import Ettin, Outcome
 from tests.models import ettin as ettin_model
 from tests.multi_vectors import multi_vector

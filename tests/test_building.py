@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ettin_cli.chunking import Chunking
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.embedding import read_card
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import (
     CorpusError,
     EttinError,
@@ -26,10 +23,17 @@ from ettin_cli.errors import (
     InvalidArgumentError,
     OutputError,
 )
-from ettin_cli.index import Index, RecordedSource, damaged_files, factories, writer, writing
-from ettin_cli.pipeline import building
-from ettin_cli.pipeline.planning import make_plan
+from ettin_cli.index import factories, writer
+from ettin_cli.index.lock import writing
+from ettin_cli.index.manifest import RecordedSource
+from ettin_cli.index.reader import Index
+from ettin_cli.index.salvage import damaged_files
+from ettin_cli.indexing import building
+from ettin_cli.indexing.planning import make_plan
+from ettin_cli.models.embedders import read_card
+from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.records import Silence
+from ettin_cli.text.chunking import Chunking
 from tests.conftest import Ettin
 from tests.indexes import (
     Builder,
@@ -270,8 +274,8 @@ def test_an_interrupted_build_goes_on_with_the_shard_it_was_at(
 KILLING = """
 import os, signal, sys
 from pathlib import Path
-from ettin_cli.index import known, passages, writer
-from ettin_cli.pipeline import building
+from ettin_cli.index import known_vectors as known, passages, writer
+from ettin_cli.indexing import building
 from tests.indexes import Builder
 
 owner, name, nth = sys.argv[1].split(":")

@@ -16,31 +16,23 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from ettin_cli.calibration import (
-    Bin,
-    Calibration,
-    fit,
-    folds,
-    is_calibrated,
-    load,
-    not_calibrated,
-    save,
-)
-from ettin_cli.calibration.maps import (
+from ettin_cli.commands.hints import hint_of
+from ettin_cli.errors import CalibrationError, OutputError
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.rerankers.cross_encoder import CrossEncoderModel
+from ettin_cli.models.rerankers.embedded import EmbeddedModel
+from ettin_cli.models.rerankers.resolved import FolderReranker
+from ettin_cli.models.rerankers.score_cache import score_folder
+from ettin_cli.search.calibration.fitting import Bin, Calibration, fit, folds
+from ettin_cli.search.calibration.maps import (
     fit_isotonic,
     fit_logistic,
     isotonic,
     logistic,
     pool_adjacent_violators,
 )
-from ettin_cli.commands.hints import hint_of
-from ettin_cli.cross_encoder import CrossEncoderModel
-from ettin_cli.engines import EngineSettings
-from ettin_cli.errors import CalibrationError, OutputError
-from ettin_cli.hub import ModelFiles
-from ettin_cli.resolved import FolderReranker
-from ettin_cli.score_cache import score_folder
-from ettin_cli.stand_in import EmbeddedModel
+from ettin_cli.search.calibration.stored import is_calibrated, load, not_calibrated, save
 
 Doubles = NDArray[np.float64]
 SOME_SCORES = st.lists(st.tuples(st.floats(width=32, allow_nan=False), st.booleans()), min_size=4)
@@ -440,7 +432,7 @@ def test_a_calibration_for_another_formula_of_the_stand_in_is_refused(
     save(tmp_path, embedded, 512, fitted())
     scores = score_folder(embedded, EngineSettings("cpu"))
     assert load(tmp_path, embedded, 512) == fitted()
-    monkeypatch.setattr("ettin_cli.stand_in.VERSION", 99)
+    monkeypatch.setattr("ettin_cli.models.rerankers.embedded.VERSION", 99)
     assert "a reranker of formula" in refusal(tmp_path, embedded).problem
     assert score_folder(embedded, EngineSettings("cpu")) != scores
 

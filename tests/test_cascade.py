@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.pipeline.cascade import Left, Step, narrowed, parse_cascade, work
 from ettin_cli.records import Candidate, Passage, Scores
+from ettin_cli.search.cascade import Left, Step, narrowed, parse_cascade, work
 from tests.conftest import Ettin, Outcome
 from tests.fakes import OverlapReranker
 from tests.models import ettin as ettin_model
@@ -160,11 +160,11 @@ def test_rerank_takes_a_cascade(ettin: Ettin, model: str, tmp_path: Path) -> Non
 
 def test_another_cut_is_another_run_to_resume() -> None:
     from ettin_cli.commands.rerank import _Job
-    from ettin_cli.console import Console
-    from ettin_cli.engines import EngineSettings
-    from ettin_cli.pipeline.models import Models
-    from ettin_cli.ranking import SearchOptions
-    from ettin_cli.requests import RequestFields
+    from ettin_cli.console.console import Console
+    from ettin_cli.files.requests.fields import RequestFields
+    from ettin_cli.models.engines.settings import EngineSettings
+    from ettin_cli.search.ranking import SearchOptions
+    from ettin_cli.search.session_models import Models
 
     def fingerprint(text: str) -> str:
         console = Console()

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ettin_cli.corpus import read_file
+from ettin_cli.corpus.formats import read_file
 from ettin_cli.corpus.ignores import parse
 from ettin_cli.corpus.registry import is_read
-from ettin_cli.index import Index
-from ettin_cli.pipeline import building
-from ettin_cli.pipeline.planning import Plan, make_plan
+from ettin_cli.index.reader import Index
+from ettin_cli.indexing import building
+from ettin_cli.indexing.planning import Plan, make_plan
 from tests.conftest import Ettin
 from tests.indexes import Builder, doc_ids
 from tests.reading import listed, read, why_not, write

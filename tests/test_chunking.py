@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ettin_cli import chunking
-from ettin_cli.chunking import Chunking, chunk
 from ettin_cli.records import Document, DocumentKind, Passage
+from ettin_cli.text import chunking
+from ettin_cli.text.chunking import Chunking, chunk
 
 
 class Words:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.console import Console, inert
+from ettin_cli.console.console import Console
 from ettin_cli.console.table import print_answer
 from ettin_cli.errors import CorpusError, EttinError
-from ettin_cli.queries import read_queries
+from ettin_cli.files.queries import read_queries
 from ettin_cli.records import Answer, Query
-from ettin_cli.snippets import best_lines, query_words, spans
+from ettin_cli.text.escaping import inert
+from ettin_cli.text.snippets import best_lines, query_words, spans
 from tests.test_export import answer, hit
 
 LONG = "The ferry from the western pier sails at nine o'clock and at noon. " * 9

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from ettin_cli import storage
-from ettin_cli.corpus import list_files, open_source
+from ettin_cli.corpus.sources import list_files, open_source
 from ettin_cli.errors import CorpusError
 from tests.reading import listed, names, one, read, why_not, write
 

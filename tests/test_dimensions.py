@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from ettin_cli.embedding import find_embedder, load_embedder, note_dimensions, read_card
-from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import ModelFiles
-from ettin_cli.index import Index, read_manifest
+from ettin_cli.index.manifest import read_manifest
+from ettin_cli.index.reader import Index
+from ettin_cli.models.embedders import find_embedder, load_embedder, note_dimensions, read_card
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import Silence
 from ettin_cli.settings import EMBEDDERS
 from tests.conftest import Ettin

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.duplicates import grouped, nearly_grouped
+from ettin_cli.text.duplicates import grouped, nearly_grouped
 
 TEXTS = st.lists(st.lists(st.sampled_from("abc"), max_size=7).map(" ".join), max_size=12)
 

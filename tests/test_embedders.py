@@ -31,12 +31,12 @@ from transformers import (
     Qwen3Model,
 )
 
-from ettin_cli import hub
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.embedding import find_embedder, load_embedder, read_card
-from ettin_cli.engines import EngineSettings
-from ettin_cli.engines.tokens import NO_LIMIT
 from ettin_cli.errors import ModelError
+from ettin_cli.models import hub
+from ettin_cli.models.embedders import find_embedder, load_embedder, read_card
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.tokens import NO_LIMIT
 from ettin_cli.records import Embedder, Silence
 from ettin_cli.settings import EMBEDDERS, MINILM_ID
 from tests.conftest import Ettin
@@ -257,8 +257,8 @@ def test_a_static_embedder_needs_no_torch(tmp_path: Path) -> None:
     folder = static(tmp_path)
     code = (
         "import sys\n"
-        "from ettin_cli.embedding import find_embedder, load_embedder\n"
-        "from ettin_cli.engines import EngineSettings\n"
+        "from ettin_cli.models.embedders import find_embedder, load_embedder\n"
+        "from ettin_cli.models.engines import EngineSettings\n"
         "from ettin_cli.records import Silence\n"
         "files = find_embedder(sys.argv[1], offline=True, reporter=Silence())\n"
         "load_embedder(files, EngineSettings(), Silence()).embed_queries(['ferry'])\n"

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
-from ettin_cli import hub
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.embedding import find_embedder, load_embedder, read_card
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import MissingExtraError, ModelError
+from ettin_cli.models import hub
+from ettin_cli.models.embedders import find_embedder, load_embedder, read_card
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.token_counting import load_token_counter
 from ettin_cli.records import Embedder, Silence
-from ettin_cli.tokens import load_token_counter
 from tests.indexes import Notices
 from tests.models import TEXTS, embedder, ettin
 

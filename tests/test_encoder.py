@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.encoder import Encoded, Encoder, TorchEncoder, load_encoder, shared_encoder
-from ettin_cli.engines import EngineSettings, Placement
 from ettin_cli.errors import ModelError
-from ettin_cli.loading import Loaded
+from ettin_cli.models.encoders import Encoded, Encoder, TorchEncoder, load_encoder, shared_encoder
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.torch_runtime import Placement
 from ettin_cli.records import Silence
+from ettin_cli.runtime.loading import Loaded
 from tests.indexes import Notices
 from tests.models import TEXTS, embedder
 

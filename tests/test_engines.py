@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.engines import EngineSettings, Placement, run
-from ettin_cli.engines import placement as module
-from ettin_cli.engines.batching import batches
 from ettin_cli.errors import InvalidArgumentError, ModelError
+from ettin_cli.models.engines import torch_runtime as module
+from ettin_cli.models.engines.batching import batches
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.torch_runtime import Placement, run
 from ettin_cli.records import Silence
 from tests.indexes import Notices
 from tests.models import embedder, ettin

@@ -90,7 +90,9 @@ def test_offline_never_asks_the_hub(ettin: Ettin, variable: str, options: list[s
     ettin.monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     if variable:
         ettin.monkeypatch.setenv(variable, "1")
-    ettin.monkeypatch.setattr("ettin_cli.hub._probe", lambda *_: pytest.fail("asked the hub"))
+    ettin.monkeypatch.setattr(
+        "ettin_cli.models.hub._probe", lambda *_: pytest.fail("asked the hub")
+    )
     ran = ettin("score", FERRY, "At nine.", "-r", "17m", *options)
     assert (ran.code, ran.out) == (1, "")
     assert "ettin-reranker-17m-v1 is not on this machine and the network is not" in ran.err

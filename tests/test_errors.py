@@ -207,7 +207,7 @@ def test_an_error_keeps_what_it_was_made_of_through_a_pickle(name: str) -> None:
 
 
 def test_a_wrong_argument_is_a_value_error() -> None:
-    from ettin_cli.metrics import Metric
+    from ettin_cli.evaluation.metrics import Metric
 
     with pytest.raises(ValueError, match="unknown metric 'MRR'") as caught:
         Metric("MRR")

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ettin_cli.commands.demo import sample_corpora
-from ettin_cli.embedding import load_embedder
+from ettin_cli.files.trec import read_qrels, read_run
+from ettin_cli.models.embedders import load_embedder
 from ettin_cli.records import Embedder
-from ettin_cli.trec import read_qrels, read_run
 from tests.conftest import Ettin
 
 
@@ -76,7 +76,7 @@ def test_a_second_sweep_scores_nothing_and_says_the_same(measure: Ettin, corpus:
         raise AssertionError("a pair was scored again")
 
     with measure.monkeypatch.context() as patch:
-        patch.setattr("ettin_cli.pipeline.rerankers.load_reranker", never)
+        patch.setattr("ettin_cli.search.rerankers.load_reranker", never)
         again = parsed(measure(*words).out)
     for row in [*once, *again]:
         del row["seconds_per_query"]
@@ -372,7 +372,7 @@ def test_the_embedder_is_loaded_once_for_all_retrievers(
         loads.append(arguments)
         return load_embedder(*arguments)
 
-    monkeypatch.setattr("ettin_cli.commands.indexes.load_embedder", noted)
+    monkeypatch.setattr("ettin_cli.search.session_models.load_embedder", noted)
     words = ("-r", "none", "--retriever", "dense", "--retriever", "hybrid", "--expand")
     done = measure("eval", str(corpus), *words)
     assert [row["retriever"] for row in parsed(done.out)] == [

@@ -15,11 +15,11 @@ from ettin_cli.errors import CorpusError
 from ettin_cli.evaluation.comparing import compare, correction, gains, verdicts
 from ettin_cli.evaluation.files import file_name, write_evaluation
 from ettin_cli.evaluation.measuring import judged_queries, measure_runs
+from ettin_cli.evaluation.metrics import parse_metrics
 from ettin_cli.evaluation.results import Comparison, Evaluation, Gains, Measured, System
 from ettin_cli.evaluation.rows import shown_rows, summary, system_rows
-from ettin_cli.metrics import parse_metrics
+from ettin_cli.files.trec import read_run
 from ettin_cli.records import Query
-from ettin_cli.trec import read_run
 
 NDCG = "nDCG@10"
 METRICS = parse_metrics("nDCG@10,RR@10")

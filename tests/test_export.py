@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import InvalidArgumentError, OutputError
-from ettin_cli.export import output_file
+from ettin_cli.files.output import output_file
+from ettin_cli.files.writers.paths import place
+from ettin_cli.files.writers.registry import format_for, formats, write_answers
 from ettin_cli.records import Answer, Hit, Passage, Query
-from ettin_cli.writers import format_for, formats, place, write_answers
 
 SECONDS = {"embed": 0.01, "retrieve": 0.0, "rerank": 0.4, "total": 0.41}
 

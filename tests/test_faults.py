@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from ettin_cli.errors import OutputError
-from ettin_cli.index import Index, damaged_files, read_manifest, writer
+from ettin_cli.index import writer
+from ettin_cli.index.manifest import read_manifest
+from ettin_cli.index.reader import Index
+from ettin_cli.index.salvage import damaged_files
 from tests.conftest import Ettin
 from tests.faults import DiedError, Disk, on
 from tests.indexes import Builder, assert_equal
@@ -102,7 +105,7 @@ def test_what_fails_once_a_generation_is_in_force_does_not_take_it_away(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("ettin_cli.index.known.Shards.clear", failing)
+        patch.setattr("ettin_cli.index.known_vectors.Shards.clear", failing)
         with pytest.raises((OutputError, KeyboardInterrupt)) as caught:
             build(scene.index)
     if isinstance(caught.value, OutputError):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ettin_cli.chunking import Chunking
-from ettin_cli.pipeline import BuildRequest, build_index
+from ettin_cli.indexing.building import build_index
+from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Silence
+from ettin_cli.text.chunking import Chunking
 from tests import models
 from tests.forking import CASES
 from tests.indexes import ferry_files

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.pipeline.identities import DocumentIds
+from ettin_cli.indexing.document_ids import DocumentIds
 
 # Names and ids that can be each other's prefixes.
 NAMES = st.lists(st.sampled_from(["x", "y", "x-2"]), min_size=1, max_size=4)

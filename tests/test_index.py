@@ -8,7 +8,8 @@ import pytest
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
-from ettin_cli.index import Index, damaged_files
+from ettin_cli.index.reader import Index
+from ettin_cli.index.salvage import damaged_files
 from tests.conftest import Ettin
 from tests.indexes import Builder, jsonl, unit_vectors, word_vector
 

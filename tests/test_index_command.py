@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ettin_cli.index import Index, read_manifest
+from ettin_cli.index.manifest import read_manifest
+from ettin_cli.index.reader import Index
 from tests.conftest import Ettin, Terminal
 
 

@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from ettin_cli.errors import IndexNotFoundError
-from ettin_cli.index import Index, damaged_files, read_manifest, writer
-from ettin_cli.pipeline import BuildRequest, building, repair_index
+from ettin_cli.index import writer
+from ettin_cli.index.manifest import read_manifest
+from ettin_cli.index.reader import Index
+from ettin_cli.index.salvage import damaged_files
+from ettin_cli.indexing import building
+from ettin_cli.indexing.repairing import repair_index
+from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Silence
 from tests.faults import DiedError, Disk, on
 from tests.indexes import Builder, word_model, word_vector

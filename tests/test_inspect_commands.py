@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ettin_cli import hub
-from ettin_cli.index import Index, read_manifest
+from ettin_cli.index.manifest import read_manifest
+from ettin_cli.index.reader import Index
+from ettin_cli.models import hub
 from ettin_cli.settings import EMBEDDERS, ETTIN_MODELS, MINILM_ID, MINILM_SHA256, EmbedderModel
 from tests.conftest import BOATS, Ettin, Outcome, Terminal
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ettin_cli import interruption
 from ettin_cli.errors import EttinError
+from ettin_cli.runtime import interruption
 from tests.conftest import Ettin
 from tests.indexes import Builder
 from tests.test_signals import GOES_ON, SIGNALS
@@ -107,7 +107,7 @@ def test_a_command_that_goes_on_says_so_whatever_the_signal_became(
 ) -> None:
     words = ["index", docs.name, "-i", "i", "--embedder", str(build.model)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ettin_cli.pipeline.building.read_file", struck_by(number, place))
+        patch.setattr("ettin_cli.indexing.building.read_file", struck_by(number, place))
         ran = ettin(*words)
     assert (ran.code, ran.out, ran.err) == (code, "", f"ettin: {said}; {GOES_ON}\n")
     assert not LOCK.locked()

@@ -24,13 +24,13 @@ from rich.cells import cell_len
 from rich.console import Console as RichConsole
 
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.console import Console
+from ettin_cli.console.console import Console
 from ettin_cli.console.judging import Counts, Session, judge
+from ettin_cli.console.judging_screen import Sheet, ToJudge
 from ettin_cli.console.keyboard import keyboard
-from ettin_cli.console.sheet import Sheet, ToJudge
 from ettin_cli.errors import CorpusError, EttinError, OutputError
 from ettin_cli.evaluation.judgements import Judgements
-from ettin_cli.trec import without_spaces
+from ettin_cli.files.trec import without_spaces
 
 QUERIES = {"q1": "when does the ferry sail", "q2": "how long is dough kneaded"}
 ITEMS = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.index.known import Distinct, Shards, as_hashes, joined, text_hash
+from ettin_cli.index.known_vectors import Distinct, Shards, as_hashes, joined, text_hash
 from tests.indexes import hashes, unit_vectors
 
 TEXTS = st.lists(st.sampled_from("abcdefgh"), max_size=40)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ettin_cli.benchmark import work
-from ettin_cli.cross_encoder import load_cross_encoder
-from ettin_cli.engines.modernbert import layer_kinds, local_reach
-from ettin_cli.hub import ModelFiles
+from ettin_cli.benchmark import flops as work
+from ettin_cli.models.engines.modernbert import layer_kinds, local_reach
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.rerankers.cross_encoder import load_cross_encoder
 from ettin_cli.records import Silence
 from tests.models import ettin
 from tests.test_onnx_model import CPU, expected, pairs_of, scored

@@ -10,17 +10,20 @@ import pytest
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
-from ettin_cli.index import Index, damaged_files, inverting, read_manifest
-from ettin_cli.index.inverting import Known, write_lexicon
+from ettin_cli.index import lexicon_writer as inverting
 from ettin_cli.index.lexicon import COUNTS, DOCUMENTS, LENGTHS, LEXICAL, POSTINGS, Lexicon
-from ettin_cli.index.manifest import FileRecord
+from ettin_cli.index.lexicon_writer import Known, write_lexicon
+from ettin_cli.index.manifest import FileRecord, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
-from ettin_cli.lexical import Terms
-from ettin_cli.lexical.bm25 import K1, B
-from ettin_cli.lexical.terms import words
-from ettin_cli.pipeline import BuildRequest, LexicalRetriever, repair_index
+from ettin_cli.index.reader import Index
+from ettin_cli.index.salvage import damaged_files
+from ettin_cli.indexing.repairing import repair_index
+from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Passage, Silence
+from ettin_cli.search.retrievers import LexicalRetriever
 from ettin_cli.storage import checksum
+from ettin_cli.text.lexical.bm25 import K1, B
+from ettin_cli.text.lexical.terms import Terms, words
 from tests.indexes import Builder, ferry_files
 
 TERMS = Terms("english")
@@ -200,7 +203,7 @@ def test_terms_that_another_version_made_are_not_used_again(
     docs: Path, tmp_path: Path, build: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tmp_path / "i", docs)
-    monkeypatch.setattr("ettin_cli.lexical.terms.VERSION", 0)
+    monkeypatch.setattr("ettin_cli.text.lexical.terms.VERSION", 0)
     looked_up = note_lookups(monkeypatch)
     (docs / "8.txt").write_text("one more\n")
     build(tmp_path / "i")

@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import EttinError, IndexBusyError, InvalidArgumentError
-from ettin_cli.hub import ModelFiles
-from ettin_cli.index import writing
-from ettin_cli.index.lock import HOLDER, LOCK
-from ettin_cli.loading import Loaded
-from ettin_cli.pipeline import building
+from ettin_cli.index.lock import HOLDER, LOCK, writing
+from ettin_cli.indexing import building
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import EmbedderCard, Reporter, Silence
+from ettin_cli.runtime.loading import Loaded
 from tests.conftest import Ettin, Outcome
 from tests.indexes import Builder, Notices, WordEmbedder, doc_ids, word_model
 

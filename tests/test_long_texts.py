@@ -10,17 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from ettin_cli.cross_encoder import TorchCrossEncoder
-from ettin_cli.encoder import TorchEncoder
-from ettin_cli.engines import EngineSettings, Placement, StaticModel
-from ettin_cli.engines import boundaries as module
-from ettin_cli.engines.boundaries import LongTexts, boundaries
-from ettin_cli.engines.tokens import Tokens
-from ettin_cli.hub import ModelFiles, find_model
-from ettin_cli.multi_vector.encoding import TorchTokenEncoder
+from ettin_cli.models.encoders import TorchEncoder
+from ettin_cli.models.engines import boundaries as module
+from ettin_cli.models.engines.boundaries import LongTexts, boundaries
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.static import StaticModel
+from ettin_cli.models.engines.tokens import Tokens
+from ettin_cli.models.engines.torch_runtime import Placement
+from ettin_cli.models.hub import ModelFiles, find_model
+from ettin_cli.models.multi_vector.encoding import TorchTokenEncoder
+from ettin_cli.models.rerankers.cross_encoder import TorchCrossEncoder
+from ettin_cli.models.rerankers.registry import load_reranker, reranker_of
+from ettin_cli.models.token_counting import load_token_counter
 from ettin_cli.records import Silence
-from ettin_cli.reranking import load_reranker, reranker_of
-from ettin_cli.tokens import load_token_counter
 from ettin_cli.training.student import Student
 from tests.models import embedder, ettin
 from tests.multi_vectors import multi_vector

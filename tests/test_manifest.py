@@ -9,12 +9,7 @@ from typing import Any
 import pytest
 
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.errors import (
-    EttinError,
-    IndexDamagedError,
-    IndexMismatchError,
-    IndexNotFoundError,
-)
+from ettin_cli.errors import EttinError, IndexDamagedError, IndexMismatchError, IndexNotFoundError
 from ettin_cli.index.manifest import (
     MANIFEST,
     Counts,

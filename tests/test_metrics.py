@@ -16,9 +16,17 @@ from hypothesis import strategies as st
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.metrics import KINDS, Coverage, Metric, coverage, evaluate, ordered, parse_metrics
+from ettin_cli.evaluation.metrics import (
+    KINDS,
+    Coverage,
+    Metric,
+    coverage,
+    evaluate,
+    ordered,
+    parse_metrics,
+)
+from ettin_cli.files.trec import read_qrels
 from ettin_cli.records import Qrels, Run
-from ettin_cli.trec import read_qrels
 
 COLLECTIONS = Path(__file__).parents[1].parent / "shared" / "collections"
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ettin_cli.chunking import Chunking
-from ettin_cli.embedding import find_embedder, load_embedder
-from ettin_cli.engines import EngineSettings
-from ettin_cli.index import Index
-from ettin_cli.pipeline import BuildRequest, build_index
-from ettin_cli.pipeline.positives import rows_of_texts, squeezed
+from ettin_cli.index.reader import Index
+from ettin_cli.indexing.building import build_index
+from ettin_cli.indexing.requests import BuildRequest
+from ettin_cli.models.embedders import find_embedder, load_embedder
+from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.records import Silence
+from ettin_cli.text.chunking import Chunking
+from ettin_cli.training.positives import rows_of_texts, squeezed
 from tests.conftest import Ettin
 from tests.indexes import Builder, jsonl
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.rerankers.long_texts import reading
+from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
 from ettin_cli.records import Reranker, Silence
-from ettin_cli.reranking import find_reranker, load_reranker
-from ettin_cli.windows import reading
 from tests.indexes import Notices
 from tests.models import TEXTS
 from tests.multi_vectors import DOCUMENT_TOKENS, multi_vector, pylate, stanford
@@ -97,8 +97,8 @@ def test_every_layout_and_setting_is_read(tmp_path: Path, name: str) -> None:
 
 
 def test_a_prefix_is_one_token_though_the_tokenizer_would_break_it(tmp_path: Path) -> None:
-    from ettin_cli.engines.tokens import load_tokenizer
-    from ettin_cli.multi_vector.encoding import register_markers
+    from ettin_cli.models.engines.tokens import load_tokenizer
+    from ettin_cli.models.multi_vector.encoding import register_markers
 
     tokenizer = load_tokenizer(pylate(tmp_path))
     assert tokenizer.encode("[Q] ferry", add_special_tokens=False).tokens[0] != "[Q] "

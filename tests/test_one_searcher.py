@@ -11,26 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ettin_cli.embedding import find_embedder, load_embedder
-from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import EMBEDDED
-from ettin_cli.index import Index
-from ettin_cli.pipeline import (
-    BuildRequest,
-    DenseRetriever,
-    HybridRetriever,
-    LexicalRetriever,
-    Retriever,
-    build_index,
-    search,
-)
-from ettin_cli.pipeline.cascade import Step
-from ettin_cli.queries import read_queries
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.files.queries import read_queries
+from ettin_cli.files.writers.registry import write_answers
+from ettin_cli.index.reader import Index
+from ettin_cli.indexing.building import build_index
+from ettin_cli.indexing.requests import BuildRequest
+from ettin_cli.models.embedders import find_embedder, load_embedder
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import EMBEDDED
+from ettin_cli.models.rerankers.long_texts import reading
+from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
 from ettin_cli.records import Advance, Reranker, Scores, Silence, no_progress
-from ettin_cli.reranking import find_reranker, load_reranker
-from ettin_cli.windows import reading
-from ettin_cli.writers import write_answers
+from ettin_cli.search.cascade import Step
+from ettin_cli.search.ranking import SearchOptions
+from ettin_cli.search.retrievers import DenseRetriever, HybridRetriever, LexicalRetriever, Retriever
+from ettin_cli.search.searching import search
 from tests.conftest import Ettin
 
 ENGINE = EngineSettings(device="cpu", max_length=24)

@@ -13,15 +13,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from ettin_cli.cross_encoder import OnnxCrossEncoder, TorchCrossEncoder, load_cross_encoder
-from ettin_cli.encoder import Encoded, OnnxEncoder, load_encoder
-from ettin_cli.engines import EngineSettings, choosing, libraries, onnx_runtime, open_vino
-from ettin_cli.engines import devices as devices_module
-from ettin_cli.engines.attention import LONG_TOKENS
-from ettin_cli.engines.libraries import Library
-from ettin_cli.engines.pace import candidates, known_pace
-from ettin_cli.engines.weights import Weights
 from ettin_cli.errors import InvalidArgumentError, ModelError
+from ettin_cli.models.encoders import Encoded, OnnxEncoder, load_encoder
+from ettin_cli.models.engines import backends as libraries
+from ettin_cli.models.engines import choosing
+from ettin_cli.models.engines import devices as devices_module
+from ettin_cli.models.engines import onnxruntime_backend as onnx_runtime
+from ettin_cli.models.engines import openvino_backend as open_vino
+from ettin_cli.models.engines.attention import LONG_TOKENS
+from ettin_cli.models.engines.backends import Library
+from ettin_cli.models.engines.batch_tuning import candidates, known_pace
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.weights import Weights
+from ettin_cli.models.rerankers.cross_encoder import (
+    OnnxCrossEncoder,
+    TorchCrossEncoder,
+    load_cross_encoder,
+)
 from ettin_cli.records import Silence
 from tests import models
 from tests.indexes import Notices
@@ -486,7 +494,7 @@ def test_the_fastest_pace_is_found_in_passing_and_remembered(
     small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("ettin_cli.engines.pace.SAMPLE_TOKENS", 200)
+    monkeypatch.setattr("ettin_cli.models.engines.batch_tuning.SAMPLE_TOKENS", 200)
     pairs = pairs_of(tuple(range(20, 120)))
     model = load_cross_encoder(small, EngineSettings("cpu", threads=2), Silence())
     assert isinstance(model, OnnxCrossEncoder)

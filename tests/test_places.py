@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ettin_cli.index import read_manifest
+from ettin_cli.index.manifest import read_manifest
 from tests.conftest import Ettin
 
 READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"'

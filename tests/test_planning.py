@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.index import Index, RecordedSource
-from ettin_cli.pipeline import BuildReport, BuildRequest, build_index, out_of_date
-from ettin_cli.pipeline.planning import make_plan, record_source
+from ettin_cli.index.manifest import RecordedSource
+from ettin_cli.index.reader import Index
+from ettin_cli.indexing.building import BuildReport, build_index
+from ettin_cli.indexing.planning import make_plan, out_of_date, record_source
+from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Silence
 from ettin_cli.storage import Stream
 from tests.reading import write

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ettin_cli.requests.spool import Spool
-from ettin_cli.resuming import ResumableOutput
+from ettin_cli.files.requests.spool import Spool
+from ettin_cli.files.resuming import ResumableOutput
 from ettin_cli.storage import replacing
 from tests.conftest import Ettin
 from tests.reading import write, write_pdf

@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ettin_cli.calibration import Calibration, save
-from ettin_cli.hub import find_model
-from ettin_cli.ranking import SearchOptions, rank
+from ettin_cli.models.hub import find_model
+from ettin_cli.models.rerankers.embedded import EmbeddedModel
 from ettin_cli.records import Candidate, Passage, Scores, Silence
-from ettin_cli.stand_in import EmbeddedModel
+from ettin_cli.search.calibration.fitting import Calibration
+from ettin_cli.search.calibration.stored import save
+from ettin_cli.search.ranking import SearchOptions, rank
 from tests.conftest import Ettin, Outcome
 from tests.test_console import drawn
 from tests.test_export import answer, hit, written

@@ -40,13 +40,13 @@ def seen():
 """
 WORK = """
 from pathlib import Path
-from ettin_cli.embedding import load_embedder
-from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import ModelFiles
+from ettin_cli.models.embedders import load_embedder
+from ettin_cli.models.engines import EngineSettings
+from ettin_cli.models.hub import ModelFiles
 from ettin_cli.index import Index
-from ettin_cli.pipeline import BuildRequest, build_index
+from ettin_cli.indexing import BuildRequest, build_index
 from ettin_cli.records import Silence
-from ettin_cli.reranking import load_reranker
+from ettin_cli.models.rerankers.registry import load_reranker
 
 folder = Path(sys.argv[1])
 pairs = [("ferry 3", "the ferry sails"), ("bread", "knead the dough")] * 20
@@ -163,7 +163,7 @@ def test_a_command_loads_a_model_once_that_builds_retrieves_and_reranks(
 def test_a_library_that_somebody_else_imports_first_is_found_as_it_is(folder: Path) -> None:
     code = (
         "import os\n"
-        "from ettin_cli.engines.libraries import OnnxRuntime\n"
+        "from ettin_cli.models.engines.backends import OnnxRuntime\n"
         "before = dict(os.environ)\n"
         "print(OnnxRuntime().described())\n"
         "assert dict(os.environ) == before\n"

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.training import Processes
+from ettin_cli.training.processes import Processes
 from tests import models
 from tests.conftest import Ettin
 from tests.launching import FULL, NAN, Ran, Strike, launched

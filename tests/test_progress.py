@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ettin_cli.console import Console
+from ettin_cli.console.console import Console
 from ettin_cli.console.progress import Pace
-from ettin_cli.pipeline import rerank
-from ettin_cli.pipeline.progress import QueriesWatched
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.files.requests.fields import RequestFields
+from ettin_cli.files.requests.reading import open_requests
 from ettin_cli.records import Advance, RerankerCard, Scores, no_progress
-from ettin_cli.requests import RequestFields, open_requests
+from ettin_cli.search.progress import QueriesWatched
+from ettin_cli.search.ranking import SearchOptions
+from ettin_cli.search.rerank_requests import rerank
 from ettin_cli.storage import Stream
 
 SECONDS_A_CHARACTER = 0.001

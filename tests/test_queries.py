@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError
-from ettin_cli.queries import read_queries
+from ettin_cli.files.queries import read_queries
 from ettin_cli.records import Query
 from ettin_cli.storage import Stream
 

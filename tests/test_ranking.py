@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.ranking import SearchOptions, rank, standardised
 from ettin_cli.records import Candidate, Hit, Passage, Scores
+from ettin_cli.search.ranking import SearchOptions, rank, standardised
 
 
 def candidates(*scores: tuple[str, float]) -> list[Candidate]:

@@ -6,7 +6,8 @@ import pytest
 
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.corpus.registry import READERS, built_in_formats, built_in_reader, table_formats
-from ettin_cli.writers import WRITERS, BinaryWriter, formats, holds_measurement, holds_races
+from ettin_cli.files.writers.registry import WRITERS, formats, holds_measurement, holds_races
+from ettin_cli.files.writers.writer import BinaryWriter
 
 SUFFIXES = [suffix for reader in READERS for suffix in reader.suffixes]
 

@@ -10,10 +10,13 @@ import pytest
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, IndexBusyError, IndexDamagedError, IndexMismatchError
-from ettin_cli.index import Index, damaged_files, read_manifest, writing
+from ettin_cli.index.lock import writing
+from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.passages import PassageWriter
-from ettin_cli.index.remains import Remains, whole_texts
-from ettin_cli.pipeline import BuildRequest, RepairReport, repair_index
+from ettin_cli.index.reader import Index
+from ettin_cli.index.salvage import Remains, damaged_files, whole_texts
+from ettin_cli.indexing.repairing import RepairReport, repair_index
+from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Passage, Silence
 from tests.conftest import Ettin
 from tests.indexes import Builder, assert_equal, doc_ids, ferry_files, hashes, jsonl, word_vector

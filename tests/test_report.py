@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ettin_cli.evaluation.comparing import gains
-from ettin_cli.evaluation.report import ReliabilityPlot, report_html
 from ettin_cli.evaluation.report.axis import Axis
 from ettin_cli.evaluation.report.charts import frontier
+from ettin_cli.evaluation.report.page import report_html
+from ettin_cli.evaluation.report.reliability import ReliabilityPlot
 from ettin_cli.evaluation.results import Comparison, Evaluation, Gains, Measured, Shown, System
 from tests.evaluations import METRICS, gains_by_first, realistic
 

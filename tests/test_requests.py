@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import CorpusError, InvalidArgumentError
+from ettin_cli.files.requests.fields import RequestFields, listed, pair
+from ettin_cli.files.requests.pairs import PairFile, adjacent_requests
+from ettin_cli.files.requests.reading import open_requests
 from ettin_cli.records import Rejection, Request
-from ettin_cli.requests import RequestFields, open_requests
-from ettin_cli.requests.fields import listed, pair
-from ettin_cli.requests.pairs import PairFile, adjacent_requests
 from ettin_cli.storage import Stream
 
 USUAL = RequestFields()

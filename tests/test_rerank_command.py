@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ettin_cli.resuming import ResumableOutput
+from ettin_cli.files.resuming import ResumableOutput
 from tests.conftest import Ettin, Terminal
 
 FERRY = {

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ettin_cli.requests import RequestFields
-from ettin_cli.requests.fields import listed, pair
+from ettin_cli.files.requests.fields import RequestFields, listed, pair
 from tests.conftest import Ettin
 
 USUAL = RequestFields()

@@ -22,7 +22,7 @@ OVERLAP = """
     import numpy as np
 
     from ettin_cli.records import RerankerCard, Scores, no_progress
-    from ettin_cli.resolved import ResolvedReranker
+    from ettin_cli.models.rerankers import ResolvedReranker
 
     class Scorer:
         def __init__(self, card):
@@ -120,7 +120,7 @@ def unfinished(installed: Installed, words: tuple[str, ...]) -> None:
     broken = installed.folder / "site" / "sitecustomize.py"
     broken.write_text(
         "import sys\n"
-        "from ettin_cli.resuming import ResumableFile\n"
+        "from ettin_cli.files.resuming import ResumableFile\n"
         "def interrupted(*_, **__):\n    raise KeyboardInterrupt\n"
         "ResumableFile.complete = interrupted\n"
     )
@@ -212,7 +212,7 @@ BROKEN = {
     "it is no function": ("find = 7\n", "cannot be called with a reference"),
     "it finds something else": (
         "def find(reference): return 7\n",
-        "word_overlap:find, gives int, not an ettin_cli.resolved.ResolvedReranker",
+        "word_overlap:find, gives int, not an ettin_cli.models.rerankers.resolved.ResolvedReranker",
     ),
     "it fails to find": (
         "def find(reference): raise ValueError('no key')\n",
@@ -292,7 +292,7 @@ def test_entry_points_are_read_for_unknown_names_alone(tmp_path: Path) -> None:
 REFERENCE = """
     import os
 
-    from ettin_cli.engines import Backend
+    from ettin_cli.models.engines import Backend
 
     class Unoptimised(Backend):
         title, module = "ONNX Runtime as the graph stands", "onnxruntime"
@@ -371,7 +371,10 @@ def test_a_backend_computes_the_scores_of_sentence_transformers(
     ("source", "said"),
     [
         ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("Unoptimised = 7\n", "slow_reference:Unoptimised, is not an ettin_cli.engines.Backend"),
+        (
+            "Unoptimised = 7\n",
+            "slow_reference:Unoptimised, is not an ettin_cli.models.engines.Backend",
+        ),
         (
             REFERENCE.replace("return Library()", "raise ValueError('no chip')"),
             "the backend reference from slow-reference 0.1 failed: ValueError: no chip",

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.encoder import unit
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
-from ettin_cli.hub import find_model
-from ettin_cli.lexical import Terms
-from ettin_cli.maxsim import maxsim
+from ettin_cli.models.encoders import unit
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import find_model
+from ettin_cli.models.rerankers.embedded import idf_table
+from ettin_cli.models.rerankers.maxsim import maxsim
+from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
+from ettin_cli.models.token_counting import load_token_counter
 from ettin_cli.records import Advance, Reranker, Silence
-from ettin_cli.reranking import find_reranker, load_reranker
-from ettin_cli.stand_in import idf_table
-from ettin_cli.tokens import load_token_counter
+from ettin_cli.text.lexical.terms import Terms
 from tests.models import TEXTS, embedder, ettin
 
 QUERIES = ["When does the ferry sail?", "How long is the dough kneaded?"]

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import OutputError
-from ettin_cli.pipeline import rerank
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.files.resuming import ResumableOutput
 from ettin_cli.records import Candidate, Passage, Query, Rejection, Request, Silence
-from ettin_cli.resuming import ResumableOutput
+from ettin_cli.search.ranking import SearchOptions
+from ettin_cli.search.rerank_requests import rerank
 from tests.fakes import OverlapReranker
 
 OPTIONS = SearchOptions(top_k=3, candidates=5, by="passage")
@@ -147,7 +147,7 @@ def test_a_run_that_was_killed_between_its_last_steps_is_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("ettin_cli.resuming.ResumableOutput._tidy", never)
+        patch.setattr("ettin_cli.files.resuming.ResumableOutput._tidy", never)
         write(target, "jsonl")
     assert beside(target) == [
         "out.jsonl",
@@ -214,7 +214,7 @@ def test_a_disk_that_fails_is_one_line_and_what_is_marked_stays(
             raise OSError(code, "it fails")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ettin_cli.resuming.os.fsync", fsync)
+        patch.setattr("ettin_cli.files.resuming.os.fsync", fsync)
         with pytest.raises(OutputError, match="cannot write"):
             write(target, "jsonl")
     assert not target.exists()

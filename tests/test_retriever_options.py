@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from ettin_cli.index import read_manifest
 from ettin_cli.index.lexicon import LEXICAL
-from ettin_cli.index.manifest import write_manifest
+from ettin_cli.index.manifest import read_manifest, write_manifest
 from tests.conftest import Ettin, Outcome
 from tests.indexes import jsonl
 
@@ -105,7 +104,7 @@ def test_where_hits_are_narrowed_no_word_found_is_said_of_what_is_left(indexed: 
 def test_words_cut_by_another_version_are_told_of_and_renewed(
     indexed: Ettin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ettin_cli.lexical.terms.VERSION", 99)
+    monkeypatch.setattr("ettin_cli.text.lexical.terms.VERSION", 99)
     for retriever, told in (("bm25", True), ("hybrid", True), ("dense", False)):
         ran = search(indexed, "ferry", "--retriever", retriever)
         assert ("the words of i were cut as another version cuts them" in ran.err) == told

@@ -5,20 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ettin_cli.index import Index
-from ettin_cli.lexical import parse_query
-from ettin_cli.pipeline import (
+from ettin_cli.index.reader import Index
+from ettin_cli.records import Query, Silence
+from ettin_cli.search.constraints import demanded
+from ettin_cli.search.feedback import expanded_terms, expanded_vector
+from ettin_cli.search.ranking import SearchOptions
+from ettin_cli.search.retrievers import (
+    LEXICAL_WEIGHT,
     DenseRetriever,
     HybridRetriever,
     LexicalRetriever,
     Retriever,
-    search,
+    highest,
 )
-from ettin_cli.pipeline.demanding import demanded
-from ettin_cli.pipeline.expanding import expanded_terms, expanded_vector
-from ettin_cli.pipeline.retrieving import LEXICAL_WEIGHT, highest
-from ettin_cli.ranking import SearchOptions
-from ettin_cli.records import Query, Silence
+from ettin_cli.search.searching import search
+from ettin_cli.text.lexical.query_syntax import parse_query
 from tests.indexes import Builder, WordEmbedder, jsonl
 
 TEXTS = {

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ettin_cli.cross_encoder import CrossEncoderModel
-from ettin_cli.engines import EngineSettings, device_name
 from ettin_cli.errors import ModelError
-from ettin_cli.hub import ModelFiles
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.torch_runtime import device_name
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.rerankers.cross_encoder import CrossEncoderModel
+from ettin_cli.models.rerankers.resolved import FolderReranker, ResolvedReranker
+from ettin_cli.models.rerankers.score_cache import CHUNK, FILE, CachedReranker, score_folder
 from ettin_cli.records import Advance, Reporter, RerankerCard, Scores, Silence, no_progress
-from ettin_cli.resolved import FolderReranker, ResolvedReranker
-from ettin_cli.score_cache import CHUNK, FILE, CachedReranker, score_folder
 from tests.conftest import Ettin
 
 CPU = EngineSettings(device="cpu")
@@ -372,7 +373,7 @@ def test_the_cache_command_lists_and_clears_scores_as_one_entry(
 
 
 def test_the_embedded_reranker_scores_the_same_through_the_cache(ettin: Ettin) -> None:
-    from ettin_cli.reranking import find_reranker, load_reranker
+    from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
 
     found = find_reranker("embedded", offline=True, reporter=Silence())
     inner = load_reranker(found, CPU, Silence())

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from ettin_cli.engines import EngineSettings
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
 from ettin_cli.records import Silence
-from ettin_cli.reranking import find_reranker, load_reranker
 from tests.conftest import Ettin, Outcome, Terminal
 
 QUERY = "When does the ferry sail?"

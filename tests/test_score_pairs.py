@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ettin_cli.ranking import standardised
+from ettin_cli.search.ranking import standardised
 from tests.conftest import Ettin
 from tests.models import ettin as write_model
 
@@ -249,7 +249,7 @@ def test_empty_cells_of_a_table_are_no_negatives(ettin: Ettin, tmp_path: Path) -
 
 
 def test_training_and_mining_know_the_same_names() -> None:
-    from ettin_cli.requests.examples import example
+    from ettin_cli.files.requests.examples import example
     from ettin_cli.training.rows import example_of
 
     for row, texts in zip(TRIPLETS, LABELLED, strict=True):

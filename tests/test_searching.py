@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ettin_cli.chunking import Chunking
-from ettin_cli.index import Index
-from ettin_cli.pipeline import DenseRetriever, search, source_index
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.index.reader import Index
 from ettin_cli.records import Advance, Answer, Query, RerankerCard, Scores, Silence, no_progress
+from ettin_cli.search.ranking import SearchOptions
+from ettin_cli.search.retrievers import DenseRetriever
+from ettin_cli.search.searching import search, source_index
+from ettin_cli.text.chunking import Chunking
 from tests.indexes import Builder, Notices, WordEmbedder, jsonl, word_vector
 
 TEXTS = {

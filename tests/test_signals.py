@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 
-from ettin_cli.corpus import read_file
-from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import ModelFiles
-from ettin_cli.index import damaged_files, read_manifest, remains, writer
-from ettin_cli.index.known import Shards
-from ettin_cli.loading import Loaded
-from ettin_cli.pipeline import building
+from ettin_cli.corpus.formats import read_file
+from ettin_cli.index import salvage as remains
+from ettin_cli.index import writer
+from ettin_cli.index.known_vectors import Shards
+from ettin_cli.index.manifest import read_manifest
+from ettin_cli.index.salvage import damaged_files
+from ettin_cli.indexing import building
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import EmbedderCard, Reporter
+from ettin_cli.runtime.loading import Loaded
 from ettin_cli.storage import checksum
 from tests.conftest import Ettin
 from tests.indexes import Builder, WordEmbedder, assert_equal
@@ -97,7 +100,7 @@ def test_a_signal_while_a_source_is_indexed_to_be_searched_is_said(
     ettin: Ettin, build: Builder, docs: Path, number: signal.Signals, code: int, said: str
 ) -> None:
     ettin.monkeypatch.setenv("ETTIN_EMBEDDER", str(build.model))
-    ettin.monkeypatch.setattr("ettin_cli.commands.indexes.load_embedder", build.load)
+    ettin.monkeypatch.setattr("ettin_cli.search.session_models.load_embedder", build.load)
     words = ["search", "ferry", docs.name, "-r", "none"]
     with pytest.MonkeyPatch.context() as patch:
         signalling(patch, build, 1, number)

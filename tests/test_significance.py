@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ettin_cli.significance import EXACT, SAMPLES, Effect, effects, queries_needed
+from ettin_cli.evaluation.significance import EXACT, SAMPLES, Effect, effects, queries_needed
 
 VALUES = st.sampled_from([-0.5, -0.1, 0.0, 0.1, 0.2, 0.3, 1.0])
 DIFFERENCES = st.lists(VALUES, min_size=1, max_size=10)
@@ -194,7 +194,7 @@ def shared(seed: int, systems: int, queries: int, mean: float) -> list[list[floa
 def test_under_no_effect_a_twentieth_of_the_sweeps_has_any_p_below_a_twentieth(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ettin_cli.significance.SAMPLES", 1000)
+    monkeypatch.setattr("ettin_cli.evaluation.significance.SAMPLES", 1000)
     wrong = sum(
         any(one.p < 0.05 for one in effects(shared(seed, 6, 30, 0.0), seed=seed))
         for seed in range(400)
@@ -206,7 +206,7 @@ def test_under_no_effect_a_twentieth_of_the_sweeps_has_any_p_below_a_twentieth(
 def test_all_intervals_of_a_sweep_hold_together_as_often_as_they_say(
     monkeypatch: pytest.MonkeyPatch, mean: float
 ) -> None:
-    monkeypatch.setattr("ettin_cli.significance.SAMPLES", 1000)
+    monkeypatch.setattr("ettin_cli.evaluation.significance.SAMPLES", 1000)
     held = 0
     for seed in range(400):
         found = effects(shared(seed, 6, 40, mean), seed=seed)
@@ -230,7 +230,7 @@ def test_five_queries_are_too_few_for_any_result() -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_queries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ettin_cli.significance.SAMPLES", 200)
+    monkeypatch.setattr("ettin_cli.evaluation.significance.SAMPLES", 200)
     rows = [normal(0.1, 100_000, seed) for seed in range(3)]
     tracemalloc.start()
     effects(rows, seed=0)
@@ -243,7 +243,7 @@ def test_what_is_drawn_at_once_changes_nothing_but_chance(monkeypatch: pytest.Mo
     # Their sum is 0, which every sample reaches: p is 1 only if all of them were drawn.
     differences = [1.0, -1.0] * 10
     for numbers in (19, 999, 1 << 30):
-        monkeypatch.setattr("ettin_cli.significance.CHUNK", numbers)
+        monkeypatch.setattr("ettin_cli.evaluation.significance.CHUNK", numbers)
         assert p_of(differences) == 1.0
         expected = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
         assert alone(differences).interval == pytest.approx((expected.low, expected.high), abs=0.07)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.snippets import LONG_LINE, best_lines, query_words, spans
+from ettin_cli.text.snippets import LONG_LINE, best_lines, query_words, spans
 
 # Of one length and no ending, so that each weighs the same.
 WORDS = ["amber", "birch", "cedar", "dogma", "flock", "llama"]

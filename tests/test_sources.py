@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.corpus import SourceFile, is_encodable, list_files, open_source, read_file
+from ettin_cli.corpus.formats import read_file
 from ettin_cli.corpus.records import Fields
 from ettin_cli.corpus.registry import built_in_reader
+from ettin_cli.corpus.sources import SourceFile, is_encodable, list_files, open_source
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Rejection
 from ettin_cli.storage import Stream

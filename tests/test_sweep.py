@@ -9,20 +9,22 @@ import pytest
 from numpy.typing import NDArray
 
 from ettin_cli.commands.demo import sample_corpora
-from ettin_cli.embedding import find_embedder, load_embedder
-from ettin_cli.engines import EngineSettings
+from ettin_cli.evaluation.metrics import parse_metrics
 from ettin_cli.evaluation.results import System
 from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
-from ettin_cli.index import Index
-from ettin_cli.metrics import parse_metrics
-from ettin_cli.pipeline import BuildRequest, DenseRetriever, Retriever, build_index, search
-from ettin_cli.pipeline.cascade import Step
-from ettin_cli.pipeline.retrieving import Retrieved, Search
-from ettin_cli.queries import read_queries
-from ettin_cli.ranking import SearchOptions
+from ettin_cli.files.queries import read_queries
+from ettin_cli.files.trec import read_qrels
+from ettin_cli.files.writers.trec import trec_ranking
+from ettin_cli.index.reader import Index
+from ettin_cli.indexing.building import build_index
+from ettin_cli.indexing.requests import BuildRequest
+from ettin_cli.models.embedders import find_embedder, load_embedder
+from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.records import Advance, Qrels, Query, RerankerCard, Scores, Silence, no_progress
-from ettin_cli.trec import read_qrels
-from ettin_cli.writers import trec_ranking
+from ettin_cli.search.cascade import Step
+from ettin_cli.search.ranking import SearchOptions
+from ettin_cli.search.retrievers import DenseRetriever, Retrieved, Retriever, Search
+from ettin_cli.search.searching import search
 from tests.fakes import OverlapReranker
 from tests.indexes import Builder, WordEmbedder, jsonl
 

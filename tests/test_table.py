@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console as RichConsole
 
-from ettin_cli.console import Console
+from ettin_cli.console.console import Console
 from ettin_cli.console.table import print_answer
 from ettin_cli.records import Answer, Hit
 from tests.test_export import answer, hit

@@ -14,7 +14,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ettin_cli.corpus import Fields, list_files, open_source, read_file
+from ettin_cli.corpus.formats import read_file
+from ettin_cli.corpus.records import Fields
+from ettin_cli.corpus.sources import list_files, open_source
 from ettin_cli.records import Document, Rejection
 from ettin_cli.storage import Stream
 from tests.reading import read, write

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.lexical import LANGUAGES, Demands, Terms, parse_query
-from ettin_cli.lexical.terms import words
+from ettin_cli.text.lexical.query_syntax import Demands, parse_query
+from ettin_cli.text.lexical.terms import LANGUAGES, Terms, words
 
 ENGLISH = Terms("english")
 

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ettin_cli.cross_encoder import OnnxCrossEncoder, load_cross_encoder
-from ettin_cli.embedding import find_embedder, load_embedder
-from ettin_cli.engines import EngineSettings
-from ettin_cli.engines.libraries import Library
-from ettin_cli.engines.onnx_runtime import OnnxRuntime
-from ettin_cli.engines.open_vino import OpenVino
-from ettin_cli.engines.pace import Pace, candidates, known_pace
-from ettin_cli.engines.writing import IDS, LENGTHS, SCORES, write_cross_encoder
 from ettin_cli.errors import ClosedError, ModelError
-from ettin_cli.forks import Once
-from ettin_cli.hub import EMBEDDED, ModelFiles, recall, remember_one
-from ettin_cli.loading import Loaded
+from ettin_cli.models.embedders import find_embedder, load_embedder
+from ettin_cli.models.engines.backends import Library
+from ettin_cli.models.engines.batch_tuning import Pace, candidates, known_pace
+from ettin_cli.models.engines.onnx_export import IDS, LENGTHS, SCORES, write_cross_encoder
+from ettin_cli.models.engines.onnxruntime_backend import OnnxRuntime
+from ettin_cli.models.engines.openvino_backend import OpenVino
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import EMBEDDED, ModelFiles, recall, remember_one
+from ettin_cli.models.rerankers.cross_encoder import OnnxCrossEncoder, load_cross_encoder
+from ettin_cli.models.rerankers.registry import load_reranker, reranker_of
 from ettin_cli.records import Advance, Silence, no_progress
-from ettin_cli.reranking import load_reranker, reranker_of
+from ettin_cli.runtime.forks import Once
+from ettin_cli.runtime.loading import Loaded
 from tests.indexes import Notices
 from tests.models import TEXTS, embedder, ettin
 from tests.multi_vectors import multi_vector
@@ -172,7 +172,7 @@ def test_threads_that_come_at_once_load_one_session_and_measure_one_pace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("ettin_cli.engines.pace.SAMPLE_TOKENS", 100)
+    monkeypatch.setattr("ettin_cli.models.engines.batch_tuning.SAMPLE_TOKENS", 100)
     folder = ettin(tmp_path, hidden=64, layers=4, heads=2)
     model = load_cross_encoder(folder, EngineSettings("cpu", threads=2), Silence())
     assert isinstance(model, OnnxCrossEncoder)

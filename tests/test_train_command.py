@@ -16,7 +16,7 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
-from ettin_cli.hub import find_model
+from ettin_cli.models.hub import find_model
 from ettin_cli.records import Silence
 from ettin_cli.training.student import Student
 from tests import models
@@ -249,7 +249,7 @@ DEADLY = """
 import os, signal, sys
 import torch
 from ettin_cli.cli import main
-from ettin_cli.hub import find_model
+from ettin_cli.models.hub import find_model
 from ettin_cli.records import Silence
 from ettin_cli.training.student import Student
 whole, calls = {struck}, iter(range(1, 99))
@@ -310,7 +310,7 @@ def test_an_interrupted_run_loses_nothing_and_goes_on_to_the_same_weights(
 ) -> None:
     more = ("--epochs", "2", "--dtype", dtype)
     # Several batches a step, so that the signal strikes within one.
-    ettin.monkeypatch.setattr("ettin_cli.engines.placement.CPU_BATCH_TOKENS", 100)
+    ettin.monkeypatch.setattr("ettin_cli.models.engines.torch_runtime.CPU_BATCH_TOKENS", 100)
     assert trained(ettin, bert, "whole", *more).code == 0
     undo = interrupt_at(ettin.monkeypatch, 23, number)
     stopped = trained(ettin, bert, "model", *more)
@@ -476,7 +476,7 @@ def test_a_run_that_is_interrupted_while_it_measures_goes_on_to_the_same_weights
     ettin: Ettin, data: Path, bert: Path, beir: Path, tmp_path: Path
 ) -> None:
     more = ("--steps", "12", "--eval", "beir")
-    ettin.monkeypatch.setattr("ettin_cli.engines.placement.CPU_BATCH_TOKENS", 100)
+    ettin.monkeypatch.setattr("ettin_cli.models.engines.torch_runtime.CPU_BATCH_TOKENS", 100)
     assert trained(ettin, bert, "whole", *more).code == 0
     calls: list[bool] = []
     forward = Student.forward

@@ -11,24 +11,19 @@ import pytest
 import torch
 
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.engines import EngineSettings
-from ettin_cli.engines import placement as placement_module
 from ettin_cli.errors import CorpusError, ModelError
-from ettin_cli.hub import ModelFiles
+from ettin_cli.models.engines import torch_runtime as placement_module
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import Silence, TimedReranker
-from ettin_cli.training import (
-    Example,
-    Examples,
-    Measure,
-    ModelFolder,
-    Recipe,
-    TrainRequest,
-    read_examples,
-    train,
-)
 from ettin_cli.training.batches import Tokenized, bounded, steps
+from ettin_cli.training.examples import Examples, read_examples
+from ettin_cli.training.folder import ModelFolder
 from ettin_cli.training.losses import total_loss
-from ettin_cli.training.recipe import completed, rate_at
+from ettin_cli.training.progress import Measure
+from ettin_cli.training.recipe import Recipe, completed, rate_at
+from ettin_cli.training.rows import Example
+from ettin_cli.training.run import TrainRequest, train
 from ettin_cli.training.student import Student, placed
 from tests import models
 from tests.indexes import Notices

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, OutputError
+from ettin_cli.files.trec import read_qrels, read_run, without_spaces, write_qrels
+from ettin_cli.files.writers.registry import write_answers
 from ettin_cli.records import Answer, Hit, Passage, Query
 from ettin_cli.storage import Stream
-from ettin_cli.trec import read_qrels, read_run, without_spaces, write_qrels
-from ettin_cli.writers import write_answers
 
 COLLECTIONS = Path(__file__).parents[1].parent / "shared" / "collections"
 JUDGED = {"q1": {"d1": 2, "d2": 0}, "q2": {"d1": 1}}

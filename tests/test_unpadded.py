@@ -9,12 +9,16 @@ import pytest
 import torch
 from transformers import modeling_flash_attention_utils as flash_attention
 
-from ettin_cli.cross_encoder import TorchCrossEncoder
-from ettin_cli.engines import EngineSettings, Placement
-from ettin_cli.engines import placement as placement_module
-from ettin_cli.hub import ModelFiles
+from ettin_cli.models.engines import torch_runtime as placement_module
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.torch_runtime import Placement
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.rerankers.cross_encoder import TorchCrossEncoder
 from ettin_cli.records import Silence
-from ettin_cli.training import ModelFolder, Recipe, TrainRequest, read_examples, train
+from ettin_cli.training.examples import read_examples
+from ettin_cli.training.folder import ModelFolder
+from ettin_cli.training.recipe import Recipe
+from ettin_cli.training.run import TrainRequest, train
 from ettin_cli.training.student import Student
 from tests import models
 

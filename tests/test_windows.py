@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ettin_cli.commands.hints import hint_of
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import ModelError
-from ettin_cli.hub import ModelFiles
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.rerankers.long_texts import LongReranker, TimedLongReranker, window_ranges
+from ettin_cli.models.rerankers.registry import find_reranker, load_reranker, reranker_of
+from ettin_cli.models.rerankers.resolved import ResolvedReranker
+from ettin_cli.models.rerankers.score_cache import CachedReranker
 from ettin_cli.records import Reranker, Silence
-from ettin_cli.reranking import find_reranker, load_reranker, reranker_of
-from ettin_cli.resolved import ResolvedReranker
-from ettin_cli.score_cache import CachedReranker
-from ettin_cli.windows import LongReranker, TimedLongReranker, window_ranges
 from tests.models import ettin
 
 ROOM = 24

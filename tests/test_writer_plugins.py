@@ -10,7 +10,7 @@ from tests.plugged import ettin_with, install
 
 FERRY = "when does the ferry sail"
 LIST = """
-    from ettin_cli.writers import TextWriter
+    from ettin_cli.files.writers import TextWriter
 
     class ListWriter(TextWriter):
         name = "list"
@@ -32,7 +32,7 @@ LIST = """
 SQLITE = """
     import sqlite3
 
-    from ettin_cli.writers import BinaryWriter
+    from ettin_cli.files.writers import BinaryWriter
 
     class Sqlite(BinaryWriter):
         name = "sqlite"

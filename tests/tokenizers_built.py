@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from ettin_cli.hub import find_model
+from ettin_cli.models.hub import find_model
 from ettin_cli.records import Silence
 from tests.models import TEXTS, tokenizer
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ettin_cli.benchmark.pairs import Pair
-from ettin_cli.engines import AUTO, EngineSettings
 from ettin_cli.errors import MissingExtraError, ModelError, PluginError, first_line
-from ettin_cli.hub import refuse_code
+from ettin_cli.models import refuse_code
+from ettin_cli.models.engines import AUTO, EngineSettings
+from ettin_cli.models.rerankers import FolderReranker, load_reranker
 from ettin_cli.records import Reporter
-from ettin_cli.reranking import load_reranker
-from ettin_cli.resolved import FolderReranker
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from ettin_cli.benchmark.peaks import FLOAT32, Peak, matmul_peaks
-from ettin_cli.engines import EngineSettings, Placement, device_name
-from ettin_cli.engines.devices import processor
-from ettin_cli.engines.settings import usable_cores
+from ettin_cli.models.engines import EngineSettings, Placement, device_name, processor, usable_cores
 from ettin_cli.records import Reporter
 
 # What makes a difference to matrix products.

@@ -8,13 +8,13 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_cli.blank import with_text
-from ettin_cli.corpus.tables import JSONL
+from ettin_cli.corpus import JSONL
 from ettin_cli.errors import CorpusError, InvalidArgumentError, ModelError, first_line
-from ettin_cli.hub import ModelFiles
-from ettin_cli.queries import read_queries
+from ettin_cli.files import read_queries
+from ettin_cli.files.requests import RequestFields, open_requests
+from ettin_cli.models import ModelFiles
+from ettin_cli.models.rerankers import with_text
 from ettin_cli.records import Rejection, Request
-from ettin_cli.requests import RequestFields, open_requests
 from ettin_cli.storage import Stream
 
 if TYPE_CHECKING:

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ettin_cli.engines import BACKENDS, EngineSettings
-from ettin_cli.engines.devices import cpu_has_bf16
-from ettin_cli.engines.graph import Graph
-from ettin_cli.engines.libraries import Library
-from ettin_cli.engines.settings import usable_cores
-from ettin_cli.engines.writing import WrittenModel
+from ettin_cli.models.engines import (
+    BACKENDS,
+    EngineSettings,
+    Graph,
+    Library,
+    WrittenModel,
+    cpu_has_bf16,
+    usable_cores,
+)
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats

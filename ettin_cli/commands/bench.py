@@ -7,22 +7,28 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.benchmark.contenders import SENTENCE_TRANSFORMERS
-from ettin_cli.benchmark.machine import Machine, this_machine
-from ettin_cli.benchmark.measuring import Plan, check_lengths, measure
-from ettin_cli.benchmark.pairs import Pair, SampleTexts, read_pairs
-from ettin_cli.benchmark.results import Race
+from ettin_cli.benchmark import (
+    SENTENCE_TRANSFORMERS,
+    Machine,
+    Pair,
+    Plan,
+    Race,
+    SampleTexts,
+    check_lengths,
+    measure,
+    read_pairs,
+    this_machine,
+)
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.demo import sample_corpora
 from ettin_cli.commands.help import listed
-from ettin_cli.commands.writing import check_apart
-from ettin_cli.console import Console, count, destination
-from ettin_cli.console.raced import FORMATS, show_races
-from ettin_cli.engines import check_engine, installed_backends
+from ettin_cli.commands.output_options import check_apart
+from ettin_cli.console import FORMATS, Console, count, destination, show_races
 from ettin_cli.errors import CorpusError, ModelError, UsageError
-from ettin_cli.pipeline.models import Models
-from ettin_cli.resolved import FolderReranker
+from ettin_cli.models.engines import check_engine, installed_backends
+from ettin_cli.models.rerankers import FolderReranker
+from ettin_cli.search import Models
 
 SAMPLE = "everyday_answers"
 DOCUMENT_TOKENS = "125"

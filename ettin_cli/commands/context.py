@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ettin_cli.console import Console
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import UsageError
+from ettin_cli.models.engines import EngineSettings
 
 if TYPE_CHECKING:
     from ettin_cli.api import Session

@@ -12,7 +12,7 @@ from ettin_cli.commands.index import index
 from ettin_cli.commands.search import search
 from ettin_cli.console import Console
 from ettin_cli.errors import CorpusError
-from ettin_cli.hub import EMBEDDED
+from ettin_cli.models import EMBEDDED
 from ettin_cli.settings import INDEXES, cache_folder
 
 CORPUS = "island_station"

@@ -13,34 +13,31 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.help import listed
 from ettin_cli.commands.sources import index_of
-from ettin_cli.console import Console
-from ettin_cli.console.judging import judge as judge_documents
-from ettin_cli.console.measured import FORMATS, show_evaluation
-from ettin_cli.console.sheet import ToJudge
-from ettin_cli.duplicates import SAME
+from ettin_cli.console import FORMATS, Console, ToJudge, show_evaluation
+from ettin_cli.console import judge as judge_documents
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.evaluation.evaluator import (
+from ettin_cli.evaluation import (
     METRICS,
+    REPORT,
+    Evaluation,
     EvaluationRequest,
     Evaluator,
+    Outcome,
+    measure_runs,
     named_rerankers,
+    parse_metrics,
+    pool,
     require_calibratable,
+    with_documents,
+    write_evaluation,
 )
-from ettin_cli.evaluation.files import REPORT, write_evaluation
-from ettin_cli.evaluation.measuring import measure_runs, with_documents
-from ettin_cli.evaluation.pooling import pool
 from ettin_cli.evaluation.report import ReliabilityPlot
-from ettin_cli.evaluation.results import Evaluation
-from ettin_cli.evaluation.sweep import Outcome
+from ettin_cli.files import read_qrels, read_queries, without_spaces
 from ettin_cli.index import Index, find_index
-from ettin_cli.metrics import parse_metrics
-from ettin_cli.pipeline import AUTO
-from ettin_cli.pipeline.rerankers import FoundRerankers
-from ettin_cli.queries import read_queries
-from ettin_cli.ranking import DOCUMENT, SearchOptions
 from ettin_cli.records import Query
+from ettin_cli.search import AUTO, DOCUMENT, FoundRerankers, SearchOptions
 from ettin_cli.settings import CANDIDATES, MAX, TRUNCATE
-from ettin_cli.trec import read_qrels, without_spaces
+from ettin_cli.text import SAME
 
 JUDGED = "judged"
 JUDGED_DEPTH = 10

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.chunking import Chunking
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
@@ -14,8 +13,9 @@ from ettin_cli.console import Console, count
 from ettin_cli.corpus import built_in_formats, open_source
 from ettin_cli.errors import IndexNotFoundError, UsageError
 from ettin_cli.index import Manifest, RecordedSource, find_index
-from ettin_cli.pipeline import BuildReport, BuildRequest
+from ettin_cli.indexing import BuildReport, BuildRequest
 from ettin_cli.settings import DEFAULT_INDEX
+from ettin_cli.text import Chunking
 
 
 @shared()

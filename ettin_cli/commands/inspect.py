@@ -10,7 +10,7 @@ from ettin_cli.commands.context import Color, Context, make_console, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count, size
 from ettin_cli.index import Counts, Index, Manifest, bytes_a_vector, damaged_files, find_index
-from ettin_cli.pipeline import BuildRequest, RepairReport, out_of_date, repair_index
+from ettin_cli.indexing import BuildRequest, RepairReport, out_of_date, repair_index
 
 
 def info(

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ettin_cli.console import destination
-from ettin_cli.console.streams import Shown
+from ettin_cli.console import Shown, destination
 from ettin_cli.errors import UsageError
-from ettin_cli.export import output_file
-from ettin_cli.writers import JSONL
+from ettin_cli.files import output_file
+from ettin_cli.files.writers import JSONL
 
 
 def check_jsonl(output: Path | None, usual: str) -> None:

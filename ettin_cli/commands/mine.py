@@ -11,24 +11,18 @@ import typer
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.jsonl import check_jsonl, write_jsonl
-from ettin_cli.commands.writing import check_apart
+from ettin_cli.commands.output_options import check_apart
 from ettin_cli.console import Console, count
-from ettin_cli.corpus.records import RecordError
+from ettin_cli.corpus import RecordError
 from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.files import read_qrels, read_queries
+from ettin_cli.files.requests import Spool, example, read_rows, rejection
 from ettin_cli.index import Index, find_index
-from ettin_cli.pipeline import AUTO
-from ettin_cli.pipeline.mining import NEGATIVES, Mined, MiningOptions
-from ettin_cli.pipeline.mining import mine as mine_index
-from ettin_cli.pipeline.positives import Examples, Sought, judged
-from ettin_cli.pipeline.searcher import choose_retriever, require_retriever
-from ettin_cli.queries import read_queries
 from ettin_cli.records import Rejection
-from ettin_cli.requests.examples import example
-from ettin_cli.requests.pairs import rejection
-from ettin_cli.requests.rows import read_rows
-from ettin_cli.requests.spool import Spool
+from ettin_cli.search import AUTO, choose_retriever, require_retriever
 from ettin_cli.settings import CANDIDATES
-from ettin_cli.trec import read_qrels
+from ettin_cli.training import NEGATIVES, Examples, Mined, MiningOptions, Sought, judged
+from ettin_cli.training import mine as mine_index
 
 # So many rows that are none, before any that is one, are another kind of file.
 PROBED_ROWS = 100

@@ -10,12 +10,18 @@ from ettin_cli.commands.context import Color, Offline, make_console
 from ettin_cli.commands.help import PlainCommand, PlainGroup
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.console import Console, size
-from ettin_cli.embedding import AUTO, find_embedder
 from ettin_cli.errors import EttinError, ModelError, UsageError
-from ettin_cli.hub import EMBEDDED, cached_folder, embedded_folder, find_model, hub_name
-from ettin_cli.reranking import external_reranker, external_rerankers, find_reranker
+from ettin_cli.models import (
+    AUTO,
+    EMBEDDED,
+    cached_folder,
+    embedded_folder,
+    find_embedder,
+    find_model,
+    hub_name,
+)
+from ettin_cli.models.rerankers import ABOUT, external_reranker, external_rerankers, find_reranker
 from ettin_cli.settings import EMBEDDERS, ETTIN_MODELS, EmbedderModel, EttinModel
-from ettin_cli.stand_in import ABOUT
 from ettin_cli.storage import folder_size
 
 FLOAT32_BYTES = 4

@@ -10,10 +10,10 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from ettin_cli import interruption
 from ettin_cli.console import Console
 from ettin_cli.errors import INTERRUPTED, TERMINATED, UsageError
 from ettin_cli.index import RecordedSource
+from ettin_cli.runtime import interruption
 from ettin_cli.settings import DEFAULT_INDEX
 from ettin_cli.storage import Stream
 

@@ -7,22 +7,19 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options, writing
+from ettin_cli.commands import options
+from ettin_cli.commands import output_options as writing
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, Tally, count
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.pipeline import Window
-from ettin_cli.pipeline import rerank as rerank_requests
-from ettin_cli.pipeline.models import Models
-from ettin_cli.pipeline.rerankers import FoundRerankers
-from ettin_cli.pipeline.searcher import require_long
-from ettin_cli.ranking import PASSAGE, SearchOptions
+from ettin_cli.files import Digested, ResumableOutput
+from ettin_cli.files.requests import RequestFields, RequestFile, open_requests
+from ettin_cli.files.writers import RUN_NAME, is_run
 from ettin_cli.records import Rejection, Request, Share
-from ettin_cli.requests import RequestFields, RequestFile, open_requests
-from ettin_cli.resuming import Digested, ResumableOutput
+from ettin_cli.search import PASSAGE, FoundRerankers, Models, SearchOptions, Window, require_long
+from ettin_cli.search import rerank as rerank_requests
 from ettin_cli.settings import TRUNCATE
-from ettin_cli.writers import RUN_NAME, is_run
 
 EVERY = sys.maxsize
 NO_ID = (

@@ -11,20 +11,22 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ettin_cli.commands import options
 from ettin_cli.commands.jsonl import write_jsonl
-from ettin_cli.commands.writing import appears_whole
+from ettin_cli.commands.output_options import appears_whole
 from ettin_cli.console import Console, count
-from ettin_cli.corpus.reader import Row
-from ettin_cli.corpus.records import RecordError
-from ettin_cli.pipeline.progress import WindowProgress
+from ettin_cli.corpus import RecordError, Row
+from ettin_cli.files import Digested, ResumableFile
+from ettin_cli.files.requests import (
+    MeasuredRows,
+    RequestFields,
+    Spool,
+    example,
+    holds_example,
+    pair,
+    read_rows,
+    rejection,
+)
 from ettin_cli.records import NO_TEXT, Rejection, Reranker
-from ettin_cli.requests import RequestFields
-from ettin_cli.requests.examples import example, holds_example
-from ettin_cli.requests.fields import pair
-from ettin_cli.requests.measured import MeasuredRows
-from ettin_cli.requests.pairs import rejection
-from ettin_cli.requests.rows import read_rows
-from ettin_cli.requests.spool import Spool
-from ettin_cli.resuming import Digested, ResumableFile
+from ettin_cli.search import WindowProgress
 from ettin_cli.storage import Stream
 
 WINDOW = 4096

@@ -6,23 +6,28 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options, writing
-from ettin_cli.commands.asked import as_asked, asked_queries
+from ettin_cli.commands import options
+from ettin_cli.commands import output_options as writing
 from ettin_cli.commands.context import Context, shared
-from ettin_cli.commands.found import Found, why_few
-from ettin_cli.commands.opening import open_hit
-from ettin_cli.commands.searched import write_search
+from ettin_cli.commands.open_hit import open_hit
+from ettin_cli.commands.search_input import as_asked, asked_queries
+from ettin_cli.commands.search_output import write_search
+from ettin_cli.commands.search_summary import Found, why_few
 from ettin_cli.commands.sources import index_of
-from ettin_cli.duplicates import SAME
-from ettin_cli.engines import EngineSettings
 from ettin_cli.errors import UsageError
+from ettin_cli.files import ResumableOutput
 from ettin_cli.index import Index, find_index
-from ettin_cli.pipeline import AUTO
-from ettin_cli.pipeline.rerankers import FoundRerankers
-from ettin_cli.pipeline.searcher import parsed, require_retriever
-from ettin_cli.ranking import DOCUMENT, SearchOptions
-from ettin_cli.resuming import ResumableOutput
+from ettin_cli.models.engines import EngineSettings
+from ettin_cli.search import (
+    AUTO,
+    DOCUMENT,
+    FoundRerankers,
+    SearchOptions,
+    parsed,
+    require_retriever,
+)
 from ettin_cli.settings import CANDIDATES, MAX, TOP_K, TRUNCATE
+from ettin_cli.text import SAME
 
 
 @shared()

@@ -11,13 +11,14 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, rows_of, shared
 from ettin_cli.commands.eval import QRELS, QUERIES, given
 from ettin_cli.commands.sources import index_of
-from ettin_cli.console.words import count, duration
-from ettin_cli.evaluation.validating import METRIC, Validation
-from ettin_cli.hub import find_model
-from ettin_cli.pipeline import AUTO
-from ettin_cli.pipeline.searcher import choose_retriever
-from ettin_cli.queries import read_queries
+from ettin_cli.console import count, duration
+from ettin_cli.evaluation import METRIC, Validation
+from ettin_cli.files import read_qrels, read_queries
+from ettin_cli.models import find_model
+from ettin_cli.search import AUTO, choose_retriever
 from ettin_cli.training import (
+    CHECKPOINT_MINUTES,
+    SEED,
     Measure,
     ModelFolder,
     Recipe,
@@ -28,9 +29,6 @@ from ettin_cli.training import (
     read_examples,
 )
 from ettin_cli.training import train as train_reranker
-from ettin_cli.training.recipe import SEED
-from ettin_cli.training.run import CHECKPOINT_MINUTES
-from ettin_cli.trec import read_qrels
 
 
 @shared("batch_size")

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ettin_cli.console.progress import Pace, bar, step_aside, ticker, untracked
 from ettin_cli.console.streams import Shown, say
-from ettin_cli.console.words import count
+from ettin_cli.console.units import count
 from ettin_cli.errors import OutputError, UsageError
-from ettin_cli.export import output_file
-from ettin_cli.inert import inert_line
-from ettin_cli.records import Advance, Answer, Note, Share, Stage
-from ettin_cli.writers import (
+from ettin_cli.files import output_file
+from ettin_cli.files.writers import (
     AUTO,
     JSONL,
     RUN_NAME,
@@ -29,6 +27,8 @@ from ettin_cli.writers import (
     format_for,
     write_answers,
 )
+from ettin_cli.records import Advance, Answer, Note, Share, Stage
+from ettin_cli.text import inert_line
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole

@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.console.console import Console
+from ettin_cli.console.judging_screen import (
+    GRADES,
+    HELP,
+    Sheet,
+    ToJudge,
+    flowed,
+    key_rows,
+    one_line,
+)
 from ettin_cli.console.keyboard import END, Ask, keyboard
-from ettin_cli.console.sheet import GRADES, HELP, Sheet, ToJudge, flowed, key_rows, one_line
 from ettin_cli.errors import EttinError
-from ettin_cli.evaluation.judgements import Judgements
+from ettin_cli.evaluation import Judgements
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole

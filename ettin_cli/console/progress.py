@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ettin_cli.console.streams import say
-from ettin_cli.console.words import duration, rate
+from ettin_cli.console.units import duration, rate
 from ettin_cli.records import Advance, Note, Share
 
 PLAIN_PROGRESS_S = 5.0

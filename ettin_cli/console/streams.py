@@ -7,7 +7,7 @@ import sys
 from contextlib import nullcontext, suppress
 from typing import TextIO
 
-from ettin_cli.inert import inert
+from ettin_cli.text import inert
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

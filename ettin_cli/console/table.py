@@ -7,11 +7,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ettin_cli.corpus.registry import is_code
-from ettin_cli.inert import inert, inert_line
+from ettin_cli.corpus import is_code
+from ettin_cli.files.writers import place
 from ettin_cli.records import NO_TEXT, Answer, Hit, Passage
-from ettin_cli.snippets import best_lines, query_words, spans
-from ettin_cli.writers import place
+from ettin_cli.text import best_lines, inert, inert_line, query_words, spans
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ettin_cli.corpus.records import RecordError
-from ettin_cli.forks import Lock
+from ettin_cli.runtime import Lock
 from ettin_cli.settings import MAX_COLUMNS
 from ettin_cli.storage import UnreadableError
 

@@ -13,12 +13,11 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePath
 
-from ettin_cli import interruption
 from ettin_cli.corpus.reader import DocumentReader, Reader, Row, TableReader
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import EttinError, first_line
-from ettin_cli.plugins import Plugin, plugin_named, plugins
 from ettin_cli.records import Document
+from ettin_cli.runtime import Plugin, interruption, plugin_named, plugins
 from ettin_cli.storage import UnreadableError
 
 GROUP, WHAT = "ettin.readers", "the reader of .{} files"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ettin_cli.evaluation.results import Comparison, Gains, Measured, System, reference
-from ettin_cli.significance import ALPHA, effects
+from ettin_cli.evaluation.significance import ALPHA, effects
 
 SEED = 20_240_517
 # Below this a query's value has not changed, but for the last digits of a sum.

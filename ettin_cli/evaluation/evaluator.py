@@ -7,20 +7,26 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ettin_cli.calibration import Calibration, fit, save
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.evaluation.measuring import evaluation_of, judged_queries
+from ettin_cli.evaluation.metrics import Metric, parse_metrics
 from ettin_cli.evaluation.results import Evaluation
 from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
 from ettin_cli.index import Index
-from ettin_cli.metrics import Metric, parse_metrics
-from ettin_cli.pipeline import AUTO, Retriever
-from ettin_cli.pipeline.cascade import Step, cascade_name
-from ettin_cli.pipeline.models import Models
-from ettin_cli.pipeline.rerankers import FoundRerankers
-from ettin_cli.pipeline.searcher import choose_retriever, require_long, require_retriever
-from ettin_cli.ranking import SearchOptions
 from ettin_cli.records import Qrels, Query, TimedReranker
+from ettin_cli.search import (
+    AUTO,
+    FoundRerankers,
+    Models,
+    Retriever,
+    SearchOptions,
+    Step,
+    cascade_name,
+    choose_retriever,
+    require_long,
+    require_retriever,
+)
+from ettin_cli.search.calibration import Calibration, fit, save
 from ettin_cli.settings import CANDIDATES, ETTIN_MODELS, MAX, TRUNCATE
 
 METRICS = "nDCG@10,RR@10,R@100"

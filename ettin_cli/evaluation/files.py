@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.evaluation.report import ReliabilityPlot, report_html
+from ettin_cli.evaluation.report.page import report_html
+from ettin_cli.evaluation.report.reliability import ReliabilityPlot
 from ettin_cli.evaluation.results import Evaluation, Measured, System
 from ettin_cli.evaluation.rows import labels
-from ettin_cli.export import output_errors, output_file
-from ettin_cli.writers import CSV, RUN_NAME, decreasing, trec_lines
+from ettin_cli.files import output_errors, output_file
+from ettin_cli.files.writers import CSV, RUN_NAME, decreasing, trec_lines
 
 VALUES = "queries.parquet"
 VALUES_CSV = "queries.csv"

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ettin_cli.errors import CorpusError, OutputError
+from ettin_cli.files import without_spaces
 from ettin_cli.storage import replacing, sync_folder
-from ettin_cli.trec import without_spaces
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHOWN = 60

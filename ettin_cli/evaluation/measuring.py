@@ -9,13 +9,13 @@ from pathlib import Path
 
 from ettin_cli.errors import CorpusError
 from ettin_cli.evaluation.comparing import correction, gains, verdicts
+from ettin_cli.evaluation.metrics import Metric, coverage, evaluate, ordered
 from ettin_cli.evaluation.results import Evaluation, Gains, Measured, Shown, System
 from ettin_cli.evaluation.sweep import Outcome, Sweep
+from ettin_cli.files import read_run, without_spaces
 from ettin_cli.index import Index
-from ettin_cli.metrics import Metric, coverage, evaluate, ordered
 from ettin_cli.records import Qrels, Query
 from ettin_cli.storage import Stream
-from ettin_cli.trec import read_run, without_spaces
 
 SHOWN_DOCUMENTS = 5
 SHOWN_CHARACTERS = 300

@@ -12,29 +12,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
-from ettin_cli.duplicates import NONE
+from ettin_cli.evaluation.metrics import Metric, evaluate
 from ettin_cli.evaluation.results import Measured, System
 from ettin_cli.evaluation.scored_once import Meter, ScoredOnce
+from ettin_cli.files import without_spaces
+from ettin_cli.files.writers import best_scores, trec_ranking
 from ettin_cli.index import Index
-from ettin_cli.metrics import Metric, evaluate
-from ettin_cli.pipeline import CandidateFinder, Retriever
-from ettin_cli.pipeline.candidates import read_candidates
-from ettin_cli.pipeline.cascade import Left, Step, rerank_candidates, work
-from ettin_cli.pipeline.retrieving import Retrieved, Search
-from ettin_cli.ranking import SearchOptions, rank
-from ettin_cli.records import (
-    Advance,
-    Candidate,
-    Hit,
-    Qrels,
-    Query,
-    Reporter,
-    Scores,
-    TimedReranker,
+from ettin_cli.records import Advance, Candidate, Hit, Qrels, Query, Reporter, Scores, TimedReranker
+from ettin_cli.search import (
+    CandidateFinder,
+    Left,
+    Retrieved,
+    Retriever,
+    Search,
+    SearchOptions,
+    Step,
+    rank,
+    read_candidates,
+    rerank_candidates,
+    work,
 )
 from ettin_cli.settings import TOP_K
-from ettin_cli.trec import without_spaces
-from ettin_cli.writers import best_scores, trec_ranking
+from ettin_cli.text import NONE
 
 WINDOW = 256
 WHOLE_RUN = 1000

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ettin_cli.evaluation.measuring import judged_queries
+from ettin_cli.evaluation.metrics import parse_metrics
 from ettin_cli.evaluation.sweep import Outcome, Sweep, run_sweep
 from ettin_cli.index import Index
-from ettin_cli.metrics import parse_metrics
-from ettin_cli.pipeline import Retriever
 from ettin_cli.records import Qrels, Query, Silence, TimedReranker
+from ettin_cli.search import Retriever
 
 METRIC = "nDCG@10"
 MOST_QUERIES = 100

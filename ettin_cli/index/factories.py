@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import EttinError
-from ettin_cli.forks import hold_to_one_thread
 from ettin_cli.index.vectors import (
     BLOCK_ROWS,
     EXACT,
@@ -25,6 +24,7 @@ from ettin_cli.index.vectors import (
     open_index,
     release,
 )
+from ettin_cli.runtime import hold_to_one_thread
 
 if TYPE_CHECKING:
     from ettin_cli.index.vectors import Rows, Stored

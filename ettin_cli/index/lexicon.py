@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.index.manifest import FileRecord, damaged
-from ettin_cli.lexical import inverse_frequency, saturated
+from ettin_cli.text.lexical import inverse_frequency, saturated
 
 if TYPE_CHECKING:
     import numpy as np

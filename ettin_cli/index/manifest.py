@@ -7,12 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.errors import (
-    EttinError,
-    IndexDamagedError,
-    IndexMismatchError,
-    IndexNotFoundError,
-)
+from ettin_cli.errors import EttinError, IndexDamagedError, IndexMismatchError, IndexNotFoundError
 from ettin_cli.records import EmbedderCard
 from ettin_cli.settings import INDEX_FORMAT
 from ettin_cli.storage import replacing

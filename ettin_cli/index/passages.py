@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.index.known import as_hashes, text_hash
+from ettin_cli.index.known_vectors import as_hashes, text_hash
 from ettin_cli.index.manifest import damaged
 from ettin_cli.records import Passage
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from ettin_cli.index.known import Hashes
+    from ettin_cli.index.known_vectors import Hashes
 
     Rows = Sequence[int] | NDArray[np.int64]
 

@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ettin_cli.errors import ClosedError, IndexDamagedError, IndexMismatchError
 from ettin_cli.index.files import FILES, FileEntry, Files
 from ettin_cli.index.lexicon import TERMS, Lexicon
-from ettin_cli.index.manifest import (
-    GENERATIONS,
-    FileRecord,
-    Manifest,
-    damaged,
-    read_manifest,
-)
+from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages
 from ettin_cli.index.vectors import (
     EXACT,
@@ -28,11 +22,11 @@ from ettin_cli.index.vectors import (
     open_index,
     to_compare,
 )
-from ettin_cli.lexical import ENGLISH
 from ettin_cli.records import Passage
+from ettin_cli.text.lexical import ENGLISH
 
 if TYPE_CHECKING:
-    from ettin_cli.index.known import Hashes
+    from ettin_cli.index.known_vectors import Hashes
     from ettin_cli.index.vectors import Rows, Stored
     from ettin_cli.records import Floats
 

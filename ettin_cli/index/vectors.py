@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.forks import guard_children, hold_to_one_thread
 from ettin_cli.index.manifest import damaged
+from ettin_cli.runtime import guard_children, hold_to_one_thread
 
 if TYPE_CHECKING:
     import numpy as np

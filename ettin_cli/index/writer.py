@@ -16,8 +16,8 @@ from ettin_cli import __version__
 from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index.factories import build
 from ettin_cli.index.files import FILES, FileEntry, write_files
-from ettin_cli.index.inverting import known_words, write_lexicon
-from ettin_cli.index.known import Distinct, Shards, joined
+from ettin_cli.index.known_vectors import Distinct, Shards, joined
+from ettin_cli.index.lexicon_writer import known_words, write_lexicon
 from ettin_cli.index.manifest import (
     GENERATIONS,
     MANIFEST,
@@ -33,9 +33,9 @@ from ettin_cli.index.manifest import (
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
 from ettin_cli.index.vectors import EXACT, mapped, release
-from ettin_cli.lexical import ENGLISH, Terms
 from ettin_cli.records import Advance, EmbedderCard, no_progress
 from ettin_cli.storage import allocate, checksum, make_folder, sync_file, sync_folder
+from ettin_cli.text.lexical import ENGLISH, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ettin_cli.index.known import Hashes
-    from ettin_cli.index.remains import Remains
+    from ettin_cli.index.known_vectors import Hashes
+    from ettin_cli.index.salvage import Remains
     from ettin_cli.index.vectors import Stored
     from ettin_cli.records import Floats
 

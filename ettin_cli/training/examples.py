@@ -10,15 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from ettin_cli.corpus.reader import Row
-from ettin_cli.corpus.records import RecordError, spared
-from ettin_cli.corpus.registry import table_formats, table_reader_of
+from ettin_cli.corpus import RecordError, Row, spared, table_formats, table_reader_of
 from ettin_cli.errors import CorpusError, InvalidArgumentError
+from ettin_cli.files.requests import DOCUMENT, POSITIVE, QUERY, Spool, rejection, text_fields
 from ettin_cli.records import Reporter
-from ettin_cli.requests.examples import POSITIVE, text_fields
-from ettin_cli.requests.pairs import rejection
-from ettin_cli.requests.spool import Spool
-from ettin_cli.requests.values import DOCUMENT, QUERY
 from ettin_cli.storage import UnreadableError
 from ettin_cli.training.recipe import BCE, LISTWISE, MARGIN_MSE, MSE
 from ettin_cli.training.rows import Example, example_of

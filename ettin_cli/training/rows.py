@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ettin_cli.corpus.records import RecordError
+from ettin_cli.corpus import RecordError
+from ettin_cli.files.requests import POSITIVE, QUERY, RequestFields, name_of, negative_fields, pair
 from ettin_cli.records import NO_TEXT
-from ettin_cli.requests import RequestFields
-from ettin_cli.requests.examples import POSITIVE, negative_fields
-from ettin_cli.requests.fields import pair
-from ettin_cli.requests.values import QUERY, name_of
 
 SCORE = "score"
 

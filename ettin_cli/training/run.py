@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
-from ettin_cli.engines import EngineSettings
-from ettin_cli.hub import ModelFiles, weights_hash
+from ettin_cli.models import ModelFiles, weights_hash
+from ettin_cli.models.engines import EngineSettings
+from ettin_cli.models.rerankers import reranker_of
 from ettin_cli.records import Reporter
-from ettin_cli.reranking import reranker_of
 from ettin_cli.training.card import model_card
 from ettin_cli.training.examples import Examples
 from ettin_cli.training.folder import ModelFolder

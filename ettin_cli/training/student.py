@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.blank import blanks_last
-from ettin_cli.engines import EngineSettings, Placement, run
-from ettin_cli.engines.boundaries import LongTexts
-from ettin_cli.engines.placement import chosen_dtype
 from ettin_cli.errors import InvalidArgumentError, ModelError
-from ettin_cli.hub import ModelFiles, read_json, read_modules, refuse_code
+from ettin_cli.models import ModelFiles, read_json, read_modules, refuse_code
+from ettin_cli.models.engines import EngineSettings, LongTexts, Placement, chosen_dtype, run
+from ettin_cli.models.rerankers import blanks_last
 from ettin_cli.records import Advance, Reporter, RerankerCard, Scores, no_progress
 from ettin_cli.training.batches import Tokenized
 

@@ -3,4 +3,7 @@
 from ettin_cli.evaluation.report.page import report_html
 from ettin_cli.evaluation.report.reliability import ReliabilityPlot
 
-__all__ = ["ReliabilityPlot", "report_html"]
+__all__ = [
+    "ReliabilityPlot",
+    "report_html",
+]

@@ -19,7 +19,7 @@ from ettin_cli.evaluation.report.markup import (
     svg,
 )
 from ettin_cli.evaluation.results import Comparison, Measured, System
-from ettin_cli.significance import ALPHA
+from ettin_cli.evaluation.significance import ALPHA
 
 LEFT, TOP, BOTTOM, HEIGHT = 52.0, 12.0, 190.0, 228.0
 WIDE, NARROW = 360.0, 300.0

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from ettin_cli.inert import inert
+from ettin_cli.text import inert
 
 MINUS = "\u2212"
 DASH = "\u2013"

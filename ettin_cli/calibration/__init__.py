@@ -1,6 +1,0 @@
-"""A reranker's raw scores -> probabilities of relevance, learnt from judgements."""
-
-from ettin_cli.calibration.fitting import Bin, Calibration, fit, folds
-from ettin_cli.calibration.stored import is_calibrated, load, not_calibrated, save
-
-__all__ = ["Bin", "Calibration", "fit", "folds", "is_calibrated", "load", "not_calibrated", "save"]

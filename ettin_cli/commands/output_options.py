@@ -1,0 +1,161 @@
+"""What commands that write a file of results check before they begin."""
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, TypeGuard
+
+import typer
+
+from ettin_cli import __version__
+from ettin_cli.commands.help import listed
+from ettin_cli.console import Console, destination
+from ettin_cli.errors import UsageError
+from ettin_cli.files import files_beside
+from ettin_cli.files.writers import RUN_NAME, formats, is_run, passed_over
+from ettin_cli.models.engines import EngineSettings
+from ettin_cli.models.rerankers import ResolvedReranker, score_folder
+
+STREAM = "-"
+
+Format = Annotated[
+    str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(formats())}.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with what an interrupted run wrote to -o.")
+]
+Tag = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help=f"Name of a TREC run; {RUN_NAME} if left out."),
+]
+Fields = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES", help="Columns of a CSV or TSV without a header: qid,pid,query,passage."
+    ),
+]
+
+
+def appears_whole(output: Path | None) -> TypeGuard[Path]:
+    """Say whether an output is a file that appears when it is complete, not a stream or device."""
+    if output is None or str(output) == STREAM:
+        return False
+    return not output.exists() or output.is_file()
+
+
+def answer_format(format: str, output: Path | None, console: Console) -> str:
+    """Return the format in which answers are written, as `destination` does.
+
+    Plugins that are not used are named.
+
+    Raises:
+        UsageError: There is no such format, or it does not go there.
+        OutputError: There is no folder for the file.
+    """
+    found = destination(format, output)
+    for notice in passed_over():
+        console.notice(notice)
+    return found
+
+
+def check_resume(output: Path | None, *, resume: bool) -> None:
+    """Refuse to go on with what is not a file.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if resume and not appears_whole(output):
+        raise UsageError("--resume needs a file to go on with", hint="name it with -o")
+
+
+def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> None:
+    """Refuse an output that would take the place of an input, by whatever path.
+
+    So would the files beside the output that hold an unfinished run and rejected rows.
+
+    Args:
+        inputs: Files and whatever else is read; "-" is standard input.
+
+    Raises:
+        UsageError: One of them is the same file.
+    """
+    if output is None or str(output) == STREAM:
+        written = {"stdout": _stream(1)}
+    else:
+        beside = files_beside(output) if appears_whole(output) else []
+        written = {str(path): _file(path) for path in (output, *beside)}
+    for one in inputs:
+        source = _stream(0) if str(one) == STREAM else _file(one)
+        for name, target in written.items():
+            if source and target and os.path.samestat(source, target):
+                given = "stdin" if str(one) == STREAM else one
+                raise UsageError(
+                    f"{name} is the same file as the input {given}",
+                    hint="choose another place with -o",
+                )
+
+
+def _file(path: Path | str | None) -> os.stat_result | None:
+    """Return the status of a regular file, None for anything else."""
+    try:
+        return None if path is None else _regular(Path(path).stat())
+    except (OSError, ValueError):
+        return None
+
+
+def _stream(descriptor: int) -> os.stat_result | None:
+    try:
+        return _regular(os.fstat(descriptor))
+    except OSError:
+        return None
+
+
+def _regular(status: os.stat_result) -> os.stat_result | None:
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def fingerprint(
+    rerankers: Iterable[ResolvedReranker], engine: EngineSettings, *options: object
+) -> str:
+    """Return what two runs must agree in to write the same bytes, but for their input."""
+    import xxhash
+
+    models = [score_folder(one, engine).name for one in rerankers]
+    parts = [__version__, *models, engine, *options]
+    return xxhash.xxh3_128_hexdigest(repr(parts).encode("utf-8", "surrogatepass"))
+
+
+def run_tag(tag: str | None, format: str) -> str:
+    """Return the name of a TREC run.
+
+    Raises:
+        UsageError: It cannot stand in one, or no run is written.
+    """
+    if tag is None:
+        return RUN_NAME
+    if not is_run(format):
+        raise UsageError("--tag names a TREC run, and none is written", hint="-f trec")
+    try:
+        tag.encode()
+    except UnicodeEncodeError:
+        raise UsageError("--tag is not UTF-8") from None
+    if not tag or any(sign.isspace() for sign in tag):
+        raise UsageError(f"--tag {tag!r} is empty or has white space, which ends a field of a run")
+    return tag
+
+
+def columns(names: str | None) -> tuple[str, ...]:
+    """Return the names of columns that `--fields` gives.
+
+    Raises:
+        UsageError: One is empty, or given twice.
+    """
+    if names is None:
+        return ()
+    found = tuple(name.strip() for name in names.split(","))
+    if "" in found or len(set(found)) < len(found):
+        raise UsageError(
+            f"--fields {names!r} has an empty name or one twice", hint="--fields qid,query"
+        )
+    return found

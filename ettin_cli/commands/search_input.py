@@ -1,0 +1,51 @@
+"""What `ettin search` is asked: its queries, where to look, and what a query demands."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ettin_cli.commands import options
+from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.files import read_queries
+from ettin_cli.records import Answer, Query
+
+
+def asked_queries(
+    query: str | None, sources: list[str], queries: Path | None
+) -> tuple[Iterable[Query], list[str]]:
+    """Return the queries and the sources; with `--queries` every word is a source.
+
+    Raises:
+        CorpusError: A file is not there.
+        UsageError: There is no query, or there is more than stdin can give.
+    """
+    if queries is not None and query is not None:
+        sources = [query, *sources]
+    hint = "put a QUERY of several words in quotes"
+    if queries is not None:
+        hint = "with --queries there is no QUERY, so every word is a SOURCE"
+    for source in sources:
+        if source != "-" and not Path(source).exists():
+            raise CorpusError(f"cannot open {source}: there is no such file", hint=hint)
+    from_stdin = str(queries) if queries is not None else query
+    if [from_stdin, *sources].count("-") > 1:
+        raise UsageError("stdin can be read only once", hint="give one of the two as a file")
+    if queries is not None:
+        if from_stdin != "-" and not queries.exists():
+            raise CorpusError(
+                f"there is no file {queries}", hint="--queries takes a file, or - for stdin"
+            )
+        return read_queries(options.stdin_or(queries)), sources
+    if query is None or not query.strip():
+        raise UsageError(
+            "no QUERY" if query is None else "empty QUERY", hint='ettin search "what to look for"'
+        )
+    if query == "-":
+        return read_queries(options.stdin()), sources
+    return [Query("1", options.utf8(query, "QUERY"))], sources
+
+
+def as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:
+    """Yield answers to the query as it was typed, demands and all."""
+    for answer in answers:
+        yield answer if query is None else replace(answer, query=replace(answer.query, text=query))

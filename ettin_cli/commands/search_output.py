@@ -1,0 +1,63 @@
+"""Answers to a file of queries, on their way into a file that can be gone on with."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+from ettin_cli.commands import options
+from ettin_cli.commands.search_summary import Found
+from ettin_cli.console import Console, Tally
+from ettin_cli.files import Digested, ResumableOutput
+from ettin_cli.records import Answer, Query
+from ettin_cli.search import WINDOW
+
+Run = Callable[[Iterable[Query]], Iterator[Answer]]
+
+
+def write_search(
+    run: Run,
+    queries: Sequence[Query],
+    output: ResumableOutput,
+    found: Found,
+    refresh: str,
+    console: Console,
+) -> bool:
+    """Write the answers to queries, after those that an earlier run wrote; return if there were.
+
+    A window of the file is one of those that are answered at once, so that a run which goes on
+    makes the same batches as one in peace.
+
+    Args:
+        run: Answers queries in their order.
+        found: Counts the answers.
+        refresh: The command that brings stale hits up to date.
+
+    Raises:
+        OutputError: The file cannot be written, or the earlier run had other queries.
+    """
+    with output as target:
+        mark, tally = target.mark, Tally(many=True, refresh=refresh)
+        if mark.items:
+            console.notice(f"going on after {mark.answers:,} queries that are done")
+        if not target.finished:
+            with options.goes_on("the same command with --resume goes on from here", console):
+                _write(run, queries, target, lambda answers: tally.watch(found.watch(answers)))
+        if tally.queries or not mark.items:
+            console.tell(tally)
+    return bool(mark.items)
+
+
+def _write(
+    run: Run,
+    queries: Sequence[Query],
+    target: ResumableOutput,
+    watch: Callable[[Iterable[Answer]], Iterator[Answer]],
+) -> None:
+    watched = Digested(queries, target.mark)
+    passed = iter(watched)
+    done = sum(1 for _ in islice(passed, target.mark.items))
+    watched.check()
+    answers = watch(run(queries[done:]))
+    while window := list(islice(answers, WINDOW)):
+        done += sum(1 for _ in islice(passed, len(window)))
+        target.write(window, [], done, watched.digest())
+    target.finish()

@@ -1,0 +1,59 @@
+"""What a search found in all, and why it found no more."""
+
+from collections.abc import Iterable, Iterator
+
+from ettin_cli.index import Index
+from ettin_cli.records import Answer, Hit, Query
+from ettin_cli.search import BM25, SearchOptions, chosen_rows
+
+
+class Found:
+    """Counts answers, hits and the most of a query as they pass; keeps the first hit."""
+
+    def __init__(self) -> None:
+        self.answers = self.hits = self.most = 0
+        self.first: tuple[Hit, Query] | None = None
+
+    def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
+        """Pass answers on."""
+        for answer in answers:
+            self.answers += 1
+            self.hits += len(answer.hits)
+            self.most = max(self.most, len(answer.hits))
+            if self.first is None and answer.hits:
+                self.first = answer.hits[0], answer.query
+            yield answer
+
+
+def why_few(found: Found, index: Index, retriever: str, chosen: SearchOptions) -> str | None:
+    """Return why no query has a hit, or as many as were asked for, if it is plain."""
+    if found.hits:
+        cut = found.most == chosen.candidates < chosen.top_k
+        return f"-c bounds the hits too; -c {chosen.top_k} may find more" if cut else None
+    if not len(index.passages):
+        return f"{index.folder} is empty"
+    if chosen.narrowed and not len(chosen_rows(index, chosen)):
+        more = "; globs are of paths below a SOURCE" if chosen.paths else ""
+        if chosen.demands.fields:
+            more += "; put words with a colon in double quotes to look for them as they stand"
+        return f"nothing in {index.folder} fits {_narrowing(chosen)}{more}"
+    if retriever == BM25 and chosen.min_score is None and chosen.min_probability is None:
+        fitting = f" that fits {_narrowing(chosen)}" if chosen.narrowed else ""
+        return f"nothing in {index.folder}{fitting} holds a word of the query"
+    if chosen.min_probability is not None:
+        return f"none reaches --min-probability {chosen.min_probability:g}"
+    if chosen.min_score is not None:
+        return f"none reaches --min-score {chosen.min_score:g}"
+    return None
+
+
+def _narrowing(chosen: SearchOptions) -> str:
+    """Return what hits are to fit, as it can be typed."""
+    demands = chosen.demands
+    words = [f"--filter {name}={value}" for name, value in chosen.filters]
+    words += [f"--path {glob}" for glob in chosen.paths]
+    words += [f'"{phrase}"' for phrase in demands.phrases]
+    words += [f'-"{phrase}"' for phrase in demands.excluded]
+    words += [f'{name}:"{value}"' for name, value in demands.fields]
+    words += [f'-{name}:"{value}"' for name, value in demands.other_fields]
+    return " ".join(words)

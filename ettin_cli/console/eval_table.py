@@ -1,0 +1,86 @@
+"""A measurement in the terminal: a row a system, and what it tells in words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import cast
+
+from ettin_cli.console.console import GAP, UNWRAPPED, Console
+from ettin_cli.evaluation import NAMES, Evaluation, dispensable, shown_rows, summary, system_rows
+from ettin_cli.files.writers import (
+    AUTO,
+    JSONL,
+    TABLE,
+    DocumentWriter,
+    RowWriter,
+    formats,
+    holds_measurement,
+    writer_of,
+)
+
+FORMATS = formats(holds_measurement)
+
+
+def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> None:
+    """Write the rows of a measurement to stdout, and to stderr what is not in them.
+
+    Args:
+        format: One of FORMATS; `auto` is a table on a terminal and JSONL in a pipe.
+    """
+    if format == AUTO:
+        format = TABLE if sys.stdout.isatty() else JSONL.name
+    left_out = []
+    if format == TABLE:
+        left_out = _show_table(console, evaluation)
+    else:
+        writer = writer_of(format)
+        if isinstance(writer, DocumentWriter):
+            _show(console, writer.document(summary(evaluation)))
+            return
+        _show(console, _rows(evaluation, cast(RowWriter, writer)))
+    # What is left out of the numbers matters to those who want quiet, too.
+    for note in evaluation.notes:
+        console.notice(note)
+    for said in [*left_out, *evaluation.verdicts]:
+        console.summary(said)
+
+
+def _show_table(console: Console, evaluation: Evaluation) -> list[str]:
+    """Write the table without the columns that it has no room for, and return what to say."""
+    headers, rows = shown_rows(evaluation)
+    width = console.terminal(piped_width=UNWRAPPED).width
+    left_out = []
+    for name in dispensable(evaluation):
+        if name in headers and _width([headers, *rows]) > width:
+            at = headers.index(name)
+            headers, rows = _without(headers, at), [_without(row, at) for row in rows]
+            left_out.append(name)
+    console.rows(headers, rows, right=[name for name in headers if name not in NAMES])
+    if not left_out:
+        return []
+    named = ", ".join(left_out)
+    return [f"no room at {width} columns for {named}; -f json and -f csv have every column"]
+
+
+def _width(cells: Sequence[Sequence[str]]) -> int:
+    from rich.cells import cell_len
+
+    columns = list(zip(*cells, strict=True))
+    return sum(max(map(cell_len, column)) for column in columns) + GAP * (len(columns) - 1)
+
+
+def _without(cells: Sequence[str], at: int) -> list[str]:
+    return [*cells[:at], *cells[at + 1 :]]
+
+
+def _rows(evaluation: Evaluation, writer: RowWriter) -> bytes:
+    if writer.for_people:
+        headers, cells = shown_rows(evaluation)
+        return writer.rows(headers, cells, left=NAMES)
+    rows = system_rows(evaluation)
+    return writer.rows(list(rows[0]), (list(row.values()) for row in rows))
+
+
+def _show(console: Console, content: bytes) -> None:
+    console.line(content.decode("utf-8", "surrogatepass").removesuffix("\n"))

@@ -1,0 +1,190 @@
+"""A document as its judge sees it, laid out for a terminal of any size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ettin_cli.console.table import cut, flowing, marked, shortened
+from ettin_cli.text import best_lines, inert
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+GRADES = {"0": "not relevant", "1": "marginally", "2": "relevant", "3": "highly relevant"}
+ACTIONS = {"s": "skip", "n": "next query", "u": "undo", "t": "more text", "?": "help", "q": "quit"}
+HELP = {
+    "0": "not relevant: no answer in it",
+    "1": "marginally: it touches the answer",
+    "2": "relevant: it answers in part",
+    "3": "highly relevant: it answers well",
+    "s": "skip: comes again after its query",
+    "n": "next query: this one comes again",
+    "u": "undo the last key, as often as asked",
+    "t": "more text, page by page",
+    "q": "quit; the same command goes on",
+}
+FEW_KEYS = {"0-3": "judge", "?": "help"}
+TITLE_ROWS = 2
+LEAST_ROOM = 4
+QUERY_SHARE = 5
+GAP = "  "
+MORE = "…"
+
+
+@dataclass(frozen=True, slots=True)
+class ToJudge:
+    """A document to judge for a query.
+
+    Args:
+        query: The query's text.
+        place: Where people find the document.
+        text: What is judged.
+    """
+
+    query_id: str
+    query: str
+    doc_id: str
+    title: str
+    place: str
+    text: str
+
+
+class Sheet:
+    """A document on a screen: what stands above its text, the pages of the text, and the keys.
+
+    Args:
+        progress: How far judging is, in short phrases.
+    """
+
+    def __init__(self, console: Console, document: ToJudge, progress: Sequence[str]) -> None:
+        from rich.text import Text
+
+        self.console, self.document = console, document
+        self.width, height = self.size = console.size
+        self.text = _for_width(document.text.strip("\n"), self.width)
+        self.query = self._wrapped(Text(one_line(document.query), style="bold"))
+        shown = cut(self.query, max(1, height // QUERY_SHARE), self.width)
+        above = flowed([Text(phrase, style="dim") for phrase in progress], self.width)
+        self.head = [*above, *shown, Text(), *self._title_and_place()]
+        # A row for a message, and the last one of the screen stays free.
+        room = height - 2 - len(self.head)
+        full = [*key_rows(GRADES, self.width), *key_rows(ACTIONS, self.width)]
+        self.foot = full if len(full) + LEAST_ROOM <= room else key_rows(FEW_KEYS, self.width)
+        self.room = max(1, room - len(self.foot))
+        self.query_cut = len(shown) < len(self.query)
+
+    def rows(self, page: int, message: str) -> list[Text]:
+        """Return the rows of the screen.
+
+        Args:
+            page: 0 is the part with the best lines, or all of the text if it fits; goes round.
+            message: Shown above the keys; one line.
+        """
+        from rich.text import Text
+
+        lines, seen = self.page(page)
+        gap = [Text()] * (self.room - len(lines))
+        below = Text(message, style="dim")
+        below.truncate(max(0, self.width - len(seen) - len(GAP)), overflow="ellipsis", pad=True)
+        below = below + Text(GAP + seen, style="dim")
+        return [*self.head, *lines, *gap, below, *self.foot][1 - self.size.height :]
+
+    def page(self, number: int) -> tuple[list[Text], str]:
+        """Return the lines of a page, and which ones they are."""
+        # A long text is not laid out before its pages are asked for.
+        if len(self.text) <= self.room * self.width and len(self.whole) <= self.room:
+            return self.whole, "whole text"
+        pages = math.ceil(len(self.whole) / self.room) if number else 0
+        if number := number % (pages + 1):
+            start = (number - 1) * self.room
+            return self.whole[start : start + self.room], f"text {number} of {pages}"
+        return self._best(), "best lines"
+
+    def _best(self) -> list[Text]:
+        """Return the lines from the best one on; lines before it where it is near the end."""
+        from rich.text import Text
+
+        best = best_lines(self.text, self.document.query)
+        line_start = sum(len(line) + 1 for line in self.text.split("\n")[: best.line])
+        start = self.text.index(best.text.split("\n")[0], line_start)
+        enough = (self.room + 1) * self.width
+        lines = self._marked(self.text[start : start + enough])
+        missing = self.room - len(lines)
+        if missing > 0 and start:
+            earlier = self._marked(self.text[max(0, start - enough) : start].rstrip())
+            return [Text(MORE), *earlier[len(earlier) - missing + 1 :], *lines]
+        if start:
+            lines = self._marked(f"{MORE} {self.text[start : start + enough]}")
+        return cut(lines, self.room, self.width)
+
+    @cached_property
+    def whole(self) -> list[Text]:
+        """Return all lines of the text, after those of a query that is cut above."""
+        from rich.text import Text
+
+        lines = self._marked(self.text)
+        return [*self.query, Text(), *lines] if self.query_cut else lines
+
+    def _title_and_place(self) -> list[Text]:
+        """Return the title with the place at the right of it, or below it where both are long."""
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        title = Text(one_line(self.document.title), style="bold")
+        place = one_line(self.document.place)
+        if not title:
+            return [Text(shortened(place, self.width), style="bold")]
+        gap = self.width - title.cell_len - cell_len(place)
+        if gap >= 2:
+            return [title + Text(" " * gap) + Text(place, style="dim")]
+        titles = cut(self._wrapped(title), TITLE_ROWS, self.width)
+        return [*titles, Text(shortened(place, self.width), style="dim")]
+
+    def _marked(self, text: str) -> list[Text]:
+        return self._wrapped(marked(text, self.document.query))
+
+    def _wrapped(self, text: Text) -> list[Text]:
+        return list(text.wrap(self.console, self.width))
+
+
+def key_rows(keys: Mapping[str, str], width: int) -> list[Text]:
+    """Return keys with what they do, as many a row as fit."""
+    from rich.text import Text
+
+    return flowed([Text.assemble((key, "bold"), f" {does}") for key, does in keys.items()], width)
+
+
+def flowed(phrases: Sequence[Text], width: int) -> list[Text]:
+    """Return phrases side by side, as many a row as fit; none is broken."""
+    from rich.text import Text
+
+    rows: list[Text] = []
+    for phrase in phrases:
+        if rows and rows[-1].cell_len + len(GAP) + phrase.cell_len <= width:
+            rows[-1] = rows[-1] + Text(GAP) + phrase
+        else:
+            rows.append(phrase)
+    return rows
+
+
+def one_line(text: str) -> str:
+    """Return a text from outside for one row of a screen."""
+    return " ".join(inert(text).split())
+
+
+def _for_width(text: str, width: int) -> str:
+    """Return a text without the line breaks that would leave rows of it short; code keeps all."""
+    return "\n\n".join(
+        flowing(block) if _has_long_lines(block, width) else block for block in text.split("\n\n")
+    )
+
+
+def _has_long_lines(block: str, width: int) -> bool:
+    lines = block.split("\n")
+    indented = any(line[:1].isspace() for line in lines)
+    return not indented and any(len(line) > width for line in lines)

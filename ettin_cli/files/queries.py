@@ -1,0 +1,256 @@
+"""A file of queries -> queries: JSONL, a table with a header, TREC topics, TSV, or one a line."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ettin_cli.corpus import CSV, DELIMITERS, EXACT_BELOW, JSON, JSONL, TSV, RecordError, delimited
+from ettin_cli.errors import CorpusError
+from ettin_cli.records import Query
+from ettin_cli.storage import Stream, UnreadableError, record_lines
+
+ID_FIELDS = ("_id", "id", "query_id", "qid", "query-id", "queryid", "topic_id")
+TEXT_FIELDS = ("text", "query", "question")
+OBJECTS = (*JSONL.suffixes, *JSON.suffixes)
+HEADER = "the first row names the columns: id and text"
+LINES = 'a line is {"_id": "1", "text": "..."}, an id and a text with a tab between, or a text'
+
+_NAME = re.compile(r"[a-z_ -]+")
+_TOPIC = "<top>"
+# Up to the next tag: a title may hold a "<" of its own.
+_UNTAGGED = r"((?:[^<]|<(?![/a-z]))*)"
+_NUMBER = re.compile(rf"<num>\s*(?:Number\s*:)?{_UNTAGGED}", re.IGNORECASE)
+_TITLE = re.compile(rf"<title>\s*(?:Topic\s*:)?{_UNTAGGED}", re.IGNORECASE)
+_MARKUP = re.compile(r"<(\?xml|!doctype|topics?|queries|query|doc)\b", re.IGNORECASE)
+
+Numbered = Iterator[tuple[int, str]]
+
+
+def read_queries(path: Path | Stream) -> Iterator[Query]:
+    """Yield queries as they are read.
+
+    A line is JSON with `_id` and `text`, an id and a text with a tab between, or a text alone,
+    whose id is then its line number. In JSON `text` may be a list: several forms of a question,
+    the first of which is what a reranker reads. A CSV, and a TSV whose first line is a header, is
+    read by the names of its columns. Of TREC topics the number and the title are read. A file
+    that is named as JSONL, CSV or TSV holds nothing else. Empty lines are passed over.
+
+    Raises:
+        CorpusError: The file cannot be read, or a line is no query; names the line.
+    """
+    seen: set[str] = set()
+    with _opened(path) as file:
+        for number, query in _queries(_lines(path, file), path):
+            try:
+                yield _new(query, seen)
+            except ValueError as error:
+                raise CorpusError(f"{path}:{number}: {error}", expected=LINES) from error
+
+
+def _lines(path: Path | Stream, file: BinaryIO) -> Numbered:
+    """Yield the lines with their numbers, without what they end in."""
+    for number, raw in enumerate(record_lines(file), start=1):
+        try:
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
+        except UnicodeDecodeError as error:
+            raise CorpusError(f"{path}:{number}: not UTF-8", expected=LINES) from error
+
+
+def _queries(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
+    """Yield the queries of a file, each with its line, in the form that the first line shows."""
+    suffix = _suffix(path)
+    for number, line in lines:
+        if not line.strip():
+            continue
+        rest = chain([(number, line)], lines)
+        kind = _table(line, suffix)
+        if kind:
+            yield from _from_table(rest, path, kind)
+        elif line.lstrip()[: len(_TOPIC)].lower() == _TOPIC:
+            yield from _from_topics(rest, path)
+        elif suffix not in OBJECTS and _MARKUP.match(line.lstrip()):
+            raise CorpusError(
+                f"{path}:{number}: markup that is not TREC's <top> topics",
+                expected="TREC topics, or a table with the columns id and text",
+            )
+        else:
+            yield from _from_lines(rest, path)
+
+
+def _from_lines(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
+    for number, line in lines:
+        try:
+            if line.strip():
+                yield number, _query(line, number, _suffix(path))
+        except ValueError as error:
+            raise CorpusError(f"{path}:{number}: {error}", expected=LINES) from error
+
+
+def _table(line: str, suffix: str) -> str | None:
+    """Return the kind of a table whose first line this is; None if it is none with a header."""
+    if suffix in CSV.suffixes:
+        return "csv"
+    if suffix in OBJECTS or line.lstrip().startswith("{"):
+        return None
+    kind = "tsv" if suffix in TSV.suffixes or "\t" in line else "csv"
+    names = [_plain(name) for name in line.split("\t" if kind == "tsv" else ",")]
+    has_text = any(name in TEXT_FIELDS for name in names)
+    has_id = any(name in ID_FIELDS for name in names)
+    # In "number<TAB>query" too: the name of a column has no digits, unlike most ids.
+    named = kind == "tsv" and names[-1] in TEXT_FIELDS and _NAME.fullmatch(names[0])
+    evident = has_id or named
+    return kind if len(names) > 1 and has_text and evident else None
+
+
+def _from_table(lines: Numbered, path: Path | Stream, kind: str) -> Iterator[tuple[int, Query]]:
+    """Yield the queries of a table by the names in its first row."""
+    first, header = next(lines)
+    content = (line + "\n" for _, line in chain([(first, header)], lines))
+    number = 0
+    for record, at in delimited(content, kind, "utf-8"):
+        number = first + at - 1
+        try:
+            if isinstance(record, RecordError):
+                raise ValueError(str(record))
+            yield number, _from_row(record, number)
+        except ValueError as error:
+            raise CorpusError(f"{path}:{number}: {error}", expected=HEADER) from error
+    if not number:
+        # The only row may be a query rather than the names of columns.
+        try:
+            _columns(next(csv.reader([header], delimiter=DELIMITERS[kind])))
+        except ValueError as error:
+            raise CorpusError(f"{path}:{first}: {error}", expected=HEADER) from error
+
+
+def _from_row(record: Mapping[str, Any], number: int) -> Query:
+    query_id, text = _columns(list(record))
+    return _checked(Query(str(number) if query_id is None else record[query_id], record[text]))
+
+
+def _columns(header: Sequence[str]) -> tuple[str | None, str]:
+    """Return the names of the column of ids, None for a column of texts alone, and of texts.
+
+    Raises:
+        ValueError: There is no column of texts, or none of ids among several columns.
+    """
+    named = {_plain(name): name for name in header}
+    text = next((named[name] for name in TEXT_FIELDS if name in named), None)
+    query_id = next((named[name] for name in ID_FIELDS if name in named), None)
+    if text is None:
+        raise ValueError(f"no column of the header is called {_either(TEXT_FIELDS)}")
+    if query_id is None and len(named) > 1:
+        raise ValueError(f"no column of the header is called {_either(ID_FIELDS)}")
+    return query_id, text
+
+
+def _from_topics(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
+    """Yield the number and the title of each of TREC's topics."""
+    begins, held = 0, list[str]()
+    for number, line in lines:
+        if not held:
+            if not line.strip():
+                continue
+            if line.strip()[: len(_TOPIC)].lower() != _TOPIC:
+                raise CorpusError(f"{path}:{number}: no {_TOPIC}, where a topic begins")
+            begins = number
+        held.append(line)
+        if "</top>" in line.lower():
+            yield begins, _topic("\n".join(held), f"{path}:{begins}")
+            held.clear()
+    if held:
+        raise CorpusError(f"{path}:{begins}: a topic without </top>")
+
+
+def _topic(text: str, place: str) -> Query:
+    found = [pattern.search(text) for pattern in (_NUMBER, _TITLE)]
+    number, title = (" ".join(one[1].split()) if one else "" for one in found)
+    if not number or not title:
+        raise CorpusError(f"{place}: a topic without a {'<title>' if number else '<num>'}")
+    return Query(number, title)
+
+
+def _suffix(path: Path | Stream) -> str:
+    return "" if isinstance(path, Stream) else path.suffix.lower()
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip('"').lower()
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]])
+
+
+def _new(query: Query, seen: set[str]) -> Query:
+    if query.query_id in seen:
+        raise ValueError(f'a second query with the id "{query.query_id}"')
+    seen.add(query.query_id)
+    return query
+
+
+@contextmanager
+def _opened(path: Path | Stream) -> Iterator[BinaryIO]:
+    try:
+        with nullcontext(path.file) if isinstance(path, Stream) else path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise CorpusError(
+            f"cannot read the queries in {path}: {error.strerror}", code="cannot-read", path=path
+        ) from error
+    except UnreadableError as error:
+        raise CorpusError(f"{path}: {error}", expected=LINES) from error
+
+
+def _query(line: str, number: int, suffix: str) -> Query:
+    """Return the query in a line of a file that is named so.
+
+    Raises:
+        ValueError: There is none; the message is the reason.
+    """
+    is_json = line.lstrip().startswith("{")
+    if suffix in OBJECTS and not is_json:
+        raise ValueError("not a JSON object")
+    if suffix in TSV.suffixes and not is_json and "\t" not in line:
+        raise ValueError("no tab between an id and a query")
+    return _checked(_from_json(line, number) if is_json else _from_text(line, number))
+
+
+def _checked(query: Query) -> Query:
+    if not query.query_id.strip():
+        raise ValueError("empty id")
+    if not query.text.strip():
+        raise ValueError("empty query")
+    return query
+
+
+def _from_text(line: str, number: int) -> Query:
+    first, tab, rest = line.partition("\t")
+    return Query(first, rest) if tab else Query(str(number), line)
+
+
+def _from_json(line: str, number: int) -> Query:
+    import orjson
+
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"broken JSON: {error.msg} at column {error.colno}") from error
+    text = next((record[name] for name in TEXT_FIELDS if name in record), None)
+    forms: list[Any] = text if isinstance(text, list) else [text]
+    if not forms or not all(isinstance(form, str) for form in forms):
+        raise ValueError('no "text" of a query')
+    if not all(form.strip() for form in forms):
+        raise ValueError("empty query")
+    query_id = next((record[name] for name in ID_FIELDS if name in record), number)
+    if isinstance(query_id, bool) or not isinstance(query_id, (str, int, float)):
+        raise ValueError("an id that is neither a string nor a number")
+    if isinstance(query_id, float) and abs(query_id) >= EXACT_BELOW:
+        raise ValueError("an id that is too large a number to be read exactly; make it a string")
+    return Query(str(query_id), forms[0], tuple(forms[1:]))

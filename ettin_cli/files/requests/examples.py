@@ -1,0 +1,116 @@
+"""A row of training data -> its query, the texts that answer it, and those that do not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ettin_cli.corpus import RecordError, as_read, spared
+from ettin_cli.files.requests.values import (
+    DOCUMENT,
+    QUERY_ID,
+    ROW_ID,
+    id_of,
+    name_of,
+    object_of,
+    query_fields,
+    query_of,
+)
+
+POSITIVE, NEGATIVE_IDS = "positive", "negative_ids"
+NEGATIVE = re.compile(r"(hard_)?negatives?(_?\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row of training data: a query, texts that answer it, and texts that do not.
+
+    Args:
+        negative_ids: Ids of the negatives, empty ones where the row has none.
+        fields: The other fields of the row, the query's among them.
+        reasons: Why texts or fields were left out.
+    """
+
+    query_id: str | None
+    query: str
+    positives: Sequence[str]
+    negatives: Sequence[str]
+    negative_ids: Sequence[str]
+    fields: Mapping[str, Any]
+    reasons: Sequence[str]
+
+
+def holds_example(record: object) -> bool:
+    """Say whether a record is training data, rather than a pair."""
+    record = as_read(record)
+    return isinstance(record, dict) and POSITIVE in record and name_of(record, DOCUMENT) is None
+
+
+def example(record: object, query_field: str | None = None) -> Example:
+    """Return the query of a row of training data, and its texts.
+
+    Args:
+        query_field: The name or dotted path of the field of the query; None: the usual ones.
+
+    Raises:
+        RecordError: It lacks a query or a positive, or one of its texts is none.
+    """
+    held, reasons = spared(record, [*query_fields(query_field), POSITIVE], text_fields(record))
+    record = object_of(held)
+    query, _ = query_of(record, query_field)
+    if POSITIVE not in record:
+        raise RecordError(f'no "{POSITIVE}" field')
+    positives = [text for text in _texts(record, POSITIVE) if isinstance(text, str)]
+    if not positives:
+        raise RecordError(f'"{POSITIVE}" is empty')
+    texts = [text for name in negative_fields(record) for text in _texts(record, name)]
+    named = zip(_negative_ids(record, len(texts)), texts, strict=True)
+    negatives = [(name, text) for name, text in named if isinstance(text, str)]
+    return Example(
+        query_id=id_of(record, (*QUERY_ID, *ROW_ID)),
+        query=query,
+        positives=positives,
+        negatives=[text for _, text in negatives],
+        negative_ids=[name for name, _ in negatives],
+        fields={name: value for name, value in record.items() if not _is_example_field(name)},
+        reasons=reasons,
+    )
+
+
+def text_fields(record: object) -> list[str]:
+    """Return the names of the fields of a row that may hold a list of its texts."""
+    record = as_read(record)
+    names = record if isinstance(record, dict) else ()
+    return [name for name in names if name == POSITIVE or NEGATIVE.fullmatch(name)]
+
+
+def negative_fields(record: Mapping[str, Any]) -> list[str]:
+    """Return the names of the fields that hold negatives, without those that are empty.
+
+    >>> negative_fields({"query": "q", "negative_1": "a", "negative_2": "", "negative_ids": ["b"]})
+    ['negative_1']
+    """
+    named = (name for name in record if NEGATIVE.fullmatch(name))
+    return [name for name in named if record[name] not in (None, "", [])]
+
+
+def _is_example_field(name: str) -> bool:
+    return name in (POSITIVE, NEGATIVE_IDS) or NEGATIVE.fullmatch(name) is not None
+
+
+def _negative_ids(record: Mapping[str, Any], count: int) -> Sequence[str]:
+    ids = record.get(NEGATIVE_IDS)
+    if isinstance(ids, list) and len(ids) == count and all(isinstance(one, str) for one in ids):
+        return ids
+    return [""] * count
+
+
+def _texts(record: Mapping[str, Any], name: str) -> list[str | RecordError]:
+    """Return the texts of a field that holds one or a list of them, or why one was left out."""
+    value = record[name]
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, (str, RecordError)) for text in texts):
+        raise RecordError(f'"{name}" is neither a text nor a list of texts')
+    return texts

@@ -1,0 +1,154 @@
+"""The file that `ettin rerank` is given -> its requests, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+
+from ettin_cli.corpus import Fields, RecordError, Row
+from ettin_cli.errors import CorpusError, InvalidArgumentError
+from ettin_cli.files.requests.counted import MeasuredRows
+from ettin_cli.files.requests.fields import RequestFields, holds_list, listed, pair
+from ettin_cli.files.requests.pairs import PairFile, adjacent_requests, rejection
+from ettin_cli.files.requests.rows import read_rows
+from ettin_cli.files.requests.runs import RunTexts, run_rows
+from ettin_cli.files.requests.spool import Spool
+from ettin_cli.records import Query, Rejection, Request, Share
+from ettin_cli.storage import Stream
+
+PROBED_ROWS = 100
+Items = Iterator[Request | Rejection]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFile:
+    """Requests as they are read, what could not be read among them, and how far that is."""
+
+    items: Items
+    share: Share
+
+
+@contextmanager
+def open_requests(
+    path: Path | Stream,
+    fields: RequestFields,
+    *,
+    queries: Path | Stream | None = None,
+    corpus: str | Stream | None = None,
+) -> Iterator[RequestFile]:
+    """Open a file of queries with lists of documents, of pairs, or a TREC run.
+
+    Args:
+        path: A stream holds JSONL.
+        queries: The queries of a run; with `corpus` the file is read as one.
+        corpus: The documents of a run.
+
+    Raises:
+        CorpusError: It cannot be read, or holds neither queries with documents nor pairs.
+        InvalidArgumentError: It is of no format that is known.
+    """
+    if (queries is None) != (corpus is None):
+        raise InvalidArgumentError(
+            "a TREC run needs both its queries and its corpus", argument="queries"
+        )
+    if queries is not None and corpus is not None:
+        if isinstance(path, Stream):
+            raise InvalidArgumentError(
+                "a TREC run is read twice, so it cannot be a stream", argument="stream"
+            )
+        with Spool() as spool:
+            yield _run(path, queries, corpus, fields, spool)
+    elif isinstance(path, Stream):
+        yield RequestFile(_stream(_rows(path, fields), str(path), fields), _unknown)
+    else:
+        yield _table(path, fields)
+
+
+def _rows(path: Path | Stream, fields: RequestFields) -> Iterator[Row]:
+    formats = "JSONL, CSV, TSV, Parquet, TREC run"
+    return read_rows(path, "candidates", formats, fields.columns)
+
+
+def _run(
+    path: Path, queries: Path | Stream, corpus: str | Stream, fields: RequestFields, spool: Spool
+) -> RequestFile:
+    named = Fields(fields.id, fields.text, fields.columns)
+    texts = RunTexts(path, queries, corpus, named, spool)
+    pairs = PairFile(str(path), partial(run_rows, path), texts.pair, best_first=True)
+    return RequestFile(chain(texts.rejections, pairs.items()), pairs.share)
+
+
+def _table(path: Path, fields: RequestFields) -> RequestFile:
+    rows_of = partial(_rows, path, fields)
+    lists, _ = _kind(rows_of(), str(path), fields)
+    if not lists:
+        pairs = PairFile(str(path), rows_of, partial(pair, fields=fields))
+        return RequestFile(pairs.items(), pairs.share)
+    rows = MeasuredRows(path, rows_of())
+    return RequestFile(_lists(iter(rows), str(path), fields), rows.share)
+
+
+def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool, Iterator[Row]]:
+    """Tell by the first row that is one of either kind whether rows are lists or pairs.
+
+    Returns:
+        Whether they are lists, and all of the rows.
+
+    Raises:
+        CorpusError: The first rows are neither, and so will be the rest.
+    """
+    probed: list[Row] = []
+    reason: tuple[Row, RecordError] | None = None
+    for row in islice(rows, PROBED_ROWS):
+        probed.append(row)
+        if holds_list(row[0], fields):
+            return True, chain(probed, rows)
+        if isinstance(row[0], RecordError):
+            continue
+        try:
+            if fields.documents:
+                # Who names the field of a list does not mean pairs.
+                listed(row[0], fields)
+            pair(row[0], fields)
+        except RecordError as error:
+            reason = reason or (row, error)
+        else:
+            return False, chain(probed, rows)
+    if reason is not None:
+        (_, line, _), why = reason
+        place = shown if line is None else f"{shown}:{line}"
+        raise CorpusError(
+            f"{place}: neither a query with a list of documents nor a pair: {why}",
+            code="fields-not-found",
+            path=shown,
+        ) from why
+    return True, chain(probed, rows)
+
+
+def _stream(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
+    """Yield the requests of rows that come once."""
+    lists, every = _kind(rows, shown, fields)
+    if lists:
+        return _lists(every, shown, fields)
+    return adjacent_requests(shown, every, partial(pair, fields=fields))
+
+
+def _lists(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
+    for row in rows:
+        try:
+            found = listed(row[0], fields)
+        except RecordError as error:
+            yield rejection(shown, row, error)
+            continue
+        for reason in found.reasons:
+            yield rejection(shown, row, reason)
+        query = Query(found.query_id or str(row[2]), found.query)
+        yield Request(query, found.candidates, found.fields, found.unnamed)
+
+
+def _unknown() -> float | None:
+    return None

@@ -1,0 +1,142 @@
+"""Values of a row: its query, ids, texts and scores, under their usual names or a given one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ettin_cli.corpus import (
+    TEXT_FIELDS,
+    RecordError,
+    field_of,
+    has_field,
+    id_text,
+    shallow,
+    without_fields,
+)
+
+QUERY = ("query", "question")
+QUERY_ID = ("query_id", "qid", "query-id", "queryid")
+ROW_ID = ("_id", "id")
+DOCUMENT_ID = ("doc_id", "docno", "pid", "docid", "passage_id", "document_id", "corpus_id")
+DOCUMENT_IDS = (*DOCUMENT_ID, "corpus-id")
+TEXT = (*TEXT_FIELDS, "passage", "segment")
+DOCUMENT = ("document", *TEXT)
+SCORE = ("score", "retrieval_score")
+
+
+def object_of(record: object) -> dict[str, Any]:
+    """Return a record that is an object.
+
+    Raises:
+        RecordError: It is none, or was broken already.
+    """
+    if isinstance(record, RecordError):
+        raise record
+    if not isinstance(record, dict):
+        raise RecordError("not a JSON object")
+    return record
+
+
+def name_of(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the first of these names or paths that a record has a field for."""
+    return next((name for name in names if has_field(record, name)), None)
+
+
+def kept(record: Mapping[str, Any], used: Iterable[str | None]) -> dict[str, Any]:
+    """Return a record without the fields that are used, as JSON can be made of it again.
+
+    Raises:
+        RecordError: A value is nested too deep.
+    """
+    rest = without_fields(record, [name for name in used if name is not None])
+    return {name: shallow(value, name) for name, value in rest.items()}
+
+
+def query_of(record: Mapping[str, Any], given: str | None) -> tuple[str, Mapping[str, Any]]:
+    """Return a query's text, and the object that holds it if it is not a text alone.
+
+    Raises:
+        RecordError: There is none.
+    """
+    names = names_of(given, QUERY)
+    name = name_of(record, names)
+    if name is None:
+        raise missing("query", given, "query")
+    query, held = field_of(record, name), {}
+    if isinstance(query, dict):
+        held, inner = query, name_of(query, ("text", *QUERY, "title"))
+        query = held[inner] if inner else None
+    if not isinstance(query, str) or not query.strip():
+        raise RecordError(f'"{name}" is empty or not a string')
+    return query, held
+
+
+def text_name(record: Mapping[str, Any], given: str | None, usual: Sequence[str]) -> str:
+    """Return the name of the field that holds a document's text.
+
+    Raises:
+        RecordError: There is none, or it holds something else.
+    """
+    name = name_of(record, names_of(given, usual))
+    if name is None:
+        raise missing(usual[0], given, "text")
+    if not isinstance(field_of(record, name), str):
+        raise RecordError(f'"{name}" is not a string')
+    return name
+
+
+def id_field(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the first of these names whose field holds something."""
+    filled = (name for name in names if has_field(record, name))
+    return next((name for name in filled if field_of(record, name) not in (None, "")), None)
+
+
+def id_of(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the id that a record has under one of these names.
+
+    Raises:
+        RecordError: It is neither a string nor a number, or a number that was read inexactly.
+    """
+    name = id_field(record, names)
+    return None if name is None else id_text(field_of(record, name), name)
+
+
+def score_of(document: Mapping[str, Any]) -> float | None:
+    """Return the score that retrieval gave, None where there is none.
+
+    A number that a table holds as text is taken for a number.
+
+    Raises:
+        RecordError: It is not finite.
+    """
+    name = name_of(document, SCORE)
+    try:
+        value = float(document[name]) if name else None
+    except (TypeError, ValueError):
+        return None
+    if value is not None and not math.isfinite(value):
+        raise RecordError(f'"{name}" is not a finite number')
+    return value
+
+
+def names_of(given: str | None, usual: Sequence[str]) -> Sequence[str]:
+    """Return the name that was given, else the usual ones."""
+    return (given,) if given else usual
+
+
+def query_fields(given: str | None) -> list[str]:
+    """Return the names of a row's own fields that may hold its query."""
+    return [name.partition(".")[0] for name in names_of(given, QUERY)]
+
+
+def missing(usual: str, given: str | None, what: str) -> RecordError:
+    """Return the error for a field that is not there.
+
+    Args:
+        usual: The first of its usual names.
+        given: The name that it should have; None: one of the usual ones.
+        what: What it would hold: query, documents or text.
+    """
+    return RecordError(f'no "{given or usual}" field', missing=None if given else what)

@@ -1,0 +1,33 @@
+"""Parquet: a row a hit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, BinaryIO
+
+from ettin_cli.files.writers.shapes import COLUMNS, columns
+from ettin_cli.files.writers.writer import BinaryWriter, Layout
+
+ROWS = 8192
+
+
+class Parquet(BinaryWriter):
+    """Typed columns, compressed, a few thousand rows at a time."""
+
+    name = "parquet"
+    suffixes = (".parquet",)
+
+    def write(self, rows: Iterable[dict[str, Any]], file: BinaryIO, layout: Layout) -> None:
+        """Write rows as they come."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        fields = [(name, pa.type_for_alias(COLUMNS[name])) for name in columns(text=layout.text)]
+        schema, waiting = pa.schema(fields), iter(rows)
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            while block := list(islice(waiting, ROWS)):
+                writer.write_table(pa.Table.from_pylist(block, schema))
+
+
+PARQUET = Parquet()

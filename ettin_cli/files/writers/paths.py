@@ -1,0 +1,32 @@
+"""Paths: a hit a line, as editors take it."""
+
+from __future__ import annotations
+
+from ettin_cli.files.writers.writer import Layout, TextWriter
+from ettin_cli.records import Answer, Hit
+from ettin_cli.text import best_lines
+
+
+class Paths(TextWriter):
+    """`path:line` of each hit's best line; no suffix stands for it."""
+
+    name = "paths"
+
+    def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
+        """Return a line a hit."""
+        lines = (place(hit, answer.query.text) for hit in answer.hits)
+        return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def place(hit: Hit, query: str) -> str:
+    """Return `path:line` of a hit's best line, as editors take it; the doc_id without a path."""
+    passage = hit.passage
+    if passage.path is None:
+        return passage.doc_id
+    if passage.start_line is None or passage.end_line is None:
+        return passage.path
+    offset = best_lines(passage.text, query, lines=1).line
+    return f"{passage.path}:{min(passage.start_line + offset, passage.end_line)}"
+
+
+PATHS = Paths()

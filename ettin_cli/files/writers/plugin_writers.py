@@ -1,0 +1,129 @@
+"""Writers that other packages add: imported when their format is asked for.
+
+The name of an entry point of the group `ettin.writers` is the name of its format; what it names is
+an instance of a `TextWriter` or a `BinaryWriter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, BinaryIO
+
+from ettin_cli.errors import EttinError, PluginError, first_line
+from ettin_cli.files.writers.writer import BinaryWriter, Layout, TextWriter
+from ettin_cli.records import Answer
+from ettin_cli.runtime import Plugin, interruption, plugin_named, plugins
+
+GROUP, WHAT = "ettin.writers", "the writer of {}"
+
+
+def plugin_formats() -> list[str]:
+    """Return the names of the formats that plugins declare."""
+    return sorted(plugins(GROUP, WHAT))
+
+
+def plugin_of(format: str) -> TextWriter | BinaryWriter | None:
+    """Return the plugin's writer of a format; None if there is none.
+
+    Raises:
+        PluginError: It cannot be loaded, or there are two.
+    """
+    plugin = plugin_named(GROUP, WHAT, format)
+    return None if plugin is None else _loaded(plugin, format)
+
+
+def plugin_for(suffix: str) -> TextWriter | BinaryWriter | None:
+    """Return the plugin's writer of files of a suffix; None if there is none.
+
+    Raises:
+        PluginError: One cannot be loaded, or there are two.
+    """
+    writers = [plugin_of(name) for name in plugin_formats()]
+    found = [writer for writer in writers if writer and suffix in writer.suffixes]
+    if len(found) > 1:
+        names = " and ".join(writer.name for writer in found)
+        raise PluginError(f"the formats {names} have the suffix {suffix}", code="suffix-ambiguous")
+    return found[0] if found else None
+
+
+def plugin_notices(names: Collection[str]) -> list[str]:
+    """Return that plugins of these names are not used, a line each."""
+    return [
+        f"{plugin.what} from {plugin.package} is not used: {name} is built in"
+        for name, found in sorted(plugins(GROUP, WHAT).items())
+        for plugin in found
+        if name in names
+    ]
+
+
+@cache
+def _loaded(plugin: Plugin, format: str) -> TextWriter | BinaryWriter:
+    writer = plugin.load()
+    if not isinstance(writer, (TextWriter, BinaryWriter)):
+        kind = type(writer).__name__
+        raise plugin.unfit(f"is a {kind}, not an instance of a TextWriter or a BinaryWriter")
+    if getattr(writer, "name", None) != format:
+        raise plugin.unfit(f"calls itself {getattr(writer, 'name', None)!r}")
+    if isinstance(writer, BinaryWriter):
+        return _Binary(writer, plugin)
+    return _Text(writer, plugin)
+
+
+@contextmanager
+def _failures(plugin: Plugin) -> Iterator[None]:
+    """Make one line of whatever goes wrong in a plugin; that a file cannot be written is not that.
+
+    Raises:
+        PluginError: Something does.
+    """
+    try:
+        yield
+    except (EttinError, OSError):
+        raise
+    except Exception as error:
+        if interruption.struck():
+            raise
+        raise PluginError(
+            f"{plugin.what} from {plugin.package} fails: {type(error).__name__}: "
+            f"{first_line(error)}"
+        ) from error
+
+
+class _Text(TextWriter):
+    """A plugin's writer whose failures are one line."""
+
+    def __init__(self, writer: TextWriter, plugin: Plugin) -> None:
+        self.writer, self.plugin = writer, plugin
+        self.name, self.suffixes, self.is_run = writer.name, writer.suffixes, writer.is_run
+
+    def begin(self, layout: Layout) -> bytes:
+        with _failures(self.plugin):
+            return _bytes(self.writer.begin(layout))
+
+    def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
+        with _failures(self.plugin):
+            return _bytes(self.writer.answer(answer, layout, first=first))
+
+    def end(self, layout: Layout) -> bytes:
+        with _failures(self.plugin):
+            return _bytes(self.writer.end(layout))
+
+
+class _Binary(BinaryWriter):
+    """As `_Text`, of a binary format."""
+
+    def __init__(self, writer: BinaryWriter, plugin: Plugin) -> None:
+        self.writer, self.plugin = writer, plugin
+        self.name, self.suffixes, self.is_run = writer.name, writer.suffixes, writer.is_run
+
+    def write(self, rows: Iterable[dict[str, Any]], file: BinaryIO, layout: Layout) -> None:
+        with _failures(self.plugin):
+            self.writer.write(rows, file, layout)
+
+
+def _bytes(found: object) -> bytes:
+    if not isinstance(found, bytes):
+        raise TypeError(f"{type(found).__name__} returned where bytes are needed")
+    return found

@@ -1,0 +1,294 @@
+"""Passages -> the lexical part of their generation, in the form that lexicon.py reads.
+
+What the old generation knows of a text is taken from there, so that an update looks up the words
+of new texts alone. Everything waits in a file as (term, row, count) until it is put in the order
+of the terms, so that beside the terms themselves little grows in memory with the passages.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.index.known_vectors import Distinct, joined
+from ettin_cli.index.lexicon import (
+    COUNTS,
+    DOCUMENTS,
+    LENGTHS,
+    POSTINGS,
+    TERMS,
+    Lexicon,
+    seals,
+    terms_schema,
+)
+from ettin_cli.records import Advance, no_progress
+from ettin_cli.storage import allocate
+from ettin_cli.text.lexical import Remembered, Terms, words
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ettin_cli.index.known_vectors import Hashes
+    from ettin_cli.index.lexicon import Numbers
+    from ettin_cli.index.passages import Passages
+    from ettin_cli.index.reader import Index
+    from ettin_cli.index.vectors import Rows
+
+READ_ROWS = 256
+# Terms of passages that are counted and sorted at once.
+BLOCK_TERMS = 1 << 22
+# More occurrences of a term in one passage than fit into 16 bits are worth no more.
+MOST_COUNT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The lexical part of the old generation, and which of its rows has each passage's text.
+
+    Args:
+        rows: One a passage; -1 where the text is new.
+    """
+
+    lexicon: Lexicon
+    rows: Rows
+
+
+def known_words(old: Index, hashes: Hashes, terms: Terms) -> Known | None:
+    """Return what an index knows of some texts; None if it has no terms of this kind.
+
+    Args:
+        hashes: Of the texts, in the order of the passages.
+    """
+    if old.manifest.language is None or old.lexicon.made_by != terms.made_by:
+        return None
+    return Known(old.lexicon, Distinct(joined(old.passages.hashes())).find(hashes))
+
+
+def write_lexicon(
+    folder: Path,
+    passages: Passages,
+    terms: Terms,
+    known: Known | None = None,
+    advance: Advance = no_progress,
+) -> None:
+    """Write the lexical part of a generation.
+
+    Args:
+        known: What need not be looked up again; the files are the same without it.
+    """
+    import numpy as np
+
+    _write_documents(folder / DOCUMENTS, passages)
+    vocabulary = {t: at for at, t in enumerate(known.lexicon.terms)} if known else {}
+    lengths, fresh = np.zeros(len(passages), "<u4"), np.arange(len(passages))
+    with _Waiting(folder / "waiting.tmp") as waiting:
+        if known:
+            _add_known(waiting, known, lengths)
+            fresh = np.flatnonzero(known.rows < 0)
+            advance(len(passages) - len(fresh))
+        _add_fresh(waiting, passages, fresh, terms, vocabulary, lengths, advance)
+        (folder / LENGTHS).write_bytes(lengths.tobytes())
+        _write_by_term(folder, waiting, vocabulary, terms.made_by)
+
+
+class _Waiting:
+    """Entries that wait in a file, block after block; the file goes in the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.file = path, path.open("wb+")
+        self.sizes: list[int] = []
+
+    def __enter__(self) -> _Waiting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        self.path.unlink()
+
+    def add(self, terms: Numbers, rows: Numbers, counts: Numbers) -> None:
+        """Append a block."""
+        import numpy as np
+
+        block = np.empty(len(terms), _entry())
+        block["term"], block["row"] = terms, rows
+        block["count"] = np.minimum(counts, MOST_COUNT)
+        # Python's own file says why a disk takes no more; numpy's does not.
+        self.file.write(block.tobytes())
+        self.sizes.append(len(block))
+
+    def blocks(self) -> Iterator[Any]:
+        """Yield the blocks in the order in which they were added."""
+        import numpy as np
+
+        self.file.flush()
+        self.file.seek(0)
+        for size in self.sizes:
+            yield np.fromfile(self.file, _entry(), size)
+
+    def frequencies(self, terms: int) -> NDArray[np.int64]:
+        """Return how many rows hold each term."""
+        import numpy as np
+
+        totals = np.zeros(terms, np.int64)
+        for block in self.blocks():
+            totals += np.bincount(block["term"], minlength=terms)
+        return totals
+
+
+def _entry() -> np.dtype[Any]:
+    import numpy as np
+
+    return np.dtype([("term", "<u4"), ("row", "<u4"), ("count", "<u2")])
+
+
+def _write_documents(path: Path, passages: Passages) -> None:
+    """Number documents by the rows that belong to them, which follow each other."""
+    import numpy as np
+
+    last, number = None, -1
+    with path.open("wb") as file:
+        for (block,) in passages.blocks("doc_id"):
+            found = array("I")
+            for doc_id in block.to_pylist():
+                if doc_id != last:
+                    last, number = doc_id, number + 1
+                found.append(number)
+            file.write(np.asarray(found, "<u4").tobytes())
+
+
+def _add_known(waiting: _Waiting, known: Known, lengths: Numbers) -> None:
+    """Add what the old postings hold, under the rows that their texts have now."""
+    import numpy as np
+
+    lexicon, now = known.lexicon, np.flatnonzero(known.rows >= 0)
+    before = known.rows[now]
+    lengths[now] = lexicon.lengths[before]
+    now = now[np.argsort(before, kind="stable")]
+    times = np.bincount(before, minlength=len(lexicon.lengths))
+    first = np.cumsum(times) - times
+    for begin in range(0, len(lexicon.rows), BLOCK_TERMS):
+        rows = lexicon.rows[begin : begin + BLOCK_TERMS]
+        places = np.arange(begin, begin + len(rows))
+        terms = np.searchsorted(lexicon.begins, places, side="right") - 1
+        which, nth = _repeated(times[rows])
+        counts = lexicon.counts[places]
+        waiting.add(terms[which], now[first[rows[which]] + nth], counts[which])
+
+
+def _repeated(times: Numbers) -> tuple[Numbers, Numbers]:
+    """Return each place as often as it says, and of each the how many-th it is.
+
+    [2, 0, 1] gives [0, 0, 2] and [0, 1, 0].
+    """
+    import numpy as np
+
+    which = np.repeat(np.arange(len(times)), times)
+    return which, np.arange(len(which)) - np.repeat(np.cumsum(times) - times, times)
+
+
+def _add_fresh(
+    waiting: _Waiting,
+    passages: Passages,
+    fresh: Rows,
+    terms: Terms,
+    vocabulary: dict[str, int],
+    lengths: Numbers,
+    advance: Advance,
+) -> None:
+    """Add the terms of texts that are new, and number those that are new themselves."""
+    import numpy as np
+
+    def numbered(word: str) -> tuple[int, ...]:
+        return tuple(vocabulary.setdefault(t, len(vocabulary)) for t in terms.of_word(word))
+
+    numbers = Remembered(numbered)
+    found, begin = array("I"), 0
+    for at in range(0, len(fresh), READ_ROWS):
+        rows = fresh[at : at + READ_ROWS]
+        sizes = []
+        for text in passages.contents(rows):
+            sizes.append(len(found))
+            found.extend(chain.from_iterable(map(numbers.__getitem__, words(text))))
+        lengths[rows] = np.diff(sizes, append=len(found))
+        if len(found) >= BLOCK_TERMS or at + READ_ROWS >= len(fresh):
+            done = fresh[begin : at + READ_ROWS]
+            waiting.add(*_counted(found, np.repeat(done, lengths[done])))
+            found, begin = array("I"), at + READ_ROWS
+        advance(len(rows))
+
+
+def _counted(found: Sequence[int], rows: Rows) -> tuple[Numbers, Numbers, Numbers]:
+    """Return the terms that rows hold, each once a row, with the row and how often."""
+    import numpy as np
+
+    keys, counts = np.unique((rows << 32) | np.asarray(found, np.int64), return_counts=True)
+    return keys & 0xFFFFFFFF, keys >> 32, counts
+
+
+def _write_by_term(
+    folder: Path, waiting: _Waiting, vocabulary: dict[str, int], made_by: str
+) -> None:
+    """Write the terms that there still are, in order, and the postings of each."""
+    import numpy as np
+    import pyarrow as pa
+
+    held = waiting.frequencies(len(vocabulary))
+    names = sorted(term for term, number in vocabulary.items() if held[number])
+    numbers = np.fromiter(map(vocabulary.__getitem__, names), np.int64, len(names))
+    place = np.empty(len(held), np.int64)
+    place[numbers] = np.arange(len(names))
+    begins = np.cumsum(held[numbers]) - held[numbers]
+    found = _write_postings(folder, waiting, place, begins)
+    columns = [pa.array(names, pa.string()), pa.array(begins), pa.array(found)]
+    batch = pa.record_batch(columns, terms_schema(made_by))
+    with pa.OSFile(str(folder / TERMS), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as file:
+        file.write_batch(batch)
+
+
+def _write_postings(
+    folder: Path, waiting: _Waiting, place: Rows, begins: Rows
+) -> NDArray[np.uint64]:
+    """Write every block's entries behind those of their terms so far; return the terms' seals."""
+    import numpy as np
+
+    total, following = sum(waiting.sizes), begins.copy()
+    rows = _new(folder / POSTINGS, np.dtype("<u4"), total)
+    counts = _new(folder / COUNTS, np.dtype("<u2"), total)
+    for block in waiting.blocks():
+        terms = place[block["term"]]
+        order = np.argsort(terms, kind="stable")
+        sizes = np.bincount(terms, minlength=len(begins))
+        _, nth = _repeated(sizes)
+        places = following[terms[order]] + nth
+        rows[places], counts[places] = block["row"][order], block["count"][order]
+        following += sizes
+    found = [np.empty(0, np.uint64)]
+    for first, last in _ranges(begins, total):
+        piece = slice(begins[first], begins[last] if last < len(begins) else total)
+        terms = np.repeat(np.arange(first, last), np.diff(begins[first:last], append=piece.stop))
+        order = np.argsort(terms << 32 | rows[piece], kind="stable")
+        rows[piece], counts[piece] = rows[piece][order], counts[piece][order]
+        found.append(seals(rows[piece], counts[piece], begins[first:last] - piece.start))
+    return np.concatenate(found)
+
+
+def _ranges(begins: Rows, total: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of terms that have about as many postings as are sorted at once."""
+    import numpy as np
+
+    cuts = np.searchsorted(begins, np.arange(0, total, BLOCK_TERMS))
+    cuts = np.unique([*cuts, len(begins)])
+    yield from zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)
+
+
+def _new(path: Path, kind: np.dtype[Any], size: int) -> Numbers:
+    """Return an array mapped to a new file."""
+    import numpy as np
+
+    allocate(path, size * kind.itemsize)
+    return np.memmap(path, kind, "r+", shape=(size,)) if size else np.empty(0, kind)

@@ -1,0 +1,209 @@
+"""What is whole of a generation that is damaged: by checksum a file, by their hashes its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.index.files import FILES, FileEntry, Files
+from ettin_cli.index.known_vectors import as_hashes, text_hash
+from ettin_cli.index.manifest import GENERATIONS, Manifest, damaged, read_manifest
+from ettin_cli.index.passages import PASSAGES, Passages, passage_schema
+from ettin_cli.index.reader import VECTORS, known_vectors, vectors_file
+from ettin_cli.index.vectors import exact_vectors, mapped, open_index
+from ettin_cli.records import Passage
+from ettin_cli.storage import checksum
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from ettin_cli.index.known_vectors import Hashes
+    from ettin_cli.index.vectors import Stored
+
+# Arrow's file format is its stream format behind a magic number, and a footer.
+ARROW_MAGIC = 8
+COLUMNS = ["title", "text", "hash"]
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Return the files of the generation in force that are missing or not what was written.
+
+    Raises:
+        IndexNotFoundError: There is no index.
+        IndexDamagedError: The manifest is not whole.
+    """
+    manifest = read_manifest(folder)
+    while bad := _damaged(folder, manifest):
+        newer = read_manifest(folder)
+        if newer.generation == manifest.generation:
+            break
+        # A writer has replaced this generation since, and removed its files.
+        manifest = newer
+    return [str(folder / GENERATIONS / manifest.generation / name) for name in bad]
+
+
+def _damaged(folder: Path, manifest: Manifest) -> list[str]:
+    generation = folder / GENERATIONS / manifest.generation
+    return [
+        name
+        for name, record in manifest.files.items()
+        if not _is_whole(generation / name, record.bytes, record.checksum)
+    ]
+
+
+def _is_whole(path: Path, size: int, expected: str) -> bool:
+    try:
+        return path.stat().st_size == size and checksum(path) == expected
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+
+
+def require_whole(folder: Path) -> None:
+    """Make sure that nothing damaged is built upon, where new checksums would hide it.
+
+    Raises:
+        IndexDamagedError: A file of the generation in force is not what was written.
+    """
+    if bad := damaged_files(folder):
+        raise damaged(Path(bad[0]))
+
+
+class Remains:
+    """The generation in force of an index, without what is damaged of it.
+
+    Args:
+        folder: The index's folder, held for writing.
+
+    Raises:
+        IndexDamagedError: The manifest is not whole, without which nothing can be told.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.manifest = read_manifest(folder)
+        self.generation = folder / GENERATIONS / self.manifest.generation
+        self.damaged = _damaged(folder, self.manifest)
+
+    def _has(self, name: str) -> bool:
+        return name in self.manifest.files and name not in self.damaged
+
+    @property
+    def knows_files(self) -> bool:
+        """Whether the list of files is whole."""
+        return self._has(FILES)
+
+    @cached_property
+    def files(self) -> list[FileEntry]:
+        """Every file of the sources; if their list is damaged, at most standard input."""
+        import pyarrow as pa
+
+        if not self.knows_files:
+            return self._standard_input()
+        expected = self.manifest.files[FILES].checksum
+        path = self.generation / FILES
+        return list(Files(pa.memory_map(str(path)).read_buffer(), path, expected))
+
+    def _standard_input(self) -> list[FileEntry]:
+        """Return the entry of standard input where its rows can be told: as the first source."""
+        first = next(iter(self.manifest.sources), None)
+        if self.passages is None or first is None or first.location != "-":
+            return []
+        files = self.passages.table.column("file").to_pylist()
+        rows = files.count(0)
+        documents = set(self.passages.table.column("doc_id").to_pylist()[:rows])
+        truncated = self.manifest.counts.truncated if len(self.manifest.sources) == 1 else 0
+        entry = FileEntry(0, "-", "", 0, 0, "", passages=rows, truncated=truncated)
+        return [replace(entry, documents=len(documents))]
+
+    @cached_property
+    def passages(self) -> Passages | None:
+        """The passages; None if their file is damaged."""
+        if not self._has(PASSAGES):
+            return None
+        return Passages(self.generation / PASSAGES, self.manifest.counts.passages)
+
+    @cached_property
+    def vectors(self) -> Stored | None:
+        """The vector of every row; None if they are damaged."""
+        rows, dimension = self.manifest.counts.passages, self.manifest.embedder.dimension
+        stored, dtype = vectors_file(self.manifest)
+        if self._has(stored):
+            return mapped(self.generation / stored, rows, dimension, dtype)
+        if not self._has(VECTORS):
+            return None
+        found = exact_vectors(open_index(self.generation / VECTORS, {}))
+        return found if found is not None and found.shape == (rows, dimension) else None
+
+    def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
+        """Yield the vectors that can be relied on with the hashes of their texts, in pieces."""
+        if self.vectors is None:
+            return
+        if self.passages is not None:
+            yield from known_vectors(self.passages, self.vectors)
+        elif (self.generation / PASSAGES).is_file():
+            for rows, hashes in whole_texts(self.generation / PASSAGES):
+                below = rows < len(self.vectors)
+                yield hashes[below], self.vectors[rows[below]]
+
+
+def whole_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
+    """Yield the rows of a damaged passages.arrow whose texts are what was written, and the hashes.
+
+    It is read in the order in which it was written, as far as that goes: the places that its
+    footer names may be damaged, and would lead a row to another's vector.
+    """
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(path)) as file:
+            file.seek(ARROW_MAGIC)
+            batches = pa.ipc.open_stream(file)
+            begin = 0
+            for batch in batches:
+                if batches.schema != passage_schema() or not _is_as_long_as_it_says(batch):
+                    return
+                for first, piece in _sound(batch.select(COLUMNS), begin):
+                    yield _whole(piece, first)
+                begin += len(batch)
+    except (pa.ArrowException, OSError, MemoryError):
+        return
+
+
+def _is_as_long_as_it_says(batch: pa.RecordBatch) -> bool:
+    """Say whether a batch's hashes fill their place, since all rows after it rely on its length."""
+    places = batch.column("hash").buffers()[1]
+    return places is not None and int(places.size) == 16 * len(batch)
+
+
+def _sound(batch: pa.RecordBatch, begin: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the parts of a batch that can be read, each with its first row."""
+    import pyarrow as pa
+
+    try:
+        batch.validate(full=True)
+        yield begin, batch
+    except pa.ArrowException:
+        if len(batch) > 1:
+            half = len(batch) // 2
+            yield from _sound(batch.slice(0, half), begin)
+            yield from _sound(batch.slice(half), begin + half)
+
+
+def _whole(batch: pa.RecordBatch, begin: int) -> tuple[NDArray[np.int64], Hashes]:
+    import numpy as np
+
+    places = [at for at, row in enumerate(batch.to_pylist()) if _matches(row)]
+    hashes = batch.column("hash")
+    found = as_hashes(b"".join(hashes[at].as_py() for at in places))
+    return np.array(places, np.int64) + begin, found
+
+
+def _matches(row: dict[str, Any]) -> bool:
+    if None in row.values():
+        return False
+    content = Passage("", row["text"], row["title"]).content
+    return text_hash(content) == bytes(row["hash"])

@@ -1,0 +1,350 @@
+"""Build an index, or bring one up to date: read, cut, embed what is new, switch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ettin_cli.corpus import Fields, close_pdfs, passed_over, read_file
+from ettin_cli.errors import EttinError, IndexNotFoundError, OutputError
+from ettin_cli.index import (
+    FileEntry,
+    Generation,
+    Index,
+    Manifest,
+    Recipe,
+    RecordedSource,
+    Remains,
+    entry_for,
+    forget_unfinished,
+    is_unchanged,
+    portable,
+    read_manifest,
+    remove_leftovers,
+    require_whole,
+    touched,
+    writing,
+)
+from ettin_cli.indexing.document_ids import DocumentIds
+from ettin_cli.indexing.planning import Plan, PlannedFile, base_of, make_plan
+from ettin_cli.indexing.requests import BuildRequest, settle_recipe, settle_sources
+from ettin_cli.models import ModelFiles, load_embedder, load_token_counter
+from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
+from ettin_cli.runtime import Loaded
+from ettin_cli.storage import STREAM
+from ettin_cli.text import SPECIAL_TOKENS, Chunking, chunk
+from ettin_cli.text.lexical import Terms
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a run did; `manifest` is None after a dry run of what is not yet an index."""
+
+    plan: Plan
+    manifest: Manifest | None
+    written: bool = False
+    embedded: int = 0
+    reused: int = 0
+    rejections: Sequence[Rejection] = ()
+
+
+def build_index(
+    request: BuildRequest, reporter: Reporter, loaded: Loaded | None = None
+) -> BuildReport:
+    """Build the index of some sources, or bring it up to date, and say what that took.
+
+    Args:
+        loaded: What the embedder is shared in; None: it is loaded for this alone.
+
+    Raises:
+        IndexMismatchError: It was made by another embedder or chunking than asked for.
+        IndexBusyError: Another process writes it and `wait` is off.
+        CorpusError: A source is not there.
+    """
+    if request.dry_run:
+        return _dry_run(request)
+    with (
+        writing(request.folder, wait=request.wait, reporter=reporter),
+        disk_errors(request.folder),
+    ):
+        old, manifest = _opened(request)
+        sources = settle_sources(request, manifest)
+        files, recipe = settle_recipe(request, manifest, reporter)
+        plan = make_plan(request.folder, sources, old, stream=request.stream)
+        for notice in passed_over(planned.file.name for planned in plan.files):
+            reporter.notice(notice)
+        if old and plan.up_to_date and _same(old, recipe, sources):
+            return _untouched(plan, old)
+        if old:
+            require_whole(request.folder)
+        run = Run(request, recipe, files, old, plan, reporter, loaded)
+        return run.finish(sources)
+
+
+def _dry_run(request: BuildRequest) -> BuildReport:
+    old, manifest = _opened(request)
+    sources = settle_sources(request, manifest)
+    plan = make_plan(request.folder, sources, old, stream=request.stream)
+    return BuildReport(plan, manifest, rejections=plan.rejections)
+
+
+def _untouched(plan: Plan, index: Index) -> BuildReport:
+    remove_leftovers(index.folder)
+    forget_unfinished(index.folder, index.manifest.embedder)
+    again = [rejection for entry in index.files for rejection in entry.rejections]
+    plan.skipped.update(entry.skipped for entry in index.files if entry.skipped)
+    return BuildReport(plan, index.manifest, rejections=[*plan.rejections, *again])
+
+
+def _opened(request: BuildRequest) -> tuple[Index | None, Manifest | None]:
+    """Return the index and its manifest; for a rebuild the manifest alone, if that is whole."""
+    try:
+        if request.rebuild:
+            return None, read_manifest(request.folder)
+        old = Index(request.folder)
+        return old, old.manifest
+    except IndexNotFoundError:
+        return None, None
+    except EttinError:
+        if request.rebuild and request.add:
+            return None, None
+        raise
+
+
+def _same(old: Index, recipe: Recipe, sources: tuple[RecordedSource, ...]) -> bool:
+    manifest = old.manifest
+    return (
+        manifest.sources == sources
+        and recipe.factory in (manifest.asked, manifest.factory)
+        and recipe.language == manifest.language
+        and old.lexicon.made_by == Terms(recipe.language).made_by
+    )
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a full or failing disk into one line that tells which state the index is in."""
+    before = _in_force(folder)
+    try:
+        yield
+    except OSError as error:
+        # Arrow puts words of its own before the system's.
+        reason = os.strerror(error.errno) if error.errno else error
+        if _in_force(folder) == before:
+            state = "the index is as it was before"
+        else:
+            state = "the index is the new one, but may not outlive a power cut"
+        raise OutputError(
+            f"cannot write {folder}: {reason}; {state}",
+            code="index-unwritable",
+            folder=folder,
+        ) from error
+
+
+def _in_force(folder: Path) -> str | None:
+    """Return the name of the generation in force, or None if that cannot be told."""
+    with suppress(EttinError):
+        return read_manifest(folder).generation
+    return None
+
+
+class Run:
+    """One generation in the making."""
+
+    def __init__(
+        self,
+        request: BuildRequest,
+        recipe: Recipe,
+        files: ModelFiles,
+        old: Index | Remains | None,
+        plan: Plan,
+        reporter: Reporter,
+        loaded: Loaded | None = None,
+    ) -> None:
+        self.request, self.recipe, self.files = request, recipe, files
+        self.old, self.plan, self.reporter, self.loaded = old, plan, reporter, loaded
+        names = [source.name for source in plan.sources]
+        self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
+        self.counter: TokenCounter | None = None
+        self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
+        self.generation = Generation(request.folder, recipe, old)
+
+    @cached_property
+    def reads(self) -> int:
+        """How many tokens of a passage the embedder reads behind its prompt."""
+        embedder = self.recipe.embedder
+        prompt = embedder.document_prompt
+        return embedder.max_tokens - (len(self.token_counter().offsets(prompt)) if prompt else 0)
+
+    def finish(self, sources: tuple[RecordedSource, ...]) -> BuildReport:
+        """Read, embed and commit; on any failure the index stays as it was."""
+        return self.complete(partial(self._read_all, sources), sources)
+
+    def complete(
+        self, add_passages: Callable[[], list[FileEntry]], sources: tuple[RecordedSource, ...]
+    ) -> BuildReport:
+        """Add passages, embed and commit; on any failure the index stays as it was."""
+        try:
+            entries = add_passages()
+            missing = self.generation.missing()
+            if missing.total:
+                card = self.recipe.embedder
+                embedder = load_embedder(
+                    self.files, self.request.engine, self.reporter, card, self.loaded
+                )
+                self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.engine}")
+                with self.reporter.track("embedding", missing.total, "passages") as advance:
+                    missing.embed(embedder.embed_documents, advance)
+            missing.finish()
+            documents = sum(entry.documents for entry in entries)
+            with self.reporter.track("indexing words", len(missing.stored), "passages") as advance:
+                manifest = self.generation.commit(entries, sources, documents, advance)
+        except BaseException:
+            self.generation.abandon()
+            raise
+        finally:
+            close_pdfs()
+        rejections = [rejection for entry in entries for rejection in entry.rejections]
+        return BuildReport(
+            self.plan,
+            manifest,
+            written=True,
+            embedded=missing.total,
+            reused=missing.reused,
+            rejections=[*self.plan.rejections, *rejections],
+        )
+
+    def _read_all(self, sources: tuple[RecordedSource, ...]) -> list[FileEntry]:
+        entries = []
+        with self.reporter.track("reading", len(self.plan.files), "files") as advance:
+            for number, planned in enumerate(self.plan.files):
+                entries.append(self._kept(planned, number) or self._read(planned, number, sources))
+                if entries[-1].skipped:
+                    self.plan.skipped[entries[-1].skipped] += 1
+                advance(1)
+        return entries
+
+    def _kept(self, planned: PlannedFile, number: int) -> FileEntry | None:
+        """Copy an unchanged file's passages; None if its ids have to be made anew."""
+        entry = self._present_entry(planned)
+        if entry is None or self.old is None or self.old.passages is None:
+            return None
+        table = self.old.passages.table.slice(entry.first, entry.passages)
+        if not self.ids.claim_again(_DocIds(table), planned.source):
+            if planned.file.path:
+                return None
+            table = self._renamed(table, planned.source)
+        first = self.generation.passages.rows
+        self.generation.passages.copy(table, number)
+        return replace(entry, source=planned.source, first=first)
+
+    def _present_entry(self, planned: PlannedFile) -> FileEntry | None:
+        """Return an unchanged file's entry, with the file's present time; None if it changed."""
+        entry, path = planned.same, planned.file.path
+        if entry is None or path is None:
+            return entry
+        try:
+            present = touched(entry, path)
+        except OSError:
+            return None
+        # The present time may be that of a change since the plan was made.
+        return present if is_unchanged(entry, path) else None
+
+    def _renamed(self, table: pa.Table, source: int) -> pa.Table:
+        """Give new ids to records that cannot be read again, where another source has theirs."""
+        import pyarrow as pa
+
+        doc_ids = table.column("doc_id").to_pylist()
+        given = {one: self.ids.claim(one, source) or one for one in dict.fromkeys(doc_ids)}
+        at = table.schema.get_field_index("doc_id")
+        ids = pa.array([given[one] for one in doc_ids], pa.string())
+        return table.set_column(at, table.schema.field(at), ids)
+
+    def _read(
+        self, planned: PlannedFile, number: int, sources: tuple[RecordedSource, ...]
+    ) -> FileEntry:
+        entry = self._entry(planned)
+        if isinstance(entry, Rejection):
+            gone = FileEntry(planned.source, planned.file.name, "", -1, 0, "")
+            return replace(gone, path=self._path(planned), rejections=(entry,))
+        reader = _FileReader(self, planned, number, sources[planned.source])
+        return reader.read(replace(entry, first=self.generation.passages.rows))
+
+    def _path(self, planned: PlannedFile) -> str:
+        path = planned.file.path
+        return portable(path, base_of(self.request.folder)) if path else ""
+
+    def _entry(self, planned: PlannedFile) -> FileEntry | Rejection:
+        path = planned.file.path
+        if path is None:
+            return FileEntry(planned.source, planned.file.name, "", 0, 0, "")
+        try:
+            return entry_for(path, planned.source, planned.file.name, self._path(planned))
+        except OSError as error:
+            return Rejection(str(path), f"cannot be read: {error.strerror}")
+
+    def token_counter(self) -> TokenCounter:
+        """Return the embedder's own tokenizer, loaded when the first document needs it."""
+        if self.counter is None:
+            self.counter = load_token_counter(self.files)
+        return self.counter
+
+
+class _DocIds:
+    """The document ids of some passages, as often as they are gone through."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.blocks = table.column("doc_id").chunks
+
+    def __iter__(self) -> Iterator[str]:
+        for block in self.blocks:
+            yield from block.to_pylist()
+
+
+class _FileReader:
+    """Reads one file's documents into the generation, counting as it goes."""
+
+    def __init__(self, run: Run, planned: PlannedFile, number: int, source: RecordedSource) -> None:
+        self.run, self.planned, self.number, self.source = run, planned, number, source
+        self.rejections: list[Rejection] = []
+        self.skipped = ""
+        self.documents = self.truncated = 0
+
+    def read(self, entry: FileEntry) -> FileEntry:
+        """Return the entry with what was found in the file."""
+        fields = Fields(self.source.id_field, self.source.text_field)
+        for document in read_file(self.planned.file, fields, self.rejections.append, self._skip):
+            self._add(document)
+        return replace(
+            entry,
+            passages=self.run.generation.passages.rows - entry.first,
+            documents=self.documents,
+            truncated=self.truncated,
+            skipped=self.skipped,
+            rejections=tuple(self.rejections),
+        )
+
+    def _skip(self, reason: str) -> None:
+        self.skipped = reason
+
+    def _add(self, document: Document) -> None:
+        run = self.run
+        doc_id = run.ids.claim(document.doc_id, self.planned.source)
+        if doc_id is None:
+            shown = str(self.planned.file.path or STREAM)
+            line = document.lines[0] if len(document.lines) == 1 else None
+            self.rejections.append(Rejection(shown, f'duplicate id "{document.doc_id}"', line))
+            return
+        self.documents += 1
+        named = document if doc_id == document.doc_id else replace(document, doc_id=doc_id)
+        for piece in chunk(named, run.token_counter(), run.chunking, run.reads):
+            run.generation.passages.add(piece.passage, self.number)
+            self.truncated += piece.tokens + SPECIAL_TOKENS > run.reads

@@ -1,0 +1,162 @@
+"""What was asked for and what an index has already -> its sources, its embedder, its chunking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
+from ettin_cli.index import Manifest, Recipe, RecordedSource, portable, require_factory
+from ettin_cli.indexing.planning import base_of, record_source
+from ettin_cli.models import ModelFiles, check_trust, find_embedder, note_dimensions, read_card
+from ettin_cli.models.engines import EngineSettings
+from ettin_cli.records import EmbedderCard, Reporter
+from ettin_cli.storage import STREAM, Stream
+from ettin_cli.text import Chunking
+from ettin_cli.text.lexical import ENGLISH, require_language
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What the user asked `ettin index` to do; None stands for what the index already has.
+
+    Args:
+        add: Sources to add: paths, or a stream of JSONL.
+        remove: Sources to drop.
+        source: The options new sources are read with.
+        dimensions: How many of a vector's are kept, the first ones.
+        wait: Wait for another writer rather than fail.
+    """
+
+    folder: Path
+    add: Sequence[str | Stream] = ()
+    remove: Sequence[str] = ()
+    source: RecordedSource = field(default_factory=lambda: RecordedSource(""))
+    embedder: str | None = None
+    dimensions: int | None = None
+    chunking: Chunking | None = None
+    factory: str | None = None
+    language: str | None = None
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    offline: bool = False
+    rebuild: bool = False
+    dry_run: bool = False
+    wait: bool = True
+
+    @property
+    def stream(self) -> Stream | None:
+        """The stream among the sources to add, if there is one."""
+        return next((one for one in self.add if isinstance(one, Stream)), None)
+
+
+def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[RecordedSource, ...]:
+    """Return the sources that the index is to have.
+
+    Raises:
+        InvalidArgumentError: There is none, one to drop is not there, or records of a stream would
+            be lost.
+    """
+    recorded = manifest.sources if manifest else ()
+    removed = [_location(text, request.folder) for text in request.remove]
+    for location, text in zip(removed, request.remove, strict=True):
+        if location not in [source.location for source in recorded]:
+            raise InvalidArgumentError(
+                f"{text} is not a source of {request.folder}",
+                argument="remove",
+                value=text,
+                folder=request.folder,
+            )
+    kept = {s.location: s for s in recorded if s.location not in removed}
+    for one in request.add:
+        source = record_source(one, request.folder, request.source)
+        kept[source.location] = source
+    if request.rebuild and STREAM in kept and request.stream is None:
+        raise InvalidArgumentError(
+            "the records from standard input are in the index alone, which a rebuild starts anew",
+            code="stream-not-repeatable",
+            folder=request.folder,
+        )
+    if not kept and not request.remove:
+        raise InvalidArgumentError(
+            "there is no source to index", argument="sources", folder=request.folder
+        )
+    return tuple(kept.values())
+
+
+def _location(text: str, folder: Path) -> str:
+    """Return a source's location as the manifest keeps it, whether or not it still exists."""
+    return text if text == STREAM else portable(Path(text).resolve(), base_of(folder))
+
+
+def settle_recipe(
+    request: BuildRequest, manifest: Manifest | None, reporter: Reporter
+) -> tuple[ModelFiles, Recipe]:
+    """Return the embedder and how the index is made; what is not asked for stays as it was.
+
+    Raises:
+        IndexMismatchError: The index was made otherwise, and this is no rebuild.
+        ModelError: The embedder runs code of its own that is not trusted.
+        InvalidArgumentError: It does not have so many dimensions.
+        EttinError: FAISS does not know the factory string.
+    """
+    name = request.embedder or (manifest.embedder.name if manifest else "auto")
+    files = find_embedder(name, offline=request.offline, reporter=reporter)
+    check_trust(files, request.engine)
+    card = read_card(files, request.engine.max_length, request.dimensions)
+    made = Chunking(manifest.chunk_size, manifest.chunk_overlap) if manifest else Chunking()
+    chunking = request.chunking or made
+    if manifest and card.weights == manifest.embedder.weights:
+        card = _kept(card, manifest.embedder, request)
+    if manifest and not request.rebuild:
+        if difference := _difference(manifest.embedder, card):
+            raise IndexMismatchError(
+                f"{request.folder} was made {difference}",
+                folder=request.folder,
+                embedder=name,
+                max_length=card.max_tokens if request.engine.max_length else None,
+                dimensions=card.dimension if request.dimensions else None,
+            )
+        if chunking != made:
+            raise IndexMismatchError(
+                f"{request.folder} has passages of {_described(made)}, not {_described(chunking)}",
+                folder=request.folder,
+                chunk_size=None if chunking.size == "auto" else chunking.size or "none",
+                chunk_overlap=chunking.overlap,
+            )
+    factory = request.factory or (manifest.asked if manifest else "auto")
+    require_factory(factory, card.dimension)
+    language = request.language or (manifest and manifest.language) or ENGLISH
+    require_language(language)
+    if request.dimensions:
+        note_dimensions(files, request.dimensions, reporter)
+    return files, Recipe(card, chunking.size, chunking.overlap, factory, language)
+
+
+def _kept(card: EmbedderCard, made: EmbedderCard, request: BuildRequest) -> EmbedderCard:
+    """Return an embedder's card with the limits that its index was made with, unless asked for."""
+    if request.engine.max_length is None:
+        card = replace(card, max_tokens=min(card.max_tokens, made.max_tokens))
+    if request.dimensions is None:
+        card = replace(card, dimension=min(card.dimension, made.dimension))
+    return card
+
+
+def _difference(made: EmbedderCard, now: EmbedderCard) -> str | None:
+    """Say by what an embedder is not the one that an index was made with."""
+    if made.weights != now.weights:
+        return f"by embedder {made.name} ({made.weights[:12]}), not {now.name} ({now.weights[:12]})"
+    if made.max_tokens != now.max_tokens:
+        return f"with {made.name} reading {made.max_tokens} tokens, not {now.max_tokens}"
+    if made.dimension != now.dimension:
+        return f"with {made.dimension} dimensions of {made.name}, not {now.dimension}"
+    if replace(now, name=made.name, revision=made.revision) != made:
+        return f"with {made.name} as it was then; its prompts have changed"
+    return None
+
+
+def _described(chunking: Chunking) -> str:
+    if chunking.size is None:
+        return "whole documents"
+    size = "the embedder's size" if chunking.size == "auto" else f"{chunking.size} tokens"
+    return f"{size} with overlap {chunking.overlap}"

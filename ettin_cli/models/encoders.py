@@ -1,0 +1,251 @@
+"""An encoder's forward pass over many texts: what embedding and late interaction share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ettin_cli.errors import ModelError
+from ettin_cli.models.engines.boundaries import LongTexts
+from ettin_cli.models.engines.choosing import load_model
+from ettin_cli.models.engines.onnx_export import TOKENS, VECTORS, write_encoder
+from ettin_cli.models.engines.onnx_model import OnnxModel
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.static import StaticModel
+from ettin_cli.models.engines.tokens import TokenIds, Tokens, static_part
+from ettin_cli.models.engines.torch_runtime import Placement, run
+from ettin_cli.models.hub import refuse_code
+from ettin_cli.records import Advance, Reporter, no_progress
+from ettin_cli.runtime import TOKENIZERS, Loaded, Lock, hold_to_one_thread
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+
+STATIC_BATCH = 256
+
+
+class Encoded(NamedTuple):
+    """What an encoder gives for a batch of texts.
+
+    Args:
+        vectors: Pooled, a row a text, of any length.
+        tokens: One vector a token, shape (texts, tokens, hidden), with padding at the end; None
+            where they were not asked for.
+    """
+
+    vectors: Floats
+    tokens: Floats | None
+
+
+Sink = Callable[[list[int], Encoded], None]
+
+
+class Encoder(Protocol):
+    """A sentence-transformers model fed with batches bounded by tokens."""
+
+    @property
+    def backend(self) -> str:
+        """What results say of where they were computed."""
+        ...
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
+        """Return each text's tokens, cut at the limit, and whether they were cut."""
+        ...
+
+    def encode(
+        self,
+        texts: Sequence[TokenIds],
+        sink: Sink,
+        advance: Advance = no_progress,
+        *,
+        prompt: str = "",
+        tokens: bool = False,
+    ) -> None:
+        """Give `sink` what the model makes of batches of positions in `texts`.
+
+        Args:
+            prompt: What all the texts begin with; some models do not pool over it.
+            tokens: Whether the tokens' own vectors are asked for.
+        """
+        ...
+
+
+class OnnxEncoder:
+    """An encoder that needs no torch.
+
+    Args:
+        max_tokens: Where texts are cut, special tokens included.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int, model: OnnxModel) -> None:
+        self.model = model
+        self.backend = model.backend
+        self.token_ids = Tokens(folder, max_tokens).of_texts
+
+    def encode(
+        self,
+        texts: Sequence[TokenIds],
+        sink: Sink,
+        advance: Advance = no_progress,
+        *,
+        prompt: str = "",
+        tokens: bool = False,
+    ) -> None:
+        """Give `sink` what the model makes of batches of positions in `texts`."""
+
+        def keep(batch: list[int], outputs: list[Floats]) -> None:
+            sink(batch, Encoded(outputs[0], outputs[1] if tokens else None))
+
+        self.model.run(texts, [VECTORS, TOKENS] if tokens else [VECTORS], keep, advance)
+
+
+class StaticEncoder:
+    """An embedder that looks its tokens' vectors up; it has none of a token in its text."""
+
+    def __init__(self, model: StaticModel) -> None:
+        self.model = model
+        self.backend = model.backend
+        self.token_ids = model.token_ids
+
+    def encode(
+        self,
+        texts: Sequence[TokenIds],
+        sink: Sink,
+        advance: Advance = no_progress,
+        *,
+        prompt: str = "",
+        tokens: bool = False,
+    ) -> None:
+        """Give `sink` what the model makes of batches of positions in `texts`."""
+        for begin in range(0, len(texts), STATIC_BATCH):
+            batch = list(range(begin, min(begin + STATIC_BATCH, len(texts))))
+            sink(batch, Encoded(self.model.vectors([texts[at] for at in batch]), None))
+            advance(len(batch))
+
+
+class TorchEncoder:
+    """An encoder as sentence-transformers runs it, on any device.
+
+    Args:
+        folder: The model's folder.
+        max_tokens: Where texts are cut, special tokens included.
+
+    Raises:
+        ModelError: It is no transformer, or cannot be loaded.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int, placement: Placement) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        self.folder = folder
+        self.placement = placement
+        self.backend = placement.backend
+        self.max_tokens = max_tokens
+        self.model = placement.load(SentenceTransformer, folder, unpadded=False)
+        # Whether it cuts is a setting of the tokenizer, so threads take turns.
+        self.tokenizer, self.turn = self.model.tokenizer, Lock()
+        if not hasattr(self.tokenizer, "pad"):
+            raise ModelError(f"{folder} is not a transformer, and such embedders are not supported")
+        self.long_texts = LongTexts.of_transformers(self.tokenizer)
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
+        """Return each text's tokens, cut at the limit, and whether they were cut."""
+        if not texts:
+            return [], []
+        hold_to_one_thread(TOKENIZERS)
+        with self.turn:
+            read = self.long_texts.beginnings(texts, self.max_tokens)
+            whole = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
+            cut = [len(ids) > self.max_tokens for ids in whole]
+            if any(cut):
+                short = self.tokenizer(read, truncation=True, max_length=self.max_tokens)
+                whole = short["input_ids"]
+        return [TokenIds(ids, []) for ids in whole], cut
+
+    def encode(
+        self,
+        texts: Sequence[TokenIds],
+        sink: Sink,
+        advance: Advance = no_progress,
+        *,
+        prompt: str = "",
+        tokens: bool = False,
+    ) -> None:
+        """Give `sink` what the model makes of batches of positions in `texts`."""
+        extra = {"prompt_length": self._prompt_length(prompt)} if prompt else {}
+
+        def forward(batch: list[int]) -> None:
+            padded = self.tokenizer.pad(
+                {"input_ids": [texts[at].ids for at in batch]}, return_tensors="pt"
+            )
+            device = self.placement.device
+            features = {name: value.to(device) for name, value in padded.items()}
+            output = self.model({**features, **extra})
+            if VECTORS not in output:
+                raise ModelError(f"{self.folder} gives no vector for a text: it has no pooling")
+            sink(
+                batch, Encoded(_array(output[VECTORS]), _array(output[TOKENS]) if tokens else None)
+            )
+
+        run([len(text.ids) for text in texts], forward, self.placement, advance)
+
+    def _prompt_length(self, prompt: str) -> int:
+        """Return how many tokens a text begins with because of a prompt."""
+        with self.turn:
+            ids = self.tokenizer(prompt)["input_ids"]
+        return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
+
+
+def _array(values: Any) -> Floats:
+    array: Floats = values.float().cpu().numpy()
+    return array
+
+
+def unit(vectors: Floats) -> Floats:
+    """Return vectors of length one along the last axis; a vector of zeros stays as it is."""
+    import numpy as np
+
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    found: Floats = vectors / np.maximum(lengths, 1e-12)
+    return found
+
+
+def shared_encoder(
+    folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+) -> Encoder:
+    """Return the encoder of a folder; loaded once for all who share `loaded`.
+
+    Raises:
+        ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
+    """
+    key = "encoder", folder, max_tokens, replace(settings, max_length=None)
+    return loaded.once(key, lambda: load_encoder(folder, max_tokens, settings, reporter))
+
+
+def load_encoder(
+    folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter
+) -> Encoder:
+    """Load the encoder of a folder.
+
+    Raises:
+        ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
+    """
+    if not settings.trust_remote_code:
+        # Before anything is said of it; `load_model` asks again.
+        refuse_code(folder)
+    if static_part(folder):
+        reporter.detail("static vectors are looked up on the CPU, whatever the device")
+        return StaticEncoder(StaticModel(folder, max_tokens))
+    if not (folder / "modules.json").is_file():
+        reporter.notice(f"{folder} names no pooling, so token vectors are averaged")
+    return load_model(
+        folder,
+        settings,
+        reporter,
+        write_encoder,
+        lambda folder, model: OnnxEncoder(folder, max_tokens, model),
+        lambda folder, placement: TorchEncoder(folder, max_tokens, placement),
+    )

@@ -1,0 +1,164 @@
+"""Which tokens attend to which, written as a graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ettin_cli.models.engines.graph import CONTRIBUTED, Graph
+
+FAR = -1e9
+# A text longer than this is a batch by itself, and its local layers compute their window alone.
+LONG_TOKENS = 384
+LENGTH_MULTIPLE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the tokens of a batch lie: values of the graph that every layer needs.
+
+    Args:
+        length: Tokens of the longest text.
+        inside: bool (texts, 1, 1, length): whether there is a token, and no padding.
+        long: bool: whether the batch is one long text, which has no padding.
+    """
+
+    length: str
+    inside: str
+    long: str
+
+
+def layout(graph: Graph, ids: str, lengths: str) -> Layout:
+    """Read off a batch's token ids (texts, length) and lengths (texts) how it lies."""
+    shape = graph.node("Shape", ids)
+    texts = graph.node("Gather", shape, graph.whole(0))
+    length = graph.node("Gather", shape, graph.whole(1))
+    positions = graph.node("Range", graph.whole(0), length, graph.whole(1))
+    inside = graph.node("Less", positions, graph.node("Unsqueeze", lengths, graph.ints(1)))
+    alone = graph.node("Equal", texts, graph.whole(1))
+    many = graph.node("Greater", length, graph.whole(LONG_TOKENS))
+    inside = graph.node("Unsqueeze", inside, graph.ints(1, 2))
+    return Layout(length, inside, graph.node("And", alone, many))
+
+
+class GlobalAttention:
+    """Attention of every token to every token, for all global layers of a model."""
+
+    def __init__(self, graph: Graph, layout: Layout, heads: int) -> None:
+        self.layout, self.heads = layout, heads
+        none, bias = graph.branch(), graph.branch()
+        none.reshape(graph.number(0.0), 1, 1, 1, 1)
+        one = bias.node("Reshape", layout.length, graph.ints(1))
+        square = bias.node("Concat", graph.ints(1, 1), one, one, axis=0)
+        _bias(bias, bias.node("Expand", layout.inside, square))
+        self.bias = graph.choice(layout.long, none, bias)
+        self.first_bias = _bias(graph, layout.inside)
+
+    def attend(self, graph: Graph, query: str, key: str, value: str) -> str:
+        """Let every token attend to all; values have shape (texts, length, size).
+
+        A long text needs no mask, and without one the kernel never holds more than a block of the
+        square of its length (Dao, 2023).
+        """
+        whole, padded = graph.branch(), graph.branch()
+        attention(whole, self.heads, query, key, value)
+        attention(padded, self.heads, query, key, value, self.bias)
+        return graph.choice(self.layout.long, whole, padded)
+
+    def attend_first(self, graph: Graph, query: str, key: str, value: str) -> str:
+        """Let the first token alone, a query of shape (texts, 1, size), attend to all."""
+        return attention(graph, self.heads, query, key, value, self.first_bias)
+
+
+def attention(graph: Graph, heads: int, query: str, key: str, value: str, bias: str = "") -> str:
+    """Add softmax attention of several heads, scaled by the root of their size.
+
+    Args:
+        bias: What is added to the scores, shape (texts or 1, 1, queries, keys).
+    """
+    more = ("", "", bias) if bias else ()
+    return graph.node(
+        "MultiHeadAttention",
+        *(query, key, value, *more),
+        domain=CONTRIBUTED,
+        num_heads=heads,
+    )
+
+
+class LocalAttention:
+    """Attention within a window, for all local layers of a model.
+
+    The window is computed alone where a text is long: each block of queries, as wide as the
+    window reaches, meets its own block of keys and the two beside it.
+
+    Args:
+        window: How far a token sees to either side.
+    """
+
+    def __init__(self, graph: Graph, layout: Layout, window: int, heads: int, size: int) -> None:
+        self.layout, self.window, self.heads, self.size = layout, window, heads, size
+        none, near = graph.branch(), graph.branch()
+        none.reshape(graph.number(0.0), 1, 1, 1, 1)
+        self._near(near)
+        self.near = graph.choice(layout.long, none, near)
+        self._plan_blocks(graph)
+
+    def attend(self, graph: Graph, query: str, key: str, value: str) -> str:
+        """Let every token attend to its window; values have shape (texts, length, size)."""
+        blocked, dense = graph.branch(), graph.branch()
+        self._attend_in_blocks(blocked, query, key, value)
+        attention(dense, self.heads, query, key, value, self.near)
+        return graph.choice(self.layout.long, blocked, dense)
+
+    def _near(self, graph: Graph) -> None:
+        """Add what short texts' scores (texts, 1, length, length) are raised by."""
+        positions = graph.node("Range", graph.whole(0), self.layout.length, graph.whole(1))
+        others = graph.node("Unsqueeze", positions, graph.ints(1))
+        distance = graph.node("Abs", graph.node("Sub", positions, others))
+        near = graph.node("LessOrEqual", distance, graph.whole(self.window))
+        _bias(graph, graph.node("And", near, self.layout.inside))
+
+    def _plan_blocks(self, graph: Graph) -> None:
+        """Compute which rows of the one long text each block takes, and what it may see."""
+        import numpy as np
+
+        window, length = self.window, self.layout.length
+        more = graph.node("Add", length, graph.whole(window - 1))
+        blocks = graph.node("Div", more, graph.whole(window))
+        last = graph.node("Sub", length, graph.whole(1))
+        own = graph.node("Mul", blocks, graph.whole(window))
+        queries = graph.node("Range", graph.whole(0), own, graph.whole(1))
+        self.query_rows = graph.node("Min", queries, last)
+        begins = graph.node("Range", graph.whole(-window), own, graph.whole(window))
+        begins = graph.part(begins, graph.ints(0), graph.node("Reshape", blocks, graph.ints(1)), 0)
+        within = graph.constant(np.arange(3 * window))
+        keys = graph.node("Add", graph.node("Unsqueeze", begins, graph.ints(1)), within)
+        inside = graph.node(
+            "And",
+            graph.node("GreaterOrEqual", keys, graph.whole(0)),
+            graph.node("Less", keys, length),
+        )
+        rows = graph.node("Max", graph.node("Min", keys, last), graph.whole(0))
+        self.key_rows = graph.reshape(rows, -1)
+        distance = np.abs(np.arange(3 * window) - window - np.arange(window)[:, None])
+        near = graph.constant(distance[None, None] <= window)
+        self.near_in_blocks = _bias(
+            graph, graph.node("And", near, graph.node("Unsqueeze", inside, graph.ints(1, 2)))
+        )
+
+    def _attend_in_blocks(self, graph: Graph, query: str, key: str, value: str) -> None:
+        query, key, value = (
+            graph.reshape(graph.node("Gather", x, rows, axis=1), -1, width, self.size)
+            for x, rows, width in (
+                (query, self.query_rows, self.window),
+                (key, self.key_rows, 3 * self.window),
+                (value, self.key_rows, 3 * self.window),
+            )
+        )
+        found = attention(graph, self.heads, query, key, value, self.near_in_blocks)
+        whole = graph.reshape(found, 1, -1, self.size)
+        length = graph.node("Reshape", self.layout.length, graph.ints(1))
+        graph.part(whole, graph.ints(0), length, 1)
+
+
+def _bias(graph: Graph, allowed: str) -> str:
+    return graph.node("Where", allowed, graph.number(0.0), graph.number(FAR))

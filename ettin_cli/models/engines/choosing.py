@@ -1,0 +1,184 @@
+"""Which backend computes a model: the list of them, and the choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from ettin_cli.errors import InvalidArgumentError, ModelError, PluginError
+from ettin_cli.models.engines.backends import Backend, Library
+from ettin_cli.models.engines.graph import UnsupportedModelError
+from ettin_cli.models.engines.onnx_export import WrittenModel
+from ettin_cli.models.engines.onnx_model import OnnxModel
+from ettin_cli.models.engines.onnxruntime_backend import OnnxRuntimeBackend
+from ettin_cli.models.engines.openvino_backend import OpenVinoBackend
+from ettin_cli.models.engines.settings import AUTO, EngineSettings
+from ettin_cli.models.engines.torch_backend import TorchBackend
+from ettin_cli.models.engines.torch_runtime import Placement
+from ettin_cli.models.hub import refuse_code, weights_hash
+from ettin_cli.records import Reporter
+from ettin_cli.runtime import Plugin, plugin_named, plugins
+
+# In the order in which they are listed. Where none is asked for, the last is tried first, and
+# torch computes whatever the others do not.
+BACKENDS: tuple[Backend, ...] = (TorchBackend(), OnnxRuntimeBackend(), OpenVinoBackend())
+# Entry points by which another package adds a backend: a subclass of Backend.
+GROUP, WHAT = "ettin.backends", "the backend {}"
+
+G = TypeVar("G")
+T = TypeVar("T")
+
+
+class Writer(Protocol):
+    """Writes a folder's model as a graph; by ONNX's own operators alone where that is asked."""
+
+    def __call__(self, folder: Path, *, plain: bool = False) -> WrittenModel:
+        """Return the graph."""
+        ...
+
+
+def load_model(
+    folder: Path,
+    settings: EngineSettings,
+    reporter: Reporter,
+    write: Writer,
+    of_graph: Callable[[Path, OnnxModel], G],
+    of_torch: Callable[[Path, Placement], T],
+) -> G | T:
+    """Return a folder's model, by a library that computes its graph, or else by torch.
+
+    Args:
+        write: Writes the folder's model as a graph.
+        of_graph: Makes the model of a graph.
+        of_torch: Loads the model by sentence-transformers' classes.
+
+    Raises:
+        ModelError: It cannot be loaded, its backend cannot compute it, or it needs code from
+            elsewhere that is not trusted.
+        InvalidArgumentError: There is no such backend.
+    """
+    if not settings.trust_remote_code:
+        refuse_code(folder)
+    if model := torch_free(folder, settings, reporter, write):
+        return of_graph(folder, model)
+    return of_torch(folder, Placement(settings, reporter))
+
+
+def torch_free(
+    folder: Path,
+    settings: EngineSettings,
+    reporter: Reporter,
+    write: Writer,
+) -> OnnxModel | None:
+    """Return a model that runs without torch, or None where torch is to run it.
+
+    Args:
+        write: Writes the folder's model as a graph.
+
+    Raises:
+        ModelError: A backend was asked for that cannot run this model; or its files are damaged.
+        InvalidArgumentError: There is no such backend.
+    """
+    first = None
+    for backend in _tried(settings):
+        problem = backend.problem(settings)
+        if problem is None:
+            library = backend.library(settings)
+            if library is None:
+                reporter.detail(f"{backend.name} runs {folder.name}: {first or 'it was asked for'}")
+                return None
+            try:
+                written = write(folder, plain=library.plain)
+                return OnnxModel(written, settings, reporter, weights_hash(folder), library)
+            except UnsupportedModelError as error:
+                problem = f"{error} is not written for it"
+        first = first or problem
+    raise ModelError(
+        f"{settings.engine} cannot run {folder.name} here: {first}",
+        code="engine-unavailable",
+        engine=settings.engine,
+    )
+
+
+def _tried(settings: EngineSettings) -> Sequence[Backend]:
+    """Return the backends that may run a model, in the order in which they are tried."""
+    if settings.engine == AUTO:
+        return [one for one in reversed(BACKENDS) if one.automatic(settings)]
+    return [find_backend(settings.engine)]
+
+
+def find_backend(name: str) -> Backend:
+    """Return the backend of a name: one of BACKENDS, or of another package.
+
+    Raises:
+        InvalidArgumentError: There is none.
+        PluginError: That package's code fails.
+    """
+    if found := next((one for one in BACKENDS if one.name == name), None):
+        return found
+    if plugin := plugin_named(GROUP, WHAT, name.lower()):
+        return ExternalBackend(name, plugin)
+    raise InvalidArgumentError(
+        f"unknown engine {name!r}", argument="engine", choices=(AUTO, *backend_names())
+    )
+
+
+def check_engine(name: str) -> None:
+    """Make sure that `EngineSettings` can name this backend, or `auto`.
+
+    Raises:
+        InvalidArgumentError: There is none.
+        PluginError: It is another package's, whose code fails.
+    """
+    if name != AUTO:
+        find_backend(name)
+
+
+def backend_names() -> list[str]:
+    """Return the names of all backends: our own, and those of other packages."""
+    return [*(one.name for one in BACKENDS), *sorted(plugins(GROUP, WHAT))]
+
+
+def installed_backends(device: str) -> list[str]:
+    """Return the names of the backends that are installed for a device as torch names it.
+
+    One whose package is broken counts as installed, so that whoever uses it learns of it.
+    """
+    settings = EngineSettings(device)
+
+    def usable(name: str) -> bool:
+        try:
+            backend = find_backend(name)
+            return backend.installed() and backend.problem(settings) is None
+        except PluginError:
+            return True
+
+    return list(filter(usable, backend_names()))
+
+
+class ExternalBackend(Backend):
+    """A backend of another package, whose failures are reported in one line.
+
+    Raises:
+        PluginError: It cannot be loaded, or is not a backend.
+    """
+
+    def __init__(self, name: str, plugin: Plugin) -> None:
+        found = plugin.load()
+        with plugin.failures("cannot be made"):
+            made = found() if isinstance(found, type) else found
+        if not isinstance(made, Backend):
+            raise plugin.unfit("is not an ettin_cli.models.engines.Backend")
+        self.backend, self.plugin = made, plugin
+        self.name, self.title, self.module = name, made.title, made.module
+
+    def problem(self, settings: EngineSettings) -> str | None:
+        """Return why it cannot compute so, whatever the model; None if it can."""
+        with self.plugin.failures("failed"):
+            return self.backend.problem(settings)
+
+    def library(self, settings: EngineSettings) -> Library | None:
+        """Return what loads graphs."""
+        with self.plugin.failures("failed"):
+            return self.backend.library(settings)

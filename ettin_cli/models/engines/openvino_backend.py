@@ -1,0 +1,105 @@
+"""OpenVINO: the backend that computes in bf16 on a CPU that can."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.models.engines.backends import Backend, Library, Run, Session
+from ettin_cli.models.engines.devices import cpu_has_bf16, is_cpu
+from ettin_cli.models.engines.onnx_export import WrittenModel
+from ettin_cli.models.engines.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from ettin_cli.models.engines.backends import Feeds
+    from ettin_cli.records import Floats
+
+
+class OpenVinoBackend(Backend):
+    """OpenVINO on a CPU, in float32 or bf16."""
+
+    name, title, module = "openvino", "OpenVINO", "openvino"
+
+    def problem(self, settings: EngineSettings) -> str | None:
+        """Return why it cannot compute so, whatever the model; None if it can."""
+        if not is_cpu(settings.device):
+            return f"the device is {settings.device}"
+        if not self.installed():
+            return "it is not installed (pip install 'ettin-cli[openvino]')"
+        if settings.dtype == "fp16":
+            return "without it a CPU computes in fp32, not fp16"
+        return None
+
+    def automatic(self, settings: EngineSettings) -> bool:
+        """Say whether it is tried where no backend was asked for: where it alone is fast.
+
+        In fp32 it is like ONNX Runtime, and scores do not depend on what is installed.
+        """
+        return settings.dtype == "fast" and cpu_has_bf16() and self.installed()
+
+    def library(self, settings: EngineSettings) -> Library:
+        """Return what loads graphs."""
+        half = settings.dtype == "bf16" or (settings.dtype == "fast" and cpu_has_bf16())
+        return OpenVino("bfloat16" if half else "float32")
+
+
+class OpenVino:
+    """OpenVINO, in float32 or bf16.
+
+    Args:
+        precision: float32 or bfloat16.
+    """
+
+    # Its reader takes the rotation of values (texts, length, size) for another one.
+    plain = True
+
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+        self.backend = f"openvino cpu {precision}"
+
+    def described(self) -> str:
+        """Return its name and version, and what it computes in."""
+        import openvino
+
+        version = openvino.__version__.partition("-")[0]
+        return f"OpenVINO {version} on the CPU in {self.precision}"
+
+    def load(self, written: WrittenModel, threads: int, together: bool) -> Session:
+        """Load a graph for so many threads, which share one batch or have one each."""
+        return _OpenVinoSession(written, threads, together, self.precision)
+
+
+class _OpenVinoSession:
+    def __init__(self, written: WrittenModel, threads: int, together: bool, precision: str) -> None:
+        import openvino
+
+        core = openvino.Core()
+        self.model = core.compile_model(
+            core.read_model(written.with_weights()),
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+                "INFERENCE_NUM_THREADS": threads,
+                "NUM_STREAMS": 1 if together else threads,
+            },
+        )
+
+    def begin(self) -> Run:
+        return _OpenVinoRun(self.model)
+
+
+class _OpenVinoRun:
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.own = threading.local()
+
+    def compute(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
+        if not hasattr(self.own, "request"):
+            self.own.request = self.model.create_infer_request()
+        found = self.own.request.infer(dict(feeds))
+        # The request's own memory is written over by the next batch.
+        return [found[self.model.output(name)].copy() for name in outputs]
+
+    def stop(self) -> None:
+        """Let what runs end: it is one batch."""

@@ -1,0 +1,318 @@
+"""The torch route: device, dtype, and batches that fit the memory there is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.errors import InvalidArgumentError, ModelError, first_line
+from ettin_cli.models.engines.batching import batches
+from ettin_cli.models.engines.devices import cpu_has_bf16, is_cpu
+from ettin_cli.models.engines.settings import DTYPES, EngineSettings
+from ettin_cli.records import Advance, Reporter, Silence, no_progress
+from ettin_cli.runtime import guard_children, hold_to_one_thread, is_quiet
+
+if TYPE_CHECKING:
+    import torch
+
+CPU_BATCH_TOKENS = 2048
+GPU_BATCH_TOKENS = 65_536
+FLASH = "flash_attention_2"
+
+guard_children()
+
+
+class Placement:
+    """The device and dtype a model gets, and why.
+
+    torch has threads for the process alone: their number is set where settings name one.
+
+    Raises:
+        ModelError: The device that was asked for cannot be used.
+    """
+
+    def __init__(self, settings: EngineSettings, reporter: Reporter) -> None:
+        import torch
+
+        if is_quiet():
+            _quieten()
+        if hold_to_one_thread("torch"):
+            reporter.detail("forked from a process that had loaded torch: torch has one thread")
+        elif settings.threads:
+            torch.set_num_threads(settings.threads)
+        self.settings = settings
+        self.reporter = reporter
+        self.device = _device(settings.device, reporter)
+        self.dtype = chosen_dtype(settings.dtype, self.device, reporter)
+        reporter.detail(f"torch {torch.__version__} on {self.device} in {self.dtype_name}")
+
+    @property
+    def dtype_name(self) -> str:
+        """Return the dtype's plain name, such as float32."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def backend(self) -> str:
+        """Return what results say of where they were computed."""
+        return f"torch {self.device.type} {self.dtype_name}"
+
+    @property
+    def batch_tokens(self) -> int:
+        """Return how many tokens, padding included, a batch may hold."""
+        return CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
+
+    def load(
+        self,
+        model_class: Callable[..., Any],
+        folder: Path,
+        *,
+        unpadded: bool = True,
+        autocast: bool = False,
+    ) -> Any:
+        """Return the model, ready to run: with Flash Attention 2 where it pays, else SDPA.
+
+        Args:
+            unpadded: Whether the caller takes its inputs from `features`.
+            autocast: Whether it multiplies weights of 32 bits in bf16.
+
+        Raises:
+            ModelError: The folder's model cannot be loaded, or not all of it is there.
+        """
+        # Flash Attention computes in 16 bits alone.
+        short = autocast or self.dtype_name != "float32"
+        there = self.device.type == "cuda" and find_spec("kernels") is not None
+        if unpadded and short and there:
+            try:
+                model = self._loaded(model_class, folder, FLASH)
+                if model._can_flatten_inputs():
+                    return model
+                self.reporter.detail("Flash Attention 2 would pad here, which is slower than SDPA")
+            except (ModelError, ImportError) as error:
+                self.reporter.notice(f"no Flash Attention 2, so SDPA is used: {error}")
+        return self._loaded(model_class, folder, "sdpa")
+
+    def features(self, model: Any, tokens: Sequence[Mapping[str, list[int]]]) -> dict[str, Any]:
+        """Return a batch as a model that was loaded here takes it: padded only where it must be.
+
+        Without padding the texts lie in one row, with the place where each begins. The library's
+        own way to lay them out forgets which tokens are the query's.
+
+        Args:
+            tokens: Of each text what the tokenizer gives, such as `input_ids`.
+        """
+        import torch
+
+        if not model._can_flatten_inputs():
+            padded = model.tokenizer.pad(list(tokens), return_tensors="pt")
+            return {name: value.to(self.device) for name, value in padded.items()}
+        lengths = [len(one["input_ids"]) for one in tokens]
+        names = tokens[0].keys() - {"attention_mask"}
+        rows = {name: [value for one in tokens for value in one[name]] for name in names}
+        first = model[0]._flatten_position_offset
+        rows["position_ids"] = [first + at for length in lengths for at in range(length)]
+        begins = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=self.device)
+        return {
+            **{name: torch.tensor([row], device=self.device) for name, row in rows.items()},
+            "cu_seq_lens_q": begins,
+            "cu_seq_lens_k": begins,
+            "max_length_q": max(lengths),
+            "max_length_k": max(lengths),
+        }
+
+    def _loaded(self, model_class: Callable[..., Any], folder: Path, attention: str) -> Any:
+        remote = self.settings.trust_remote_code
+        try:
+            model = model_class(
+                str(folder),
+                device=str(self.device),
+                trust_remote_code=remote,
+                local_files_only=True,
+                model_kwargs={
+                    "dtype": self.dtype,
+                    "attn_implementation": attention,
+                    "use_safetensors": True,
+                },
+            )
+        except Exception as error:  # damaged files fail in any way there is
+            untrusted = "trust_remote" in str(error)
+            raise ModelError(
+                f"cannot load the model in {folder}: {first_line(error)}",
+                code="untrusted-code" if untrusted else "model-unusable",
+                model=folder,
+            ) from error
+        if absent := _made_up(model):
+            raise ModelError(
+                f"{folder} has no weights for {absent[0]}, "
+                f"one of {len(absent)} parameters that would be random: "
+                "it is not a reranker, or not complete",
+                code="model-incomplete",
+                folder=folder,
+            )
+        return model.eval()
+
+
+def _made_up(model: torch.nn.Module) -> list[str]:
+    """Return the parameters that transformers gave random values, since no file has them."""
+    from transformers import PreTrainedModel
+
+    trunk = next((part for part in model.modules() if isinstance(part, PreTrainedModel)), None)
+    if trunk is None:
+        return []
+    loaded = {
+        name: getattr(parameter, "_is_hf_initialized", False)
+        for name, parameter in trunk.named_parameters()
+    }
+    if not any(loaded.values()):
+        # This version of transformers does not mark what it has loaded.
+        return []
+    # A bare trunk's own pooler is not read: pooling is a module of its own.
+    bare = type(trunk).__name__.endswith("Model")
+    return [name for name, there in loaded.items() if not (there or (bare and "pooler." in name))]
+
+
+def _quieten() -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from logging import ERROR, getLogger
+
+    from transformers.utils import logging
+
+    getLogger("sentence_transformers").setLevel(ERROR)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
+def device_name(wanted: str) -> str:
+    """Return what models would run on: `cpu`, `mps`, or the make of the GPU.
+
+    Raises:
+        ModelError: The device that was asked for cannot be used.
+    """
+    if is_cpu(wanted):
+        return "cpu"
+    import torch
+
+    device = _device(wanted, Silence())
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _device(wanted: str, reporter: Reporter) -> torch.device:
+    import torch
+
+    kind, _, number = wanted.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise InvalidArgumentError(
+            f"unknown device {wanted!r}",
+            argument="device",
+            choices=("auto", "cpu", "cuda", "cuda:N", "mps"),
+        )
+    if wanted == "auto":
+        return torch.device(_best_device(reporter))
+    problem = None
+    if kind == "cuda":
+        problem = _cuda_problem(int(number or 0))
+    elif kind == "mps" and not torch.backends.mps.is_available():
+        problem = "torch finds no Apple GPU"
+    if problem:
+        raise ModelError(
+            f"device {wanted} cannot be used: {problem}",
+            code="device-unavailable",
+            device=wanted,
+        )
+    return torch.device(wanted)
+
+
+def _best_device(reporter: Reporter) -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        problem = _cuda_problem(0)
+        if problem is None:
+            return "cuda"
+        reporter.notice(f"a GPU is here but cannot be used, so the CPU is: {problem}")
+    elif Path("/dev/nvidia0").exists():
+        reporter.notice("a GPU is here, but this torch is built without CUDA, so the CPU is used")
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _cuda_problem(number: int) -> str | None:
+    """Say why a CUDA device cannot compute, by computing on it."""
+    import torch
+
+    try:
+        if not torch.cuda.is_available():
+            return "torch finds no CUDA device"
+        torch.ones(2, device=f"cuda:{number}").sum().item()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).strip().splitlines()[0]
+    return None
+
+
+def chosen_dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch.dtype:
+    """Return what a device computes in, for a dtype as the user names it.
+
+    Raises:
+        InvalidArgumentError: There is no dtype of this name.
+    """
+    import torch
+
+    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if wanted not in DTYPES:
+        raise InvalidArgumentError(f"unknown dtype {wanted!r}", argument="dtype", choices=DTYPES)
+    if wanted in named:
+        return named[wanted]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if wanted == "fast" and device.type == "cpu":
+        if cpu_has_bf16():
+            return torch.bfloat16
+        reporter.detail("this CPU has no bf16 arithmetic, so the dtype fast is fp32 here")
+    return torch.float32
+
+
+def run(
+    lengths: Sequence[int],
+    forward: Callable[[list[int]], None],
+    placement: Placement,
+    advance: Advance = no_progress,
+) -> None:
+    """Call `forward` on batches of positions; a batch too large for the GPU is halved.
+
+    Raises:
+        ModelError: Not even a single text fits the GPU's memory.
+    """
+    hold_to_one_thread("torch")
+    rows = placement.settings.batch_size
+    halved = False
+    waiting = list(batches(lengths, placement.batch_tokens, rows))[::-1]
+    while waiting:
+        batch = waiting.pop()
+        if not _fits(forward, batch):
+            if len(batch) == 1:
+                raise ModelError(
+                    f"a text of {lengths[batch[0]]} tokens does not fit the GPU's memory",
+                    code="out-of-memory",
+                    tokens=lengths[batch[0]],
+                )
+            half = len(batch) // 2
+            waiting += [batch[half:], batch[:half]]
+            if not halved:
+                placement.reporter.notice("the GPU is out of memory, so batches are halved")
+                halved = True
+        else:
+            advance(len(batch))
+
+
+def _fits(forward: Callable[[list[int]], None], batch: list[int]) -> bool:
+    import torch
+
+    try:
+        with torch.inference_mode():
+            forward(batch)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return False
+    return True

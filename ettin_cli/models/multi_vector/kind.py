@@ -1,0 +1,41 @@
+"""Late interaction: the kind of reranker that compares the vectors of tokens."""
+
+from __future__ import annotations
+
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.multi_vector.encoding import load_token_encoder
+from ettin_cli.models.multi_vector.reading import is_multi_vector, read_reading
+from ettin_cli.models.rerankers.maxsim import LateInteractionReranker
+from ettin_cli.models.rerankers.resolved import FolderReranker, Reference
+from ettin_cli.records import Reporter, Reranker
+from ettin_cli.runtime import Loaded
+
+
+class LateInteractionModel(FolderReranker):
+    """A multi-vector model: a hub id, or a folder."""
+
+    reads_pairs = False
+    ranks_by = "the vectors of tokens"
+
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
+        """Load it.
+
+        Raises:
+            ModelError: It cannot be loaded, or not on the device that was asked for.
+        """
+        encoder = load_token_encoder(self.files.folder, settings, reporter)
+        return LateInteractionReranker(self.name, encoder, reporter)
+
+    def prompt(self) -> str:
+        """Return what it puts before a text."""
+        return read_reading(self.files.folder).document_prompt
+
+
+def find(reference: Reference) -> LateInteractionModel | None:
+    """Return the multi-vector model of a reference; None if that is another kind of model.
+
+    Raises:
+        ModelError: There is no such model, or not all of it.
+    """
+    files = reference.files
+    return LateInteractionModel(files) if is_multi_vector(files.folder) else None

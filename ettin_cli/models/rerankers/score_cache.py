@@ -1,0 +1,314 @@
+"""A reranker that keeps its scores on disk, so that no later run scores a pair again."""
+
+from __future__ import annotations
+
+import random
+import re
+import sqlite3
+import struct
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.torch_runtime import device_name
+from ettin_cli.models.rerankers.empty_texts import no_scores, with_text
+from ettin_cli.models.rerankers.resolved import ResolvedReranker
+from ettin_cli.records import Advance, Reporter, Reranker, RerankerCard, Scores, no_progress
+from ettin_cli.settings import cache_folder
+from ettin_cli.storage import private_folder
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+T = TypeVar("T")
+Pair = tuple[str, str]
+
+SCORES = "scores"
+SCORES_FORMAT = 1
+FILE = "scores.sqlite"
+CHUNK = 512
+ROW = "<f?f"
+BUSY_S = 30.0
+LIBRARIES = (
+    *("torch", "transformers", "sentence-transformers", "kernels"),
+    *("onnxruntime", "openvino", "tokenizers"),
+)
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS scores (pair BLOB PRIMARY KEY, verdict BLOB) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS model (id INTEGER PRIMARY KEY, engine TEXT, max_tokens INTEGER)",
+)
+# A new file would meet these too; any other error means that the file is no good.
+NOT_DAMAGE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+class CachedReranker:
+    """Scores as another reranker does, and no pair a second time, in this run or a later one.
+
+    Scores are kept for each model, device, dtype, limit and version of the libraries by itself.
+    What is wrong with the file of scores costs time and a notice, never a score or a run.
+
+    Args:
+        resolved: The reranker that is wrapped.
+        settings: How it is to run.
+        load: Loads it. Called once, when a pair is missing: never where all are known.
+    """
+
+    def __init__(
+        self,
+        resolved: ResolvedReranker,
+        settings: EngineSettings,
+        load: Callable[[], Reranker],
+        reporter: Reporter,
+    ) -> None:
+        self.name = resolved.name
+        self._load = load
+        self._reranker: Reranker | None = None
+        self._file = _ScoreFile(score_folder(resolved, settings) / FILE, reporter)
+        self._model = self._file.model()
+
+    @property
+    def card(self) -> RerankerCard:
+        """What results say of it; loads the model only if it never was before."""
+        return RerankerCard(self.name, *self._known_model())
+
+    def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order: exactly as they were scored first."""
+        return self.timed(pairs, advance)[0]
+
+    def timed(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> tuple[Scores, Floats]:
+        """Return scores, and the seconds each pair took when it was scored.
+
+        A pair's seconds are its share of the call that scored it, so they are honest even where
+        every score comes from the file. Scores are kept as they come: an interruption loses at
+        most the last 512.
+        """
+        import numpy as np
+
+        read = with_text(pairs)
+        scores, spent = no_scores(len(pairs)), np.zeros(len(pairs), np.float32)
+        advance(len(pairs) - len(read))
+        some, seconds = self._timed([pairs[at] for at in read], advance)
+        scores.values[read], scores.truncated[read] = some.values, some.truncated
+        spent[read] = seconds
+        return scores, spent
+
+    def _timed(self, pairs: Sequence[Pair], advance: Advance) -> tuple[Scores, Floats]:
+        keys, rows = self._found(pairs)
+        if self._reranker is None and not rows.keys() >= set(keys):
+            self._loaded()
+            # The backend may be another than the one that was remembered.
+            keys, rows = self._found(pairs)
+        distinct = dict(zip(keys, pairs, strict=True)).items()
+        missing = [(key, pair) for key, pair in distinct if key not in rows]
+        # Pairs of one text are scored at once, since a late interaction encodes it once a call.
+        missing.sort(key=lambda one: one[1][1])
+        advance(len(pairs) - len(missing))
+        for begin in range(0, len(missing), CHUNK):
+            fresh = self._scored(missing[begin : begin + CHUNK], advance)
+            self._file.add(fresh)
+            rows.update(fresh)
+        return _columns([rows[key] for key in keys])
+
+    def _found(self, pairs: Sequence[Pair]) -> tuple[list[bytes], dict[bytes, _Row]]:
+        model = self._known_model()
+        keys = [_pair_key(model, pair) for pair in pairs]
+        return keys, self._file.find(keys)
+
+    def _scored(self, chunk: Sequence[tuple[bytes, Pair]], advance: Advance) -> dict[bytes, _Row]:
+        began = time.perf_counter()
+        scores = self._loaded().score([pair for _, pair in chunk], advance)
+        seconds = (time.perf_counter() - began) / len(chunk)
+        verdicts = zip(scores.values.tolist(), scores.truncated.tolist(), strict=True)
+        return {
+            key: _Row(score, cut, seconds)
+            for (key, _), (score, cut) in zip(chunk, verdicts, strict=True)
+        }
+
+    def _loaded(self) -> Reranker:
+        if self._reranker is None:
+            self._reranker = self._load()
+            self._model = _Model.of(self._reranker.card)
+            self._file.remember(self._model)
+        return self._reranker
+
+    def _known_model(self) -> _Model:
+        if self._model is None:
+            return _Model.of(self._loaded().card)
+        return self._model
+
+
+class _Model(NamedTuple):
+    """What is known of a reranker only when it is loaded."""
+
+    backend: str
+    max_tokens: int
+
+    @classmethod
+    def of(cls, card: RerankerCard) -> _Model:
+        """Return what a card says beside the name."""
+        return cls(card.backend, card.max_tokens)
+
+
+class _Row(NamedTuple):
+    score: float
+    truncated: bool
+    seconds: float
+
+    def sealed(self, key: bytes) -> bytes:
+        """Return the row with a checksum, since SQLite would hand out a flipped bit as a score."""
+        body = struct.pack(ROW, *self)
+        return body + _seal(key + body)
+
+
+def _opened(key: bytes, sealed: object) -> _Row | None:
+    """Return a row that was sealed under this key, or None if it is not what was sealed."""
+    size = struct.calcsize(ROW)
+    if not isinstance(sealed, bytes) or sealed[size:] != _seal(key + sealed[:size]):
+        return None
+    return _Row(*struct.unpack(ROW, sealed[:size]))
+
+
+def _seal(content: bytes) -> bytes:
+    import xxhash
+
+    return xxhash.xxh32_digest(content)
+
+
+def _columns(rows: Sequence[_Row]) -> tuple[Scores, Floats]:
+    import numpy as np
+
+    values = np.array([row.score for row in rows], np.float32)
+    truncated = np.array([row.truncated for row in rows], np.bool_)
+    return Scores(values, truncated), np.array([row.seconds for row in rows], np.float32)
+
+
+class _ScoreFile:
+    """An SQLite file of scores, open for as long as one operation takes."""
+
+    def __init__(self, path: Path, reporter: Reporter) -> None:
+        self.path, self.reporter = path, reporter
+        self.warned = False
+
+    def model(self) -> _Model | None:
+        """Return what was remembered of the model when it was last loaded."""
+        found = self._attempt(_select_model, None)
+        return _Model(*found) if found else None
+
+    def remember(self, model: _Model) -> None:
+        self._insert("model", [(1, *model)])
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, _Row]:
+        """Return the whole rows there are among these."""
+        return self._attempt(lambda connection: dict(_select(connection, keys)), {})
+
+    def add(self, rows: Mapping[bytes, _Row]) -> None:
+        self._insert("scores", [(key, row.sealed(key)) for key, row in rows.items()])
+
+    def _insert(self, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+        marks = ", ".join("?" * len(rows[0]))
+        insert = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"
+        self._attempt(lambda connection: connection.executemany(insert, rows), None)
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                return self._worked(work)
+            except (sqlite3.Error, OSError) as error:
+                # SQLite does not wait, whatever its timeout, for another process that turns on
+                # the log or that wrote between our read and our write.
+                if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    self._overcome(error)
+                    return otherwise
+            time.sleep(random.uniform(0.001, 0.02))
+
+    def _worked(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        private_folder(self.path.parent)
+        with closing(sqlite3.connect(self.path, timeout=BUSY_S)) as connection, connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            for table in TABLES:
+                connection.execute(table)
+            return work(connection)
+
+    def _overcome(self, error: sqlite3.Error | OSError) -> None:
+        """Begin a damaged file anew; of anything else that is wrong, tell once."""
+        if isinstance(error, sqlite3.Error) and _primary_code(error) not in NOT_DAMAGE:
+            aside = self.path.with_name(self.path.name + ".damaged")
+            with suppress(OSError):
+                # SQLite itself removes a log that belongs to no file.
+                self.path.replace(aside)
+                self.reporter.notice(
+                    f"{self.path} is damaged ({error}); it is kept as {aside.name} and begun anew"
+                )
+                return
+        if not self.warned:
+            self.reporter.notice(f"not all scores are kept in {self.path.parent}: {error}")
+        self.warned = True
+
+
+def _primary_code(error: Exception) -> int:
+    """Return SQLite's code of what went wrong, without its details; damage if there is none."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & 0xFF
+
+
+def _select_model(connection: sqlite3.Connection) -> tuple[str, int] | None:
+    found: tuple[str, int] | None = connection.execute(
+        "SELECT engine, max_tokens FROM model"
+    ).fetchone()
+    return found
+
+
+def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterable[tuple[bytes, _Row]]:
+    for begin in range(0, len(keys), CHUNK):
+        some = keys[begin : begin + CHUNK]
+        marks = ", ".join("?" * len(some))
+        select = f"SELECT pair, verdict FROM scores WHERE pair IN ({marks})"
+        for key, sealed in connection.execute(select, some):
+            row = _opened(key, sealed)
+            if row is not None:
+                yield key, row
+
+
+def _pair_key(model: _Model, pair: Pair) -> bytes:
+    import xxhash
+
+    query, text = pair
+    whole = f"{model.backend}\0{model.max_tokens}\0{len(query)}\0{query}{text}"
+    return xxhash.xxh3_128_digest(whole.encode("utf-8", "surrogatepass"))
+
+
+def score_folder(reranker: ResolvedReranker, settings: EngineSettings) -> Path:
+    """Return the folder in our cache for the scores that a reranker gives under these settings.
+
+    Batch size and threads are left out of its name, since they move a score by rounding alone.
+    """
+    import xxhash
+
+    libraries = [_version(library) for library in LIBRARIES]
+    settled = (device_name(settings.device), settings.dtype, settings.max_length, libraries)
+    what = f"({SCORES_FORMAT}, {reranker.identity}, {repr(settled)[1:]}"
+    name = re.sub(r"[^\w.-]", "-", Path(reranker.name).name)[:60]
+    return cache_folder() / SCORES / f"{name}-{xxhash.xxh3_64_hexdigest(what.encode())}"
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

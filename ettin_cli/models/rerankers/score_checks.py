@@ -1,0 +1,79 @@
+"""What rerankers share around their models: equal items once, no NaN, other scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.errors import ModelError
+from ettin_cli.records import Reporter
+from ettin_cli.runtime import Once
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+SCRIPT_SAMPLE = 200
+_LETTER = re.compile(r"[^\W\d_]")
+_OTHER_SCRIPT = re.compile(r"[\u0370-\u1cff\u2c80-\ua6ff\ua800-\uab2f\uabc0-\ufaff\ufb13-\ufdff]")
+
+
+class ScriptNotice:
+    """Reports once that a text is in a script which an English model makes little of.
+
+    Args:
+        name: The reranker's.
+        english: Whether it reads English alone; if not, nothing is reported.
+    """
+
+    def __init__(self, name: str, reporter: Reporter, *, english: bool) -> None:
+        self.name, self.reporter = name, reporter
+        self.first = Once() if english else None
+
+    def check(self, texts: Iterable[str]) -> None:
+        """Look at some texts."""
+        if not self.first or self.first.over:
+            return
+        if any(in_other_script(text) for text in texts) and self.first():
+            self.reporter.notice(
+                f"some text is not in Latin script; {self.name} reads English, "
+                "so such scores tell little"
+            )
+
+
+def in_other_script(text: str) -> bool:
+    """Say whether most letters at the beginning of a text are of another script than Latin.
+
+    >>> in_other_script("naïve café"), in_other_script("где находится библиотека")
+    (False, True)
+    """
+    sample = text[:SCRIPT_SAMPLE]
+    if sample.isascii():
+        return False
+    return 2 * len(_OTHER_SCRIPT.findall(sample)) > len(_LETTER.findall(sample))
+
+
+def distinct(items: Sequence[Any]) -> tuple[list[Any], list[int]]:
+    """Return the different items in order of appearance, and for each item which it is.
+
+    >>> distinct(["b", "a", "b"])
+    (['b', 'a'], [0, 1, 0])
+    """
+    places: dict[Any, int] = {}
+    which = [places.setdefault(item, len(places)) for item in items]
+    return list(places), which
+
+
+def checked(values: Floats, name: str) -> Floats:
+    """Return scores, all of them numbers.
+
+    Raises:
+        ModelError: One is NaN, which has no place in an order.
+    """
+    import numpy as np
+
+    if np.isnan(values).any():
+        raise ModelError(
+            f"{name} gave a score that is not a number", code="not-a-number", name=name
+        )
+    return values

@@ -1,0 +1,44 @@
+"""A model's own tokenizer as a counter of tokens, without the model and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ettin_cli.models.engines.boundaries import LongTexts
+from ettin_cli.models.engines.tokens import load_tokenizer
+from ettin_cli.models.hub import ModelFiles
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+class ModelTokens:
+    """Counts tokens as a model does."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.long_texts = LongTexts(tokenizer)
+
+    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
+        """Return each token's start and end in `text`, in characters, in order."""
+        return self.long_texts.offsets(text)
+
+    def beginning(self, text: str, tokens: int) -> str:
+        """Return the part of a text that its first tokens, no more than so many, are read from."""
+        begin = self.long_texts.beginnings([text], tokens)[0]
+        spans = self.offsets(begin)[:tokens]
+        return begin[: spans[-1][1]] if spans else ""
+
+    def special(self, *, pair: bool) -> int:
+        """Return how many special tokens the model adds to a text, or to a pair of texts."""
+        return int(self.tokenizer.num_special_tokens_to_add(pair))
+
+
+def load_token_counter(files: ModelFiles) -> ModelTokens:
+    """Return the model's own tokenizer as a counter, without loading the model.
+
+    Raises:
+        ModelError: The folder has no tokenizer.json, or not a whole one.
+    """
+    return ModelTokens(load_tokenizer(files.folder))

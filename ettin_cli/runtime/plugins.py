@@ -1,0 +1,119 @@
+"""What other installed packages add to this one, through their entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ettin_cli.errors import EttinError, PluginError, first_line
+from ettin_cli.runtime import interruption
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """An entry point of another package, which is not imported before it is needed.
+
+    Args:
+        package: The package that declares it, with its version.
+        what: What it adds, for messages: "the reader of .org files".
+    """
+
+    entry: EntryPoint
+    package: str
+    what: str
+
+    def load(self) -> object:
+        """Import what the entry point names.
+
+        Raises:
+            PluginError: That fails.
+        """
+        try:
+            return self.entry.load()
+        except Exception as error:
+            if interruption.struck():
+                raise
+            raise PluginError(
+                f"cannot load {self.what} from {self.package}: "
+                f"{type(error).__name__}: {first_line(error)}",
+                package=self._name,
+            ) from error
+
+    @contextmanager
+    def failures(self, failed: str) -> Iterator[None]:
+        """Report in one line what goes wrong in the package's own code.
+
+        Args:
+            failed: What it did not do: "failed to score".
+
+        Raises:
+            PluginError: The code in the block fails.
+        """
+        try:
+            yield
+        except EttinError:
+            raise
+        except Exception as error:
+            if interruption.struck():
+                raise
+            raise PluginError(
+                f"{self.what} from {self.package} {failed}: "
+                f"{type(error).__name__}: {first_line(error)}",
+                package=self._name,
+            ) from error
+
+    def unfit(self, reason: str) -> PluginError:
+        """Return the error that what was loaded is not what it should be."""
+        problem = f"{self.what} from {self.package}, {self.entry.value}, {reason}"
+        return PluginError(problem, package=self._name)
+
+    @property
+    def _name(self) -> str:
+        return self.package.split()[0]
+
+
+@cache
+def plugins(group: str, what: str) -> Mapping[str, tuple[Plugin, ...]]:
+    """Return the plugins of a group by name, in lower case; looked up once a process.
+
+    Args:
+        group: As in `ettin.readers`.
+        what: What each of them adds, with {} for its name.
+
+    Raises:
+        PluginError: The entry points of the installed packages cannot be read.
+    """
+    from importlib import metadata
+
+    found: dict[str, tuple[Plugin, ...]] = {}
+    try:
+        for entry in metadata.entry_points(group=group):
+            name = entry.name.lower().removeprefix(".")
+            package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+            found[name] = (*found.get(name, ()), Plugin(entry, package, what.format(name)))
+    except Exception as error:  # whatever the metadata of a damaged package leads to
+        if interruption.struck():
+            raise
+        raise PluginError(
+            f"cannot read the entry points of installed packages: {first_line(error)}"
+        ) from error
+    return found
+
+
+def plugin_named(group: str, what: str, name: str) -> Plugin | None:
+    """Return the plugin of this name; None if there is none.
+
+    Raises:
+        PluginError: Several packages declare one.
+    """
+    found = plugins(group, what).get(name, ())
+    if len(found) > 1:
+        packages = " and ".join(sorted(plugin.package for plugin in found))
+        raise PluginError(f"{packages} each have {found[0].what}", code="plugins-clash")
+    return found[0] if found else None

@@ -1,0 +1,148 @@
+"""Calibrations beside an index: INDEX/calibrations/RERANKER.json."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ettin_cli.errors import CalibrationError, OutputError
+from ettin_cli.models.rerankers import ResolvedReranker
+from ettin_cli.search.calibration.fitting import Bin, Calibration
+from ettin_cli.settings import TRUNCATE
+from ettin_cli.storage import replacing
+
+CALIBRATIONS = "calibrations"
+CALIBRATION_FORMAT = 1
+
+
+def save(
+    folder: Path,
+    reranker: ResolvedReranker,
+    max_tokens: int,
+    calibration: Calibration,
+    *,
+    long: str = TRUNCATE,
+) -> Path:
+    """Keep a calibration beside an index, in place of an older one, and return its file.
+
+    Args:
+        folder: The index's.
+        reranker: The one whose scores it is for.
+        max_tokens: What that reads of a pair.
+        long: How it scores longer texts.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    import orjson
+
+    body = {
+        "format": CALIBRATION_FORMAT,
+        "reranker": _identity(reranker, max_tokens, long),
+        "calibration": asdict(calibration),
+    }
+    path = _path(folder, reranker)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as draft:
+            sealed = {**body, "checksum": _seal(body)}
+            draft.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2) + b"\n")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}", code="index-unwritable", folder=folder
+        ) from error
+    return path
+
+
+def load(
+    folder: Path, reranker: ResolvedReranker, max_tokens: int, *, long: str = TRUNCATE
+) -> Calibration:
+    """Return the calibration of an index for a reranker.
+
+    Raises:
+        CalibrationError: There is none, it is damaged, or it was made for another revision,
+            other weights, another token limit or another way with longer texts.
+    """
+    if not is_calibrated(folder, reranker):
+        raise not_calibrated(folder, reranker, long=long)
+    path = _path(folder, reranker)
+    fields = _fields(folder, reranker, long)
+    body = _read(path, fields)
+    made_for, wanted = body["reranker"], _identity(reranker, max_tokens, long)
+    if made_for != wanted:
+        differences = [
+            f"{name} {made_for.get(name)} instead of {value}"
+            for name, value in wanted.items()
+            if made_for.get(name) != value
+        ]
+        raise CalibrationError(
+            f"{path} was made for a reranker of {', '.join(differences)}", **fields
+        )
+    found = body["calibration"]
+    return Calibration(**{**found, "reliability": [Bin(**one) for one in found["reliability"]]})
+
+
+def is_calibrated(folder: Path, reranker: ResolvedReranker) -> bool:
+    """Say whether an index has a calibration for a reranker of this name, fit or unfit."""
+    return _path(folder, reranker).exists()
+
+
+def not_calibrated(
+    folder: Path, reranker: ResolvedReranker, *, long: str = TRUNCATE
+) -> CalibrationError:
+    """Return the error for an index without a calibration."""
+    fields = _fields(folder, reranker, long)
+    return CalibrationError(f"{folder} has no calibration for {reranker.name}", **fields)
+
+
+def _read(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    import orjson
+
+    try:
+        body: dict[str, Any] = orjson.loads(path.read_bytes())
+        whole = body.pop("checksum") == _seal(body)
+        version = body["format"]
+    except OSError as error:
+        raise CalibrationError(f"cannot read {path}: {error.strerror}", **fields) from error
+    except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        raise CalibrationError(f"{path} is damaged", **fields) from error
+    if isinstance(version, int) and version > CALIBRATION_FORMAT:
+        raise CalibrationError(
+            f"{path} has format {version}, newer than the {CALIBRATION_FORMAT} read here",
+            code="newer-format",
+            path=path,
+            format=version,
+        )
+    if not whole:
+        raise CalibrationError(f"{path} is damaged", **fields)
+    return body
+
+
+def _seal(body: Mapping[str, Any]) -> str:
+    import orjson
+    import xxhash
+
+    return xxhash.xxh3_128_hexdigest(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+
+
+def _identity(reranker: ResolvedReranker, max_tokens: int, long: str) -> dict[str, Any]:
+    """Return what makes two rerankers the same, as far as their scores go."""
+    return {
+        "name": reranker.stored_name,
+        "revision": reranker.revision,
+        **reranker.facts,
+        "max_tokens": max_tokens,
+        "long": long,
+    }
+
+
+def _path(folder: Path, reranker: ResolvedReranker) -> Path:
+    return folder / CALIBRATIONS / f"{re.sub(r'[^A-Za-z0-9._-]+', '--', reranker.stored_name)}.json"
+
+
+def _fields(folder: Path, reranker: ResolvedReranker, long: str) -> dict[str, Any]:
+    """Return what a calibration would have to be made for."""
+    return {"folder": folder, "reranker": reranker.name, "long": long}

@@ -1,0 +1,111 @@
+"""The retrieval loop that search, evaluation and mining share: a query -> passages to score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ettin_cli.index import Index
+from ettin_cli.records import Candidate
+from ettin_cli.search.constraints import demanded
+from ettin_cli.search.ranking import SearchOptions, most_documents
+from ettin_cli.search.retrievers import Retrieved, Search
+from ettin_cli.text import NEAR, SAME, grouped, leading, nearly_grouped
+
+if TYPE_CHECKING:
+    from ettin_cli.index import Rows
+
+
+class CandidateFinder:
+    """Retrieves a query's passages, merges duplicates, and keeps those to score.
+
+    Args:
+        options: `candidates`, `top_k`, `by`, `fold` and the filters apply.
+
+    Raises:
+        InvalidArgumentError: A constraint of the query has no words.
+    """
+
+    def __init__(self, index: Index, options: SearchOptions) -> None:
+        self.index, self.options = index, options
+        self.among = chosen_rows(index, options) if options.narrowed else None
+
+    def find(self, search: Search) -> list[Candidate]:
+        """Return the passages to score: the best, and where documents count, enough of those.
+
+        When a few documents own all the best passages, the best passage of each further document
+        takes the place of the weakest of theirs, until the list can hold `top_k` documents.
+        Of duplicate passages one is among them, and stands for the others: the best, but where
+        documents count one of a document that would not be found without it.
+        """
+        depth = self.options.candidates
+        while True:
+            found = search(depth, self.among)
+            groups = self._folded(found.rows)
+            doc_ids = self.index.passages.column("doc_id", found.rows[[one[0] for one in groups]])
+            if len(found.rows) < depth or self._are_enough(doc_ids):
+                break
+            depth *= 4
+        documents = self.options.top_k if self.options.by == "document" else 0
+        kept = most_documents(doc_ids, self.options.candidates, documents)
+        candidates = read_candidates(self.index, found, [groups[at][0] for at in kept])
+        return [
+            self._standing_for(candidate, found.rows[groups[at][1:]])
+            for candidate, at in zip(candidates, kept, strict=True)
+        ]
+
+    def _standing_for(self, candidate: Candidate, rows: Rows) -> Candidate:
+        if not len(rows):
+            return candidate
+        passages = self.index.read(rows)
+        return replace(candidate, duplicates=dict(zip(rows.tolist(), passages, strict=True)))
+
+    def _folded(self, rows: Rows) -> list[list[int]]:
+        """Return the positions of duplicates together, the one that stands for them first."""
+        groups = self._alike(rows)
+        if self.options.by == "passage" or len(groups) == len(rows):
+            return groups
+        doc_ids = self.index.passages.column("doc_id", rows)
+        owners = [[doc_ids[at] for at in group] for group in groups]
+        for group, lead in zip(groups, leading(owners), strict=True):
+            group.insert(0, group.pop(lead))
+        return groups
+
+    def _alike(self, rows: Rows) -> list[list[int]]:
+        """Return the positions of duplicates together, the best of each group first."""
+        if self.options.fold == NEAR:
+            return nearly_grouped(self.index.passages.contents(rows.tolist()))
+        if self.options.fold == SAME:
+            return grouped(self.index.passages.column("hash", rows))
+        return [[at] for at in range(len(rows))]
+
+    def _are_enough(self, doc_ids: Sequence[str]) -> bool:
+        options = self.options
+        if len(doc_ids) < options.candidates:
+            return False
+        wanted = min(options.top_k, options.candidates, self.index.manifest.counts.documents)
+        return options.by == "passage" or len(set(doc_ids)) >= wanted
+
+
+def read_candidates(index: Index, found: Retrieved, kept: Sequence[int]) -> list[Candidate]:
+    """Return some of the retrieved rows as candidates, with their passages."""
+    passages = index.read(found.rows[kept])
+    return [
+        Candidate(int(found.rows[at]), passage, float(found.scores[at]), found.places_of(at))
+        for at, passage in zip(kept, passages, strict=True)
+    ]
+
+
+def chosen_rows(index: Index, options: SearchOptions) -> Rows:
+    """Return the rows that pass the filters, the path globs and the query's constraints.
+
+    Raises:
+        InvalidArgumentError: A constraint has no words.
+    """
+    import numpy as np
+
+    rows = index.select(options.filters, options.paths)
+    if not options.demands:
+        return rows
+    return np.intersect1d(rows, demanded(index, options.demands), assume_unique=True)

@@ -1,0 +1,165 @@
+"""Rerankers one behind another: each scores what the one before it has left.
+
+As in Wang, Lin and Metzler, "A cascade ranking model" (2011). What is left behind on the way
+has no score of the last one, and is not ranked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.records import Advance, Candidate, Query, Reranker, Scores, Stage
+from ettin_cli.search.ranking import SearchOptions, most_documents, retrieval_ranks
+
+R_co = TypeVar("R_co", bound=Reranker, covariant=True)
+NAMED = re.compile(r"(.+):(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[R_co]):
+    """A reranker before the last, and how many of its best go on."""
+
+    reranker: R_co
+    keep: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of a query's candidates.
+
+    Args:
+        places: Each one's retrieval rank among all there were; None: not told yet.
+        stages: What was done so far.
+    """
+
+    candidates: Sequence[Candidate]
+    places: Sequence[int] | None = None
+    stages: tuple[Stage, ...] = ()
+
+    def ending(self, last: Reranker, scores: Scores) -> Left:
+        """Return the same with the last reranker's part told as well."""
+        return replace(self, stages=(*self.stages, _stage(last, scores, len(self.candidates))))
+
+
+def _stage(reranker: Reranker, scores: Scores, kept: int) -> Stage:
+    cut = int(scores.truncated.sum())
+    return Stage(reranker.card.name, reranker.card.backend, len(scores.values), cut, kept)
+
+
+def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
+    """Return the rerankers before the last with how many of their best go on, and the last one.
+
+    A folder's name stands for itself, whatever is in it.
+
+    Raises:
+        InvalidArgumentError: One before the last does not say how many, or the last one does.
+
+    >>> parse_cascade("embedded:50,32m")
+    ([('embedded', 50)], '32m')
+    """
+    if Path(text).is_dir() or not ("," in text or NAMED.fullmatch(text)):
+        return [], text
+    *first, last = (part.strip() for part in text.split(","))
+    before = [NAMED.fullmatch(part) for part in first]
+    for part, found in zip(first, before, strict=True):
+        if found is None or not int(found[2]) or found[1] == "none":
+            raise InvalidArgumentError(
+                f"{part!r} in {text!r} is not a reranker and a number", argument="cascade"
+            )
+    if not last or last == "none" or (NAMED.fullmatch(last) and not Path(last).is_dir()):
+        raise InvalidArgumentError(
+            f"{text!r} does not end with a reranker", argument="cascade", value=text
+        )
+    return [(found[1], int(found[2])) for found in before if found], last
+
+
+def cascade_name(before: Iterable[tuple[str, int]], last: str) -> str:
+    """Return what results call rerankers one behind another."""
+    return ",".join([*(f"{name}:{keep}" for name, keep in before), last])
+
+
+def pairs_of(queries: Sequence[Query], left: Sequence[Left]) -> list[tuple[str, str]]:
+    """Return every query with the text of each of its candidates."""
+    return [
+        (query.text, candidate.passage.content)
+        for query, one in zip(queries, left, strict=True)
+        for candidate in one.candidates
+    ]
+
+
+def work(counts: Iterable[int], before: Sequence[Step[Reranker]]) -> int:
+    """Return how many pairs are scored in all for queries of so many candidates each."""
+    total = 0
+    for count in counts:
+        for step in before:
+            total, count = total + count, min(count, step.keep)
+        total += count
+    return total
+
+
+def narrowed(
+    left: Sequence[Left], scores: Scores, step: Step[Reranker], *, documents: int
+) -> Iterator[Left]:
+    """Yield of each query what goes on: the best by a step's scores, in retrieval's order.
+
+    Args:
+        scores: The step's, of all the pairs there are.
+        documents: How many documents are to go on, if there are so many: the best passage of
+            each further one then takes the place of the weakest of others, as it does where
+            retrieval cuts.
+    """
+    verdicts = scores.split(len(one.candidates) for one in left)
+    for one, verdict in zip(left, verdicts, strict=True):
+        values = verdict.values.tolist()
+
+        def key(at: int, one: Left = one, values: list[float] = values) -> tuple[float, str, int]:
+            candidate = one.candidates[at]
+            return -values[at], candidate.passage.doc_id, candidate.passage_id
+
+        order = sorted(range(len(values)), key=key)
+        doc_ids = [one.candidates[at].passage.doc_id for at in order]
+        kept = sorted(order[place] for place in most_documents(doc_ids, step.keep, documents))
+        yield Left(
+            [one.candidates[at] for at in kept],
+            None if one.places is None else [one.places[at] for at in kept],
+            (*one.stages, _stage(step.reranker, verdict, len(kept))),
+        )
+
+
+def rerank_candidates(
+    queries: Sequence[Query],
+    candidates: Sequence[Sequence[Candidate]],
+    before: Sequence[Step[Reranker]],
+    last: Reranker,
+    options: SearchOptions,
+    advance: Advance,
+) -> list[tuple[Left, Scores]]:
+    """Rerank the candidates that an index has for each query: `rerank_in_steps` by `options`."""
+    by_document = options.by == "document"
+    left = [Left(one, retrieval_ranks(one, by_document=by_document)) for one in candidates]
+    documents = options.top_k if by_document else 0
+    return rerank_in_steps(queries, left, before, last, advance, documents=documents)
+
+
+def rerank_in_steps(
+    queries: Sequence[Query],
+    left: Sequence[Left],
+    before: Sequence[Step[Reranker]],
+    last: Reranker,
+    advance: Advance,
+    *,
+    documents: int,
+) -> list[tuple[Left, Scores]]:
+    """Return what is left of each query's candidates for the last reranker, and its scores."""
+    for step in before:
+        scores = step.reranker.score(pairs_of(queries, left), advance)
+        left = list(narrowed(left, scores, step, documents=documents))
+    scores = last.score(pairs_of(queries, left), advance)
+    verdicts = scores.split(len(one.candidates) for one in left)
+    scored = zip(left, verdicts, strict=True)
+    return [(one.ending(last, verdict) if before else one, verdict) for one, verdict in scored]

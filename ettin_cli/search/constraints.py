@@ -1,0 +1,87 @@
+"""Which passages a QUERY's demands leave: phrases, words that must not be there, fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.index import Index
+from ettin_cli.text.lexical import Demands, Terms
+
+if TYPE_CHECKING:
+    from ettin_cli.index import Rows
+    from ettin_cli.records import Flags
+
+
+def demanded(index: Index, demands: Demands) -> Rows:
+    """Return the rows that hold all phrases and fields, and nothing that is excluded.
+
+    Raises:
+        InvalidArgumentError: A demand has no words.
+        IndexMismatchError: The index has no words to look up.
+    """
+    import numpy as np
+
+    terms = Terms(index.language)
+    fits = np.ones(len(index.passages), np.bool_)
+    for phrase in demands.phrases:
+        fits &= _mask(index, _with_phrase(index, terms, phrase))
+    for phrase in demands.excluded:
+        fits &= ~_mask(index, _with_phrase(index, terms, phrase))
+    for name, value in demands.fields:
+        fits &= _mask(index, _with_field(index, terms, name, value))
+    for name, value in demands.other_fields:
+        fits &= ~_mask(index, _with_field(index, terms, name, value))
+    return np.flatnonzero(fits).astype(np.int64)
+
+
+def _with_phrase(index: Index, terms: Terms, phrase: str) -> Rows:
+    import numpy as np
+
+    wanted = _words_of(terms, phrase)
+    rows = index.lexicon.holding(terms.of(phrase))
+    if len(wanted) == 1:
+        return rows
+    texts = index.passages.contents(rows.tolist())
+    fits = [_has_phrase(terms, wanted, text) for text in texts]
+    return rows[np.array(fits, np.bool_)]
+
+
+def _with_field(index: Index, terms: Terms, name: str, value: str) -> Rows:
+    return index.holding(name, partial(_has_phrase, terms, _words_of(terms, value)))
+
+
+def _words_of(terms: Terms, phrase: str) -> list[str]:
+    wanted = terms.sequence(phrase)
+    if not wanted:
+        raise InvalidArgumentError(
+            f'"{phrase}" has no word to look for', argument="query", value=phrase
+        )
+    return wanted
+
+
+def _has_phrase(terms: Terms, wanted: Sequence[str], text: str) -> bool:
+    return follow(terms.sequence(text), wanted)
+
+
+def follow(words: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Say whether some words follow each other among others.
+
+    >>> follow(["a", "b", "a", "c"], ["a", "c"])
+    True
+    """
+    first, size = wanted[0], len(wanted)
+    return any(
+        word == first and list(words[at : at + size]) == list(wanted)
+        for at, word in enumerate(words)
+    )
+
+
+def _mask(index: Index, rows: Rows) -> Flags:
+    import numpy as np
+
+    mask = np.zeros(len(index.passages), np.bool_)
+    mask[rows] = True
+    return mask

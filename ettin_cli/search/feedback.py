@@ -1,0 +1,56 @@
+"""Pseudo-relevance feedback: ask again, with what the first passages found say. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ettin_cli.models import unit
+
+if TYPE_CHECKING:
+    from ettin_cli.index import Stored
+    from ettin_cli.records import Floats
+
+PASSAGES = 10
+TERMS = 20
+# What the query itself weighs against the passages.
+OWN_SHARE = 0.5
+
+
+def expanded_vector(query: Floats, found: Stored) -> Floats:
+    """Return a query's vector moved half of the way to the mean of what it found (Rocchio, 1971).
+
+    Args:
+        query: A unit vector.
+        found: Unit vectors, one a passage; none leave the query as it is.
+    """
+    import numpy as np
+
+    if not len(found):
+        return query
+    return unit(OWN_SHARE * query + (1 - OWN_SHARE) * found.astype(np.float32).mean(axis=0))
+
+
+def expanded_terms(
+    query: Mapping[str, float], found: Sequence[Sequence[str]], scores: Sequence[float]
+) -> dict[str, float]:
+    """Return a query's terms, weighted, with the likeliest of the passages (RM3).
+
+    The relevance model of Lavrenko and Croft (2001), mixed with the query as by Abdul-Jaleel et
+    al. (2004).
+
+    Args:
+        found: The terms of each passage, without those that tell nothing.
+        scores: Of each passage, 0 or more.
+    """
+    likely: defaultdict[str, float] = defaultdict(float)
+    for terms, score in zip(found, scores, strict=True):
+        for term, times in Counter(terms).items():
+            likely[term] += times / len(terms) * score
+    best = dict(sorted(likely.items(), key=lambda one: (-one[1], one[0]))[:TERMS])
+    own = OWN_SHARE if best and sum(best.values()) else 1.0
+    mixed = {term: own * times / sum(query.values()) for term, times in query.items()}
+    for term, weight in best.items():
+        mixed[term] = mixed.get(term, 0.0) + (1 - own) * weight / max(sum(best.values()), 1e-12)
+    return mixed

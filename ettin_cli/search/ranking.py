@@ -1,0 +1,240 @@
+"""Candidates and scores -> hits in their final order. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.records import NO_TEXT, Candidate, Hit, Scores
+from ettin_cli.settings import CANDIDATES, TOP_K
+from ettin_cli.text import FOLDS, SAME, leading
+from ettin_cli.text.lexical import Demands
+
+# What a hit is: a document counts once, by its best passage.
+DOCUMENT, PASSAGE = "document", "passage"
+UNITS = (DOCUMENT, PASSAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What to look among and how much to show.
+
+    Args:
+        top_k: Most hits to return.
+        candidates: Passages to score.
+        by: "document": each counts once, by its best passage; "passage": every one counts.
+        min_score: Leave out hits below this.
+        min_probability: Leave out hits that are relevant with less than this.
+        blend: Share of the retrieval score in the final one, both standardised.
+        filters: Metadata fields and the values they must have.
+        paths: Globs, one of which a hit's path must fit.
+        demands: What else a hit must or must not hold.
+        fold: Which passages are one: of the same text, of nearly the same, or none.
+
+    Raises:
+        InvalidArgumentError: A value is none of those that there are.
+    """
+
+    top_k: int = TOP_K
+    candidates: int = CANDIDATES
+    by: str = DOCUMENT
+    min_score: float | None = None
+    min_probability: float | None = None
+    blend: float = 0.0
+    filters: tuple[tuple[str, str], ...] = ()
+    paths: tuple[str, ...] = ()
+    demands: Demands = field(default_factory=lambda: Demands(""))
+    fold: str = SAME
+
+    def __post_init__(self) -> None:
+        if self.by not in UNITS:
+            raise InvalidArgumentError(
+                f"unit of hits {self.by!r} is neither document nor passage",
+                argument="by",
+                value=self.by,
+                choices=UNITS,
+            )
+        if self.fold not in FOLDS:
+            raise InvalidArgumentError(
+                f"duplicates {self.fold!r} are none of {', '.join(FOLDS)}",
+                argument="fold",
+                value=self.fold,
+            )
+        for name, value in (("hits", self.top_k), ("candidates", self.candidates)):
+            if value < 1:
+                raise InvalidArgumentError(f"{value} {name} are fewer than 1", argument=name)
+        if not 0 <= self.blend <= 1:
+            raise InvalidArgumentError(
+                f"blend {self.blend} is not a share from 0 to 1", argument="blend"
+            )
+        if self.min_score is not None and math.isnan(self.min_score):
+            raise InvalidArgumentError("least score nan is not a number", argument="min_score")
+        if self.min_probability is not None and not 0 <= self.min_probability <= 1:
+            raise InvalidArgumentError(
+                f"least probability {self.min_probability} is not from 0 to 1",
+                argument="min_probability",
+            )
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether hits are chosen from a part of the index."""
+        return bool(self.filters or self.paths or self.demands)
+
+    @property
+    def without_reranker(self) -> SearchOptions:
+        """The same for retrieval alone, where `candidates`, which are not scored, bound nothing."""
+        return replace(self, candidates=max(self.candidates, self.top_k), blend=0.0)
+
+
+def rank(
+    candidates: Sequence[Candidate],
+    scores: Scores | None,
+    options: SearchOptions,
+    places: Sequence[int] | None = None,
+    probabilities: Sequence[float] | None = None,
+) -> list[Hit]:
+    """Return the best hits, best first; equal scores are ordered by doc_id.
+
+    Args:
+        candidates: In any order, unless one has no retrieval score: then best first.
+        scores: The reranker's, one a candidate; None: order by the retrieval score.
+        places: Each candidate's retrieval rank; None: told by the retrieval scores.
+        probabilities: That each is relevant, where scores are calibrated. Without them no hit
+            reaches a least probability.
+    """
+    if places is None:
+        places = retrieval_ranks(candidates, by_document=options.by == "document")
+    hits = _scored(candidates, scores, options.blend, places)
+    if probabilities is not None:
+        hits = [replace(hit, probability=p) for hit, p in zip(hits, probabilities, strict=True)]
+    hits.sort(key=lambda hit: (-hit.score, hit.passage.doc_id, hit.passage_id))
+    if options.by == "document":
+        hits = list(best_passages(hits))
+    if options.min_score is not None:
+        hits = [hit for hit in hits if hit.score >= options.min_score]
+    if options.min_probability is not None:
+        hits = [hit for hit in hits if (hit.probability or 0.0) >= options.min_probability]
+    return hits[: options.top_k]
+
+
+def most_documents(doc_ids: Sequence[str], candidates: int, top_k: int) -> list[int]:
+    """Return which of the retrieved passages to score, best first.
+
+    The best, but when a few documents own all of those, the best passage of each further document
+    takes the place of the weakest of theirs, until there are `top_k` documents.
+
+    >>> most_documents(["a", "a", "a", "b"], candidates=3, top_k=2)
+    [0, 1, 3]
+    """
+    first_of: dict[str, int] = {}
+    for place, doc_id in enumerate(doc_ids):
+        first_of.setdefault(doc_id, place)
+    wanted = set(sorted(first_of.values())[: min(top_k, candidates)])
+    others = (place for place in range(len(doc_ids)) if place not in wanted)
+    return sorted([*wanted, *islice(others, max(0, candidates - len(wanted)))])
+
+
+def best_passages(hits: Sequence[Hit]) -> Iterable[Hit]:
+    """Keep each document's first hit: a document scores as its best passage.
+
+    A hit whose document has a better one is shown as another's that has the same text.
+    """
+    seen: set[str] = set()
+    groups = [
+        [hit.passage.doc_id, *(one.doc_id for one in hit.duplicates.values())] for hit in hits
+    ]
+    for hit, place in zip(hits, leading(groups), strict=True):
+        shown = _shown_as(hit, place) if place else hit
+        if shown.passage.doc_id not in seen:
+            seen.add(shown.passage.doc_id)
+            yield shown
+
+
+def _shown_as(hit: Hit, place: int) -> Hit:
+    """Return a hit as one of the passages that it stands for, counted from 1."""
+    same = [(hit.passage_id, hit.passage), *hit.duplicates.items()]
+    passage_id, passage = same.pop(place)
+    return replace(hit, passage_id=passage_id, passage=passage, duplicates=dict(same))
+
+
+def standardised(scores: Sequence[float]) -> list[float]:
+    """Return scores with mean 0 and standard deviation 1; all 0 where they are all equal.
+
+    >>> standardised([1.0, 3.0])
+    [-1.0, 1.0]
+    """
+    if not scores:
+        return []
+    mean = math.fsum(scores) / len(scores)
+    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / len(scores))
+    return [(score - mean) / deviation if deviation else 0.0 for score in scores]
+
+
+def retrieval_scores(candidates: Sequence[Candidate]) -> list[float]:
+    """Return the retrieval scores; where one is missing, each candidate's reciprocal rank."""
+    scores = [one.retrieval_score for one in candidates if one.retrieval_score is not None]
+    if len(scores) == len(candidates):
+        return scores
+    return [1 / rank for rank in range(1, len(candidates) + 1)]
+
+
+def _scored(
+    candidates: Sequence[Candidate], scores: Scores | None, blend: float, places: Sequence[int]
+) -> list[Hit]:
+    retrieval = retrieval_scores(candidates)
+    reranked = retrieval if scores is None else [float(value) for value in scores.values]
+    final = reranked
+    if blend and scores is not None:
+        final = _blended(retrieval, reranked, blend)
+    return [
+        Hit(
+            passage_id=candidate.passage_id,
+            passage=candidate.passage,
+            score=final[at],
+            retrieval_rank=places[at],
+            retrieval_score=candidate.retrieval_score,
+            rerank_score=reranked[at] if final is not reranked else None,
+            truncated=scores is not None and bool(scores.truncated[at]),
+            places=candidate.places,
+            duplicates=candidate.duplicates,
+        )
+        for at, candidate in enumerate(candidates)
+    ]
+
+
+def _blended(retrieval: Sequence[float], reranked: Sequence[float], blend: float) -> list[float]:
+    """Return both scores in one; empty texts keep theirs, and move no other's.
+
+    >>> _blended([1.0, 2.0, 9.0], [4.0, 3.0, NO_TEXT], 0.25)
+    [0.5, -0.5, -1000000000.0]
+    """
+    final = [NO_TEXT] * len(reranked)
+    read = [at for at, score in enumerate(reranked) if score > NO_TEXT]
+    first = standardised([retrieval[at] for at in read])
+    second = standardised([reranked[at] for at in read])
+    for at, one, other in zip(read, first, second, strict=True):
+        final[at] = blend * one + (1 - blend) * other
+    return final
+
+
+def retrieval_ranks(candidates: Sequence[Candidate], *, by_document: bool) -> list[int]:
+    """Return each candidate's place in the order of retrieval alone.
+
+    When documents are what is ranked, a passage has the place of its document, so that the
+    distance to its final rank is what the reranker did and not what folding did.
+    """
+
+    def key(candidate: Candidate) -> str | int:
+        return candidate.passage.doc_id if by_document else candidate.passage_id
+
+    ordered = sorted(
+        zip(retrieval_scores(candidates), candidates, strict=True),
+        key=lambda pair: (-pair[0], pair[1].passage.doc_id, pair[1].passage_id),
+    )
+    places: dict[str | int, int] = {}
+    for _, candidate in ordered:
+        places.setdefault(key(candidate), len(places) + 1)
+    return [places[key(candidate)] for candidate in candidates]

@@ -1,0 +1,150 @@
+"""Rerank requests: candidates that somebody else retrieved, a window of queries at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from ettin_cli.records import Advance, Answer, Rejection, Reporter, Request, Reranker, Share
+from ettin_cli.search.cascade import Left, Step, cascade_name, rerank_in_steps, work
+from ettin_cli.search.progress import WindowProgress
+from ettin_cli.search.ranking import SearchOptions, rank
+
+WINDOW_REQUESTS = 256
+WINDOW_PAIRS = 4096
+WINDOW_CHARACTERS = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was answered at once.
+
+    Args:
+        end: How many items of the input come before the next window.
+        unscored: Documents beyond the number of candidates that were asked for.
+        repeated: Documents with an id that another of their query has.
+        scoreless: Queries with a document that came without a score.
+        unnamed: Documents that came without an id.
+    """
+
+    answers: Sequence[Answer]
+    rejections: Sequence[Rejection]
+    end: int
+    unscored: int
+    repeated: int
+    scoreless: int
+    unnamed: int
+
+
+def rerank(
+    items: Iterable[Request | Rejection],
+    reranker: Reranker,
+    options: SearchOptions,
+    reporter: Reporter,
+    *,
+    share: Share | None = None,
+    done: int = 0,
+    before: Sequence[Step[Reranker]] = (),
+) -> Iterator[Window]:
+    """Yield windows of answers in the order of the requests.
+
+    The pairs of a window share batches, and equal ones are scored once. Where a window ends
+    depends on the input alone, so that a run which goes on after an interruption makes the same
+    batches, and the same scores to the last bit, as one in peace.
+
+    Args:
+        items: Requests, and the rows between them that are none.
+        options: `candidates` bounds the documents of a query that are scored.
+        share: Tells how much of the input was read.
+        done: Items that an earlier run has answered; the end of one of its windows.
+        before: Rerankers that score before this one, which is given their best alone.
+    """
+    progress = WindowProgress(share)
+    with progress.shown(reporter, "reranking") as advance:
+        end = 0
+        for window in _windows(items):
+            end += len(window)
+            if end <= done:
+                progress.skip()
+                continue
+            lengths = [_lengths(one, options) for one in window if isinstance(one, Request)]
+            progress.begin(list(chain(*lengths)), work(map(len, lengths), before))
+            yield _answered(window, end, reranker, before, options, advance)
+
+
+def _answered(
+    items: Sequence[Request | Rejection],
+    end: int,
+    reranker: Reranker,
+    before: Sequence[Step[Reranker]],
+    options: SearchOptions,
+    advance: Advance,
+) -> Window:
+    whole = [item for item in items if isinstance(item, Request)]
+    requests = [replace(one, candidates=one.candidates[: options.candidates]) for one in whole]
+    scored = rerank_in_steps(
+        [request.query for request in requests],
+        [Left(one.candidates, range(1, len(one.candidates) + 1)) for one in requests],
+        before,
+        reranker,
+        advance,
+        documents=0,
+    )
+    steps = [(step.reranker.card.name, step.keep) for step in before]
+    return Window(
+        answers=[
+            Answer(
+                query=request.query,
+                hits=rank(left.candidates, verdict, options, left.places),
+                embedder=None,
+                reranker=cascade_name(steps, reranker.card.name),
+                engine=reranker.card.backend,
+                fields=request.fields,
+                stages=left.stages,
+            )
+            for request, (left, verdict) in zip(requests, scored, strict=True)
+        ],
+        rejections=[item for item in items if isinstance(item, Rejection)],
+        end=end,
+        unscored=sum(
+            len(one.candidates) - len(request.candidates)
+            for one, request in zip(whole, requests, strict=True)
+        ),
+        repeated=sum(map(_repeated, requests)),
+        scoreless=sum(map(_scoreless, requests)),
+        unnamed=sum(request.unnamed for request in requests),
+    )
+
+
+def _lengths(request: Request, options: SearchOptions) -> list[int]:
+    query, candidates = len(request.query.text), request.candidates[: options.candidates]
+    return [query + len(candidate.passage.content) for candidate in candidates]
+
+
+def _repeated(request: Request) -> int:
+    return len(request.candidates) - len({one.passage.doc_id for one in request.candidates})
+
+
+def _scoreless(request: Request) -> bool:
+    return any(candidate.retrieval_score is None for candidate in request.candidates)
+
+
+def _windows(items: Iterable[Request | Rejection]) -> Iterator[list[Request | Rejection]]:
+    """Yield the items in windows: of one request, of two, of four, and so on up to the bounds.
+
+    The first answers come at once, and later windows fill their batches.
+    """
+    window: list[Request | Rejection] = []
+    most, pairs, characters = 1, 0, 0
+    for item in items:
+        window.append(item)
+        if isinstance(item, Request):
+            pairs += len(item.candidates)
+            characters += sum(len(candidate.passage.text) for candidate in item.candidates)
+        if len(window) >= most or pairs >= WINDOW_PAIRS or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, pairs, characters = [], 0, 0
+            most = min(2 * most, WINDOW_REQUESTS)
+    if window:
+        yield window

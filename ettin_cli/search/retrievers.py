@@ -1,0 +1,286 @@
+"""Retrieve candidates: by embeddings, by words (BM25), or by both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Protocol
+
+from ettin_cli.index import Index, inner_products
+from ettin_cli.models import unit
+from ettin_cli.records import Embedder, Place
+from ettin_cli.search.feedback import PASSAGES, expanded_terms, expanded_vector
+from ettin_cli.text.lexical import Terms
+
+if TYPE_CHECKING:
+    from ettin_cli.index import Lexicon, Rows
+    from ettin_cli.records import Floats
+
+DENSE = "dense"
+BM25 = "bm25"
+HYBRID = "hybrid"
+AUTO = "auto"
+RETRIEVERS = (AUTO, DENSE, BM25, HYBRID)
+# A text that has every word of a query is worth this many standard deviations of the cosine.
+LEXICAL_WEIGHT = 10.0
+SPREAD_ROWS = 512
+# Below this passages are equally near but for the last digits of a sum.
+LEAST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What a query found, best first; rows of equal score are in the order of the corpus.
+
+    Args:
+        places: Where each of several retrievers has these rows; empty if there was one alone.
+    """
+
+    rows: Rows
+    scores: Floats
+    places: Mapping[str, Sequence[Place]] = field(default_factory=dict)
+
+    def places_of(self, at: int) -> dict[str, Place]:
+        """Return where each retriever has one of the rows."""
+        return {name: places[at] for name, places in self.places.items()}
+
+
+# Depth, and the rows to choose from (None: all) -> that many of the best.
+Search = Callable[[int, "Rows | None"], Retrieved]
+Forms = Sequence[str]
+
+
+class Retriever(Protocol):
+    """Finds passages for queries."""
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        ...
+
+    @property
+    def engine(self) -> str:
+        """Where and in what arithmetic queries are embedded."""
+        ...
+
+    @property
+    def embedder(self) -> str | None:
+        """The embedder's name; None without one."""
+        ...
+
+    def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
+        """Return a search for each of some queries, embedded all at once.
+
+        Args:
+            queries: Each in one form or in several that ask the same.
+        """
+        ...
+
+    def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
+        """Return the scores that texts outside the index would have for a query."""
+        ...
+
+
+class DenseRetriever:
+    """The passages whose vectors are nearest to the query's; a score is a cosine.
+
+    Args:
+        expand: Search again, nearer to what was found first.
+    """
+
+    def __init__(self, index: Index, embedder: Embedder, *, expand: bool = False) -> None:
+        self.index, self.model, self.expand = index, embedder, expand
+        self.name = _named(DENSE, expand)
+        self.embedder, self.engine = embedder.card.name, embedder.engine
+
+    def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
+        """Return a search for each of some queries, embedded all at once."""
+        return [partial(self._best, vector) for vector in embedded(self.model, queries)]
+
+    def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
+        """Return the cosines of texts outside the index with a query."""
+        [vector] = embedded(self.model, [query])
+        return [float(text @ vector) for text in self.model.embed_documents(texts)]
+
+    def _best(self, vector: Floats, depth: int, among: Rows | None) -> Retrieved:
+        if self.expand:
+            first = self.index.retrieve(vector[None], PASSAGES, among)[0][0]
+            vector = expanded_vector(vector, self.index.vectors[first])
+        return Retrieved(*self.index.retrieve(vector[None], depth, among)[0])
+
+
+class LexicalRetriever:
+    """The passages that hold the query's words, by BM25; see Lexicon.scores.
+
+    Args:
+        expand: Search again, with more words of what was found first.
+    """
+
+    engine = "numpy"
+    embedder = None
+
+    def __init__(self, index: Index, *, expand: bool = False) -> None:
+        self.index, self.expand = index, expand
+        self.name = _named(BM25, expand)
+        self.terms = Terms(index.language)
+        # Of the last query: a sweep retrieves at one depth after the other.
+        self._last: tuple[Mapping[str, float], Floats] | None = None
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """The words of the index, which alone holds them."""
+        return self.index.lexicon
+
+    def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
+        """Return a search for each of some queries."""
+        return [partial(self._best, self.terms_of(forms)) for forms in queries]
+
+    def terms_of(self, forms: Forms) -> Counter[str]:
+        """Return the terms of a query, with how often it holds each."""
+        return Counter(term for form in forms for term in self.terms.of_query(form))
+
+    def expanded(
+        self, terms: Mapping[str, float], rows: Rows, scores: Floats
+    ) -> Mapping[str, float]:
+        """Return a query's terms with those of passages that it found."""
+        texts = map(self.terms.of_query, self.index.passages.contents(rows.tolist()))
+        return expanded_terms(terms, list(texts), scores.tolist())
+
+    def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
+        """Return the BM25 scores that texts outside the index would have for a query."""
+        terms = self.terms_of(query)
+        return [self.lexicon.score_text(terms, Counter(self.terms.of(text))) for text in texts]
+
+    def scores(self, terms: Mapping[str, float]) -> Floats:
+        """Return the BM25 score of each row; those of the last terms are kept."""
+        last = self._last
+        if last is None or last[0] is not terms:
+            self._last = last = terms, self.lexicon.scores(terms)
+        return last[1]
+
+    def _best(self, terms: Mapping[str, float], depth: int, among: Rows | None) -> Retrieved:
+        scores = self.scores(terms)
+        if self.expand:
+            first = highest(scores, PASSAGES, among)
+            scores = self.lexicon.scores(self.expanded(terms, first, scores[first]))
+        rows = highest(scores, depth, among)
+        return Retrieved(rows, scores[rows])
+
+
+class HybridRetriever:
+    """The best of both: the cosine in standard deviations, plus ten times the BM25 score.
+
+    The deviation is that of the query's cosines with a sample of the index, so that neither the
+    embedder nor the query decides how much the words weigh. Every passage that is among the best
+    of one of the two has both scores, computed exactly.
+
+    Args:
+        expand: Search again both ways, by what was found first.
+    """
+
+    def __init__(self, index: Index, embedder: Embedder, *, expand: bool = False) -> None:
+        self.index, self.model, self.expand = index, embedder, expand
+        self.name = _named(HYBRID, expand)
+        self.embedder, self.engine = embedder.card.name, embedder.engine
+        self.lexical = LexicalRetriever(index)
+
+    def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
+        """Return a search for each of some queries, embedded all at once."""
+        vectors = embedded(self.model, queries)
+        terms = map(self.lexical.terms_of, queries)
+        return [partial(self._best, *one) for one in zip(vectors, terms, strict=True)]
+
+    def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
+        """Return the fused scores that texts outside the index would have for a query."""
+        [vector] = embedded(self.model, [query])
+        spread = self._spread(vector)
+        cosines = [float(text @ vector) for text in self.model.embed_documents(texts)]
+        worth = self.lexical.score_texts(query, texts)
+        return [c / spread + LEXICAL_WEIGHT * w for c, w in zip(cosines, worth, strict=True)]
+
+    def _best(
+        self, vector: Floats, terms: Mapping[str, float], depth: int, among: Rows | None
+    ) -> Retrieved:
+        if self.expand:
+            first = self._fused(vector, terms, PASSAGES, among)
+            terms = self.lexical.expanded(terms, first.rows, first.scores.clip(min=0))
+            vector = expanded_vector(vector, self.index.vectors[first.rows])
+        return self._fused(vector, terms, depth, among)
+
+    def _fused(
+        self, vector: Floats, terms: Mapping[str, float], depth: int, among: Rows | None
+    ) -> Retrieved:
+        import numpy as np
+
+        nearest = self.index.retrieve(vector[None], depth, among)[0][0]
+        worth = self.lexical.scores(terms)
+        holding = highest(worth, depth, among)
+        rows = np.union1d(nearest, holding)
+        cosines = inner_products(self.index.vectors[rows], vector)
+        scores = cosines / self._spread(vector) + np.float32(LEXICAL_WEIGHT) * worth[rows]
+        order = np.lexsort((rows, -scores))[:depth]
+        rows = rows[order]
+        places = {
+            DENSE: _places(rows, nearest, cosines[order]),
+            BM25: _places(rows, holding, worth[rows]),
+        }
+        return Retrieved(rows, scores[order], places)
+
+    def _spread(self, vector: Floats) -> float:
+        """Return the standard deviation of a query's cosines; 1 where there is none to speak of."""
+        spread = float(inner_products(self._sample, vector).std()) if len(self._sample) else 0.0
+        return spread if spread > LEAST_SPREAD else 1.0
+
+    @cached_property
+    def _sample(self) -> Floats:
+        import numpy as np
+
+        count = len(self.index.passages)
+        rows = np.linspace(0, count - 1, min(SPREAD_ROWS, count), dtype=np.int64)
+        return np.asarray(self.index.vectors[rows], np.float32)
+
+
+def embedded(embedder: Embedder, queries: Sequence[Forms]) -> Floats:
+    """Return a unit vector a query: of several forms, the direction of their mean."""
+    import numpy as np
+
+    forms = [form for query in queries for form in query]
+    vectors = embedder.embed_queries(forms)
+    if len(forms) == len(queries):
+        return vectors
+    first = np.cumsum([0, *map(len, queries)])[:-1]
+    return unit(np.add.reduceat(vectors, first, axis=0))
+
+
+def _named(retriever: str, expand: bool) -> str:
+    return f"{retriever} expanded" if expand else retriever
+
+
+def highest(scores: Floats, depth: int, among: Rows | None = None) -> Rows:
+    """Return the rows of the highest scores above zero, best first, equal ones in their order.
+
+    Args:
+        scores: One a row of the index.
+        among: Rows to choose from; None: all.
+    """
+    import numpy as np
+
+    rows = np.flatnonzero(scores)
+    if among is not None:
+        rows = np.intersect1d(rows, among)
+    if len(rows) > depth:
+        # Few reach the score of the last that is kept, and only they need an order.
+        lowest = -np.partition(-scores[rows], depth - 1)[depth - 1]
+        rows = rows[scores[rows] >= lowest]
+    return rows[np.lexsort((rows, -scores[rows]))][:depth]
+
+
+def _places(rows: Rows, ranked: Rows, scores: Floats) -> list[Place]:
+    """Return the places of rows in one retriever's order, which knows the first of it alone."""
+    ranks = {row: rank for rank, row in enumerate(ranked.tolist(), start=1)}
+    return [
+        Place(ranks.get(row), score)
+        for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+    ]

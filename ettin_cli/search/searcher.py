@@ -1,0 +1,359 @@
+"""An open index with the models that search it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ettin_cli.errors import CalibrationError, InvalidArgumentError
+from ettin_cli.index import Index
+from ettin_cli.records import Answer, Embedder, Hit, Passage, Query, Reporter, Reranker
+from ettin_cli.runtime import Loaded
+from ettin_cli.search.calibration.fitting import Calibration
+from ettin_cli.search.calibration.stored import is_calibrated, load, not_calibrated
+from ettin_cli.search.cascade import Step
+from ettin_cli.search.ranking import DOCUMENT, SearchOptions
+from ettin_cli.search.rerankers import FoundRerankers
+from ettin_cli.search.retrievers import (
+    AUTO,
+    BM25,
+    DENSE,
+    RETRIEVERS,
+    DenseRetriever,
+    HybridRetriever,
+    LexicalRetriever,
+    Retriever,
+)
+from ettin_cli.search.searching import search
+from ettin_cli.search.session_models import Models
+from ettin_cli.settings import CANDIDATES, LONG, MAX, TOP_K, TRUNCATE
+from ettin_cli.text import SAME
+from ettin_cli.text.lexical import Terms, parse_query
+
+
+class Searcher:
+    """An open index and the models that search it, for any number of threads.
+
+    Models are loaded when the first query needs them. The index stays as it was when it was
+    opened, whatever writers do meanwhile; `is_outdated` and `reopen` lead to a newer generation.
+
+    Args:
+        index: Closed with the searcher.
+        models: Where models come from; they stay loaded when the searcher is closed.
+        retriever: "dense", "bm25", "hybrid", or "auto": hybrid where the index has terms.
+        rerankers: None keeps the order of retrieval.
+        expand: Whether to retrieve again with terms of the top passages.
+        long: "truncate" cuts texts at the reranker's limit, "max" scores them by their best window.
+
+    Raises:
+        InvalidArgumentError: `retriever` or `long` is not known, or `long` needs a reranker.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        models: Models,
+        *,
+        retriever: str = AUTO,
+        rerankers: FoundRerankers | None = None,
+        expand: bool = False,
+        long: str = TRUNCATE,
+    ) -> None:
+        require_retriever(retriever)
+        require_long(long, reranked=rerankers is not None)
+        self.index, self.models, self.rerankers = index, models, rerankers
+        self.retriever_name, self.expand, self.long = retriever, expand, long
+        self._parts = Loaded()
+        self._closing: list[Callable[[], None]] = [self._parts.close, index.close]
+
+    def close(self) -> None:
+        """Close the index; a search in progress in another thread still ends."""
+        for close in self._closing:
+            close()
+
+    def closing(self, close: Callable[[], None]) -> Self:
+        """Call something else too when the searcher is closed."""
+        self._closing.append(close)
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        counts = self.index.manifest.counts
+        reranker = self.rerankers.name if self.rerankers else "none"
+        return (
+            f"<ettin index {self.index.folder}: {counts.documents:,} documents, "
+            f"{counts.passages:,} passages, reranker {reranker}>"
+        )
+
+    def is_outdated(self) -> bool:
+        """Return whether the index has been brought up to date since it was opened.
+
+        Costs one read of the index's manifest.
+
+        Raises:
+            IndexNotFoundError: The index is no longer there.
+        """
+        return self.index.is_outdated()
+
+    def reopen(self) -> Searcher:
+        """Return a searcher of the newest generation, with the same models and settings.
+
+        This one still answers until it is closed.
+        """
+        return Searcher(
+            Index(self.index.folder),
+            self.models,
+            retriever=self.retriever_name,
+            rerankers=self.rerankers,
+            expand=self.expand,
+            long=self.long,
+        )
+
+    def search(
+        self,
+        query: str | Query,
+        *,
+        top_k: int = TOP_K,
+        candidates: int = CANDIDATES,
+        by: str = DOCUMENT,
+        min_score: float | None = None,
+        min_probability: float | None = None,
+        blend: float = 0.0,
+        filters: Iterable[tuple[str, str]] = (),
+        paths: Iterable[str] = (),
+        fold: str = SAME,
+    ) -> Answer:
+        """Answer a query.
+
+        In a string, `"a phrase"` must be there, `-word` must not, and `field:value` must be in
+        the metadata or the title, as in the QUERY of `ettin search`; not with the retriever
+        "dense". A `Query` is taken as it is.
+
+        Args:
+            query: What to look for.
+            top_k: The most hits to return.
+            candidates: Passages to score.
+            by: "document": each counts once, by its best passage; or "passage".
+            min_score: Leave out hits below this.
+            min_probability: Leave out hits less likely to be relevant; needs a calibrated index.
+            blend: Share of the retrieval score in the final score, from 0 to 1.
+            filters: Fields of the metadata and the values that they must have.
+            paths: Globs, one of which a hit's path must match.
+            fold: Merge duplicate passages into one hit: "same", "near" or "none".
+
+        Returns:
+            The hits, best first, with the time each stage took.
+
+        Raises:
+            InvalidArgumentError: An option is out of its range, or the query has no words.
+            CalibrationError: `min_probability` is given and the index has no calibration.
+        """
+        options = SearchOptions(
+            top_k=top_k,
+            candidates=candidates,
+            by=by,
+            min_score=min_score,
+            min_probability=min_probability,
+            blend=blend,
+            filters=tuple(filters),
+            paths=tuple(paths),
+            fold=fold,
+        )
+        if isinstance(query, Query):
+            [answer] = self.search_many([query], options)
+            return answer
+        asked, options = parsed(query, options, self.retriever_name)
+        [answer] = self.search_many([asked], options)
+        # As it was typed, constraints and all.
+        return replace(answer, query=replace(asked, text=query))
+
+    def search_many(
+        self, queries: Iterable[Query], options: SearchOptions | None = None
+    ) -> Iterator[Answer]:
+        """Yield the answer to each query, in order, 64 queries at a time.
+
+        Raises:
+            InvalidArgumentError: An option needs a reranker, or one alone.
+            CalibrationError: A probability is asked for and the index has no calibration.
+        """
+        options = options or SearchOptions()
+        self._check(options)
+        return self._answers(queries, options)
+
+    def _answers(self, queries: Iterable[Query], options: SearchOptions) -> Iterator[Answer]:
+        retriever, reporter = self.retriever, self.models.reporter
+        reporter.detail(f"retrieving with {retriever.name}")
+        reranker, before, calibration = None, list[Step[Reranker]](), None
+        if self.rerankers:
+            reranker, before = self.models.rerankers(self.rerankers, self.long)
+            if not before:
+                needed = options.min_probability is not None
+                calibration = self._calibration(reranker.card.max_tokens, needed=needed)
+        answers = search(
+            self.index, queries, retriever, reranker, options, reporter, calibration, before
+        )
+        for answer in answers:
+            yield replace(answer, hits=[_from_here(hit) for hit in answer.hits])
+
+    @property
+    def retriever(self) -> Retriever:
+        """What finds candidates; chosen and loaded once.
+
+        Raises:
+            IndexMismatchError: The index has no terms, or its embedder has other weights now.
+        """
+        return self._parts.once(
+            "retriever",
+            lambda: choose_retriever(
+                self.retriever_name,
+                self.index,
+                lambda: self.models.embedder_of(self.index),
+                self.models.reporter,
+                expand=self.expand,
+            ),
+        )
+
+    def _check(self, options: SearchOptions) -> None:
+        needed = options.min_probability is not None
+        if self.rerankers is None:
+            if needed:
+                raise InvalidArgumentError(
+                    "a least probability needs a reranker", argument="min_probability"
+                )
+            if options.blend:
+                raise InvalidArgumentError(
+                    "there is nothing to blend without a reranker", argument="blend"
+                )
+            return
+        if needed and self.rerankers.before:
+            raise InvalidArgumentError(
+                "a least probability needs a single reranker: it was learnt from that alone",
+                argument="min_probability",
+            )
+        if needed and not is_calibrated(self.index.folder, self.rerankers.last):
+            raise not_calibrated(self.index.folder, self.rerankers.last, long=self.long)
+
+    def _calibration(self, max_tokens: int, *, needed: bool) -> Calibration | None:
+        """Return the index's calibration for the reranker; None if it has none that can be used."""
+        assert self.rerankers is not None
+        folder, last = self.index.folder, self.rerankers.last
+        try:
+            if needed or is_calibrated(folder, last):
+                return load(folder, last, max_tokens, long=self.long)
+        except CalibrationError as error:
+            if needed:
+                raise
+            self.models.reporter.notice(f"hits have no probability: {error.problem}")
+        return None
+
+
+def parsed(query: str, options: SearchOptions, retriever: str) -> tuple[Query, SearchOptions]:
+    """Return a query as it was typed without its constraints, and the options with them.
+
+    Raises:
+        InvalidArgumentError: Nothing is left of the query.
+    """
+    if not query.strip():
+        raise InvalidArgumentError("empty query", argument="query")
+    if retriever == DENSE:
+        return Query("1", query), options
+    demands = parse_query(query)
+    if not demands:
+        return Query("1", query), options
+    if not demands.text:
+        raise InvalidArgumentError(
+            "the query has no words to look for, only what to leave out or where to look; "
+            "add a word, or put what is to be looked for as it stands in double quotes",
+            argument="query",
+        )
+    return Query("1", demands.text), replace(options, demands=demands)
+
+
+def require_retriever(name: str) -> None:
+    """Make sure that there is a retriever of this name.
+
+    Raises:
+        InvalidArgumentError: There is none.
+    """
+    if name not in RETRIEVERS:
+        raise InvalidArgumentError(
+            f"not a known retriever: {name!r}", argument="retriever", choices=RETRIEVERS
+        )
+
+
+def require_long(how: str, *, reranked: bool) -> None:
+    """Make sure that long texts can be treated in this way.
+
+    Raises:
+        InvalidArgumentError: There is no such way, or it needs a reranker.
+    """
+    if how not in LONG:
+        raise InvalidArgumentError(
+            f"not a known way with long texts: {how!r}", argument="long", choices=LONG
+        )
+    if how == MAX and not reranked:
+        raise InvalidArgumentError("windows of long texts need a reranker", argument="long")
+
+
+def choose_retriever(
+    name: str,
+    index: Index,
+    embedder: Callable[[], Embedder],
+    reporter: Reporter,
+    *,
+    expand: bool = False,
+) -> Retriever:
+    """Return what finds candidates in an index; `auto` is hybrid where the index has terms.
+
+    Args:
+        embedder: Loads the embedder of the index, if it is needed.
+        expand: Retrieve again with terms of the top passages.
+
+    Raises:
+        IndexMismatchError: The index has no terms, or its embedder has other weights now.
+    """
+    if name == AUTO and index.manifest.language is None:
+        reporter.notice(
+            f"retrieving by embeddings alone: {index.folder} has no words to look up; "
+            "bringing the index up to date adds them"
+        )
+        name = DENSE
+    if name != DENSE and index.lexicon.made_by != Terms(index.language).made_by:
+        reporter.notice(
+            f"the words of {index.folder} were cut as another version cuts them, so some are not "
+            "found; bringing the index up to date renews them"
+        )
+    if name == BM25:
+        return LexicalRetriever(index, expand=expand)
+    kind = DenseRetriever if name == DENSE else HybridRetriever
+    return kind(index, embedder(), expand=expand)
+
+
+def _from_here(hit: Hit) -> Hit:
+    """Return a hit with paths relative to the working folder."""
+    duplicates = {row: _relative(passage) for row, passage in hit.duplicates.items()}
+    return replace(hit, passage=_relative(hit.passage), duplicates=duplicates)
+
+
+def _relative(passage: Passage) -> Passage:
+    path = passage.path
+    if path is None:
+        return passage
+    with suppress(ValueError):  # another drive
+        path = Path(os.path.relpath(path)).as_posix()
+    return replace(passage, path=path)

@@ -1,0 +1,145 @@
+"""Search an index: embed the query, retrieve candidates, rerank them, order the hits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from ettin_cli.index import Index, is_unchanged
+from ettin_cli.records import Answer, Candidate, Hit, Query, Reporter, Reranker, Scores
+from ettin_cli.search.calibration.fitting import Calibration
+from ettin_cli.search.candidates import CandidateFinder
+from ettin_cli.search.cascade import Left, Step, cascade_name, rerank_candidates, work
+from ettin_cli.search.progress import QueriesWatched
+from ettin_cli.search.ranking import SearchOptions, rank
+from ettin_cli.search.retrievers import Retriever
+from ettin_cli.settings import INDEXES, cache_folder
+
+WINDOW = 64
+NONE = "none"
+
+
+def search(
+    index: Index,
+    queries: Iterable[Query],
+    retriever: Retriever,
+    reranker: Reranker | None,
+    options: SearchOptions,
+    reporter: Reporter,
+    calibration: Calibration | None = None,
+    before: Sequence[Step[Reranker]] = (),
+) -> Iterator[Answer]:
+    """Yield the answer to each query, in order.
+
+    Queries are taken 64 at a time, so that a text which several of them need is scored once and
+    batches are full; a query's seconds are then its share of the window's.
+
+    Args:
+        reranker: None keeps the order of retrieval.
+        calibration: Turns this reranker's scores into the hits' probabilities.
+        before: Rerankers that score before this one, which is given their best alone.
+    """
+    searcher = _Searcher(index, retriever, reranker, options, calibration, before)
+    waiting = iter(queries)
+    total = len(queries) if isinstance(queries, Sequence) else None
+    with QueriesWatched(reporter, total, WINDOW) as watched:
+        while window := list(islice(waiting, WINDOW)):
+            yield from searcher.answer(window, watched)
+
+
+def source_index(sources: Sequence[str], settings: str) -> Path:
+    """Return the folder in our cache where the index of these sources is kept.
+
+    Args:
+        settings: What else tells two indexes of the same sources apart, such as the embedder.
+    """
+    import xxhash
+
+    places = [source if source == "-" else str(Path(source).resolve()) for source in sources]
+    key = xxhash.xxh3_64_hexdigest("\0".join([*places, settings]).encode("utf-8", "surrogatepass"))
+    name = Path(places[0]).name or "root"
+    return cache_folder() / INDEXES / f"{name[:40]}-{key}"
+
+
+class _Searcher:
+    def __init__(
+        self,
+        index: Index,
+        retriever: Retriever,
+        reranker: Reranker | None,
+        options: SearchOptions,
+        calibration: Calibration | None,
+        before: Sequence[Step[Reranker]],
+    ) -> None:
+        self.index, self.retriever, self.reranker = index, retriever, reranker
+        self.options, self.calibration, self.before = options, calibration, before
+        steps = [(step.reranker.card.name, step.keep) for step in before]
+        self.name = cascade_name(steps, reranker.card.name) if reranker else NONE
+        self.finder = CandidateFinder(index, options if reranker else options.without_reranker)
+        self.fresh: dict[str, bool] = {}
+
+    def answer(self, queries: Sequence[Query], watched: QueriesWatched) -> Iterator[Answer]:
+        began = time.perf_counter()
+        searches = self.retriever.searches([query.every_form for query in queries])
+        embedded = time.perf_counter()
+        candidates = [self.finder.find(search) for search in searches]
+        retrieved = time.perf_counter()
+        scored = self._scored(queries, candidates, watched)
+        done = time.perf_counter()
+        seconds = {
+            "embed": embedded - began,
+            "retrieve": retrieved - embedded,
+            "rerank": done - retrieved,
+            "total": done - began,
+        }
+        share = {name: round(value / len(queries), 4) for name, value in seconds.items()}
+        for query, (left, verdict) in zip(queries, scored, strict=True):
+            yield Answer(
+                query=query,
+                hits=[self._with_freshness(hit) for hit in self._ranked(left, verdict)],
+                retriever=self.retriever.name,
+                embedder=self.retriever.embedder,
+                reranker=self.name,
+                engine=self.reranker.card.backend if self.reranker else self.retriever.engine,
+                seconds=share,
+                stages=left.stages,
+            )
+
+    def _scored(
+        self,
+        queries: Sequence[Query],
+        candidates: Sequence[Sequence[Candidate]],
+        watched: QueriesWatched,
+    ) -> Sequence[tuple[Left, Scores | None]]:
+        """Return what is left of each query's candidates for the last reranker, and its scores."""
+        if self.reranker is None:
+            return [(Left(found), None) for found in candidates]
+        pairs = work(map(len, candidates), self.before)
+        lengths = [
+            len(query.text) + len(candidate.passage.text)
+            for query, found in zip(queries, candidates, strict=True)
+            for candidate in found
+        ]
+        with watched.watch(len(queries), lengths, pairs) as advance:
+            return rerank_candidates(
+                queries, candidates, self.before, self.reranker, self.options, advance
+            )
+
+    def _ranked(self, left: Left, scores: Scores | None) -> list[Hit]:
+        probabilities: list[float] | None = None
+        if scores is not None and self.calibration is not None:
+            found = self.calibration.probability(scores.values).tolist()
+            # As float64, so that a tenth in the calibration is a tenth on the command line.
+            probabilities = [round(value, 6) for value in found]
+        return rank(left.candidates, scores, self.options, left.places, probabilities)
+
+    def _with_freshness(self, hit: Hit) -> Hit:
+        path = hit.passage.path
+        if path is None:
+            return hit
+        if path not in self.fresh:
+            self.fresh[path] = is_unchanged(self.index.file_of(hit.passage_id), Path(path))
+        return hit if self.fresh[path] else replace(hit, stale=True)

@@ -1,0 +1,99 @@
+"""The lines of a passage that answer a query best, and where its words stand in them. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from ettin_cli.text.lexical.terms import ENGLISH, Terms
+
+LINES = 3
+LONG_LINE = 200
+
+_WORD = re.compile(r"\w+")
+_SENTENCE = re.compile(r"(?<=[.!?…])\s+")
+_STOP_WORDS = frozenset(
+    """a about all an and are as at be been but by can could did do does for from get gets
+    got had has have how i if in into is it its me my no not of on or our should so than
+    that the their them then there these they this to was we were what when where which who
+    why will with would you your""".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A few lines of a text.
+
+    Args:
+        line: How many lines of the text come before them.
+        spans: Start and end of each word of the query in `text`.
+    """
+
+    text: str
+    line: int
+    spans: list[tuple[int, int]]
+
+
+def best_lines(text: str, query: str, lines: int = LINES) -> Snippet:
+    r"""Return the neighbouring lines that hold most of the query's words; the first if none does.
+
+    Lines that are long, as in tables of a record a line, are taken apart at their sentences.
+
+    >>> best_lines("Hello.\nThe ferry sails at nine.\nBye.", "when do ferries sail", lines=1).text
+    'The ferry sails at nine.'
+    """
+    wanted = query_words(query)
+    units = _units(text)
+    if not units:
+        return Snippet("", 0, [])
+    weights = [_weights(unit, wanted) for unit, _ in units]
+    starts = range(max(1, len(units) - lines + 1))
+    best = max(starts, key=lambda start: (_value(weights[start : start + lines]), -start))
+    # Lines before the first word of the query say nothing.
+    while len(units) > best + lines and not weights[best] and any(weights[best : best + lines]):
+        best += 1
+    chosen = units[best : best + lines]
+    joined = "\n".join(unit for unit, _ in chosen)
+    return Snippet(joined, chosen[0][1], spans(joined, wanted))
+
+
+def query_words(query: str) -> set[str]:
+    """Return the terms of a query's words that are not among the commonest."""
+    words = _WORD.findall(query)
+    telling = [word for word in words if word.casefold() not in _STOP_WORDS] or words
+    return {term for word in telling for term in _terms().of(word)}
+
+
+def spans(text: str, wanted: set[str]) -> list[tuple[int, int]]:
+    """Return where words with any of these terms stand in a text."""
+    terms = _terms()
+    return [m.span() for m in _WORD.finditer(text) if not wanted.isdisjoint(terms.of(m.group()))]
+
+
+@cache
+def _terms() -> Terms:
+    """Return what words are compared by, as retrieval by words does: readFile holds file."""
+    return Terms(ENGLISH)
+
+
+def _units(text: str) -> list[tuple[str, int]]:
+    """Return a text's lines, long ones by sentence, each with its line number from 0."""
+    units = []
+    for number, line in enumerate(text.split("\n")):
+        pieces = _SENTENCE.split(line) if len(line) > LONG_LINE else [line]
+        units += [(piece.rstrip(), number) for piece in pieces if piece.strip()]
+    return units
+
+
+def _weights(text: str, wanted: set[str]) -> dict[str, float]:
+    """Return the query's words in a text; long words tell more than short ones."""
+    found = wanted.intersection(_terms().of(text))
+    return {word: 1 + min(len(word), 10) / 10 for word in found}
+
+
+def _value(weights: list[dict[str, float]]) -> float:
+    together: dict[str, float] = {}
+    for one in weights:
+        together |= one
+    return sum(together.values())

@@ -1,0 +1,205 @@
+"""Mine hard negatives: what retrieval ranks high for a query and is not known to answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from ettin_cli.index import Index
+from ettin_cli.records import Advance, Candidate, Passage, Query, Reporter, Reranker
+from ettin_cli.search import PASSAGE, CandidateFinder, Retriever, Search, SearchOptions
+from ettin_cli.settings import CANDIDATES
+from ettin_cli.training.positives import Positive, Sought, squeezed
+
+WINDOW = 32
+NEGATIVES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class MiningOptions:
+    """What becomes a negative.
+
+    Args:
+        negatives: Most of them a query.
+        candidates: Passages that are looked at.
+        skip_top: How many of the first that are not positives to leave out.
+        max_score_ratio: Most score of a negative, as a share of the lowest positive's; None: any.
+    """
+
+    negatives: int = NEGATIVES
+    candidates: int = CANDIDATES
+    skip_top: int = 0
+    max_score_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """A query with its positives and its negatives, hardest first.
+
+    Args:
+        indexed: Whether one of the positives is in the index.
+        dropped: Candidates that the margin kept from being negatives.
+        truncated: Texts that the reranker could not read whole.
+    """
+
+    query: Query
+    positives: Sequence[str]
+    negatives: Sequence[Passage]
+    indexed: bool
+    dropped: int
+    truncated: int
+
+
+def mine(
+    index: Index,
+    sought: Iterable[Sought],
+    total: int,
+    retriever: Retriever,
+    reranker: Reranker | None,
+    options: MiningOptions,
+    reporter: Reporter,
+) -> Iterator[Mined]:
+    """Yield what was mined for each query, in order.
+
+    Candidates are those that a search finds, duplicates merged. No passage becomes a negative
+    that a positive of its query contains or that contains one, white space aside. The margin is
+    that of Moreira et al. (2024), NV-Retriever: a share of the positive's score, of several the
+    lowest; where that is below zero, as much below it.
+
+    Args:
+        total: How many queries there are.
+        reranker: Its scores are what the margin compares; None: retrieval's.
+    """
+    miner = _Miner(index, retriever, reranker, options)
+    done = 0
+
+    def share() -> float:
+        return done / max(1, total)
+
+    waiting = iter(sought)
+    with reporter.track("mining", None, "pairs" if reranker else "queries", share) as advance:
+        while window := list(islice(waiting, WINDOW)):
+            yield from miner.mine(window, advance)
+            done += len(window)
+            if reranker is None:
+                advance(len(window))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The positives and the candidates of a query, with the scores that the margin compares."""
+
+    query: Query
+    positives: Sequence[str]
+    positive_scores: Sequence[float]
+    candidates: Sequence[Passage]
+    scores: Sequence[float]
+    indexed: bool
+    truncated: int = 0
+
+
+class _Miner:
+    def __init__(
+        self,
+        index: Index,
+        retriever: Retriever,
+        reranker: Reranker | None,
+        options: MiningOptions,
+    ) -> None:
+        self.index, self.retriever, self.reranker = index, retriever, reranker
+        self.options = options
+        searched = SearchOptions(by=PASSAGE, candidates=options.candidates)
+        self.finder = CandidateFinder(index, searched)
+
+    def mine(self, sought: Sequence[Sought], advance: Advance) -> Iterator[Mined]:
+        searches = self.retriever.searches([one.query.every_form for one in sought])
+        found = [self._found(*one) for one in zip(sought, searches, strict=True)]
+        if self.reranker is not None:
+            found = self._reranked(found, self.reranker, advance)
+        return map(self._mined, found)
+
+    def _found(self, sought: Sought, search: Search) -> _Found:
+        known = [self._positive(positive, sought.query, search) for positive in sought.positives]
+        indexed = any(len(positive.rows) for positive in sought.positives)
+        texts, scores = [text for text, _ in known], [score for _, score in known]
+        candidates = self._others(sought, texts, self.finder.find(search)) if known else []
+        kept = [one.retrieval_score or 0.0 for one in candidates]
+        passages = [one.passage for one in candidates]
+        return _Found(sought.query, texts, scores, passages, kept, indexed)
+
+    def _positive(self, positive: Positive, query: Query, search: Search) -> tuple[str, float]:
+        """Return the text of a positive, and its retrieval score."""
+        import numpy as np
+
+        if not len(positive.rows):
+            assert positive.text is not None
+            if self.options.max_score_ratio is None or self.reranker is not None:
+                return positive.text, 0.0
+            [score] = self.retriever.score_texts(query.every_form, [positive.text])
+            return positive.text, score
+        own = np.sort(np.array(positive.rows, np.int64))
+        found = search(1, own)
+        # Retrieval by words finds none that has no word of the query.
+        score = float(found.scores[0]) if len(found.rows) else 0.0
+        [passage] = self.index.read(found.rows[:1] if len(found.rows) else own[:1])
+        # With its title, as the negatives have theirs: that must not tell them apart.
+        if positive.text is None or squeezed(positive.text) == squeezed(passage.text):
+            return passage.content, score
+        return positive.text, score
+
+    def _others(
+        self, sought: Sought, positives: Sequence[str], candidates: Sequence[Candidate]
+    ) -> list[Candidate]:
+        """Return the candidates that are not positives, nor contain one, nor are part of one."""
+        own = {row for positive in sought.positives for row in positive.rows}
+        answers = [squeezed(text) for text in positives]
+        others: list[Candidate] = []
+        seen: set[str] = set()
+        for one in candidates:
+            text = squeezed(one.passage.content)
+            known = text in seen or not own.isdisjoint([one.passage_id, *one.duplicates])
+            if not known and not any(text in answer or answer in text for answer in answers):
+                seen.add(text)
+                others.append(one)
+        return others
+
+    def _reranked(
+        self, found: Sequence[_Found], reranker: Reranker, advance: Advance
+    ) -> list[_Found]:
+        texts = [[*one.positives, *(p.content for p in one.candidates)] for one in found]
+        pairs = [(one.query.text, t) for one, some in zip(found, texts, strict=True) for t in some]
+        verdicts = reranker.score(pairs, advance).split(map(len, texts))
+        reranked = []
+        for one, verdict in zip(found, verdicts, strict=True):
+            values, own = verdict.values.tolist(), len(one.positives)
+            cut = int(verdict.truncated.sum())
+            reranked.append(
+                replace(one, positive_scores=values[:own], scores=values[own:], truncated=cut)
+            )
+        return reranked
+
+    def _mined(self, found: _Found) -> Mined:
+        skip, wanted = self.options.skip_top, self.options.negatives
+        bound = self._bound(found.positive_scores)
+        ranked = list(zip(found.candidates, found.scores, strict=True))[skip:]
+        negatives: list[Passage] = []
+        dropped = 0
+        for passage, score in ranked:
+            if len(negatives) == wanted:
+                break
+            if score <= bound:
+                negatives.append(passage)
+            else:
+                dropped += 1
+        return Mined(
+            found.query, found.positives, negatives, found.indexed, dropped, found.truncated
+        )
+
+    def _bound(self, scores: Sequence[float]) -> float:
+        """Return the highest score that a negative may have."""
+        ratio = self.options.max_score_ratio
+        if ratio is None or not scores:
+            return float("inf")
+        score = min(scores)
+        return score - (1 - ratio) * abs(score)

@@ -1,0 +1,138 @@
+"""Queries with what is known to answer them, and where that is in an index."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ettin_cli.files import without_spaces
+from ettin_cli.files.requests import Example, Spool
+from ettin_cli.index import Index
+from ettin_cli.records import Qrels, Query, Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Positive:
+    """A text that answers a query.
+
+    Args:
+        text: None where it is a judged document, whose best passage is the text.
+        rows: Its passages in the index; none if it is not there.
+    """
+
+    text: str | None
+    rows: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A query and its positives."""
+
+    query: Query
+    positives: Sequence[Positive]
+
+
+def squeezed(text: str) -> str:
+    r"""Return a text without its white space, by which equal texts are known.
+
+    >>> squeezed(" At  nine. ")
+    'Atnine.'
+    """
+    return "".join(text.split())
+
+
+def judged(index: Index, queries: Sequence[Query], qrels: Qrels) -> Iterator[Sought]:
+    """Yield queries with the documents that are judged relevant and in the index."""
+    relevant = {
+        query_id: [doc_id for doc_id, relevance in judgements.items() if relevance > 0]
+        for query_id, judgements in qrels.items()
+    }
+    names = [without_spaces(query.query_id) for query in queries]
+    wanted = {doc_id for name in names for doc_id in relevant.get(name, ())}
+    rows: dict[str, array[int]] = defaultdict(lambda: array("q"))
+    for row, doc_id in enumerate(map(without_spaces, index.doc_ids())):
+        if doc_id in wanted:
+            rows[doc_id].append(row)
+    for name, query in zip(names, queries, strict=True):
+        there = [doc_id for doc_id in relevant.get(name, ()) if doc_id in rows]
+        yield Sought(query, [Positive(None, rows[doc_id]) for doc_id in there])
+
+
+class Examples:
+    """Queries with texts that answer them, from rows of training data.
+
+    All rows of a query are taken together, since what answers it in one of them must not become
+    a negative of another. Memory holds numbers: the texts are kept in a temporary file.
+
+    Args:
+        spool: Where they are kept.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self.places: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        self.texts: set[int] = set()
+
+    def add(self, example: Example) -> None:
+        """Keep a row; an empty text answers nothing."""
+        positives = [text for text in example.positives if text.strip()]
+        place = self.spool.add([example.query_id, example.query, positives])
+        self.places[_key(squeezed(example.query))].append(place)
+        self.texts.update(_key(squeezed(text)) for text in positives)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def sought(self, index: Index, reporter: Reporter) -> Iterator[Sought]:
+        """Yield the queries in the order of their first rows; one without an id has its number."""
+        rows = rows_of_texts(index, self.texts, reporter)
+        for number, places in enumerate(self.places.values(), start=1):
+            kept = [self.spool.get(place) for place in places]
+            query_id = next((name for name, _, _ in kept if name is not None), str(number))
+            texts = {_key(squeezed(text)): text for *_, texts in kept for text in texts}
+            positives = [Positive(text, rows.get(key, ())) for key, text in texts.items()]
+            yield Sought(Query(query_id, kept[0][1]), positives)
+
+
+def rows_of_texts(
+    index: Index, wanted: set[int], reporter: Reporter
+) -> Mapping[int, Sequence[int]]:
+    """Return by its key the rows of each text that is a passage, or a document, of an index."""
+    found: dict[int, array[int]] = defaultdict(lambda: array("q"))
+    with reporter.track("looking for positives", len(index.passages), "passages") as advance:
+        for rows, title, texts in _documents(index):
+            pieces = [squeezed(text) for text in texts]
+            held = [(piece, range(row, row + 1)) for row, piece in zip(rows, pieces, strict=True)]
+            if len(texts) > 1:
+                held.append(("".join(pieces), rows))
+            for piece, span in held:
+                for key in {_key(piece), _key(squeezed(title) + piece)} & wanted:
+                    found[key].extend(span)
+            advance(len(rows))
+    return found
+
+
+def _documents(index: Index) -> Iterator[tuple[range, str, list[str]]]:
+    """Yield the rows of each document, its title and the texts of its passages."""
+    begin, of, texts = 0, ("", ""), list[str]()
+    for row, (doc_id, title, text) in enumerate(_passages(index)):
+        if texts and of != (doc_id, title):
+            yield range(begin, row), of[1], texts
+            begin, texts = row, []
+        of = (doc_id, title)
+        texts.append(text)
+    if texts:
+        yield range(begin, begin + len(texts)), of[1], texts
+
+
+def _passages(index: Index) -> Iterable[tuple[str, str, str]]:
+    for columns in index.passages.blocks("doc_id", "title", "text"):
+        yield from zip(*(column.to_pylist() for column in columns), strict=True)
+
+
+def _key(text: str) -> int:
+    import xxhash
+
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
