@@ -268,7 +268,7 @@ def test_a_folder_and_a_built_in_name_come_before_it(installed: Installed, tmp_p
     assert installed("score", QUERY, "a text", "-r", "embedded").returncode == 0
     assert "is not on this machine" in installed("score", QUERY, "a text", "-r", "32m").stderr
     (tmp_path / "overlap").mkdir()
-    assert "overlap is no model" in installed("score", QUERY, "a text", "-r", "overlap").stderr
+    assert "overlap is not a model" in installed("score", QUERY, "a text", "-r", "overlap").stderr
 
 
 def test_entry_points_are_read_for_unknown_names_alone(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_a_backend_computes_the_scores_of_sentence_transformers(
     unknown = ettin_with(site, tmp_path, "bench", "-r", str(model), "--engine", "nope")
     assert unknown.returncode == 2
     assert unknown.stderr.splitlines() == [
-        "ettin: error: no engine 'nope'",
+        "ettin: error: unknown engine 'nope'",
         "  hint: auto, torch, onnxruntime, openvino, reference",
     ]
 
