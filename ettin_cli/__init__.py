@@ -16,20 +16,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from ettin_cli.api import Session as Session
-    from ettin_cli.api import TextReranker as TextReranker
-    from ettin_cli.api import build as build
-    from ettin_cli.api import embedder as embedder
-    from ettin_cli.api import open as open
-    from ettin_cli.api import reranker as reranker
-    from ettin_cli.api import search as search
+    from ettin_cli.api import (
+        Session as Session,
+        TextReranker as TextReranker,
+        build as build,
+        embedder as embedder,
+        open as open,
+        reranker as reranker,
+        search as search,
+    )
     from ettin_cli.errors import EttinError as EttinError
     from ettin_cli.models.engines import EngineSettings as EngineSettings
-    from ettin_cli.records import Answer as Answer
-    from ettin_cli.records import Document as Document
-    from ettin_cli.records import Hit as Hit
-    from ettin_cli.records import Passage as Passage
-    from ettin_cli.records import Query as Query
+    from ettin_cli.records import (
+        Answer as Answer,
+        Document as Document,
+        Hit as Hit,
+        Passage as Passage,
+        Query as Query,
+    )
     from ettin_cli.search.ranking import SearchOptions as SearchOptions
     from ettin_cli.search.searcher import Searcher as Searcher
 

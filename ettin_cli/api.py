@@ -12,18 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ettin_cli.corpus import document_stream
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.evaluation import (
-    METRICS,
-    EvaluationRequest,
-    Evaluator,
-    named_rerankers,
-    parse_metrics,
-    require_calibratable,
-)
-from ettin_cli.index import Index, RecordedSource, find_index
-from ettin_cli.indexing import BuildReport, BuildRequest, build_index
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.records import (
     Answer,
@@ -39,25 +28,25 @@ from ettin_cli.records import (
     Scores,
     Silence,
 )
-from ettin_cli.search import (
+from ettin_cli.search import FoundRerankers, Models, Step
+from ettin_cli.settings import (
     AUTO,
+    CANDIDATES,
+    DEFAULT_INDEX,
     DOCUMENT,
-    FoundRerankers,
-    Models,
-    Searcher,
-    SearchOptions,
-    Step,
-    cascade_name,
-    rerank,
-    source_index,
+    METRICS,
+    SAME,
+    TOP_K,
+    TRUNCATE,
 )
-from ettin_cli.settings import CANDIDATES, DEFAULT_INDEX, TOP_K, TRUNCATE
 from ettin_cli.storage import Stream
-from ettin_cli.text import SAME, Chunking
 
 if TYPE_CHECKING:
     from ettin_cli.evaluation import Evaluation
+    from ettin_cli.index import Index
+    from ettin_cli.indexing import BuildReport, BuildRequest
     from ettin_cli.records import Floats
+    from ettin_cli.search import Searcher
 
 Text = str | Document | Passage
 
@@ -159,6 +148,11 @@ class Session:
             IndexMismatchError: The index was made by another embedder or chunking.
             IndexBusyError: Another process writes it and `wait` is off.
         """
+        from ettin_cli.corpus import document_stream
+        from ettin_cli.index import RecordedSource
+        from ettin_cli.indexing import BuildRequest
+        from ettin_cli.text import Chunking
+
         added: list[str | Stream] = [os.fspath(source) for source in sources]
         if documents is not None:
             added.append(document_stream(documents))
@@ -188,10 +182,14 @@ class Session:
         Args:
             index: Its folder; None: ".ettin" here or in a folder above.
         """
+        from ettin_cli.index import find_index
+
         return self.build(into=find_index(index))
 
     def build_from(self, request: BuildRequest) -> BuildReport:
         """Build an index as a request says."""
+        from ettin_cli.indexing import build_index
+
         return build_index(request, self.models.reporter, self.models.loaded)
 
     def open(
@@ -217,6 +215,8 @@ class Session:
             IndexNotFoundError: There is no index.
             ModelError: There is no reranker of this name, or it cannot be downloaded.
         """
+        from ettin_cli.index import Index, find_index
+
         return self.searcher(
             Index(find_index(index)),
             self.find_rerankers(reranker),
@@ -235,6 +235,8 @@ class Session:
         long: str = TRUNCATE,
     ) -> Searcher:
         """Return what searches an index that is open."""
+        from ettin_cli.search import Searcher
+
         return Searcher(
             index, self.models, retriever=retriever, rerankers=rerankers, expand=expand, long=long
         )
@@ -266,6 +268,10 @@ class Session:
         Raises:
             CorpusError: A source is not there.
         """
+        from ettin_cli.index import Index
+        from ettin_cli.indexing import BuildRequest
+        from ettin_cli.search import source_index
+
         named = [one if isinstance(one, Stream) else os.fspath(one) for one in sources]
         embedder = os.environ.get("ETTIN_EMBEDDER") or None
         folder = Path(into) if into else source_index(list(map(str, named)), embedder or AUTO)
@@ -299,6 +305,8 @@ class Session:
             sources: Where to look; they are indexed first, in the cache. None: ".ettin".
             options: As in `Searcher.search`.
         """
+        from ettin_cli.index import Index, find_index
+
         rerankers = self.find_rerankers(reranker)
         index = self.index_of(sources)[0] if sources else Index(find_index(None))
         found = self.searcher(index, rerankers, retriever=retriever, expand=expand, long=long)
@@ -406,6 +414,16 @@ class Session:
             CorpusError: No query has judgements.
             CalibrationError: There are too few judgements to calibrate with.
         """
+        from ettin_cli.evaluation import (
+            EvaluationRequest,
+            Evaluator,
+            named_rerankers,
+            parse_metrics,
+            require_calibratable,
+        )
+        from ettin_cli.index import Index, find_index
+        from ettin_cli.search import SearchOptions
+
         names = rerankers or [os.environ.get("ETTIN_RERANKER") or AUTO]
         found = named_rerankers(names, self.models)
         if calibrate:
@@ -442,6 +460,8 @@ class TextReranker:
         self._on_close = on_close
 
     def __repr__(self) -> str:
+        from ettin_cli.search import cascade_name
+
         steps = [(step.reranker.card.name, step.keep) for step in self.before]
         name = cascade_name(steps, self.last.card.name)
         return f"<ettin reranker {name} on {self.last.card.backend}>"
@@ -483,6 +503,8 @@ class TextReranker:
             min_score: Leave out hits below this.
             blend: Share of the retrieval score in the final score, from 0 to 1.
         """
+        from ettin_cli.search import SearchOptions, rerank
+
         options = SearchOptions(
             top_k=top_k, candidates=candidates, min_score=min_score, blend=blend
         )

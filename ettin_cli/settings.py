@@ -9,6 +9,12 @@ DEFAULT_INDEX = ".ettin"
 INDEXES = "indexes"
 TOP_K = 10
 CANDIDATES = 100
+AUTO = "auto"
+# What a hit is: a document counts once, by its best passage.
+DOCUMENT, PASSAGE = "document", "passage"
+# Which passages are duplicates: of the same text, of nearly the same, or none.
+SAME, NEAR, NONE = "same", "near", "none"
+METRICS = "nDCG@10,RR@10,R@100"
 # What becomes of a text that is longer than a reranker reads.
 TRUNCATE, MAX = "truncate", "max"
 LONG = (TRUNCATE, MAX)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.stats import kendalltau
 
 from ettin_cli.benchmark import machine, measuring, peaks
@@ -25,8 +24,7 @@ from ettin_cli.models.hub import ModelFiles
 from ettin_cli.models.rerankers.registry import load_reranker
 from ettin_cli.records import Reranker, Silence
 from tests.conftest import Ettin, Outcome, Terminal
-from tests.models import embedder
-from tests.models import ettin as ettin_model
+from tests.models import embedder, ettin as ettin_model
 
 QUICK = ("--document-tokens", "96", "--limit", "24", "--engine", "torch", "--rounds", "2")
 

@@ -7,8 +7,7 @@ from itertools import accumulate
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ettin_cli.records import Document, DocumentKind, Passage
 from ettin_cli.text import chunking

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ettin_cli.corpus.content import decode, read_text, text_encoding
 from ettin_cli.corpus.encodings import is_utf8

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from ettin_cli.corpus.delimited import delimited
+from ettin_cli.corpus.delimited import delimited_rows
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.storage import UnreadableError
 from tests.reading import read, why_not, write
@@ -21,7 +20,7 @@ ROWS = st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12)
 def rows(text: str, kind: str = "csv") -> list[tuple[dict[str, Any] | str, int]]:
     """Return each row and its line, a broken one as its reason."""
     lines = io.StringIO(text, newline="")
-    found = delimited(lines, kind, "utf-8")
+    found = delimited_rows(lines, kind, "utf-8")
     return [(str(row) if isinstance(row, RecordError) else row, line) for row, line in found]
 
 

@@ -1,7 +1,6 @@
 """Passages that say the same, or nearly the same, are told from those that do not."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ettin_cli.text.duplicates import grouped, nearly_grouped
 

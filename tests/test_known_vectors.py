@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ettin_cli.index.known_vectors import Distinct, Shards, as_hashes, joined, text_hash
 from tests.indexes import hashes, unit_vectors

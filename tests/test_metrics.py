@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytrec_eval
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import InvalidArgumentError

@@ -15,11 +15,13 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models.encoders import Encoded, OnnxEncoder, load_encoder
-from ettin_cli.models.engines import backends as libraries
-from ettin_cli.models.engines import choosing
-from ettin_cli.models.engines import devices as devices_module
-from ettin_cli.models.engines import onnxruntime_backend as onnx_runtime
-from ettin_cli.models.engines import openvino_backend as open_vino
+from ettin_cli.models.engines import (
+    backends as libraries,
+    choosing,
+    devices as devices_module,
+    onnxruntime_backend as onnx_runtime,
+    openvino_backend as open_vino,
+)
 from ettin_cli.models.engines.attention import LONG_TOKENS
 from ettin_cli.models.engines.backends import Library
 from ettin_cli.models.engines.batch_tuning import candidates, known_pace

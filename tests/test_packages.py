@@ -15,8 +15,7 @@ import pytest
 import zstandard
 from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ettin_cli.corpus import packages
 from tests.reading import one, read, why_not, write, write_epub, write_pdf

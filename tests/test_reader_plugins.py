@@ -8,7 +8,8 @@ import pytest
 from tests.plugged import ettin_with, install
 
 ORG = """
-    from ettin_cli.corpus import Document, DocumentReader, UnreadableError, read_text
+    from ettin_cli import Document
+    from ettin_cli.corpus import DocumentReader, UnreadableError, read_text
 
     def read(path, doc_id):
         text = read_text(path)
@@ -98,7 +99,8 @@ def test_a_file_that_a_plugin_fails_at_is_rejected_and_the_rest_is_read(
     tmp_path: Path, notes: Path
 ) -> None:
     source = """
-        from ettin_cli.corpus import Document, DocumentReader
+        from ettin_cli import Document
+        from ettin_cli.corpus import DocumentReader
 
         def read(path, doc_id):
             if path.name == "bad.org":

@@ -10,8 +10,7 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.settings import EngineSettings

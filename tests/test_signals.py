@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from ettin_cli.corpus.formats import read_file
-from ettin_cli.index import salvage as remains
-from ettin_cli.index import writer
+from ettin_cli.index import salvage as remains, writer
 from ettin_cli.index.known_vectors import Shards
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.salvage import damaged_files

@@ -1,8 +1,7 @@
 """The lines chosen of a passage are those that hold most of the query's words."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ettin_cli.text.snippets import LONG_LINE, best_lines, query_words, spans
 

@@ -3,8 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.text.lexical.query_syntax import Demands, parse_query

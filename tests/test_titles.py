@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ettin_cli.corpus.titles import markdown_title, rst_title, split_front_matter
 from tests.reading import one, why_not, write

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, OutputError

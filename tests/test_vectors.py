@@ -11,8 +11,7 @@ import pytest
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import EttinError, IndexDamagedError
-from ettin_cli.index import factories
-from ettin_cli.index import vectors as module
+from ettin_cli.index import factories, vectors as module
 from ettin_cli.index.factories import build, require_factory
 from ettin_cli.index.vectors import (
     EXACT,

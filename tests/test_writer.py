@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from ettin_cli.errors import IndexDamagedError, IndexNotFoundError
-from ettin_cli.index import salvage as remains
-from ettin_cli.index import writer as module
+from ettin_cli.index import salvage as remains, writer as module
 from ettin_cli.index.files import FileEntry
 from ettin_cli.index.manifest import MANIFEST, FileRecord, Manifest, read_manifest, write_manifest
 from ettin_cli.index.reader import Index, bytes_a_vector

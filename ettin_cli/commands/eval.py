@@ -13,11 +13,9 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.help import listed
 from ettin_cli.commands.sources import index_of
-from ettin_cli.console import FORMATS, Console, ToJudge, show_evaluation
-from ettin_cli.console import judge as judge_documents
+from ettin_cli.console import FORMATS, Console, ToJudge, judge as judge_documents, show_evaluation
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.evaluation import (
-    METRICS,
     REPORT,
     Evaluation,
     EvaluationRequest,
@@ -35,9 +33,8 @@ from ettin_cli.evaluation.report import ReliabilityPlot
 from ettin_cli.files import read_qrels, read_queries, without_spaces
 from ettin_cli.index import Index, find_index
 from ettin_cli.records import Query
-from ettin_cli.search import AUTO, DOCUMENT, FoundRerankers, SearchOptions
-from ettin_cli.settings import CANDIDATES, MAX, TRUNCATE
-from ettin_cli.text import SAME
+from ettin_cli.search import FoundRerankers, SearchOptions
+from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, MAX, METRICS, SAME, TRUNCATE
 
 JUDGED = "judged"
 JUDGED_DEPTH = 10

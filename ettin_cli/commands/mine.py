@@ -19,10 +19,17 @@ from ettin_cli.files import read_qrels, read_queries
 from ettin_cli.files.requests import Spool, example, read_rows, rejection
 from ettin_cli.index import Index, find_index
 from ettin_cli.records import Rejection
-from ettin_cli.search import AUTO, choose_retriever, require_retriever
-from ettin_cli.settings import CANDIDATES
-from ettin_cli.training import NEGATIVES, Examples, Mined, MiningOptions, Sought, judged
-from ettin_cli.training import mine as mine_index
+from ettin_cli.search import choose_retriever, require_retriever
+from ettin_cli.settings import AUTO, CANDIDATES
+from ettin_cli.training import (
+    NEGATIVES,
+    Examples,
+    Mined,
+    MiningOptions,
+    Sought,
+    judged,
+    mine as mine_index,
+)
 
 # So many rows that are none, before any that is one, are another kind of file.
 PROBED_ROWS = 100

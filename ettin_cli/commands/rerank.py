@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options
-from ettin_cli.commands import output_options as writing
+from ettin_cli.commands import options, output_options as writing
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, Tally, count
@@ -16,10 +15,16 @@ from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import Digested, ResumableOutput
 from ettin_cli.files.requests import RequestFields, RequestFile, open_requests
 from ettin_cli.files.writers import RUN_NAME, is_run
+from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Rejection, Request, Share
-from ettin_cli.search import PASSAGE, FoundRerankers, Models, SearchOptions, Window, require_long
-from ettin_cli.search import rerank as rerank_requests
-from ettin_cli.settings import TRUNCATE
+from ettin_cli.search import (
+    FoundRerankers,
+    Models,
+    SearchOptions,
+    Window,
+    rerank as rerank_requests,
+)
+from ettin_cli.settings import PASSAGE, TRUNCATE
 
 EVERY = sys.maxsize
 NO_ID = (

@@ -7,17 +7,16 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options
-from ettin_cli.commands import output_options as writing
+from ettin_cli.commands import options, output_options as writing
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.jsonl import check_jsonl
 from ettin_cli.commands.score_pairs import PairsJob, score_pairs
 from ettin_cli.console import Console, count
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files.requests import readable
-from ettin_cli.models.rerankers import ResolvedReranker
+from ettin_cli.models.rerankers import ResolvedReranker, require_long
 from ettin_cli.records import Scores
-from ettin_cli.search import Models, require_long
+from ettin_cli.search import Models
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB, TRUNCATE
 from ettin_cli.storage import BLOCK, record_lines
 

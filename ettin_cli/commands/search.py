@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options
-from ettin_cli.commands import output_options as writing
+from ettin_cli.commands import options, output_options as writing
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.open_hit import open_hit
 from ettin_cli.commands.search_input import as_asked, asked_queries
@@ -19,15 +18,12 @@ from ettin_cli.files import ResumableOutput
 from ettin_cli.index import Index, find_index
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.search import (
-    AUTO,
-    DOCUMENT,
     FoundRerankers,
     SearchOptions,
     parsed,
     require_retriever,
 )
-from ettin_cli.settings import CANDIDATES, MAX, TOP_K, TRUNCATE
-from ettin_cli.text import SAME
+from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, MAX, SAME, TOP_K, TRUNCATE
 
 
 @shared()

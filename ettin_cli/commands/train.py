@@ -15,7 +15,8 @@ from ettin_cli.console import count, duration
 from ettin_cli.evaluation import METRIC, Validation
 from ettin_cli.files import read_qrels, read_queries
 from ettin_cli.models import find_model
-from ettin_cli.search import AUTO, choose_retriever
+from ettin_cli.search import choose_retriever
+from ettin_cli.settings import AUTO
 from ettin_cli.training import (
     CHECKPOINT_MINUTES,
     SEED,
@@ -27,8 +28,8 @@ from ettin_cli.training import (
     check_recipe,
     joined,
     read_examples,
+    train as train_reranker,
 )
-from ettin_cli.training import train as train_reranker
 
 
 @shared("batch_size")

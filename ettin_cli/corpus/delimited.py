@@ -16,7 +16,7 @@ FIELD_CHARACTERS = 1 << 26
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
-def delimited(
+def delimited_rows(
     lines: Iterable[str], kind: str, encoding: str, columns: Sequence[str] = ()
 ) -> Iterator[tuple[dict[str, Any] | RecordError, int]]:
     """Yield each row, by the names in the first row, with the line it begins in.

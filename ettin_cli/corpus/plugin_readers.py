@@ -17,7 +17,7 @@ from ettin_cli.corpus.reader import DocumentReader, Reader, Row, TableReader
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.errors import EttinError, first_line
 from ettin_cli.records import Document
-from ettin_cli.runtime import Plugin, interruption, plugin_named, plugins
+from ettin_cli.runtime import Plugin, installed_plugins, interruption, plugin_named
 from ettin_cli.storage import UnreadableError
 
 GROUP, WHAT = "ettin.readers", "the reader of .{} files"
@@ -25,12 +25,12 @@ GROUP, WHAT = "ettin.readers", "the reader of .{} files"
 
 def plugin_suffixes() -> frozenset[str]:
     """Return the suffixes that plugins declare, with their dots."""
-    return frozenset(f".{name}" for name in plugins(GROUP, WHAT))
+    return frozenset(f".{name}" for name in installed_plugins(GROUP, WHAT))
 
 
 def plugin_readers(suffix: str) -> tuple[Plugin, ...]:
     """Return the plugins that declare a suffix."""
-    return plugins(GROUP, WHAT).get(suffix.removeprefix("."), ())
+    return installed_plugins(GROUP, WHAT).get(suffix.removeprefix("."), ())
 
 
 def plugin_of(name: str) -> Reader | None:

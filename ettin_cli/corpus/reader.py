@@ -14,6 +14,9 @@ from pathlib import Path
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.records import Document
 
+# A plugin's reader raises it for a file that holds no document.
+from ettin_cli.storage import UnreadableError as UnreadableError
+
 # A record or the reason why it is none, its line in the file (None where the format has no
 # lines), and its number, from 1.
 Row = tuple[object | RecordError, int | None, int]

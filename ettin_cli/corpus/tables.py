@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ettin_cli.corpus.content import read_text, text_encoding
-from ettin_cli.corpus.delimited import delimited, repeated, require_narrow
+from ettin_cli.corpus.delimited import delimited_rows, repeated, require_narrow
 from ettin_cli.corpus.encodings import is_utf8, marked_encoding
 from ettin_cli.corpus.reader import Row, TableReader
 from ettin_cli.corpus.records import LONE, LoneSurrogateError, RecordError, has_surrogate
@@ -125,7 +125,7 @@ def _json(path: Path) -> Iterator[Row]:
 def _delimited(path: Path, columns: Sequence[str] = (), *, kind: str) -> Iterator[Row]:
     encoding = text_encoding(_head(path))
     with opened(path) as file, _text(file, encoding) as text:
-        rows = delimited(record_lines(text), kind, encoding, columns)
+        rows = delimited_rows(record_lines(text), kind, encoding, columns)
         for number, (row, line) in enumerate(rows, start=1):
             yield row, line, number
 

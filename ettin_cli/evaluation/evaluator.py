@@ -13,9 +13,9 @@ from ettin_cli.evaluation.metrics import Metric, parse_metrics
 from ettin_cli.evaluation.results import Evaluation
 from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
 from ettin_cli.index import Index
+from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Qrels, Query, TimedReranker
 from ettin_cli.search import (
-    AUTO,
     FoundRerankers,
     Models,
     Retriever,
@@ -23,13 +23,10 @@ from ettin_cli.search import (
     Step,
     cascade_name,
     choose_retriever,
-    require_long,
     require_retriever,
 )
 from ettin_cli.search.calibration import Calibration, fit, save
-from ettin_cli.settings import CANDIDATES, ETTIN_MODELS, MAX, TRUNCATE
-
-METRICS = "nDCG@10,RR@10,R@100"
+from ettin_cli.settings import AUTO, CANDIDATES, ETTIN_MODELS, MAX, METRICS, TRUNCATE
 
 
 @dataclass(frozen=True, slots=True)

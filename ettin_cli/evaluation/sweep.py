@@ -32,8 +32,7 @@ from ettin_cli.search import (
     rerank_candidates,
     work,
 )
-from ettin_cli.settings import TOP_K
-from ettin_cli.text import NONE
+from ettin_cli.settings import NONE, TOP_K
 
 WINDOW = 256
 WHOLE_RUN = 1000

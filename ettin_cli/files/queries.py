@@ -10,7 +10,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ettin_cli.corpus import CSV, DELIMITERS, EXACT_BELOW, JSON, JSONL, TSV, RecordError, delimited
+from ettin_cli.corpus import (
+    CSV,
+    DELIMITERS,
+    EXACT_BELOW,
+    JSON,
+    JSONL,
+    TSV,
+    RecordError,
+    delimited_rows,
+)
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
 from ettin_cli.storage import Stream, UnreadableError, record_lines
@@ -113,7 +122,7 @@ def _from_table(lines: Numbered, path: Path | Stream, kind: str) -> Iterator[tup
     first, header = next(lines)
     content = (line + "\n" for _, line in chain([(first, header)], lines))
     number = 0
-    for record, at in delimited(content, kind, "utf-8"):
+    for record, at in delimited_rows(content, kind, "utf-8"):
         number = first + at - 1
         try:
             if isinstance(record, RecordError):

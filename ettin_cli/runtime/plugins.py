@@ -79,7 +79,7 @@ class Plugin:
 
 
 @cache
-def plugins(group: str, what: str) -> Mapping[str, tuple[Plugin, ...]]:
+def installed_plugins(group: str, what: str) -> Mapping[str, tuple[Plugin, ...]]:
     """Return the plugins of a group by name, in lower case; looked up once a process.
 
     Args:
@@ -112,7 +112,7 @@ def plugin_named(group: str, what: str, name: str) -> Plugin | None:
     Raises:
         PluginError: Several packages declare one.
     """
-    found = plugins(group, what).get(name, ())
+    found = installed_plugins(group, what).get(name, ())
     if len(found) > 1:
         packages = " and ".join(sorted(plugin.package for plugin in found))
         raise PluginError(f"{packages} each have {found[0].what}", code="plugins-clash")

@@ -11,7 +11,8 @@ from ettin_cli.records import Candidate
 from ettin_cli.search.constraints import demanded
 from ettin_cli.search.ranking import SearchOptions, most_documents
 from ettin_cli.search.retrievers import Retrieved, Search
-from ettin_cli.text import NEAR, SAME, grouped, leading, nearly_grouped
+from ettin_cli.settings import NEAR, SAME
+from ettin_cli.text import grouped, leading, nearly_grouped
 
 if TYPE_CHECKING:
     from ettin_cli.index import Rows

@@ -9,12 +9,10 @@ from itertools import islice
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import NO_TEXT, Candidate, Hit, Scores
-from ettin_cli.settings import CANDIDATES, TOP_K
-from ettin_cli.text import FOLDS, SAME, leading
+from ettin_cli.settings import CANDIDATES, DOCUMENT, PASSAGE, SAME, TOP_K
+from ettin_cli.text import FOLDS, leading
 from ettin_cli.text.lexical import Demands
 
-# What a hit is: a document counts once, by its best passage.
-DOCUMENT, PASSAGE = "document", "passage"
 UNITS = (DOCUMENT, PASSAGE)
 
 

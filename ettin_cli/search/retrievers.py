@@ -12,6 +12,7 @@ from ettin_cli.index import Index, inner_products
 from ettin_cli.models import unit
 from ettin_cli.records import Embedder, Place
 from ettin_cli.search.feedback import PASSAGES, expanded_terms, expanded_vector
+from ettin_cli.settings import AUTO
 from ettin_cli.text.lexical import Terms
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 DENSE = "dense"
 BM25 = "bm25"
 HYBRID = "hybrid"
-AUTO = "auto"
 RETRIEVERS = (AUTO, DENSE, BM25, HYBRID)
 # A text that has every word of a query is worth this many standard deviations of the cosine.
 LEXICAL_WEIGHT = 10.0

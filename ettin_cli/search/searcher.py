@@ -12,15 +12,15 @@ from typing import Self
 
 from ettin_cli.errors import CalibrationError, InvalidArgumentError
 from ettin_cli.index import Index
+from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Answer, Embedder, Hit, Passage, Query, Reporter, Reranker
 from ettin_cli.runtime import Loaded
 from ettin_cli.search.calibration.fitting import Calibration
 from ettin_cli.search.calibration.stored import is_calibrated, load, not_calibrated
 from ettin_cli.search.cascade import Step
-from ettin_cli.search.ranking import DOCUMENT, SearchOptions
+from ettin_cli.search.ranking import SearchOptions
 from ettin_cli.search.rerankers import FoundRerankers
 from ettin_cli.search.retrievers import (
-    AUTO,
     BM25,
     DENSE,
     RETRIEVERS,
@@ -31,8 +31,7 @@ from ettin_cli.search.retrievers import (
 )
 from ettin_cli.search.searching import search
 from ettin_cli.search.session_models import Models
-from ettin_cli.settings import CANDIDATES, LONG, MAX, TOP_K, TRUNCATE
-from ettin_cli.text import SAME
+from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, SAME, TOP_K, TRUNCATE
 from ettin_cli.text.lexical import Terms, parse_query
 
 
@@ -294,20 +293,6 @@ def require_retriever(name: str) -> None:
         raise InvalidArgumentError(
             f"not a known retriever: {name!r}", argument="retriever", choices=RETRIEVERS
         )
-
-
-def require_long(how: str, *, reranked: bool) -> None:
-    """Make sure that long texts can be treated in this way.
-
-    Raises:
-        InvalidArgumentError: There is no such way, or it needs a reranker.
-    """
-    if how not in LONG:
-        raise InvalidArgumentError(
-            f"not a known way with long texts: {how!r}", argument="long", choices=LONG
-        )
-    if how == MAX and not reranked:
-        raise InvalidArgumentError("windows of long texts need a reranker", argument="long")
 
 
 def choose_retriever(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ettin_cli.errors import IndexMismatchError
-from ettin_cli.index import Index
 from ettin_cli.models import ModelFiles, find_embedder, load_embedder, read_card
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import ResolvedReranker, find_reranker
@@ -17,6 +16,9 @@ from ettin_cli.runtime import Loaded
 from ettin_cli.search.cascade import Step
 from ettin_cli.search.rerankers import FoundRerankers, cached_reranker, find_rerankers, load_one
 from ettin_cli.settings import TRUNCATE
+
+if TYPE_CHECKING:
+    from ettin_cli.index import Index
 
 
 class Models:

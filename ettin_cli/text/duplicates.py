@@ -7,9 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import chain
 
-SAME = "same"
-NEAR = "near"
-NONE = "none"
+from ettin_cli.settings import NEAR, NONE, SAME
+
 FOLDS = (SAME, NEAR, NONE)
 SHINGLE_WORDS = 3
 NEAR_SHARE = 0.8

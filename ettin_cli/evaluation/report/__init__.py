@@ -1,9 +1,5 @@
 """A measurement as one page to read, print and pass on, which needs no network and no script."""
 
-from ettin_cli.evaluation.report.page import report_html
-from ettin_cli.evaluation.report.reliability import ReliabilityPlot
+import lazy_loader
 
-__all__ = [
-    "ReliabilityPlot",
-    "report_html",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,14 +14,14 @@ from typing import Any, BinaryIO
 from ettin_cli.errors import EttinError, PluginError, first_line
 from ettin_cli.files.writers.writer import BinaryWriter, Layout, TextWriter
 from ettin_cli.records import Answer
-from ettin_cli.runtime import Plugin, interruption, plugin_named, plugins
+from ettin_cli.runtime import Plugin, installed_plugins, interruption, plugin_named
 
 GROUP, WHAT = "ettin.writers", "the writer of {}"
 
 
 def plugin_formats() -> list[str]:
     """Return the names of the formats that plugins declare."""
-    return sorted(plugins(GROUP, WHAT))
+    return sorted(installed_plugins(GROUP, WHAT))
 
 
 def plugin_of(format: str) -> TextWriter | BinaryWriter | None:
@@ -52,7 +52,7 @@ def plugin_notices(names: Collection[str]) -> list[str]:
     """Return that plugins of these names are not used, a line each."""
     return [
         f"{plugin.what} from {plugin.package} is not used: {name} is built in"
-        for name, found in sorted(plugins(GROUP, WHAT).items())
+        for name, found in sorted(installed_plugins(GROUP, WHAT).items())
         for plugin in found
         if name in names
     ]

@@ -18,7 +18,7 @@ from ettin_cli.models.engines.torch_backend import TorchBackend
 from ettin_cli.models.engines.torch_runtime import Placement
 from ettin_cli.models.hub import refuse_code, weights_hash
 from ettin_cli.records import Reporter
-from ettin_cli.runtime import Plugin, plugin_named, plugins
+from ettin_cli.runtime import Plugin, installed_plugins, plugin_named
 
 # In the order in which they are listed. Where none is asked for, the last is tried first, and
 # torch computes whatever the others do not.
@@ -137,7 +137,7 @@ def check_engine(name: str) -> None:
 
 def backend_names() -> list[str]:
     """Return the names of all backends: our own, and those of other packages."""
-    return [*(one.name for one in BACKENDS), *sorted(plugins(GROUP, WHAT))]
+    return [*(one.name for one in BACKENDS), *sorted(installed_plugins(GROUP, WHAT))]
 
 
 def installed_backends(device: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ettin_cli.errors import ModelError
+from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models.rerankers.resolved import ResolvedReranker
 from ettin_cli.records import (
     Advance,
@@ -18,7 +18,7 @@ from ettin_cli.records import (
     TokenCounter,
     no_progress,
 )
-from ettin_cli.settings import MAX
+from ettin_cli.settings import LONG, MAX
 
 if TYPE_CHECKING:
     from ettin_cli.records import Flags, Floats
@@ -142,6 +142,20 @@ class TimedLongReranker(LongReranker):
     def timed(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> tuple[Scores, Floats]:
         """Return scores, and the seconds each pair took when its windows were scored."""
         return self._best(pairs, advance, self.timer.timed)
+
+
+def require_long(how: str, *, reranked: bool) -> None:
+    """Make sure that long texts can be treated in this way.
+
+    Raises:
+        InvalidArgumentError: There is no such way, or it needs a reranker.
+    """
+    if how not in LONG:
+        raise InvalidArgumentError(
+            f"not a known way with long texts: {how!r}", argument="long", choices=LONG
+        )
+    if how == MAX and not reranked:
+        raise InvalidArgumentError("windows of long texts need a reranker", argument="long")
 
 
 def reading(

@@ -9,12 +9,11 @@ from ettin_cli.errors import InvalidArgumentError, MissingExtraError, ModelError
 from ettin_cli.models import multi_vector
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import EMBEDDED, ModelFiles, may_be_model
-from ettin_cli.models.rerankers import cross_encoder
-from ettin_cli.models.rerankers import embedded as stand_in
+from ettin_cli.models.rerankers import cross_encoder, embedded as stand_in
 from ettin_cli.models.rerankers.external import ExternalReranker
 from ettin_cli.models.rerankers.resolved import Reference, ResolvedReranker
 from ettin_cli.records import Reporter, Reranker
-from ettin_cli.runtime import Loaded, Plugin, plugin_named, plugins
+from ettin_cli.runtime import Loaded, Plugin, installed_plugins, plugin_named
 from ettin_cli.settings import AUTO_RERANKER
 
 Find = Callable[[Reference], ResolvedReranker | None]
@@ -85,7 +84,7 @@ def external_reranker(name: str) -> Plugin | None:
 
 def external_rerankers() -> Mapping[str, Sequence[Plugin]]:
     """Return the rerankers that other installed packages add, by name; nothing is imported."""
-    return plugins(GROUP, WHAT)
+    return installed_plugins(GROUP, WHAT)
 
 
 def _found(reference: Reference) -> ResolvedReranker:

@@ -1,15 +1,5 @@
 """A reranker's raw scores -> probabilities of relevance, learnt from judgements."""
 
-from ettin_cli.search.calibration.fitting import Bin, Calibration, fit, folds
-from ettin_cli.search.calibration.stored import is_calibrated, load, not_calibrated, save
+import lazy_loader
 
-__all__ = [
-    "Bin",
-    "Calibration",
-    "fit",
-    "folds",
-    "is_calibrated",
-    "load",
-    "not_calibrated",
-    "save",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,39 @@
+from .content import read_text as read_text
+from .delimited import DELIMITERS as DELIMITERS, delimited_rows as delimited_rows
+from .formats import read_file as read_file
+from .paths import field_of as field_of, has_field as has_field, without_fields as without_fields
+from .pdf import close_pdfs as close_pdfs
+from .reader import (
+    DocumentReader as DocumentReader,
+    Row as Row,
+    TableReader as TableReader,
+    UnreadableError as UnreadableError,
+)
+from .records import (
+    EXACT_BELOW as EXACT_BELOW,
+    TEXT_FIELDS as TEXT_FIELDS,
+    TITLE_FIELD as TITLE_FIELD,
+    Fields as Fields,
+    RecordError as RecordError,
+    as_read as as_read,
+    id_text as id_text,
+    shallow as shallow,
+    spared as spared,
+)
+from .registry import (
+    built_in_formats as built_in_formats,
+    is_code as is_code,
+    passed_over as passed_over,
+    table_formats as table_formats,
+    table_reader_of as table_reader_of,
+)
+from .sources import (
+    Listing as Listing,
+    Source as Source,
+    SourceFile as SourceFile,
+    is_encodable as is_encodable,
+    list_files as list_files,
+    open_source as open_source,
+)
+from .streams import document_stream as document_stream
+from .tables import CSV as CSV, JSON as JSON, JSONL as JSONL, TSV as TSV, jsonl as jsonl

@@ -1,0 +1,21 @@
+from .evaluator import (
+    EvaluationRequest as EvaluationRequest,
+    Evaluator as Evaluator,
+    named_rerankers as named_rerankers,
+    require_calibratable as require_calibratable,
+)
+from .files import REPORT as REPORT, write_evaluation as write_evaluation
+from .judgements import Judgements as Judgements
+from .measuring import measure_runs as measure_runs, with_documents as with_documents
+from .metrics import parse_metrics as parse_metrics
+from .pooling import pool as pool
+from .results import Evaluation as Evaluation
+from .rows import (
+    NAMES as NAMES,
+    dispensable as dispensable,
+    shown_rows as shown_rows,
+    summary as summary,
+    system_rows as system_rows,
+)
+from .sweep import Outcome as Outcome
+from .validating import METRIC as METRIC, Validation as Validation

@@ -1,0 +1,9 @@
+from .output import output_errors as output_errors, output_file as output_file
+from .queries import read_queries as read_queries
+from .resuming import (
+    Digested as Digested,
+    ResumableFile as ResumableFile,
+    ResumableOutput as ResumableOutput,
+    files_beside as files_beside,
+)
+from .trec import read_qrels as read_qrels, read_run as read_run, without_spaces as without_spaces

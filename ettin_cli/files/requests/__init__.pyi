@@ -1,0 +1,15 @@
+from .counted import MeasuredRows as MeasuredRows
+from .examples import (
+    POSITIVE as POSITIVE,
+    Example as Example,
+    example as example,
+    holds_example as holds_example,
+    negative_fields as negative_fields,
+    text_fields as text_fields,
+)
+from .fields import RequestFields as RequestFields, pair as pair
+from .pairs import rejection as rejection
+from .reading import RequestFile as RequestFile, open_requests as open_requests
+from .rows import read_rows as read_rows, readable as readable
+from .spool import Spool as Spool
+from .values import DOCUMENT as DOCUMENT, QUERY as QUERY, name_of as name_of

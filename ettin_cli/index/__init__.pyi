@@ -1,0 +1,32 @@
+from .factories import require_factory as require_factory
+from .files import FileEntry as FileEntry
+from .finding import find_index as find_index
+from .freshness import (
+    entry_for as entry_for,
+    is_unchanged as is_unchanged,
+    portable as portable,
+    touched as touched,
+)
+from .lexicon import Lexicon as Lexicon
+from .lock import writing as writing
+from .manifest import (
+    Counts as Counts,
+    Manifest as Manifest,
+    RecordedSource as RecordedSource,
+    not_an_index as not_an_index,
+    read_manifest as read_manifest,
+)
+from .passages import Passages as Passages
+from .reader import Index as Index, bytes_a_vector as bytes_a_vector
+from .salvage import (
+    Remains as Remains,
+    damaged_files as damaged_files,
+    require_whole as require_whole,
+)
+from .vectors import Rows as Rows, Stored as Stored, inner_products as inner_products
+from .writer import (
+    Generation as Generation,
+    Recipe as Recipe,
+    forget_unfinished as forget_unfinished,
+    remove_leftovers as remove_leftovers,
+)

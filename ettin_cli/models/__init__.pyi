@@ -1,0 +1,22 @@
+from .embedders import (
+    AUTO as AUTO,
+    check_trust as check_trust,
+    find_embedder as find_embedder,
+    load_embedder as load_embedder,
+    note_dimensions as note_dimensions,
+    read_card as read_card,
+)
+from .encoders import unit as unit
+from .hub import (
+    EMBEDDED as EMBEDDED,
+    ModelFiles as ModelFiles,
+    cached_folder as cached_folder,
+    embedded_folder as embedded_folder,
+    find_model as find_model,
+    hub_name as hub_name,
+    read_json as read_json,
+    read_modules as read_modules,
+    refuse_code as refuse_code,
+    weights_hash as weights_hash,
+)
+from .token_counting import load_token_counter as load_token_counter

@@ -1,0 +1,32 @@
+from .backends import Backend as Backend, Library as Library
+from .boundaries import LongTexts as LongTexts
+from .choosing import (
+    BACKENDS as BACKENDS,
+    check_engine as check_engine,
+    installed_backends as installed_backends,
+    load_model as load_model,
+)
+from .devices import cpu_has_bf16 as cpu_has_bf16, processor as processor
+from .graph import Graph as Graph
+from .modernbert import (
+    GLOBAL as GLOBAL,
+    MODERNBERT as MODERNBERT,
+    layer_kinds as layer_kinds,
+    local_reach as local_reach,
+)
+from .onnx_export import WrittenModel as WrittenModel
+from .onnx_model import OnnxModel as OnnxModel
+from .settings import (
+    AUTO as AUTO,
+    DTYPES as DTYPES,
+    EngineSettings as EngineSettings,
+    usable_cores as usable_cores,
+)
+from .static import StaticModel as StaticModel, static_table as static_table
+from .tokens import TokenIds as TokenIds, static_part as static_part, token_limit as token_limit
+from .torch_runtime import (
+    Placement as Placement,
+    chosen_dtype as chosen_dtype,
+    device_name as device_name,
+    run as run,
+)

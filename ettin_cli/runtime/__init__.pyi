@@ -1,0 +1,14 @@
+from .forks import (
+    TOKENIZERS as TOKENIZERS,
+    Lock as Lock,
+    Once as Once,
+    guard_children as guard_children,
+    hold_to_one_thread as hold_to_one_thread,
+)
+from .loading import Loaded as Loaded
+from .plugins import (
+    Plugin as Plugin,
+    installed_plugins as installed_plugins,
+    plugin_named as plugin_named,
+)
+from .quiet import is_quiet as is_quiet, quieten as quieten

@@ -1,0 +1,30 @@
+from .candidates import (
+    CandidateFinder as CandidateFinder,
+    chosen_rows as chosen_rows,
+    read_candidates as read_candidates,
+)
+from .cascade import (
+    Left as Left,
+    Step as Step,
+    cascade_name as cascade_name,
+    rerank_candidates as rerank_candidates,
+    work as work,
+)
+from .progress import WindowProgress as WindowProgress
+from .ranking import SearchOptions as SearchOptions, rank as rank
+from .rerank_requests import Window as Window, rerank as rerank
+from .rerankers import FoundRerankers as FoundRerankers
+from .retrievers import (
+    BM25 as BM25,
+    Retrieved as Retrieved,
+    Retriever as Retriever,
+    Search as Search,
+)
+from .searcher import (
+    Searcher as Searcher,
+    choose_retriever as choose_retriever,
+    parsed as parsed,
+    require_retriever as require_retriever,
+)
+from .searching import WINDOW as WINDOW, source_index as source_index
+from .session_models import Models as Models

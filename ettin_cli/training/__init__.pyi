@@ -1,0 +1,19 @@
+from .examples import read_examples as read_examples
+from .folder import ModelFolder as ModelFolder
+from .mining import (
+    NEGATIVES as NEGATIVES,
+    Mined as Mined,
+    MiningOptions as MiningOptions,
+    mine as mine,
+)
+from .positives import Examples as Examples, Sought as Sought, judged as judged
+from .processes import Processes as Processes, joined as joined
+from .progress import Measure as Measure
+from .recipe import LOSSES as LOSSES, SEED as SEED, Recipe as Recipe, check_recipe as check_recipe
+from .rows import Example as Example
+from .run import (
+    CHECKPOINT_MINUTES as CHECKPOINT_MINUTES,
+    Trained as Trained,
+    TrainRequest as TrainRequest,
+    train as train,
+)
