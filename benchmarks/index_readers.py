@@ -30,9 +30,9 @@ from ettin_cli.indexing import building
 from ettin_cli.models.embedders import read_card
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import Query, Silence
-from ettin_cli.search.ranking import SearchOptions
-from ettin_cli.search.retrievers import DenseRetriever
-from ettin_cli.search.searching import search
+from ettin_cli.searching.answering import search
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.retrievers import DenseRetriever
 from tests.indexes import Builder, WordEmbedder, word_model, word_vector
 
 FILES = 24

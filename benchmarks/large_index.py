@@ -160,9 +160,9 @@ def answered(folder: Path, queries: int) -> Iterator["Answer"]:
     """Answer the first queries as `ettin search -r none` does."""
     from ettin_cli.index.reader import Index
     from ettin_cli.records import Query, Silence
-    from ettin_cli.search.ranking import SearchOptions
-    from ettin_cli.search.retrievers import DenseRetriever
-    from ettin_cli.search.searching import search
+    from ettin_cli.searching.answering import search
+    from ettin_cli.searching.ranking import SearchOptions
+    from ettin_cli.searching.retrievers import DenseRetriever
 
     index = Index(folder / "index")
     retriever = DenseRetriever(index, Given(folder / QUERIES, index.manifest.embedder))

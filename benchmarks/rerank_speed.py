@@ -25,8 +25,8 @@ from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.models.rerankers.registry import load_reranker, reranker_of
 from ettin_cli.records import Silence
-from ettin_cli.search.ranking import SearchOptions
-from ettin_cli.search.rerank_requests import rerank
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.rerank_requests import rerank
 from tests.models import ettin
 
 Scores = dict[tuple[str, str], float]

@@ -18,7 +18,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from ettin_cli.api import (
         Session as Session,
-        TextReranker as TextReranker,
         build as build,
         embedder as embedder,
         open as open,
@@ -34,8 +33,11 @@ if TYPE_CHECKING:
         Passage as Passage,
         Query as Query,
     )
-    from ettin_cli.search.ranking import SearchOptions as SearchOptions
-    from ettin_cli.search.searcher import Searcher as Searcher
+    from ettin_cli.searching import (
+        Searcher as Searcher,
+        SearchOptions as SearchOptions,
+        TextReranker as TextReranker,
+    )
 
 _EXPORTED = {
     "Answer": "records",
@@ -45,10 +47,10 @@ _EXPORTED = {
     "Hit": "records",
     "Passage": "records",
     "Query": "records",
-    "SearchOptions": "search.ranking",
-    "Searcher": "search.searcher",
+    "SearchOptions": "searching",
+    "Searcher": "searching",
     "Session": "api",
-    "TextReranker": "api",
+    "TextReranker": "searching",
     "build": "api",
     "embedder": "api",
     "open": "api",

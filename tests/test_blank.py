@@ -14,7 +14,7 @@ from ettin_cli.models.rerankers.long_texts import LongReranker
 from ettin_cli.models.rerankers.registry import find_reranker, load_reranker, reranker_of
 from ettin_cli.models.rerankers.score_cache import CachedReranker
 from ettin_cli.records import Candidate, Passage, Reranker, Scores, Silence
-from ettin_cli.search.ranking import SearchOptions, rank
+from ettin_cli.searching.ranking import SearchOptions, rank
 from ettin_cli.training.student import Student
 from tests.conftest import Ettin, Outcome
 from tests.models import ettin as ettin_model

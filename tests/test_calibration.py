@@ -23,15 +23,15 @@ from ettin_cli.models.rerankers.cross_encoder import CrossEncoderModel
 from ettin_cli.models.rerankers.embedded import EmbeddedModel
 from ettin_cli.models.rerankers.resolved import FolderReranker
 from ettin_cli.models.rerankers.score_cache import score_folder
-from ettin_cli.search.calibration.fitting import Bin, Calibration, fit, folds
-from ettin_cli.search.calibration.maps import (
+from ettin_cli.searching.calibration.fitting import Bin, Calibration, fit, folds
+from ettin_cli.searching.calibration.maps import (
     fit_isotonic,
     fit_logistic,
     isotonic,
     logistic,
     pool_adjacent_violators,
 )
-from ettin_cli.search.calibration.stored import is_calibrated, load, not_calibrated, save
+from ettin_cli.searching.calibration.stored import is_calibrated, load, not_calibrated, save
 
 Doubles = NDArray[np.float64]
 SOME_SCORES = st.lists(st.tuples(st.floats(width=32, allow_nan=False), st.booleans()), min_size=4)

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Candidate, Passage, Scores
-from ettin_cli.search.cascade import Left, Step, narrowed, parse_cascade, work
+from ettin_cli.searching.cascade import Left, Step, narrowed, parse_cascade, work
 from tests.conftest import Ettin, Outcome
 from tests.fakes import OverlapReranker
 from tests.models import ettin as ettin_model
@@ -162,8 +162,8 @@ def test_another_cut_is_another_run_to_resume() -> None:
     from ettin_cli.console.console import Console
     from ettin_cli.files.requests.fields import RequestFields
     from ettin_cli.models.engines.settings import EngineSettings
-    from ettin_cli.search.ranking import SearchOptions
-    from ettin_cli.search.session_models import Models
+    from ettin_cli.searching.ranking import SearchOptions
+    from ettin_cli.searching.session_models import Models
 
     def fingerprint(text: str) -> str:
         console = Console()

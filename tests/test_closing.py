@@ -16,7 +16,7 @@ from ettin_cli.corpus import pdf
 from ettin_cli.corpus.pdf import PdfProcess, close_pdfs
 from ettin_cli.errors import ClosedError, IndexNotFoundError
 from ettin_cli.index.reader import Index
-from ettin_cli.search.retrievers import DenseRetriever, LexicalRetriever, Retriever
+from ettin_cli.searching.retrievers import DenseRetriever, LexicalRetriever, Retriever
 from ettin_cli.storage import mode_for
 from tests.indexes import Builder, WordEmbedder, ferry_files, word_vector
 from tests.reading import one, read, write, write_pdf

@@ -11,7 +11,7 @@ import pytest
 from ettin_cli.corpus.registry import built_in_formats
 from ettin_cli.errors import INTERRUPTED, TERMINATED
 from ettin_cli.files.writers.registry import WRITERS, formats
-from ettin_cli.files.writers.shapes import COLUMNS
+from ettin_cli.records import COLUMNS
 from ettin_cli.settings import EMBEDDERS, ETTIN_MODELS
 from tests.pages import PAGES, ROOT, anchors, blocks, links
 from tests.test_architecture import PACKAGE, ROWS

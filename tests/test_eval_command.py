@@ -76,7 +76,7 @@ def test_a_second_sweep_scores_nothing_and_says_the_same(measure: Ettin, corpus:
         raise AssertionError("a pair was scored again")
 
     with measure.monkeypatch.context() as patch:
-        patch.setattr("ettin_cli.search.rerankers.load_reranker", never)
+        patch.setattr("ettin_cli.searching.rerankers.load_reranker", never)
         again = parsed(measure(*words).out)
     for row in [*once, *again]:
         del row["seconds_per_query"]
@@ -372,7 +372,7 @@ def test_the_embedder_is_loaded_once_for_all_retrievers(
         loads.append(arguments)
         return load_embedder(*arguments)
 
-    monkeypatch.setattr("ettin_cli.search.session_models.load_embedder", noted)
+    monkeypatch.setattr("ettin_cli.searching.session_models.load_embedder", noted)
     words = ("-r", "none", "--retriever", "dense", "--retriever", "hybrid", "--expand")
     done = measure("eval", str(corpus), *words)
     assert [row["retriever"] for row in parsed(done.out)] == [

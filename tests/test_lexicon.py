@@ -20,7 +20,7 @@ from ettin_cli.index.salvage import damaged_files
 from ettin_cli.indexing.repairing import repair_index
 from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Passage, Silence
-from ettin_cli.search.retrievers import LexicalRetriever
+from ettin_cli.searching.retrievers import LexicalRetriever
 from ettin_cli.storage import checksum
 from ettin_cli.text.lexical.bm25 import K1, B
 from ettin_cli.text.lexical.terms import Terms, words

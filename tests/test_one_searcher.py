@@ -22,10 +22,15 @@ from ettin_cli.models.hub import EMBEDDED
 from ettin_cli.models.rerankers.long_texts import reading
 from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
 from ettin_cli.records import Advance, Reranker, Scores, Silence, no_progress
-from ettin_cli.search.cascade import Step
-from ettin_cli.search.ranking import SearchOptions
-from ettin_cli.search.retrievers import DenseRetriever, HybridRetriever, LexicalRetriever, Retriever
-from ettin_cli.search.searching import search
+from ettin_cli.searching.answering import search
+from ettin_cli.searching.cascade import Step
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.retrievers import (
+    DenseRetriever,
+    HybridRetriever,
+    LexicalRetriever,
+    Retriever,
+)
 from tests.conftest import Ettin
 
 ENGINE = EngineSettings(device="cpu", max_length=24)

@@ -15,9 +15,9 @@ import pytest
 from ettin_cli.models.hub import find_model
 from ettin_cli.models.rerankers.embedded import EmbeddedModel
 from ettin_cli.records import Candidate, Passage, Scores, Silence
-from ettin_cli.search.calibration.fitting import Calibration
-from ettin_cli.search.calibration.stored import save
-from ettin_cli.search.ranking import SearchOptions, rank
+from ettin_cli.searching.calibration.fitting import Calibration
+from ettin_cli.searching.calibration.stored import save
+from ettin_cli.searching.ranking import SearchOptions, rank
 from tests.conftest import Ettin, Outcome
 from tests.test_console import drawn
 from tests.test_export import answer, hit, written

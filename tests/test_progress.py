@@ -17,9 +17,9 @@ from ettin_cli.console.progress import Pace
 from ettin_cli.files.requests.fields import RequestFields
 from ettin_cli.files.requests.reading import open_requests
 from ettin_cli.records import Advance, RerankerCard, Scores, no_progress
-from ettin_cli.search.progress import QueriesWatched
-from ettin_cli.search.ranking import SearchOptions
-from ettin_cli.search.rerank_requests import rerank
+from ettin_cli.searching.progress import QueriesWatched
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.rerank_requests import rerank
 from ettin_cli.storage import Stream
 
 SECONDS_A_CHARACTER = 0.001

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ettin_cli.records import Candidate, Hit, Passage, Scores
-from ettin_cli.search.ranking import SearchOptions, rank, standardised
+from ettin_cli.searching.ranking import SearchOptions, rank, standardised
 
 
 def candidates(*scores: tuple[str, float]) -> list[Candidate]:

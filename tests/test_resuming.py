@@ -15,8 +15,8 @@ from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import OutputError
 from ettin_cli.files.resuming import ResumableOutput
 from ettin_cli.records import Candidate, Passage, Query, Rejection, Request, Silence
-from ettin_cli.search.ranking import SearchOptions
-from ettin_cli.search.rerank_requests import rerank
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.rerank_requests import rerank
 from tests.fakes import OverlapReranker
 
 OPTIONS = SearchOptions(top_k=3, candidates=5, by="passage")

@@ -7,10 +7,11 @@ import pytest
 
 from ettin_cli.index.reader import Index
 from ettin_cli.records import Query, Silence
-from ettin_cli.search.constraints import demanded
-from ettin_cli.search.feedback import expanded_terms, expanded_vector
-from ettin_cli.search.ranking import SearchOptions
-from ettin_cli.search.retrievers import (
+from ettin_cli.searching.answering import search
+from ettin_cli.searching.constraints import demanded
+from ettin_cli.searching.feedback import expanded_terms, expanded_vector
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.retrievers import (
     LEXICAL_WEIGHT,
     DenseRetriever,
     HybridRetriever,
@@ -18,7 +19,6 @@ from ettin_cli.search.retrievers import (
     Retriever,
     highest,
 )
-from ettin_cli.search.searching import search
 from ettin_cli.text.lexical.query_syntax import parse_query
 from tests.indexes import Builder, WordEmbedder, jsonl
 

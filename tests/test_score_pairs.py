@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ettin_cli.search.ranking import standardised
+from ettin_cli.searching.ranking import standardised
 from tests.conftest import Ettin
 from tests.models import ettin as write_model
 

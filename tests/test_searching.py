@@ -10,9 +10,9 @@ import pytest
 
 from ettin_cli.index.reader import Index
 from ettin_cli.records import Advance, Answer, Query, RerankerCard, Scores, Silence, no_progress
-from ettin_cli.search.ranking import SearchOptions
-from ettin_cli.search.retrievers import DenseRetriever
-from ettin_cli.search.searching import search, source_index
+from ettin_cli.searching.answering import search, source_index
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.retrievers import DenseRetriever
 from ettin_cli.text.chunking import Chunking
 from tests.indexes import Builder, Notices, WordEmbedder, jsonl, word_vector
 

@@ -99,7 +99,7 @@ def test_a_signal_while_a_source_is_indexed_to_be_searched_is_said(
     ettin: Ettin, build: Builder, docs: Path, number: signal.Signals, code: int, said: str
 ) -> None:
     ettin.monkeypatch.setenv("ETTIN_EMBEDDER", str(build.model))
-    ettin.monkeypatch.setattr("ettin_cli.search.session_models.load_embedder", build.load)
+    ettin.monkeypatch.setattr("ettin_cli.searching.session_models.load_embedder", build.load)
     words = ["search", "ferry", docs.name, "-r", "none"]
     with pytest.MonkeyPatch.context() as patch:
         signalling(patch, build, 1, number)

@@ -21,10 +21,10 @@ from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.models.embedders import find_embedder, load_embedder
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.records import Advance, Qrels, Query, RerankerCard, Scores, Silence, no_progress
-from ettin_cli.search.cascade import Step
-from ettin_cli.search.ranking import SearchOptions
-from ettin_cli.search.retrievers import DenseRetriever, Retrieved, Retriever, Search
-from ettin_cli.search.searching import search
+from ettin_cli.searching.answering import search
+from ettin_cli.searching.cascade import Step
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.retrievers import DenseRetriever, Retrieved, Retriever, Search
 from tests.fakes import OverlapReranker
 from tests.indexes import Builder, WordEmbedder, jsonl
 

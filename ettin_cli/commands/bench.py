@@ -28,7 +28,7 @@ from ettin_cli.console import FORMATS, Console, count, destination, show_races
 from ettin_cli.errors import CorpusError, ModelError, UsageError
 from ettin_cli.models.engines import check_engine, installed_backends
 from ettin_cli.models.rerankers import FolderReranker
-from ettin_cli.search import Models
+from ettin_cli.searching import Models
 
 SAMPLE = "everyday_answers"
 DOCUMENT_TOKENS = "125"

@@ -33,7 +33,7 @@ from ettin_cli.evaluation.report import ReliabilityPlot
 from ettin_cli.files import read_qrels, read_queries, without_spaces
 from ettin_cli.index import Index, find_index
 from ettin_cli.records import Query
-from ettin_cli.search import FoundRerankers, SearchOptions
+from ettin_cli.searching import FoundRerankers, SearchOptions
 from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, MAX, METRICS, SAME, TRUNCATE
 
 JUDGED = "judged"

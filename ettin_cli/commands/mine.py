@@ -19,7 +19,7 @@ from ettin_cli.files import read_qrels, read_queries
 from ettin_cli.files.requests import Spool, example, read_rows, rejection
 from ettin_cli.index import Index, find_index
 from ettin_cli.records import Rejection
-from ettin_cli.search import choose_retriever, require_retriever
+from ettin_cli.searching import choose_retriever, require_retriever
 from ettin_cli.settings import AUTO, CANDIDATES
 from ettin_cli.training import (
     NEGATIVES,

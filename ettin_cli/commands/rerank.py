@@ -17,7 +17,7 @@ from ettin_cli.files.requests import RequestFields, RequestFile, open_requests
 from ettin_cli.files.writers import RUN_NAME, is_run
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Rejection, Request, Share
-from ettin_cli.search import (
+from ettin_cli.searching import (
     FoundRerankers,
     Models,
     SearchOptions,

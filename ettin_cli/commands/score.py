@@ -16,7 +16,7 @@ from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files.requests import readable
 from ettin_cli.models.rerankers import ResolvedReranker, require_long
 from ettin_cli.records import Scores
-from ettin_cli.search import Models
+from ettin_cli.searching import Models
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB, TRUNCATE
 from ettin_cli.storage import BLOCK, record_lines
 

@@ -26,7 +26,7 @@ from ettin_cli.files.requests import (
     rejection,
 )
 from ettin_cli.records import NO_TEXT, Rejection, Reranker
-from ettin_cli.search import WindowProgress
+from ettin_cli.searching import WindowProgress
 from ettin_cli.storage import Stream
 
 WINDOW = 4096

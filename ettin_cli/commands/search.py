@@ -17,7 +17,7 @@ from ettin_cli.errors import UsageError
 from ettin_cli.files import ResumableOutput
 from ettin_cli.index import Index, find_index
 from ettin_cli.models.engines import EngineSettings
-from ettin_cli.search import (
+from ettin_cli.searching import (
     FoundRerankers,
     SearchOptions,
     parsed,

@@ -8,7 +8,7 @@ from ettin_cli.commands.search_summary import Found
 from ettin_cli.console import Console, Tally
 from ettin_cli.files import Digested, ResumableOutput
 from ettin_cli.records import Answer, Query
-from ettin_cli.search import WINDOW
+from ettin_cli.searching import WINDOW
 
 Run = Callable[[Iterable[Query]], Iterator[Answer]]
 

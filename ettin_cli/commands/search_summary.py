@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from ettin_cli.index import Index
 from ettin_cli.records import Answer, Hit, Query
-from ettin_cli.search import BM25, SearchOptions, chosen_rows
+from ettin_cli.searching import BM25, SearchOptions, chosen_rows
 
 
 class Found:

@@ -15,7 +15,7 @@ from ettin_cli.console import count, duration
 from ettin_cli.evaluation import METRIC, Validation
 from ettin_cli.files import read_qrels, read_queries
 from ettin_cli.models import find_model
-from ettin_cli.search import choose_retriever
+from ettin_cli.searching import choose_retriever
 from ettin_cli.settings import AUTO
 from ettin_cli.training import (
     CHECKPOINT_MINUTES,

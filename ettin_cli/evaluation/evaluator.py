@@ -15,7 +15,7 @@ from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
 from ettin_cli.index import Index
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Qrels, Query, TimedReranker
-from ettin_cli.search import (
+from ettin_cli.searching import (
     FoundRerankers,
     Models,
     Retriever,
@@ -25,7 +25,7 @@ from ettin_cli.search import (
     choose_retriever,
     require_retriever,
 )
-from ettin_cli.search.calibration import Calibration, fit, save
+from ettin_cli.searching.calibration import Calibration, fit, save
 from ettin_cli.settings import AUTO, CANDIDATES, ETTIN_MODELS, MAX, METRICS, TRUNCATE
 
 

@@ -19,7 +19,7 @@ from ettin_cli.files import without_spaces
 from ettin_cli.files.writers import best_scores, trec_ranking
 from ettin_cli.index import Index
 from ettin_cli.records import Advance, Candidate, Hit, Qrels, Query, Reporter, Scores, TimedReranker
-from ettin_cli.search import (
+from ettin_cli.searching import (
     CandidateFinder,
     Left,
     Retrieved,

@@ -9,7 +9,7 @@ from ettin_cli.evaluation.metrics import parse_metrics
 from ettin_cli.evaluation.sweep import Outcome, Sweep, run_sweep
 from ettin_cli.index import Index
 from ettin_cli.records import Qrels, Query, Silence, TimedReranker
-from ettin_cli.search import Retriever
+from ettin_cli.searching import Retriever
 
 METRIC = "nDCG@10"
 MOST_QUERIES = 100

@@ -8,7 +8,7 @@ from itertools import islice
 
 from ettin_cli.index import Index
 from ettin_cli.records import Advance, Candidate, Passage, Query, Reporter, Reranker
-from ettin_cli.search import CandidateFinder, Retriever, Search, SearchOptions
+from ettin_cli.searching import CandidateFinder, Retriever, Search, SearchOptions
 from ettin_cli.settings import CANDIDATES, PASSAGE
 from ettin_cli.training.positives import Positive, Sought, squeezed
 

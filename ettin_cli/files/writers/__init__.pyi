@@ -15,7 +15,6 @@ from .registry import (
     write_answers as write_answers,
     writer_of as writer_of,
 )
-from .shapes import COLUMNS as COLUMNS, answer_json as answer_json, answer_rows as answer_rows
 from .trec import (
     best_scores as best_scores,
     decreasing as decreasing,

@@ -8,9 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from ettin_cli.files.writers.shapes import answer_rows, columns
 from ettin_cli.files.writers.writer import Layout, RowWriter
-from ettin_cli.records import Answer
+from ettin_cli.records import Answer, answer_rows, columns
 
 
 class Delimited(RowWriter):

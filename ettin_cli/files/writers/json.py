@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from ettin_cli.files.writers.shapes import answer_json, answer_rows, dumps
 from ettin_cli.files.writers.writer import DocumentWriter, Layout, RowWriter, TextWriter
-from ettin_cli.records import Answer
+from ettin_cli.records import Answer, answer_rows, dumps
 
 
 class Json(DocumentWriter):
@@ -23,7 +22,7 @@ class Json(DocumentWriter):
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
         """Return an answer as an indented object."""
         between = (b"\n" if first else b",\n") if layout.many else b""
-        return between + dumps(answer_json(answer, text=layout.text), indent=True)
+        return between + dumps(answer.to_dict(text=layout.text), indent=True)
 
     def end(self, layout: Layout) -> bytes:
         """Return the array's end."""
@@ -43,7 +42,7 @@ class JsonLines(RowWriter):
 
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
         """Return an answer as a line."""
-        return dumps(answer_json(answer, text=layout.text)) + b"\n"
+        return dumps(answer.to_dict(text=layout.text)) + b"\n"
 
     def rows(
         self, names: Sequence[str], rows: Iterable[Sequence[Any]], left: Collection[str] = ()

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, BinaryIO
 
-from ettin_cli.files.writers.shapes import COLUMNS, columns
 from ettin_cli.files.writers.writer import BinaryWriter, Layout
+from ettin_cli.records import hits_schema
 
 ROWS = 8192
 
@@ -23,8 +23,7 @@ class Parquet(BinaryWriter):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        fields = [(name, pa.type_for_alias(COLUMNS[name])) for name in columns(text=layout.text)]
-        schema, waiting = pa.schema(fields), iter(rows)
+        schema, waiting = hits_schema(text=layout.text), iter(rows)
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             while block := list(islice(waiting, ROWS)):
                 writer.write_table(pa.Table.from_pylist(block, schema))

@@ -18,7 +18,6 @@ from ettin_cli.files.writers.plugin_writers import (
     plugin_notices,
     plugin_of,
 )
-from ettin_cli.files.writers.shapes import answer_rows
 from ettin_cli.files.writers.trec import TREC
 from ettin_cli.files.writers.writer import (
     RUN_NAME,
@@ -29,7 +28,7 @@ from ettin_cli.files.writers.writer import (
     TextWriter,
     Writer,
 )
-from ettin_cli.records import Answer
+from ettin_cli.records import Answer, answer_rows
 
 WRITERS: tuple[TextWriter | BinaryWriter, ...] = (
     JSON,

@@ -15,12 +15,13 @@ from ettin_cli.index import Index
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Answer, Embedder, Hit, Passage, Query, Reporter, Reranker
 from ettin_cli.runtime import Loaded
-from ettin_cli.search.calibration.fitting import Calibration
-from ettin_cli.search.calibration.stored import is_calibrated, load, not_calibrated
-from ettin_cli.search.cascade import Step
-from ettin_cli.search.ranking import SearchOptions
-from ettin_cli.search.rerankers import FoundRerankers
-from ettin_cli.search.retrievers import (
+from ettin_cli.searching.answering import search
+from ettin_cli.searching.calibration.fitting import Calibration
+from ettin_cli.searching.calibration.stored import is_calibrated, load, not_calibrated
+from ettin_cli.searching.cascade import Step
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.rerankers import FoundRerankers
+from ettin_cli.searching.retrievers import (
     BM25,
     DENSE,
     RETRIEVERS,
@@ -29,8 +30,7 @@ from ettin_cli.search.retrievers import (
     LexicalRetriever,
     Retriever,
 )
-from ettin_cli.search.searching import search
-from ettin_cli.search.session_models import Models
+from ettin_cli.searching.session_models import Models
 from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, SAME, TOP_K, TRUNCATE
 from ettin_cli.text.lexical import Terms, parse_query
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.index import Index
 from ettin_cli.records import Candidate
-from ettin_cli.search.constraints import demanded
-from ettin_cli.search.ranking import SearchOptions, most_documents
-from ettin_cli.search.retrievers import Retrieved, Search
+from ettin_cli.searching.constraints import demanded
+from ettin_cli.searching.ranking import SearchOptions, most_documents
+from ettin_cli.searching.retrievers import Retrieved, Search
 from ettin_cli.settings import NEAR, SAME
 from ettin_cli.text import grouped, leading, nearly_grouped
 

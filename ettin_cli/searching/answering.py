@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ettin_cli.index import Index, is_unchanged
 from ettin_cli.records import Answer, Candidate, Hit, Query, Reporter, Reranker, Scores
-from ettin_cli.search.calibration.fitting import Calibration
-from ettin_cli.search.candidates import CandidateFinder
-from ettin_cli.search.cascade import Left, Step, cascade_name, rerank_candidates, work
-from ettin_cli.search.progress import QueriesWatched
-from ettin_cli.search.ranking import SearchOptions, rank
-from ettin_cli.search.retrievers import Retriever
+from ettin_cli.searching.calibration.fitting import Calibration
+from ettin_cli.searching.candidates import CandidateFinder
+from ettin_cli.searching.cascade import Left, Step, cascade_name, rerank_candidates, work
+from ettin_cli.searching.progress import QueriesWatched
+from ettin_cli.searching.ranking import SearchOptions, rank
+from ettin_cli.searching.retrievers import Retriever
 from ettin_cli.settings import INDEXES, cache_folder
 
 WINDOW = 64

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from ettin_cli.index import Index, inner_products
 from ettin_cli.models import unit
 from ettin_cli.records import Embedder, Place
-from ettin_cli.search.feedback import PASSAGES, expanded_terms, expanded_vector
+from ettin_cli.searching.feedback import PASSAGES, expanded_terms, expanded_vector
 from ettin_cli.settings import AUTO
 from ettin_cli.text.lexical import Terms
 

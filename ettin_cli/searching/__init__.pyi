@@ -1,3 +1,4 @@
+from .answering import WINDOW as WINDOW, source_index as source_index
 from .candidates import (
     CandidateFinder as CandidateFinder,
     chosen_rows as chosen_rows,
@@ -26,5 +27,5 @@ from .searcher import (
     parsed as parsed,
     require_retriever as require_retriever,
 )
-from .searching import WINDOW as WINDOW, source_index as source_index
 from .session_models import Models as Models
+from .text_reranker import Text as Text, TextReranker as TextReranker

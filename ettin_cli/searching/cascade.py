@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Advance, Candidate, Query, Reranker, Scores, Stage
-from ettin_cli.search.ranking import SearchOptions, most_documents, retrieval_ranks
+from ettin_cli.searching.ranking import SearchOptions, most_documents, retrieval_ranks
 
 R_co = TypeVar("R_co", bound=Reranker, covariant=True)
 NAMED = re.compile(r"(.+):(\d+)")

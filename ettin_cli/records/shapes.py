@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
-from ettin_cli.records import Answer, Hit, Passage
+from ettin_cli.records.answers import Answer, Hit
+from ettin_cli.records.documents import Passage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 COLUMNS = {
     "query_id": "string",
@@ -32,6 +37,8 @@ COLUMNS = {
     "query": "string",
     "query_fields": "string",
 }
+# Characters of a text that a notebook shows.
+SHOWN = 200
 WHERE_THEY_APPLY = frozenset(
     (
         *("rerank_score", "probability", "retrieval", "page", "text", "truncated", "stale"),
@@ -118,3 +125,42 @@ def dumps(value: object, *, indent: bool = False) -> bytes:
     import orjson
 
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None)
+
+
+def hits_schema(*, text: bool = True) -> pa.Schema:
+    """Return the columns of a table with one row per hit, with their types."""
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.type_for_alias(COLUMNS[name])) for name in columns(text=text)])
+
+
+def answer_table(answer: Answer, *, text: bool = True) -> pa.Table:
+    """Return a table with one row per hit."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(list(answer_rows(answer, text=text)), hits_schema(text=text))
+
+
+def answer_html(answer: Answer) -> str:
+    """Return an HTML table of the hits, as notebooks show it."""
+    rows = [
+        (
+            str(rank),
+            f"{hit.score:.4g}",
+            hit.passage.title or hit.passage.doc_id,
+            hit.passage.path or "",
+            _beginning(hit.passage.text),
+        )
+        for rank, hit in enumerate(answer.hits, start=1)
+    ]
+    head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "title", "path", "text"))
+    cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    caption = escape(f"{answer.query.text} ({answer.reranker})")
+    return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
+
+
+def _beginning(text: str) -> str:
+    """Return the beginning of a text, on one line."""
+    flowing = " ".join(text.split())
+    return flowing if len(flowing) <= SHOWN else flowing[:SHOWN].rstrip() + " …"

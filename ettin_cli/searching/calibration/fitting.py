@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ettin_cli.errors import CalibrationError
-from ettin_cli.search.calibration.maps import FITS, MAPS, Parameters
+from ettin_cli.searching.calibration.maps import FITS, MAPS, Parameters
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from ettin_cli.records import Flags, Floats
-    from ettin_cli.search.calibration.maps import Doubles
+    from ettin_cli.searching.calibration.maps import Doubles
 
 FOLDS = 5
 BINS = 10

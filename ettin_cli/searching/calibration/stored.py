@@ -10,7 +10,7 @@ from typing import Any
 
 from ettin_cli.errors import CalibrationError, OutputError
 from ettin_cli.models.rerankers import ResolvedReranker
-from ettin_cli.search.calibration.fitting import Bin, Calibration
+from ettin_cli.searching.calibration.fitting import Bin, Calibration
 from ettin_cli.settings import TRUNCATE
 from ettin_cli.storage import replacing
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from ettin_cli.records import Advance, Answer, Rejection, Reporter, Request, Reranker, Share
-from ettin_cli.search.cascade import Left, Step, cascade_name, rerank_in_steps, work
-from ettin_cli.search.progress import WindowProgress
-from ettin_cli.search.ranking import SearchOptions, rank
+from ettin_cli.searching.cascade import Left, Step, cascade_name, rerank_in_steps, work
+from ettin_cli.searching.progress import WindowProgress
+from ettin_cli.searching.ranking import SearchOptions, rank
 
 WINDOW_REQUESTS = 256
 WINDOW_PAIRS = 4096

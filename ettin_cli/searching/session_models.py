@@ -13,8 +13,8 @@ from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import ResolvedReranker, find_reranker
 from ettin_cli.records import Embedder, Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Loaded
-from ettin_cli.search.cascade import Step
-from ettin_cli.search.rerankers import FoundRerankers, cached_reranker, find_rerankers, load_one
+from ettin_cli.searching.cascade import Step
+from ettin_cli.searching.rerankers import FoundRerankers, cached_reranker, find_rerankers, load_one
 from ettin_cli.settings import TRUNCATE
 
 if TYPE_CHECKING:

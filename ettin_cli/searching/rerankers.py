@@ -17,7 +17,7 @@ from ettin_cli.models.rerankers import (
 )
 from ettin_cli.records import Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Loaded
-from ettin_cli.search.cascade import cascade_name, parse_cascade
+from ettin_cli.searching.cascade import cascade_name, parse_cascade
 from ettin_cli.settings import MAX
 
 

@@ -1,13 +1,9 @@
-"""The Python interface: everything that a command does, as a call.
-
-A `Session` loads each model once and may be used from any number of threads. `open`, `build`,
-`search`, `reranker` and `embedder` are shortcuts for a session of one use.
-"""
+"""A session: models and settings that calls share."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,19 +12,16 @@ from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.records import (
     Answer,
-    Candidate,
     Document,
     Embedder,
-    Passage,
     Qrels,
     Query,
     Reporter,
     Request,
-    Reranker,
     Scores,
     Silence,
 )
-from ettin_cli.search import FoundRerankers, Models, Step
+from ettin_cli.searching import FoundRerankers, Models, Text, TextReranker
 from ettin_cli.settings import (
     AUTO,
     CANDIDATES,
@@ -36,7 +29,6 @@ from ettin_cli.settings import (
     DOCUMENT,
     METRICS,
     SAME,
-    TOP_K,
     TRUNCATE,
 )
 from ettin_cli.storage import Stream
@@ -46,9 +38,7 @@ if TYPE_CHECKING:
     from ettin_cli.index import Index
     from ettin_cli.indexing import BuildReport, BuildRequest
     from ettin_cli.records import Floats
-    from ettin_cli.search import Searcher
-
-Text = str | Document | Passage
+    from ettin_cli.searching import Searcher
 
 
 class Session:
@@ -235,7 +225,7 @@ class Session:
         long: str = TRUNCATE,
     ) -> Searcher:
         """Return what searches an index that is open."""
-        from ettin_cli.search import Searcher
+        from ettin_cli.searching import Searcher
 
         return Searcher(
             index, self.models, retriever=retriever, rerankers=rerankers, expand=expand, long=long
@@ -270,7 +260,7 @@ class Session:
         """
         from ettin_cli.index import Index
         from ettin_cli.indexing import BuildRequest
-        from ettin_cli.search import source_index
+        from ettin_cli.searching import source_index
 
         named = [one if isinstance(one, Stream) else os.fspath(one) for one in sources]
         embedder = os.environ.get("ETTIN_EMBEDDER") or None
@@ -422,7 +412,7 @@ class Session:
             require_calibratable,
         )
         from ettin_cli.index import Index, find_index
-        from ettin_cli.search import SearchOptions
+        from ettin_cli.searching import SearchOptions
 
         names = rerankers or [os.environ.get("ETTIN_RERANKER") or AUTO]
         found = named_rerankers(names, self.models)
@@ -444,132 +434,3 @@ class Session:
             if calibrate:
                 list(evaluator.calibrate(outcome))
         return evaluation
-
-
-class TextReranker:
-    """A reranker that is loaded, or a cascade; any number of threads may use it."""
-
-    def __init__(
-        self,
-        last: Reranker,
-        before: Sequence[Step[Reranker]] = (),
-        reporter: Reporter | None = None,
-        on_close: Callable[[], None] | None = None,
-    ) -> None:
-        self.last, self.before, self.reporter = last, before, reporter or Silence()
-        self._on_close = on_close
-
-    def __repr__(self) -> str:
-        from ettin_cli.search import cascade_name
-
-        steps = [(step.reranker.card.name, step.keep) for step in self.before]
-        name = cascade_name(steps, self.last.card.name)
-        return f"<ettin reranker {name} on {self.last.card.backend}>"
-
-    def close(self) -> None:
-        """Free the model, unless it is a session's."""
-        if self._on_close:
-            self._on_close()
-
-    def rank(self, query: str, texts: Sequence[Text], *, top_k: int | None = None) -> Answer:
-        """Rank texts by how well they answer a query.
-
-        Args:
-            texts: Strings, whose ids are their positions from 0, or documents.
-            top_k: The most hits to return; None: all.
-
-        Returns:
-            The hits, best first; higher scores are better, on the reranker's own scale.
-        """
-        most = max(1, top_k or len(texts))
-        [answer] = self.rerank([(query, texts)], top_k=most, candidates=max(1, len(texts)))
-        return answer
-
-    def rerank(
-        self,
-        requests: Iterable[Request | tuple[str, Sequence[Text]]],
-        *,
-        top_k: int = TOP_K,
-        candidates: int = CANDIDATES,
-        min_score: float | None = None,
-        blend: float = 0.0,
-    ) -> Iterator[Answer]:
-        """Yield an answer a query, in order, as its documents are reranked.
-
-        Args:
-            requests: Queries, each with the documents that somebody else retrieved, best first.
-            top_k: The most hits of an answer.
-            candidates: The most documents of a query that are scored.
-            min_score: Leave out hits below this.
-            blend: Share of the retrieval score in the final score, from 0 to 1.
-        """
-        from ettin_cli.search import SearchOptions, rerank
-
-        options = SearchOptions(
-            top_k=top_k, candidates=candidates, min_score=min_score, blend=blend
-        )
-        items = (_request(one, number) for number, one in enumerate(requests, start=1))
-        for window in rerank(items, self.last, options, self.reporter, before=self.before):
-            yield from window.answers
-
-    def score(self, pairs: Sequence[tuple[str, str]]) -> Scores:
-        """Return the scores of (query, text) pairs: `values`, float32, shape (len(pairs),).
-
-        `truncated` says which texts were longer than the reranker reads.
-
-        Raises:
-            InvalidArgumentError: This is a cascade, which scores some pairs only.
-        """
-        if self.before:
-            raise InvalidArgumentError("a cascade scores some pairs only; use rank or rerank")
-        return self.last.score(pairs)
-
-
-def _request(item: Request | tuple[str, Sequence[Text]], number: int) -> Request:
-    if isinstance(item, Request):
-        return item
-    query, texts = item
-    candidates = [Candidate(at, _passage(text, at), None) for at, text in enumerate(texts)]
-    return Request(Query(str(number), query), candidates)
-
-
-def _passage(text: Text, at: int) -> Passage:
-    if isinstance(text, Passage):
-        return text
-    if isinstance(text, Document):
-        return Passage(text.doc_id, text.text, text.title, metadata=text.metadata)
-    return Passage(str(at), text)
-
-
-def open(index: str | os.PathLike[str] | None = None, **options: Any) -> Searcher:
-    """Open an index in a session of its own, which ends when the searcher is closed.
-
-    Args:
-        index: As in `Session.open`; so are the options.
-    """
-    session = Session()
-    return session.open(index, **options).closing(session.close)
-
-
-def build(*sources: str | os.PathLike[str], **options: Any) -> BuildReport:
-    """Build an index, or bring it up to date: `Session.build`."""
-    with Session() as session:
-        return session.build(*sources, **options)
-
-
-def search(query: str, *sources: str | os.PathLike[str], **options: Any) -> Answer:
-    """Answer a query over files and folders, or over an index: `Session.search`."""
-    with Session() as session:
-        return session.search(query, *sources, **options)
-
-
-def reranker(name: str | None = None, *, long: str = TRUNCATE) -> TextReranker:
-    """Load a reranker: `Session.reranker`."""
-    session = Session()
-    loaded = session.reranker(name, long=long)
-    return TextReranker(loaded.last, loaded.before, on_close=session.close)
-
-
-def embedder(name: str = AUTO) -> Embedder:
-    """Load an embedder: `Session.embedder`."""
-    return Session().embedder(name)

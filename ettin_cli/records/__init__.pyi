@@ -1,0 +1,45 @@
+from .answers import (
+    Answer as Answer,
+    Candidate as Candidate,
+    Hit as Hit,
+    Place as Place,
+    Qrels as Qrels,
+    Query as Query,
+    Request as Request,
+    Run as Run,
+    Stage as Stage,
+)
+from .documents import (
+    Document as Document,
+    DocumentKind as DocumentKind,
+    Metadata as Metadata,
+    Passage as Passage,
+    Rejection as Rejection,
+)
+from .models import (
+    NO_TEXT as NO_TEXT,
+    Embedder as Embedder,
+    EmbedderCard as EmbedderCard,
+    Flags as Flags,
+    Floats as Floats,
+    Reranker as Reranker,
+    RerankerCard as RerankerCard,
+    Scores as Scores,
+    TimedReranker as TimedReranker,
+    TokenCounter as TokenCounter,
+)
+from .reporting import (
+    Advance as Advance,
+    Note as Note,
+    Reporter as Reporter,
+    Share as Share,
+    Silence as Silence,
+    no_progress as no_progress,
+)
+from .shapes import (
+    COLUMNS as COLUMNS,
+    answer_rows as answer_rows,
+    columns as columns,
+    dumps as dumps,
+    hits_schema as hits_schema,
+)

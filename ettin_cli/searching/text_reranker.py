@@ -1,0 +1,129 @@
+"""Rerank texts without an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.records import (
+    Answer,
+    Candidate,
+    Document,
+    Passage,
+    Query,
+    Reporter,
+    Request,
+    Reranker,
+    Scores,
+    Silence,
+)
+from ettin_cli.searching.cascade import Step, cascade_name
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.rerank_requests import rerank
+from ettin_cli.settings import CANDIDATES, TOP_K
+
+Text = str | Document | Passage
+
+
+class TextReranker:
+    """A reranker that is loaded, or a cascade; any number of threads may use it."""
+
+    def __init__(
+        self,
+        last: Reranker,
+        before: Sequence[Step[Reranker]] = (),
+        reporter: Reporter | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self.last, self.before, self.reporter = last, before, reporter or Silence()
+        self._on_close = on_close
+
+    def __repr__(self) -> str:
+        steps = [(step.reranker.card.name, step.keep) for step in self.before]
+        name = cascade_name(steps, self.last.card.name)
+        return f"<ettin reranker {name} on {self.last.card.backend}>"
+
+    def close(self) -> None:
+        """Free the model, unless it is a session's."""
+        if self._on_close:
+            self._on_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def rank(self, query: str, texts: Sequence[Text], *, top_k: int | None = None) -> Answer:
+        """Rank texts by how well they answer a query.
+
+        Args:
+            texts: Strings, whose ids are their positions from 0, or documents.
+            top_k: The most hits to return; None: all.
+
+        Returns:
+            The hits, best first; higher scores are better, on the reranker's own scale.
+        """
+        most = max(1, top_k or len(texts))
+        [answer] = self.rerank([(query, texts)], top_k=most, candidates=max(1, len(texts)))
+        return answer
+
+    def rerank(
+        self,
+        requests: Iterable[Request | tuple[str, Sequence[Text]]],
+        *,
+        top_k: int = TOP_K,
+        candidates: int = CANDIDATES,
+        min_score: float | None = None,
+        blend: float = 0.0,
+    ) -> Iterator[Answer]:
+        """Yield an answer a query, in order, as its documents are reranked.
+
+        Args:
+            requests: Queries, each with the documents that somebody else retrieved, best first.
+            top_k: The most hits of an answer.
+            candidates: The most documents of a query that are scored.
+            min_score: Leave out hits below this.
+            blend: Share of the retrieval score in the final score, from 0 to 1.
+        """
+        options = SearchOptions(
+            top_k=top_k, candidates=candidates, min_score=min_score, blend=blend
+        )
+        items = (_request(one, number) for number, one in enumerate(requests, start=1))
+        for window in rerank(items, self.last, options, self.reporter, before=self.before):
+            yield from window.answers
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Scores:
+        """Return the scores of (query, text) pairs: `values`, float32, shape (len(pairs),).
+
+        `truncated` says which texts were longer than the reranker reads.
+
+        Raises:
+            InvalidArgumentError: This is a cascade, which scores some pairs only.
+        """
+        if self.before:
+            raise InvalidArgumentError("a cascade scores some pairs only; use rank or rerank")
+        return self.last.score(pairs)
+
+
+def _request(item: Request | tuple[str, Sequence[Text]], number: int) -> Request:
+    if isinstance(item, Request):
+        return item
+    query, texts = item
+    candidates = [Candidate(at, _passage(text, at), None) for at, text in enumerate(texts)]
+    return Request(Query(str(number), query), candidates)
+
+
+def _passage(text: Text, at: int) -> Passage:
+    if isinstance(text, Passage):
+        return text
+    if isinstance(text, Document):
+        return Passage(text.doc_id, text.text, text.title, metadata=text.metadata)
+    return Passage(str(at), text)
