@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 THREADS = 16
 # An end to a test that hangs.
-PATIENCE_S = 60
+PATIENCE_S = 600
 
 
 def in_threads(work: Callable[[int], T], threads: int = THREADS) -> list[T | BaseException]:
