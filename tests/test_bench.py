@@ -539,7 +539,7 @@ def test_a_table_fits_the_terminal(terminal: Terminal, model: Path, width: int) 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--engine", "tensorrt"], 2, "no engine 'tensorrt'"),
+        (["--engine", "tensorrt"], 2, "unknown engine 'tensorrt'"),
         (["--dtype", "int4"], 2, "unknown dtype 'int4'"),
         (["--against", "other"], 2, "nothing called 'other' to compare with"),
         (["--document-tokens", "128,many"], 2, "'128,many' is no list of numbers above 0"),

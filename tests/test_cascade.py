@@ -180,10 +180,10 @@ def test_probabilities_are_of_one_reranker(inside: Ettin) -> None:
     words = ("search", FERRY, "-r", "embedded:4,embedded", "--min-probability", "0.5")
     ran = inside(*words)
     assert ran.code == 2
-    assert "--min-probability goes with one reranker" in ran.err
+    assert "a least probability needs a single reranker" in ran.err
 
 
 def test_a_cascade_is_not_calibrated(ettin: Ettin, docs: Path) -> None:
     ran = ettin("eval", str(docs), "-r", "embedded:4,embedded", "--calibrate")
     assert ran.code == 2
-    assert "--calibrate learns from one reranker's own candidates" in ran.err
+    assert "a calibration is learnt from one reranker's own candidates" in ran.err

@@ -95,7 +95,7 @@ def test_offline_never_asks_the_hub(ettin: Ettin, variable: str, options: list[s
     )
     ran = ettin("score", FERRY, "At nine.", "-r", "17m", *options)
     assert (ran.code, ran.out) == (1, "")
-    assert "ettin-reranker-17m-v1 is not on this machine and the network is not" in ran.err
+    assert "ettin-reranker-17m-v1 is not on this machine and the network is disabled" in ran.err
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line_and_is_not_asked_again(tmp_path: Path) -> None:

@@ -147,7 +147,10 @@ def test_rows_come_in_every_format(measure: Ettin, corpus: Path, format: str) ->
         body = json.loads(done.out)
         assert [row["reranker"] for row in body["systems"]] == ["none", "embedded"]
         assert "reranking with embedded" in body["verdicts"][0]
-        assert body["notes"] == ["18 of 30 queries have no judgements and are left out"]
+        assert body["notes"] == [
+            "18 of 30 queries have no judgements and are left out",
+            "nDCG@10, RR@10, R@100: systems with 5 candidates rank no further documents",
+        ]
     elif format in ("csv", "tsv"):
         delimiter = "," if format == "csv" else "\t"
         rows = list(csv.DictReader(done.out.splitlines(), delimiter=delimiter))
@@ -198,7 +201,10 @@ def test_quiet_leaves_the_results_and_what_is_left_out_of_them(
     assert "changes no query's" in loud.err
     assert "corrected for the number of comparisons (2 comparisons)" in loud.err
     quiet = measure(*words, "-q")
-    left_out = "ettin: 18 of 30 queries have no judgements and are left out\n"
+    left_out = (
+        "ettin: 18 of 30 queries have no judgements and are left out\n"
+        "ettin: nDCG@10, RR@10, R@100: systems with 5 or 6 candidates rank no further documents\n"
+    )
     assert (quiet.code, quiet.err) == (0, left_out)
     assert len(parsed(quiet.out)) == len(parsed(loud.out)) == 3
 

@@ -183,7 +183,7 @@ def test_files_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "files.arrow"
     for entries in (ENTRIES, []):
         write_files(path, entries)
-        found = Files(pa.memory_map(str(path)), path, checksum(path))
+        found = Files(pa.memory_map(str(path)).read_buffer(), path, checksum(path))
         assert list(found) == entries
         assert [found[number] for number in range(len(found))] == entries
 
@@ -197,4 +197,4 @@ def test_a_flipped_byte_in_the_files_is_noticed_before_it_is_parsed(tmp_path: Pa
         flipped = bytearray(whole)
         flipped[at] ^= 16
         with pytest.raises(IndexDamagedError, match="files.arrow is damaged"):
-            Files(pa.BufferReader(bytes(flipped)), path, right)
+            Files(pa.py_buffer(bytes(flipped)), path, right)

@@ -50,7 +50,7 @@ def test_an_index_on_a_disk_that_can_only_be_read_answers(inside: Ettin, library
     assert refused.returncode == 1
     assert refused.stderr.splitlines() == [
         "ettin: error: cannot write to .ettin: Read-only file system",
-        "  hint: free some space or fix the permissions",
+        "  hint: free some space or fix the permissions, then run the same command to resume",
     ]
 
 

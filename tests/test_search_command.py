@@ -422,7 +422,10 @@ def test_a_retriever_that_there_is_not_is_refused_before_a_source_is_indexed(
 ) -> None:
     ran = ettin("search", FERRY, "docs", "-r", "none", "--retriever", "sparse")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == "ettin: error: no retriever 'sparse'\n  hint: auto, dense, bm25, hybrid\n"
+    assert (
+        ran.err
+        == "ettin: error: not a known retriever: 'sparse'\n  hint: auto, dense, bm25, hybrid\n"
+    )
     assert not Path("cache").exists()
 
 

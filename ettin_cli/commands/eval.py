@@ -13,7 +13,13 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.help import listed
 from ettin_cli.commands.sources import index_of
-from ettin_cli.console import FORMATS, Console, ToJudge, judge as judge_documents, show_evaluation
+from ettin_cli.console import (
+    EVAL_FORMATS,
+    Console,
+    ToJudge,
+    judge as judge_documents,
+    show_evaluation,
+)
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.evaluation import (
     REPORT,
@@ -98,7 +104,7 @@ def evaluate(
     ] = None,
     format: Annotated[
         str,
-        typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(FORMATS)}."),
+        typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(EVAL_FORMATS)}."),
     ] = "auto",
     calibrate: Annotated[
         bool,
@@ -133,8 +139,8 @@ def evaluate(
       ettin eval -i INDEX --queries q.tsv --qrels mine.qrels --judge
     """
     console = context.console
-    if format not in FORMATS:
-        raise UsageError(f"no format {format!r} here", hint=", ".join(FORMATS))
+    if format not in EVAL_FORMATS:
+        raise UsageError(f"no format {format!r} here", hint=", ".join(EVAL_FORMATS))
     wanted = parse_metrics(metrics)
     if run and (calibrate or judge):
         raise UsageError("a run made elsewhere can be measured, not calibrated or judged")

@@ -19,14 +19,14 @@ from ettin_cli.files.writers import (
     writer_of,
 )
 
-FORMATS = formats(holds_measurement)
+EVAL_FORMATS = formats(holds_measurement)
 
 
 def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> None:
     """Write the rows of a measurement to stdout, and to stderr what is not in them.
 
     Args:
-        format: One of FORMATS; `auto` is a table on a terminal and JSONL in a pipe.
+        format: One of EVAL_FORMATS; `auto` is a table on a terminal and JSONL in a pipe.
     """
     if format == AUTO:
         format = TABLE if sys.stdout.isatty() else JSONL.name

@@ -90,11 +90,8 @@ def _deeper(sweep: Sweep) -> str | None:
     ]
     if not metrics:
         return None
-    depths = ", ".join(map(str, shallow))
-    return (
-        f"{', '.join(metrics)} looks deeper than {depths} candidates: a system with so many ranks "
-        "no other documents"
-    )
+    depths = " or ".join(map(str, shallow))
+    return f"{', '.join(metrics)}: systems with {depths} candidates rank no further documents"
 
 
 def with_documents(evaluation: Evaluation, index: Index) -> Evaluation:
