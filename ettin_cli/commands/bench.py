@@ -24,7 +24,7 @@ from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.demo import sample_corpora
 from ettin_cli.commands.help import listed
 from ettin_cli.commands.output_options import check_apart
-from ettin_cli.console import FORMATS, Console, count, destination, show_races
+from ettin_cli.console import RACE_FORMATS, Console, count, destination, show_races
 from ettin_cli.errors import CorpusError, ModelError, UsageError
 from ettin_cli.models.engines import check_engine, installed_backends
 from ettin_cli.models.rerankers import FolderReranker
@@ -80,7 +80,7 @@ def bench(
         typer.Option("--output", "-o", metavar="FILE", help="Write to a .json or .jsonl file."),
     ] = None,
     format: Annotated[
-        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(FORMATS)}.")
+        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(RACE_FORMATS)}.")
     ] = "auto",
     dtype: Annotated[
         list[str] | None,
@@ -162,10 +162,10 @@ def _model(name: str, models: Models) -> FolderReranker:
 
 
 def _format(format: str, output: Path | None) -> str:
-    if format not in FORMATS:
-        raise UsageError(f"no format {format!r} here", hint=", ".join(FORMATS))
+    if format not in RACE_FORMATS:
+        raise UsageError(f"no format {format!r} here", hint=", ".join(RACE_FORMATS))
     found = destination(format, output)
-    if found not in FORMATS:
+    if found not in RACE_FORMATS:
         raise UsageError(f"{output} is of no format for this", hint="-o FILE.json or FILE.jsonl")
     return found
 

@@ -1,4 +1,4 @@
-from .bench_table import show_races as show_races
+from .bench_table import RACE_FORMATS as RACE_FORMATS, show_races as show_races
 from .console import Console as Console, Tally as Tally, destination as destination
 from .eval_table import FORMATS as FORMATS, show_evaluation as show_evaluation
 from .judging import judge as judge

@@ -31,7 +31,7 @@ from ettin_cli.files.writers import (
 )
 from ettin_cli.text import inert_line
 
-FORMATS = formats(holds_races)
+RACE_FORMATS = formats(holds_races)
 
 
 def show_races(
@@ -40,7 +40,7 @@ def show_races(
     """Write what a benchmark found: to stdout race by race as they end, to a file at once.
 
     Args:
-        format: One of FORMATS but `auto`.
+        format: One of RACE_FORMATS but `auto`.
     """
     if output is not None and str(output) != "-":
         content = _encoded(list(races), machine, format)
