@@ -21,7 +21,7 @@ class Commands(LazyGroup):
     listed: ClassVar[Mapping[str, Listed]] = {
         "index": Listed(
             "ettin_cli.commands.index:index",
-            "Build the index of one or more sources, or bring it up to date.",
+            "Build an index of one or more sources, or update it.",
         ),
         "search": Listed(
             "ettin_cli.commands.search:search",
@@ -29,7 +29,7 @@ class Commands(LazyGroup):
         ),
         "rerank": Listed(
             "ettin_cli.commands.rerank:rerank",
-            "Rerank candidates that something else retrieved.",
+            "Rerank candidates that another system retrieved.",
         ),
         "score": Listed(
             "ettin_cli.commands.score:score",
@@ -37,19 +37,19 @@ class Commands(LazyGroup):
         ),
         "mine": Listed(
             "ettin_cli.commands.mine:mine",
-            "Mine hard negatives: what retrieval ranks high and is not positive.",
+            "Mine hard negatives: passages that rank high but are not positive.",
         ),
         "eval": Listed(
             "ettin_cli.commands.eval:evaluate",
-            "Measure on judged queries: does reranking help, and how deep?",
+            "Evaluate on judged queries: does reranking help, and at which depth?",
         ),
         "train": Listed(
             "ettin_cli.commands.train:train",
-            "Train a reranker on a teacher's scores, or on positives and negatives.",
+            "Train a reranker on teacher scores, or on positives and negatives.",
         ),
         "bench": Listed(
             "ettin_cli.commands.bench:bench",
-            "Measure rerankers on this machine, beside sentence-transformers.",
+            "Compare the speed of rerankers here with sentence-transformers.",
         ),
         "demo": Listed(
             "ettin_cli.commands.demo:demo",
@@ -57,19 +57,19 @@ class Commands(LazyGroup):
         ),
         "info": Listed(
             "ettin_cli.commands.inspect:info",
-            "Show what is in an index, and what has changed since.",
+            "Show what an index holds, and which files have changed since.",
         ),
         "verify": Listed(
             "ettin_cli.commands.inspect:verify",
-            "Check every file of an index by its checksum.",
+            "Verify the checksum of every file of an index, or repair it.",
         ),
         "models": Listed(
             "ettin_cli.commands.models:app",
-            "List, show and fetch the models known by name.",
+            "List, show and download the models known by name.",
         ),
         "cache": Listed(
             "ettin_cli.commands.cache:app",
-            "List and clear our cache: indexes of SOURCE, exports, scores.",
+            "List and clear the cache: indexes of SOURCE, ONNX exports, scores.",
         ),
     }
 
@@ -91,9 +91,9 @@ def ettin(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Two-stage retrieval: retrieve with embeddings, rerank with Ettin.
+    """Two-stage retrieval: retrieve candidates, rerank them with Ettin.
 
-    Begin with one of these:
+    Start with one of these:
       ettin demo
       ettin search "what to look for" FOLDER
     """

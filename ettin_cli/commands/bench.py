@@ -44,36 +44,38 @@ def bench(
             "-r",
             metavar="MODEL",
             envvar="ETTIN_RERANKER",
-            help="As in search; several are measured.",
+            help="As in search; repeat to compare several.",
         ),
     ] = None,
     against: Annotated[
-        str, typer.Option(metavar="NAME", help="sentence-transformers or none.")
+        str, typer.Option(metavar="NAME", help="Baseline: sentence-transformers or none.")
     ] = SENTENCE_TRANSFORMERS,
     engine: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ENGINE",
-            help="torch, onnxruntime, openvino or auto; several are measured, all that are "
-            "installed if left out.",
+            help="torch, onnxruntime, openvino or auto; repeat to compare several. By default all "
+            "that are installed.",
         ),
     ] = None,
     document_tokens: Annotated[
         str | None,
         typer.Option(
             metavar="LENGTHS",
-            help="Tokens of a pair, as in 128,512,2048,7999; about 125 if left out.",
+            help="Tokens per pair, as in 128,512,2048,7999; about 125 by default.",
         ),
     ] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Your own pairs, as rerank reads them; - is JSONL."),
+        typer.Option(
+            metavar="FILE", help="Your own pairs, in any input format of rerank; - reads JSONL."
+        ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Pairs of each length, or of FILE.")
+        int | None, typer.Option(metavar="N", min=1, help="Pairs per length, or from FILE.")
     ] = None,
     rounds: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How often each scores all of the pairs.")
+        int, typer.Option(metavar="N", min=1, help="How often all pairs are scored.")
     ] = 3,
     output: Annotated[
         Path | None,
@@ -87,24 +89,30 @@ def bench(
         typer.Option(
             metavar="DTYPE",
             envvar="ETTIN_DTYPE",
-            help="auto, fp32, bf16, fp16 or fast; several are measured.",
+            help="auto, fp32, bf16, fp16 or fast; repeat to compare several.",
         ),
     ] = None,
     *,
     context: Context,
 ) -> None:
-    """Measure rerankers on this machine, beside sentence-transformers.
+    """Compare the speed of rerankers here with sentence-transformers.
 
-    All score the same pairs in turn: each model on each engine and in each dtype, and in
-    CrossEncoder.predict with its defaults. A row each: how many times as fast as that (ratio),
-    pairs a second (the median of the rounds, and their range), the share of what large matrix
-    products in the same type of number reach here, by the best of the installed libraries (peak),
-    the time to load the model, without importing libraries, and how far scores and rankings
-    agree: the largest and the mean difference of a score, and as means over queries Kendall's tau
-    and the overlap of the best ten.
+    Each model runs with each engine and dtype, and in CrossEncoder.predict with its defaults.
+    All score the same pairs, in turn.
 
-    Without --pairs they are made of the sample corpus: 200 of 62 to 188 tokens, as passages come,
-    or as many as take a reasonable time of exactly the tokens that are asked for.
+    Columns:
+      ratio        speed relative to CrossEncoder.predict
+      pairs/s      median of the rounds; range is the slowest and the fastest
+      peak         share of the speed of large matrix products in the same
+                   dtype, by the fastest installed library
+      load         time to load the model, without importing libraries
+      max-diff     largest difference of a score; mean-diff is the mean
+      tau          Kendall's tau of the rankings, mean over queries
+      overlap@10   overlap of the top ten, mean over queries
+
+    Without --pairs, the pairs are made from the sample corpus: 200 of 62 to 188 tokens, the
+    lengths of typical passages. With --document-tokens, they have exactly that many tokens, and
+    their number is chosen to take a reasonable time.
 
     Examples:
       ettin bench

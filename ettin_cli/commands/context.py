@@ -19,7 +19,7 @@ COLORS = ("auto", "always", "never")
 
 Color = Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")]
 Offline = Annotated[
-    bool, typer.Option("--offline", envvar="ETTIN_OFFLINE", help="Never touch the network.")
+    bool, typer.Option("--offline", envvar="ETTIN_OFFLINE", help="Never use the network.")
 ]
 
 
@@ -75,25 +75,25 @@ def _context(
         typer.Option(metavar="DTYPE", envvar="ETTIN_DTYPE", help="auto, fp32, bf16, fp16 or fast."),
     ] = "auto",
     batch_size: Annotated[
-        str, typer.Option(metavar="N", help="Most texts in a batch, or auto.")
+        str, typer.Option(metavar="N", help="Maximum texts per batch, or auto.")
     ] = "auto",
     max_length: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", min=8, help="A lower cap on tokens than the model's own."),
+        typer.Option(metavar="TOKENS", min=8, help="A token limit below the model's own."),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", envvar="ETTIN_THREADS", min=1, help="CPU threads.")
     ] = None,
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
+        bool, typer.Option("--trust-remote-code", help="Run code that a model ships.")
     ] = False,
     offline: Offline = False,
     color: Color = "auto",
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Tell what was chosen and why.")
+        bool, typer.Option("--verbose", "-v", help="Report what was chosen and why.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no summary.")
+        bool, typer.Option("--quiet", "-q", help="Hide progress and summaries.")
     ] = False,
 ) -> Context:
     console = make_console(color, quiet, verbose)

@@ -26,7 +26,7 @@ QUESTIONS = (
 def demo(color: Color = "auto") -> None:
     """Index a sample corpus and answer questions about it, offline.
 
-    Nothing is downloaded. The commands it runs are printed, to go on from there.
+    Nothing is downloaded. The demo prints the commands it runs, so you can vary them.
 
     Example:
       ettin demo

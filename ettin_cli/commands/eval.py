@@ -46,18 +46,18 @@ QRELS = ("qrels.tsv", "qrels/test.tsv")
 def evaluate(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="BEIR-FOLDER", help="Has corpus.jsonl, queries and qrels."),
+        typer.Argument(metavar="BEIR-FOLDER", help="Holds corpus.jsonl, queries and qrels."),
     ] = None,
     index: options.Index = None,
     queries: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The queries, in any form of ettin search.")
+        Path | None, typer.Option(metavar="FILE", help="Queries, in any format of ettin search.")
     ] = None,
     qrels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Judgements, in TREC or BEIR form.")
+        Path | None, typer.Option(metavar="FILE", help="Judgements, in TREC or BEIR format.")
     ] = None,
     retriever: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOW", help="As in search; several are compared."),
+        typer.Option(metavar="HOW", help="As in search; repeat to compare several."),
     ] = None,
     reranker: Annotated[
         list[str] | None,
@@ -66,26 +66,40 @@ def evaluate(
             "-r",
             metavar="MODEL",
             envvar="ETTIN_RERANKER",
-            help="As in search; several are compared.",
+            help="As in search; repeat to compare several.",
         ),
     ] = None,
     candidates: Annotated[
         str,
-        typer.Option("--candidates", "-c", metavar="DEPTHS", help="As in 10,20,50; or judged."),
+        typer.Option(
+            "--candidates",
+            "-c",
+            metavar="DEPTHS",
+            help="Passages to rerank, as in 10,20,50; judged reranks the judged documents.",
+        ),
     ] = str(CANDIDATES),
     blend: Annotated[
-        str, typer.Option(metavar="SHARES", help="Of the retrieval score, as in 0,0.2,0.5.")
+        str,
+        typer.Option(
+            metavar="SHARES",
+            help="Shares of the retrieval score in the final score, as in 0,0.2,0.5.",
+        ),
     ] = "0",
     metrics: Annotated[
         str,
-        typer.Option(metavar="NAMES", help="As in ir_measures; systems are compared by the first."),
+        typer.Option(
+            metavar="NAMES",
+            help="Metrics, by their names in ir_measures; systems are compared by the first.",
+        ),
     ] = METRICS,
     by: options.By = DOCUMENT,
     fold: options.Fold = SAME,
     expand: options.Expand = False,
     run: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Measure a run made by any tool; several are compared."),
+        typer.Option(
+            metavar="FILE", help="Evaluate a run made by any tool; repeat to compare several."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -93,7 +107,7 @@ def evaluate(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="Write values by query, runs and report.html.",
+            help="Write values per query, runs and report.html.",
         ),
     ] = None,
     format: Annotated[
@@ -102,28 +116,30 @@ def evaluate(
     ] = "auto",
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Learn probabilities for search --min-probability."),
+        typer.Option("--calibrate", help="Fit probabilities for search --min-probability."),
     ] = False,
     judge: Annotated[
-        bool, typer.Option("--judge", help="Judge what the systems found, into --qrels.")
+        bool,
+        typer.Option("--judge", help="Judge the top documents of the systems, into --qrels."),
     ] = False,
     long: options.Long = TRUNCATE,
     *,
     context: Context,
 ) -> None:
-    """Measure on judged queries: does reranking help, and how deep?
+    """Evaluate on judged queries: does reranking help, and at which depth?
 
-    Prints one row per system. The gain is over the same retriever without reranking (or over the
-    first --run), with a 95 % interval and a p. Both are corrected together for the number of rows:
-    the interval excludes 0 exactly where p is below 0.05. With several --retriever, a column of
-    its own has the gain over the first one. json and csv have the gains of every metric. Scores
-    are cached, so the same sweep is fast the next time.
+    Each row is one system. The gain is over the same retriever without reranking (or over the
+    first --run), with a 95 % confidence interval and a p-value. Both are corrected for the number
+    of rows, so the interval excludes 0 exactly if p is below 0.05. With several --retriever,
+    another column has the gain over the first one. json and csv have the gains of every metric.
+    Scores are cached, so a repeated sweep is fast.
 
-    A system is a search: the run that -o writes for it is that of ettin search --queries -f trec
-    with the same options and -k K, where K is the deepest cutoff of --metrics, at least 10.
+    A system is a search. The run that -o writes for it equals that of ettin search --queries
+    -f trec with the same options and -k K, where K is the deepest cutoff of --metrics, at least
+    10.
 
-    --calibrate learns from all hits of the deepest --candidates, of every --retriever. Hits
-    without a judgement count as irrelevant there, as they do in the metrics.
+    --calibrate uses all hits at the greatest depth of --candidates, of every --retriever. Hits
+    without a judgement count as irrelevant, as in the metrics.
 
     Examples:
       ettin eval BEIR-FOLDER -r 17m -r 32m --candidates 10,20,50,100 -o measured

@@ -16,14 +16,14 @@ from ettin_cli.indexing import BuildRequest, RepairReport, out_of_date, repair_i
 def info(
     index: options.Index = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 when the index is out of date.")
+        bool, typer.Option("--check", help="Exit with 1 if the index is out of date.")
     ] = False,
     color: Color = "auto",
 ) -> None:
-    """Show what is in an index, and what has changed since.
+    """Show what an index holds, and which files have changed since.
 
-    Files of the sources that are new, changed or gone are counted; ettin index brings the index
-    up to date.
+    New, changed and deleted files of the sources are counted. Run ettin index to update the
+    index.
 
     Examples:
       ettin info
@@ -94,19 +94,19 @@ def _left_out(counts: Counts) -> list[tuple[str, str]]:
 def verify(
     index: options.Index = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Keep what is whole, make the rest again.")
+        bool, typer.Option("--repair", help="Keep the intact parts and make the rest again.")
     ] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Fail if another process writes the index.")
+        bool, typer.Option("--no-wait", help="Fail if another process is writing the index.")
     ] = False,
     *,
     context: Context,
 ) -> None:
-    """Check every file of an index by its checksum.
+    """Verify the checksum of every file of an index, or repair it.
 
-    The exit code is 1 if one of them is damaged. A repair embeds only what has lost its vector;
-    where passages are damaged it reads the sources as they are now, and the exit code is 3 if
-    something could be read from nowhere.
+    The exit code is 1 if a file is damaged. --repair embeds only passages that have lost their
+    vectors. Damaged passages are read again from the sources as they are now. The exit code is 3
+    if some could not be recovered.
 
     Examples:
       ettin verify

@@ -42,26 +42,28 @@ def mine(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Rows of query and positive; with --qrels queries as in ettin search.",
+            help="Rows with query and positive; with --qrels, queries as in ettin search.",
         ),
     ] = None,
     qrels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Which documents are positive, in TREC or BEIR form."),
+        typer.Option(
+            metavar="FILE", help="Judgements that define the positives, in TREC or BEIR format."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write JSONL here; else to stdout."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write JSONL here, not to stdout."),
     ] = None,
     retriever: options.RetrieverName = AUTO,
     negatives: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Most negatives of a query.")
+        int, typer.Option(metavar="N", min=1, help="Maximum negatives per query.")
     ] = NEGATIVES,
     candidates: Annotated[
-        int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to look at.")
+        int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to retrieve.")
     ] = CANDIDATES,
     skip_top: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Leave out the first N that are not positive.")
+        int, typer.Option(metavar="N", min=0, help="Skip the first N that are not positive.")
     ] = 0,
     max_score_ratio: Annotated[
         float | None,
@@ -69,7 +71,7 @@ def mine(
             metavar="R",
             min=0,
             max=1,
-            help="Most score of a negative, as a share of the lowest positive's.",
+            help="Maximum score of a negative, as a share of the query's lowest positive.",
         ),
     ] = None,
     reranker: Annotated[
@@ -78,19 +80,21 @@ def mine(
             "--reranker",
             "-r",
             metavar="MODEL",
-            help="Apply --max-score-ratio to its scores, not retrieval's; MODEL as in search.",
+            help="Apply --max-score-ratio to the scores of this reranker, not of retrieval; MODEL "
+            "as in search.",
         ),
     ] = None,
     *,
     context: Context,
 ) -> None:
-    """Mine hard negatives: what retrieval ranks high and is not positive.
+    """Mine hard negatives: passages that rank high but are not positive.
 
-    A row a query: query_id, query, positive and negatives, which are lists of texts, and
-    negative_ids, hardest first. Positives are the documents judged relevant in --qrels, each by its
-    best passage, or the texts of the rows; all rows of a query are one. No passage that contains
-    a positive, or that one contains, becomes a negative. The margin keeps away from the lowest of
-    a query's positives; -c looks deeper where it leaves too few.
+    Each query becomes one row: query_id, query, positive and negatives (lists of texts), and
+    negative_ids. The hardest negatives come first. Positives are the best passages of the
+    documents judged relevant in --qrels, or the texts of the rows; rows of the same query are
+    merged. A passage that contains a positive, or is contained in one, is never a negative.
+    --max-score-ratio drops negatives that score too close to the query's lowest positive. If too
+    few are left, raise -c.
 
     Examples:
       ettin mine -i INDEX --queries q.jsonl --qrels qrels.tsv -o mined.jsonl

@@ -32,14 +32,14 @@ app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """List, show and fetch the models known by name.
+    """List, show and download the models known by name.
 
-    Without COMMAND they are listed.
+    Without COMMAND, the models are listed.
 
     Examples:
       ettin models
       ettin models show 32m
-      ettin models pull 17m 32m          # to have them without a network
+      ettin models pull 17m 32m          # for use without a network
     """
     if context.invoked_subcommand is None:
         list_models()
@@ -47,11 +47,11 @@ def models(context: typer.Context) -> None:
 
 @app.command("list", cls=PlainCommand)
 def list_models(color: Color = "auto") -> None:
-    """List the models: quality, speed, and which are here.
+    """List the models: quality, speed, and which are on disk.
 
-    nDCG@10 is the mean over MTEB(eng, v2) retrieval: with the top 100 reranked, and of an
-    embedder alone. Speeds are those that the release published: pairs a second on an i7-13700K in
-    fp32, and on an H100 in bf16. An embedder with code of its own needs --trust-remote-code.
+    nDCG@10 is the mean over MTEB(eng, v2) retrieval: of a reranker on the top 100, and of an
+    embedder alone. Speeds are as published with the release: pairs per second on an i7-13700K in
+    fp32, and on an H100 in bf16. An embedder that ships its own code needs --trust-remote-code.
 
     Example:
       ettin models list
@@ -81,7 +81,7 @@ def show(
     name: Annotated[str, typer.Argument(help="A name from the list, or a hub id.")],
     color: Color = "auto",
 ) -> None:
-    """Show what is known of a model.
+    """Show a model's size, limits, quality, licence and folder.
 
     Examples:
       ettin models show 32m
@@ -119,10 +119,10 @@ def pull(
     ],
     offline: Offline = False,
 ) -> None:
-    """Fetch models, to have them without the network.
+    """Download models for use without the network.
 
-    They go where huggingface_hub caches them, which HF_HOME moves. An Ettin reranker is fetched
-    at a pinned revision.
+    They go to the cache of huggingface_hub, which HF_HOME sets. Ettin rerankers are downloaded at
+    a pinned revision.
 
     Examples:
       ettin models pull 32m

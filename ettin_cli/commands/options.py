@@ -33,7 +33,8 @@ Long = Annotated[
     str,
     typer.Option(
         metavar="HOW",
-        help="truncate a text at the reranker's limit, or score it by the max of its windows.",
+        help="Texts beyond the reranker's token limit: truncate, or max (score windows of the "
+        "text, take the best).",
     ),
 ]
 Reranker = Annotated[
@@ -44,7 +45,7 @@ Reranker = Annotated[
         metavar="MODEL",
         envvar="ETTIN_RERANKER",
         help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, none, a hub id or a folder. "
-        "MODEL:N,MODEL: the best N of the first go to the second.",
+        "A cascade is MODEL:N,MODEL: the second reranks the best N of the first.",
     ),
 ]
 
@@ -53,26 +54,31 @@ RetrieverName = Annotated[
     str,
     typer.Option(
         metavar="HOW",
-        help="dense (embeddings), bm25 (words), hybrid (both), or auto: hybrid where it can be.",
+        help="dense (embeddings), bm25 (terms), hybrid (both), or auto: hybrid if the index has "
+        "a lexicon, else dense.",
     ),
 ]
 
 
 By = Annotated[
     str,
-    typer.Option(
-        metavar="UNIT", help="document: each counts once, by its best passage; or passage."
-    ),
+    typer.Option(metavar="UNIT", help="What a hit is: document (its best passage) or passage."),
 ]
 Fold = Annotated[
     str,
     typer.Option(
         metavar="TEXTS",
-        help="Merge duplicate passages: same (equal text), near (80 % equal word triples), none.",
+        help="Merge duplicate passages into one hit: same (identical text), near (80 % shared "
+        "word trigrams) or none.",
     ),
 ]
 Expand = Annotated[
-    bool, typer.Option("--expand", help="Retrieve again with what the first passages found say.")
+    bool,
+    typer.Option(
+        "--expand",
+        help="Expand the query from the top 10 passages (pseudo-relevance feedback) and retrieve "
+        "again.",
+    ),
 ]
 
 

@@ -23,16 +23,17 @@ Format = Annotated[
     str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(formats())}.")
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with what an interrupted run wrote to -o.")
+    bool, typer.Option("--resume", help="Resume an interrupted run that wrote to -o.")
 ]
 Tag = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help=f"Name of a TREC run; {RUN_NAME} if left out."),
+    typer.Option(metavar="NAME", help=f"Run name in TREC output; {RUN_NAME} by default."),
 ]
 Fields = Annotated[
     str | None,
     typer.Option(
-        metavar="NAMES", help="Columns of a CSV or TSV without a header: qid,pid,query,passage."
+        metavar="NAMES",
+        help="Column names of a CSV or TSV without a header, as in qid,pid,query,passage.",
     ),
 ]
 

@@ -36,7 +36,7 @@ NO_ID = (
 @shared()
 def rerank(
     input: Annotated[
-        Path, typer.Argument(help="JSONL, CSV, TSV, Parquet, a TREC run; - is JSONL.")
+        Path, typer.Argument(help="JSONL, CSV, TSV, Parquet or a TREC run; - reads JSONL.")
     ],
     reranker: options.Reranker = "auto",
     output: Annotated[
@@ -46,53 +46,58 @@ def rerank(
     resume: writing.Resume = False,
     top_k: Annotated[
         int | None,
-        typer.Option("--top-k", "-k", metavar="N", min=1, help="Hits to keep; all if left out."),
+        typer.Option(
+            "--top-k", "-k", metavar="N", min=1, help="Hits to keep per query; all by default."
+        ),
     ] = None,
     max_documents: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Documents of a query to score, the first ones."),
+        typer.Option(metavar="N", min=1, help="Score only the first N documents of each query."),
     ] = None,
     min_score: Annotated[
-        float | None, typer.Option(metavar="X", help="Leave out hits below this.")
+        float | None, typer.Option(metavar="X", help="Drop hits that score below X.")
     ] = None,
     blend: Annotated[
         float,
         typer.Option(
-            metavar="W", min=0, max=1, help="Share of the input's own scores in the final one."
+            metavar="W", min=0, max=1, help="Share of the input's scores in the final score."
         ),
     ] = 0.0,
     no_text: Annotated[bool, typer.Option("--no-text", help="Leave texts out of hits.")] = False,
     queries: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The queries of a TREC run.")
+        Path | None, typer.Option(metavar="FILE", help="Queries of a TREC run.")
     ] = None,
     corpus: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="The documents of a TREC run.")
+        str | None, typer.Option(metavar="SOURCE", help="Documents of a TREC run.")
     ] = None,
     tag: writing.Tag = None,
     fields: writing.Fields = None,
     query_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The field of a query's text.")
+        str | None, typer.Option(metavar="NAME", help="Field of the query text.")
     ] = None,
     documents_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The field of a query's documents.")
+        str | None, typer.Option(metavar="NAME", help="Field of the query's documents.")
     ] = None,
     text_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The field of a document's text.")
+        str | None, typer.Option(metavar="NAME", help="Field of the document text.")
     ] = None,
     id_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The field of a document's id.")
+        str | None, typer.Option(metavar="NAME", help="Field of the document id.")
     ] = None,
     long: options.Long = TRUNCATE,
     *,
     context: Context,
 ) -> None:
-    """Rerank candidates that something else retrieved.
+    """Rerank candidates that another system retrieved.
 
-    INPUT holds a query with its documents a line, a query and a document a row, a query with its
-    positive and negatives a row, or requests of RankLLM and Anserini. A TREC run needs --queries
-    and --corpus, which the field options and --fields then describe. A field can be a dotted path:
-    node.text. All other fields come back with the answers, in tables as JSON in `query_fields` and
-    `metadata`, but those that an answer has of its own: query_id, query, reranker, engine and hits.
+    Each line or row of INPUT holds a query with its documents, a query and one document, a query
+    with its positive and negatives, or a request of RankLLM or Anserini. A TREC run needs
+    --queries and --corpus; the field options and --fields then describe those. A field can be a
+    dotted path: node.text.
+
+    All other fields are copied to the answers; tables hold them as JSON in `query_fields` and
+    `metadata`. The fields of an answer itself are not copied: query_id, query, reranker, engine
+    and hits.
 
     Examples:
       ettin rerank candidates.jsonl -r 32m -o reranked.jsonl --resume

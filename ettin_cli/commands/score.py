@@ -29,7 +29,8 @@ def score(
         str | None, typer.Argument(help="What the texts should answer.", show_default=False)
     ] = None,
     text: Annotated[
-        list[str] | None, typer.Argument(help="A text, @FILE, or - for a text a line.")
+        list[str] | None,
+        typer.Argument(help="A text, @FILE, or - to read one text per line from stdin."),
     ] = None,
     reranker: Annotated[
         list[str] | None,
@@ -38,15 +39,16 @@ def score(
             "-r",
             metavar="MODEL",
             envvar="ETTIN_RERANKER",
-            help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, a hub id or a folder; several "
-            "with --pairs.",
+            help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, a hub id or a folder; with "
+            "--pairs, repeat for several.",
         ),
     ] = None,
     pairs: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Score a query and a document a row, or what ettin mine writes; - is JSONL.",
+            help="Score rows of a query and a document, or the output of ettin mine; - reads "
+            "JSONL.",
         ),
     ] = None,
     fields: writing.Fields = None,
@@ -54,12 +56,12 @@ def score(
         bool,
         typer.Option(
             "--average",
-            help="With several -r: also write score, the mean of their standardised scores.",
+            help="With several -r, also write `score`, the mean of their standardised scores.",
         ),
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="With --pairs: write JSONL here."),
+        typer.Option("--output", "-o", metavar="FILE", help="With --pairs, write JSONL here."),
     ] = None,
     resume: writing.Resume = False,
     format: Annotated[
@@ -71,14 +73,14 @@ def score(
 ) -> None:
     """Score how well each TEXT answers QUERY, best first.
 
-    With one TEXT, a pipe and no -f it prints the bare number. Higher is better, on a scale of
-    the reranker's own.
+    Higher is better. The scale depends on the reranker. With one TEXT, output to a pipe and no -f,
+    just the number is printed.
 
-    With --pairs each row comes back with its `score`, of several rerankers with `scores` by their
-    names. --average standardises each reranker's scores over the whole file (mean 0, standard
-    deviation 1) and adds the mean of them as `score`. A query with its `positive` and its
-    `negatives`, `negative` or `negative_1`, `negative_2` and so on becomes a row a text, with a
-    `label` of 1 or 0. Rows that cannot be read are also written to OUTPUT.rejects.jsonl.
+    With --pairs, each row is written with its `score`, or with several rerankers with `scores` by
+    name. --average standardises each reranker's scores over the file (mean 0, standard deviation
+    1) and adds their mean as `score`. A row with a query, its `positive` and its `negatives`,
+    `negative` or `negative_1`, `negative_2` and so on becomes one row per text, with a `label` of
+    1 or 0. Unreadable rows are also written to OUTPUT.rejects.jsonl.
 
     Examples:
       ettin score "when does the ferry sail" "At nine." "Bread is at noon."
