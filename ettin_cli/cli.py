@@ -159,7 +159,7 @@ def _told(error: EttinError | OSError) -> int:
         return error.exit_code
     what = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else "reading or writing failed: "
-    Console().error(f"{where}{what}", "ETTIN_DEBUG=1 shows where")
+    Console().error(f"{where}{what}", "set ETTIN_DEBUG=1 for a traceback")
     # What is left to write to a full disk would fail once more at the very end.
     quietly_closed()
     return 1

@@ -130,7 +130,7 @@ def bench(
     sample = SampleTexts.of(sample_corpora() / SAMPLE)
     names = list(dict.fromkeys(reranker or [AUTO]))
     if "none" in names:
-        raise UsageError("there is nothing to measure without a reranker", hint="-r embedded")
+        raise UsageError("nothing to measure without a reranker", hint="-r embedded")
     found = [_model(name, context.session.models) for name in names]
     models = list({one.name: one for one in found}.values())
     if pairs is None:
@@ -163,18 +163,17 @@ def _model(name: str, models: Models) -> FolderReranker:
     found = models.find_reranker(name)
     if not isinstance(found, FolderReranker):
         raise UsageError(
-            f"{name} is not a model in a folder, so its tokens cannot be counted and it cannot "
-            "be measured"
+            f"cannot measure {name}: it is not a model folder, so its tokens cannot be counted"
         )
     return found
 
 
 def _format(format: str, output: Path | None) -> str:
     if format not in RACE_FORMATS:
-        raise UsageError(f"no format {format!r} here", hint=", ".join(RACE_FORMATS))
+        raise UsageError(f"unsupported format {format!r}", hint=", ".join(RACE_FORMATS))
     found = destination(format, output)
     if found not in RACE_FORMATS:
-        raise UsageError(f"{output} is of no format for this", hint="-o FILE.json or FILE.jsonl")
+        raise UsageError(f"unsupported format: {output}", hint="-o FILE.json or FILE.jsonl")
     return found
 
 
@@ -184,13 +183,13 @@ def _check(
     """Refuse what cannot be measured before anything is loaded."""
     if against not in (SENTENCE_TRANSFORMERS, NOTHING):
         raise UsageError(
-            f"nothing called {against!r} to compare with",
+            f"unknown baseline {against!r}",
             hint=f"--against {SENTENCE_TRANSFORMERS} or {NOTHING}",
         )
     for engine in engines:
         check_engine(engine)
     if pairs is not None and document_tokens is not None:
-        raise UsageError("--pairs brings its own lengths, so there is no --document-tokens here")
+        raise UsageError("--document-tokens cannot be combined with --pairs")
     if pairs is not None and str(pairs) != "-" and not pairs.is_file():
         raise CorpusError(f"there is no file {pairs}")
 
@@ -199,7 +198,7 @@ def _lengths(text: str) -> list[int]:
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) for word in words):
         raise UsageError(
-            f"--document-tokens {text!r} is no list of numbers above 0", hint="128,512,2048"
+            f"--document-tokens {text!r} is not a list of numbers above 0", hint="128,512,2048"
         )
     return list(dict.fromkeys(map(int, words)))
 
@@ -212,7 +211,7 @@ def _given(path: Path | None, limit: int | None, console: Console) -> tuple[Sequ
     for rejection in found.rejections:
         console.notice(f"rejected {rejection}")
     if found.repeated:
-        console.notice(f"{count(found.repeated, 'pair')} of {path} came before, and count once")
+        console.notice(f"skipped {count(found.repeated, 'repeated pair')} of {path}")
     return found.pairs, len(found.rejections)
 
 
@@ -223,14 +222,14 @@ def _tell(plan: Plan, machine: Machine, console: Console) -> None:
     where = "" if machine.device == "cpu" else f"{machine.device}; "
     console.summary(
         f"{where}{machine.cpu}, {count(machine.cores, 'core')}, "
-        f"{count(machine.threads, 'thread')}, {flags or 'no vector extensions that are known'}"
+        f"{count(machine.threads, 'thread')}, {flags or 'no known vector extensions'}"
     )
     console.detail(", ".join(versions))
     peaks = [
-        f"{dtype} at {peak.gflops:,.0f} GFLOP/s by {peak.library}"
+        f"{dtype} {peak.gflops:,.0f} GFLOP/s ({peak.library})"
         for dtype, peak in machine.matmul_peaks.items()
     ]
-    console.summary(f"the peak: matrix products in {', in '.join(peaks)}")
+    console.summary(f"peak of matrix products: {', '.join(peaks)}")
     for model in plan.models if plan.compared else ():
         if not model.has_counterpart:
             console.notice(
@@ -251,7 +250,9 @@ class _Watched:
         for race in races:
             if race.truncated:
                 told = count(race.pairs, "pair")
-                self.console.notice(f"{race.truncated:,} of {told} cut at {race.model}'s limit")
+                self.console.notice(
+                    f"{race.truncated:,} of {told} truncated at {race.model}'s token limit"
+                )
             self.errors += [speed.error for speed in race.speeds if speed.error]
             self.measured |= any(speed.seconds for speed in race.speeds)
             yield race

@@ -87,7 +87,7 @@ def clear(
         try:
             _remove(path)
         except IndexBusyError as error:
-            console.notice(f"{name} is left alone: {error.problem}")
+            console.notice(f"kept {name}: {error.problem}")
         except OSError as error:
             raise OutputError(f"cannot remove {path}: {error.strerror}") from error
         else:

@@ -46,7 +46,7 @@ def make_console(color: str, quiet: bool = False, verbose: bool = False) -> Cons
         UsageError: There is no such colour mode.
     """
     if color not in COLORS:
-        raise UsageError(f"no colour mode {color!r}", hint="auto, always or never")
+        raise UsageError(f"unknown colour mode {color!r}", hint="auto, always or never")
     return Console(color=color, quiet=quiet, verbose=verbose)
 
 

@@ -47,7 +47,7 @@ def demo(color: Color = "auto") -> None:
         _announce(console, ["search", question, "-i", str(folder), "-r", EMBEDDED, "-k", "3"])
         search(question, index=folder, reranker=EMBEDDED, top_k=3, format="table", color=color)
     console.line("")
-    console.line("On your own documents, and with Ettin 32m where the hub can be reached:")
+    console.line("To search your own documents, with Ettin 32m if the hub can be reached:")
     console.line("  ettin search 'what to look for' FOLDER")
 
 
@@ -67,7 +67,7 @@ def sample_corpora() -> Path:
         if (folder / CORPUS).is_dir():
             return folder
     raise CorpusError(
-        f"{package} came without its sample corpora", hint="pip install --force-reinstall ettin-cli"
+        f"{package} has no sample corpora", hint="pip install --force-reinstall ettin-cli"
     )
 
 

@@ -150,10 +150,10 @@ def evaluate(
     """
     console = context.console
     if format not in FORMATS:
-        raise UsageError(f"no format {format!r} here", hint=", ".join(FORMATS))
+        raise UsageError(f"unsupported format {format!r}", hint=", ".join(FORMATS))
     wanted = parse_metrics(metrics)
     if run and (calibrate or judge):
-        raise UsageError("a run made elsewhere can be measured, not calibrated or judged")
+        raise UsageError("--calibrate and --judge cannot be combined with --run")
     if run:
         asked = list(read_queries(options.stdin_or(queries))) if queries else []
         relevant = read_qrels(options.stdin_or(given(qrels, "--qrels", folder, QRELS)))
@@ -176,7 +176,7 @@ def evaluate(
         index_of([str(folder)], index, context) if folder else (Index(find_index(index)), False)
     )
     evaluator = Evaluator(opened, session.models, request)
-    with options.goes_on("the same command goes on; what was scored is kept", console):
+    with options.goes_on("to resume, run the same command; scores so far are kept", console):
         if judge:
             _judge(evaluator, asked, judged_in, console)
         else:
@@ -210,13 +210,13 @@ def _calibrate(
     for one in evaluator.calibrate(outcome):
         found = one.calibration
         console.summary(
-            f"{one.reranker} is calibrated by {found.basis}; {found.method}, log loss "
+            f"{one.reranker} is calibrated on {found.basis}; {found.method}, log loss "
             f"{found.log_losses[found.method]:.3f}: {one.path}"
         )
         if found.doubt:
             console.notice(f"warning: {found.doubt}")
         bins = [(part.predicted, part.observed, part.count) for part in found.reliability]
-        told = f"Learnt from {found.basis}."
+        told = f"Fitted to {found.basis}."
         yield ReliabilityPlot(one.reranker, found.method, bins, found.log_losses, told)
 
 
@@ -253,7 +253,7 @@ def _write(
     plots: Sequence[ReliabilityPlot] = (),
 ) -> None:
     write_evaluation(output, found, plots)
-    console.summary(f"{output / REPORT} shows it, with the queries that changed most")
+    console.summary(f"wrote {output / REPORT}, with the queries that changed most")
 
 
 def given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:
@@ -263,9 +263,11 @@ def given(path: Path | None, option: str, folder: Path | None, names: Sequence[s
             raise CorpusError(f"there is no folder {folder}")
         path = next((folder / name for name in names if (folder / name).is_file()), None)
         if path is None and names:
-            raise CorpusError(f"{folder} has no {names[0]}", hint=f"name the file with {option}")
+            raise CorpusError(f"{folder} has no {names[0]}", hint=f"pass the file with {option}")
     if path is None:
-        raise UsageError(f"no {option}", hint="ettin eval BEIR-FOLDER, or -i INDEX with both files")
+        raise UsageError(
+            f"missing {option}", hint="ettin eval BEIR-FOLDER, or -i INDEX with both files"
+        )
     return path
 
 
@@ -275,7 +277,9 @@ def _depths(text: str) -> list[int]:
         return []
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) for word in words):
-        raise UsageError(f"--candidates {text!r} is neither depths nor {JUDGED}", hint="10,20,50")
+        raise UsageError(
+            f"--candidates {text!r} is neither a list of depths nor {JUDGED}", hint="10,20,50"
+        )
     return sorted({int(word) for word in words})
 
 
@@ -285,5 +289,5 @@ def _blends(text: str) -> list[float]:
     except ValueError:
         shares = []
     if not shares or not all(0 <= share <= 1 for share in shares):
-        raise UsageError(f"--blend {text!r} is not shares from 0 to 1", hint="0,0.2,0.5")
+        raise UsageError(f"--blend {text!r} is not a list of shares from 0 to 1", hint="0,0.2,0.5")
     return shares

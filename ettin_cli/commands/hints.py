@@ -16,19 +16,19 @@ Fields = Mapping[str, Any]
 
 # By the argument of the library that makes no sense; others are told what there is to choose from.
 ARGUMENTS = {
-    "cascade": "as in -r embedded:50,32m: the best 50 of the first go to the second",
+    "cascade": "for example -r embedded:50,32m: the second reranks the best 50 of the first",
     "columns": "leave out --fields",
     "dimensions": "--dimensions 1 to {most}",
     "document_tokens": "--document-tokens {most}",
-    "glob": 'a glob is like "*.md" or "drafts/"',
+    "glob": 'use a glob such as "*.md" or "drafts/"',
     "metric": "{known}",
-    "output": "name the format with -f, or use {choices}",
+    "output": "choose the format with -f, or use {choices}",
     "pairs": "--pairs FILE measures your own",
-    "queries": "give both --queries FILE and --corpus SOURCE",
+    "queries": "pass both --queries FILE and --corpus SOURCE",
     "remove": "ettin info -i {folder!q}",
     "reranker": "-r auto",
     "sources": "ettin index SOURCE -i {folder!q}",
-    "stream": "give a file",
+    "stream": "pass a file",
 }
 
 # What names the field that rows lack, by what it holds.
@@ -75,7 +75,7 @@ def _formats(fields: Fields) -> str:
 def _plugin(fields: Fields) -> str:
     """Return what to do about a package that adds what does not work."""
     package = fields.get("package")
-    return f"update or uninstall {package}" if package else "ETTIN_DEBUG=1 shows where"
+    return f"update or uninstall {package}" if package else "set ETTIN_DEBUG=1 for a traceback"
 
 
 def _examples(fields: Fields) -> str:
@@ -110,28 +110,28 @@ def _slower(fields: Fields) -> str:
 
 
 _HF = "copy the folder or set HF_HOME"
-_SOURCE = "name a file, a folder, or - for JSONL on stdin"
-_AGAIN = "fetch the whole model again"
-_OTHER = "choose another place with -o"
+_SOURCE = "pass a file, a folder, or - for JSONL on stdin"
+_AGAIN = "download the complete model again"
+_OTHER = "choose another output with -o"
 
 HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "invalid-argument": _argument,
     "unknown-format": _formats,
     "source-not-found": _SOURCE,
     "source-gone": "ettin index -i {folder!q} --remove {source!q}",
-    "cannot-repair": "put it back, or: ettin index -i {folder!q} --rebuild --remove {source!q}",
-    "stream-not-repeatable": "give them again: ettin index - -i {folder!q} --rebuild, "
-    "or drop them with --remove -",
+    "cannot-repair": "restore it, or: ettin index -i {folder!q} --rebuild --remove {source!q}",
+    "stream-not-repeatable": "pass them again: ettin index - -i {folder!q} --rebuild, "
+    "or remove them with --remove -",
     "path-not-utf8": "rename it",
     "invalid-input": _expected,
     "fields-not-found": "name its fields with --query-field, --documents-field, --text-field, "
     "--id-field, or the columns of a table without a header with --fields",
     "invalid-examples": _examples,
-    "not-judged": "their ids must be those of the qrels; or judge some: ettin eval ... --judge",
+    "not-judged": "use the query ids of the qrels, or judge some: ettin eval ... --judge",
     "unknown-model": "ettin models",
-    "model-unavailable": "use embedded, or fetch it where there is a network "
+    "model-unavailable": "use embedded, or download it on a machine with a network "
     f"(ettin models pull {{name!q}}) and {_HF}",
-    "model-gated": "ask for access there, then: hf auth login",
+    "model-gated": "request access there, then: hf auth login",
     "download-failed": "run the same command to resume",
     "untrusted-code": "if you trust it: --trust-remote-code",
     "unsafe-weights": "save the model as safetensors (model.safetensors)",
@@ -145,11 +145,11 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "damaged-package": "pip install --force-reinstall {package!q}",
     "plugin-failed": _plugin,
     "plugins-clash": "uninstall one of them",
-    "suffix-ambiguous": "choose by -f",
-    "training-out-of-memory": "--max-length 512, --lora 16, or fewer negatives a row",
+    "suffix-ambiguous": "choose the format with -f",
+    "training-out-of-memory": "--max-length 512, --lora 16, or fewer negatives per row",
     "training-diverged": _slower,
-    "process-ended": "the same command with --resume",
-    "not-an-index": "name another folder with -i",
+    "process-ended": "run the same command with --resume",
+    "not-an-index": "choose another folder with -i",
     "index-not-found": "ettin index SOURCE -i {folder!q}",
     "index-mismatch": _rebuild,
     "index-without-words": "ettin index -i {folder!q} adds them",
@@ -161,13 +161,13 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "then run the same command to resume",
     "factory-failed": "use --factory auto",
     "not-calibrated": _calibrate,
-    "too-few-judgements": "judge more: relevant and irrelevant passages, of two queries at least",
+    "too-few-judgements": "judge more: relevant and irrelevant passages, of at least two queries",
     "cannot-write": _OTHER,
     "folder-not-found": "mkdir -p {folder!q}",
-    "judgements-unwritable": "what was judged so far is kept; once the file can be written, "
-    "the same command resumes",
-    "checkpoint-unwritable": "make room, then continue with --resume",
-    "output-exists": "name another folder with -o, or remove it",
+    "judgements-unwritable": "judgements so far are kept; once the file can be written, "
+    "run the same command to resume",
+    "checkpoint-unwritable": "free some space, then continue with --resume",
+    "output-exists": "choose another folder with -o, or remove it",
     "output-busy": _OTHER,
     "unfinished-output": "continue it with --resume, or remove it to start again",
     "resume-mismatch": "resume with those, or remove {partial!q} to start again",

@@ -125,8 +125,8 @@ def index(
     console = context.console
     if not source and (include or exclude or id_field or text_field):
         raise UsageError(
-            "--include, --exclude, --id-field and --text-field are of a SOURCE",
-            hint="give the SOURCE again, with all of its options",
+            "--include, --exclude, --id-field and --text-field need a SOURCE",
+            hint="pass the SOURCE again, with all of its options",
         )
     added = [options.stdin_or(one) for one in source or ()]
     for one in added:
@@ -147,7 +147,7 @@ def index(
         dry_run=dry_run,
         wait=not no_wait,
     )
-    with options.goes_on("the same command goes on where it stopped", console):
+    with options.goes_on("to resume, run the same command", console):
         report = context.session.build_from(request)
     tell(report, request.folder, console, dry_run=dry_run)
     if report.rejections:
@@ -178,7 +178,7 @@ def tell(report: BuildReport, folder: Path, console: Console, *, dry_run: bool =
         f"{plan.unchanged:,} unchanged"
     )
     if dry_run:
-        console.notice(f"{folder}: {files}; nothing was done")
+        console.notice(f"{folder}: {files}; dry run, nothing was written")
     elif report.manifest is not None:
         _tell_made(report, report.manifest, folder, files, console)
 
@@ -196,10 +196,10 @@ def _tell_made(
     searched = f"{manifest.factory} (recall {manifest.recall:.3f})"
     console.summary(
         f"{folder}: {count(counts.documents, 'document')}, {passages}, "
-        f"{searched if counts.passages else 'so there is nothing to search'}"
+        f"{searched if counts.passages else 'nothing to search'}"
     )
     if counts.truncated:
         console.notice(
-            f"{counts.truncated:,} of {passages} longer than the embedder reads "
-            f"({manifest.embedder.max_tokens:,} tokens); the rest of such a text is not searched"
+            f"{counts.truncated:,} of {passages} truncated at the embedder's limit "
+            f"({manifest.embedder.max_tokens:,} tokens); text beyond it is not searched"
         )

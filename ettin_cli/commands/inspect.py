@@ -35,8 +35,8 @@ def info(
     found = Index(folder)
     plan = out_of_date(folder, found)
     manifest = found.manifest
-    named: dict[object, str] = {None: "whole documents", "auto": "of what the embedder reads"}
-    chunks = named.get(manifest.chunk_size, f"of up to {manifest.chunk_size} tokens")
+    named: dict[object, str] = {None: "full documents", "auto": "sized for the embedder"}
+    chunks = named.get(manifest.chunk_size, f"up to {manifest.chunk_size} tokens")
     rows = [
         ("index", str(folder)),
         ("documents", f"{manifest.counts.documents:,}"),
@@ -86,7 +86,7 @@ def _left_out(counts: Counts) -> list[tuple[str, str]]:
         rows.append(("rejected", f"{unread} could not be read"))
     if counts.truncated:
         cut = count(counts.truncated, "passage")
-        rows.append(("truncated", f"{cut} longer than what the embedder reads"))
+        rows.append(("truncated", f"{cut} beyond the embedder's limit"))
     return rows
 
 
@@ -120,7 +120,7 @@ def verify(
     request = BuildRequest(
         folder, engine=context.settings, offline=context.offline, wait=not no_wait
     )
-    with options.goes_on("the same command goes on where it stopped", console):
+    with options.goes_on("to resume, run the same command", console):
         report = repair_index(request, console)
     _tell_repaired(report, folder, console)
     if report.lost or (report.built and report.built.rejections):
@@ -134,7 +134,7 @@ def _check(folder: Path, console: Console) -> None:
     if damaged:
         console.notice(f"repair it: {options.command('verify', folder)} --repair")
         raise typer.Exit(1)
-    console.line(f"{folder} is whole: {count(len(Index(folder).manifest.files), 'file')}")
+    console.line(f"{folder} is intact: {count(len(Index(folder).manifest.files), 'file')}")
 
 
 def _tell_repaired(report: RepairReport, folder: Path, console: Console) -> None:
@@ -142,15 +142,15 @@ def _tell_repaired(report: RepairReport, folder: Path, console: Console) -> None
     for path in report.damaged:
         console.line(f"damaged: {path}")
     if report.built is None or report.built.manifest is None:
-        console.line(f"{folder} is whole: nothing to repair")
+        console.line(f"{folder} is intact: nothing to repair")
         return
     for rejection in report.built.rejections:
         console.notice(rejected(rejection))
     for name in report.lost:
-        what = f"the records from standard input; give them again: ettin index - -i {folder}"
+        what = f"the records from standard input; pass them again: ettin index - -i {folder}"
         console.notice(f"lost {what if name == '-' else name}")
     embedded = count(report.built.embedded, "passage")
     console.summary(
-        f"{folder} is whole again: {embedded} embedded again, {report.built.reused:,} kept, "
+        f"{folder} is repaired: {embedded} embedded again, {report.built.reused:,} kept, "
         f"{len(report.lost):,} lost"
     )

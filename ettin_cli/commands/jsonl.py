@@ -23,7 +23,7 @@ def check_jsonl(output: Path | None, usual: str) -> None:
     """
     named = output is not None and str(output) != "-"
     if named and cast(Path, output).suffix.lower() not in JSONL.suffixes:
-        raise UsageError(f"{output} cannot be: JSONL is what is written", hint=f"-o {usual}")
+        raise UsageError(f"cannot write {output}: the format is JSONL", hint=f"-o {usual}")
     destination(JSONL.name, output)
 
 

@@ -103,12 +103,12 @@ def mine(
     """
     console = context.console
     if reranker is not None and max_score_ratio is None:
-        raise UsageError("-r is for the margin alone", hint="--max-score-ratio 0.95")
+        raise UsageError("-r needs --max-score-ratio", hint="--max-score-ratio 0.95")
     require_retriever(retriever)
     check_jsonl(output, "mined.jsonl")
     queries = _checked(queries, "--queries")
     if qrels is not None and str(qrels) == str(queries) == options.STDIN:
-        raise UsageError("stdin can be read only once", hint="give one of the two as a file")
+        raise UsageError("stdin can be read only once", hint="pass one of the two as a file")
     check_apart(output, (queries, qrels))
     opened = Index(find_index(index))
     chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
@@ -138,7 +138,9 @@ def mine(
 
 def _checked(path: Path | None, option: str) -> Path:
     if path is None:
-        raise UsageError(f"no {option}", hint="ettin mine -i INDEX --queries FILE --qrels FILE")
+        raise UsageError(
+            f"missing {option}", hint="ettin mine -i INDEX --queries FILE --qrels FILE"
+        )
     if str(path) != options.STDIN and not path.is_file():
         raise CorpusError(f"there is no file {path}")
     return path
@@ -156,7 +158,7 @@ def _read(path: Path, examples: Examples, console: Console) -> int:
         try:
             found = example(row[0])
             if not any(text.strip() for text in found.positives):
-                raise RecordError('"positive" holds no text')
+                raise RecordError('"positive" has no text')
             examples.add(found)
             reasons = [RecordError(reason) for reason in found.reasons]
         except RecordError as error:
@@ -168,8 +170,8 @@ def _read(path: Path, examples: Examples, console: Console) -> int:
             break
     if not examples:
         raise CorpusError(
-            str(waiting[0]) if waiting else f"{path} holds no queries",
-            hint='a row is {"query": "...", "positive": "..."}; or --qrels FILE tells what is',
+            str(waiting[0]) if waiting else f"{path} has no queries",
+            hint='a row is {"query": "...", "positive": "..."}; or pass --qrels FILE',
         )
     return rejected
 
@@ -211,13 +213,13 @@ class _Tally:
         end = "left out" if self.judged else "mined by text alone"
         for number, told in (
             (self.unindexed, f"without a positive in the index, {end}"),
-            (self.without, "without a negative, left out; -c looks deeper"),
+            (self.without, "without a negative, left out; raise -c to retrieve more"),
             (self.fewer, f"with fewer negatives than {self.chosen.negatives:,}"),
         ):
             if number:
                 console.notice(f"{count(number, 'query', 'queries')} {told}")
         if self.truncated:
-            console.notice(f"{count(self.truncated, 'text')} cut at the reranker's limit")
+            console.notice(f"{count(self.truncated, 'text')} truncated at the reranker's limit")
         margin = f", {self.dropped:,} dropped by the margin" if self.chosen.max_score_ratio else ""
         console.summary(
             f"{count(self.negatives, 'negative')} for {self.written:,} of "

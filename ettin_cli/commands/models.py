@@ -71,8 +71,8 @@ def list_models(color: Color = "auto") -> None:
     embedders = [_embedder_row(model) for model in EMBEDDERS.values()]
     console.rows(headers, embedders, right="params dims tokens nDCG@10")
     console.notice(
-        "nDCG@10 and pairs a second are as published; what they were measured on, and the model's "
-        "page: ettin models show NAME; the embedder auto is minilm"
+        "nDCG@10 and pairs per second are as published; for details: ettin models show NAME; "
+        "the embedder auto is minilm"
     )
 
 
@@ -101,7 +101,7 @@ def show(
     model = next((m for m in ETTIN_MODELS.values() if m.hub_id == hub_id), None)
     embedder = next((m for m in EMBEDDERS.values() if m.hub_id == hub_id), None)
     if model is None and embedder is None and cached_folder(name) is None:
-        raise ModelError(f"nothing is known of {name!r}", hint="ettin models")
+        raise ModelError(f"unknown model {name!r}", hint="ettin models")
     rows = [["model", hub_id], ["page", f"https://huggingface.co/{hub_id}"]]
     if revision:
         rows.append(["revision", revision])
@@ -132,7 +132,7 @@ def pull(
     failed: list[EttinError] = []
     for name in names:
         if name == "none":
-            raise UsageError("none is no model")
+            raise UsageError("none is not a model")
         try:
             place = _fetched(name, offline, console)
         except EttinError as error:
@@ -185,14 +185,14 @@ def _published_embedder(model: EmbedderModel) -> list[list[str]]:
     if model.matryoshka:
         trained = ", ".join(map(str, model.matryoshka))
         rows.append(["--dimensions", f"trained for {trained}"])
-    rows.append(["tokens", f"{model.max_tokens:,}" if model.max_tokens else "all of a text"])
+    rows.append(["tokens", f"{model.max_tokens:,}" if model.max_tokens else "no limit"])
     for name, prompt in (("query", model.query_prompt), ("document", model.document_prompt)):
         rows += [[f"{name} prompt", f'"{prompt}"']] if prompt else []
     if model.ndcg10:
-        told = "published: MTEB(eng, v2) retrieval, nothing reranked"
+        told = "published: MTEB(eng, v2) retrieval, not reranked"
         rows.append(["nDCG@10", f"{model.ndcg10:.4f}, {told}"])
     if model.own_code:
-        rows.append(["code", "of its own, which runs with --trust-remote-code alone"])
+        rows.append(["code", "its own, needs --trust-remote-code"])
     return [*rows, ["licence", model.licence]]
 
 

@@ -67,7 +67,7 @@ def check_resume(output: Path | None, *, resume: bool) -> None:
         UsageError: It is none.
     """
     if resume and not appears_whole(output):
-        raise UsageError("--resume needs a file to go on with", hint="name it with -o")
+        raise UsageError("--resume needs an output file", hint="name it with -o")
 
 
 def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> None:
@@ -93,7 +93,7 @@ def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> Non
                 given = "stdin" if str(one) == STREAM else one
                 raise UsageError(
                     f"{name} is the same file as the input {given}",
-                    hint="choose another place with -o",
+                    hint="choose another output with -o",
                 )
 
 
@@ -136,13 +136,13 @@ def run_tag(tag: str | None, format: str) -> str:
     if tag is None:
         return RUN_NAME
     if not is_run(format):
-        raise UsageError("--tag names a TREC run, and none is written", hint="-f trec")
+        raise UsageError("--tag needs TREC output", hint="-f trec")
     try:
         tag.encode()
     except UnicodeEncodeError:
         raise UsageError("--tag is not UTF-8") from None
     if not tag or any(sign.isspace() for sign in tag):
-        raise UsageError(f"--tag {tag!r} is empty or has white space, which ends a field of a run")
+        raise UsageError(f"--tag {tag!r} is empty or has white space, which separates fields")
     return tag
 
 
@@ -157,6 +157,6 @@ def columns(names: str | None) -> tuple[str, ...]:
     found = tuple(name.strip() for name in names.split(","))
     if "" in found or len(set(found)) < len(found):
         raise UsageError(
-            f"--fields {names!r} has an empty name or one twice", hint="--fields qid,query"
+            f"--fields {names!r} has an empty or repeated name", hint="--fields qid,query"
         )
     return found

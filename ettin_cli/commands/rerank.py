@@ -28,7 +28,7 @@ from ettin_cli.settings import PASSAGE, TRUNCATE
 
 EVERY = sys.maxsize
 NO_ID = (
-    "positions from 0 stand in, which cannot be evaluated against judgements; "
+    "positions from 0 are used as ids, which cannot be evaluated against judgements; "
     "name the field with --id-field"
 )
 
@@ -147,7 +147,7 @@ def rerank(
 def _check(input: Path, queries: Path | None, reranker: str) -> None:
     """Refuse what cannot be done before anything is loaded."""
     if reranker == "none":
-        raise UsageError("there is nothing to do without a reranker", hint="-r embedded")
+        raise UsageError("nothing to do without a reranker", hint="-r embedded")
     for path in (input, queries):
         if path is not None and str(path) != "-" and not path.is_file():
             raise CorpusError(f"there is no file {path}")
@@ -198,9 +198,9 @@ class _Job:
         mark, self.rejects, self.is_run = target.mark, target.rejects, is_run(target.format)
         self.rejected = mark.rejects
         if mark.items:
-            self.console.notice(f"going on after {mark.answers:,} queries that are done")
+            self.console.notice(f"resuming after {count(mark.answers, 'query', 'queries')}")
         if not target.finished:
-            with options.goes_on("the same command with --resume goes on from here", self.console):
+            with options.goes_on("to resume, run the same command with --resume", self.console):
                 watched = Digested(requests.items, mark)
                 for window in self._windows(watched, requests.share, mark.items):
                     end, digest = window.end, watched.digest()
@@ -247,19 +247,16 @@ class _Job:
         if self.unnamed:
             self.console.notice(f"{count(self.unnamed, 'document')} without an id: {NO_ID}")
         if self.unscored:
-            self.console.notice(f"{self.unscored:,} documents beyond --max-documents are left out")
+            what = count(self.unscored, "document")
+            self.console.notice(f"{what} beyond --max-documents left out")
         if self.repeated:
-            what = (
-                "1 document repeats"
-                if self.repeated == 1
-                else f"{self.repeated:,} documents repeat"
-            )
-            lost = " and are left out of the run" if self.is_run else ""
-            self.console.notice(f"{what} an id of their query{lost}")
+            what = count(self.repeated, "document")
+            lost = ", left out of the run" if self.is_run else ""
+            self.console.notice(f"{what} with a repeated id{lost}")
         if self.scoreless and self.chosen.blend:
             what = count(self.scoreless, "query", "queries")
-            self.console.notice(f"{what} came without scores, so --blend took 1/rank for them")
+            self.console.notice(f"{what} without scores: --blend used 1/rank")
         if self.rejected:
-            where = f"; {self.rejects} says which and why" if self.rejects else ""
+            where = f"; reasons in {self.rejects}" if self.rejects else ""
             what = count(self.rejected, "row or document", "rows or documents")
             self.console.notice(f"rejected {what}{where}")

@@ -91,10 +91,10 @@ def score(
     """
     console = context.console
     if format not in ("auto", "table", "jsonl"):
-        raise UsageError(f"no format {format!r} here", hint="auto, table or jsonl")
+        raise UsageError(f"unsupported format {format!r}", hint="auto, table or jsonl")
     names = reranker or ["auto"]
     if "none" in names:
-        raise UsageError("there is no score without a reranker", hint="-r embedded")
+        raise UsageError("nothing to score without a reranker", hint="-r embedded")
     require_long(long, reranked=True)
     models = context.session.models
     _check_several(names, pairs, average=average)
@@ -118,7 +118,7 @@ def score(
 
 def _check_several(names: list[str], pairs: Path | None, *, average: bool) -> None:
     if len(names) > 1 and pairs is None:
-        raise UsageError("several rerankers go with --pairs", hint="name one with -r")
+        raise UsageError("several rerankers need --pairs", hint="pass one -r")
     if average and len(names) == 1:
         raise UsageError(
             "--average needs several rerankers", hint="--pairs FILE -r 150m -r 400m --average"
@@ -129,13 +129,13 @@ def _find(names: list[str], models: Models) -> list[ResolvedReranker]:
     found = [models.find_reranker(name) for name in names]
     for at, one in enumerate(found):
         if one.name in [earlier.name for earlier in found[:at]]:
-            raise UsageError(f"{one.name} is named twice", hint="leave out one of the -r")
+            raise UsageError(f"{one.name} is given twice", hint="leave out one of the -r")
     return found
 
 
 def _check_pairs(query: str | None, pairs: Path, output: Path | None, *, resume: bool) -> None:
     if query is not None:
-        raise UsageError("--pairs has its queries in FILE, so there is no QUERY here")
+        raise UsageError("QUERY cannot be combined with --pairs: FILE has the queries")
     if str(pairs) != "-" and not pairs.is_file():
         raise CorpusError(f"there is no file {pairs}")
     check_jsonl(output, "scored.jsonl")
@@ -148,9 +148,9 @@ def _arguments(
 ) -> tuple[str, list[str]]:
     if resume or named:
         option = "--resume" if resume else "--fields"
-        raise UsageError(f"{option} goes with --pairs", hint="--pairs FILE -o scored.jsonl")
+        raise UsageError(f"{option} needs --pairs", hint="--pairs FILE -o scored.jsonl")
     if output is not None:
-        raise UsageError("-o goes with --pairs", hint="ettin score QUERY TEXT -f jsonl > FILE")
+        raise UsageError("-o needs --pairs", hint="ettin score QUERY TEXT -f jsonl > FILE")
     if query is None or not text:
         missing = "QUERY" if query is None else "TEXT"
         raise UsageError(f"no {missing}", hint='ettin score "what to look for" "a text"')
@@ -161,7 +161,7 @@ def _arguments(
 
 def _show(texts: list[str], scores: Scores, format: str, console: Console) -> None:
     if cut := int(scores.truncated.sum()):
-        console.notice(f"{cut:,} of {count(len(texts), 'text')} cut at the reranker's limit")
+        console.notice(f"{cut:,} of {count(len(texts), 'text')} truncated at the reranker's limit")
     piped = not sys.stdout.isatty()
     if format == "auto" and piped and len(texts) == 1:
         console.line(f"{scores.values[0]:.6g}")
@@ -211,7 +211,7 @@ def _texts(word: str) -> list[str]:
     except OSError as error:
         raise CorpusError(
             f"cannot read {word[1:] or '@'}: {error.strerror}",
-            hint="@ reads a file; a text that begins with it can come from stdin, as -",
+            hint="@FILE reads a file; pass a text that starts with @ on stdin, as -",
         ) from error
     if len(content) > MAX_TEXT_BYTES:
         raise CorpusError(f"{path}: more than {MAX_TEXT_BYTES // MIB} MiB of text")

@@ -69,13 +69,13 @@ def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) 
     if appears_whole(job.output):
         with ResumableFile(job.output, job.fingerprint, resume=job.resume) as target:
             _write(scored, target, console, average=job.average)
-            where = f"; {target.rejects} says which and why"
+            where = f"; reasons in {target.rejects}"
     else:
         _show(scored, job.output, average=job.average)
     for name, cut in zip(scored.names, scored.truncated, strict=True):
         if cut:
             limit = f"the limit of {name}" if len(scored.names) > 1 else "the reranker's limit"
-            console.notice(f"{cut:,} of {count(scored.pairs, 'pair')} cut at {limit}")
+            console.notice(f"{cut:,} of {count(scored.pairs, 'pair')} truncated at {limit}")
     if scored.rejected:
         console.notice(f"rejected {count(scored.rejected, 'row or text', 'rows or texts')}{where}")
     console.summary(f"{count(scored.pairs, 'pair')} scored by {' and '.join(scored.names)}")
@@ -181,7 +181,7 @@ def _write(scored: _Scored, target: ResumableFile, console: Console, *, average:
     mark, named = target.mark, _named(scored.names)
     scored.rejected = mark.rejects
     if mark.items:
-        console.notice(f"going on after {count(mark.answers, 'pair')} that are done")
+        console.notice(f"resuming after {count(mark.answers, 'pair')}")
     if target.finished:
         return
 
@@ -193,7 +193,7 @@ def _write(scored: _Scored, target: ResumableFile, console: Console, *, average:
         lines = _averaged(found, scored.names)
         file.writelines(orjson.dumps(record) + b"\n" for record in lines)
 
-    with options.goes_on("the same command with --resume goes on from here", console):
+    with options.goes_on("to resume, run the same command with --resume", console):
         watched = Digested(scored.items(), mark)
         for window in scored.windows(watched, mark.items):
             records = window.found if average else map(named, window.found)

@@ -194,9 +194,9 @@ def _check_output(
 ) -> None:
     writing.check_resume(output, resume=resume)
     if resume and queries is None:
-        raise UsageError("--resume goes with --queries", hint="--queries FILE -o run.trec")
+        raise UsageError("--resume needs --queries", hint="--queries FILE -o run.trec")
     if resume and exit_status:
-        raise UsageError("-e does not count what an earlier run found", hint="leave out -e")
+        raise UsageError("-e does not count hits of an earlier run", hint="leave out -e")
     writing.check_apart(output, [queries, *sources])
 
 
@@ -206,7 +206,7 @@ def _check_reranker(reranker: str, min_probability: float | None, blend: float, 
     if min_probability is not None:
         raise UsageError("--min-probability needs a reranker", hint="leave out -r none")
     if blend:
-        raise UsageError("there is nothing to blend without a reranker", hint="-r embedded")
+        raise UsageError("--blend needs a reranker", hint="-r embedded")
     if long == MAX:
         raise UsageError("--long max needs a reranker", hint="leave out -r none")
 

@@ -23,13 +23,13 @@ def asked_queries(
         sources = [query, *sources]
     hint = "put a QUERY of several words in quotes"
     if queries is not None:
-        hint = "with --queries there is no QUERY, so every word is a SOURCE"
+        hint = "with --queries, every argument is a SOURCE"
     for source in sources:
         if source != "-" and not Path(source).exists():
-            raise CorpusError(f"cannot open {source}: there is no such file", hint=hint)
+            raise CorpusError(f"cannot open {source}: no such file", hint=hint)
     from_stdin = str(queries) if queries is not None else query
     if [from_stdin, *sources].count("-") > 1:
-        raise UsageError("stdin can be read only once", hint="give one of the two as a file")
+        raise UsageError("stdin can be read only once", hint="pass one of the two as a file")
     if queries is not None:
         if from_stdin != "-" and not queries.exists():
             raise CorpusError(

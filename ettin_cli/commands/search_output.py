@@ -5,7 +5,7 @@ from itertools import islice
 
 from ettin_cli.commands import options
 from ettin_cli.commands.search_summary import Found
-from ettin_cli.console import Console, Tally
+from ettin_cli.console import Console, Tally, count
 from ettin_cli.files import Digested, ResumableOutput
 from ettin_cli.records import Answer, Query
 from ettin_cli.search import WINDOW
@@ -37,9 +37,9 @@ def write_search(
     with output as target:
         mark, tally = target.mark, Tally(many=True, refresh=refresh)
         if mark.items:
-            console.notice(f"going on after {mark.answers:,} queries that are done")
+            console.notice(f"resuming after {count(mark.answers, 'query', 'queries')}")
         if not target.finished:
-            with options.goes_on("the same command with --resume goes on from here", console):
+            with options.goes_on("to resume, run the same command with --resume", console):
                 _write(run, queries, target, lambda answers: tally.watch(found.watch(answers)))
         if tally.queries or not mark.items:
             console.tell(tally)

@@ -14,7 +14,7 @@ def index_of(sources: list[str], index: Path | None, context: Context) -> tuple[
     if index == Path(os.environ.get("ETTIN_INDEX") or os.devnull):
         # That is what is searched without SOURCE, and not to be added to in passing.
         index = None
-    with options.goes_on("the same command goes on where it stopped", context.console):
+    with options.goes_on("to resume, run the same command", context.console):
         opened, report = context.session.index_of(map(options.stdin_or, sources), into=index)
     if report.written or report.rejections:
         tell(report, opened.folder, context.console)

@@ -135,11 +135,11 @@ def train(
             request = TrainRequest(
                 files, examples, recipe, engine, measure, checkpoint_minutes, license
             )
-            with options.goes_on("the same command with --resume goes on from here", console):
+            with options.goes_on("to resume, run the same command with --resume", console):
                 trained = train_reranker(request, folder, console, processes)
             console.summary(_told(trained, measure, output))
             if examples.rejected:
-                console.notice(f"{count(examples.rejected, 'row')} rejected")
+                console.notice(f"rejected {count(examples.rejected, 'row')}")
                 raise typer.Exit(options.REJECTED)
 
 

@@ -86,7 +86,7 @@ def _print(console: Console, race: Race) -> None:
     for row in race_rows(race):
         if row["error"] is not None:
             why = inert_line(row["error"])
-            console.line(f"{row['engine']} in {row['dtype']} does not run it: {why}")
+            console.line(f"{row['engine']} in {row['dtype']} failed: {why}")
 
 
 def _fits(console: Console, cells: Sequence[dict[str, str]], columns: Sequence[str]) -> bool:

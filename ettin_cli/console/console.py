@@ -265,11 +265,12 @@ class Tally:
     def warnings(self) -> Iterator[str]:
         """Yield what to know of the hits."""
         if self.truncated:
-            yield f"{self.truncated:,} of {count(self.hits, 'text')} cut at the reranker's limit"
+            texts = count(self.hits, "text")
+            yield f"{self.truncated:,} of {texts} truncated at the reranker's limit"
         if self.stale:
             yield (
                 f"{self.stale:,} of {count(self.hits, 'hit')} stale: the file has changed or gone "
-                f"since it was indexed; to refresh: {self.refresh}"
+                f"since it was indexed; to update: {self.refresh}"
             )
 
     def summary(self, *, stages: bool) -> str:
@@ -311,7 +312,9 @@ def destination(format: str, output: Path | None) -> str:
     format = format_for(output, format)
     if output is not None and str(output) != "-":
         if format == TABLE:
-            raise UsageError("a table goes to the terminal", hint="name another format with -f")
+            raise UsageError(
+                "a table cannot be written to a file", hint="choose another format with -f"
+            )
         if output.is_dir():
             raise OutputError(f"cannot write {output}: it is a folder", hint="name a file with -o")
         if not output.parent.is_dir():
@@ -322,7 +325,7 @@ def destination(format: str, output: Path | None) -> str:
         return format
     on_terminal = sys.stdout.isatty()
     if on_terminal and isinstance(find_writer(format), BinaryWriter):
-        what = f"{format.capitalize()} is no text for a terminal"
+        what = f"{format.capitalize()} is binary and cannot be printed to a terminal"
         raise UsageError(what, hint="name a file with -o")
     return (TABLE if on_terminal else JSONL.name) if format == AUTO else format
 

@@ -67,7 +67,7 @@ def judge(items: Sequence[ToJudge], qrels: Path, *, console: Console, go_on: str
     for name, stream in (("input", sys.stdin), ("output", sys.stdout)):
         if not stream.isatty():
             raise EttinError(
-                f"judging needs a terminal, and standard {name} is none",
+                f"judging needs a terminal, but standard {name} is not one",
                 hint="run the command by itself, without a pipe or a redirection",
             )
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -80,7 +80,7 @@ def judge(items: Sequence[ToJudge], qrels: Path, *, console: Console, go_on: str
         with keyboard() as ask, screen.screen(), suppress(KeyboardInterrupt):
             session.run(ask)
     counts = session.counts()
-    rest = f"{counts.left} left; go on with: {go_on}" if counts.left else "none left"
+    rest = f"{counts.left} left; to continue: {go_on}" if counts.left else "none left"
     console.notice(f"{counts.judged} judged into {qrels}, {rest}")
     return counts
 
@@ -128,7 +128,7 @@ class Session:
         elif self.waiting and key in ("s", "n"):
             self._put_off(whole_query=key == "n")
         else:
-            self.message = "no such key here; ? shows the keys"
+            self.message = "unknown key; ? shows the keys"
 
     def counts(self) -> Counts:
         """Return how many documents were judged, and how many are left."""
@@ -174,7 +174,7 @@ class Session:
         self.message = "undone"
         if relevance is not None:
             there = self.judgements.take_back(document.query_id, document.doc_id, relevance)
-            self.message += f": {_verdict(relevance)}" if there else ", though not in the file"
+            self.message += f": {_verdict(relevance)}" if there else ", but not in the file"
         self.past.pop()
         self.waiting, self.page = waiting, 0
 
@@ -208,7 +208,7 @@ class Session:
             Text(),
             *keys[len(GRADES) :],
             Text(),
-            Text("any key goes back", style="dim"),
+            Text("press any key to go back", style="dim"),
         ]
 
     def _end(self) -> list[Text]:

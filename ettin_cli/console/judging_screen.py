@@ -22,11 +22,11 @@ HELP = {
     "1": "marginally: it touches the answer",
     "2": "relevant: it answers in part",
     "3": "highly relevant: it answers well",
-    "s": "skip: comes again after its query",
-    "n": "next query: this one comes again",
-    "u": "undo the last key, as often as asked",
+    "s": "skip: shown again, last of its query",
+    "n": "next query: this one is shown last",
+    "u": "undo the last key; can be repeated",
     "t": "more text, page by page",
-    "q": "quit; the same command goes on",
+    "q": "quit; the same command resumes",
 }
 FEW_KEYS = {"0-3": "judge", "?": "help"}
 TITLE_ROWS = 2
@@ -98,7 +98,7 @@ class Sheet:
         """Return the lines of a page, and which ones they are."""
         # A long text is not laid out before its pages are asked for.
         if len(self.text) <= self.room * self.width and len(self.whole) <= self.room:
-            return self.whole, "whole text"
+            return self.whole, "full text"
         pages = math.ceil(len(self.whole) / self.room) if number else 0
         if number := number % (pages + 1):
             start = (number - 1) * self.room
