@@ -1,4 +1,4 @@
-"""`ettin bench`: how fast rerankers are here, beside sentence-transformers."""
+"""`ettin bench`: the speed of rerankers on this machine, compared with sentence-transformers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -159,7 +159,7 @@ def bench(
 
 
 def _model(name: str, models: Models) -> FolderReranker:
-    """Return a reranker that has a tokenizer, which pairs of a length are made by."""
+    """Return a reranker with a tokenizer, which is needed to make pairs of a given length."""
     found = models.find_reranker(name)
     if not isinstance(found, FolderReranker):
         raise UsageError(
@@ -180,7 +180,7 @@ def _format(format: str, output: Path | None) -> str:
 def _check(
     against: str, engines: Sequence[str], pairs: Path | None, document_tokens: str | None
 ) -> None:
-    """Refuse what cannot be measured before anything is loaded."""
+    """Reject options that cannot be measured, before anything is loaded."""
     if against not in (SENTENCE_TRANSFORMERS, NOTHING):
         raise UsageError(
             f"unknown baseline {against!r}",
@@ -204,7 +204,7 @@ def _lengths(text: str) -> list[int]:
 
 
 def _given(path: Path | None, limit: int | None, console: Console) -> tuple[Sequence[Pair], int]:
-    """Return the user's own pairs, if there are any, and how many rows were rejected."""
+    """Return the user's own pairs, if any, and the number of rejected rows."""
     if path is None:
         return (), 0
     found = read_pairs(options.stdin_or(path), limit)
@@ -216,7 +216,7 @@ def _given(path: Path | None, limit: int | None, console: Console) -> tuple[Sequ
 
 
 def _tell(plan: Plan, machine: Machine, console: Console) -> None:
-    """Say where it is measured, and what is not compared."""
+    """Report the machine, and the models without a counterpart to compare with."""
     versions = (f"{name} {number}" for name, number in machine.versions.items())
     flags = " ".join(machine.flags)
     where = "" if machine.device == "cpu" else f"{machine.device}; "
@@ -238,7 +238,7 @@ def _tell(plan: Plan, machine: Machine, console: Console) -> None:
 
 
 class _Watched:
-    """Races as they pass, with what there is to say of them."""
+    """Passes races on, and reports truncation and failures."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -246,7 +246,7 @@ class _Watched:
         self.measured = False
 
     def of(self, races: Iterable[Race]) -> Iterator[Race]:
-        """Pass races on."""
+        """Yield the races."""
         for race in races:
             if race.truncated:
                 told = count(race.pairs, "pair")
@@ -258,10 +258,10 @@ class _Watched:
             yield race
 
     def check(self) -> None:
-        """Fail if nothing at all could be measured.
+        """Fail if nothing could be measured.
 
         Raises:
-            ModelError: Nothing could.
+            ModelError: Every contender failed.
         """
         if not self.measured:
             raise ModelError(f"nothing could be measured: {self.errors[0]}")

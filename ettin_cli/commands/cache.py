@@ -1,4 +1,4 @@
-"""`ettin cache`: what our cache folder holds, and clearing it."""
+"""`ettin cache`: list and clear the cache folder."""
 
 import shutil
 import time
@@ -96,14 +96,14 @@ def clear(
 
 
 def entries() -> dict[str, Path]:
-    """Return what is kept by name, the most recently used first; small facts are not counted."""
+    """Return the cache entries by name, most recently used first; small files are not listed."""
     paths = sorted(cache_folder().glob("*/*"), key=lambda path: -path.stat().st_mtime)
     return {f"{path.parent.name}/{path.name}": path for path in paths}
 
 
 def _remove(path: Path) -> None:
     if path.parent.name == INDEXES:
-        # An index that is being written belongs to the process that writes it.
+        # Fails while another process is writing the index.
         with writing(path, wait=False, reporter=Silence()):
             pass
     if path.is_dir():
@@ -113,7 +113,7 @@ def _remove(path: Path) -> None:
 
 
 def _sources(path: Path) -> str:
-    """Return what an entry was made of, where it says so."""
+    """Return the recorded sources of an index; "" for other entries."""
     if path.parent.name != INDEXES:
         return ""
     try:

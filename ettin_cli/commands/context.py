@@ -1,4 +1,4 @@
-"""The ten options that most commands share, written once."""
+"""The ten options that most commands share."""
 
 import inspect
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Offline = Annotated[
 
 @dataclass(frozen=True)
 class Context:
-    """What a command works with: a console, and a session of the settings that were asked for."""
+    """The console and the session of a command, with the settings from its options."""
 
     console: Console
     settings: EngineSettings
@@ -40,10 +40,10 @@ class Context:
 
 
 def make_console(color: str, quiet: bool = False, verbose: bool = False) -> Console:
-    """Return the console that these options ask for.
+    """Return a console with these options.
 
     Raises:
-        UsageError: There is no such colour mode.
+        UsageError: The colour mode is unknown.
     """
     if color not in COLORS:
         raise UsageError(f"unknown colour mode {color!r}", hint="auto, always or never")
@@ -51,10 +51,10 @@ def make_console(color: str, quiet: bool = False, verbose: bool = False) -> Cons
 
 
 def rows_of(batch_size: str) -> int | None:
-    """Return the number of a batch size; None where that is chosen automatically.
+    """Return a batch size as a number; None for `auto`.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: It is neither auto nor a number above 0.
     """
     if batch_size == "auto":
         return None
@@ -107,10 +107,10 @@ SHARED = inspect.signature(_context).parameters
 
 
 def shared(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds the shared options to a command, which gets a `context`.
+    """Return a decorator that adds the shared options to a command and passes it a `context`.
 
     Args:
-        without: Options that the command does not take, or takes in a way of its own.
+        without: Options that the command does not take, or defines itself.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

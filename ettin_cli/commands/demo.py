@@ -1,4 +1,4 @@
-"""`ettin demo`: the whole way on the corpus that ships with the package."""
+"""`ettin demo`: index and search the corpus that ships with the package."""
 
 import shlex
 from importlib.resources import files
@@ -34,7 +34,7 @@ def demo(color: Color = "auto") -> None:
     console = Console(color=color)
     corpus = shortest(sample_corpora() / CORPUS)
     folder = cache_folder() / INDEXES / "demo"
-    # The folder may be of another installation, whose corpus lies elsewhere.
+    # Another installation, with its corpus elsewhere, may have made the folder.
     rebuild = folder.exists()
     shown = ["index", str(corpus), "-i", str(folder), *(["--rebuild"] if rebuild else [])]
     _announce(console, shown)
@@ -60,7 +60,7 @@ def sample_corpora() -> Path:
     """Return the folder of the sample corpora: in the package, or beside it in a checkout.
 
     Raises:
-        CorpusError: This installation has none.
+        CorpusError: This installation lacks them.
     """
     package = Path(str(files("ettin_cli")))
     for folder in (package / "sample_corpora", package.parent / "sample_corpora"):
@@ -72,6 +72,6 @@ def sample_corpora() -> Path:
 
 
 def shortest(path: Path) -> Path:
-    """Return a path relative to the working folder, when it lies below that."""
+    """Return a path relative to the working folder if it is below it, else unchanged."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

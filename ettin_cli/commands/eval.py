@@ -195,7 +195,7 @@ def evaluate(
 
 
 def _check(models: Mapping[str, FoundRerankers], long: str, *, calibrate: bool) -> None:
-    """Make sure that there are the rerankers that options need."""
+    """Check that options which need a reranker have one."""
     for option, asked in (("--calibrate", calibrate), ("--long max", long == MAX)):
         if asked and not models:
             raise UsageError(f"{option} needs a reranker", hint="leave out -r none")
@@ -206,7 +206,7 @@ def _check(models: Mapping[str, FoundRerankers], long: str, *, calibrate: bool) 
 def _calibrate(
     evaluator: Evaluator, outcome: Outcome, console: Console
 ) -> Iterator[ReliabilityPlot]:
-    """Learn a map from scores to probabilities for each reranker, and keep it by the index."""
+    """Fit a map from scores to probabilities for each reranker, and save it with the index."""
     for one in evaluator.calibrate(outcome):
         found = one.calibration
         console.summary(
@@ -221,7 +221,7 @@ def _calibrate(
 
 
 def _judge(evaluator: Evaluator, queries: Sequence[Query], qrels: Path, console: Console) -> None:
-    """Have the best documents of every system judged in the terminal."""
+    """Ask for judgements of the top documents of every system, in the terminal."""
     queries = [replace(one, query_id=without_spaces(one.query_id)) for one in queries]
     outcome = evaluator.run(queries, {})
     runs = [
@@ -257,7 +257,7 @@ def _write(
 
 
 def given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:
-    """Return the file that an option names, else the one that a BEIR folder has."""
+    """Return the file passed with an option, or else the one in a BEIR folder."""
     if path is None and folder is not None:
         if not folder.is_dir():
             raise CorpusError(f"there is no folder {folder}")
@@ -272,7 +272,7 @@ def given(path: Path | None, option: str, folder: Path | None, names: Sequence[s
 
 
 def _depths(text: str) -> list[int]:
-    """Return the depths, smallest first; none stands for the judged documents."""
+    """Return the depths in ascending order; an empty list stands for the judged documents."""
     if text == JUDGED:
         return []
     words = [word.strip() for word in text.split(",")]

@@ -1,4 +1,4 @@
-"""`ettin index`: build an index, or bring one up to date."""
+"""`ettin index`: build or update an index."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -155,7 +155,7 @@ def index(
 
 
 def _folder(index: Path | None, source: list[str] | None) -> Path:
-    """Return the index to write: a new one is made here, an old one may be in a folder above."""
+    """Return the index to write: a new one here, or without SOURCE one here or in a parent."""
     if index is None and not source:
         with suppress(IndexNotFoundError):
             return find_index(None)
@@ -163,7 +163,7 @@ def _folder(index: Path | None, source: list[str] | None) -> Path:
 
 
 def tell(report: BuildReport, folder: Path, console: Console, *, dry_run: bool = False) -> None:
-    """Say what a run did, and name every file and record that it could not read."""
+    """Report what a run did, and every file and record that it could not read."""
     plan = report.plan
     for rejection in report.rejections:
         console.notice(rejected(rejection))

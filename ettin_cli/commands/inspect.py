@@ -1,4 +1,4 @@
-"""`ettin info` and `ettin verify`: what an index holds, and whether it is whole."""
+"""`ettin info` and `ettin verify`: what an index holds, and whether it is intact."""
 
 from pathlib import Path
 from typing import Annotated
@@ -74,12 +74,12 @@ def _vectors(manifest: Manifest) -> str:
 
 
 def _depth(manifest: Manifest) -> list[str]:
-    """Return how deep FAISS searches, in its own words, for the recall that was measured."""
+    """Return the FAISS search parameters for which the recall was measured."""
     return [f"{name} {value}" for name, value in sorted(manifest.search.items(), reverse=True)]
 
 
 def _left_out(counts: Counts) -> list[tuple[str, str]]:
-    """Return what of the sources cannot be found, if anything."""
+    """Return rows for rejected and truncated inputs, if any."""
     rows = []
     if counts.rejected:
         unread = count(counts.rejected, "file or record", "files or records")
@@ -138,7 +138,7 @@ def _check(folder: Path, console: Console) -> None:
 
 
 def _tell_repaired(report: RepairReport, folder: Path, console: Console) -> None:
-    """Say what was damaged, what was made again and what is lost."""
+    """Report what was damaged, what was made again and what is lost."""
     for path in report.damaged:
         console.line(f"damaged: {path}")
     if report.built is None or report.built.manifest is None:

@@ -1,4 +1,4 @@
-"""`ettin mine`: hard negatives for training, from any index."""
+"""`ettin mine`: hard negatives for training, mined from an index."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -31,7 +31,7 @@ from ettin_cli.training import (
     mine as mine_index,
 )
 
-# So many rows that are none, before any that is one, are another kind of file.
+# After this many invalid rows without a valid one, the file is taken for another kind.
 PROBED_ROWS = 100
 
 
@@ -147,10 +147,10 @@ def _checked(path: Path | None, option: str) -> Path:
 
 
 def _read(path: Path, examples: Examples, console: Console) -> int:
-    """Read rows of queries and their positives, and return how many were rejected.
+    """Read rows of queries and their positives, and return the number of rejected ones.
 
     Raises:
-        CorpusError: The file cannot be read, or holds none.
+        CorpusError: The file cannot be read, or has no such rows.
     """
     waiting: list[Rejection] = []
     rejected = 0
@@ -185,7 +185,7 @@ def _told(rejections: list[Rejection], console: Console) -> int:
 
 
 class _Tally:
-    """Turns what was mined into rows, and counts."""
+    """Turns mined negatives into rows, and counts."""
 
     def __init__(self, chosen: MiningOptions, *, judged: bool) -> None:
         self.chosen, self.judged = chosen, judged
@@ -193,7 +193,7 @@ class _Tally:
         self.unindexed = self.without = self.fewer = self.dropped = self.truncated = 0
 
     def rows(self, mined: Iterable[Mined]) -> Iterator[dict[str, Any]]:
-        """Yield a row a query that has a positive and a negative."""
+        """Yield one row per query that has a positive and a negative."""
         for one in mined:
             self.queries += 1
             self.unindexed += not one.indexed
@@ -209,7 +209,7 @@ class _Tally:
                 yield _row(one)
 
     def tell(self, console: Console) -> None:
-        """Say what was mined, and what was not."""
+        """Report what was mined, and what was left out."""
         end = "left out" if self.judged else "mined by text alone"
         for number, told in (
             (self.unindexed, f"without a positive in the index, {end}"),

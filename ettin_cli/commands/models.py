@@ -1,4 +1,4 @@
-"""`ettin models`: what can be used here, and fetching it beforehand."""
+"""`ettin models`: list, show and download models."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -146,7 +146,7 @@ def pull(
 
 
 def _fetched(name: str, offline: bool, console: Console) -> str:
-    """Fetch a model if it is not here, and return its folder, or the package that has it."""
+    """Download a model if needed, and return its folder, or the package that provides it."""
     if plugin := external_reranker(name):
         find_reranker(name, offline=offline, reporter=console)
         return plugin.package
@@ -208,7 +208,7 @@ def _published(model: EttinModel) -> list[list[str]]:
 
 
 def _here(name: str, expected: int = MINILM_BYTES) -> tuple[str, str]:
-    """Return a model's size on disk and whether it is there; the size it would have, if not."""
+    """Return a model's size on disk, expected if it is absent, and whether it is there."""
     try:
         folder = _folder(name)
     except EttinError:
@@ -217,7 +217,7 @@ def _here(name: str, expected: int = MINILM_BYTES) -> tuple[str, str]:
 
 
 def _folder(name: str) -> Path | None:
-    """Return where a model is on this machine, if it is there."""
+    """Return the folder of a model on this machine, if it is there."""
     if name in AUTO:
         with suppress(EttinError):
             return embedded_folder()

@@ -1,4 +1,4 @@
-"""What commands that write a file of results check before they begin."""
+"""Options and checks of commands that write result files."""
 
 import os
 import stat
@@ -39,20 +39,18 @@ Fields = Annotated[
 
 
 def appears_whole(output: Path | None) -> TypeGuard[Path]:
-    """Say whether an output is a file that appears when it is complete, not a stream or device."""
+    """Return whether an output is a file that appears once complete, not a stream or device."""
     if output is None or str(output) == STREAM:
         return False
     return not output.exists() or output.is_file()
 
 
 def answer_format(format: str, output: Path | None, console: Console) -> str:
-    """Return the format in which answers are written, as `destination` does.
-
-    Plugins that are not used are named.
+    """Return the output format of answers, as `destination` does, and report unused plugins.
 
     Raises:
-        UsageError: There is no such format, or it does not go there.
-        OutputError: There is no folder for the file.
+        UsageError: The format is unknown, or cannot be written there.
+        OutputError: The folder of the file does not exist.
     """
     found = destination(format, output)
     for notice in passed_over():
@@ -61,25 +59,25 @@ def answer_format(format: str, output: Path | None, console: Console) -> str:
 
 
 def check_resume(output: Path | None, *, resume: bool) -> None:
-    """Refuse to go on with what is not a file.
+    """Check that a run to resume writes to a file.
 
     Raises:
-        UsageError: It is none.
+        UsageError: The output is not a file.
     """
     if resume and not appears_whole(output):
         raise UsageError("--resume needs an output file", hint="name it with -o")
 
 
 def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> None:
-    """Refuse an output that would take the place of an input, by whatever path.
+    """Check that an output would not overwrite an input, by whatever path.
 
-    So would the files beside the output that hold an unfinished run and rejected rows.
+    The files beside the output that hold an unfinished run and rejected rows are checked too.
 
     Args:
-        inputs: Files and whatever else is read; "-" is standard input.
+        inputs: Everything that is read; "-" is standard input.
 
     Raises:
-        UsageError: One of them is the same file.
+        UsageError: An input is the same file.
     """
     if output is None or str(output) == STREAM:
         written = {"stdout": _stream(1)}
@@ -119,7 +117,7 @@ def _regular(status: os.stat_result) -> os.stat_result | None:
 def fingerprint(
     rerankers: Iterable[ResolvedReranker], engine: EngineSettings, *options: object
 ) -> str:
-    """Return what two runs must agree in to write the same bytes, but for their input."""
+    """Return a hash of everything but the input that determines the bytes of the output."""
     import xxhash
 
     models = [score_folder(one, engine).name for one in rerankers]
@@ -131,7 +129,7 @@ def run_tag(tag: str | None, format: str) -> str:
     """Return the name of a TREC run.
 
     Raises:
-        UsageError: It cannot stand in one, or no run is written.
+        UsageError: The tag is not valid in a run, or the format is not TREC.
     """
     if tag is None:
         return RUN_NAME
@@ -147,10 +145,10 @@ def run_tag(tag: str | None, format: str) -> str:
 
 
 def columns(names: str | None) -> tuple[str, ...]:
-    """Return the names of columns that `--fields` gives.
+    """Return the column names in `--fields`.
 
     Raises:
-        UsageError: One is empty, or given twice.
+        UsageError: A name is empty or repeated.
     """
     if names is None:
         return ()

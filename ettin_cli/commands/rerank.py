@@ -1,4 +1,4 @@
-"""`ettin rerank`: rerank candidates that somebody else retrieved."""
+"""`ettin rerank`: rerank candidates that another system retrieved."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -145,7 +145,7 @@ def rerank(
 
 
 def _check(input: Path, queries: Path | None, reranker: str) -> None:
-    """Refuse what cannot be done before anything is loaded."""
+    """Reject invalid options before anything is loaded."""
     if reranker == "none":
         raise UsageError("nothing to do without a reranker", hint="-r embedded")
     for path in (input, queries):
@@ -154,7 +154,7 @@ def _check(input: Path, queries: Path | None, reranker: str) -> None:
 
 
 class _Job:
-    """Reranks requests, and says at the end what there was to them."""
+    """Reranks requests, and reports at the end what was left out or replaced."""
 
     def __init__(
         self,
@@ -175,13 +175,13 @@ class _Job:
         self.rejects: Path | None = None
 
     def fingerprint(self, fields: RequestFields, format: str) -> str:
-        """Return what two runs must agree in to write the same bytes, but for their input."""
+        """Return a hash of everything but the input that determines the bytes of the output."""
         kept = [keep for _, keep in self.found.before]
         options = (kept, self.chosen, self.long, self.text, fields, format, self.tag)
         return writing.fingerprint(self.found.every, self.models.settings, *options)
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
-        """Write answers to stdout as they come."""
+        """Write answers to stdout as they arrive."""
         self.is_run = is_run(format)
         windows = self._windows(requests.items, requests.share)
         self.console.answers(
@@ -194,7 +194,7 @@ class _Job:
         )
 
     def write(self, requests: RequestFile, target: ResumableOutput) -> None:
-        """Write answers to a file, after those that an earlier run wrote."""
+        """Write answers to a file, after those of an earlier run."""
         mark, self.rejects, self.is_run = target.mark, target.rejects, is_run(target.format)
         self.rejected = mark.rejects
         if mark.items:
@@ -228,7 +228,7 @@ class _Job:
             yield window
 
     def _count(self, window: Window) -> None:
-        # A file of rejects names them; without one they are named here.
+        # Without a file of rejects, each is reported here.
         for rejection in window.rejections if self.rejects is None else ():
             self.console.notice(rejected(rejection))
         self.rejected += len(window.rejections)
@@ -236,14 +236,14 @@ class _Job:
         self.repeated += window.repeated
         self.scoreless += window.scoreless
         if window.unnamed and not self.unnamed and self.is_run:
-            # At once: nobody should wait for a run that is of no use.
+            # At once, so that nobody waits for an unusable run.
             self.console.notice(f"a document has no id: {NO_ID}")
         self.unnamed += window.unnamed
         for answer in window.answers:
             self.tally.add(answer)
 
     def tell(self) -> None:
-        """Say what was left out, or stood in for something."""
+        """Report what was left out or replaced."""
         if self.unnamed:
             self.console.notice(f"{count(self.unnamed, 'document')} without an id: {NO_ID}")
         if self.unscored:

@@ -1,4 +1,4 @@
-"""`ettin score`: a quick relevance check of a few texts."""
+"""`ettin score`: the relevance of a few texts to a query."""
 
 import sys
 from io import BufferedReader
@@ -171,7 +171,7 @@ def _show(texts: list[str], scores: Scores, format: str, console: Console) -> No
 
 
 def _write(console: Console, texts: list[str], values: list[float], *, as_table: bool) -> None:
-    """Write a row a text, best first; of equal ones the first given."""
+    """Write one row per text, best first; ties keep the order of the input."""
     order = sorted(range(len(texts)), key=lambda at: (-values[at], at))
     if as_table:
         rows = [
@@ -195,7 +195,7 @@ def _shown(text: str) -> str:
 
 
 def _texts(word: str) -> list[str]:
-    """Return the texts that one argument stands for."""
+    """Return the texts of one argument: a text, a file or the lines of stdin."""
     if word == "-":
         with readable(Path("stdin")):
             read = list(record_lines(options.stdin().file))
@@ -219,7 +219,7 @@ def _texts(word: str) -> list[str]:
 
 
 def _read(file: BufferedReader, most: int) -> bytes:
-    """Read a file or a pipe in pieces, between which Python looks for Ctrl-C."""
+    """Read a file or a pipe in pieces, so that Python can handle Ctrl-C between them."""
     pieces = []
     while piece := file.read1(min(most, BLOCK)):
         pieces.append(piece)

@@ -1,4 +1,4 @@
-"""`ettin search`: retrieve, rerank, print."""
+"""`ettin search`: retrieve candidates, rerank them, print the hits."""
 
 from functools import partial
 from pathlib import Path
@@ -214,9 +214,9 @@ def _check_reranker(reranker: str, min_probability: float | None, blend: float, 
 def _key(
     index: Index, rerank: FoundRerankers | None, engine: EngineSettings, job: tuple[object, ...]
 ) -> str:
-    """Return what two runs must agree in, but for their queries."""
+    """Return a hash of everything but the queries that determines the output."""
     kept = [keep for _, keep in rerank.before] if rerank else []
-    # Places in the answers are as seen from here.
+    # Paths in the answers are relative to the working folder.
     here = (str(index.generation.resolve()), str(Path.cwd()))
     return writing.fingerprint(rerank.every if rerank else [], engine, kept, here, *job)
 

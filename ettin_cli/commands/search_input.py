@@ -1,4 +1,4 @@
-"""What `ettin search` is asked: its queries, where to look, and what a query demands."""
+"""The input of `ettin search`: queries and sources."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -13,11 +13,11 @@ from ettin_cli.records import Answer, Query
 def asked_queries(
     query: str | None, sources: list[str], queries: Path | None
 ) -> tuple[Iterable[Query], list[str]]:
-    """Return the queries and the sources; with `--queries` every word is a source.
+    """Return the queries and the sources; with `--queries`, every argument is a source.
 
     Raises:
-        CorpusError: A file is not there.
-        UsageError: There is no query, or there is more than stdin can give.
+        CorpusError: A file does not exist.
+        UsageError: The query is missing, or stdin is used twice.
     """
     if queries is not None and query is not None:
         sources = [query, *sources]
@@ -46,6 +46,6 @@ def asked_queries(
 
 
 def as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:
-    """Yield answers to the query as it was typed, demands and all."""
+    """Yield answers with the query as it was typed, including its syntax."""
     for answer in answers:
         yield answer if query is None else replace(answer, query=replace(answer.query, text=query))

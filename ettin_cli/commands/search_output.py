@@ -1,4 +1,4 @@
-"""Answers to a file of queries, on their way into a file that can be gone on with."""
+"""Answers to a file of queries, written to a resumable file."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -21,15 +21,15 @@ def write_search(
     refresh: str,
     console: Console,
 ) -> bool:
-    """Write the answers to queries, after those that an earlier run wrote; return if there were.
+    """Write the answers after those of an earlier run; return whether there was such a run.
 
-    A window of the file is one of those that are answered at once, so that a run which goes on
-    makes the same batches as one in peace.
+    The file is written in the windows in which queries are answered, so a resumed run makes the
+    same batches as an uninterrupted one.
 
     Args:
-        run: Answers queries in their order.
+        run: Answers queries in order.
         found: Counts the answers.
-        refresh: The command that brings stale hits up to date.
+        refresh: The command that updates stale hits.
 
     Raises:
         OutputError: The file cannot be written, or the earlier run had other queries.

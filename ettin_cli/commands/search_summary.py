@@ -1,4 +1,4 @@
-"""What a search found in all, and why it found no more."""
+"""The total hits of a search, and why there are no more."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,14 +8,14 @@ from ettin_cli.search import BM25, SearchOptions, chosen_rows
 
 
 class Found:
-    """Counts answers, hits and the most of a query as they pass; keeps the first hit."""
+    """Counts answers, hits and the maximum hits per query; keeps the first hit."""
 
     def __init__(self) -> None:
         self.answers = self.hits = self.most = 0
         self.first: tuple[Hit, Query] | None = None
 
     def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
-        """Pass answers on."""
+        """Yield the answers while counting them."""
         for answer in answers:
             self.answers += 1
             self.hits += len(answer.hits)
@@ -26,7 +26,7 @@ class Found:
 
 
 def why_few(found: Found, index: Index, retriever: str, chosen: SearchOptions) -> str | None:
-    """Return why no query has a hit, or as many as were asked for, if it is plain."""
+    """Return why there are no hits, or fewer than requested, if the cause is clear."""
     if found.hits:
         cut = found.most == chosen.candidates < chosen.top_k
         return f"-c also limits the hits; -c {chosen.top_k} may find more" if cut else None
@@ -48,7 +48,7 @@ def why_few(found: Found, index: Index, retriever: str, chosen: SearchOptions) -
 
 
 def _narrowing(chosen: SearchOptions) -> str:
-    """Return what hits are to fit, as it can be typed."""
+    """Return the filters and the query syntax that narrow the hits, as typed."""
     demands = chosen.demands
     words = [f"--filter {name}={value}" for name, value in chosen.filters]
     words += [f"--path {glob}" for glob in chosen.paths]

@@ -1,4 +1,4 @@
-"""`ettin train`: make a reranker out of an encoder, or a better one out of a reranker."""
+"""`ettin train`: train a reranker from an encoder or another reranker."""
 
 from dataclasses import replace
 from functools import partial
@@ -121,7 +121,7 @@ def train(
         console = context.console
         rows = rows_of(batch_size)
         recipe = Recipe(loss, epochs, steps, hours, rows, learning_rate, seed, lora)
-        # However many rows a step has, as many texts as fit are computed at once.
+        # Texts computed at once depend on memory, not on the rows per step.
         engine = replace(context.settings, device=processes.device(context.settings.device))
         context = replace(context, settings=engine)
         check_recipe(recipe)
@@ -130,7 +130,7 @@ def train(
         with read_examples(data, loss, console) as examples:
             measure = None
             if eval:
-                # The main process makes the index, and the others find it made.
+                # The main process builds the index first; the others reuse it.
                 measure = processes.main_first(lambda: _measure(eval, context))
             request = TrainRequest(
                 files, examples, recipe, engine, measure, checkpoint_minutes, license
@@ -144,7 +144,7 @@ def train(
 
 
 def _measure(folder: Path, context: Context) -> Measure:
-    """Return nDCG@10 on a BEIR folder, whose index is in our cache."""
+    """Return nDCG@10 on a BEIR folder, with its index in the cache."""
     queries = list(read_queries(given(None, "--queries", folder, QUERIES)))
     qrels = read_qrels(given(None, "--qrels", folder, QRELS))
     console, models = context.console, context.session.models
@@ -157,7 +157,7 @@ def _measure(folder: Path, context: Context) -> Measure:
 
 
 def _told(trained: Trained, measure: Measure | None, output: Path) -> str:
-    """Return in a line what came of it."""
+    """Return a one-line summary of the training."""
     progress = trained.progress
     told = f"{output}: {count(progress.step, 'step')} in {duration(progress.seconds)}"
     if progress.first_loss is not None and progress.loss is not None:
