@@ -16,12 +16,12 @@ from ettin_cli.runtime import interruption, quieten
 
 
 class Commands(LazyGroup):
-    """All that `ettin` does; a command's module is imported when it is called."""
+    """The commands of `ettin`; the module of a command is imported when it is called."""
 
     listed: ClassVar[Mapping[str, Listed]] = {
         "index": Listed(
             "ettin_cli.commands.index:index",
-            "Build the index of one or more sources, or bring it up to date.",
+            "Build an index of one or more sources, or update it.",
         ),
         "search": Listed(
             "ettin_cli.commands.search:search",
@@ -29,7 +29,7 @@ class Commands(LazyGroup):
         ),
         "rerank": Listed(
             "ettin_cli.commands.rerank:rerank",
-            "Rerank candidates that something else retrieved.",
+            "Rerank candidates that another system retrieved.",
         ),
         "score": Listed(
             "ettin_cli.commands.score:score",
@@ -37,19 +37,19 @@ class Commands(LazyGroup):
         ),
         "mine": Listed(
             "ettin_cli.commands.mine:mine",
-            "Mine hard negatives: what retrieval ranks high and is not positive.",
+            "Mine hard negatives: passages that rank high but are not positive.",
         ),
         "eval": Listed(
             "ettin_cli.commands.eval:evaluate",
-            "Measure on judged queries: does reranking help, and how deep?",
+            "Evaluate on judged queries: does reranking help, and at which depth?",
         ),
         "train": Listed(
             "ettin_cli.commands.train:train",
-            "Train a reranker on a teacher's scores, or on positives and negatives.",
+            "Train a reranker on teacher scores, or on positives and negatives.",
         ),
         "bench": Listed(
             "ettin_cli.commands.bench:bench",
-            "Measure rerankers on this machine, beside sentence-transformers.",
+            "Compare the speed of rerankers here with sentence-transformers.",
         ),
         "demo": Listed(
             "ettin_cli.commands.demo:demo",
@@ -57,19 +57,19 @@ class Commands(LazyGroup):
         ),
         "info": Listed(
             "ettin_cli.commands.inspect:info",
-            "Show what is in an index, and what has changed since.",
+            "Show what an index holds, and which files have changed since.",
         ),
         "verify": Listed(
             "ettin_cli.commands.inspect:verify",
-            "Check every file of an index by its checksum.",
+            "Verify the checksum of every file of an index, or repair it.",
         ),
         "models": Listed(
             "ettin_cli.commands.models:app",
-            "List, show and fetch the models known by name.",
+            "List, show and download the models known by name.",
         ),
         "cache": Listed(
             "ettin_cli.commands.cache:app",
-            "List and clear our cache: indexes of SOURCE, exports, scores.",
+            "List and clear the cache: indexes of SOURCE, ONNX exports, scores.",
         ),
     }
 
@@ -91,23 +91,23 @@ def ettin(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Two-stage retrieval: retrieve with embeddings, rerank with Ettin.
+    """Two-stage retrieval: retrieve candidates, rerank them with Ettin.
 
-    Begin with one of these:
+    Start with one of these:
       ettin demo
       ettin search "what to look for" FOLDER
     """
 
 
 def main() -> None:
-    """Run `ettin`; the one place where an expected failure becomes a message."""
+    """Run `ettin`, and print expected failures as messages."""
     try:
         _open_streams()
         quieten()
         with interruption.heeded():
             _run()
     except KeyboardInterrupt:
-        # It struck before the command began, or while its end was being told.
+        # Interrupted before the command began, or while its end was being reported.
         Console().notice("interrupted")
         raise SystemExit(INTERRUPTED) from None
 
@@ -122,7 +122,7 @@ def _run() -> None:
             raise SystemExit(code) from None
         if isinstance(error, (EttinError, OSError)) and os.environ.get("ETTIN_DEBUG") != "1":
             raise SystemExit(_told(error)) from None
-        # Typer makes an exit code of 1 of a pipe whose reader has gone.
+        # Typer exits with 1 when the reader of a pipe has gone.
         if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
             quietly_closed()
             raise SystemExit(0) from None
@@ -130,36 +130,36 @@ def _run() -> None:
 
 
 def _is_done(error: BaseException) -> bool:
-    """Return whether a command has done its work, so that a signal came too late."""
+    """Return whether a command had finished its work before the signal came."""
     unfinished = (EttinError.exit_code, InvalidArgumentError.exit_code, INTERRUPTED, TERMINATED)
     return isinstance(error, SystemExit) and error.code not in unfinished
 
 
 def _cut_short(error: BaseException, code: int) -> None:
-    """Say that a signal ended the command, whatever its exception became on its way here."""
+    """Report that a signal ended the command, whichever exception that became on its way here."""
     ended = isinstance(error, SystemExit) and error.code == code
     if not ended:
         interruption.show(error)
-    # A command that says how to go on has said so without a context.
+    # A command that has printed how to resume raises without a context.
     if code == INTERRUPTED and not (ended and error.__suppress_context__):
         Console().notice("interrupted")
 
 
 def _open_streams() -> None:
-    """Give a process that was started without stdout or stderr a place to write to."""
+    """Open the null device as stdout and stderr in a process started without them."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
 
 
 def _told(error: EttinError | OSError) -> int:
-    """Say what failed, and return the exit code."""
+    """Print what failed, and return the exit code."""
     if isinstance(error, EttinError):
         Console().error(error.problem, hint_of(error))
         return error.exit_code
     what = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else "reading or writing failed: "
-    Console().error(f"{where}{what}", "ETTIN_DEBUG=1 shows where")
-    # What is left to write to a full disk would fail once more at the very end.
+    Console().error(f"{where}{what}", "set ETTIN_DEBUG=1 for a traceback")
+    # Flushing the rest to a full disk at exit would fail again.
     quietly_closed()
     return 1

@@ -193,13 +193,13 @@ def test_cut_and_stale_texts_are_counted(capsys: pytest.CaptureFixture[str]) -> 
     hits = [replace(hit("a", 1.0), truncated=True), replace(hit("b", 1.0), stale=True)]
     Console(quiet=True).answers([answer(hits)], format="jsonl", output=None, many=False)
     said = capsys.readouterr().err
-    assert "1 of 2 texts cut at the reranker's limit" in said
+    assert "1 of 2 texts truncated at the reranker's limit" in said
     assert "1 of 2 hits stale" in said
-    assert said.endswith("to refresh: ettin index\n")
+    assert said.endswith("to update: ettin index\n")
 
 
 def test_a_table_does_not_go_into_a_file(tmp_path: Path) -> None:
-    with pytest.raises(EttinError, match="a table goes to the terminal"):
+    with pytest.raises(EttinError, match="a table cannot be written to a file"):
         found = [answer([hit("a", 1.0)])]
         Console().answers(found, format="table", output=tmp_path / "a", many=False)
     assert list(tmp_path.iterdir()) == []

@@ -288,21 +288,21 @@ def test_a_calibration_on_what_is_mostly_relevant_is_warned_of_and_quiet_keeps_t
     words = ("-r", "embedded", "-c", "1", "--calibrate", "-q")
     done = measure("eval", "-i", "mine", *files, *words)
     assert "% of the pairs are relevant, more than a search usually finds" in done.err
-    assert "is calibrated by" not in done.err
+    assert "is calibrated on" not in done.err
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (["--metrics", "nDCG@10,Quality,MRR@10"], 2, "unknown metric 'Quality', 'MRR@10'"),
-        (["-c", "ten"], 2, "neither depths nor judged"),
-        (["-c", "0"], 2, "neither depths nor judged"),
-        (["--blend", "2"], 2, "not shares from 0 to 1"),
-        (["-f", "trec"], 2, "no format 'trec' here"),
+        (["-c", "ten"], 2, "neither a list of depths nor judged"),
+        (["-c", "0"], 2, "neither a list of depths nor judged"),
+        (["--blend", "2"], 2, "not a list of shares from 0 to 1"),
+        (["-f", "trec"], 2, "unsupported format 'trec'"),
         (["--qrels", "none.tsv"], 1, "none.tsv"),
         (["--queries", "none.tsv"], 1, "none.tsv"),
         (["-r", "no-such-model"], 1, "no model 'no-such-model'"),
-        (["--judge"], 2, "no --qrels"),
+        (["--judge"], 2, "missing --qrels"),
         (["-r", "none", "--calibrate"], 2, "--calibrate needs a reranker"),
     ],
 )
@@ -341,7 +341,7 @@ def test_missing_files_are_named_with_the_option_that_gives_them(
     assert (done.code, done.err) == (1, "ettin: error: there is no folder nowhere\n")
     done = measure("eval", "-r", "none")
     assert done.code == 2
-    assert "no --queries" in done.err
+    assert "missing --queries" in done.err
 
 
 def test_queries_without_any_judgement_are_an_error(

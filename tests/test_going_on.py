@@ -92,7 +92,7 @@ def test_scoring_pairs_goes_on_to_the_same_bytes(
     done = ettin(*words, "-o", "out.jsonl", "--resume")
     assert done.code == 3
     # Of five items a window, one of the first and one of the last are rejected.
-    assert f"going on after {({1: 4, 2: 9, 3: 14, 5: 18})[noted]} pairs" in done.err
+    assert f"resuming after {({1: 4, 2: 9, 3: 14, 5: 18})[noted]} pairs" in done.err
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     rejects = [(tmp_path / f"{name}.jsonl.rejects.jsonl").read_text() for name in ("out", "whole")]
     assert rejects[0] == rejects[1]
@@ -174,13 +174,13 @@ def test_searching_goes_on_to_the_same_bytes(
     assert ettin(*words, "-o", f"whole.{suffix}").code == 0
     ended = struck(tmp_path, signal, noted, *words, "-o", f"out.{suffix}")
     assert ended.returncode == CODES[signal], ended.stderr
-    assert ("--resume goes on from here" in ended.stderr) == (signal == TERMINATED)
+    assert ("run the same command with --resume" in ended.stderr) == (signal == TERMINATED)
     assert not (tmp_path / f"out.{suffix}").exists()
     again = ettin(*words, "-o", f"out.{suffix}")
     assert (again.code, "left of an unfinished run" in again.err) == (1, True)
     done = ettin(*words, "-o", f"out.{suffix}", "--resume")
     assert done.code == 0
-    assert f"going on after {min(64 * noted, 150)} queries that are done" in done.err
+    assert f"resuming after {min(64 * noted, 150)} queries" in done.err
     out, whole = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("out", "whole"))
     if suffix == "jsonl":
         # A time is never the same twice.
@@ -227,7 +227,7 @@ def test_a_run_that_fails_at_once_leaves_nothing(ettin: Ettin, docs: Path, tmp_p
     ("words", "said"),
     [
         (("--queries", "queries.tsv", "--resume"), "--resume needs a file"),
-        (("ferry", "-o", "out.jsonl", "--resume"), "--resume goes with --queries"),
+        (("ferry", "-o", "out.jsonl", "--resume"), "--resume needs --queries"),
         (("--queries", "queries.tsv", "-o", "o.trec", "--resume", "-e"), "-e does not count"),
     ],
 )

@@ -102,7 +102,7 @@ def test_the_version_is_the_packages(ettin: Ettin) -> None:
 def test_a_bare_ettin_is_wrong_usage_that_shows_the_help(ettin: Ettin) -> None:
     ran = ettin()
     assert (ran.code, ran.out) == (2, "")
-    assert "Begin with one of these:\n    ettin demo\n" in ran.err
+    assert "Start with one of these:\n    ettin demo\n" in ran.err
 
 
 def test_a_command_that_is_misspelt_is_guessed(ettin: Ettin) -> None:

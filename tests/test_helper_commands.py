@@ -40,7 +40,7 @@ def test_the_stand_in_says_plainly_what_it_is(ettin: Ettin) -> None:
 def test_a_model_that_nobody_knows_is_said(ettin: Ettin) -> None:
     ran = ettin("models", "show", "somebody/else")
     assert ran.code == 1
-    assert "nothing is known of 'somebody/else'" in ran.err
+    assert "unknown model 'somebody/else'" in ran.err
 
 
 def test_pull_names_every_model_that_it_could_not_fetch(ettin: Ettin) -> None:

@@ -49,7 +49,7 @@ def test_one_of_a_thing_is_named_in_the_singular(ettin: Ettin, docs: Path) -> No
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(ettin: Ettin, docs: Path) -> None:
     ran = ettin("index", "docs", "--dry-run")
-    assert "files: 3 new, 0 changed, 0 gone, 0 unchanged; nothing was done" in ran.err
+    assert "files: 3 new, 0 changed, 0 gone, 0 unchanged; dry run, nothing was written" in ran.err
     assert not Path(".ettin").exists()
     ettin("index", "docs")
     before = read_manifest(Path(".ettin"))
@@ -162,7 +162,7 @@ def test_a_file_name_cannot_forge_a_line(ettin: Ettin, docs: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said", "hint"),
     [
-        (["nowhere"], 1, "cannot open nowhere", "name a file, a folder"),
+        (["nowhere"], 1, "cannot open nowhere", "pass a file, a folder"),
         (["/dev/null"], 1, "neither a file nor a folder", "- for JSONL"),
         (["docs", "--chunk-size", "0"], 2, "chunk size '0'", ""),
         (["docs", "--chunk-size", "9", "--chunk-overlap", "9"], 2, "not smaller", ""),
@@ -172,9 +172,9 @@ def test_a_file_name_cannot_forge_a_line(ettin: Ettin, docs: Path) -> None:
         (["docs", "--batch-size", "0"], 2, "batch size '0'", ""),
         (["docs", "--threads", "0"], 2, "--threads", "--help"),
         (["docs", "--max-length", "7"], 2, "--max-length", "--help"),
-        (["docs", "--color", "pink"], 2, "no colour mode 'pink'", "auto, always or never"),
+        (["docs", "--color", "pink"], 2, "unknown colour mode 'pink'", "auto, always or never"),
         (["docs", "--embedder", "none-such"], 1, "no model 'none-such'", "ettin models"),
-        (["--exclude", "*.md"], 2, "are of a SOURCE", "give the SOURCE again"),
+        (["--exclude", "*.md"], 2, "need a SOURCE", "pass the SOURCE again"),
         (["--remove", "docs"], 2, "docs is not a source of .ettin", "ettin info"),
         ([], 2, "there is no source to index", "ettin index SOURCE"),
     ],

@@ -28,7 +28,7 @@ def test_info_counts_what_the_index_holds(inside: Ettin, library: Path) -> None:
     counts = read_manifest(library / ".ettin").counts
     assert found["index"] == ".ettin"
     assert int(found["documents"]) == counts.documents == 3 + len(BOATS)
-    assert found["passages"] == f"{counts.passages} (of up to 24 tokens, overlap 0)"
+    assert found["passages"] == f"{counts.passages} (up to 24 tokens, overlap 0)"
     assert found["embedder"] == f"embedded ({MINILM_SHA256[:12]})"
     size = (Index(library / ".ettin").generation / "vectors.faiss").stat().st_size
     each = round(size / counts.passages)
@@ -92,7 +92,7 @@ def test_every_file_of_an_index_is_verified(ettin: Ettin, docs: Path) -> None:
     ettin("index", "docs")
     names = list(read_manifest(Path(".ettin")).files)
     ran = ettin("verify")
-    assert (ran.code, ran.out) == (0, f".ettin is whole: {len(names)} files\n")
+    assert (ran.code, ran.out) == (0, f".ettin is intact: {len(names)} files\n")
     for name in names:
         shutil.copytree(".ettin", "copy")
         path = Index(Path("copy")).generation / name
@@ -219,7 +219,7 @@ def test_pull_prints_where_a_model_is(ettin: Ettin) -> None:
 @pytest.mark.parametrize(
     ("names", "code", "said"),
     [
-        (["none"], 2, "none is no model"),
+        (["none"], 2, "none is not a model"),
         (["no-such"], 1, "no model 'no-such'"),
         (["a/b/c"], 1, "no model 'a/b/c'"),
         (["nobody/nothing"], 1, "nobody/nothing is not on this machine"),
@@ -311,7 +311,7 @@ def test_an_entry_that_is_being_written_is_left_alone(ettin: Ettin, docs: Path) 
     with filelock.FileLock(entry / "lock"):
         ran = ettin("cache", "clear")
     assert ran.code == 0
-    assert "is left alone" in ran.err
+    assert "kept indexes/" in ran.err
     assert "0 entries removed" in ran.err
     assert ettin("verify", "-i", str(entry)).code == 0
 

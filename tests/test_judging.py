@@ -219,7 +219,7 @@ def test_undo_leaves_alone_what_somebody_else_wrote(qrels: Path) -> None:
     played = Played(qrels, "2")
     qrels.write_text("q1 0 d1 3\n")
     played.press("u")
-    assert "undone, though not in the file" in played.screen
+    assert "undone, but not in the file" in played.screen
     assert qrels.read_text() == "q1 0 d1 3\n"
 
 
@@ -242,7 +242,7 @@ def test_the_last_judgement_can_be_undone(qrels: Path) -> None:
     played = Played(qrels, "0" * 6)
     assert played.screen.startswith("6 of 6 judged")
     played.press("0")
-    assert "no such key here" in played.screen
+    assert "unknown key" in played.screen
     played.press("u")
     assert "query 2 of 2  document 3 of 3  5 of 6 judged" in played.screen
     assert played.session.counts() == Counts(5, 1)
@@ -476,7 +476,8 @@ def test_a_session_judges_undoes_skips_quits_and_is_gone_on_with(
         session.until(shown)
         session.press(key)
     assert (
-        f"ettin: 2 judged into {qrels}, 4 left; go on with: ettin eval --judge\r\n" in session.end()
+        f"ettin: 2 judged into {qrels}, 4 left; to continue: ettin eval --judge\r\n"
+        in session.end()
     )
     assert qrels.read_text() == "q1 0 d1 2\nq1 0 d3 0\n"
 
@@ -555,7 +556,7 @@ def test_keys_pressed_too_early_judge_nothing(qrels: Path, at_terminal: Opens) -
     session.press("333\x1b[A3")
     session.until("1 of 6 judged")
     session.press("\x1b[B")
-    session.until("no such key")
+    session.until("unknown key")
     session.press("q")
     assert f"1 judged into {qrels}, 5 left" in session.end()
 
@@ -585,7 +586,7 @@ def test_without_a_terminal_it_is_said_what_to_do(
     with os.fdopen(keyboard), os.fdopen(process_end) as stdin:
         for stream, name in ((io.StringIO(), "input"), (stdin, "output")):
             monkeypatch.setattr("sys.stdin", stream)
-            with pytest.raises(EttinError, match=f"standard {name} is none") as caught:
+            with pytest.raises(EttinError, match=f"standard {name} is not one") as caught:
                 judge(ITEMS, qrels, console=Console(), go_on="")
             assert hint_of(caught.value)
     assert not qrels.exists()

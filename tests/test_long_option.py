@@ -14,7 +14,7 @@ FILLER = "Knead the dough for ten minutes and let it rest in a warm place. "
 ANSWER = "The ferry sails at nine."
 LONG = FILLER * 40 + ANSWER
 SHORT = "The pier was painted in spring."
-CUT = "1 of 2 texts cut at the reranker's limit"
+CUT = "1 of 2 texts truncated at the reranker's limit"
 TOLD = "texts too long for embedded: 1 of 2, scored in 3 windows"
 
 
@@ -40,7 +40,7 @@ def test_score_finds_an_answer_beyond_the_limit(stand_in: Ettin) -> None:
     assert CUT in cut.err
     whole = stand_in("score", QUERY, SHORT, LONG, "--long", "max", "-v")
     assert [row["text"] for row in parsed(whole)] == [LONG, SHORT]
-    assert "cut at" not in whole.err
+    assert "truncated at" not in whole.err
     assert TOLD in whole.err
     short = [[row["score"] for row in parsed(ran) if row["text"] == SHORT] for ran in (cut, whole)]
     assert short[0] == short[1]
@@ -52,9 +52,9 @@ def test_score_pairs_likewise(stand_in: Ettin, tmp_path: Path) -> None:
     rows = [{"query": QUERY, "document": text} for text in (SHORT, LONG)]
     words = ("score", "--pairs", str(written(tmp_path / "pairs.jsonl", *rows)))
     cut = stand_in(*words)
-    assert "1 of 2 pairs cut at the reranker's limit" in cut.err
+    assert "1 of 2 pairs truncated at the reranker's limit" in cut.err
     whole = stand_in(*words, "--long", "max", "-v")
-    assert "cut at" not in whole.err
+    assert "truncated at" not in whole.err
     assert TOLD in whole.err
     assert [row["document"] for row in parsed(whole)] == [SHORT, LONG]
     assert parsed(whole)[1]["score"] > parsed(whole)[0]["score"] > parsed(cut)[1]["score"]
@@ -77,7 +77,7 @@ def test_rerank_flags_what_it_cut(stand_in: Ettin, candidates: str) -> None:
     assert CUT in cut.err
     whole = stand_in("rerank", candidates, "--long", "max", "-v")
     assert hits(whole) == [("long", False), ("short", False)]
-    assert "cut at" not in whole.err
+    assert "truncated at" not in whole.err
     assert TOLD in whole.err
 
 
@@ -118,7 +118,7 @@ def test_search_flags_what_it_cut(stand_in: Ettin, index: Path) -> None:
     assert CUT in cut.err
     whole = stand_in("search", QUERY, "--long", "max", "-v")
     assert hits(whole) == [("long", False), ("short", False)]
-    assert "cut at" not in whole.err
+    assert "truncated at" not in whole.err
     assert TOLD in whole.err
 
 
@@ -127,12 +127,12 @@ def test_eval_measures_either_and_says_which(stand_in: Ettin, index: Path) -> No
     dense = (*files, "--retriever", "dense")
     cut = stand_in("eval", *dense, "--metrics", "RR@10")
     assert [row["RR@10"] for row in parsed(cut)] == [0.5, 0.5]
-    assert "1 of 2 texts cut at the limit of embedded" in cut.err
+    assert "1 of 2 texts truncated at the limit of embedded" in cut.err
     whole = stand_in("eval", *dense, "--metrics", "RR@10", "--long", "max", "-v")
     assert [row["RR@10"] for row in parsed(whole)] == [0.5, 1.0]
     assert "scored by the best of their windows" in whole.err
     assert TOLD in whole.err
-    assert "cut at" not in whole.err
+    assert "truncated at" not in whole.err
     again = stand_in("eval", *dense, "--metrics", "RR@10")
     assert [row["RR@10"] for row in parsed(again)] == [0.5, 0.5]
 

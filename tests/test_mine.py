@@ -110,7 +110,7 @@ def test_the_top_is_skipped_and_the_number_of_negatives_kept(
     assert skipped["negative_ids"] == every[1:2]
     none = ettin(*words, "--skip-top", "3")
     assert (none.code, none.out) == (0, "")
-    assert "1 query without a negative, left out; -c looks deeper\n" in none.err
+    assert "1 query without a negative, left out; raise -c to retrieve more\n" in none.err
 
 
 @pytest.mark.parametrize("model", [None, "embedded"])
@@ -266,13 +266,13 @@ def test_a_positive_comes_with_its_title_as_negatives_do(ettin: Ettin, tmp_path:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ([], 2, "no --queries"),
+        ([], 2, "missing --queries"),
         (["--queries", "none.jsonl"], 1, "there is no file none.jsonl"),
         (["--queries", "q.jsonl"], 1, 'q.jsonl:1: no "positive" field'),
-        (["--queries", "empty.jsonl"], 1, "empty.jsonl holds no queries"),
+        (["--queries", "empty.jsonl"], 1, "empty.jsonl has no queries"),
         (["--queries", "q.jsonl", "--qrels", "none"], 1, "there is no file none"),
         (["--queries", "-", "--qrels", "-"], 2, "stdin can be read only once"),
-        (["--queries", "q.jsonl", "-r", "embedded"], 2, "-r is for the margin alone"),
+        (["--queries", "q.jsonl", "-r", "embedded"], 2, "-r needs --max-score-ratio"),
         (["--queries", "asked.jsonl"], 1, 'asked.jsonl:1: no "query" field\n'),
         (
             ["--queries", "q.jsonl", "-r", "embedded:5,32m", "--max-score-ratio", "0.9"],

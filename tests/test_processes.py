@@ -118,7 +118,7 @@ def test_accelerate_launches_it(ettin: Ettin, ettin_reranker: Path, tmp_path: Pa
     ("number", "codes", "told"),
     [
         (signal.SIGKILL, [1, -signal.SIGKILL], "error: another process of this run has ended"),
-        (signal.SIGTERM, [143, 143], "terminated; the same command with --resume goes on"),
+        (signal.SIGTERM, [143, 143], "terminated; to resume, run the same command with --resume"),
     ],
 )
 def test_a_run_goes_on_to_the_same_weights_after_a_process_was_struck(

@@ -179,7 +179,7 @@ def test_a_file_that_has_gone_is_lost_with_its_passages_and_named(
     assert ran.code == 3
     assert ran.err.splitlines() == [
         "ettin: lost 2.txt",
-        "ettin: i is whole again: 0 passages embedded again, 6 kept, 1 lost",
+        "ettin: i is repaired: 0 passages embedded again, 6 kept, 1 lost",
     ]
     build(tmp_path / "calm", docs)
     assert_repaired(tmp_path / "i", tmp_path / "calm")
@@ -196,7 +196,7 @@ def test_a_source_that_has_gone_is_put_back_before_its_passages_are_given_up(
     with pytest.raises(CorpusError, match="cannot repair .* is gone") as caught:
         repair(tmp_path / "i")
     assert hint_of(caught.value) == (
-        f"put it back, or: ettin index -i {tmp_path / 'i'} --rebuild --remove {docs}"
+        f"restore it, or: ettin index -i {tmp_path / 'i'} --rebuild --remove {docs}"
     )
     assert (tmp_path / "i" / "manifest.json").read_bytes() == before
     (tmp_path / "away").rename(docs)
@@ -234,7 +234,7 @@ def test_records_from_standard_input_that_are_lost_are_asked_for(
         flip(file_of(piped, name))
     ran = ettin("verify", "-i", "i", "--repair")
     assert ran.code == 3
-    assert "lost the records from standard input; give them again: ettin index - -i i" in ran.err
+    assert "lost the records from standard input; pass them again: ettin index - -i i" in ran.err
     assert doc_ids(piped) == [f"{number}.txt" for number in range(7)]
     assert damaged_files(piped) == []
 
@@ -306,8 +306,8 @@ def test_verify_names_a_missing_file_beside_a_damaged_one_and_repair_mends_both(
         assert ran.err == "ettin: repair it: ettin verify -i i --repair\n"
         mended = ettin(*ran.err.partition(": ettin ")[2].split())
         assert (mended.code, mended.out.splitlines()) == (0, named)
-        assert "i is whole again: " in mended.err
-        assert ettin("verify", "-i", "i").out == "i is whole: 8 files\n"
+        assert "i is repaired: " in mended.err
+        assert ettin("verify", "-i", "i").out == "i is intact: 8 files\n"
 
 
 def test_a_repair_of_a_whole_index_does_nothing(
@@ -316,6 +316,6 @@ def test_a_repair_of_a_whole_index_does_nothing(
     build(tmp_path / "i", docs)
     before = (tmp_path / "i" / "manifest.json").read_bytes()
     ran = ettin("verify", "-i", "i", "--repair")
-    assert (ran.code, ran.out, ran.err) == (0, "i is whole: nothing to repair\n", "")
+    assert (ran.code, ran.out, ran.err) == (0, "i is intact: nothing to repair\n", "")
     assert (tmp_path / "i" / "manifest.json").read_bytes() == before
     assert Remains(tmp_path / "i").damaged == []

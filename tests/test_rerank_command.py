@@ -72,7 +72,7 @@ def test_what_is_kept_can_be_narrowed(ettin: Ettin, given: Path) -> None:
     assert [hit["doc_id"] for hit in first["hits"]] == ["bread"]
     assert [hit["doc_id"] for hit in second["hits"]] == ["0"]
     assert "text" not in first["hits"][0]
-    assert "ettin: 2 documents beyond --max-documents are left out" in done.err
+    assert "ettin: 2 documents beyond --max-documents left out" in done.err
     scores = [hit["score"] for hit in parsed(ettin("rerank", str(given)).out)[0]["hits"]]
     floor = sum(scores) / 2
     kept = parsed(ettin("rerank", str(given), "--min-score", str(floor)).out)[0]["hits"]
@@ -206,7 +206,7 @@ def test_a_document_of_a_megabyte_is_cut_and_said(ettin: Ettin, tmp_path: Path) 
     (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
     done = ettin("rerank", "in.jsonl", "-r", "embedded", "--no-text")
     assert [hit.get("truncated", False) for hit in parsed(done.out)[0]["hits"]] == [True, False]
-    assert "1 of 2 texts cut at the reranker's limit" in done.err
+    assert "1 of 2 texts truncated at the reranker's limit" in done.err
 
 
 def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: Path) -> None:
@@ -214,8 +214,8 @@ def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: 
     (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
     done = ettin("rerank", "in.jsonl", "-r", "embedded", "--blend", "0.5")
     assert [hit["doc_id"] for hit in parsed(done.out)[0]["hits"]] == ["1", "1"]
-    assert "ettin: 1 document repeats an id of their query" in done.err
-    assert "ettin: 1 query came without scores, so --blend took 1/rank" in done.err
+    assert "ettin: 1 document with a repeated id" in done.err
+    assert "ettin: 1 query without scores: --blend used 1/rank" in done.err
     assert "not in Latin script" in done.err
 
 
@@ -223,13 +223,13 @@ def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: 
     ("words", "code", "message"),
     [
         (["none.jsonl"], 1, "there is no file none.jsonl"),
-        (["in.jsonl", "--resume"], 2, "--resume needs a file to go on with"),
+        (["in.jsonl", "--resume"], 2, "--resume needs an output file"),
         (["in.jsonl", "-r", "none"], 2, "nothing to do without a reranker"),
         (["in.jsonl", "--queries", "in.jsonl"], 2, "both --queries FILE and --corpus SOURCE"),
         (["in.jsonl", "-o", "out.xyz"], 2, "no format has the suffix"),
         (["in.jsonl", "-o", "none/out.jsonl"], 1, "there is no folder none"),
         (["in.jsonl", "-o", "cache", "-f", "jsonl"], 1, "it is a folder"),
-        (["in.jsonl", "-f", "table", "-o", "out.csv"], 2, "a table goes to the terminal"),
+        (["in.jsonl", "-f", "table", "-o", "out.csv"], 2, "a table cannot be written to a file"),
         (["in.jsonl", "--query-field", "ask"], 3, 'no "ask" field'),
     ],
 )
@@ -337,11 +337,11 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bytes(
         assert process.wait(60) == code
         assert process.stderr is not None
         said = process.stderr.read().decode()
-    assert ("--resume goes on from here" in said) == (number == signal.SIGTERM)
+    assert ("run the same command with --resume" in said) == (number == signal.SIGTERM)
     assert not (tmp_path / "out.jsonl").exists()
     with popen(tmp_path, *words, "-o", "out.jsonl", "--resume", stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         said = process.stderr.read().decode()
         assert process.wait(120) == 0
-    assert "going on after" in said
+    assert "resuming after" in said
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()

@@ -83,7 +83,7 @@ def test_a_trec_run_has_the_ids_of_the_input(ettin: Ettin, tmp_path: Path) -> No
 def test_positions_that_stand_for_ids_are_said(ettin: Ettin, tmp_path: Path) -> None:
     documents = [TEXTS["d2"], {"id": "d1", "text": TEXTS["d1"]}, {"key": "d3", "text": "Dogs."}]
     write(tmp_path / "in.jsonl", {"query": FERRY, "documents": documents})
-    said = "ettin: 2 documents without an id: positions from 0 stand in, which cannot be evaluated"
+    said = "ettin: 2 documents without an id: positions from 0 are used as ids"
     for format in ("jsonl", "trec"):
         done = ettin("rerank", "in.jsonl", "-r", "embedded", "-f", format, "-q")
         assert done.code == 0
@@ -320,11 +320,11 @@ def test_pairs_to_score_and_the_corpus_of_a_run_may_lack_a_header_too(
     [
         (("rerank", "in.jsonl", "--fields", "qid,query"), "columns are for a CSV or TSV"),
         (("rerank", "-", "--fields", "qid,query"), "columns are for a CSV or TSV"),
-        (("rerank", "in.jsonl", "--fields", "qid,,query"), "an empty name or one twice"),
-        (("rerank", "in.jsonl", "--fields", "a,b,a"), "an empty name or one twice"),
-        (("score", "q", "t", "--fields", "a,b"), "--fields goes with --pairs"),
-        (("score", "q", "t", "--resume"), "--resume goes with --pairs"),
-        (("score", "--pairs", "in.jsonl", "--resume"), "--resume needs a file to go on with"),
+        (("rerank", "in.jsonl", "--fields", "qid,,query"), "an empty or repeated name"),
+        (("rerank", "in.jsonl", "--fields", "a,b,a"), "an empty or repeated name"),
+        (("score", "q", "t", "--fields", "a,b"), "--fields needs --pairs"),
+        (("score", "q", "t", "--resume"), "--resume needs --pairs"),
+        (("score", "--pairs", "in.jsonl", "--resume"), "--resume needs an output file"),
     ],
 )
 def test_columns_that_make_no_sense_are_one_line(

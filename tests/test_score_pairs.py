@@ -127,7 +127,7 @@ def test_pairs_that_all_score_alike_have_an_average_of_nothing(
 def test_a_reranker_that_is_named_twice_is_refused(ettin: Ettin, pairs: Path) -> None:
     done = ettin("score", "--pairs", "pairs.jsonl", "-r", "embedded", "-r", "embedded")
     assert (done.code, done.out) == (2, "")
-    assert "embedded is named twice" in done.err
+    assert "embedded is given twice" in done.err
 
 
 # Rows of training data
@@ -190,17 +190,17 @@ def test_rows_of_training_data_that_are_none_are_named(ettin: Ettin, tmp_path: P
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["-r", "32m", "q", "t"], 2, "several rerankers go with --pairs"),
+        (["-r", "32m", "q", "t"], 2, "several rerankers need --pairs"),
         (["--pairs", "pairs.jsonl", "--average"], 2, "--average needs several rerankers"),
         (["--pairs", "pairs.jsonl", "-o", "a.csv"], 2, "JSONL is what is written"),
         (["--pairs", "pairs.jsonl", "-o", "a.jsonl.gz"], 2, "JSONL is what is written"),
         (["--pairs", "pairs.jsonl", "-o", "no/a.jsonl"], 1, "there is no folder no"),
         (["--pairs", "none.jsonl"], 1, "there is no file none.jsonl"),
         (["--pairs", "pairs.txt"], 2, "no format that holds pairs"),
-        (["a query", "--pairs", "pairs.jsonl"], 2, "there is no QUERY here"),
+        (["a query", "--pairs", "pairs.jsonl"], 2, "QUERY cannot be combined with --pairs"),
         (["a query"], 2, "no TEXT"),
         ([], 2, "no QUERY"),
-        (["q", "t", "-o", "out.jsonl"], 2, "-o goes with --pairs"),
+        (["q", "t", "-o", "out.jsonl"], 2, "-o needs --pairs"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(

@@ -95,9 +95,12 @@ def test_candidates_bound_how_many_are_scored(inside: Ettin) -> None:
     assert len(hits(ran)) == 2
     ranks = sorted(hit["retrieval_rank"] for hit in hits(ran))
     assert ranks == [1, 2]
-    assert "-c bounds the hits too; -c 50 may find more" in ran.err
+    assert "-c also limits the hits; -c 50 may find more" in ran.err
     for depth in ("2", "50"):
-        assert "-c bounds" not in inside("search", FERRY, "-r", "none", "-k", "2", "-c", depth).err
+        assert (
+            "-c also limits"
+            not in inside("search", FERRY, "-r", "none", "-k", "2", "-c", depth).err
+        )
 
 
 # Reranking
@@ -197,9 +200,9 @@ def test_min_score_leaves_out_what_is_below(inside: Ettin, reranker: str) -> Non
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--min-score", "9"], "none reaches --min-score 9"),
-        (["--filter", "colour=red"], "nothing in .ettin fits --filter colour=red"),
-        (["--path", "docs/*.md"], "fits --path docs/*.md; globs are of paths below a SOURCE"),
+        (["--min-score", "9"], "no hit reaches --min-score 9"),
+        (["--filter", "colour=red"], "nothing in .ettin matches --filter colour=red"),
+        (["--path", "docs/*.md"], "matches --path docs/*.md; globs match paths below a SOURCE"),
     ],
 )
 def test_it_says_why_there_is_no_hit(inside: Ettin, options: list[str], said: str) -> None:
@@ -337,7 +340,7 @@ def test_a_dash_is_stdout(inside: Ettin) -> None:
 @pytest.mark.parametrize(
     ("output", "code", "said", "hint"),
     [
-        ("out.docx", 2, "no format has the suffix of out.docx", "name the format with -f"),
+        ("out.docx", 2, "no format has the suffix of out.docx", "choose the format with -f"),
         ("no/such folder/out.json", 1, "there is no folder no/such folder", "mkdir -p 'no/such"),
         ("a.json", 1, "cannot write a.json: it is a folder", "-o"),
     ],
@@ -448,7 +451,7 @@ def test_records_on_stdin_are_a_source(ettin: Ettin, tmp_path: Path) -> None:
     ("words", "code", "said", "hint"),
     [
         (["when", "does", "it", "sail"], 1, "cannot open does", "QUERY of several words in quotes"),
-        (["--queries", "q.txt", "ferry"], 1, "cannot open ferry", "every word is a SOURCE"),
+        (["--queries", "q.txt", "ferry"], 1, "cannot open ferry", "every argument is a SOURCE"),
         (["-", "-"], 2, "stdin can be read only once", "as a file"),
         (["--queries", "-", "-"], 2, "stdin can be read only once", "as a file"),
     ],
@@ -470,7 +473,7 @@ def test_a_lower_cap_is_the_rerankers_and_leaves_the_index_of_a_source_alone(
     ettin("search", FERRY, "docs", "-r", "none")
     ran = ettin("search", FERRY, "docs", "-r", "embedded", "--max-length", "16")
     assert ran.code == 0
-    assert "1 of 4 texts cut at the reranker's limit" in ran.err
+    assert "1 of 4 texts truncated at the reranker's limit" in ran.err
     assert [hit["doc_id"] for hit in hits(ran) if hit.get("truncated")] == ["long.txt"]
 
 
@@ -513,7 +516,7 @@ def test_stale_hits_are_marked_and_the_command_named_refreshes_them(
         "fares.txt": True,
     }
     assert "2 of 3 hits stale" in ran.err
-    command = ran.err.partition("to refresh: ettin ")[2].splitlines()[0]
+    command = ran.err.partition("to update: ettin ")[2].splitlines()[0]
     assert indexed(*command.split()).code == 0
     fresh = indexed("search", FERRY, *ALL)
     assert "stale" not in fresh.err
@@ -524,7 +527,7 @@ def test_the_refreshing_command_quotes_an_index_with_spaces(ettin: Ettin, docs: 
     ettin("index", "docs", "-i", "my index")
     (docs / "bread.txt").unlink()
     ran = ettin("search", "dough", "-i", "my index", "-r", "none")
-    assert ran.err.count("to refresh: ettin index -i 'my index'\n") == 1
+    assert ran.err.count("to update: ettin index -i 'my index'\n") == 1
 
 
 def test_a_changed_time_alone_is_not_stale(indexed: Ettin, docs: Path) -> None:
@@ -593,7 +596,7 @@ def test_auto_is_a_table_on_a_terminal_and_jsonl_in_a_pipe(
 def test_parquet_stays_away_from_a_terminal(inside: Ettin, terminal: Terminal) -> None:
     ran = terminal("search", FERRY, "-r", "none", "-f", "parquet")
     assert ran.code == 2
-    assert "Parquet is no text for a terminal" in ran.out
+    assert "Parquet is binary and cannot be printed to a terminal" in ran.out
     assert "PAR1" not in ran.out
 
 

@@ -27,7 +27,7 @@ from tests.indexes import Builder, WordEmbedder, assert_equal
 from tests.scenes import STORIES, Scene
 
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
-GOES_ON = "the same command goes on where it stopped"
+GOES_ON = "to resume, run the same command"
 
 
 def at_call(nth: int, number: signal.Signals, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -316,7 +316,7 @@ def test_an_interrupted_run_loses_nothing_and_goes_on_to_the_same_weights(
     stopped = trained(ettin, bert, "model", *more)
     undo()
     assert stopped.code == code
-    assert "the same command with --resume goes on from here" in stopped.err
+    assert "to resume, run the same command with --resume" in stopped.err
     done = trained(ettin, bert, "model", *more, "--resume")
     assert done.code == 0, done.err
     assert "going on after step" in done.err

@@ -1,4 +1,4 @@
-"""`ettin bench`: how fast rerankers are here, beside sentence-transformers."""
+"""`ettin bench`: the speed of rerankers on this machine, compared with sentence-transformers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -44,36 +44,38 @@ def bench(
             "-r",
             metavar="MODEL",
             envvar="ETTIN_RERANKER",
-            help="As in search; several are measured.",
+            help="As in search; repeat to compare several.",
         ),
     ] = None,
     against: Annotated[
-        str, typer.Option(metavar="NAME", help="sentence-transformers or none.")
+        str, typer.Option(metavar="NAME", help="Baseline: sentence-transformers or none.")
     ] = SENTENCE_TRANSFORMERS,
     engine: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ENGINE",
-            help="torch, onnxruntime, openvino or auto; several are measured, all that are "
-            "installed if left out.",
+            help="torch, onnxruntime, openvino or auto; repeat to compare several. By default all "
+            "that are installed.",
         ),
     ] = None,
     document_tokens: Annotated[
         str | None,
         typer.Option(
             metavar="LENGTHS",
-            help="Tokens of a pair, as in 128,512,2048,7999; about 125 if left out.",
+            help="Tokens per pair, as in 128,512,2048,7999; about 125 by default.",
         ),
     ] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Your own pairs, as rerank reads them; - is JSONL."),
+        typer.Option(
+            metavar="FILE", help="Your own pairs, in any input format of rerank; - reads JSONL."
+        ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Pairs of each length, or of FILE.")
+        int | None, typer.Option(metavar="N", min=1, help="Pairs per length, or from FILE.")
     ] = None,
     rounds: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How often each scores all of the pairs.")
+        int, typer.Option(metavar="N", min=1, help="How often all pairs are scored.")
     ] = 3,
     output: Annotated[
         Path | None,
@@ -87,24 +89,30 @@ def bench(
         typer.Option(
             metavar="DTYPE",
             envvar="ETTIN_DTYPE",
-            help="auto, fp32, bf16, fp16 or fast; several are measured.",
+            help="auto, fp32, bf16, fp16 or fast; repeat to compare several.",
         ),
     ] = None,
     *,
     context: Context,
 ) -> None:
-    """Measure rerankers on this machine, beside sentence-transformers.
+    """Compare the speed of rerankers here with sentence-transformers.
 
-    All score the same pairs in turn: each model on each engine and in each dtype, and in
-    CrossEncoder.predict with its defaults. A row each: how many times as fast as that (ratio),
-    pairs a second (the median of the rounds, and their range), the share of what large matrix
-    products in the same type of number reach here, by the best of the installed libraries (peak),
-    the time to load the model, without importing libraries, and how far scores and rankings
-    agree: the largest and the mean difference of a score, and as means over queries Kendall's tau
-    and the overlap of the best ten.
+    Each model runs with each engine and dtype, and in CrossEncoder.predict with its defaults.
+    All score the same pairs, in turn.
 
-    Without --pairs they are made of the sample corpus: 200 of 62 to 188 tokens, as passages come,
-    or as many as take a reasonable time of exactly the tokens that are asked for.
+    Columns:
+      ratio        speed relative to CrossEncoder.predict
+      pairs/s      median of the rounds; range is the slowest and the fastest
+      peak         share of the speed of large matrix products in the same
+                   dtype, by the fastest installed library
+      load         time to load the model, without importing libraries
+      max-diff     largest difference of a score; mean-diff is the mean
+      tau          Kendall's tau of the rankings, mean over queries
+      overlap@10   overlap of the top ten, mean over queries
+
+    Without --pairs, the pairs are made from the sample corpus: 200 of 62 to 188 tokens, the
+    lengths of typical passages. With --document-tokens, they have exactly that many tokens, and
+    their number is chosen to take a reasonable time.
 
     Examples:
       ettin bench
@@ -122,7 +130,7 @@ def bench(
     sample = SampleTexts.of(sample_corpora() / SAMPLE)
     names = list(dict.fromkeys(reranker or [AUTO]))
     if "none" in names:
-        raise UsageError("there is nothing to measure without a reranker", hint="-r embedded")
+        raise UsageError("nothing to measure without a reranker", hint="-r embedded")
     found = [_model(name, context.session.models) for name in names]
     models = list({one.name: one for one in found}.values())
     if pairs is None:
@@ -151,38 +159,37 @@ def bench(
 
 
 def _model(name: str, models: Models) -> FolderReranker:
-    """Return a reranker that has a tokenizer, which pairs of a length are made by."""
+    """Return a reranker with a tokenizer, which is needed to make pairs of a given length."""
     found = models.find_reranker(name)
     if not isinstance(found, FolderReranker):
         raise UsageError(
-            f"{name} is not a model in a folder, so its tokens cannot be counted and it cannot "
-            "be measured"
+            f"cannot measure {name}: it is not a model folder, so its tokens cannot be counted"
         )
     return found
 
 
 def _format(format: str, output: Path | None) -> str:
     if format not in BENCH_FORMATS:
-        raise UsageError(f"no format {format!r} here", hint=", ".join(BENCH_FORMATS))
+        raise UsageError(f"unsupported format {format!r}", hint=", ".join(BENCH_FORMATS))
     found = destination(format, output)
     if found not in BENCH_FORMATS:
-        raise UsageError(f"{output} is of no format for this", hint="-o FILE.json or FILE.jsonl")
+        raise UsageError(f"unsupported format: {output}", hint="-o FILE.json or FILE.jsonl")
     return found
 
 
 def _check(
     against: str, engines: Sequence[str], pairs: Path | None, document_tokens: str | None
 ) -> None:
-    """Refuse what cannot be measured before anything is loaded."""
+    """Reject options that cannot be measured, before anything is loaded."""
     if against not in (SENTENCE_TRANSFORMERS, NOTHING):
         raise UsageError(
-            f"nothing called {against!r} to compare with",
+            f"unknown baseline {against!r}",
             hint=f"--against {SENTENCE_TRANSFORMERS} or {NOTHING}",
         )
     for engine in engines:
         check_engine(engine)
     if pairs is not None and document_tokens is not None:
-        raise UsageError("--pairs brings its own lengths, so there is no --document-tokens here")
+        raise UsageError("--document-tokens cannot be combined with --pairs")
     if pairs is not None and str(pairs) != "-" and not pairs.is_file():
         raise CorpusError(f"there is no file {pairs}")
 
@@ -191,38 +198,38 @@ def _lengths(text: str) -> list[int]:
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) for word in words):
         raise UsageError(
-            f"--document-tokens {text!r} is no list of numbers above 0", hint="128,512,2048"
+            f"--document-tokens {text!r} is not a list of numbers above 0", hint="128,512,2048"
         )
     return list(dict.fromkeys(map(int, words)))
 
 
 def _given(path: Path | None, limit: int | None, console: Console) -> tuple[Sequence[Pair], int]:
-    """Return the user's own pairs, if there are any, and how many rows were rejected."""
+    """Return the user's own pairs, if any, and the number of rejected rows."""
     if path is None:
         return (), 0
     found = read_pairs(options.stdin_or(path), limit)
     for rejection in found.rejections:
         console.notice(f"rejected {rejection}")
     if found.repeated:
-        console.notice(f"{count(found.repeated, 'pair')} of {path} came before, and count once")
+        console.notice(f"skipped {count(found.repeated, 'repeated pair')} of {path}")
     return found.pairs, len(found.rejections)
 
 
 def _tell(plan: Plan, machine: Machine, console: Console) -> None:
-    """Say where it is measured, and what is not compared."""
+    """Report the machine, and the models without a counterpart to compare with."""
     versions = (f"{name} {number}" for name, number in machine.versions.items())
     flags = " ".join(machine.flags)
     where = "" if machine.device == "cpu" else f"{machine.device}; "
     console.summary(
         f"{where}{machine.cpu}, {count(machine.cores, 'core')}, "
-        f"{count(machine.threads, 'thread')}, {flags or 'no vector extensions that are known'}"
+        f"{count(machine.threads, 'thread')}, {flags or 'no known vector extensions'}"
     )
     console.detail(", ".join(versions))
     peaks = [
-        f"{dtype} at {peak.gflops:,.0f} GFLOP/s by {peak.library}"
+        f"{dtype} {peak.gflops:,.0f} GFLOP/s ({peak.library})"
         for dtype, peak in machine.matmul_peaks.items()
     ]
-    console.summary(f"the peak: matrix products in {', in '.join(peaks)}")
+    console.summary(f"peak of matrix products: {', '.join(peaks)}")
     for model in plan.models if plan.compared else ():
         if not model.has_counterpart:
             console.notice(
@@ -231,7 +238,7 @@ def _tell(plan: Plan, machine: Machine, console: Console) -> None:
 
 
 class _Watched:
-    """Races as they pass, with what there is to say of them."""
+    """Passes races on, and reports truncation and failures."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -239,20 +246,22 @@ class _Watched:
         self.measured = False
 
     def of(self, races: Iterable[Race]) -> Iterator[Race]:
-        """Pass races on."""
+        """Yield the races."""
         for race in races:
             if race.truncated:
                 told = count(race.pairs, "pair")
-                self.console.notice(f"{race.truncated:,} of {told} cut at {race.model}'s limit")
+                self.console.notice(
+                    f"{race.truncated:,} of {told} truncated at {race.model}'s token limit"
+                )
             self.errors += [speed.error for speed in race.speeds if speed.error]
             self.measured |= any(speed.seconds for speed in race.speeds)
             yield race
 
     def check(self) -> None:
-        """Fail if nothing at all could be measured.
+        """Fail if nothing could be measured.
 
         Raises:
-            ModelError: Nothing could.
+            ModelError: Every contender failed.
         """
         if not self.measured:
             raise ModelError(f"nothing could be measured: {self.errors[0]}")

@@ -1,4 +1,4 @@
-"""`ettin cache`: what our cache folder holds, and clearing it."""
+"""`ettin cache`: list and clear the cache folder."""
 
 import shutil
 import time
@@ -24,9 +24,9 @@ app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def cache(context: typer.Context) -> None:
-    """List and clear our cache: indexes of SOURCE, exports, scores.
+    """List and clear the cache: indexes of SOURCE, ONNX exports, scores.
 
-    Without COMMAND it is listed. ETTIN_CACHE_DIR moves it. Models are not in it.
+    Without COMMAND, the entries are listed. ETTIN_CACHE_DIR sets the folder. Models are not in it.
 
     Examples:
       ettin cache
@@ -38,7 +38,7 @@ def cache(context: typer.Context) -> None:
 
 @app.command("list", cls=PlainCommand)
 def list_cache(color: Color = "auto") -> None:
-    """List what the cache holds: sizes, and when last used.
+    """List the entries of the cache with size and time of last use.
 
     Example:
       ettin cache list
@@ -57,16 +57,16 @@ def list_cache(color: Color = "auto") -> None:
 def clear(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ENTRY", help="Entries as they are listed; all if left out."),
+        typer.Argument(metavar="ENTRY", help="Names from ettin cache list; all by default."),
     ] = None,
     older_than: Annotated[
         float | None,
-        typer.Option(metavar="DAYS", min=0, help="Only what was not used for this long."),
+        typer.Option(metavar="DAYS", min=0, help="Only entries not used for this many days."),
     ] = None,
 ) -> None:
     """Remove entries of the cache, or all of them.
 
-    What they held is made again when it is needed.
+    Removed entries are made again when they are needed.
 
     Examples:
       ettin cache clear                      # all of it
@@ -87,7 +87,7 @@ def clear(
         try:
             _remove(path)
         except IndexBusyError as error:
-            console.notice(f"{name} is left alone: {error.problem}")
+            console.notice(f"kept {name}: {error.problem}")
         except OSError as error:
             raise OutputError(f"cannot remove {path}: {error.strerror}") from error
         else:
@@ -96,14 +96,14 @@ def clear(
 
 
 def entries() -> dict[str, Path]:
-    """Return what is kept by name, the most recently used first; small facts are not counted."""
+    """Return the cache entries by name, most recently used first; small files are not listed."""
     paths = sorted(cache_folder().glob("*/*"), key=lambda path: -path.stat().st_mtime)
     return {f"{path.parent.name}/{path.name}": path for path in paths}
 
 
 def _remove(path: Path) -> None:
     if path.parent.name == INDEXES:
-        # An index that is being written belongs to the process that writes it.
+        # Fails while another process is writing the index.
         with writing(path, wait=False, reporter=Silence()):
             pass
     if path.is_dir():
@@ -113,7 +113,7 @@ def _remove(path: Path) -> None:
 
 
 def _sources(path: Path) -> str:
-    """Return what an entry was made of, where it says so."""
+    """Return the recorded sources of an index; "" for other entries."""
     if path.parent.name != INDEXES:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""The ten options that most commands share, written once."""
+"""The ten options that most commands share."""
 
 import inspect
 from collections.abc import Callable
@@ -19,13 +19,13 @@ COLORS = ("auto", "always", "never")
 
 Color = Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")]
 Offline = Annotated[
-    bool, typer.Option("--offline", envvar="ETTIN_OFFLINE", help="Never touch the network.")
+    bool, typer.Option("--offline", envvar="ETTIN_OFFLINE", help="Never use the network.")
 ]
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a command works with: a console, and a session of the settings that were asked for."""
+    """The console and the session of a command, with the settings from its options."""
 
     console: Console
     settings: EngineSettings
@@ -40,21 +40,21 @@ class Context:
 
 
 def make_console(color: str, quiet: bool = False, verbose: bool = False) -> Console:
-    """Return the console that these options ask for.
+    """Return a console with these options.
 
     Raises:
-        UsageError: There is no such colour mode.
+        UsageError: The colour mode is unknown.
     """
     if color not in COLORS:
-        raise UsageError(f"no colour mode {color!r}", hint="auto, always or never")
+        raise UsageError(f"unknown colour mode {color!r}", hint="auto, always or never")
     return Console(color=color, quiet=quiet, verbose=verbose)
 
 
 def rows_of(batch_size: str) -> int | None:
-    """Return the number of a batch size; None where that is chosen automatically.
+    """Return a batch size as a number; None for `auto`.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: It is neither auto nor a number above 0.
     """
     if batch_size == "auto":
         return None
@@ -75,25 +75,25 @@ def _context(
         typer.Option(metavar="DTYPE", envvar="ETTIN_DTYPE", help="auto, fp32, bf16, fp16 or fast."),
     ] = "auto",
     batch_size: Annotated[
-        str, typer.Option(metavar="N", help="Most texts in a batch, or auto.")
+        str, typer.Option(metavar="N", help="Maximum texts per batch, or auto.")
     ] = "auto",
     max_length: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", min=8, help="A lower cap on tokens than the model's own."),
+        typer.Option(metavar="TOKENS", min=8, help="A token limit below the model's own."),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", envvar="ETTIN_THREADS", min=1, help="CPU threads.")
     ] = None,
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
+        bool, typer.Option("--trust-remote-code", help="Run code that a model ships.")
     ] = False,
     offline: Offline = False,
     color: Color = "auto",
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Tell what was chosen and why.")
+        bool, typer.Option("--verbose", "-v", help="Report what was chosen and why.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no summary.")
+        bool, typer.Option("--quiet", "-q", help="Hide progress and summaries.")
     ] = False,
 ) -> Context:
     console = make_console(color, quiet, verbose)
@@ -107,10 +107,10 @@ SHARED = inspect.signature(_context).parameters
 
 
 def shared(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds the shared options to a command, which gets a `context`.
+    """Return a decorator that adds the shared options to a command and passes it a `context`.
 
     Args:
-        without: Options that the command does not take, or takes in a way of its own.
+        without: Options that the command does not take, or defines itself.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""`ettin demo`: the whole way on the corpus that ships with the package."""
+"""`ettin demo`: index and search the corpus that ships with the package."""
 
 import shlex
 from importlib.resources import files
@@ -26,7 +26,7 @@ QUESTIONS = (
 def demo(color: Color = "auto") -> None:
     """Index a sample corpus and answer questions about it, offline.
 
-    Nothing is downloaded. The commands it runs are printed, to go on from there.
+    Nothing is downloaded. The demo prints the commands it runs, so you can vary them.
 
     Example:
       ettin demo
@@ -34,7 +34,7 @@ def demo(color: Color = "auto") -> None:
     console = Console(color=color)
     corpus = shortest(sample_corpora() / CORPUS)
     folder = cache_folder() / INDEXES / "demo"
-    # The folder may be of another installation, whose corpus lies elsewhere.
+    # Another installation, with its corpus elsewhere, may have made the folder.
     rebuild = folder.exists()
     shown = ["index", str(corpus), "-i", str(folder), *(["--rebuild"] if rebuild else [])]
     _announce(console, shown)
@@ -47,7 +47,7 @@ def demo(color: Color = "auto") -> None:
         _announce(console, ["search", question, "-i", str(folder), "-r", EMBEDDED, "-k", "3"])
         search(question, index=folder, reranker=EMBEDDED, top_k=3, format="table", color=color)
     console.line("")
-    console.line("On your own documents, and with Ettin 32m where the hub can be reached:")
+    console.line("To search your own documents, with Ettin 32m if the hub can be reached:")
     console.line("  ettin search 'what to look for' FOLDER")
 
 
@@ -60,18 +60,18 @@ def sample_corpora() -> Path:
     """Return the folder of the sample corpora: in the package, or beside it in a checkout.
 
     Raises:
-        CorpusError: This installation has none.
+        CorpusError: This installation lacks them.
     """
     package = Path(str(files("ettin_cli")))
     for folder in (package / "sample_corpora", package.parent / "sample_corpora"):
         if (folder / CORPUS).is_dir():
             return folder
     raise CorpusError(
-        f"{package} came without its sample corpora", hint="pip install --force-reinstall ettin-cli"
+        f"{package} has no sample corpora", hint="pip install --force-reinstall ettin-cli"
     )
 
 
 def shortest(path: Path) -> Path:
-    """Return a path relative to the working folder, when it lies below that."""
+    """Return a path relative to the working folder if it is below it, else unchanged."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

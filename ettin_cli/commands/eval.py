@@ -52,18 +52,18 @@ QRELS = ("qrels.tsv", "qrels/test.tsv")
 def evaluate(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="BEIR-FOLDER", help="Has corpus.jsonl, queries and qrels."),
+        typer.Argument(metavar="BEIR-FOLDER", help="Holds corpus.jsonl, queries and qrels."),
     ] = None,
     index: options.Index = None,
     queries: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The queries, in any form of ettin search.")
+        Path | None, typer.Option(metavar="FILE", help="Queries, in any format of ettin search.")
     ] = None,
     qrels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Judgements, in TREC or BEIR form.")
+        Path | None, typer.Option(metavar="FILE", help="Judgements, in TREC or BEIR format.")
     ] = None,
     retriever: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOW", help="As in search; several are compared."),
+        typer.Option(metavar="HOW", help="As in search; repeat to compare several."),
     ] = None,
     reranker: Annotated[
         list[str] | None,
@@ -72,26 +72,40 @@ def evaluate(
             "-r",
             metavar="MODEL",
             envvar="ETTIN_RERANKER",
-            help="As in search; several are compared.",
+            help="As in search; repeat to compare several.",
         ),
     ] = None,
     candidates: Annotated[
         str,
-        typer.Option("--candidates", "-c", metavar="DEPTHS", help="As in 10,20,50; or judged."),
+        typer.Option(
+            "--candidates",
+            "-c",
+            metavar="DEPTHS",
+            help="Passages to rerank, as in 10,20,50; judged reranks the judged documents.",
+        ),
     ] = str(CANDIDATES),
     blend: Annotated[
-        str, typer.Option(metavar="SHARES", help="Of the retrieval score, as in 0,0.2,0.5.")
+        str,
+        typer.Option(
+            metavar="SHARES",
+            help="Shares of the retrieval score in the final score, as in 0,0.2,0.5.",
+        ),
     ] = "0",
     metrics: Annotated[
         str,
-        typer.Option(metavar="NAMES", help="As in ir_measures; systems are compared by the first."),
+        typer.Option(
+            metavar="NAMES",
+            help="Metrics, by their names in ir_measures; systems are compared by the first.",
+        ),
     ] = METRICS,
     by: options.By = DOCUMENT,
     fold: options.Fold = SAME,
     expand: options.Expand = False,
     run: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Measure a run made by any tool; several are compared."),
+        typer.Option(
+            metavar="FILE", help="Evaluate a run made by any tool; repeat to compare several."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -99,7 +113,7 @@ def evaluate(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="Write values by query, runs and report.html.",
+            help="Write values per query, runs and report.html.",
         ),
     ] = None,
     format: Annotated[
@@ -108,28 +122,30 @@ def evaluate(
     ] = "auto",
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Learn probabilities for search --min-probability."),
+        typer.Option("--calibrate", help="Fit probabilities for search --min-probability."),
     ] = False,
     judge: Annotated[
-        bool, typer.Option("--judge", help="Judge what the systems found, into --qrels.")
+        bool,
+        typer.Option("--judge", help="Judge the top documents of the systems, into --qrels."),
     ] = False,
     long: options.Long = TRUNCATE,
     *,
     context: Context,
 ) -> None:
-    """Measure on judged queries: does reranking help, and how deep?
+    """Evaluate on judged queries: does reranking help, and at which depth?
 
-    Prints one row per system. The gain is over the same retriever without reranking (or over the
-    first --run), with a 95 % interval and a p. Both are corrected together for the number of rows:
-    the interval excludes 0 exactly where p is below 0.05. With several --retriever, a column of
-    its own has the gain over the first one. json and csv have the gains of every metric. Scores
-    are cached, so the same sweep is fast the next time.
+    Each row is one system. The gain is over the same retriever without reranking (or over the
+    first --run), with a 95 % confidence interval and a p-value. Both are corrected for the number
+    of rows, so the interval excludes 0 exactly if p is below 0.05. With several --retriever,
+    another column has the gain over the first one. json and csv have the gains of every metric.
+    Scores are cached, so a repeated sweep is fast.
 
-    A system is a search: the run that -o writes for it is that of ettin search --queries -f trec
-    with the same options and -k K, where K is the deepest cutoff of --metrics, at least 10.
+    A system is a search. The run that -o writes for it equals that of ettin search --queries
+    -f trec with the same options and -k K, where K is the deepest cutoff of --metrics, at least
+    10.
 
-    --calibrate learns from all hits of the deepest --candidates, of every --retriever. Hits
-    without a judgement count as irrelevant there, as they do in the metrics.
+    --calibrate uses all hits at the greatest depth of --candidates, of every --retriever. Hits
+    without a judgement count as irrelevant, as in the metrics.
 
     Examples:
       ettin eval BEIR-FOLDER -r 17m -r 32m --candidates 10,20,50,100 -o measured
@@ -140,10 +156,10 @@ def evaluate(
     """
     console = context.console
     if format not in EVAL_FORMATS:
-        raise UsageError(f"no format {format!r} here", hint=", ".join(EVAL_FORMATS))
+        raise UsageError(f"unsupported format {format!r}", hint=", ".join(EVAL_FORMATS))
     wanted = parse_metrics(metrics)
     if run and (calibrate or judge):
-        raise UsageError("a run made elsewhere can be measured, not calibrated or judged")
+        raise UsageError("--calibrate and --judge cannot be combined with --run")
     if run:
         asked = list(read_queries(options.stdin_or(queries))) if queries else []
         relevant = read_qrels(options.stdin_or(given(qrels, "--qrels", folder, QRELS)))
@@ -166,7 +182,7 @@ def evaluate(
         index_of([str(folder)], index, context) if folder else (Index(find_index(index)), False)
     )
     evaluator = Evaluator(opened, session.models, request)
-    with options.goes_on("the same command goes on; what was scored is kept", console):
+    with options.goes_on("to resume, run the same command; scores so far are kept", console):
         if judge:
             _judge(evaluator, asked, judged_in, console)
         else:
@@ -185,7 +201,7 @@ def evaluate(
 
 
 def _check(models: Mapping[str, FoundRerankers], long: str, *, calibrate: bool) -> None:
-    """Make sure that there are the rerankers that options need."""
+    """Check that options which need a reranker have one."""
     for option, asked in (("--calibrate", calibrate), ("--long max", long == MAX)):
         if asked and not models:
             raise UsageError(f"{option} needs a reranker", hint="leave out -r none")
@@ -196,22 +212,22 @@ def _check(models: Mapping[str, FoundRerankers], long: str, *, calibrate: bool) 
 def _calibrate(
     evaluator: Evaluator, outcome: Outcome, console: Console
 ) -> Iterator[ReliabilityPlot]:
-    """Learn a map from scores to probabilities for each reranker, and keep it by the index."""
+    """Fit a map from scores to probabilities for each reranker, and save it with the index."""
     for one in evaluator.calibrate(outcome):
         found = one.calibration
         console.summary(
-            f"{one.reranker} is calibrated by {found.basis}; {found.method}, log loss "
+            f"{one.reranker} is calibrated on {found.basis}; {found.method}, log loss "
             f"{found.log_losses[found.method]:.3f}: {one.path}"
         )
         if found.doubt:
             console.notice(f"warning: {found.doubt}")
         bins = [(part.predicted, part.observed, part.count) for part in found.reliability]
-        told = f"Learnt from {found.basis}."
+        told = f"Fitted to {found.basis}."
         yield ReliabilityPlot(one.reranker, found.method, bins, found.log_losses, told)
 
 
 def _judge(evaluator: Evaluator, queries: Sequence[Query], qrels: Path, console: Console) -> None:
-    """Have the best documents of every system judged in the terminal."""
+    """Ask for judgements of the top documents of every system, in the terminal."""
     queries = [replace(one, query_id=without_spaces(one.query_id)) for one in queries]
     outcome = evaluator.run(queries, {})
     runs = [
@@ -243,29 +259,33 @@ def _write(
     plots: Sequence[ReliabilityPlot] = (),
 ) -> None:
     write_evaluation(output, found, plots)
-    console.summary(f"{output / REPORT} shows it, with the queries that changed most")
+    console.summary(f"wrote {output / REPORT}, with the queries that changed most")
 
 
 def given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:
-    """Return the file that an option names, else the one that a BEIR folder has."""
+    """Return the file passed with an option, or else the one in a BEIR folder."""
     if path is None and folder is not None:
         if not folder.is_dir():
             raise CorpusError(f"there is no folder {folder}")
         path = next((folder / name for name in names if (folder / name).is_file()), None)
         if path is None and names:
-            raise CorpusError(f"{folder} has no {names[0]}", hint=f"name the file with {option}")
+            raise CorpusError(f"{folder} has no {names[0]}", hint=f"pass the file with {option}")
     if path is None:
-        raise UsageError(f"no {option}", hint="ettin eval BEIR-FOLDER, or -i INDEX with both files")
+        raise UsageError(
+            f"missing {option}", hint="ettin eval BEIR-FOLDER, or -i INDEX with both files"
+        )
     return path
 
 
 def _depths(text: str) -> list[int]:
-    """Return the depths, smallest first; none stands for the judged documents."""
+    """Return the depths in ascending order; an empty list stands for the judged documents."""
     if text == JUDGED:
         return []
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) for word in words):
-        raise UsageError(f"--candidates {text!r} is neither depths nor {JUDGED}", hint="10,20,50")
+        raise UsageError(
+            f"--candidates {text!r} is neither a list of depths nor {JUDGED}", hint="10,20,50"
+        )
     return sorted({int(word) for word in words})
 
 
@@ -275,5 +295,5 @@ def _blends(text: str) -> list[float]:
     except ValueError:
         shares = []
     if not shares or not all(0 <= share <= 1 for share in shares):
-        raise UsageError(f"--blend {text!r} is not shares from 0 to 1", hint="0,0.2,0.5")
+        raise UsageError(f"--blend {text!r} is not a list of shares from 0 to 1", hint="0,0.2,0.5")
     return shares

@@ -1,4 +1,4 @@
-"""How `--help` looks: arguments by their names alone, examples as they are written."""
+"""The layout of `--help`: arguments by name, examples with their line breaks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typer.main import get_command
 
-# The sign for a paragraph whose lines are not to be joined.
+# Marks a paragraph whose line breaks are kept.
 _AS_WRITTEN = "\b\n"
 _NO_BRACES = str.maketrans({"{": "", "}": ""})
 
 
 class PlainCommand(TyperCommand):
-    """A command whose `--help` shows no Python types, and its examples as they are written."""
+    """A command whose `--help` hides Python types and keeps the line breaks of examples."""
 
     def __init__(self, *args: Any, help: str | None = None, **settings: Any) -> None:
         super().__init__(*args, help=examples_kept(help), **settings)
@@ -25,11 +25,11 @@ class PlainCommand(TyperCommand):
                 parameter.metavar = parameter.metavar or parameter.name.upper()
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the words of the usage line, the required ones without braces."""
+        """Return the words of the usage line, with required arguments without braces."""
         return [piece.translate(_NO_BRACES) for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments by name, then the options."""
+        """Write the arguments, then the options."""
         arguments, options = [], []
         for parameter in self.get_params(ctx):
             if isinstance(parameter, TyperArgument):
@@ -43,18 +43,18 @@ class PlainCommand(TyperCommand):
 
 
 class PlainGroup(TyperGroup):
-    """A group of commands whose `--help` shows its examples as they are written."""
+    """A group of commands whose `--help` keeps the line breaks of examples."""
 
     def __init__(self, *args: Any, help: str | None = None, **settings: Any) -> None:
         super().__init__(*args, help=examples_kept(help), **settings)
 
 
 class Listed(NamedTuple):
-    """A command that is imported when it is called, not before.
+    """A command that is imported when it is called.
 
     Args:
-        place: Its module and its function there, or its own group, as in `a.module:function`.
-        summary: What the list of commands says of it: the first line of its help.
+        place: The function or the group, as in `a.module:function`.
+        summary: The first line of its help, shown in the list of commands.
     """
 
     place: str
@@ -62,7 +62,7 @@ class Listed(NamedTuple):
 
 
 class LazyCommands(Mapping[str, Any]):
-    """Commands by name, each imported when it is asked for."""
+    """Commands by name, each imported when it is looked up."""
 
     def __init__(self, listed: Mapping[str, Listed]) -> None:
         self.listed = listed
@@ -86,7 +86,7 @@ class LazyCommands(Mapping[str, Any]):
 
 
 class LazyGroup(PlainGroup):
-    """A group that shows its list of commands without importing them."""
+    """A group that lists its commands without importing them."""
 
     listed: ClassVar[Mapping[str, Listed]] = {}
 
@@ -105,7 +105,7 @@ class LazyGroup(PlainGroup):
 
 
 def examples_kept(help: str | None) -> str | None:
-    r"""Return a help text whose paragraphs with indented lines keep their lines.
+    r"""Return a help text marked so that paragraphs with indented lines keep their line breaks.
 
     >>> examples_kept("A command.\n\nExamples:\n  ettin demo")
     'A command.\n\n\x08\nExamples:\n  ettin demo'
@@ -117,7 +117,7 @@ def examples_kept(help: str | None) -> str | None:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return words as a help text lists them.
+    """Return words as a list in a sentence.
 
     >>> listed(["auto", "table", "json"])
     'auto, table or json'

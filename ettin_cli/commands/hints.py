@@ -1,6 +1,7 @@
-"""What a user of the command line can do about an error: options and commands by its code.
+"""Hints of the command line: the options or commands that solve an error, by error code.
 
-The library knows no options; another interface has a table of its own, by the same codes.
+The library's errors carry codes and fields, but no options. Another interface can have its own
+table of hints for the same codes.
 """
 
 import shlex
@@ -14,24 +15,24 @@ from ettin_cli.settings import MAX
 
 Fields = Mapping[str, Any]
 
-# By the argument of the library that makes no sense; others are told what there is to choose from.
+# By the library argument that is invalid. For other arguments the hint lists the choices.
 ARGUMENTS = {
-    "cascade": "as in -r embedded:50,32m: the best 50 of the first go to the second",
+    "cascade": "for example -r embedded:50,32m: the second reranks the best 50 of the first",
     "columns": "leave out --fields",
     "dimensions": "--dimensions 1 to {most}",
     "document_tokens": "--document-tokens {most}",
-    "glob": 'a glob is like "*.md" or "drafts/"',
+    "glob": 'use a glob such as "*.md" or "drafts/"',
     "metric": "{known}",
-    "output": "name the format with -f, or use {choices}",
+    "output": "choose the format with -f, or use {choices}",
     "pairs": "--pairs FILE measures your own",
-    "queries": "give both --queries FILE and --corpus SOURCE",
+    "queries": "pass both --queries FILE and --corpus SOURCE",
     "remove": "ettin info -i {folder!q}",
     "reranker": "-r auto",
     "sources": "ettin index SOURCE -i {folder!q}",
-    "stream": "give a file",
+    "stream": "pass a file",
 }
 
-# What names the field that rows lack, by what it holds.
+# The option that names a missing field, by the content of the field.
 FIELD_OPTIONS = {
     "query": "--query-field",
     "documents": "--documents-field",
@@ -40,7 +41,7 @@ FIELD_OPTIONS = {
 
 
 class _Hints(Formatter):
-    """Formats fields: lists with commas, and with !q as words of a shell."""
+    """Formats fields: lists with commas, and !q as shell words."""
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
         return shlex.quote(str(value)) if conversion == "q" else super().convert_field(value, None)
@@ -55,36 +56,36 @@ _FORMATTER = _Hints()
 
 
 def _argument(fields: Fields) -> str | None:
-    """Return what an argument may be."""
+    """Return the valid values of an argument."""
     if template := ARGUMENTS.get(fields.get("argument", "")):
         return _FORMATTER.vformat(template, (), fields)
     return ", ".join(fields["choices"]) if "choices" in fields else None
 
 
 def _expected(fields: Fields) -> str | None:
-    """Return what a file should hold, where that can be told."""
+    """Return what a file should hold, if known."""
     return fields.get("expected")
 
 
 def _formats(fields: Fields) -> str:
-    """Return what formats there are, and what one of them needs."""
+    """Return the known formats, and the options that a TREC run needs."""
     run = "; a TREC run needs --queries and --corpus" if "TREC run" in fields["formats"] else ""
     return f"known formats: {fields['formats']}{run}"
 
 
 def _plugin(fields: Fields) -> str:
-    """Return what to do about a package that adds what does not work."""
+    """Return what to do about a plugin that fails."""
     package = fields.get("package")
-    return f"update or uninstall {package}" if package else "ETTIN_DEBUG=1 shows where"
+    return f"update or uninstall {package}" if package else "set ETTIN_DEBUG=1 for a traceback"
 
 
 def _examples(fields: Fields) -> str:
-    """Return what rows of training data hold, or a loss that can learn from them."""
+    """Return what rows of training data should hold, or the losses that suit them."""
     return fields.get("expected") or f"--loss {' or '.join(fields['losses'])} can learn from them"
 
 
 def _rebuild(fields: Fields) -> str:
-    """Return the command that makes an index anew in the way that was asked for."""
+    """Return the command that rebuilds an index with the requested settings."""
     words = ["ettin", "index", "-i", str(fields["folder"]), "--rebuild"]
     for name in ("embedder", "max_length", "dimensions", "chunk_size", "chunk_overlap"):
         if (value := fields.get(name)) is not None:
@@ -100,7 +101,7 @@ def _calibrate(fields: Fields) -> str:
 
 
 def _slower(fields: Fields) -> str:
-    """Return how to train a model that does not diverge."""
+    """Return how to train again without diverging."""
     first = f"remove {shlex.quote(str(left))} and " if (left := fields.get("partial")) else ""
     rate = fields.get("learning_rate")
     lower = (
@@ -110,28 +111,28 @@ def _slower(fields: Fields) -> str:
 
 
 _HF = "copy the folder or set HF_HOME"
-_SOURCE = "name a file, a folder, or - for JSONL on stdin"
-_AGAIN = "fetch the whole model again"
-_OTHER = "choose another place with -o"
+_SOURCE = "pass a file, a folder, or - for JSONL on stdin"
+_AGAIN = "download the complete model again"
+_OTHER = "choose another output with -o"
 
 HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "invalid-argument": _argument,
     "unknown-format": _formats,
     "source-not-found": _SOURCE,
     "source-gone": "ettin index -i {folder!q} --remove {source!q}",
-    "cannot-repair": "put it back, or: ettin index -i {folder!q} --rebuild --remove {source!q}",
-    "stream-not-repeatable": "give them again: ettin index - -i {folder!q} --rebuild, "
-    "or drop them with --remove -",
+    "cannot-repair": "restore it, or: ettin index -i {folder!q} --rebuild --remove {source!q}",
+    "stream-not-repeatable": "pass them again: ettin index - -i {folder!q} --rebuild, "
+    "or remove them with --remove -",
     "path-not-utf8": "rename it",
     "invalid-input": _expected,
     "fields-not-found": "name its fields with --query-field, --documents-field, --text-field, "
     "--id-field, or the columns of a table without a header with --fields",
     "invalid-examples": _examples,
-    "not-judged": "their ids must be those of the qrels; or judge some: ettin eval ... --judge",
+    "not-judged": "use the query ids of the qrels, or judge some: ettin eval ... --judge",
     "unknown-model": "ettin models",
-    "model-unavailable": "use embedded, or fetch it where there is a network "
+    "model-unavailable": "use embedded, or download it on a machine with a network "
     f"(ettin models pull {{name!q}}) and {_HF}",
-    "model-gated": "ask for access there, then: hf auth login",
+    "model-gated": "request access there, then: hf auth login",
     "download-failed": "run the same command to resume",
     "untrusted-code": "if you trust it: --trust-remote-code",
     "unsafe-weights": "save the model as safetensors (model.safetensors)",
@@ -145,11 +146,11 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "damaged-package": "pip install --force-reinstall {package!q}",
     "plugin-failed": _plugin,
     "plugins-clash": "uninstall one of them",
-    "suffix-ambiguous": "choose by -f",
-    "training-out-of-memory": "--max-length 512, --lora 16, or fewer negatives a row",
+    "suffix-ambiguous": "choose the format with -f",
+    "training-out-of-memory": "--max-length 512, --lora 16, or fewer negatives per row",
     "training-diverged": _slower,
-    "process-ended": "the same command with --resume",
-    "not-an-index": "name another folder with -i",
+    "process-ended": "run the same command with --resume",
+    "not-an-index": "choose another folder with -i",
     "index-not-found": "ettin index SOURCE -i {folder!q}",
     "index-mismatch": _rebuild,
     "index-without-words": "ettin index -i {folder!q} adds them",
@@ -161,13 +162,13 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "then run the same command to resume",
     "factory-failed": "use --factory auto",
     "not-calibrated": _calibrate,
-    "too-few-judgements": "judge more: relevant and irrelevant passages, of two queries at least",
+    "too-few-judgements": "judge more: relevant and irrelevant passages, of at least two queries",
     "cannot-write": _OTHER,
     "folder-not-found": "mkdir -p {folder!q}",
-    "judgements-unwritable": "what was judged so far is kept; once the file can be written, "
-    "the same command resumes",
-    "checkpoint-unwritable": "make room, then continue with --resume",
-    "output-exists": "name another folder with -o, or remove it",
+    "judgements-unwritable": "judgements so far are kept; once the file can be written, "
+    "run the same command to resume",
+    "checkpoint-unwritable": "free some space, then continue with --resume",
+    "output-exists": "choose another folder with -o, or remove it",
     "output-busy": _OTHER,
     "unfinished-output": "continue it with --resume, or remove it to start again",
     "resume-mismatch": "resume with those, or remove {partial!q} to start again",
@@ -176,7 +177,7 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
 
 
 def hint_of(error: EttinError) -> str | None:
-    """Return what to type about an error; None where there is nothing to say."""
+    """Return the hint for an error, or None."""
     if error.hint is not None:
         return error.hint
     hint = HINTS.get(error.code)
@@ -186,7 +187,7 @@ def hint_of(error: EttinError) -> str | None:
 
 
 def rejected(rejection: Rejection) -> str:
-    """Return what to print of an input that was left out, for a command that can name its fields.
+    """Return the message for a rejected input, for a command with options that name fields.
 
     >>> rejected(Rejection("a.jsonl", 'no "text" field', 3, missing="text"))
     'rejected a.jsonl:3: no "text" field; name it with --text-field'

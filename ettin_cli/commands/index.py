@@ -1,4 +1,4 @@
-"""`ettin index`: build an index, or bring one up to date."""
+"""`ettin index`: build or update an index."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +24,7 @@ def index(
         list[str] | None,
         typer.Argument(
             help="Folder, file, BEIR folder, or - for JSONL on stdin. "
-            f"Formats: {built_in_formats()}, and those of installed plugins."
+            f"Formats: {built_in_formats()}, and formats of installed plugins."
         ),
     ] = None,
     index: options.Index = None,
@@ -33,8 +33,8 @@ def index(
         typer.Option(
             metavar="MODEL",
             envvar="ETTIN_EMBEDDER",
-            help="auto, embedded, a name from ettin models, a hub id or a folder; by default what "
-            "the index has, or auto.",
+            help="auto, embedded, a name from ettin models, a hub id or a folder; by default that "
+            "of the index, or auto for a new one.",
         ),
     ] = None,
     dimensions: Annotated[
@@ -42,85 +42,91 @@ def index(
         typer.Option(
             metavar="N",
             min=1,
-            help="Keep the first N dimensions of a vector, for an embedder trained for that.",
+            help="Keep the first N dimensions of each vector (Matryoshka embedders).",
         ),
     ] = None,
     chunk_size: Annotated[
         str | None,
         typer.Option(
             metavar="TOKENS",
-            help="Tokens a passage, or none for whole documents; "
-            "by default what the embedder reads well.",
+            help="Maximum tokens per passage, or none to keep documents in one piece; "
+            "by default the length that suits the embedder.",
         ),
     ] = None,
     chunk_overlap: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", min=0, help="Tokens a passage repeats of the one before."),
+        typer.Option(
+            metavar="TOKENS", min=0, help="Tokens that a passage repeats from the previous one."
+        ),
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Only files that fit this glob.")
+        list[str] | None, typer.Option(metavar="GLOB", help="Index only files that match.")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="No files that fit this glob.")
+        list[str] | None, typer.Option(metavar="GLOB", help="Skip files that match.")
     ] = None,
     id_field: Annotated[
         str | None,
         typer.Option(
             metavar="FIELD",
-            help="A record's id, or a path as in meta.id; by default _id, id, doc_id or docno.",
+            help="Field of a record's id, or a path such as meta.id; by default _id, id, doc_id or "
+            "docno.",
         ),
     ] = None,
     text_field: Annotated[
         str | None,
         typer.Option(
             metavar="FIELD",
-            help="A record's text, or a path to it; by default text, body, content or contents.",
+            help="Field of a record's text, or a path to it; by default text, body, content or "
+            "contents.",
         ),
     ] = None,
     language: Annotated[
         str | None,
         typer.Option(
             metavar="LANGUAGE",
-            help="Whose word endings to ignore, as in german; or none. By default english.",
+            help="Language of the stemmer, as in german, or none; english by default.",
         ),
     ] = None,
     factory: Annotated[
         str | None,
         typer.Option(
             metavar="FACTORY",
-            help="auto, or a FAISS index factory string: SQ8 searches half the bytes of exact "
-            "search, RaBitQfs about a fourteenth.",
+            help="auto, or a FAISS index factory string. SQ8 reads half the bytes of exact search, "
+            "RaBitQfs about a fourteenth.",
         ),
     ] = None,
     remove: Annotated[
-        list[str] | None, typer.Option(metavar="SOURCE", help="Drop this source.")
+        list[str] | None, typer.Option(metavar="SOURCE", help="Remove this source.")
     ] = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Start from nothing.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build the index from scratch.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+        bool, typer.Option("--dry-run", help="Report what would change, without changing it.")
     ] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Fail if another process writes the index.")
+        bool, typer.Option("--no-wait", help="Fail if another process is writing the index.")
     ] = False,
     *,
     context: Context,
 ) -> None:
-    """Build the index of one or more sources, or bring it up to date.
+    """Build an index of one or more sources, or update it.
 
-    A second run embeds only what is new or changed and drops what is gone. Without SOURCE the
-    recorded sources are brought up to date. An interrupted run goes on where it stopped.
+    An update embeds only what is new or changed, and drops files that are gone. Without SOURCE,
+    the recorded sources are updated. The same command resumes an interrupted run.
 
     Examples:
       ettin index docs notes.jsonl       # an index of both, in .ettin
-      ettin index                        # later: bring it up to date
+      ettin index                        # later: update it
       ettin index papers -i papers-index --include "*.pdf"
       ettin index docs --embedder nomic --dimensions 256 --rebuild
     """
     console = context.console
     if not source and (include or exclude or id_field or text_field):
         raise UsageError(
-            "--include, --exclude, --id-field and --text-field are of a SOURCE",
-            hint="give the SOURCE again, with all of its options",
+            "--include, --exclude, --id-field and --text-field need a SOURCE",
+            hint="pass the SOURCE again, with all of its options",
         )
     added = [options.stdin_or(one) for one in source or ()]
     for one in added:
@@ -141,7 +147,7 @@ def index(
         dry_run=dry_run,
         wait=not no_wait,
     )
-    with options.goes_on("the same command goes on where it stopped", console):
+    with options.goes_on("to resume, run the same command", console):
         report = context.session.build_from(request)
     tell(report, request.folder, console, dry_run=dry_run)
     if report.rejections:
@@ -149,7 +155,7 @@ def index(
 
 
 def _folder(index: Path | None, source: list[str] | None) -> Path:
-    """Return the index to write: a new one is made here, an old one may be in a folder above."""
+    """Return the index to write: a new one here, or without SOURCE one here or in a parent."""
     if index is None and not source:
         with suppress(IndexNotFoundError):
             return find_index(None)
@@ -157,7 +163,7 @@ def _folder(index: Path | None, source: list[str] | None) -> Path:
 
 
 def tell(report: BuildReport, folder: Path, console: Console, *, dry_run: bool = False) -> None:
-    """Say what a run did, and name every file and record that it could not read."""
+    """Report what a run did, and every file and record that it could not read."""
     plan = report.plan
     for rejection in report.rejections:
         console.notice(rejected(rejection))
@@ -172,7 +178,7 @@ def tell(report: BuildReport, folder: Path, console: Console, *, dry_run: bool =
         f"{plan.unchanged:,} unchanged"
     )
     if dry_run:
-        console.notice(f"{folder}: {files}; nothing was done")
+        console.notice(f"{folder}: {files}; dry run, nothing was written")
     elif report.manifest is not None:
         _tell_made(report, report.manifest, folder, files, console)
 
@@ -190,10 +196,10 @@ def _tell_made(
     searched = f"{manifest.factory} (recall {manifest.recall:.3f})"
     console.summary(
         f"{folder}: {count(counts.documents, 'document')}, {passages}, "
-        f"{searched if counts.passages else 'so there is nothing to search'}"
+        f"{searched if counts.passages else 'nothing to search'}"
     )
     if counts.truncated:
         console.notice(
-            f"{counts.truncated:,} of {passages} longer than the embedder reads "
-            f"({manifest.embedder.max_tokens:,} tokens); the rest of such a text is not searched"
+            f"{counts.truncated:,} of {passages} truncated at the embedder's limit "
+            f"({manifest.embedder.max_tokens:,} tokens); text beyond it is not searched"
         )

@@ -1,4 +1,4 @@
-"""`ettin info` and `ettin verify`: what an index holds, and whether it is whole."""
+"""`ettin info` and `ettin verify`: what an index holds, and whether it is intact."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,14 +16,14 @@ from ettin_cli.indexing import BuildRequest, RepairReport, out_of_date, repair_i
 def info(
     index: options.Index = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 when the index is out of date.")
+        bool, typer.Option("--check", help="Exit with 1 if the index is out of date.")
     ] = False,
     color: Color = "auto",
 ) -> None:
-    """Show what is in an index, and what has changed since.
+    """Show what an index holds, and which files have changed since.
 
-    Files of the sources that are new, changed or gone are counted; ettin index brings the index
-    up to date.
+    New, changed and deleted files of the sources are counted. Run ettin index to update the
+    index.
 
     Examples:
       ettin info
@@ -35,8 +35,8 @@ def info(
     found = Index(folder)
     plan = out_of_date(folder, found)
     manifest = found.manifest
-    named: dict[object, str] = {None: "whole documents", "auto": "of what the embedder reads"}
-    chunks = named.get(manifest.chunk_size, f"of up to {manifest.chunk_size} tokens")
+    named: dict[object, str] = {None: "full documents", "auto": "sized for the embedder"}
+    chunks = named.get(manifest.chunk_size, f"up to {manifest.chunk_size} tokens")
     rows = [
         ("index", str(folder)),
         ("documents", f"{manifest.counts.documents:,}"),
@@ -74,19 +74,19 @@ def _vectors(manifest: Manifest) -> str:
 
 
 def _depth(manifest: Manifest) -> list[str]:
-    """Return how deep FAISS searches, in its own words, for the recall that was measured."""
+    """Return the FAISS search parameters for which the recall was measured."""
     return [f"{name} {value}" for name, value in sorted(manifest.search.items(), reverse=True)]
 
 
 def _left_out(counts: Counts) -> list[tuple[str, str]]:
-    """Return what of the sources cannot be found, if anything."""
+    """Return rows for rejected and truncated inputs, if any."""
     rows = []
     if counts.rejected:
         unread = count(counts.rejected, "file or record", "files or records")
         rows.append(("rejected", f"{unread} could not be read"))
     if counts.truncated:
         cut = count(counts.truncated, "passage")
-        rows.append(("truncated", f"{cut} longer than what the embedder reads"))
+        rows.append(("truncated", f"{cut} beyond the embedder's limit"))
     return rows
 
 
@@ -94,19 +94,19 @@ def _left_out(counts: Counts) -> list[tuple[str, str]]:
 def verify(
     index: options.Index = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Keep what is whole, make the rest again.")
+        bool, typer.Option("--repair", help="Keep the intact parts and make the rest again.")
     ] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Fail if another process writes the index.")
+        bool, typer.Option("--no-wait", help="Fail if another process is writing the index.")
     ] = False,
     *,
     context: Context,
 ) -> None:
-    """Check every file of an index by its checksum.
+    """Verify the checksum of every file of an index, or repair it.
 
-    The exit code is 1 if one of them is damaged. A repair embeds only what has lost its vector;
-    where passages are damaged it reads the sources as they are now, and the exit code is 3 if
-    something could be read from nowhere.
+    The exit code is 1 if a file is damaged. --repair embeds only passages that have lost their
+    vectors. Damaged passages are read again from the sources as they are now. The exit code is 3
+    if some could not be recovered.
 
     Examples:
       ettin verify
@@ -120,7 +120,7 @@ def verify(
     request = BuildRequest(
         folder, engine=context.settings, offline=context.offline, wait=not no_wait
     )
-    with options.goes_on("the same command goes on where it stopped", console):
+    with options.goes_on("to resume, run the same command", console):
         report = repair_index(request, console)
     _tell_repaired(report, folder, console)
     if report.lost or (report.built and report.built.rejections):
@@ -134,23 +134,23 @@ def _check(folder: Path, console: Console) -> None:
     if damaged:
         console.notice(f"repair it: {options.command('verify', folder)} --repair")
         raise typer.Exit(1)
-    console.line(f"{folder} is whole: {count(len(Index(folder).manifest.files), 'file')}")
+    console.line(f"{folder} is intact: {count(len(Index(folder).manifest.files), 'file')}")
 
 
 def _tell_repaired(report: RepairReport, folder: Path, console: Console) -> None:
-    """Say what was damaged, what was made again and what is lost."""
+    """Report what was damaged, what was made again and what is lost."""
     for path in report.damaged:
         console.line(f"damaged: {path}")
     if report.built is None or report.built.manifest is None:
-        console.line(f"{folder} is whole: nothing to repair")
+        console.line(f"{folder} is intact: nothing to repair")
         return
     for rejection in report.built.rejections:
         console.notice(rejected(rejection))
     for name in report.lost:
-        what = f"the records from standard input; give them again: ettin index - -i {folder}"
+        what = f"the records from standard input; pass them again: ettin index - -i {folder}"
         console.notice(f"lost {what if name == '-' else name}")
     embedded = count(report.built.embedded, "passage")
     console.summary(
-        f"{folder} is whole again: {embedded} embedded again, {report.built.reused:,} kept, "
+        f"{folder} is repaired: {embedded} embedded again, {report.built.reused:,} kept, "
         f"{len(report.lost):,} lost"
     )

@@ -1,4 +1,4 @@
-"""JSON lines as what a command writes: to a file that appears when it is whole, or to stdout."""
+"""JSONL output of commands: to a file that appears once complete, or to stdout."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -12,26 +12,26 @@ from ettin_cli.files.writers import JSONL
 
 
 def check_jsonl(output: Path | None, usual: str) -> None:
-    """Make sure that JSON lines can go where they are to go.
+    """Check that JSONL can be written to an output.
 
     Args:
-        usual: What such a file is usually called.
+        usual: The usual name of such a file.
 
     Raises:
-        UsageError: The file's name promises another format.
-        OutputError: There is no folder for it.
+        UsageError: The suffix is that of another format.
+        OutputError: The folder of the file does not exist.
     """
     named = output is not None and str(output) != "-"
     if named and cast(Path, output).suffix.lower() not in JSONL.suffixes:
-        raise UsageError(f"{output} cannot be: JSONL is what is written", hint=f"-o {usual}")
+        raise UsageError(f"cannot write {output}: the format is JSONL", hint=f"-o {usual}")
     destination(JSONL.name, output)
 
 
 def write_jsonl(records: Iterable[Mapping[str, Any]], output: Path | None) -> None:
-    """Write a JSON line a record, as they come.
+    """Write one JSON line per record, as they arrive.
 
     Raises:
-        OutputError: The file cannot be written; whatever was there before is still there.
+        OutputError: The file cannot be written; an earlier file of that name is kept.
     """
     import orjson
 

@@ -1,4 +1,4 @@
-"""`ettin mine`: hard negatives for training, from any index."""
+"""`ettin mine`: hard negatives for training, mined from an index."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -31,7 +31,7 @@ from ettin_cli.training import (
     mine as mine_index,
 )
 
-# So many rows that are none, before any that is one, are another kind of file.
+# After this many invalid rows without a valid one, the file is taken for another kind.
 PROBED_ROWS = 100
 
 
@@ -42,26 +42,28 @@ def mine(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Rows of query and positive; with --qrels queries as in ettin search.",
+            help="Rows with query and positive; with --qrels, queries as in ettin search.",
         ),
     ] = None,
     qrels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Which documents are positive, in TREC or BEIR form."),
+        typer.Option(
+            metavar="FILE", help="Judgements that define the positives, in TREC or BEIR format."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write JSONL here; else to stdout."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write JSONL here, not to stdout."),
     ] = None,
     retriever: options.RetrieverName = AUTO,
     negatives: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Most negatives of a query.")
+        int, typer.Option(metavar="N", min=1, help="Maximum negatives per query.")
     ] = NEGATIVES,
     candidates: Annotated[
-        int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to look at.")
+        int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to retrieve.")
     ] = CANDIDATES,
     skip_top: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Leave out the first N that are not positive.")
+        int, typer.Option(metavar="N", min=0, help="Skip the first N that are not positive.")
     ] = 0,
     max_score_ratio: Annotated[
         float | None,
@@ -69,7 +71,7 @@ def mine(
             metavar="R",
             min=0,
             max=1,
-            help="Most score of a negative, as a share of the lowest positive's.",
+            help="Maximum score of a negative, as a share of the query's lowest positive.",
         ),
     ] = None,
     reranker: Annotated[
@@ -78,19 +80,21 @@ def mine(
             "--reranker",
             "-r",
             metavar="MODEL",
-            help="Apply --max-score-ratio to its scores, not retrieval's; MODEL as in search.",
+            help="Apply --max-score-ratio to the scores of this reranker, not of retrieval; MODEL "
+            "as in search.",
         ),
     ] = None,
     *,
     context: Context,
 ) -> None:
-    """Mine hard negatives: what retrieval ranks high and is not positive.
+    """Mine hard negatives: passages that rank high but are not positive.
 
-    A row a query: query_id, query, positive and negatives, which are lists of texts, and
-    negative_ids, hardest first. Positives are the documents judged relevant in --qrels, each by its
-    best passage, or the texts of the rows; all rows of a query are one. No passage that contains
-    a positive, or that one contains, becomes a negative. The margin keeps away from the lowest of
-    a query's positives; -c looks deeper where it leaves too few.
+    Each query becomes one row: query_id, query, positive and negatives (lists of texts), and
+    negative_ids. The hardest negatives come first. Positives are the best passages of the
+    documents judged relevant in --qrels, or the texts of the rows; rows of the same query are
+    merged. A passage that contains a positive, or is contained in one, is never a negative.
+    --max-score-ratio drops negatives that score too close to the query's lowest positive. If too
+    few are left, raise -c.
 
     Examples:
       ettin mine -i INDEX --queries q.jsonl --qrels qrels.tsv -o mined.jsonl
@@ -99,12 +103,12 @@ def mine(
     """
     console = context.console
     if reranker is not None and max_score_ratio is None:
-        raise UsageError("-r is for the margin alone", hint="--max-score-ratio 0.95")
+        raise UsageError("-r needs --max-score-ratio", hint="--max-score-ratio 0.95")
     require_retriever(retriever)
     check_jsonl(output, "mined.jsonl")
     queries = _checked(queries, "--queries")
     if qrels is not None and str(qrels) == str(queries) == options.STDIN:
-        raise UsageError("stdin can be read only once", hint="give one of the two as a file")
+        raise UsageError("stdin can be read only once", hint="pass one of the two as a file")
     check_apart(output, (queries, qrels))
     opened = Index(find_index(index))
     chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
@@ -134,17 +138,19 @@ def mine(
 
 def _checked(path: Path | None, option: str) -> Path:
     if path is None:
-        raise UsageError(f"no {option}", hint="ettin mine -i INDEX --queries FILE --qrels FILE")
+        raise UsageError(
+            f"missing {option}", hint="ettin mine -i INDEX --queries FILE --qrels FILE"
+        )
     if str(path) != options.STDIN and not path.is_file():
         raise CorpusError(f"there is no file {path}")
     return path
 
 
 def _read(path: Path, examples: Examples, console: Console) -> int:
-    """Read rows of queries and their positives, and return how many were rejected.
+    """Read rows of queries and their positives, and return the number of rejected ones.
 
     Raises:
-        CorpusError: The file cannot be read, or holds none.
+        CorpusError: The file cannot be read, or has no such rows.
     """
     waiting: list[Rejection] = []
     rejected = 0
@@ -152,7 +158,7 @@ def _read(path: Path, examples: Examples, console: Console) -> int:
         try:
             found = example(row[0])
             if not any(text.strip() for text in found.positives):
-                raise RecordError('"positive" holds no text')
+                raise RecordError('"positive" has no text')
             examples.add(found)
             reasons = [RecordError(reason) for reason in found.reasons]
         except RecordError as error:
@@ -164,8 +170,8 @@ def _read(path: Path, examples: Examples, console: Console) -> int:
             break
     if not examples:
         raise CorpusError(
-            str(waiting[0]) if waiting else f"{path} holds no queries",
-            hint='a row is {"query": "...", "positive": "..."}; or --qrels FILE tells what is',
+            str(waiting[0]) if waiting else f"{path} has no queries",
+            hint='a row is {"query": "...", "positive": "..."}; or pass --qrels FILE',
         )
     return rejected
 
@@ -179,7 +185,7 @@ def _told(rejections: list[Rejection], console: Console) -> int:
 
 
 class _Tally:
-    """Turns what was mined into rows, and counts."""
+    """Turns mined negatives into rows, and counts."""
 
     def __init__(self, chosen: MiningOptions, *, judged: bool) -> None:
         self.chosen, self.judged = chosen, judged
@@ -187,7 +193,7 @@ class _Tally:
         self.unindexed = self.without = self.fewer = self.dropped = self.truncated = 0
 
     def rows(self, mined: Iterable[Mined]) -> Iterator[dict[str, Any]]:
-        """Yield a row a query that has a positive and a negative."""
+        """Yield one row per query that has a positive and a negative."""
         for one in mined:
             self.queries += 1
             self.unindexed += not one.indexed
@@ -203,17 +209,17 @@ class _Tally:
                 yield _row(one)
 
     def tell(self, console: Console) -> None:
-        """Say what was mined, and what was not."""
+        """Report what was mined, and what was left out."""
         end = "left out" if self.judged else "mined by text alone"
         for number, told in (
             (self.unindexed, f"without a positive in the index, {end}"),
-            (self.without, "without a negative, left out; -c looks deeper"),
+            (self.without, "without a negative, left out; raise -c to retrieve more"),
             (self.fewer, f"with fewer negatives than {self.chosen.negatives:,}"),
         ):
             if number:
                 console.notice(f"{count(number, 'query', 'queries')} {told}")
         if self.truncated:
-            console.notice(f"{count(self.truncated, 'text')} cut at the reranker's limit")
+            console.notice(f"{count(self.truncated, 'text')} truncated at the reranker's limit")
         margin = f", {self.dropped:,} dropped by the margin" if self.chosen.max_score_ratio else ""
         console.summary(
             f"{count(self.negatives, 'negative')} for {self.written:,} of "

@@ -1,4 +1,4 @@
-"""`ettin models`: what can be used here, and fetching it beforehand."""
+"""`ettin models`: list, show and download models."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -32,14 +32,14 @@ app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """List, show and fetch the models known by name.
+    """List, show and download the models known by name.
 
-    Without COMMAND they are listed.
+    Without COMMAND, the models are listed.
 
     Examples:
       ettin models
       ettin models show 32m
-      ettin models pull 17m 32m          # to have them without a network
+      ettin models pull 17m 32m          # for use without a network
     """
     if context.invoked_subcommand is None:
         list_models()
@@ -47,11 +47,11 @@ def models(context: typer.Context) -> None:
 
 @app.command("list", cls=PlainCommand)
 def list_models(color: Color = "auto") -> None:
-    """List the models: quality, speed, and which are here.
+    """List the models: quality, speed, and which are on disk.
 
-    nDCG@10 is the mean over MTEB(eng, v2) retrieval: with the top 100 reranked, and of an
-    embedder alone. Speeds are those that the release published: pairs a second on an i7-13700K in
-    fp32, and on an H100 in bf16. An embedder with code of its own needs --trust-remote-code.
+    nDCG@10 is the mean over MTEB(eng, v2) retrieval: of a reranker on the top 100, and of an
+    embedder alone. Speeds are as published with the release: pairs per second on an i7-13700K in
+    fp32, and on an H100 in bf16. An embedder that ships its own code needs --trust-remote-code.
 
     Example:
       ettin models list
@@ -71,8 +71,8 @@ def list_models(color: Color = "auto") -> None:
     embedders = [_embedder_row(model) for model in EMBEDDERS.values()]
     console.rows(headers, embedders, right="params dims tokens nDCG@10")
     console.notice(
-        "nDCG@10 and pairs a second are as published; what they were measured on, and the model's "
-        "page: ettin models show NAME; the embedder auto is minilm"
+        "nDCG@10 and pairs per second are as published; for details: ettin models show NAME; "
+        "the embedder auto is minilm"
     )
 
 
@@ -81,7 +81,7 @@ def show(
     name: Annotated[str, typer.Argument(help="A name from the list, or a hub id.")],
     color: Color = "auto",
 ) -> None:
-    """Show what is known of a model.
+    """Show a model's size, limits, quality, licence and folder.
 
     Examples:
       ettin models show 32m
@@ -101,7 +101,7 @@ def show(
     model = next((m for m in ETTIN_MODELS.values() if m.hub_id == hub_id), None)
     embedder = next((m for m in EMBEDDERS.values() if m.hub_id == hub_id), None)
     if model is None and embedder is None and cached_folder(name) is None:
-        raise ModelError(f"nothing is known of {name!r}", hint="ettin models")
+        raise ModelError(f"unknown model {name!r}", hint="ettin models")
     rows = [["model", hub_id], ["page", f"https://huggingface.co/{hub_id}"]]
     if revision:
         rows.append(["revision", revision])
@@ -119,10 +119,10 @@ def pull(
     ],
     offline: Offline = False,
 ) -> None:
-    """Fetch models, to have them without the network.
+    """Download models for use without the network.
 
-    They go where huggingface_hub caches them, which HF_HOME moves. An Ettin reranker is fetched
-    at a pinned revision.
+    They go to the cache of huggingface_hub, which HF_HOME sets. Ettin rerankers are downloaded at
+    a pinned revision.
 
     Examples:
       ettin models pull 32m
@@ -132,7 +132,7 @@ def pull(
     failed: list[EttinError] = []
     for name in names:
         if name == "none":
-            raise UsageError("none is no model")
+            raise UsageError("none is not a model")
         try:
             place = _fetched(name, offline, console)
         except EttinError as error:
@@ -146,7 +146,7 @@ def pull(
 
 
 def _fetched(name: str, offline: bool, console: Console) -> str:
-    """Fetch a model if it is not here, and return its folder, or the package that has it."""
+    """Download a model if needed, and return its folder, or the package that provides it."""
     if plugin := external_reranker(name):
         find_reranker(name, offline=offline, reporter=console)
         return plugin.package
@@ -185,14 +185,14 @@ def _published_embedder(model: EmbedderModel) -> list[list[str]]:
     if model.matryoshka:
         trained = ", ".join(map(str, model.matryoshka))
         rows.append(["--dimensions", f"trained for {trained}"])
-    rows.append(["tokens", f"{model.max_tokens:,}" if model.max_tokens else "all of a text"])
+    rows.append(["tokens", f"{model.max_tokens:,}" if model.max_tokens else "no limit"])
     for name, prompt in (("query", model.query_prompt), ("document", model.document_prompt)):
         rows += [[f"{name} prompt", f'"{prompt}"']] if prompt else []
     if model.ndcg10:
-        told = "published: MTEB(eng, v2) retrieval, nothing reranked"
+        told = "published: MTEB(eng, v2) retrieval, not reranked"
         rows.append(["nDCG@10", f"{model.ndcg10:.4f}, {told}"])
     if model.own_code:
-        rows.append(["code", "of its own, which runs with --trust-remote-code alone"])
+        rows.append(["code", "its own, needs --trust-remote-code"])
     return [*rows, ["licence", model.licence]]
 
 
@@ -208,7 +208,7 @@ def _published(model: EttinModel) -> list[list[str]]:
 
 
 def _here(name: str, expected: int = MINILM_BYTES) -> tuple[str, str]:
-    """Return a model's size on disk and whether it is there; the size it would have, if not."""
+    """Return a model's size on disk, expected if it is absent, and whether it is there."""
     try:
         folder = _folder(name)
     except EttinError:
@@ -217,7 +217,7 @@ def _here(name: str, expected: int = MINILM_BYTES) -> tuple[str, str]:
 
 
 def _folder(name: str) -> Path | None:
-    """Return where a model is on this machine, if it is there."""
+    """Return the folder of a model on this machine, if it is there."""
     if name in AUTO:
         with suppress(EttinError):
             return embedded_folder()

@@ -1,4 +1,4 @@
-"""`--open`: a hit in the user's editor, or in the program for its kind of file."""
+"""`--open`: open a hit in the user's editor, or in the default program for its file."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ def open_hit(hit: Hit | None, query: Query | None) -> None:
     """Open a hit at its best line.
 
     Raises:
-        EttinError: There is no file to open, or no editor.
+        EttinError: The hit has no file, or the editor cannot be run.
     """
     if hit is None or query is None or hit.passage.path is None:
         raise EttinError("there is no file to open", hint="--open needs a hit that has a path")

@@ -33,7 +33,8 @@ Long = Annotated[
     str,
     typer.Option(
         metavar="HOW",
-        help="truncate a text at the reranker's limit, or score it by the max of its windows.",
+        help="Texts beyond the reranker's token limit: truncate, or max (score windows of the "
+        "text, take the best).",
     ),
 ]
 Reranker = Annotated[
@@ -44,7 +45,7 @@ Reranker = Annotated[
         metavar="MODEL",
         envvar="ETTIN_RERANKER",
         help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, none, a hub id or a folder. "
-        "MODEL:N,MODEL: the best N of the first go to the second.",
+        "A cascade is MODEL:N,MODEL: the second reranks the best N of the first.",
     ),
 ]
 
@@ -53,32 +54,37 @@ RetrieverName = Annotated[
     str,
     typer.Option(
         metavar="HOW",
-        help="dense (embeddings), bm25 (words), hybrid (both), or auto: hybrid where it can be.",
+        help="dense (embeddings), bm25 (terms), hybrid (both), or auto: hybrid if the index has "
+        "a lexicon, else dense.",
     ),
 ]
 
 
 By = Annotated[
     str,
-    typer.Option(
-        metavar="UNIT", help="document: each counts once, by its best passage; or passage."
-    ),
+    typer.Option(metavar="UNIT", help="What a hit is: document (its best passage) or passage."),
 ]
 Fold = Annotated[
     str,
     typer.Option(
         metavar="TEXTS",
-        help="Merge duplicate passages: same (equal text), near (80 % equal word triples), none.",
+        help="Merge duplicate passages into one hit: same (identical text), near (80 % shared "
+        "word trigrams) or none.",
     ),
 ]
 Expand = Annotated[
-    bool, typer.Option("--expand", help="Retrieve again with what the first passages found say.")
+    bool,
+    typer.Option(
+        "--expand",
+        help="Expand the query from the top 10 passages (pseudo-relevance feedback) and retrieve "
+        "again.",
+    ),
 ]
 
 
 @contextmanager
 def goes_on(how: str, console: Console) -> Iterator[None]:
-    """Say how to go on when the work in the block is interrupted or terminated."""
+    """Print how to resume when the work in the block is interrupted or terminated."""
     try:
         yield
     except KeyboardInterrupt:
@@ -88,7 +94,7 @@ def goes_on(how: str, console: Console) -> Iterator[None]:
             raise
         code = TERMINATED
     except Exception as error:
-        # What a library made of a signal's exception.
+        # A library may have replaced the exception of the signal.
         if not (code := interruption.struck() or 0):
             raise
         interruption.show(error)
@@ -99,19 +105,19 @@ def goes_on(how: str, console: Console) -> Iterator[None]:
 
 
 def refresh(folder: Path) -> str:
-    """Return the command that brings an index up to date."""
+    """Return the command that updates an index."""
     return command("index", folder)
 
 
 def command(name: str, folder: Path) -> str:
-    """Return a command for an index, which is named unless it is found without."""
+    """Return a command for an index, with -i unless it is the default one."""
     if folder == Path(DEFAULT_INDEX):
         return f"ettin {name}"
     return f"ettin {name} -i {shlex.quote(str(folder))}"
 
 
 def recorded(folder: Path, source: RecordedSource) -> str:
-    """Return a source as it can be given again: its place from here, and its options."""
+    """Return a source as shell words: its path relative to the working folder, and its options."""
     if source.location == "-":
         return "-"
     location = os.path.relpath(folder.resolve().parent / source.location)
@@ -127,7 +133,7 @@ def stdin() -> Stream:
     """Return standard input.
 
     Raises:
-        UsageError: The process was started without one.
+        UsageError: The process was started without stdin.
     """
     if sys.stdin is None:
         raise UsageError("there is no stdin to read")
@@ -135,15 +141,15 @@ def stdin() -> Stream:
 
 
 def stdin_or(name: Named) -> Named | Stream:
-    """Return an input by its name; "-" is standard input."""
+    """Return an input by name; "-" is standard input."""
     return stdin() if str(name) == STDIN else name
 
 
 def utf8(text: str, name: str) -> str:
-    """Return a text from the command line, which models can read.
+    """Return a text from the command line, checked to be UTF-8.
 
     Raises:
-        UsageError: Its bytes are of another encoding.
+        UsageError: Its bytes have another encoding.
     """
     try:
         text.encode()

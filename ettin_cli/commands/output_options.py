@@ -1,4 +1,4 @@
-"""What commands that write a file of results check before they begin."""
+"""Options and checks of commands that write result files."""
 
 import os
 import stat
@@ -23,35 +23,34 @@ Format = Annotated[
     str, typer.Option("--format", "-f", metavar="FORMAT", help=f"{listed(formats())}.")
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with what an interrupted run wrote to -o.")
+    bool, typer.Option("--resume", help="Resume an interrupted run that wrote to -o.")
 ]
 Tag = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help=f"Name of a TREC run; {RUN_NAME} if left out."),
+    typer.Option(metavar="NAME", help=f"Run name in TREC output; {RUN_NAME} by default."),
 ]
 Fields = Annotated[
     str | None,
     typer.Option(
-        metavar="NAMES", help="Columns of a CSV or TSV without a header: qid,pid,query,passage."
+        metavar="NAMES",
+        help="Column names of a CSV or TSV without a header, as in qid,pid,query,passage.",
     ),
 ]
 
 
 def appears_whole(output: Path | None) -> TypeGuard[Path]:
-    """Say whether an output is a file that appears when it is complete, not a stream or device."""
+    """Return whether an output is a file that appears once complete, not a stream or device."""
     if output is None or str(output) == STREAM:
         return False
     return not output.exists() or output.is_file()
 
 
 def answer_format(format: str, output: Path | None, console: Console) -> str:
-    """Return the format in which answers are written, as `destination` does.
-
-    Plugins that are not used are named.
+    """Return the output format of answers, as `destination` does, and report unused plugins.
 
     Raises:
-        UsageError: There is no such format, or it does not go there.
-        OutputError: There is no folder for the file.
+        UsageError: The format is unknown, or cannot be written there.
+        OutputError: The folder of the file does not exist.
     """
     found = destination(format, output)
     for notice in passed_over():
@@ -60,25 +59,25 @@ def answer_format(format: str, output: Path | None, console: Console) -> str:
 
 
 def check_resume(output: Path | None, *, resume: bool) -> None:
-    """Refuse to go on with what is not a file.
+    """Check that a run to resume writes to a file.
 
     Raises:
-        UsageError: It is none.
+        UsageError: The output is not a file.
     """
     if resume and not appears_whole(output):
-        raise UsageError("--resume needs a file to go on with", hint="name it with -o")
+        raise UsageError("--resume needs an output file", hint="name it with -o")
 
 
 def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> None:
-    """Refuse an output that would take the place of an input, by whatever path.
+    """Check that an output would not overwrite an input, by whatever path.
 
-    So would the files beside the output that hold an unfinished run and rejected rows.
+    The files beside the output that hold an unfinished run and rejected rows are checked too.
 
     Args:
-        inputs: Files and whatever else is read; "-" is standard input.
+        inputs: Everything that is read; "-" is standard input.
 
     Raises:
-        UsageError: One of them is the same file.
+        UsageError: An input is the same file.
     """
     if output is None or str(output) == STREAM:
         written = {"stdout": _stream(1)}
@@ -92,7 +91,7 @@ def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> Non
                 given = "stdin" if str(one) == STREAM else one
                 raise UsageError(
                     f"{name} is the same file as the input {given}",
-                    hint="choose another place with -o",
+                    hint="choose another output with -o",
                 )
 
 
@@ -118,7 +117,7 @@ def _regular(status: os.stat_result) -> os.stat_result | None:
 def fingerprint(
     rerankers: Iterable[ResolvedReranker], engine: EngineSettings, *options: object
 ) -> str:
-    """Return what two runs must agree in to write the same bytes, but for their input."""
+    """Return a hash of everything but the input that determines the bytes of the output."""
     import xxhash
 
     models = [score_folder(one, engine).name for one in rerankers]
@@ -130,32 +129,32 @@ def run_tag(tag: str | None, format: str) -> str:
     """Return the name of a TREC run.
 
     Raises:
-        UsageError: It cannot stand in one, or no run is written.
+        UsageError: The tag is not valid in a run, or the format is not TREC.
     """
     if tag is None:
         return RUN_NAME
     if not is_run(format):
-        raise UsageError("--tag names a TREC run, and none is written", hint="-f trec")
+        raise UsageError("--tag needs TREC output", hint="-f trec")
     try:
         tag.encode()
     except UnicodeEncodeError:
         raise UsageError("--tag is not UTF-8") from None
     if not tag or any(sign.isspace() for sign in tag):
-        raise UsageError(f"--tag {tag!r} is empty or has white space, which ends a field of a run")
+        raise UsageError(f"--tag {tag!r} is empty or has white space, which separates fields")
     return tag
 
 
 def columns(names: str | None) -> tuple[str, ...]:
-    """Return the names of columns that `--fields` gives.
+    """Return the column names in `--fields`.
 
     Raises:
-        UsageError: One is empty, or given twice.
+        UsageError: A name is empty or repeated.
     """
     if names is None:
         return ()
     found = tuple(name.strip() for name in names.split(","))
     if "" in found or len(set(found)) < len(found):
         raise UsageError(
-            f"--fields {names!r} has an empty name or one twice", hint="--fields qid,query"
+            f"--fields {names!r} has an empty or repeated name", hint="--fields qid,query"
         )
     return found

@@ -1,4 +1,4 @@
-"""`ettin rerank`: rerank candidates that somebody else retrieved."""
+"""`ettin rerank`: rerank candidates that another system retrieved."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ from ettin_cli.settings import PASSAGE, TRUNCATE
 
 EVERY = sys.maxsize
 NO_ID = (
-    "positions from 0 stand in, which cannot be evaluated against judgements; "
+    "positions from 0 are used as ids, which cannot be evaluated against judgements; "
     "name the field with --id-field"
 )
 
@@ -36,7 +36,7 @@ NO_ID = (
 @shared()
 def rerank(
     input: Annotated[
-        Path, typer.Argument(help="JSONL, CSV, TSV, Parquet, a TREC run; - is JSONL.")
+        Path, typer.Argument(help="JSONL, CSV, TSV, Parquet or a TREC run; - reads JSONL.")
     ],
     reranker: options.Reranker = "auto",
     output: Annotated[
@@ -46,53 +46,58 @@ def rerank(
     resume: writing.Resume = False,
     top_k: Annotated[
         int | None,
-        typer.Option("--top-k", "-k", metavar="N", min=1, help="Hits to keep; all if left out."),
+        typer.Option(
+            "--top-k", "-k", metavar="N", min=1, help="Hits to keep per query; all by default."
+        ),
     ] = None,
     max_documents: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Documents of a query to score, the first ones."),
+        typer.Option(metavar="N", min=1, help="Score only the first N documents of each query."),
     ] = None,
     min_score: Annotated[
-        float | None, typer.Option(metavar="X", help="Leave out hits below this.")
+        float | None, typer.Option(metavar="X", help="Drop hits that score below X.")
     ] = None,
     blend: Annotated[
         float,
         typer.Option(
-            metavar="W", min=0, max=1, help="Share of the input's own scores in the final one."
+            metavar="W", min=0, max=1, help="Share of the input's scores in the final score."
         ),
     ] = 0.0,
     no_text: Annotated[bool, typer.Option("--no-text", help="Leave texts out of hits.")] = False,
     queries: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The queries of a TREC run.")
+        Path | None, typer.Option(metavar="FILE", help="Queries of a TREC run.")
     ] = None,
     corpus: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="The documents of a TREC run.")
+        str | None, typer.Option(metavar="SOURCE", help="Documents of a TREC run.")
     ] = None,
     tag: writing.Tag = None,
     fields: writing.Fields = None,
     query_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The field of a query's text.")
+        str | None, typer.Option(metavar="NAME", help="Field of the query text.")
     ] = None,
     documents_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The field of a query's documents.")
+        str | None, typer.Option(metavar="NAME", help="Field of the query's documents.")
     ] = None,
     text_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The field of a document's text.")
+        str | None, typer.Option(metavar="NAME", help="Field of the document text.")
     ] = None,
     id_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The field of a document's id.")
+        str | None, typer.Option(metavar="NAME", help="Field of the document id.")
     ] = None,
     long: options.Long = TRUNCATE,
     *,
     context: Context,
 ) -> None:
-    """Rerank candidates that something else retrieved.
+    """Rerank candidates that another system retrieved.
 
-    INPUT holds a query with its documents a line, a query and a document a row, a query with its
-    positive and negatives a row, or requests of RankLLM and Anserini. A TREC run needs --queries
-    and --corpus, which the field options and --fields then describe. A field can be a dotted path:
-    node.text. All other fields come back with the answers, in tables as JSON in `query_fields` and
-    `metadata`, but those that an answer has of its own: query_id, query, reranker, engine and hits.
+    Each line or row of INPUT holds a query with its documents, a query and one document, a query
+    with its positive and negatives, or a request of RankLLM or Anserini. A TREC run needs
+    --queries and --corpus; the field options and --fields then describe those. A field can be a
+    dotted path: node.text.
+
+    All other fields are copied to the answers; tables hold them as JSON in `query_fields` and
+    `metadata`. The fields of an answer itself are not copied: query_id, query, reranker, engine
+    and hits.
 
     Examples:
       ettin rerank candidates.jsonl -r 32m -o reranked.jsonl --resume
@@ -140,16 +145,16 @@ def rerank(
 
 
 def _check(input: Path, queries: Path | None, reranker: str) -> None:
-    """Refuse what cannot be done before anything is loaded."""
+    """Reject invalid options before anything is loaded."""
     if reranker == "none":
-        raise UsageError("there is nothing to do without a reranker", hint="-r embedded")
+        raise UsageError("nothing to do without a reranker", hint="-r embedded")
     for path in (input, queries):
         if path is not None and str(path) != "-" and not path.is_file():
             raise CorpusError(f"there is no file {path}")
 
 
 class _Job:
-    """Reranks requests, and says at the end what there was to them."""
+    """Reranks requests, and reports at the end what was left out or replaced."""
 
     def __init__(
         self,
@@ -170,13 +175,13 @@ class _Job:
         self.rejects: Path | None = None
 
     def fingerprint(self, fields: RequestFields, format: str) -> str:
-        """Return what two runs must agree in to write the same bytes, but for their input."""
+        """Return a hash of everything but the input that determines the bytes of the output."""
         kept = [keep for _, keep in self.found.before]
         options = (kept, self.chosen, self.long, self.text, fields, format, self.tag)
         return writing.fingerprint(self.found.every, self.models.settings, *options)
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
-        """Write answers to stdout as they come."""
+        """Write answers to stdout as they arrive."""
         self.is_run = is_run(format)
         windows = self._windows(requests.items, requests.share)
         self.console.answers(
@@ -189,13 +194,13 @@ class _Job:
         )
 
     def write(self, requests: RequestFile, target: ResumableOutput) -> None:
-        """Write answers to a file, after those that an earlier run wrote."""
+        """Write answers to a file, after those of an earlier run."""
         mark, self.rejects, self.is_run = target.mark, target.rejects, is_run(target.format)
         self.rejected = mark.rejects
         if mark.items:
-            self.console.notice(f"going on after {mark.answers:,} queries that are done")
+            self.console.notice(f"resuming after {count(mark.answers, 'query', 'queries')}")
         if not target.finished:
-            with options.goes_on("the same command with --resume goes on from here", self.console):
+            with options.goes_on("to resume, run the same command with --resume", self.console):
                 watched = Digested(requests.items, mark)
                 for window in self._windows(watched, requests.share, mark.items):
                     end, digest = window.end, watched.digest()
@@ -223,7 +228,7 @@ class _Job:
             yield window
 
     def _count(self, window: Window) -> None:
-        # A file of rejects names them; without one they are named here.
+        # Without a file of rejects, each is reported here.
         for rejection in window.rejections if self.rejects is None else ():
             self.console.notice(rejected(rejection))
         self.rejected += len(window.rejections)
@@ -231,30 +236,27 @@ class _Job:
         self.repeated += window.repeated
         self.scoreless += window.scoreless
         if window.unnamed and not self.unnamed and self.is_run:
-            # At once: nobody should wait for a run that is of no use.
+            # At once, so that nobody waits for an unusable run.
             self.console.notice(f"a document has no id: {NO_ID}")
         self.unnamed += window.unnamed
         for answer in window.answers:
             self.tally.add(answer)
 
     def tell(self) -> None:
-        """Say what was left out, or stood in for something."""
+        """Report what was left out or replaced."""
         if self.unnamed:
             self.console.notice(f"{count(self.unnamed, 'document')} without an id: {NO_ID}")
         if self.unscored:
-            self.console.notice(f"{self.unscored:,} documents beyond --max-documents are left out")
+            what = count(self.unscored, "document")
+            self.console.notice(f"{what} beyond --max-documents left out")
         if self.repeated:
-            what = (
-                "1 document repeats"
-                if self.repeated == 1
-                else f"{self.repeated:,} documents repeat"
-            )
-            lost = " and are left out of the run" if self.is_run else ""
-            self.console.notice(f"{what} an id of their query{lost}")
+            what = count(self.repeated, "document")
+            lost = ", left out of the run" if self.is_run else ""
+            self.console.notice(f"{what} with a repeated id{lost}")
         if self.scoreless and self.chosen.blend:
             what = count(self.scoreless, "query", "queries")
-            self.console.notice(f"{what} came without scores, so --blend took 1/rank for them")
+            self.console.notice(f"{what} without scores: --blend used 1/rank")
         if self.rejected:
-            where = f"; {self.rejects} says which and why" if self.rejects else ""
+            where = f"; reasons in {self.rejects}" if self.rejects else ""
             what = count(self.rejected, "row or document", "rows or documents")
             self.console.notice(f"rejected {what}{where}")

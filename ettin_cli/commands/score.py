@@ -1,4 +1,4 @@
-"""`ettin score`: a quick relevance check of a few texts."""
+"""`ettin score`: the relevance of a few texts to a query."""
 
 import sys
 from io import BufferedReader
@@ -29,7 +29,8 @@ def score(
         str | None, typer.Argument(help="What the texts should answer.", show_default=False)
     ] = None,
     text: Annotated[
-        list[str] | None, typer.Argument(help="A text, @FILE, or - for a text a line.")
+        list[str] | None,
+        typer.Argument(help="A text, @FILE, or - to read one text per line from stdin."),
     ] = None,
     reranker: Annotated[
         list[str] | None,
@@ -38,15 +39,16 @@ def score(
             "-r",
             metavar="MODEL",
             envvar="ETTIN_RERANKER",
-            help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, a hub id or a folder; several "
-            "with --pairs.",
+            help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, a hub id or a folder; with "
+            "--pairs, repeat for several.",
         ),
     ] = None,
     pairs: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Score a query and a document a row, or what ettin mine writes; - is JSONL.",
+            help="Score rows of a query and a document, or the output of ettin mine; - reads "
+            "JSONL.",
         ),
     ] = None,
     fields: writing.Fields = None,
@@ -54,12 +56,12 @@ def score(
         bool,
         typer.Option(
             "--average",
-            help="With several -r: also write score, the mean of their standardised scores.",
+            help="With several -r, also write `score`, the mean of their standardised scores.",
         ),
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="With --pairs: write JSONL here."),
+        typer.Option("--output", "-o", metavar="FILE", help="With --pairs, write JSONL here."),
     ] = None,
     resume: writing.Resume = False,
     format: Annotated[
@@ -71,14 +73,14 @@ def score(
 ) -> None:
     """Score how well each TEXT answers QUERY, best first.
 
-    With one TEXT, a pipe and no -f it prints the bare number. Higher is better, on a scale of
-    the reranker's own.
+    Higher is better. The scale depends on the reranker. With one TEXT, output to a pipe and no -f,
+    just the number is printed.
 
-    With --pairs each row comes back with its `score`, of several rerankers with `scores` by their
-    names. --average standardises each reranker's scores over the whole file (mean 0, standard
-    deviation 1) and adds the mean of them as `score`. A query with its `positive` and its
-    `negatives`, `negative` or `negative_1`, `negative_2` and so on becomes a row a text, with a
-    `label` of 1 or 0. Rows that cannot be read are also written to OUTPUT.rejects.jsonl.
+    With --pairs, each row is written with its `score`, or with several rerankers with `scores` by
+    name. --average standardises each reranker's scores over the file (mean 0, standard deviation
+    1) and adds their mean as `score`. A row with a query, its `positive` and its `negatives`,
+    `negative` or `negative_1`, `negative_2` and so on becomes one row per text, with a `label` of
+    1 or 0. Unreadable rows are also written to OUTPUT.rejects.jsonl.
 
     Examples:
       ettin score "when does the ferry sail" "At nine." "Bread is at noon."
@@ -89,10 +91,10 @@ def score(
     """
     console = context.console
     if format not in ("auto", "table", "jsonl"):
-        raise UsageError(f"no format {format!r} here", hint="auto, table or jsonl")
+        raise UsageError(f"unsupported format {format!r}", hint="auto, table or jsonl")
     names = reranker or ["auto"]
     if "none" in names:
-        raise UsageError("there is no score without a reranker", hint="-r embedded")
+        raise UsageError("nothing to score without a reranker", hint="-r embedded")
     require_long(long, reranked=True)
     models = context.session.models
     _check_several(names, pairs, average=average)
@@ -116,7 +118,7 @@ def score(
 
 def _check_several(names: list[str], pairs: Path | None, *, average: bool) -> None:
     if len(names) > 1 and pairs is None:
-        raise UsageError("several rerankers go with --pairs", hint="name one with -r")
+        raise UsageError("several rerankers need --pairs", hint="pass one -r")
     if average and len(names) == 1:
         raise UsageError(
             "--average needs several rerankers", hint="--pairs FILE -r 150m -r 400m --average"
@@ -127,13 +129,13 @@ def _find(names: list[str], models: Models) -> list[ResolvedReranker]:
     found = [models.find_reranker(name) for name in names]
     for at, one in enumerate(found):
         if one.name in [earlier.name for earlier in found[:at]]:
-            raise UsageError(f"{one.name} is named twice", hint="leave out one of the -r")
+            raise UsageError(f"{one.name} is given twice", hint="leave out one of the -r")
     return found
 
 
 def _check_pairs(query: str | None, pairs: Path, output: Path | None, *, resume: bool) -> None:
     if query is not None:
-        raise UsageError("--pairs has its queries in FILE, so there is no QUERY here")
+        raise UsageError("QUERY cannot be combined with --pairs: FILE has the queries")
     if str(pairs) != "-" and not pairs.is_file():
         raise CorpusError(f"there is no file {pairs}")
     check_jsonl(output, "scored.jsonl")
@@ -146,9 +148,9 @@ def _arguments(
 ) -> tuple[str, list[str]]:
     if resume or named:
         option = "--resume" if resume else "--fields"
-        raise UsageError(f"{option} goes with --pairs", hint="--pairs FILE -o scored.jsonl")
+        raise UsageError(f"{option} needs --pairs", hint="--pairs FILE -o scored.jsonl")
     if output is not None:
-        raise UsageError("-o goes with --pairs", hint="ettin score QUERY TEXT -f jsonl > FILE")
+        raise UsageError("-o needs --pairs", hint="ettin score QUERY TEXT -f jsonl > FILE")
     if query is None or not text:
         missing = "QUERY" if query is None else "TEXT"
         raise UsageError(f"no {missing}", hint='ettin score "what to look for" "a text"')
@@ -159,7 +161,7 @@ def _arguments(
 
 def _show(texts: list[str], scores: Scores, format: str, console: Console) -> None:
     if cut := int(scores.truncated.sum()):
-        console.notice(f"{cut:,} of {count(len(texts), 'text')} cut at the reranker's limit")
+        console.notice(f"{cut:,} of {count(len(texts), 'text')} truncated at the reranker's limit")
     piped = not sys.stdout.isatty()
     if format == "auto" and piped and len(texts) == 1:
         console.line(f"{scores.values[0]:.6g}")
@@ -169,7 +171,7 @@ def _show(texts: list[str], scores: Scores, format: str, console: Console) -> No
 
 
 def _write(console: Console, texts: list[str], values: list[float], *, as_table: bool) -> None:
-    """Write a row a text, best first; of equal ones the first given."""
+    """Write one row per text, best first; ties keep the order of the input."""
     order = sorted(range(len(texts)), key=lambda at: (-values[at], at))
     if as_table:
         rows = [
@@ -193,7 +195,7 @@ def _shown(text: str) -> str:
 
 
 def _texts(word: str) -> list[str]:
-    """Return the texts that one argument stands for."""
+    """Return the texts of one argument: a text, a file or the lines of stdin."""
     if word == "-":
         with readable(Path("stdin")):
             read = list(record_lines(options.stdin().file))
@@ -209,7 +211,7 @@ def _texts(word: str) -> list[str]:
     except OSError as error:
         raise CorpusError(
             f"cannot read {word[1:] or '@'}: {error.strerror}",
-            hint="@ reads a file; a text that begins with it can come from stdin, as -",
+            hint="@FILE reads a file; pass a text that starts with @ on stdin, as -",
         ) from error
     if len(content) > MAX_TEXT_BYTES:
         raise CorpusError(f"{path}: more than {MAX_TEXT_BYTES // MIB} MiB of text")
@@ -217,7 +219,7 @@ def _texts(word: str) -> list[str]:
 
 
 def _read(file: BufferedReader, most: int) -> bytes:
-    """Read a file or a pipe in pieces, between which Python looks for Ctrl-C."""
+    """Read a file or a pipe in pieces, so that Python can handle Ctrl-C between them."""
     pieces = []
     while piece := file.read1(min(most, BLOCK)):
         pieces.append(piece)

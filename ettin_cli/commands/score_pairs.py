@@ -1,4 +1,4 @@
-"""`ettin score --pairs`: a file of pairs with a score beside each."""
+"""`ettin score --pairs`: the pairs of a file with their scores."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ WINDOW = 4096
 
 @dataclass(frozen=True, slots=True)
 class PairsJob:
-    """What is to be scored, and where that goes.
+    """The input and the output of a run that scores pairs.
 
     Args:
-        path: JSONL, CSV, TSV or Parquet with a query and a document a row, or with a query, its
-            positive and its negatives, which are a pair each; a stream holds JSONL.
+        path: JSONL, CSV, TSV or Parquet; each row has a query and a document, or a query, its
+            positive and its negatives, which become one pair each. A stream holds JSONL.
         output: None writes to stdout.
-        columns: Names of the columns of a CSV or TSV whose first row does not have them.
-        average: Also write the mean of the scores, each reranker's standardised over the file.
-        resume: Go on with what an interrupted run wrote to the output.
-        fingerprint: What two runs must agree in to write the same bytes, but for their input.
+        columns: Column names of a CSV or TSV without a header.
+        average: Also write the mean of the scores, standardised per reranker over the file.
+        resume: Resume an interrupted run that wrote to the output.
+        fingerprint: A hash of everything but the input that determines the output.
     """
 
     path: Path | Stream
@@ -55,9 +55,9 @@ class PairsJob:
 
 
 def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) -> int:
-    """Write a JSON line a pair, its own fields and its score, and return how many were rejected.
+    """Write one JSON line per pair, and return the number of rejected rows and texts.
 
-    Of several rerankers each score is written under the reranker's name.
+    A line has the pair's fields and its score; with several rerankers, a score per reranker name.
 
     Raises:
         CorpusError: The file cannot be read.
@@ -69,13 +69,13 @@ def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) 
     if appears_whole(job.output):
         with ResumableFile(job.output, job.fingerprint, resume=job.resume) as target:
             _write(scored, target, console, average=job.average)
-            where = f"; {target.rejects} says which and why"
+            where = f"; reasons in {target.rejects}"
     else:
         _show(scored, job.output, average=job.average)
     for name, cut in zip(scored.names, scored.truncated, strict=True):
         if cut:
             limit = f"the limit of {name}" if len(scored.names) > 1 else "the reranker's limit"
-            console.notice(f"{cut:,} of {count(scored.pairs, 'pair')} cut at {limit}")
+            console.notice(f"{cut:,} of {count(scored.pairs, 'pair')} truncated at {limit}")
     if scored.rejected:
         console.notice(f"rejected {count(scored.rejected, 'row or text', 'rows or texts')}{where}")
     console.summary(f"{count(scored.pairs, 'pair')} scored by {' and '.join(scored.names)}")
@@ -83,7 +83,7 @@ def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) 
 
 
 class _Pair(NamedTuple):
-    """What is written of a pair, and what is scored."""
+    """The fields to write of a pair, and the texts to score."""
 
     record: dict[str, Any]
     query: str
@@ -91,14 +91,14 @@ class _Pair(NamedTuple):
 
 
 class _Window(NamedTuple):
-    """What was scored at once: records with their scores, and rows that were none."""
+    """A window of scored records, and the rows rejected in it."""
 
     found: Sequence[_Found]
     rejections: Sequence[Rejection]
     end: int
 
 
-# A record, and its score by each reranker.
+# A record, and one score per reranker.
 _Found = tuple[dict[str, Any], Sequence[float]]
 _Item = _Pair | Rejection
 
@@ -115,7 +115,7 @@ class _Scored:
         self.truncated = [0] * len(rerankers)
 
     def items(self) -> Iterator[_Item]:
-        """Yield the pairs of the rows, and why rows are none, in their order."""
+        """Yield the pairs of the rows and the rejections, in input order."""
         for row in self.rows:
             try:
                 found, reasons = _pairs(row)
@@ -129,12 +129,12 @@ class _Scored:
         """Yield windows of scored pairs.
 
         Args:
-            done: Items that an earlier run has scored; the end of one of its windows.
+            done: Items scored by an earlier run; the end of one of its windows.
         """
         progress = WindowProgress(self.rows.share)
         with progress.shown(self.console, "scoring") as advance:
             end, waiting = 0, iter(items)
-            # Rejected rows count too, so that memory is bounded whatever the rows are.
+            # Rejected rows count too, which bounds memory for any input.
             while window := list(islice(waiting, WINDOW)):
                 end += len(window)
                 if end <= done:
@@ -163,25 +163,25 @@ class _Scored:
 
 
 def _show(scored: _Scored, output: Path | None, *, average: bool) -> None:
-    """Write the pairs to stdout as they are scored; an average once all of them are."""
+    """Write the pairs to stdout as they are scored; with an average, once all are scored."""
     found = (one for window in scored.windows(scored.items()) for one in window.found)
     if not average:
         write_jsonl(map(_named(scored.names), found), output)
         return
-    # Memory holds the scores alone.
+    # Only the scores are held in memory.
     with Spool() as spool:
         places = array("q", (spool.add(one) for one in found))
         write_jsonl(_averaged(lambda: map(spool.get, places), scored.names), output)
 
 
 def _write(scored: _Scored, target: ResumableFile, console: Console, *, average: bool) -> None:
-    """Write the pairs to a file, after those that an earlier run scored."""
+    """Write the pairs to a file, after those of an earlier run."""
     import orjson
 
     mark, named = target.mark, _named(scored.names)
     scored.rejected = mark.rejects
     if mark.items:
-        console.notice(f"going on after {count(mark.answers, 'pair')} that are done")
+        console.notice(f"resuming after {count(mark.answers, 'pair')}")
     if target.finished:
         return
 
@@ -193,7 +193,7 @@ def _write(scored: _Scored, target: ResumableFile, console: Console, *, average:
         lines = _averaged(found, scored.names)
         file.writelines(orjson.dumps(record) + b"\n" for record in lines)
 
-    with options.goes_on("the same command with --resume goes on from here", console):
+    with options.goes_on("to resume, run the same command with --resume", console):
         watched = Digested(scored.items(), mark)
         for window in scored.windows(watched, mark.items):
             records = window.found if average else map(named, window.found)
@@ -204,7 +204,7 @@ def _write(scored: _Scored, target: ResumableFile, console: Console, *, average:
 
 
 def _pairs(row: Row) -> tuple[list[_Pair], Sequence[str]]:
-    """Return the pair that a row is, or those of a row of training data, and what is none there."""
+    """Return the pairs of a row or of its training data, and why texts of it are rejected."""
     record = row[0]
     if not holds_example(record):
         found = pair(record, RequestFields())
@@ -220,7 +220,7 @@ def _pairs(row: Row) -> tuple[list[_Pair], Sequence[str]]:
 
 
 def _named(names: Sequence[str]) -> Callable[[_Found], dict[str, Any]]:
-    """Return what makes a record with its scores of what was found."""
+    """Return a function that adds the scores to a record."""
 
     def named(found: _Found) -> dict[str, Any]:
         record, values = found
@@ -237,7 +237,7 @@ def _averaged(
     """Yield each record with its scores and their mean.
 
     Args:
-        found: Gives all that was found, as often as it is called.
+        found: Returns a new iterator over all scored records at each call.
     """
     columns = [array("f") for _ in names]
     for _, values in found():
@@ -248,10 +248,9 @@ def _averaged(
 
 
 def _means(columns: Sequence[array[float]]) -> list[float]:
-    """Return the mean of each row once every column has mean 0 and standard deviation 1.
+    """Return the mean of each row after standardising each column to mean 0, deviation 1.
 
-    A column whose values are all equal is all 0. Empty texts are left out of both, and
-    keep their score.
+    A constant column becomes 0. Empty texts are left out of the statistics and keep their score.
     """
     import numpy as np
 

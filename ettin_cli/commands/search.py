@@ -1,4 +1,4 @@
-"""`ettin search`: retrieve, rerank, print."""
+"""`ettin search`: retrieve candidates, rerank them, print the hits."""
 
 from functools import partial
 from pathlib import Path
@@ -29,11 +29,12 @@ from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, MAX, SAME, TOP_K, TRU
 @shared()
 def search(
     query: Annotated[
-        str | None, typer.Argument(help="What to look for; - for a query a line on stdin.")
+        str | None,
+        typer.Argument(help="What to look for; - reads one query per line from stdin."),
     ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Argument(help="Where to look, instead of in an index: files, folders."),
+        typer.Argument(help="Files and folders to search instead of INDEX."),
     ] = None,
     index: options.Index = None,
     reranker: options.Reranker = "auto",
@@ -42,11 +43,11 @@ def search(
         int, typer.Option("--top-k", "-k", metavar="N", min=1, help="Hits to show.")
     ] = TOP_K,
     candidates: Annotated[
-        int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to score.")
+        int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to retrieve.")
     ] = CANDIDATES,
     by: options.By = DOCUMENT,
     min_score: Annotated[
-        float | None, typer.Option(metavar="X", help="Leave out hits below this.")
+        float | None, typer.Option(metavar="X", help="Drop hits that score below X.")
     ] = None,
     min_probability: Annotated[
         float | None,
@@ -54,22 +55,22 @@ def search(
             metavar="P",
             min=0,
             max=1,
-            help="Leave out hits less likely to be relevant; see ettin eval --calibrate.",
+            help="Drop hits with a probability below P; see ettin eval --calibrate.",
         ),
     ] = None,
     blend: Annotated[
         float,
         typer.Option(
-            metavar="W", min=0, max=1, help="Share of the retrieval score in the final one."
+            metavar="W", min=0, max=1, help="Share of the retrieval score in the final score."
         ),
     ] = 0.0,
     filter: Annotated[
         list[str] | None,
-        typer.Option(metavar="FIELD=VALUE", help="Only documents whose metadata say this."),
+        typer.Option(metavar="FIELD=VALUE", help="Search only documents with this metadata."),
     ] = None,
     path: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="Only files whose path below SOURCE fits."),
+        typer.Option(metavar="GLOB", help="Search only files whose path below SOURCE matches."),
     ] = None,
     fold: options.Fold = SAME,
     expand: options.Expand = False,
@@ -77,27 +78,30 @@ def search(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Queries, and no QUERY: JSONL with _id and text, CSV or TSV with a header, "
-            "id TAB text, TREC topics, or lines.",
+            help="Read queries from a file, without QUERY: JSONL with _id and text, CSV or TSV "
+            "with a header, id TAB text, TREC topics, or one per line.",
         ),
     ] = None,
     full_text: Annotated[
-        bool, typer.Option("--full-text", help="Show whole passages in the table.")
+        bool, typer.Option("--full-text", help="Show full passages in the table.")
     ] = False,
     open_: Annotated[
-        bool, typer.Option("--open", help="Open the first hit in $VISUAL, $EDITOR or its program.")
+        bool,
+        typer.Option(
+            "--open", help="Open the first hit in $VISUAL, $EDITOR or the default program."
+        ),
     ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Write to a file, whole or not at all."
+            "--output", "-o", metavar="FILE", help="Write to a file, which appears once complete."
         ),
     ] = None,
     resume: writing.Resume = False,
     format: writing.Format = "auto",
     tag: writing.Tag = None,
     exit_status: Annotated[
-        bool, typer.Option("--exit-status", "-e", help="Exit with 4 if there is no hit.")
+        bool, typer.Option("--exit-status", "-e", help="Exit with 4 if there are no hits.")
     ] = False,
     long: options.Long = TRUNCATE,
     *,
@@ -105,15 +109,20 @@ def search(
 ) -> None:
     """Retrieve passages for a query, rerank them, print the best.
 
-    INDEX is `.ettin` here or in a folder above. With SOURCE an index of that is made or brought
-    up to date in the cache first, by the embedder that ETTIN_EMBEDDER names. Scores of an Ettin
-    reranker are raw: they order well and are no probabilities. In a QUERY "a phrase" must be
-    there, -word must not, and field:value must be in a field of the metadata or in the title, or
-    with a - must not; the queries of a file are taken as they are, and so is one for --retriever
-    dense.
+    INDEX defaults to `.ettin` in this folder or a parent. With SOURCE, an index is built or
+    updated in the cache first, with the embedder in ETTIN_EMBEDDER. Scores of an Ettin reranker
+    are raw logits: use them for ranking, not as probabilities.
+
+    QUERY can have requirements:
+      "a phrase"     the phrase must occur
+      -word          the word must not occur
+      field:value    value must occur in this metadata field, or in title
+      -field:value   value must not occur there
+
+    Queries from a file or stdin, and QUERY with --retriever dense, are taken literally.
 
     Examples:
-      ettin search "can I bring my dog" docs          # a folder at hand
+      ettin search "can I bring my dog" docs          # search a folder
       ettin search "can I bring my dog" -k 3 --path "*.md"
       ettin search --queries queries.tsv -r 32m -o run.trec
       ettin search "can I bring my dog" -r embedded:50,150m
@@ -185,9 +194,9 @@ def _check_output(
 ) -> None:
     writing.check_resume(output, resume=resume)
     if resume and queries is None:
-        raise UsageError("--resume goes with --queries", hint="--queries FILE -o run.trec")
+        raise UsageError("--resume needs --queries", hint="--queries FILE -o run.trec")
     if resume and exit_status:
-        raise UsageError("-e does not count what an earlier run found", hint="leave out -e")
+        raise UsageError("-e does not count hits of an earlier run", hint="leave out -e")
     writing.check_apart(output, [queries, *sources])
 
 
@@ -197,7 +206,7 @@ def _check_reranker(reranker: str, min_probability: float | None, blend: float, 
     if min_probability is not None:
         raise UsageError("--min-probability needs a reranker", hint="leave out -r none")
     if blend:
-        raise UsageError("there is nothing to blend without a reranker", hint="-r embedded")
+        raise UsageError("--blend needs a reranker", hint="-r embedded")
     if long == MAX:
         raise UsageError("--long max needs a reranker", hint="leave out -r none")
 
@@ -205,9 +214,9 @@ def _check_reranker(reranker: str, min_probability: float | None, blend: float, 
 def _key(
     index: Index, rerank: FoundRerankers | None, engine: EngineSettings, job: tuple[object, ...]
 ) -> str:
-    """Return what two runs must agree in, but for their queries."""
+    """Return a hash of everything but the queries that determines the output."""
     kept = [keep for _, keep in rerank.before] if rerank else []
-    # Places in the answers are as seen from here.
+    # Paths in the answers are relative to the working folder.
     here = (str(index.generation.resolve()), str(Path.cwd()))
     return writing.fingerprint(rerank.every if rerank else [], engine, kept, here, *job)
 

@@ -1,4 +1,4 @@
-"""What `ettin search` is asked: its queries, where to look, and what a query demands."""
+"""The input of `ettin search`: queries and sources."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -13,23 +13,23 @@ from ettin_cli.records import Answer, Query
 def asked_queries(
     query: str | None, sources: list[str], queries: Path | None
 ) -> tuple[Iterable[Query], list[str]]:
-    """Return the queries and the sources; with `--queries` every word is a source.
+    """Return the queries and the sources; with `--queries`, every argument is a source.
 
     Raises:
-        CorpusError: A file is not there.
-        UsageError: There is no query, or there is more than stdin can give.
+        CorpusError: A file does not exist.
+        UsageError: The query is missing, or stdin is used twice.
     """
     if queries is not None and query is not None:
         sources = [query, *sources]
     hint = "put a QUERY of several words in quotes"
     if queries is not None:
-        hint = "with --queries there is no QUERY, so every word is a SOURCE"
+        hint = "with --queries, every argument is a SOURCE"
     for source in sources:
         if source != "-" and not Path(source).exists():
-            raise CorpusError(f"cannot open {source}: there is no such file", hint=hint)
+            raise CorpusError(f"cannot open {source}: no such file", hint=hint)
     from_stdin = str(queries) if queries is not None else query
     if [from_stdin, *sources].count("-") > 1:
-        raise UsageError("stdin can be read only once", hint="give one of the two as a file")
+        raise UsageError("stdin can be read only once", hint="pass one of the two as a file")
     if queries is not None:
         if from_stdin != "-" and not queries.exists():
             raise CorpusError(
@@ -46,6 +46,6 @@ def asked_queries(
 
 
 def as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:
-    """Yield answers to the query as it was typed, demands and all."""
+    """Yield answers with the query as it was typed, including its syntax."""
     for answer in answers:
         yield answer if query is None else replace(answer, query=replace(answer.query, text=query))

@@ -1,11 +1,11 @@
-"""Answers to a file of queries, on their way into a file that can be gone on with."""
+"""Answers to a file of queries, written to a resumable file."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from ettin_cli.commands import options
 from ettin_cli.commands.search_summary import Found
-from ettin_cli.console import Console, Tally
+from ettin_cli.console import Console, Tally, count
 from ettin_cli.files import Digested, ResumableOutput
 from ettin_cli.records import Answer, Query
 from ettin_cli.searching import WINDOW
@@ -21,15 +21,15 @@ def write_search(
     refresh: str,
     console: Console,
 ) -> bool:
-    """Write the answers to queries, after those that an earlier run wrote; return if there were.
+    """Write the answers after those of an earlier run; return whether there was such a run.
 
-    A window of the file is one of those that are answered at once, so that a run which goes on
-    makes the same batches as one in peace.
+    The file is written in the windows in which queries are answered, so a resumed run makes the
+    same batches as an uninterrupted one.
 
     Args:
-        run: Answers queries in their order.
+        run: Answers queries in order.
         found: Counts the answers.
-        refresh: The command that brings stale hits up to date.
+        refresh: The command that updates stale hits.
 
     Raises:
         OutputError: The file cannot be written, or the earlier run had other queries.
@@ -37,9 +37,9 @@ def write_search(
     with output as target:
         mark, tally = target.mark, Tally(many=True, refresh=refresh)
         if mark.items:
-            console.notice(f"going on after {mark.answers:,} queries that are done")
+            console.notice(f"resuming after {count(mark.answers, 'query', 'queries')}")
         if not target.finished:
-            with options.goes_on("the same command with --resume goes on from here", console):
+            with options.goes_on("to resume, run the same command with --resume", console):
                 _write(run, queries, target, lambda answers: tally.watch(found.watch(answers)))
         if tally.queries or not mark.items:
             console.tell(tally)

@@ -1,4 +1,4 @@
-"""What a search found in all, and why it found no more."""
+"""The total hits of a search, and why there are no more."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,14 +8,14 @@ from ettin_cli.searching import BM25, SearchOptions, chosen_rows
 
 
 class Found:
-    """Counts answers, hits and the most of a query as they pass; keeps the first hit."""
+    """Counts answers, hits and the maximum hits per query; keeps the first hit."""
 
     def __init__(self) -> None:
         self.answers = self.hits = self.most = 0
         self.first: tuple[Hit, Query] | None = None
 
     def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
-        """Pass answers on."""
+        """Yield the answers while counting them."""
         for answer in answers:
             self.answers += 1
             self.hits += len(answer.hits)
@@ -26,29 +26,29 @@ class Found:
 
 
 def why_few(found: Found, index: Index, retriever: str, chosen: SearchOptions) -> str | None:
-    """Return why no query has a hit, or as many as were asked for, if it is plain."""
+    """Return why there are no hits, or fewer than requested, if the cause is clear."""
     if found.hits:
         cut = found.most == chosen.candidates < chosen.top_k
-        return f"-c bounds the hits too; -c {chosen.top_k} may find more" if cut else None
+        return f"-c also limits the hits; -c {chosen.top_k} may find more" if cut else None
     if not len(index.passages):
         return f"{index.folder} is empty"
     if chosen.narrowed and not len(chosen_rows(index, chosen)):
-        more = "; globs are of paths below a SOURCE" if chosen.paths else ""
+        more = "; globs match paths below a SOURCE" if chosen.paths else ""
         if chosen.demands.fields:
-            more += "; put words with a colon in double quotes to look for them as they stand"
-        return f"nothing in {index.folder} fits {_narrowing(chosen)}{more}"
+            more += "; put words with a colon in double quotes to search for them literally"
+        return f"nothing in {index.folder} matches {_narrowing(chosen)}{more}"
     if retriever == BM25 and chosen.min_score is None and chosen.min_probability is None:
-        fitting = f" that fits {_narrowing(chosen)}" if chosen.narrowed else ""
-        return f"nothing in {index.folder}{fitting} holds a word of the query"
+        fitting = f" that matches {_narrowing(chosen)}" if chosen.narrowed else ""
+        return f"nothing in {index.folder}{fitting} contains a word of the query"
     if chosen.min_probability is not None:
-        return f"none reaches --min-probability {chosen.min_probability:g}"
+        return f"no hit reaches --min-probability {chosen.min_probability:g}"
     if chosen.min_score is not None:
-        return f"none reaches --min-score {chosen.min_score:g}"
+        return f"no hit reaches --min-score {chosen.min_score:g}"
     return None
 
 
 def _narrowing(chosen: SearchOptions) -> str:
-    """Return what hits are to fit, as it can be typed."""
+    """Return the filters and the query syntax that narrow the hits, as typed."""
     demands = chosen.demands
     words = [f"--filter {name}={value}" for name, value in chosen.filters]
     words += [f"--path {glob}" for glob in chosen.paths]

@@ -1,4 +1,4 @@
-"""SOURCE in commands that search: files and folders whose index is kept in the cache."""
+"""SOURCE in commands that search: files and folders with an index in the cache."""
 
 import os
 from pathlib import Path
@@ -10,11 +10,11 @@ from ettin_cli.index import Index
 
 
 def index_of(sources: list[str], index: Path | None, context: Context) -> tuple[Index, bool]:
-    """Return an up to date index of the sources, and whether some of them were rejected."""
+    """Return an up-to-date index of the sources, and whether any input was rejected."""
     if index == Path(os.environ.get("ETTIN_INDEX") or os.devnull):
-        # That is what is searched without SOURCE, and not to be added to in passing.
+        # ETTIN_INDEX is searched without SOURCE; a search must not add to it.
         index = None
-    with options.goes_on("the same command goes on where it stopped", context.console):
+    with options.goes_on("to resume, run the same command", context.console):
         opened, report = context.session.index_of(map(options.stdin_or, sources), into=index)
     if report.written or report.rejections:
         tell(report, opened.folder, context.console)

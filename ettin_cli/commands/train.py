@@ -1,4 +1,4 @@
-"""`ettin train`: make a reranker out of an encoder, or a better one out of a reranker."""
+"""`ettin train`: train a reranker from an encoder or another reranker."""
 
 from dataclasses import replace
 from functools import partial
@@ -35,66 +35,80 @@ from ettin_cli.training import (
 @shared("batch_size")
 def train(
     data: Annotated[
-        list[Path], typer.Argument(help="JSONL, CSV, TSV or Parquet; its rows are as above.")
+        list[Path], typer.Argument(help="JSONL, CSV, TSV or Parquet, with rows as above.")
     ],
     base: Annotated[
         str,
-        typer.Option(metavar="MODEL", help="A cross-encoder or an encoder: hub id or folder."),
+        typer.Option(
+            metavar="MODEL", help="A cross-encoder or an encoder, by name, hub id or folder."
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="MODEL", help="The folder to write.")
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to write.")
     ],
     loss: Annotated[
         str | None,
         typer.Option(
             metavar="LOSS",
-            help="mse, margin-mse, listwise or bce. Left out: mse for scores, else listwise.",
+            help="mse, margin-mse, listwise or bce; by default mse for scores, else listwise.",
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="With --steps, --hours: whichever ends first."),
+        typer.Option(
+            metavar="N", min=1, help="Epochs; with --steps or --hours, whichever ends first."
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most steps.")] = None,
-    hours: Annotated[float | None, typer.Option(metavar="X", help="Most hours.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Maximum steps.")] = None,
+    hours: Annotated[float | None, typer.Option(metavar="X", help="Maximum hours.")] = None,
     batch_size: Annotated[
-        str, typer.Option(metavar="N", help="Rows a step, or auto: as the Ettin recipe.")
+        str, typer.Option(metavar="N", help="Rows per step, or auto: as in the Ettin recipe.")
     ] = "auto",
     learning_rate: Annotated[
         float | None,
-        typer.Option(metavar="X", help="The highest; left out: as the Ettin recipe."),
+        typer.Option(metavar="X", help="Peak learning rate; by default as in the Ettin recipe."),
     ] = None,
     lora: Annotated[
         int | None,
-        typer.Option(metavar="RANK", min=1, help="Train an update of low rank, not all weights."),
+        typer.Option(metavar="RANK", min=1, help="Train a low-rank update, not all weights."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of order, dropout, head.")] = SEED,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Random seed for data order, dropout and the new head."
+        ),
+    ] = SEED,
     eval: Annotated[
         Path | None,
-        typer.Option(metavar="BEIR-FOLDER", help="Measure nDCG@10 meanwhile, keep the best."),
+        typer.Option(
+            metavar="BEIR-FOLDER",
+            help="Measure nDCG@10 during training and keep the best weights.",
+        ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an unfinished run stopped.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an unfinished run.")] = False,
     checkpoint_minutes: Annotated[
-        float, typer.Option(metavar="X", min=0, help="Between checkpoints; 0: every step.")
+        float,
+        typer.Option(metavar="X", min=0, help="Minutes between checkpoints; 0: every step."),
     ] = CHECKPOINT_MINUTES,
     license: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the model, for its card.")
+        str | None, typer.Option(metavar="NAME", help="Licence of the model, for its model card.")
     ] = None,
     *,
     context: Context,
 ) -> None:
-    """Train a reranker on a teacher's scores, or on positives and negatives.
+    """Train a reranker on teacher scores, or on positives and negatives.
 
-    A row of DATA is a query, a document (or text) and the teacher's score of them, as `ettin score
-    --pairs` writes it; or a query, its positive (a text or several) and its negatives (a list, or
-    `negative`, or `negative_1`, `negative_2` and so on). A cross-encoder goes on with its own
-    head. Any other base (an encoder, an embedder, a late interaction model, embedded, which is
-    all-MiniLM-L6-v2) gets a new head of Ettin's shape with random weights, so it ranks at random
-    until it has learnt. MODEL appears when it is whole: until then MODEL.partial holds checkpoints.
-    Products are in bf16 on a GPU that has it and in fp32 on a CPU, where --dtype fast takes bf16 if
-    the processor computes in it.
+    A row of DATA has a query, a document (or text) and the teacher's score, as written by `ettin
+    score --pairs`; or a query, its positive (one text or several) and its negatives (a list, or
+    `negative`, or `negative_1`, `negative_2` and so on).
+
+    A cross-encoder keeps its head. Any other base (an encoder, an embedder, a late interaction
+    model, or embedded, which is all-MiniLM-L6-v2) gets a new head of Ettin's shape with random
+    weights, so it ranks at random at first.
+
+    MODEL appears once it is complete; until then MODEL.partial holds checkpoints. Matrix products
+    are in bf16 on a GPU that supports it, and in fp32 on a CPU; there, --dtype fast uses bf16 if
+    the processor supports it.
 
     Examples:
       ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl
@@ -107,7 +121,7 @@ def train(
         console = context.console
         rows = rows_of(batch_size)
         recipe = Recipe(loss, epochs, steps, hours, rows, learning_rate, seed, lora)
-        # However many rows a step has, as many texts as fit are computed at once.
+        # Texts computed at once depend on memory, not on the rows per step.
         engine = replace(context.settings, device=processes.device(context.settings.device))
         context = replace(context, settings=engine)
         check_recipe(recipe)
@@ -116,21 +130,21 @@ def train(
         with read_examples(data, loss, console) as examples:
             measure = None
             if eval:
-                # The main process makes the index, and the others find it made.
+                # The main process builds the index first; the others reuse it.
                 measure = processes.main_first(lambda: _measure(eval, context))
             request = TrainRequest(
                 files, examples, recipe, engine, measure, checkpoint_minutes, license
             )
-            with options.goes_on("the same command with --resume goes on from here", console):
+            with options.goes_on("to resume, run the same command with --resume", console):
                 trained = train_reranker(request, folder, console, processes)
             console.summary(_told(trained, measure, output))
             if examples.rejected:
-                console.notice(f"{count(examples.rejected, 'row')} rejected")
+                console.notice(f"rejected {count(examples.rejected, 'row')}")
                 raise typer.Exit(options.REJECTED)
 
 
 def _measure(folder: Path, context: Context) -> Measure:
-    """Return nDCG@10 on a BEIR folder, whose index is in our cache."""
+    """Return nDCG@10 on a BEIR folder, with its index in the cache."""
     queries = list(read_queries(given(None, "--queries", folder, QUERIES)))
     qrels = read_qrels(given(None, "--qrels", folder, QRELS))
     console, models = context.console, context.session.models
@@ -143,7 +157,7 @@ def _measure(folder: Path, context: Context) -> Measure:
 
 
 def _told(trained: Trained, measure: Measure | None, output: Path) -> str:
-    """Return in a line what came of it."""
+    """Return a one-line summary of the training."""
     progress = trained.progress
     told = f"{output}: {count(progress.step, 'step')} in {duration(progress.seconds)}"
     if progress.first_loss is not None and progress.loss is not None:

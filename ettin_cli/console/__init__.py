@@ -1,4 +1,4 @@
-"""The only part that writes to the terminal."""
+"""Everything that writes to the terminal."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""A benchmark in the terminal: a table a race, and what competed."""
+"""A benchmark in the terminal: one table per race."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ BENCH_FORMATS = formats(holds_races)
 def show_races(
     console: Console, races: Iterable[Race], machine: Machine, format: str, output: Path | None
 ) -> None:
-    """Write what a benchmark found: to stdout race by race as they end, to a file at once.
+    """Write the results of a benchmark: to stdout as each race ends, to a file at the end.
 
     Args:
-        format: One of BENCH_FORMATS but `auto`.
+        format: One of BENCH_FORMATS except `auto`.
     """
     if output is not None and str(output) != "-":
         content = _encoded(list(races), machine, format)
@@ -71,7 +71,7 @@ def _encoded(races: Sequence[Race], machine: Machine, format: str) -> bytes:
 
 
 def _print(console: Console, race: Race) -> None:
-    """Print a race: in one table where that fits, else speed first and agreement below."""
+    """Print a race: in one table if that fits, else speed first and agreement below."""
     length = f" of {race.tokens / race.pairs:,.0f} tokens on average"
     of = count(race.queries, "query", "queries")
     console.line(f"{inert_line(race.model)}: {count(race.pairs, 'pair')}{length}, {of}")
@@ -86,7 +86,7 @@ def _print(console: Console, race: Race) -> None:
     for row in race_rows(race):
         if row["error"] is not None:
             why = inert_line(row["error"])
-            console.line(f"{row['engine']} in {row['dtype']} does not run it: {why}")
+            console.line(f"{row['engine']} in {row['dtype']} failed: {why}")
 
 
 def _fits(console: Console, cells: Sequence[dict[str, str]], columns: Sequence[str]) -> bool:

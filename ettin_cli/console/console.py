@@ -1,4 +1,4 @@
-"""Where results, progress and remarks go: results to stdout, all else to stderr."""
+"""Output of results to stdout, and of progress, notices and errors to stderr."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ GAP = 2
 
 
 class Console:
-    """Where a command's results, progress and remarks go; a `Reporter` for the library.
+    """The output of a command: results, progress and notices; a `Reporter` for the library.
 
     Args:
-        color: auto (a terminal, and no NO_COLOR), always or never.
-        quiet: No progress and no summary.
-        verbose: Also tell what was chosen and why.
+        color: auto (on a terminal, unless NO_COLOR is set), always or never.
+        quiet: Hide progress and summaries.
+        verbose: Also report what was chosen and why.
     """
 
     def __init__(self, *, color: str = "auto", quiet: bool = False, verbose: bool = False) -> None:
@@ -55,26 +55,26 @@ class Console:
 
     @property
     def colored(self) -> bool:
-        """Whether a terminal is to be written to in colour."""
+        """Whether output to a terminal is coloured."""
         return {"always": True, "never": False}.get(self.color, not os.environ.get("NO_COLOR"))
 
     def notice(self, message: str) -> None:
-        """Tell the user something that matters for the result."""
+        """Print a message that matters for the result."""
         say(f"ettin: {inert_line(message)}")
 
     def detail(self, message: str) -> None:
-        """Tell what was chosen and why, if asked for."""
+        """Print what was chosen and why, with --verbose."""
         if self.verbose:
             self.notice(message)
 
     def error(self, problem: str, hint: str | None = None) -> None:
-        """Say what failed and what to do."""
+        """Print what failed and what to do about it."""
         say(f"ettin: error: {inert_line(problem)}")
         if hint:
             say(f"  hint: {inert_line(hint)}")
 
     def summary(self, message: str) -> None:
-        """Tell what was done, unless the user wants quiet."""
+        """Print what was done, unless --quiet."""
         if not self.quiet:
             self.notice(message)
 
@@ -86,7 +86,7 @@ class Console:
         share: Share | None = None,
         note: Note | None = None,
     ) -> AbstractContextManager[Advance]:
-        """Show how far long work is: a bar on a terminal, else a line every five seconds."""
+        """Show the progress of long work: a bar on a terminal, else a line every five seconds."""
         if self.quiet or total == 0:
             return untracked()
         pace = Pace(total, unit, share, note)
@@ -112,12 +112,12 @@ class Console:
         right: str | Sequence[str] = "",
         folded: bool = False,
     ) -> None:
-        """Write a small table: in a pipe a row is a line, on a terminal the last column wraps.
+        """Write a small table: in a pipe each row is a line, on a terminal the last column wraps.
 
         Args:
-            right: The headers of columns to align to the right; in a string, with spaces between.
-            folded: Break long words of the last column too. Otherwise they stay whole, so that
-                a path can be copied.
+            right: Headers of right-aligned columns; in a string, separated by spaces.
+            folded: Also break long words of the last column. Otherwise they are kept in one piece,
+                so that a path can be copied.
         """
         from rich.table import Table
         from rich.text import Text
@@ -148,7 +148,7 @@ class Console:
             self.line(line.rstrip())
 
     def terminal(self, piped_width: int = PIPED_WIDTH) -> RichConsole:
-        """Return stdout for rich output: plain, and of a width of its own, in a pipe."""
+        """Return stdout for rich output; in a pipe it is plain and `piped_width` wide."""
         from rich.console import Console as RichConsole
 
         on_terminal = sys.stdout.isatty()
@@ -181,11 +181,11 @@ class Console:
         """Write answers to a file or stdout; `auto` is a table on a terminal, JSONL in a pipe.
 
         Args:
-            many: Whether there may be more answers than one.
-            full_text: Show whole passages in a table rather than their best lines.
-            text: Whether hits carry their text.
+            many: Whether there may be more than one answer.
+            full_text: Show full passages in a table, not just their best lines.
+            text: Whether hits include their text.
             tag: The name of a TREC run.
-            refresh: The command that brings stale hits up to date.
+            refresh: The command that updates stale hits.
         """
         format = destination(format, output)
         tally = Tally(many=many, refresh=refresh)
@@ -202,7 +202,7 @@ class Console:
         self.tell(tally)
 
     def tell(self, tally: Tally) -> None:
-        """Say what there was to the answers."""
+        """Print warnings and a summary for the answers just written."""
         for message in tally.warnings():
             self.notice(message)
         if tally.last is None:
@@ -220,7 +220,7 @@ class Console:
 
 
 def _unhindered(answers: Iterable[Answer]) -> Iterator[Answer]:
-    """Pass on what is shown next, with no bar on the terminal meanwhile."""
+    """Yield answers, removing progress bars while each is printed."""
     for answer in answers:
         step_aside()
         yield answer
@@ -232,7 +232,7 @@ class Tally:
 
     Args:
         many: Whether there may be several queries.
-        refresh: The command that brings stale hits up to date.
+        refresh: The command that updates stale hits.
     """
 
     def __init__(self, *, many: bool, refresh: str = "ettin index") -> None:
@@ -244,7 +244,7 @@ class Tally:
         self.began = time.monotonic()
 
     def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
-        """Pass answers on."""
+        """Yield the answers while counting them."""
         for answer in answers:
             self.add(answer)
             yield answer
@@ -263,20 +263,21 @@ class Tally:
         ]
 
     def warnings(self) -> Iterator[str]:
-        """Yield what to know of the hits."""
+        """Yield warnings about truncated and stale hits."""
         if self.truncated:
-            yield f"{self.truncated:,} of {count(self.hits, 'text')} cut at the reranker's limit"
+            texts = count(self.hits, "text")
+            yield f"{self.truncated:,} of {texts} truncated at the reranker's limit"
         if self.stale:
             yield (
                 f"{self.stale:,} of {count(self.hits, 'hit')} stale: the file has changed or gone "
-                f"since it was indexed; to refresh: {self.refresh}"
+                f"since it was indexed; to update: {self.refresh}"
             )
 
     def summary(self, *, stages: bool) -> str:
-        """Return in a line how much was found, by what, and how long it took.
+        """Return a line with the number of hits, the reranker and the time.
 
         Args:
-            stages: Whether to tell the time of each stage of a single query.
+            stages: Whether to add the time of each stage of a single query.
         """
         what = count(self.hits, "hit")
         if self.many:
@@ -290,7 +291,7 @@ class Tally:
         return f"{what}, {how}, {seconds:.2f} s{told}"
 
     def _by(self) -> str:
-        """Return what reranked; of several one behind another, how many each left to the next."""
+        """Return the reranker; for a cascade, all with the number of passages each kept."""
         *first, last = [stage.reranker for stage in self.stages] or [
             self.last.reranker if self.last else ""
         ]
@@ -302,16 +303,18 @@ class Tally:
 
 
 def destination(format: str, output: Path | None) -> str:
-    """Return the format to write, once it is sure that it can go where it is to go.
+    """Return the format to write, after checking that the output can hold it.
 
     Raises:
-        UsageError: There is no such format, or it does not go there.
-        OutputError: There is no folder for the file.
+        UsageError: The format is unknown, or cannot be written there.
+        OutputError: The output is a folder, or the folder of the file does not exist.
     """
     format = format_for(output, format)
     if output is not None and str(output) != "-":
         if format == TABLE:
-            raise UsageError("a table goes to the terminal", hint="name another format with -f")
+            raise UsageError(
+                "a table cannot be written to a file", hint="choose another format with -f"
+            )
         if output.is_dir():
             raise OutputError(f"cannot write {output}: it is a folder", hint="name a file with -o")
         if not output.parent.is_dir():
@@ -322,19 +325,19 @@ def destination(format: str, output: Path | None) -> str:
         return format
     on_terminal = sys.stdout.isatty()
     if on_terminal and isinstance(find_writer(format), BinaryWriter):
-        what = f"{format.capitalize()} is no text for a terminal"
+        what = f"{format.capitalize()} is binary and cannot be printed to a terminal"
         raise UsageError(what, hint="name a file with -o")
     return (TABLE if on_terminal else JSONL.name) if format == AUTO else format
 
 
 def _asked_width() -> int | None:
-    """Return the width that COLUMNS asks for, if it is one."""
+    """Return the width in COLUMNS, if it is a number above 0."""
     columns = os.environ.get("COLUMNS", "")
     return int(columns) or None if columns.isdecimal() else None
 
 
 def _least_width(cells: Sequence[Sequence[str]], *, folded: bool) -> int:
-    """Return how narrow a table may be: its columns whole, and of the last one its words."""
+    """Return the minimum width of a table: its columns, and the longest word of the last one."""
     from rich.cells import cell_len
 
     *columns, last = zip(*cells, strict=True)

@@ -1,4 +1,4 @@
-"""A measurement in the terminal: a row a system, and what it tells in words."""
+"""An evaluation in the terminal: one row per system, and a verdict in words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVAL_FORMATS = formats(holds_measurement)
 
 
 def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> None:
-    """Write the rows of a measurement to stdout, and to stderr what is not in them.
+    """Write the rows of an evaluation to stdout, and notes and verdicts to stderr.
 
     Args:
         format: One of EVAL_FORMATS; `auto` is a table on a terminal and JSONL in a pipe.
@@ -39,7 +39,7 @@ def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> No
             _show(console, writer.document(summary(evaluation)))
             return
         _show(console, _rows(evaluation, cast(RowWriter, writer)))
-    # What is left out of the numbers matters to those who want quiet, too.
+    # Notes on what the numbers leave out are printed even with --quiet.
     for note in evaluation.notes:
         console.notice(note)
     for said in [*left_out, *evaluation.verdicts]:
@@ -47,7 +47,7 @@ def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> No
 
 
 def _show_table(console: Console, evaluation: Evaluation) -> list[str]:
-    """Write the table without the columns that it has no room for, and return what to say."""
+    """Write the table without the columns that do not fit, and return a message about them."""
     headers, rows = shown_rows(evaluation)
     width = console.terminal(piped_width=UNWRAPPED).width
     left_out = []

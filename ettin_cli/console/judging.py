@@ -1,4 +1,4 @@
-"""Judge documents in the terminal, one at a time, by single keys."""
+"""Judging of documents in the terminal, one at a time, with single keys."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 QUIT = {"q", *END}
 
-# What is left to judge: queries in their order, and the documents of each in theirs.
+# The documents left to judge, in order, grouped by query.
 Waiting = tuple[tuple[ToJudge, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What came of a session.
+    """The outcome of a session.
 
     Args:
-        judged: In this session, less what was undone.
+        judged: Judgements of this session, without undone ones.
         left: Documents without a judgement.
     """
 
@@ -48,18 +48,18 @@ class Counts:
 
 
 def judge(items: Sequence[ToJudge], qrels: Path, *, console: Console, go_on: str) -> Counts:
-    """Have documents judged in the terminal and return how many were and how many are left.
+    """Ask for judgements in the terminal, and return how many were made and how many are left.
 
-    Each judgement is on disk, at the end of `qrels`, before the next document is shown. What
-    that file judges already is not asked again.
+    Each judgement is appended to `qrels` on disk before the next document is shown. Documents
+    that the file judges already are skipped.
 
     Args:
         items: In the order to judge them; each document of a query once.
-        go_on: The command line that goes on with the rest, as the user is told.
+        go_on: The command line that continues with the rest, shown to the user.
 
     Raises:
-        EttinError: Standard input or output is no terminal.
-        CorpusError: `qrels` cannot be read or is no TREC qrels.
+        EttinError: Standard input or output is not a terminal.
+        CorpusError: `qrels` cannot be read or is not in TREC format.
         OutputError: `qrels` cannot be written.
     """
     from rich.console import Console as RichConsole
@@ -67,7 +67,7 @@ def judge(items: Sequence[ToJudge], qrels: Path, *, console: Console, go_on: str
     for name, stream in (("input", sys.stdin), ("output", sys.stdout)):
         if not stream.isatty():
             raise EttinError(
-                f"judging needs a terminal, and standard {name} is none",
+                f"judging needs a terminal, but standard {name} is not one",
                 hint="run the command by itself, without a pipe or a redirection",
             )
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -76,19 +76,19 @@ def judge(items: Sequence[ToJudge], qrels: Path, *, console: Console, go_on: str
     screen = RichConsole(no_color=no_color, highlight=False, markup=False, emoji=False)
     session = Session(items, Judgements(qrels), screen)
     if session.waiting:
-        # A signal from elsewhere ends it as Ctrl-C does, which comes as a key.
+        # Ctrl-C arrives as a key; a signal from another process ends the session likewise.
         with keyboard() as ask, screen.screen(), suppress(KeyboardInterrupt):
             session.run(ask)
     counts = session.counts()
-    rest = f"{counts.left} left; go on with: {go_on}" if counts.left else "none left"
+    rest = f"{counts.left} left; to continue: {go_on}" if counts.left else "none left"
     console.notice(f"{counts.judged} judged into {qrels}, {rest}")
     return counts
 
 
 class Session:
-    """The documents that wait for a judgement, and what each key does to them.
+    """The documents that wait for a judgement, and the action of each key.
 
-    A key of this session can be undone; what was judged in another one cannot.
+    Keys of this session can be undone; judgements of an earlier session cannot.
     """
 
     def __init__(
@@ -108,12 +108,12 @@ class Session:
         self._sheet: Sheet | None = None
 
     def run(self, ask: Ask) -> None:
-        """Show documents and do what keys say, until one says to quit."""
+        """Show documents and handle keys, until one quits."""
         while (key := ask(self.show).lower()) not in QUIT:
             self.press(key)
 
     def press(self, key: str) -> None:
-        """Do what a key says."""
+        """Handle a key."""
         self.message = ""
         if self.helping:
             self.helping = False
@@ -128,7 +128,7 @@ class Session:
         elif self.waiting and key in ("s", "n"):
             self._put_off(whole_query=key == "n")
         else:
-            self.message = "no such key here; ? shows the keys"
+            self.message = "unknown key; ? shows the keys"
 
     def counts(self) -> Counts:
         """Return how many documents were judged, and how many are left."""
@@ -174,7 +174,7 @@ class Session:
         self.message = "undone"
         if relevance is not None:
             there = self.judgements.take_back(document.query_id, document.doc_id, relevance)
-            self.message += f": {_verdict(relevance)}" if there else ", though not in the file"
+            self.message += f": {_verdict(relevance)}" if there else ", but not in the file"
         self.past.pop()
         self.waiting, self.page = waiting, 0
 
@@ -208,7 +208,7 @@ class Session:
             Text(),
             *keys[len(GRADES) :],
             Text(),
-            Text("any key goes back", style="dim"),
+            Text("press any key to go back", style="dim"),
         ]
 
     def _end(self) -> list[Text]:

@@ -1,4 +1,4 @@
-"""A document as its judge sees it, laid out for a terminal of any size."""
+"""The screen that shows a document to judge, in a terminal of any size."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ HELP = {
     "1": "marginally: it touches the answer",
     "2": "relevant: it answers in part",
     "3": "highly relevant: it answers well",
-    "s": "skip: comes again after its query",
-    "n": "next query: this one comes again",
-    "u": "undo the last key, as often as asked",
+    "s": "skip: shown again, last of its query",
+    "n": "next query: this one is shown last",
+    "u": "undo the last key; can be repeated",
     "t": "more text, page by page",
-    "q": "quit; the same command goes on",
+    "q": "quit; the same command resumes",
 }
 FEW_KEYS = {"0-3": "judge", "?": "help"}
 TITLE_ROWS = 2
@@ -42,8 +42,8 @@ class ToJudge:
 
     Args:
         query: The query's text.
-        place: Where people find the document.
-        text: What is judged.
+        place: The path or id shown to the judge.
+        text: The text to judge.
     """
 
     query_id: str
@@ -55,10 +55,10 @@ class ToJudge:
 
 
 class Sheet:
-    """A document on a screen: what stands above its text, the pages of the text, and the keys.
+    """A document on a screen: a header, the pages of the text, and the keys.
 
     Args:
-        progress: How far judging is, in short phrases.
+        progress: The progress of judging, in short phrases.
     """
 
     def __init__(self, console: Console, document: ToJudge, progress: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ class Sheet:
         shown = cut(self.query, max(1, height // QUERY_SHARE), self.width)
         above = flowed([Text(phrase, style="dim") for phrase in progress], self.width)
         self.head = [*above, *shown, Text(), *self._title_and_place()]
-        # A row for a message, and the last one of the screen stays free.
+        # One row holds a message, and the last row of the screen stays free.
         room = height - 2 - len(self.head)
         full = [*key_rows(GRADES, self.width), *key_rows(ACTIONS, self.width)]
         self.foot = full if len(full) + LEAST_ROOM <= room else key_rows(FEW_KEYS, self.width)
@@ -82,8 +82,8 @@ class Sheet:
         """Return the rows of the screen.
 
         Args:
-            page: 0 is the part with the best lines, or all of the text if it fits; goes round.
-            message: Shown above the keys; one line.
+            page: 0 shows the best lines, or all of the text if it fits; wraps around at the end.
+            message: One line, shown above the keys.
         """
         from rich.text import Text
 
@@ -95,10 +95,10 @@ class Sheet:
         return [*self.head, *lines, *gap, below, *self.foot][1 - self.size.height :]
 
     def page(self, number: int) -> tuple[list[Text], str]:
-        """Return the lines of a page, and which ones they are."""
-        # A long text is not laid out before its pages are asked for.
+        """Return the lines of a page, and a label for them."""
+        # A long text is laid out only when its pages are requested.
         if len(self.text) <= self.room * self.width and len(self.whole) <= self.room:
-            return self.whole, "whole text"
+            return self.whole, "full text"
         pages = math.ceil(len(self.whole) / self.room) if number else 0
         if number := number % (pages + 1):
             start = (number - 1) * self.room
@@ -106,7 +106,7 @@ class Sheet:
         return self._best(), "best lines"
 
     def _best(self) -> list[Text]:
-        """Return the lines from the best one on; lines before it where it is near the end."""
+        """Return the lines from the best one on; near the end of the text, also lines before it."""
         from rich.text import Text
 
         best = best_lines(self.text, self.document.query)
@@ -124,14 +124,14 @@ class Sheet:
 
     @cached_property
     def whole(self) -> list[Text]:
-        """Return all lines of the text, after those of a query that is cut above."""
+        """Return all lines of the text, preceded by the query if the header truncates it."""
         from rich.text import Text
 
         lines = self._marked(self.text)
         return [*self.query, Text(), *lines] if self.query_cut else lines
 
     def _title_and_place(self) -> list[Text]:
-        """Return the title with the place at the right of it, or below it where both are long."""
+        """Return the title with the place at its right, or below it if both are long."""
         from rich.cells import cell_len
         from rich.text import Text
 
@@ -153,14 +153,14 @@ class Sheet:
 
 
 def key_rows(keys: Mapping[str, str], width: int) -> list[Text]:
-    """Return keys with what they do, as many a row as fit."""
+    """Return keys with their actions, as many per row as fit."""
     from rich.text import Text
 
     return flowed([Text.assemble((key, "bold"), f" {does}") for key, does in keys.items()], width)
 
 
 def flowed(phrases: Sequence[Text], width: int) -> list[Text]:
-    """Return phrases side by side, as many a row as fit; none is broken."""
+    """Return phrases side by side, as many per row as fit, without breaking any."""
     from rich.text import Text
 
     rows: list[Text] = []
@@ -173,12 +173,12 @@ def flowed(phrases: Sequence[Text], width: int) -> list[Text]:
 
 
 def one_line(text: str) -> str:
-    """Return a text from outside for one row of a screen."""
+    """Return an untrusted text, escaped and on one line."""
     return " ".join(inert(text).split())
 
 
 def _for_width(text: str, width: int) -> str:
-    """Return a text without the line breaks that would leave rows of it short; code keeps all."""
+    """Return a text without line breaks that would leave rows short; code keeps its own."""
     return "\n\n".join(
         flowing(block) if _has_long_lines(block, width) else block for block in text.split("\n\n")
     )

@@ -1,4 +1,4 @@
-"""Single key presses from a terminal, without Enter and without an echo."""
+"""Single key presses from a terminal, without Enter or echo."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ Ask = Callable[[Callable[[], None]], str]
 def keyboard() -> Iterator[Ask]:
     r"""Yield a function that shows a screen by calling its argument, and returns the key pressed.
 
-    Ctrl-C, Ctrl-D and the end of input come as keys too, the ones in END, so nothing is
-    interrupted halfway. A key of several characters, as the arrows are, comes as "\x1b".
-    Keys that are pressed before the screen is there are dropped: they cannot be meant for it.
-    The screen is shown again when the terminal changes its size.
+    Ctrl-C, Ctrl-D and the end of input arrive as the keys in END, so nothing is interrupted
+    halfway. A key of several characters, such as an arrow, arrives as "\x1b". Keys pressed before
+    the screen is shown are dropped. The screen is shown again when the terminal is resized.
     """
     if sys.platform == "win32":
         yield _ask_windows
@@ -39,7 +38,7 @@ def keyboard() -> Iterator[Ask]:
         with _changes_of_size() as changed:
             while True:
                 show()
-                # A change before the wait ends it at once, so that none is missed.
+                # A resize before the wait ends it at once, so none is missed.
                 ready = select.select([stdin, changed], [], [])[0]
                 if stdin in ready:
                     return os.read(stdin, READ_AT_ONCE).decode("utf-8", "replace")[:1]
@@ -54,7 +53,7 @@ def keyboard() -> Iterator[Ask]:
 
 @contextmanager
 def _changes_of_size() -> Iterator[int]:
-    """Yield a descriptor that can be read when the terminal has changed its size."""
+    """Yield a descriptor that becomes readable when the terminal is resized."""
     changed, told = os.pipe()
     os.set_blocking(told, False)
     before = signal.signal(signal.SIGWINCH, lambda *_: None)

@@ -1,4 +1,4 @@
-"""How far long work is, on a terminal and in a log."""
+"""Progress of long work, on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _bars: list[Callable[[], None]] = []
 
 
 def step_aside() -> None:
-    """Take bars off the terminal until their work goes on, so that no result runs into one."""
+    """Remove progress bars until their work advances, so that results do not run into them."""
     for stop in _bars:
         stop()
 
@@ -29,12 +29,12 @@ def untracked() -> Iterator[Advance]:
 
 
 class Pace:
-    """How far work is, how fast it goes, and how long it will take.
+    """The progress, rate and remaining time of work.
 
     Args:
-        total: Units in all; None if that is not known.
-        share: Tells which share of the work is done, where `total` is not known.
-        note: Tells what else there is to say.
+        total: Number of units; None if unknown.
+        share: Returns the share of the work that is done, if `total` is unknown.
+        note: Returns a note to append.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class Pace:
 
     @property
     def share(self) -> float | None:
-        """Return the share of the work that is done, if it can be told."""
+        """The share of the work that is done, if known."""
         if self.total:
             return self.done / self.total
         share = self._tell_share() if self._tell_share else None
-        # A sum of parts may be a little more than the whole.
+        # Rounding may push the sum of parts above 1.
         return None if share is None else min(share, 1.0)
 
     def told(self, *, roomy: bool = True) -> str:
-        """Return how far the work is; where there is no room, without its unit and rate."""
+        """Return the progress as text; if not `roomy`, without unit and rate."""
         elapsed = time.monotonic() - self.began
         count = f"{self.done:,} of {self.total:,}" if self.total else f"{self.done:,}"
         parts = [count + f" {self.unit}" * roomy]
@@ -70,7 +70,7 @@ class Pace:
 
 @contextmanager
 def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
-    """Show a bar, with rate and time left, which goes away when the work is done."""
+    """Show a bar with rate and time left, removed when the work is done."""
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.table import Column
@@ -89,7 +89,7 @@ def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
         *([BarColumn(bar_width=BAR_WIDTH)] if roomy else []),
         Figures(table_column=whole),
     )
-    # What is written to stdout meanwhile stays on stdout.
+    # Output to stdout in the meantime stays on stdout.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         task = progress.add_task(label, total=None if pace.share is None else 1)
         _bars.append(progress.stop)
@@ -108,7 +108,7 @@ def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
 
 @contextmanager
 def ticker(label: str, pace: Pace) -> Iterator[Advance]:
-    """Write a line every five seconds, as a log can keep."""
+    """Write a line every five seconds, for logs."""
     said = pace.began
 
     def advance(more: int) -> None:

@@ -1,4 +1,4 @@
-"""Standard output and error as they are: of any encoding, a terminal or a pipe, or closed."""
+"""Writing to standard output and error: any encoding, terminal or pipe, open or closed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ettin_cli.text import inert
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Write a line, to stderr if to nowhere else; what an encoding lacks is escaped."""
+    """Write a line, to stderr by default; characters that the encoding lacks are escaped."""
     stream = stream or sys.stderr
     encoding = stream.encoding or "utf-8"
-    # Results matter to their reader even when nobody reads the remarks any more.
+    # A closed stderr must not stop results on stdout.
     with suppress(BrokenPipeError) if stream is sys.stderr else nullcontext():
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
 
 
 class Shown:
-    """Standard output that is a terminal: text on its way there is made inert, as `ls` does."""
+    """Standard output on a terminal; control characters are escaped, as `ls` does."""
 
     def write(self, content: bytes) -> int:
         """Write text, given as UTF-8."""
@@ -32,11 +32,11 @@ class Shown:
         return len(content)
 
     def flush(self) -> None:
-        """Send on what was written."""
+        """Flush standard output."""
         sys.stdout.flush()
 
 
 def quietly_closed() -> None:
-    """Let the interpreter end without a complaint after the reader of a pipe has gone."""
+    """Let the interpreter exit without an error after the reader of a pipe has gone."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The table of an answer: rank, movement, score, title, place, and the lines that matter."""
+"""The table of an answer: rank, movement, score, title, place and best lines."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ ARROWS = {"up": "▲", "down": "▼", "same": "="}
 PLAIN_ARROWS = {"up": "^", "down": "v", "same": "="}
 SNIPPET_ROWS = 3
 FLOWING_LINE = 50
-# What ends a sentence, or a line that is drawn.
+# Characters that end a sentence or a drawn line.
 ENDS = ".!?:=~^|+*#-_"
 TAB = 4
-# With less room than this beside the score, all else goes below it, this far in.
+# With less room than this beside the score, the rest goes below it, indented.
 ROOMY = 36
 NARROW_INDENT = 5
 LEAST = 8
 
-# A line below a heading that is a line.
+# The underline of a heading.
 _UNDERLINE = re.compile(r"\A\s*([=~^\"'*+#-])\1{2,}\s*\n")
 
 
@@ -36,8 +36,8 @@ def print_answer(console: Console, answer: Answer, *, titled: bool, full_text: b
     """Print an answer's hits, best first.
 
     Args:
-        titled: Name the query above them.
-        full_text: Show whole passages rather than their best lines.
+        titled: Print the query above them.
+        full_text: Show full passages, not just their best lines.
     """
     from rich.text import Text
 
@@ -56,7 +56,7 @@ def print_answer(console: Console, answer: Answer, *, titled: bool, full_text: b
 
 
 def movement(hit: Hit, rank: int, arrows: dict[str, str]) -> tuple[str, str]:
-    """Return how far the reranker moved a hit, and the style to show it in."""
+    """Return how many ranks the reranker moved a hit, and the style to show it in."""
     moved = hit.retrieval_rank - rank
     if moved > 0:
         return f"{arrows['up']}{moved}", "green"
@@ -66,7 +66,7 @@ def movement(hit: Hit, rank: int, arrows: dict[str, str]) -> tuple[str, str]:
 
 
 def _head(console: Console, hit: Hit, rank: int, digits: int, *, reranked: bool) -> Text:
-    """Return a hit's rank, how far it moved, and its score."""
+    """Return a hit's rank, movement and score."""
     from rich.text import Text
 
     arrows = ARROWS if _can_show(console, ARROWS["up"]) else PLAIN_ARROWS
@@ -82,7 +82,7 @@ def _head(console: Console, hit: Hit, rank: int, digits: int, *, reranked: bool)
 
 
 def percent(probability: float) -> str:
-    """Return a probability in whole percent; it never looks certain.
+    """Return a probability in percent without decimals, never 0 % or 100 %.
 
     >>> percent(0.874), percent(0.9999), percent(0.0001)
     ('87 %', '>99 %', '<1 %')
@@ -95,7 +95,7 @@ def percent(probability: float) -> str:
 def _hit_lines(
     console: Console, hit: Hit, head: Text, query: str, *, full_text: bool
 ) -> list[Text]:
-    """Return a hit's lines: beside its score where there is room for them, else below it."""
+    """Return a hit's lines: beside its score if there is room, else below it."""
     from rich.text import Text
 
     indent = head.cell_len
@@ -111,7 +111,7 @@ def _hit_lines(
 
 
 def _stacked(hit: Hit, query: str, room: int) -> list[Text]:
-    """Return the title, if there is one, and the place below it."""
+    """Return the title, if any, and the place below it."""
     from rich.text import Text
 
     title, marks = _title(hit), _marks(hit)
@@ -120,7 +120,7 @@ def _stacked(hit: Hit, query: str, room: int) -> list[Text]:
 
 
 def _title_and_place(hit: Hit, query: str, room: int) -> Text:
-    """Return the title and, at the right of it, the place; either is shortened to fit."""
+    """Return the title with the place at its right; both are shortened to fit."""
     from rich.text import Text
 
     title, marks = _title(hit), _marks(hit)
@@ -139,7 +139,7 @@ def _title(hit: Hit) -> Text:
 
 
 def _marks(hit: Hit) -> Text:
-    """Return what else there is to know of a hit."""
+    """Return the page of a hit, and marks if it is stale, duplicated or truncated."""
     from rich.text import Text
 
     marks = Text(f" p. {hit.passage.page}" if hit.passage.page is not None else "", style="dim")
@@ -153,7 +153,7 @@ def _marks(hit: Hit) -> Text:
 
 
 def shortened(path: str, room: int) -> str:
-    """Return a path with its beginning left out, if it is too long; its end tells the most.
+    """Return a path, without its beginning if it is too long.
 
     >>> shortened("a/long/way/to/file.md:12", 16)
     '…/to/file.md:12'
@@ -171,7 +171,7 @@ def shortened(path: str, room: int) -> str:
 
 
 def _cut(line: Text, room: int) -> Text:
-    """Return a line, or as many of its words as fit, and an ellipsis.
+    """Return a line, or the words of it that fit, with an ellipsis.
 
     >>> from rich.text import Text
     >>> _cut(Text("Minutes of the meeting"), 18).plain
@@ -181,7 +181,7 @@ def _cut(line: Text, room: int) -> Text:
 
 
 def _going_on(line: Text, room: int) -> Text:
-    """Return a line's words that fit before an ellipsis."""
+    """Return the words of a line that fit, and an ellipsis."""
     from rich.text import Text
 
     kept = line.copy()
@@ -197,7 +197,7 @@ def _going_on(line: Text, room: int) -> Text:
 def _body(
     console: Console, passage: Passage, query: str, room: int, *, full_text: bool
 ) -> list[Text]:
-    """Return the lines to show of a passage, the query's words marked."""
+    """Return the lines to show of a passage, with the query's words highlighted."""
     text = passage.text if full_text else _snippet(passage, query)
     lines = list(marked(text, query).wrap(console, room)) if text.strip() else []
     for line in lines:
@@ -206,7 +206,7 @@ def _body(
 
 
 def marked(text: str, query: str) -> Text:
-    """Return a text, inert, with the query's words marked."""
+    """Return a text, escaped, with the query's words highlighted."""
     from rich.text import Text
 
     text = inert(text.expandtabs(TAB))
@@ -217,14 +217,14 @@ def marked(text: str, query: str) -> Text:
 
 
 def cut(lines: Sequence[Text], rows: int, room: int) -> list[Text]:
-    """Return the first lines, with a mark at the end if there are more."""
+    """Return the first lines, with an ellipsis at the end if there are more."""
     if len(lines) <= rows:
         return list(lines)
     return [*lines[: rows - 1], _going_on(lines[rows - 1], room)]
 
 
 def _snippet(passage: Passage, query: str) -> str:
-    """Return a passage's best lines; a heading that says the title again is none of them."""
+    """Return a passage's best lines, without a heading that repeats the title."""
     text = passage.text
     heading, _, rest = text.partition("\n")
     if heading.strip("#= ") == passage.title and (rest := _UNDERLINE.sub("", rest)).strip():
@@ -234,7 +234,7 @@ def _snippet(passage: Passage, query: str) -> str:
 
 
 def flowing(text: str) -> str:
-    """Return a text with its lines joined where they are one sentence, and single spaces."""
+    """Return a text with the lines of a sentence joined, and single spaces."""
     joined = before = ""
     for line in text.split("\n"):
         flows = len(before) >= FLOWING_LINE and before[-1] not in ENDS and line[:1].isalnum()

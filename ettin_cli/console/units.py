@@ -1,10 +1,10 @@
-"""How counts, sizes and times are said."""
+"""Formatting of counts, sizes, rates and times."""
 
 _BYTES = 1000
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
-    """Return a number of things, in words that agree with it.
+    """Return a number with its noun, in the singular or plural.
 
     >>> count(1, "hit"), count(1200, "hit"), count(2, "query", "queries")
     ('1 hit', '1,200 hits', '2 queries')
@@ -13,7 +13,7 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def size(number: float) -> str:
-    """Return a number of bytes to three digits, as disks count them.
+    """Return a number of bytes with three digits, in decimal units.
 
     >>> size(0), size(999), size(74_600), size(4_125_069_308)
     ('0 B', '999 B', '74.6 kB', '4.13 GB')
@@ -28,7 +28,7 @@ def size(number: float) -> str:
 
 
 def rate(number: float) -> str:
-    """Return how many a second, with a decimal where it tells something.
+    """Return a rate per second, with one decimal below 10.
 
     >>> rate(0.72), rate(7517.3)
     ('0.7/s', '7,517/s')
@@ -37,7 +37,7 @@ def rate(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time to come in the unit a person would wait in.
+    """Return a duration in seconds, minutes or hours.
 
     >>> duration(6.2), duration(200), duration(9000)
     ('6 s', '3 min', '2.5 h')
