@@ -1,6 +1,6 @@
-"""The values that flow through the pipeline, and the shapes its stages fit into.
+"""The records that flow through the pipeline, and the protocols of its stages.
 
-Nothing here reads, computes or prints; every stage knows these records and no other stage.
+Nothing here reads, computes or prints. Stages know these records, not each other.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 DocumentKind = Literal["prose", "markdown", "rst", "code"]
 Metadata = Mapping[str, Any]
-# By query_id and doc_id.
+# Keyed by query_id, then doc_id.
 Qrels = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    r"""A unit of the corpus, as a reader found it.
+    r"""A unit of the corpus, as returned by a reader.
 
     Args:
         doc_id: Unique within its source.
-        text: What is searched; line breaks are "\n".
+        text: The text to search; line breaks are "\n".
         title: Shown with a hit and embedded before the text; empty if there is none.
-        metadata: Every other field of a record, as JSON values.
-        kind: Which boundaries the text may be cut on.
-        lines: For each line of `text`, its 1-based line in the source file. One entry alone
-            holds for the whole text, as in a table of one record a line; none means that
-            lines of the source are not known, as in a PDF.
-        pages: Likewise for each line of `text`, its 1-based page; empty if not paged.
+        metadata: All other fields of a record, as JSON values.
+        kind: Determines the boundaries on which the text may be split.
+        lines: For each line of `text`, its 1-based line in the source file. A single entry
+            applies to all of the text, as in a table with one record per line. Empty if
+            source lines are unknown, as in a PDF.
+        pages: For each line of `text`, its 1-based page; empty if the format has no pages.
     """
 
     doc_id: str
@@ -51,9 +51,9 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a document: what is embedded, retrieved and scored.
+    """A piece of a document: the unit that is embedded, retrieved and scored.
 
-    `start_line`, `end_line` and `page` are 1-based places in the source file, None where the
+    `start_line`, `end_line` and `page` are 1-based positions in the source file, None if the
     format has none. `path` is the source file; None for records from standard input.
     """
 
@@ -68,7 +68,7 @@ class Passage:
 
     @property
     def content(self) -> str:
-        """What a model reads: the title, unless the text opens with it, then the text."""
+        """The input of a model: the title, unless the text starts with it, then the text."""
         if not self.title or self.text.lstrip("#= \n").startswith(self.title):
             return self.text
         return f"{self.title} {self.text}"
@@ -76,10 +76,10 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An input that could not be read, where it is and why.
+    """An input that could not be read: its location and the reason.
 
     Args:
-        missing: What a record lacks under all of its usual names: query, documents or text.
+        missing: The field that a record lacks under all usual names: query, documents or text.
     """
 
     path: str
@@ -97,8 +97,8 @@ class Query:
     """An information need.
 
     Args:
-        text: What a reranker reads.
-        forms: Other ways to ask the same; candidates are those of all forms together.
+        text: The text given to the reranker.
+        forms: Alternative wordings. Candidates are retrieved for all forms together.
     """
 
     query_id: str
@@ -107,16 +107,16 @@ class Query:
 
     @property
     def every_form(self) -> tuple[str, ...]:
-        """The text and the other forms."""
+        """The text and all alternative wordings."""
         return self.text, *self.forms
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one of several retrievers has a passage.
+    """The rank and score of a passage in one of several retrievers.
 
     Args:
-        rank: 1-based, among passages; None: below those that it looked at.
+        rank: 1-based, among passages; None if below the retriever's depth.
     """
 
     rank: int | None
@@ -125,13 +125,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage that retrieval found.
+    """A retrieved passage.
 
     Args:
-        passage_id: Its row in the index, or its place from 0 in a list that somebody else made.
-        retrieval_score: None where that list has no scores.
-        places: By retriever, where several had a say; else empty.
-        duplicates: Passages of the same text that this one stands for, by their passage_ids.
+        passage_id: Its row in the index, or its 0-based position in a given candidate list.
+        retrieval_score: None if a given candidate list has no scores.
+        places: Rank and score by retriever, if several were combined; else empty.
+        duplicates: Passages with the same text that this one represents, by passage_id.
     """
 
     passage_id: int
@@ -143,11 +143,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A query with the candidates that somebody else retrieved for it, best first.
+    """A query with candidates that were retrieved elsewhere, best first.
 
     Args:
-        fields: The input's own fields of the query, which come back with the answer.
-        unnamed: How many candidates came without an id, so that their places stand for it.
+        fields: The query's own fields in the input, copied to the answer.
+        unnamed: Number of candidates without an id; they are identified by position.
     """
 
     query: Query
@@ -158,19 +158,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One line of an answer: a passage with the scores the stages gave it.
+    """One result of a query: a passage with the scores of each stage.
 
     Args:
-        score: What hits are ordered by: the reranker's score, the blend, or without a
+        score: The value hits are sorted by: the reranker's score, the blend, or without a
             reranker the retrieval score. Higher is better.
-        retrieval_rank: 1-based place in the order that retrieval alone would give: of the passage,
-            or of its document where each document counts once.
-        rerank_score: The reranker's own score, where `score` is a blend; else None.
-        truncated: The reranker could not read all of the text.
-        stale: The source file has changed or gone since it was indexed.
-        probability: That the passage is relevant, where the index is calibrated; else None.
-        places: By retriever, where several had a say; else empty.
-        duplicates: Passages of the same text that this one stands for, by their passage_ids.
+        retrieval_rank: 1-based rank by retrieval alone: of the passage, or of its document if
+            each document counts once.
+        rerank_score: The reranker's score if `score` is a blend; else None.
+        truncated: Whether the reranker could not read all of the text.
+        stale: Whether the source file has changed or gone since it was indexed.
+        probability: Probability of relevance if the index is calibrated; else None.
+        places: Rank and score by retriever, if several were combined; else empty.
+        duplicates: Passages with the same text that this one represents, by passage_id.
     """
 
     passage_id: int
@@ -188,12 +188,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What one of several rerankers did for a query.
+    """The work of one reranker of a cascade for a query.
 
     Args:
-        scored: Passages it scored.
-        truncated: How many of those it could not read whole.
-        kept: How many went on to the next one; of the last: were ranked.
+        scored: Number of passages scored.
+        truncated: Number of those that were truncated.
+        kept: Number of passages passed to the next reranker, or for the last one, ranked.
     """
 
     reranker: str
@@ -205,15 +205,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a query found: its hits, best first, and how long each stage took.
+    """The result of a query: its hits, best first, and the time of each stage.
 
     Args:
-        embedder: None where nothing was embedded, or the candidates came from elsewhere.
-        seconds: By stage: embed, retrieve, rerank and total; empty where a window of queries
-            was reranked at once.
-        fields: The fields a request came with.
-        retriever: None where the candidates came from elsewhere.
-        stages: What each reranker did, where there are several one behind another.
+        embedder: None if nothing was embedded or the candidates came from elsewhere.
+        seconds: Time by stage: embed, retrieve, rerank and total; empty if a window of queries
+            was reranked in one batch.
+        fields: The fields of the request.
+        retriever: None if the candidates came from elsewhere.
+        stages: The work of each reranker, if several form a cascade.
     """
 
     query: Query
@@ -229,15 +229,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderCard:
-    """What makes two embedders the same, and what an index remembers of its own.
+    """The identity of an embedder, as stored in an index.
 
     Args:
         name: Hub id, `embedded`, or folder, as shown to the user.
         weights: SHA-256 of the weights, in hex: the identity of the embedder.
         dimension: Length of a vector.
-        max_tokens: What it reads of a text, special tokens included.
-        query_prompt: Put before every query.
-        document_prompt: Put before every passage.
+        max_tokens: Maximum tokens read of a text, special tokens included.
+        query_prompt: Prefix of every query.
+        document_prompt: Prefix of every passage.
     """
 
     name: str
@@ -251,12 +251,12 @@ class EmbedderCard:
 
 @dataclass(frozen=True, slots=True)
 class RerankerCard:
-    """What results and stored scores say of a reranker that is loaded.
+    """The description of a loaded reranker in results and in stored scores.
 
     Args:
-        name: Hub id, `embedded`, folder, or what another package calls it, as shown to the user.
-        backend: Where and in what arithmetic it computes, such as `onnxruntime cpu float32`.
-        max_tokens: What it reads of a pair, special tokens included.
+        name: Hub id, `embedded`, folder, or the name given by a plugin, as shown to the user.
+        backend: Runtime, device and dtype, such as `onnxruntime cpu float32`.
+        max_tokens: Maximum tokens read of a pair, special tokens included.
     """
 
     name: str
@@ -269,24 +269,24 @@ Share = Callable[[], float | None]
 Note = Callable[[], str]
 
 
-# The score of a text that holds nothing to read: below every real one, as in
-# sentence-transformers, and a number that every format of results can hold.
+# The score of an empty text: below every real score, as in sentence-transformers, and
+# representable in every result format.
 NO_TEXT = -1e9
 
 
 def no_progress(_done: int) -> None:
-    """Take note of nothing: the default where nobody watches."""
+    """Do nothing: the default progress callback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A reranker's verdict on some pairs: float32 scores and which texts it had to cut."""
+    """A reranker's output for some pairs: float32 scores and which texts were truncated."""
 
     values: Floats
     truncated: Flags
 
     def split(self, counts: Iterable[int]) -> Iterator[Scores]:
-        """Yield the verdicts on groups of neighbouring pairs, so many pairs each."""
+        """Yield the scores of consecutive groups of pairs, of the given sizes."""
         begin = 0
         for count in counts:
             part = slice(begin, begin + count)
@@ -295,10 +295,10 @@ class Scores:
 
 
 class TokenCounter(Protocol):
-    """Counts tokens as a model does, special tokens left out."""
+    """Counts a model's tokens, without special tokens."""
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return each token's start and end in `text`, in characters, in order."""
+        """Return the start and end of each token in `text`, in characters, in order."""
         ...
 
 
@@ -318,41 +318,41 @@ class Embedder(Protocol):
 
 
 class Reranker(Protocol):
-    """Scores how well a text answers a query; higher is better, on a scale of its own."""
+    """Scores how well a text answers a query; higher is better. Each has its own scale."""
 
     @property
     def card(self) -> RerankerCard:
-        """What results say of it."""
+        """The description of this reranker in results."""
         ...
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order.
 
         Raises:
-            ModelError: A score is NaN, which has no place in an order.
+            ModelError: A score is NaN, which cannot be sorted.
         """
         ...
 
 
 class TimedReranker(Reranker, Protocol):
-    """A reranker that tells what each score cost."""
+    """A reranker that measures the time of each score."""
 
     def timed(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
     ) -> tuple[Scores, Floats]:
-        """Return scores, and the seconds each pair took when it was scored."""
+        """Return the scores, and the seconds that scoring each pair took."""
         ...
 
 
 class Reporter(Protocol):
-    """Where a library function tells its caller how things go."""
+    """Receives a library function's messages and progress."""
 
     def notice(self, message: str) -> None:
-        """Tell the user something that matters for the result."""
+        """Show a message that matters for the result."""
         ...
 
     def detail(self, message: str) -> None:
-        """Tell what was chosen and why, for those who asked with -v."""
+        """Show what was chosen and why; displayed with -v."""
         ...
 
     def track(
@@ -363,23 +363,23 @@ class Reporter(Protocol):
         share: Share | None = None,
         note: Note | None = None,
     ) -> AbstractContextManager[Advance]:
-        """Watch long work; the value is called with how many units were just done.
+        """Show the progress of a long operation; call the value with the number of new units done.
 
         Args:
-            share: Where `total` is not known beforehand: tells which share of the work is done.
-            note: Tells what else there is to say of the work so far.
+            share: Returns the completed share of the work, if `total` is unknown.
+            note: Returns a remark on the work so far.
         """
         ...
 
 
 class Silence:
-    """A reporter for callers who want results alone."""
+    """A reporter that discards everything."""
 
     def notice(self, message: str) -> None:
-        """Drop the message."""
+        """Discard the message."""
 
     def detail(self, message: str) -> None:
-        """Drop the message."""
+        """Discard the message."""
 
     @contextmanager
     def track(
@@ -390,5 +390,5 @@ class Silence:
         share: Share | None = None,
         note: Note | None = None,
     ) -> Iterator[Advance]:
-        """Watch nothing."""
+        """Show nothing."""
         yield no_progress
