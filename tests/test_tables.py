@@ -145,7 +145,7 @@ def test_a_cut_parquet_file_is_rejected(tmp_path: Path) -> None:
     content = (tmp_path / "a.parquet").read_bytes()
     ((line, reason),) = rejected(write(tmp_path / "b.parquet", content[:-20]))
     assert line is None
-    assert reason.startswith("not a whole Parquet file")
+    assert reason.startswith("not a valid Parquet file")
 
 
 def test_a_packed_table_is_read_as_a_stream(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_stream_is_json_lines() -> None:
         ('{"text": "x", "m": ' + "[" * 150 + "]" * 150 + "}", '"m" is nested more than 100 deep'),
         ('{"text": "x", "m": ' + '{"a":' * 150 + "1" + "}" * 151, '"m" is nested more than'),
         ("[" * 5000 + "]" * 5000, "broken JSON: depth limit"),
-        ('{"text": "\\ud800"}', "a lone surrogate, which is no character"),
+        ('{"text": "\\ud800"}', "a lone surrogate, which is not a character"),
         ('{"text": NaN}', "broken JSON: unexpected character"),
         ("null", "not a JSON object"),
     ],
