@@ -97,7 +97,7 @@ def test_score_prints_a_bare_number_for_one_text_in_a_pipe(ettin: Ettin) -> None
 
 def test_auto_says_that_it_goes_on_with_the_stand_in(ettin: Ettin) -> None:
     ran = ettin("score", FERRY, "The ferry sails at nine.")
-    assert "embedded stand-in, not Ettin" in ran.err
+    assert "using the embedded reranker instead of Ettin 32m" in ran.err
 
 
 def test_text_from_outside_is_inert_in_a_table(ettin: Ettin, tmp_path: Path) -> None:

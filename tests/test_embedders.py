@@ -362,7 +362,7 @@ def test_a_class_that_transformers_does_not_have_by_its_name_is_code_from_elsewh
         modules = [{"path": "", "type": "sentence_transformers.models.Transformer"}]
         (tmp_path / "modules.json").write_text(json.dumps(modules))
     if refused:
-        with pytest.raises(ModelError, match=f"needs {named}, which is code from elsewhere"):
+        with pytest.raises(ModelError, match=f"needs {named}, which is custom code"):
             hub.refuse_code(tmp_path)
     else:
         hub.refuse_code(tmp_path)
@@ -381,7 +381,7 @@ def test_an_embedder_with_code_of_its_own_is_refused_before_anything_is_read(
     folder = own("OwnModel")
     ran = ettin("index", "docs", "--embedder", str(folder))
     assert (ran.code, ran.out) == (1, "")
-    assert "modeling_own.OwnModel, which is code from elsewhere" in ran.err
+    assert "modeling_own.OwnModel, which is custom code" in ran.err
     assert "--trust-remote-code" in ran.err
 
 

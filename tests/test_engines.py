@@ -182,7 +182,7 @@ def test_flash_attention_that_cannot_be_had_is_said_and_done_without(
     placement.load(CrossEncoder, Path("flash_attention_2"), autocast=True)
     assert asked == ["flash_attention_2", "sdpa"]
     assert notices(placement) == [
-        "no Flash Attention 2, so SDPA is used: no kernel for this GPU",
+        "using SDPA, Flash Attention 2 is not available: no kernel for this GPU",
     ]
 
 

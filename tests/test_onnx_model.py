@@ -368,7 +368,7 @@ def test_weights_that_do_not_fit_the_configuration_end_in_one_clear_line(
 ) -> None:
     shutil.copytree(small, tmp_path / "m")
     set_in(tmp_path / "m" / "config.json", **values)
-    with pytest.raises(ModelError, match="onnxruntime cpu float32 cannot compute this model: "):
+    with pytest.raises(ModelError, match="onnxruntime cpu float32 cannot run this model: "):
         load_cross_encoder(tmp_path / "m", CPU, Silence()).score(pairs_of((20,)))
 
 
