@@ -153,8 +153,7 @@ def test_a_query_that_is_cut_is_counted(tmp_path: Path) -> None:
     ours = loaded(folder, notices)
     ours.embed_queries([TEXTS[0], TEXTS[0] * 9, TEXTS[1] * 9])
     assert notices.said == [
-        f"2 queries are longer than the 32 tokens that {folder} reads; "
-        "the rest is truncated"
+        f"2 queries are longer than the 32 tokens that {folder} reads; the rest is truncated"
     ]
     ours.embed_documents([TEXTS[0] * 9])
     assert len(notices.said) == 1

@@ -125,9 +125,7 @@ def check_trust(files: ModelFiles, settings: EngineSettings) -> None:
         return
     refuse_code(files.folder)
     if (model := known_embedder(files)) and model.own_code:
-        raise ModelError(
-            f"{files.name} runs custom code", code="untrusted-code", model=files.name
-        )
+        raise ModelError(f"{files.name} runs custom code", code="untrusted-code", model=files.name)
 
 
 def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> None:

@@ -163,9 +163,7 @@ class TorchTokenEncoder:
             # Such models were trained on plain text, even if their tokenizer has a template.
             self.trunk.modality_config.pop("message", None)
         if "text" not in self.trunk.modality_config or "message" in self.trunk.modality_config:
-            raise ModelError(
-                f"{folder} uses a chat template, which is not supported"
-            )
+            raise ModelError(f"{folder} uses a chat template, which is not supported")
         own = min(self.tokenizer.model_max_length, NO_LIMIT)
         asked = placement.settings.max_length
         self.max_tokens = min(self.trunk.document_length or own, asked or own)
