@@ -49,7 +49,7 @@ def test_a_broken_record_is_named_and_the_rest_is_indexed(ettin: Ettin, tmp_path
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["search", "q"], 1, "no .ettin here"),
+        (["search", "q"], 1, "no .ettin in this folder"),
         (["search", ""], 2, "empty QUERY"),
         (["search", "q", "nowhere"], 1, "cannot open nowhere"),
         (["search", "q", "-f", "xml"], 2, "unknown format 'xml'"),

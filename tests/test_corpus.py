@@ -205,7 +205,7 @@ def test_packed_text_is_read_as_what_it_holds(tmp_path: Path) -> None:
             "not a valid DOCX",
         ),
         ("a.epub", (SAMPLES / "lighthouse" / "leaflet.epub").read_bytes()[:500], "not a valid"),
-        ("a.txt", b"\xff\xfea\0b", "not the utf-16 that it says"),
+        ("a.txt", b"\xff\xfea\0b", "not utf-16, contrary to its byte order mark"),
         ("a.txt", b"  \n ", "empty"),
     ],
 )

@@ -251,7 +251,7 @@ def test_weights_that_are_never_read_may_be_missing(folder: Path, placement: Pla
 def test_an_embedder_is_no_reranker(folder: Path, placement: Placement) -> None:
     with pytest.raises(ModelError, match=r"no weights for classifier\.weight") as caught:
         placement.load(CrossEncoder, folder)
-    assert "it is not a reranker" in caught.value.problem
+    assert "incomplete or not a reranker" in caught.value.problem
 
 
 def test_a_whole_model_of_either_kind_is_loaded(

@@ -272,7 +272,7 @@ def test_code_from_elsewhere_is_told_by_its_name(tmp_path: Path) -> None:
     checked("b", None, "os.system")
     with pytest.raises(ModelError, match=r"needs os\.system, which is custom code"):
         checked("c", DENSE, "os.system")
-    with pytest.raises(ModelError, match=r"needs modeling\.Mine, which is code") as caught:
+    with pytest.raises(ModelError, match=r"needs modeling\.Mine, which is custom code") as caught:
         checked("d", [{"path": "", "type": "modeling.Mine"}], "torch.nn.Tanh")
     assert hint_of(caught.value) == "if you trust it: --trust-remote-code"
 

