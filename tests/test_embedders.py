@@ -331,7 +331,9 @@ def test_code_of_its_own_runs_with_trust_alone(
         "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
     )
     folder = own("OwnModel")
-    with pytest.raises(ModelError, match=r"needs modeling_own\.OwnModel, which is custom code") as caught:
+    with pytest.raises(
+        ModelError, match=r"needs modeling_own\.OwnModel, which is custom code"
+    ) as caught:
         loaded(folder)
     assert hint_of(caught.value) == "if you trust it: --trust-remote-code"
     trusted = loaded(folder, trust_remote_code=True)
