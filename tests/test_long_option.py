@@ -171,7 +171,10 @@ COMMANDS = [
 def test_an_unknown_way_is_wrong_usage(stand_in: Ettin, words: list[str]) -> None:
     ran = stand_in(*words, "--long", "mean")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.splitlines() == ["ettin: error: no --long 'mean'", "  hint: truncate or max"]
+    assert ran.err.splitlines() == [
+        "ettin: error: not a known way to score long texts: 'mean'",
+        "  hint: truncate or max",
+    ]
 
 
 @pytest.mark.parametrize("command", ["search", "eval"])
