@@ -173,7 +173,7 @@ def test_an_unknown_way_is_wrong_usage(stand_in: Ettin, words: list[str]) -> Non
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines() == [
         "ettin: error: not a known way to score long texts: 'mean'",
-        "  hint: truncate or max",
+        "  hint: truncate, max",
     ]
 
 
