@@ -1,106 +1,106 @@
-"""Expected failures: what went wrong, a code for programs, and what the message was made of.
+"""Expected failures: each has a message, a code for programs, and the values in the message.
 
 EttinError
-├── InvalidArgumentError  an argument makes no sense, alone or beside another (exit code 2)
-│   └── UsageError        so does an option or argument of a command
-├── CorpusError           an input cannot be read, or holds something else
+├── InvalidArgumentError  an invalid argument, alone or combined with another (exit code 2)
+│   └── UsageError        the same, for an option or argument of a command
+├── CorpusError           an input cannot be read or has invalid content
 ├── ModelError            a model cannot be found, fetched, loaded or run
-├── IndexNotFoundError    there is no index where one was asked for
-├── IndexMismatchError    the index was made by another embedder, chunking or format
-├── IndexDamagedError     a file of the index is missing, cut short or altered
+├── IndexNotFoundError    the folder contains no index
+├── IndexMismatchError    the index was built with another embedder, chunking or format
+├── IndexDamagedError     a file of the index is missing, truncated or altered
 ├── IndexBusyError        another process is writing the index
 ├── CalibrationError      scores cannot be turned into probabilities
 ├── OutputError           a result cannot be written
-├── PluginError           what another package adds cannot be loaded or chosen
-├── ClosedError           an index or models are used after they were closed
+├── PluginError           a plugin of another package cannot be loaded or selected
+├── ClosedError           an index or a set of models was used after close()
 └── MissingExtraError     an optional dependency is not installed
 
-`str(error)` is a sentence that makes sense without a command line. What a user of the command
-line can do about it is found by `code`, in `ettin_cli/commands/hints.py`.
+`str(error)` is a sentence that does not refer to the command line. The hint for users of the
+command line is looked up by `code` in `ettin_cli/commands/hints.py`.
 """
 
 from typing import Any, ClassVar
 
-# Exit codes of a command that a signal ended.
+# Exit codes of a command that was ended by a signal.
 INTERRUPTED, TERMINATED = 130, 143
 
 CODES = {
-    "failed": "A read, a write or a program outside ettin failed.",
-    "invalid-argument": "An argument makes no sense. Fields: argument; often value and choices.",
-    "unknown-format": "A file is of a format that cannot be read or written here.",
+    "failed": "A read, a write or an external program failed.",
+    "invalid-argument": "An argument is invalid. Fields: argument; often value and choices.",
+    "unknown-format": "The file format is not supported.",
     # Inputs.
     "source-not-found": "A source does not exist, or is neither a file nor a folder.",
-    "source-gone": "A source of an index is no longer where it was.",
-    "cannot-repair": "A damaged index cannot be repaired, since one of its sources is gone.",
-    "stream-not-repeatable": "Records of an index came from a stream, and are needed again.",
-    "path-not-utf8": "The path of a source is not UTF-8, so that an index cannot keep it.",
+    "source-gone": "A source of an index is no longer at its recorded path.",
+    "cannot-repair": "A damaged index cannot be repaired because a source is gone.",
+    "stream-not-repeatable": "Records came from a stream and cannot be read a second time.",
+    "path-not-utf8": "The path of a source is not UTF-8, so an index cannot store it.",
     "cannot-read": "A file cannot be opened or read.",
-    "invalid-input": "A file holds something else than it must, or nothing.",
-    "fields-not-found": "The rows of a file have no fields of the usual names.",
-    "invalid-examples": "A file of training data holds no examples, or none for the loss.",
+    "invalid-input": "A file is empty or its content is invalid.",
+    "fields-not-found": "The rows of a file have none of the usual field names.",
+    "invalid-examples": "A training file has no examples, or none that the loss can use.",
     "not-judged": "None of the queries has judgements.",
     # Models.
     "unknown-model": "No model has this name.",
-    "model-unavailable": "A model is not on this machine, and cannot be fetched.",
-    "model-gated": "The hub wants its user to ask for access to a model.",
-    "download-failed": "Fetching a model has begun, and failed.",
-    "untrusted-code": "A model needs code that comes with it, which is not trusted.",
+    "model-unavailable": "A model is neither on this machine nor downloadable.",
+    "model-gated": "The hub requires the user to request access to a model.",
+    "download-failed": "A model download started and failed.",
+    "untrusted-code": "A model needs its own code, which is not trusted.",
     "unsafe-weights": "A model has no weights in safetensors.",
-    "model-incomplete": "Files of a model are missing, damaged, or do not fit each other.",
-    "model-unusable": "A model cannot be loaded, or is not of a kind that can be used here.",
+    "model-incomplete": "Files of a model are missing, damaged or inconsistent.",
+    "model-unusable": "A model cannot be loaded, or its kind is not supported.",
     "not-an-embedder": "A reranker was named where an embedder is needed.",
-    "no-token-counts": "Texts cannot be divided at a model's limit: its tokenizer is unknown.",
+    "no-token-counts": "Texts cannot be split at a model's limit: its tokenizer is unknown.",
     "not-a-number": "A model gave a value that is not a finite number.",
-    "device-unavailable": "A device cannot compute.",
-    "engine-unavailable": "An engine cannot run a model.",
-    "out-of-memory": "A text does not fit the GPU's memory.",
-    "missing-package": "A package, or the version of it that is needed, is not installed.",
+    "device-unavailable": "A device is not available.",
+    "engine-unavailable": "A backend cannot run a model.",
+    "out-of-memory": "A text does not fit in GPU memory.",
+    "missing-package": "A package, or its required version, is not installed.",
     "damaged-package": "Files of an installed package are missing or altered.",
-    "plugin-failed": "What another package adds cannot be loaded, or fails.",
-    "plugins-clash": "Several packages add the same.",
+    "plugin-failed": "A plugin cannot be loaded, or fails.",
+    "plugins-clash": "Several packages declare a plugin of the same name.",
     "suffix-ambiguous": "Several formats have the suffix of an output.",
-    "closed": "An index or models are used after they were closed.",
+    "closed": "An index or a set of models was used after close().",
     # Training.
-    "training-out-of-memory": "A training example does not fit the GPU's memory.",
+    "training-out-of-memory": "A training example does not fit in GPU memory.",
     "training-diverged": "The loss or the scores of a model in training are not finite.",
     "process-ended": "Another process of the same run has ended.",
     # Indexes.
-    "not-an-index": "A path is a file, or a folder that holds something else than an index.",
-    "index-not-found": "There is no index in a folder.",
-    "index-mismatch": "An index was made by another embedder or chunking.",
-    "index-without-words": "An index was made by a version that kept vectors alone.",
-    "newer-format": "A newer version has written the file.",
+    "not-an-index": "The path is a file, or a folder with other content than an index.",
+    "index-not-found": "The folder contains no index.",
+    "index-mismatch": "The index was built with another embedder or chunking.",
+    "index-without-words": "The index was built by a version that stored only vectors.",
+    "newer-format": "The file was written by a newer version.",
     "index-damaged": "A file of an index is missing or damaged.",
-    "manifest-damaged": "The manifest of an index is damaged, which only a rebuild mends.",
+    "manifest-damaged": "The manifest of an index is damaged; only a rebuild repairs it.",
     "index-busy": "Another process is writing the index.",
     "index-unwritable": "The folder of an index cannot be written.",
-    "factory-failed": "FAISS cannot build an index of this kind over these vectors.",
+    "factory-failed": "FAISS cannot build this kind of index over these vectors.",
     # Calibration.
-    "not-calibrated": "An index has no calibration that fits a reranker.",
-    "too-few-judgements": "There are not enough judgements to learn probabilities from.",
+    "not-calibrated": "The index has no calibration for the reranker.",
+    "too-few-judgements": "There are too few judgements to fit probabilities.",
     # Outputs.
     "cannot-write": "A file cannot be written.",
     "folder-not-found": "The folder of an output does not exist.",
-    "judgements-unwritable": "The file of judgements cannot be written.",
+    "judgements-unwritable": "The judgements file cannot be written.",
     "checkpoint-unwritable": "A checkpoint of a training run cannot be written.",
-    "output-exists": "The output is there already.",
+    "output-exists": "The output already exists.",
     "output-busy": "Another process is writing the output.",
-    "unfinished-output": "The unfinished output of an earlier run is in the way.",
-    "resume-mismatch": "An unfinished output was made from another input, model or options.",
-    "resume-damaged": "An unfinished output is damaged, and cannot be resumed.",
+    "unfinished-output": "An unfinished output of an earlier run is in the way.",
+    "resume-mismatch": "An unfinished output was made with another input, model or options.",
+    "resume-damaged": "An unfinished output is damaged and cannot be resumed.",
 }
 
 
 class EttinError(Exception):
-    """An expected failure, shown as a short message and never as a traceback.
+    """An expected failure, printed as a short message without a traceback.
 
     Attributes:
-        problem: The message: what is wrong and where, with the value that is wrong.
-        code: What went wrong, for programs: one of `CODES`. It stays the same when the wording of
-            the message changes.
-        fields: What the message was made of: strings, numbers, paths, and tuples of these.
-        hint: What to type instead, where a command raised the error itself.
-        exit_code: Of a command that it ends.
+        problem: The message: what is wrong and where, with the offending value.
+        code: The kind of failure, for programs: one of `CODES`. It does not change when the
+            wording of the message does.
+        fields: The values in the message: strings, numbers, paths, and tuples of these.
+        hint: What to type instead, if a command raised the error itself.
+        exit_code: The exit code of a command that ends with this error.
     """
 
     exit_code: ClassVar[int] = 1
@@ -117,18 +117,18 @@ class EttinError(Exception):
 
 
 class InvalidArgumentError(EttinError, ValueError):
-    """An argument makes no sense, alone or beside another."""
+    """An argument is invalid, alone or combined with another."""
 
     exit_code = 2
     usual_code = "invalid-argument"
 
 
 class UsageError(InvalidArgumentError):
-    """An option or argument of a command makes no sense; raised by commands alone."""
+    """An option or argument of a command is invalid; raised only by commands."""
 
 
 class CorpusError(EttinError):
-    """An input cannot be read, or holds something else than it must."""
+    """An input cannot be read or has invalid content."""
 
     usual_code = "invalid-input"
 
@@ -140,19 +140,19 @@ class ModelError(EttinError):
 
 
 class IndexNotFoundError(EttinError):
-    """There is no index where one was asked for."""
+    """The folder contains no index."""
 
     usual_code = "index-not-found"
 
 
 class IndexMismatchError(EttinError):
-    """The index was made by another embedder, another chunking or a newer format."""
+    """The index was built with another embedder, another chunking or a newer format."""
 
     usual_code = "index-mismatch"
 
 
 class IndexDamagedError(EttinError):
-    """A file of the index is missing, cut short or altered."""
+    """A file of the index is missing, truncated or altered."""
 
     usual_code = "index-damaged"
 
@@ -164,7 +164,7 @@ class IndexBusyError(EttinError):
 
 
 class CalibrationError(EttinError):
-    """Scores cannot be turned into probabilities: too few judgements, or no map that fits."""
+    """Scores cannot be turned into probabilities: too few judgements, or no matching map."""
 
     usual_code = "not-calibrated"
 
@@ -176,13 +176,13 @@ class OutputError(EttinError):
 
 
 class PluginError(EttinError):
-    """What another package adds through its entry points cannot be loaded or chosen."""
+    """A plugin, declared as an entry point of another package, cannot be loaded or selected."""
 
     usual_code = "plugin-failed"
 
 
 class ClosedError(EttinError):
-    """An index or models are used after they were closed."""
+    """An index or a set of models was used after close()."""
 
     usual_code = "closed"
 
@@ -194,5 +194,5 @@ class MissingExtraError(EttinError):
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what another library says of a failure; else the failure's kind."""
+    """Return the first line of another library's error message, or the exception's type name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

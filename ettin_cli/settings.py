@@ -1,4 +1,4 @@
-"""Defaults, the models known by name with their pinned revisions, and where things are kept."""
+"""Defaults, the known models with their pinned revisions, and the cache folder."""
 
 import os
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ INDEXES = "indexes"
 TOP_K = 10
 CANDIDATES = 100
 AUTO = "auto"
-# What a hit is: a document counts once, by its best passage.
+# The unit of a hit. With `document`, a document counts once, by its best passage.
 DOCUMENT, PASSAGE = "document", "passage"
-# Which passages are duplicates: of the same text, of nearly the same, or none.
+# Which passages are merged as duplicates: identical text, nearly identical text, or none.
 SAME, NEAR, NONE = "same", "near", "none"
 METRICS = "nDCG@10,RR@10,R@100"
-# What becomes of a text that is longer than a reranker reads.
+# How a text beyond the reranker's token limit is scored.
 TRUNCATE, MAX = "truncate", "max"
 LONG = (TRUNCATE, MAX)
 HUB_TIMEOUT_S = 3.0
 HUB_FAILURE_REMEMBERED_S = 600.0
 
-# What a document may take, so that a hostile one costs a bounded time and memory. It is rejected
-# with the reason; SECURITY.md says what these limits are worth.
+# Limits for one document, so that a hostile one costs bounded time and memory. A document beyond
+# them is rejected with the reason; SECURITY.md describes them.
 MIB = 1 << 20
 MAX_TEXT_BYTES = 128 * MIB
 MAX_JSON_BYTES = 256 * MIB
@@ -42,11 +42,11 @@ class EttinModel:
     """A reranker of the Ettin release; figures from its model card.
 
     Args:
-        alias: What `-r` takes for it.
-        revision: The commit on the hub that is fetched.
+        alias: Its name for `-r`.
+        revision: The pinned commit on the hub.
         parameters: Trunk and head together.
         ndcg10: Published mean nDCG@10 over MTEB(eng, v2) retrieval, top 100 reranked.
-        cpu_pairs_per_s: Published speed on an i7-13700K in fp32, pairs a second.
+        cpu_pairs_per_s: Published speed on an i7-13700K in fp32, in pairs per second.
         gpu_pairs_per_s: Published speed on an H100 in bf16 with Flash Attention 2.
     """
 
@@ -87,17 +87,17 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 @dataclass(frozen=True, slots=True)
 class EmbedderModel:
-    """An embedder known by name; figures from its model card and MTEB's registry.
+    """A known embedder; figures from its model card and MTEB's registry.
 
     Args:
-        alias: What `--embedder` takes for it.
-        revision: The commit on the hub that is fetched; None: the newest.
-        max_tokens: What it reads of a text; None: all of it.
-        ndcg10: Published mean nDCG@10 over MTEB(eng, v2) retrieval, nothing reranked.
-        query_prompt: Put before queries where the model's own files say nothing of prompts.
-        document_prompt: Put before passages, likewise.
-        matryoshka: Numbers of dimensions that it was trained to keep its meaning in.
-        own_code: Whether it runs code of its own, which has to be trusted.
+        alias: Its name for `--embedder`.
+        revision: The pinned commit on the hub; None: the newest.
+        max_tokens: Maximum tokens read of a text; None: no limit.
+        ndcg10: Published mean nDCG@10 over MTEB(eng, v2) retrieval, without reranking.
+        query_prompt: Prefix of queries if the model's own files define no prompts.
+        document_prompt: Prefix of passages, likewise.
+        matryoshka: Dimensions that the model was trained to be truncated to.
+        own_code: Whether it runs its own code, which must be trusted.
     """
 
     alias: str
@@ -205,7 +205,7 @@ EMBEDDERS = {
 
 
 def cache_folder() -> Path:
-    """Return the folder of our own cache: ETTIN_CACHE_DIR, else the platform's user cache."""
+    """Return the package's cache folder: ETTIN_CACHE_DIR, else the platform's user cache."""
     if folder := os.environ.get("ETTIN_CACHE_DIR"):
         return Path(folder)
     import platformdirs

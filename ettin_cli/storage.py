@@ -1,4 +1,4 @@
-"""Whole files on disk: atomic writes that reach it, packed files read to their end, checksums."""
+"""Files on disk: atomic and durable writes, reads of compressed files, checksums."""
 
 import errno
 import io
@@ -18,13 +18,13 @@ BLOCK = 1 << 20
 PACKED_BLOCK = 1 << 16
 
 
-# What messages and indexes call a stream.
+# The name of a stream in messages and in indexes.
 STREAM = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An open stream that is read in place of a file, such as standard input; it stays open."""
+    """An open stream read in place of a file, such as standard input; it is not closed."""
 
     file: BinaryIO
 
@@ -33,20 +33,20 @@ class Stream:
 
 
 class UnreadableError(Exception):
-    """A file's content is not what its name promises; the message is the reason."""
+    """A file's content does not match its name; the message is the reason."""
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file; a pipe or a device that took its place is not waited for.
+    """Open a regular file; do not wait for a pipe or device that took its place.
 
     Raises:
-        OSError: It cannot be opened, or is none.
+        OSError: It cannot be opened, or is not a regular file.
     """
     return io.BufferedReader(io.FileIO(path, "rb", opener=_regular))
 
 
 def _regular(path: str, flags: int) -> int:
-    # Opening a pipe waits for its writer.
+    # Opening a pipe would wait for its writer.
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
@@ -59,10 +59,10 @@ def _regular(path: str, flags: int) -> int:
 
 @contextmanager
 def opened(path: Path | Stream, *, pipes: bool = False) -> Iterator[BinaryIO]:
-    """Open a file, decompressed when it ends in .gz or .zst; a stream is given as it is.
+    """Open a file, decompressed if its name ends in .gz or .zst; a stream is returned as it is.
 
     Args:
-        pipes: Take also what is no regular file, and wait for it.
+        pipes: Also open files that are not regular, and wait for them.
 
     Raises:
         UnreadableError: It cannot be opened or read, or its compressed data ends early.
@@ -76,7 +76,7 @@ def opened(path: Path | Stream, *, pipes: bool = False) -> Iterator[BinaryIO]:
         with _decompressed(path.open("rb") if pipes else open_regular(path), path) as file:
             yield file
     except (EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise UnreadableError(f"compressed data is damaged or cut short: {error}") from error
+        raise UnreadableError(f"compressed data is damaged or truncated: {error}") from error
     except OSError as error:
         raise UnreadableError(f"cannot be read: {error.strerror or error}") from error
 
@@ -98,7 +98,7 @@ def _decompressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
 
 
 class _Zstandard(io.RawIOBase):
-    """A .zst file's content; unlike zstandard's own reader it notices an end that is too early."""
+    """The content of a .zst file; unlike zstandard's own reader, it detects a premature end."""
 
     def __init__(self, file: BinaryIO) -> None:
         import zstandard
@@ -121,12 +121,12 @@ class _Zstandard(io.RawIOBase):
         return count
 
     def _unpack(self) -> bool:
-        """Unpack some more; False at the end of the file."""
+        """Decompress another block; return False at the end of the file."""
         packed = self.frame.unused_data if self.frame.eof else b""
         packed = packed or self.file.read(PACKED_BLOCK)
         if not packed:
             if self.inside:
-                raise EOFError("the last frame is not complete")
+                raise EOFError("the last frame is incomplete")
             return False
         if self.frame.eof:
             self.frame = self.frames.decompressobj()
@@ -139,7 +139,7 @@ def record_lines(file: BinaryIO | io.TextIOWrapper) -> Iterator[Any]:
     """Yield the lines of a file, which may be bytes or text.
 
     Raises:
-        UnreadableError: One is longer than a record may be; it is not read to its end.
+        UnreadableError: A line is longer than the limit; the rest of it is not read.
     """
     number = 0
     while line := file.readline(MAX_RECORD_BYTES + 1):
@@ -147,13 +147,13 @@ def record_lines(file: BinaryIO | io.TextIOWrapper) -> Iterator[Any]:
         if len(line) > MAX_RECORD_BYTES:
             limit = MAX_RECORD_BYTES // MIB
             raise UnreadableError(
-                f"line {number:,} is longer than {limit} MiB; nothing is read from there on"
+                f"line {number:,} is longer than {limit} MiB; reading stopped there"
             )
         yield line
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut; not every system can."""
+    """Make the names in a folder survive a power cut, on systems that can."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -164,7 +164,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it that are not there, so that they survive a power cut."""
+    """Make a folder and its missing parents, and make them survive a power cut."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
@@ -179,11 +179,11 @@ def sync_file(path: Path) -> None:
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield a path to write beside `target`, renamed over it when the block ends well.
+    """Yield a path beside `target` to write to, renamed over it when the block succeeds.
 
-    When the block fails, what was written is removed and `target` stays as it was. A file that
-    is replaced keeps its permissions; a new one gets what the process's umask leaves. Until then
-    nobody else can open it.
+    If the block fails, the written file is removed and `target` is unchanged. A replaced file
+    keeps its permissions; a new one gets those that the umask leaves. Until then only the owner
+    can open it.
     """
     target = Path(os.path.realpath(target))
     handle, name = tempfile.mkstemp(
@@ -204,17 +204,17 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder that nobody else can look into, and those above it that are not there."""
+    """Make a folder that only its owner can open, and its missing parents."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     for one in reversed(missing):
         one.mkdir(mode=0o700, exist_ok=True)
 
 
 def mode_for(target: Path) -> int:
-    """Return the permissions of a file that is to be replaced, or those a new one gets."""
+    """Return the permissions of a file to be replaced, or those that a new file gets."""
     with suppress(FileNotFoundError):
         return target.stat().st_mode & 0o777
-    # To ask for the umask is to change it for a moment, also for other threads' files.
+    # Reading the umask would change it for a moment, also for files of other threads.
     probe = target.with_name(f".{target.name[:80]}.{os.urandom(8).hex()}.tmp")
     handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
@@ -244,7 +244,7 @@ def sha256(path: Path) -> str:
 
 
 def folder_size(folder: Path) -> int:
-    """Return the bytes that the files below a folder hold, without those that go meanwhile."""
+    """Return the total bytes of the files below a folder; files removed meanwhile count as 0."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -254,10 +254,10 @@ def folder_size(folder: Path) -> int:
 
 
 def allocate(path: Path, size: int) -> None:
-    """Write a new file of so many zero bytes, for a map to be written to.
+    """Write a new file of `size` zero bytes that can then be memory-mapped.
 
-    A full disk is an error here; it would be a bus error later, when a page of the map finds no
-    place.
+    A full disk raises an error here. Otherwise it would be a bus error later, when a page of the
+    map cannot be stored.
     """
     with path.open("wb") as file:
         for begin in range(0, size, BLOCK):

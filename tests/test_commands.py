@@ -49,7 +49,7 @@ def test_a_broken_record_is_named_and_the_rest_is_indexed(ettin: Ettin, tmp_path
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["search", "q"], 1, "no .ettin here"),
+        (["search", "q"], 1, "no .ettin in this folder"),
         (["search", ""], 2, "empty QUERY"),
         (["search", "q", "nowhere"], 1, "cannot open nowhere"),
         (["search", "q", "-f", "xml"], 2, "unknown format 'xml'"),
@@ -97,7 +97,7 @@ def test_score_prints_a_bare_number_for_one_text_in_a_pipe(ettin: Ettin) -> None
 
 def test_auto_says_that_it_goes_on_with_the_stand_in(ettin: Ettin) -> None:
     ran = ettin("score", FERRY, "The ferry sails at nine.")
-    assert "embedded stand-in, not Ettin" in ran.err
+    assert "using the embedded reranker instead of Ettin 32m" in ran.err
 
 
 def test_text_from_outside_is_inert_in_a_table(ettin: Ettin, tmp_path: Path) -> None:

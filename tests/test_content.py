@@ -126,9 +126,9 @@ def test_a_text_that_tells_a_wrong_encoding_is_not() -> None:
 
 def test_broken_utf8_is_not_read_as_anything_else() -> None:
     text = ("Der Wärter schrieb täglich auf, wie das Wetter war.\n" * 6).encode()
-    with pytest.raises(UnreadableError, match="broken UTF-8, at first in line 7"):
+    with pytest.raises(UnreadableError, match="invalid UTF-8, first in line 7"):
         decode(text + b"a byte \xff too many\n" + text)
-    with pytest.raises(UnreadableError, match="broken UTF-8, at first in line 6"):
+    with pytest.raises(UnreadableError, match="invalid UTF-8, first in line 6"):
         decode(text[:-2].replace(b"war", "wär".encode())[:-2])
 
 
@@ -144,7 +144,7 @@ def test_broken_utf8_is_not_read_as_anything_else() -> None:
 def test_what_is_no_text_is_not_made_one(tmp_path: Path, some: bytes) -> None:
     assert why_not(write(tmp_path / "a.txt", some)) in (
         "binary content",
-        "in no encoding that can be told",
+        "encoding cannot be detected",
     )
 
 
@@ -195,7 +195,7 @@ def test_packed_text_that_ends_early_is_never_taken_for_whole(
     for name, pack in (("cut.gz", gzip.compress), ("cut.zst", zstandard.compress)):
         packed = pack(ENGLISH.encode())
         path = write(folder / name, packed[: 1 + place % (len(packed) - 1)])
-        with pytest.raises(UnreadableError, match="cut short|Not a gzipped file"):
+        with pytest.raises(UnreadableError, match="damaged or truncated|Not a gzipped file"):
             read_text(path)
 
 

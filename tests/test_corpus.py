@@ -118,7 +118,7 @@ def test_a_source_that_is_nothing_to_read_is_refused(tmp_path: Path) -> None:
     for name, said in [("nowhere", "cannot open"), ("pipe", "neither a file nor a folder")]:
         with pytest.raises(CorpusError, match=said):
             open_source(str(tmp_path / name))
-    with pytest.raises(CorpusError, match="no known format"):
+    with pytest.raises(CorpusError, match="unknown format"):
         open_source(str(write(tmp_path / "photo.jpg", b"\xff")))
 
 
@@ -197,15 +197,15 @@ def test_packed_text_is_read_as_what_it_holds(tmp_path: Path) -> None:
         (
             "a.pdf",
             (SAMPLES / "equipment" / "weather-station.pdf").read_bytes()[:300],
-            "not a whole PDF",
+            "not a valid PDF",
         ),
         (
             "a.docx",
             (SAMPLES / "science" / "census-protocol.docx").read_bytes()[:900],
-            "not a whole DOCX",
+            "not a valid DOCX",
         ),
-        ("a.epub", (SAMPLES / "lighthouse" / "leaflet.epub").read_bytes()[:500], "not a whole"),
-        ("a.txt", b"\xff\xfea\0b", "not the utf-16 that it says"),
+        ("a.epub", (SAMPLES / "lighthouse" / "leaflet.epub").read_bytes()[:500], "not a valid"),
+        ("a.txt", b"\xff\xfea\0b", "not utf-16, contrary to its byte order mark"),
         ("a.txt", b"  \n ", "empty"),
     ],
 )
@@ -277,7 +277,7 @@ def test_an_epub_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
 def test_an_epub_without_a_container_says_so(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.epub", "w") as book:
         book.writestr("other", "x")
-    assert "not a whole EPUB" in why_not(tmp_path / "a.epub")
+    assert "not a valid EPUB" in why_not(tmp_path / "a.epub")
     assert "container.xml" in why_not(tmp_path / "a.epub")
 
 

@@ -122,7 +122,7 @@ def test_an_embedder_of_which_nothing_is_known_is_noted_when_the_index_is_made(
     ettin: Ettin, docs: Path, model: Path
 ) -> None:
     ran = ettin("index", "docs", "--embedder", str(model), "--dimensions", "8")
-    assert f"{model} is not known to be trained for fewer dimensions than it has" in ran.err
+    assert f"{model} is not known to be trained for truncated vectors" in ran.err
     assert "not known" not in ettin("index").err
 
 

@@ -289,7 +289,7 @@ def test_static_vectors_that_are_no_plain_table_are_refused(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="not a plain table: embeddings, mapping"):
         read_card(found(folder))
     save_file({"embedding.weight": torch.randn(4, 8)}, folder / "model.safetensors")
-    with pytest.raises(ModelError, match="but the model knows 4 of them"):
+    with pytest.raises(ModelError, match="but the model has 4 of them"):
         loaded(folder).embed_documents(TEXTS)
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="has no weights"):
@@ -331,7 +331,9 @@ def test_code_of_its_own_runs_with_trust_alone(
         "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
     )
     folder = own("OwnModel")
-    with pytest.raises(ModelError, match=r"needs modeling_own\.OwnModel, which is code") as caught:
+    with pytest.raises(
+        ModelError, match=r"needs modeling_own\.OwnModel, which is custom code"
+    ) as caught:
         loaded(folder)
     assert hint_of(caught.value) == "if you trust it: --trust-remote-code"
     trusted = loaded(folder, trust_remote_code=True)
@@ -362,7 +364,7 @@ def test_a_class_that_transformers_does_not_have_by_its_name_is_code_from_elsewh
         modules = [{"path": "", "type": "sentence_transformers.models.Transformer"}]
         (tmp_path / "modules.json").write_text(json.dumps(modules))
     if refused:
-        with pytest.raises(ModelError, match=f"needs {named}, which is code from elsewhere"):
+        with pytest.raises(ModelError, match=f"needs {named}, which is custom code"):
             hub.refuse_code(tmp_path)
     else:
         hub.refuse_code(tmp_path)
@@ -381,7 +383,7 @@ def test_an_embedder_with_code_of_its_own_is_refused_before_anything_is_read(
     folder = own("OwnModel")
     ran = ettin("index", "docs", "--embedder", str(folder))
     assert (ran.code, ran.out) == (1, "")
-    assert "modeling_own.OwnModel, which is code from elsewhere" in ran.err
+    assert "modeling_own.OwnModel, which is custom code" in ran.err
     assert "--trust-remote-code" in ran.err
 
 

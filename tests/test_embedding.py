@@ -153,8 +153,7 @@ def test_a_query_that_is_cut_is_counted(tmp_path: Path) -> None:
     ours = loaded(folder, notices)
     ours.embed_queries([TEXTS[0], TEXTS[0] * 9, TEXTS[1] * 9])
     assert notices.said == [
-        f"2 queries are longer than the 32 tokens that {folder} reads; "
-        "what is beyond them is not embedded"
+        f"2 queries are longer than the 32 tokens that {folder} reads; the rest is truncated"
     ]
     ours.embed_documents([TEXTS[0] * 9])
     assert len(notices.said) == 1
@@ -188,7 +187,7 @@ def test_files_that_promise_another_dimension_are_refused(tmp_path: Path) -> Non
     folder = embedder(tmp_path / "m")
     settings = {"embedding_dimension": 48, "pooling_mode": "mean"}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(ModelError, match="vectors of 32 dimensions, where its files say 48"):
+    with pytest.raises(ModelError, match="vectors of 32 dimensions, but its files say 48"):
         loaded(folder).embed_documents(TEXTS)
 
 

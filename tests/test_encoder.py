@@ -109,7 +109,7 @@ def test_a_bare_transformer_is_averaged_and_that_is_said(altered: Path) -> None:
     (altered / "modules.json").unlink()
     notices = Notices()
     load_encoder(altered, 64, SETTINGS, notices)
-    assert notices.said == [f"{altered} names no pooling, so token vectors are averaged"]
+    assert notices.said == [f"{altered} defines no pooling, so token vectors are averaged"]
 
 
 def test_a_model_of_static_vectors_is_refused(tmp_path: Path, folder: Path) -> None:
@@ -141,6 +141,6 @@ def test_code_from_elsewhere_is_refused_by_its_name(
     (altered / "2_Dense" / "config.json").write_text(
         json.dumps({"in_features": 32, "out_features": 8, "activation_function": activation})
     )
-    with pytest.raises(ModelError, match=f"needs {named}, which is code from elsewhere") as caught:
+    with pytest.raises(ModelError, match=f"needs {named}, which is custom code") as caught:
         load_encoder(altered, 64, SETTINGS, Silence())
     assert hint_of(caught.value) == "if you trust it: --trust-remote-code"

@@ -182,7 +182,7 @@ def test_flash_attention_that_cannot_be_had_is_said_and_done_without(
     placement.load(CrossEncoder, Path("flash_attention_2"), autocast=True)
     assert asked == ["flash_attention_2", "sdpa"]
     assert notices(placement) == [
-        "no Flash Attention 2, so SDPA is used: no kernel for this GPU",
+        "using SDPA, Flash Attention 2 is not available: no kernel for this GPU",
     ]
 
 
@@ -251,7 +251,7 @@ def test_weights_that_are_never_read_may_be_missing(folder: Path, placement: Pla
 def test_an_embedder_is_no_reranker(folder: Path, placement: Placement) -> None:
     with pytest.raises(ModelError, match=r"no weights for classifier\.weight") as caught:
         placement.load(CrossEncoder, folder)
-    assert "it is not a reranker" in caught.value.problem
+    assert "incomplete or not a reranker" in caught.value.problem
 
 
 def test_a_whole_model_of_either_kind_is_loaded(

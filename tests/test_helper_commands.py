@@ -33,7 +33,7 @@ def test_models_show_tells_the_pinned_revision(ettin: Ettin) -> None:
 
 def test_the_stand_in_says_plainly_what_it_is(ettin: Ettin) -> None:
     ran = ettin("models", "show", "embedded")
-    assert "This is no Ettin" in ran.out
+    assert "`embedded` is not an Ettin model" in ran.out
     assert "idf(t) * max_j cos(q_t, d_j)" in ran.out
 
 

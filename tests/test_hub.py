@@ -117,14 +117,14 @@ def test_only_safetensors_of_the_pinned_revision_are_fetched(
     assert (files.name, files.revision) == hub_name("17m")
     assert fetched["revision"] == ETTIN_MODELS["17m"].revision
     assert not [pattern for pattern in fetched["allow_patterns"] if "bin" in pattern]
-    assert notices.said == [f"fetching {files.name} from the hub, once"]
+    assert notices.said == [f"downloading {files.name} from the hub"]
 
 
 def test_auto_goes_on_with_the_stand_in_and_says_so() -> None:
     notices = Notices()
     assert find_reranker("auto", offline=True, reporter=notices).name == EMBEDDED
     (said,) = notices.said
-    assert said.startswith("reranking with the embedded stand-in, not Ettin:")
+    assert said.startswith("using the embedded reranker instead of Ettin 32m:")
 
 
 def test_without_the_stand_in_auto_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,8 +214,8 @@ DENSE = [part("", "Transformer"), part("2_Dense", "Dense")]
         ({}, {WEIGHTS: ""}, "is not a list of modules"),
         ([1], {WEIGHTS: ""}, "is not a list of modules"),
         ([{"path": "x"}], {WEIGHTS: ""}, "is not a list of modules"),
-        ([part("../out", "Dense")], {WEIGHTS: ""}, "'../out', which lies outside the model"),
-        ([part("/etc", "Dense")], {WEIGHTS: ""}, "'/etc', which lies outside the model"),
+        ([part("../out", "Dense")], {WEIGHTS: ""}, "'../out', which is outside the model"),
+        ([part("/etc", "Dense")], {WEIGHTS: ""}, "'/etc', which is outside the model"),
         (DENSE, {WEIGHTS: ""}, "lacks 2_Dense/model"),
         (
             DENSE,
@@ -270,9 +270,9 @@ def test_code_from_elsewhere_is_told_by_its_name(tmp_path: Path) -> None:
 
     checked("a", DENSE, "torch.nn.modules.activation.Tanh")
     checked("b", None, "os.system")
-    with pytest.raises(ModelError, match=r"needs os\.system, which is code from elsewhere"):
+    with pytest.raises(ModelError, match=r"needs os\.system, which is custom code"):
         checked("c", DENSE, "os.system")
-    with pytest.raises(ModelError, match=r"needs modeling\.Mine, which is code") as caught:
+    with pytest.raises(ModelError, match=r"needs modeling\.Mine, which is custom code") as caught:
         checked("d", [{"path": "", "type": "modeling.Mine"}], "torch.nn.Tanh")
     assert hint_of(caught.value) == "if you trust it: --trust-remote-code"
 

@@ -141,7 +141,7 @@ def test_quiet_still_names_what_was_rejected(ettin: Ettin, docs: Path) -> None:
     assert ran.code == 3
     (line,) = ran.err.splitlines()
     assert "rejected" in line
-    assert "bad.pdf: not a whole PDF" in line
+    assert "bad.pdf: not a valid PDF" in line
 
 
 def test_quiet_says_nothing_of_work_that_went_well(ettin: Ettin, docs: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_file_name_cannot_forge_a_line(ettin: Ettin, docs: Path) -> None:
     (docs / "x\nettin: all is well\x1b[2K.pdf").write_bytes(b"no PDF")
     lines = ettin("index", "docs").err.splitlines()
     assert "ettin: all is well\x1b[2K.pdf" not in lines
-    assert any("x\\nettin: all is well\\x1b[2K.pdf: not a whole PDF" in line for line in lines)
+    assert any("x\\nettin: all is well\\x1b[2K.pdf: not a valid PDF" in line for line in lines)
 
 
 # Refusals

@@ -120,7 +120,7 @@ def test_a_damaged_or_missing_manifest_is_said(ettin: Ettin, docs: Path) -> None
         assert (ran.code, ran.out) == (1, "")
         assert ".ettin/manifest.json is damaged" in ran.err
     Path(".ettin/manifest.json").unlink()
-    assert "no .ettin here or in a folder above" in ettin("verify").err
+    assert "no .ettin in this folder or its parents" in ettin("verify").err
 
 
 # ettin models

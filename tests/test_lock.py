@@ -167,7 +167,7 @@ def test_a_folder_of_other_things_is_refused_and_left_as_it_was(tmp_path: Path) 
     (tmp_path / "generations").mkdir()
     (tmp_path / "thesis.tex").write_text("x")
     with (
-        pytest.raises(InvalidArgumentError, match=r"holds other things, such as thesis\.tex"),
+        pytest.raises(InvalidArgumentError, match=r"contains other files, such as thesis\.tex"),
         writing(tmp_path, wait=True, reporter=Silence()),
     ):
         pass

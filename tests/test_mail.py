@@ -120,8 +120,8 @@ def nested(depth: int) -> bytes:
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (nested(300), "10,000 parts, or too much said of them"),
-        (b"Content-Type: message/rfc822\n\n" * 5000, "parts that contain each other"),
+        (nested(300), "10,000 parts, or headers too long"),
+        (b"Content-Type: message/rfc822\n\n" * 5000, "parts nested too deeply"),
         (b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\n" * 10_001, "10,000 parts"),
         (b"Content-Type: text/plain; " + b"a=b; " * 20_000 + b"\n\nx", "a header of 100,"),
     ],

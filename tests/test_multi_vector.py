@@ -132,8 +132,8 @@ def test_a_lower_limit_cuts_texts_and_is_counted(tmp_path: Path, engine: str) ->
     ]
     assert scores.truncated.sum() >= len(DOCUMENTS)
     ours.score(PAIRS)
-    assert [one for one in notices.said if "was cut" in one] == [
-        f"a query is longer than {folder} reads, and was cut"
+    assert [one for one in notices.said if "was truncated" in one] == [
+        f"a query is longer than {folder} reads and was truncated"
     ]
 
 

@@ -350,7 +350,7 @@ def test_a_token_that_the_model_has_no_vector_for_ends_in_one_clear_line(
     folder = classifier(tmp_path / "m", "Bert")
     tables_cut(folder, 200, "word_embeddings")
     model = load_cross_encoder(folder, EngineSettings("cpu", engine=engine), Silence())
-    with pytest.raises(ModelError, match="gives ids up to .*, but the model knows 200 of them"):
+    with pytest.raises(ModelError, match="gives ids up to .*, but the model has 200 of them"):
         model.score(pairs_of((20,)))
 
 
@@ -358,7 +358,7 @@ def test_a_side_that_the_model_has_no_vector_for_ends_in_one_clear_line(tmp_path
     folder = classifier(tmp_path / "m", "Bert")
     typed(folder)
     tables_cut(folder, 1, "token_type_embeddings")
-    with pytest.raises(ModelError, match="gives types up to 1, but the model knows 1 of them"):
+    with pytest.raises(ModelError, match="gives types up to 1, but the model has 1 of them"):
         load_cross_encoder(folder, CPU, Silence()).score(pairs_of((20,)))
 
 
@@ -368,7 +368,7 @@ def test_weights_that_do_not_fit_the_configuration_end_in_one_clear_line(
 ) -> None:
     shutil.copytree(small, tmp_path / "m")
     set_in(tmp_path / "m" / "config.json", **values)
-    with pytest.raises(ModelError, match="onnxruntime cpu float32 cannot compute this model: "):
+    with pytest.raises(ModelError, match="onnxruntime cpu float32 cannot run this model: "):
         load_cross_encoder(tmp_path / "m", CPU, Silence()).score(pairs_of((20,)))
 
 
@@ -422,7 +422,7 @@ def test_what_is_not_written_as_a_graph_goes_to_torch_which_is_said(tmp_path: Pa
     assert isinstance(model, TorchCrossEncoder)
     pairs = [(TEXTS[0], TEXTS[1])]
     assert model.score(pairs)[0] == pytest.approx(expected(folder, pairs), abs=1e-5)
-    with pytest.raises(ModelError, match="cannot run m here: activation silu is not written"):
+    with pytest.raises(ModelError, match="cannot run m here: activation silu is not supported"):
         load_cross_encoder(folder, EngineSettings("cpu", engine="onnxruntime"), Silence())
     with pytest.raises(InvalidArgumentError, match="unknown engine 'abacus'"):
         load_cross_encoder(folder, EngineSettings("cpu", engine="abacus"), Silence())

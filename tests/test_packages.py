@@ -55,7 +55,7 @@ def test_a_pdf_of_pictures_has_no_text_layer(tmp_path: Path) -> None:
 
 def test_a_pdf_without_pages_is_not_taken_for_a_locked_one(tmp_path: Path) -> None:
     assert why_not(write_pdf(tmp_path / "a.pdf", ["words"], password="x")) == "needs a password"
-    assert why_not(write_pdf(tmp_path / "b.pdf", [])).startswith("not a whole PDF")
+    assert why_not(write_pdf(tmp_path / "b.pdf", [])).startswith("not a valid PDF")
 
 
 # DOCX
@@ -194,7 +194,7 @@ def test_a_damaged_body_is_told_in_one_line(tmp_path: Path, damage: bytes) -> No
                 content = content.replace(b"<w:body>", b"<w:body>" + damage)
             new.writestr(name, content)
     reason = why_not(write(tmp_path / "a.docx", made.getvalue()))
-    assert reason.startswith("not a whole DOCX: ")
+    assert reason.startswith("not a valid DOCX: ")
     assert "\n" not in reason
 
 
@@ -209,7 +209,7 @@ def test_a_document_without_a_word_is_empty(tmp_path: Path) -> None:
 def test_a_locked_or_old_word_file_is_told_from_a_damaged_one(tmp_path: Path) -> None:
     ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600
     assert why_not(write(tmp_path / "a.docx", ole)).startswith("needs a password")
-    assert why_not(write(tmp_path / "b.docx", "plain text")).startswith("not a whole DOCX")
+    assert why_not(write(tmp_path / "b.docx", "plain text")).startswith("not a valid DOCX")
 
 
 # EPUB
@@ -236,7 +236,7 @@ def test_a_book_with_a_chapter_missing_is_not_whole(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as book:
         for name, content in kept.items():
             book.writestr(name, content)
-    assert why_not(path).startswith("not a whole EPUB: ")
+    assert why_not(path).startswith("not a valid EPUB: ")
     assert "a.xhtml" in why_not(path)
 
 

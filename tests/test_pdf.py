@@ -111,7 +111,7 @@ def test_a_process_that_was_killed_in_between_is_replaced(
 
 
 def test_without_a_process_to_read_it_in_a_pdf_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableError, match="no process to read PDFs in: No such file"):
+    with pytest.raises(UnreadableError, match="cannot start the PDF process: No such file"):
         PdfProcess([str(tmp_path / "none")]).read(tmp_path / "a.pdf")
 
 

@@ -375,7 +375,7 @@ def test_a_file_that_is_cut_short_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl.gz"
     rows = b'{"query": "a", "documents": ["x"]}\n' * 5000
     path.write_bytes(gzip.compress(rows)[:-20])
-    with pytest.raises(CorpusError, match="cut short"):
+    with pytest.raises(CorpusError, match="truncated"):
         read(path)
 
 

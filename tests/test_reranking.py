@@ -157,7 +157,7 @@ def test_a_model_of_several_scores_is_refused(tmp_path: Path) -> None:
     (folder / "modules.json").unlink()
     config = BertConfig.from_pretrained(folder, num_labels=3)
     BertForSequenceClassification(config).save_pretrained(folder)
-    with pytest.raises(ModelError, match="gives 3 scores a pair, not one"):
+    with pytest.raises(ModelError, match="gives 3 scores per pair, not one"):
         reranker(folder)
 
 

@@ -128,6 +128,6 @@ def test_an_index_without_words_is_searched_by_embeddings_until_it_gets_them(
     for retriever, query in (("bm25", "ferry"), ("hybrid", "ferry"), ("auto", "ferry -ticket")):
         ran = search(indexed, query, "--retriever", retriever)
         assert (ran.code, ran.out) == (1, "")
-        assert "i has no words to look up, only vectors\n  hint: ettin index -i i" in ran.err
+        assert "i has no BM25 terms, only vectors\n  hint: ettin index -i i" in ran.err
     assert " 0 passages embedded, " in indexed("index", "-i", "i").err
     assert ids(search(indexed, "ferry", "--retriever", "bm25")) == ["fare", "port"]

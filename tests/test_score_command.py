@@ -158,5 +158,5 @@ def test_one_text_on_a_terminal_is_a_row_too(score: Ettin, terminal: Terminal) -
 
 def test_auto_says_once_that_it_is_the_stand_in(ettin: Ettin) -> None:
     ran = ettin("score", QUERY, *TEXTS)
-    assert ran.err.count("the embedded stand-in, not Ettin") == 1
+    assert ran.err.count("the embedded reranker instead of Ettin 32m") == 1
     assert "cross-encoder/ettin-reranker-32m-v1 is not on this machine" in ran.err

@@ -30,7 +30,7 @@ def test_an_empty_folder_holds_nothing_and_nothing_is_wrong(tmp_path: Path) -> N
 
 
 def test_an_empty_source_is_not_the_working_folder() -> None:
-    with pytest.raises(CorpusError, match="empty name of a source"):
+    with pytest.raises(CorpusError, match="a source has an empty name"):
         open_source("")
 
 

@@ -145,7 +145,7 @@ def test_a_cut_parquet_file_is_rejected(tmp_path: Path) -> None:
     content = (tmp_path / "a.parquet").read_bytes()
     ((line, reason),) = rejected(write(tmp_path / "b.parquet", content[:-20]))
     assert line is None
-    assert reason.startswith("not a whole Parquet file")
+    assert reason.startswith("not a valid Parquet file")
 
 
 def test_a_packed_table_is_read_as_a_stream(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_packed_table_that_ends_early_keeps_what_was_whole(tmp_path: Path) -> 
     packed = gzip.compress(rows.encode(), mtime=0)
     documents, (rejection,), _ = read(write(tmp_path / "a.jsonl.gz", packed[: len(packed) // 2]))
     assert len(documents) > 1000
-    assert rejection.reason.startswith("compressed data is damaged or cut short")
+    assert rejection.reason.startswith("compressed data is damaged or truncated")
 
 
 def test_a_stream_is_json_lines() -> None:
@@ -181,7 +181,7 @@ def test_a_stream_is_json_lines() -> None:
         ('{"text": "x", "m": ' + "[" * 150 + "]" * 150 + "}", '"m" is nested more than 100 deep'),
         ('{"text": "x", "m": ' + '{"a":' * 150 + "1" + "}" * 151, '"m" is nested more than'),
         ("[" * 5000 + "]" * 5000, "broken JSON: depth limit"),
-        ('{"text": "\\ud800"}', "a lone surrogate, which is no character"),
+        ('{"text": "\\ud800"}', "a lone surrogate, which is not a character"),
         ('{"text": NaN}', "broken JSON: unexpected character"),
         ("null", "not a JSON object"),
     ],
@@ -307,7 +307,7 @@ def test_a_short_packed_table_that_ends_early_keeps_what_was_whole(tmp_path: Pat
         packed = pack(first.encode()) + pack(second.encode())[:-4]
         documents, rejections, _ = read(write(tmp_path / name, packed))
         assert documents[0].text == "one"
-        assert rejections[-1].reason.startswith("compressed data is damaged or cut short")
+        assert rejections[-1].reason.startswith("compressed data is damaged or truncated")
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
@@ -319,7 +319,7 @@ def test_packed_rows_that_end_early_are_kept_as_far_as_they_go(
     name = "a.csv.gz" if pack is gzip.compress else "a.csv.zst"
     documents, rejections, _ = read(write(tmp_path / name, packed))
     assert [document.doc_id for document in documents][:5_000] == [str(n) for n in range(5_000)]
-    assert rejections[-1].reason.startswith("compressed data is damaged or cut short")
+    assert rejections[-1].reason.startswith("compressed data is damaged or truncated")
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_a_model_is_loaded_once_for_all_threads_and_freed_when_closed() -> None:
     assert kept() is not None
     loaded.close()
     assert kept() is None
-    with pytest.raises(ClosedError, match="were closed"):
+    with pytest.raises(ClosedError, match="are closed"):
         loaded.once("key", load)
 
 

@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="cannot be read: Is a directory"):
         read_run(tmp_path)
     cut = gzip.compress(TREC * 99)[:-9]
-    with pytest.raises(CorpusError, match="compressed data is damaged or cut short"):
+    with pytest.raises(CorpusError, match="compressed data is damaged or truncated"):
         read_qrels(file(tmp_path, cut, "qrels.gz"))
 
 

@@ -1,7 +1,7 @@
-"""Sources -> documents: walk folders, decode text, read every format that is known.
+"""Sources -> documents: walk folders, decode text, read all known formats.
 
 A package that adds a format needs `DocumentReader` or `TableReader`, `Document`, and
-`UnreadableError` for files that hold none; `read_text` decodes as the formats here do.
+`UnreadableError` for invalid files. `read_text` decodes text as the built-in formats do.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Bytes -> text, with a clear reason where that fails."""
+"""Bytes -> text, or a clear reason why not."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from ettin_cli.corpus.encodings import guessed_encoding, is_utf8, marked_encodin
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError, opened
 
-NO_ENCODING = "in no encoding that can be told"
+NO_ENCODING = "encoding cannot be detected"
 
 
 def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     r"""Return a text file's content with "\n" line ends.
 
-    Decoded by its byte order mark, else as UTF-8, else by what charset-normalizer makes of it.
+    The encoding is that of the byte order mark, else UTF-8, else charset-normalizer's guess.
 
     Args:
-        most: Bytes that it may have, unpacked.
+        most: Maximum size in bytes, decompressed.
 
     Raises:
-        UnreadableError: It is binary, in no known encoding, or larger than that.
+        UnreadableError: It is binary, in no detectable encoding, or too large.
     """
     return decode(read_bytes(path, most))
 
 
 def read_bytes(path: Path, most: int = MAX_TEXT_BYTES) -> bytes:
-    """Return a file's content, unpacked.
+    """Return a file's content, decompressed.
 
     Raises:
-        UnreadableError: It cannot be read, or is larger than that.
+        UnreadableError: It cannot be read, or is too large.
     """
     with opened(path) as file:
         content = file.read(most + 1)
@@ -42,7 +42,7 @@ def decode(content: bytes) -> str:
     r"""Return text with "\n" line ends.
 
     Raises:
-        UnreadableError: It is binary or in no known encoding.
+        UnreadableError: It is binary or in no detectable encoding.
     """
     text = _decoded(content)
     if "\0" in text:
@@ -53,7 +53,7 @@ def decode(content: bytes) -> str:
 def _decoded(content: bytes) -> str:
     encoding = marked_encoding(content)
     if encoding:
-        return _in(encoding, content, f"not the {encoding} that it says it is")
+        return _in(encoding, content, f"not {encoding}, contrary to its byte order mark")
     if b"\0" in content:
         raise UnreadableError("binary content")
     try:
@@ -61,15 +61,15 @@ def _decoded(content: bytes) -> str:
     except UnicodeDecodeError as error:
         if nearly_utf8(content):
             line = content.count(b"\n", 0, error.start) + 1
-            raise UnreadableError(f"broken UTF-8, at first in line {line}") from error
+            raise UnreadableError(f"invalid UTF-8, first in line {line}") from error
     return _in(guessed_encoding(content), content, NO_ENCODING)
 
 
 def text_encoding(head: bytes) -> str:
-    """Return the encoding of text that begins like this.
+    """Return the encoding of a text from its first bytes.
 
     Raises:
-        UnreadableError: It is binary or in no known encoding.
+        UnreadableError: It is binary or in no detectable encoding.
     """
     encoding = marked_encoding(head)
     if encoding is None and b"\0" in head:

@@ -1,4 +1,4 @@
-"""CSV and TSV: rows, each with its line; a broken row costs itself alone."""
+"""CSV and TSV: rows with their line numbers; a malformed row does not affect the others."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 def delimited_rows(
     lines: Iterable[str], kind: str, encoding: str, columns: Sequence[str] = ()
 ) -> Iterator[tuple[dict[str, Any] | RecordError, int]]:
-    """Yield each row, by the names in the first row, with the line it begins in.
+    """Yield each row as a mapping by the names in the first row, with its first line number.
 
-    Columns without a name are called by their number: `column 3`.
+    Columns without a name are named by their number: `column 3`.
 
     Args:
-        encoding: What the lines were decoded from, with surrogates for the bytes that failed.
-        columns: The names of the columns, where the first row does not have them.
+        encoding: Encoding of the lines; undecodable bytes are surrogates.
+        columns: The column names, if the first row does not contain them.
 
     Raises:
-        UnreadableError: The first row is broken, or has too many columns.
+        UnreadableError: The first row is malformed, or has too many columns.
     """
     rows = _rows(_Lines(lines), kind, encoding)
     if columns:
@@ -36,7 +36,7 @@ def delimited_rows(
         return
     first, begins = next(rows, ([], 0))
     if isinstance(first, RecordError):
-        raise UnreadableError(f"the first row is no header: {first}")
+        raise UnreadableError(f"the first row is not a header: {first}")
     require_narrow(first)
     header = [name.strip() or f"column {place}" for place, name in enumerate(first, start=1)]
     if error := repeated(header):
@@ -55,7 +55,7 @@ def delimited_rows(
 def _named(
     rows: Iterable[tuple[list[str] | RecordError, int]], columns: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any] | RecordError, int]]:
-    """Yield each row by the names of its columns; a first row that repeats the names is skipped."""
+    """Yield each row by the given column names; a first row that repeats them is skipped."""
     for number, (row, line) in enumerate(rows):
         if isinstance(row, RecordError):
             yield RecordError(str(row), columns), line
@@ -67,23 +67,23 @@ def _named(
 
 
 def require_narrow(names: Sequence[str]) -> None:
-    """Make sure that a table has no more columns than can be read in a bounded time.
+    """Check that a table has few enough columns to be read in bounded time.
 
     Raises:
-        UnreadableError: It has.
+        UnreadableError: It has too many.
     """
     if len(names) > MAX_COLUMNS:
         raise UnreadableError(f"{len(names):,} columns, more than {MAX_COLUMNS:,}")
 
 
 def repeated(names: Sequence[str]) -> RecordError | None:
-    """Return what is wrong with a table in which a column would hide another, else None."""
+    """Return an error if two columns have the same name, else None."""
     name, times = next(iter(Counter(names).most_common(1)), ("", 0))
     return RecordError(f'{times} columns are called "{name}"', names) if times > 1 else None
 
 
 def _rows(lines: _Lines, kind: str, encoding: str) -> Iterator[tuple[list[str] | RecordError, int]]:
-    """Yield each row that is not empty, or why it is none, with the line it begins in."""
+    """Yield each row that is not empty, or the reason it is invalid, with its first line number."""
     reader = csv.reader(lines, delimiter=DELIMITERS[kind], strict=True)
     with _wide_fields:
         while True:
@@ -107,9 +107,9 @@ def _rows(lines: _Lines, kind: str, encoding: str) -> Iterator[tuple[list[str] |
 
 
 class _WideFields:
-    """Lets fields be as long as records may be, while any thread reads rows.
+    """Raises the field size limit to that of records while any thread reads rows.
 
-    The csv module has one limit for the whole process, which is then again what it was.
+    The csv module has a single limit per process, which is then restored.
     """
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ _wide_fields = _WideFields()
 
 
 def _swallowed(row: list[str]) -> bool:
-    """Say whether a quotation mark that was meant as itself has swallowed the rows after it."""
+    """Return whether a stray quotation mark swallowed the rows after it."""
     return any("\t" in cell and "\n" in cell for cell in row)
 
 
@@ -147,7 +147,7 @@ def _is_whole(lines: list[str]) -> bool:
 
 
 class _Lines:
-    """Lines that can be given back, for a row that turns out to be shorter than it seemed."""
+    """Lines that can be returned to the input, if a row turns out to be shorter than it seemed."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self.lines = iter(lines)
@@ -169,18 +169,18 @@ class _Lines:
         return line
 
     def begin_row(self) -> int:
-        """Forget the lines of the row before; return the number of the next line."""
+        """Discard the lines of the previous row; return the number of the next line."""
         self.row = []
         return self.count + 1
 
     def quote_opens_again(self, delimiter: str) -> bool:
-        """Say whether a quotation was left open: it ran to the end, or to where another opens."""
+        """Return whether a quotation was left open: it ran to the end, or until another opened."""
         last = self.row[-1]
         quote = last.find('"')
         return self.ended or quote < 1 or last[quote - 1] == delimiter
 
     def give_back(self) -> None:
-        """Take the row's first line alone for the row."""
+        """Reduce the row to its first line."""
         self.again.extendleft(reversed(self.row[1:]))
         self.count -= len(self.row) - 1
         self.row = self.row[:1]

@@ -1,4 +1,4 @@
-"""DOCX -> a document: all that is written in it, headings marked as in Markdown."""
+"""DOCX -> a document: all of its text, with headings marked as in Markdown."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ettin_cli.records import Document
 from ettin_cli.storage import UnreadableError
 
 MARKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
-# What was struck out, and the copy of a text box for old programs.
+# Deleted text, and the copy of a text box for old programs.
 UNSEEN = frozenset(["del", "moveFrom", "Fallback"])
 NOTES = ("/footnotes", "/endnotes")
 
 
 def docx_document(path: Path, doc_id: str) -> Document:
-    """Return a DOCX file's paragraphs and tables, in their order, and its notes after them.
+    """Return a DOCX file's paragraphs and tables in order, followed by its notes.
 
     Raises:
-        UnreadableError: It is damaged or unpacks to more than it may.
+        UnreadableError: It is damaged or exceeds the limits when unpacked.
     """
     import docx
     from docx.exceptions import PythonDocxError
@@ -36,13 +36,13 @@ def docx_document(path: Path, doc_id: str) -> Document:
             blocks = [*_blocks(file.element.body, file), *_notes(file)]
             title = (file.core_properties.title or "").strip()
         except (OpcError, PythonDocxError, XmlchemyError) as error:
-            raise UnreadableError(f"not a whole DOCX: {first_line(error)}") from error
+            raise UnreadableError(f"not a valid DOCX: {first_line(error)}") from error
     heading = next((text.lstrip("# ") for text in blocks if text.startswith("#")), "")
     return Document(doc_id, "\n\n".join(blocks), title=title or heading, kind="markdown")
 
 
 def _blocks(container: Any, file: Any) -> Iterator[str]:
-    """Yield the text of each paragraph and table, also of those inside of content controls."""
+    """Yield the text of each paragraph and table, including those in content controls."""
     for element in container.iterchildren("*"):
         name = _name(element)
         if name == "p":
@@ -63,7 +63,7 @@ def _row(row: Any, file: Any) -> str:
 
 
 def _inside(element: Any, name: str) -> Iterator[Any]:
-    """Yield the elements of this name that are not inside of another one."""
+    """Yield the elements of this name that are not nested in another one."""
     for child in element.iterchildren("*"):
         if _name(child) == name:
             yield child
@@ -95,7 +95,7 @@ def _runs(element: Any) -> Iterator[str]:
             yield MARKS[name]
         elif name not in UNSEEN:
             yield from _runs(child)
-            # The paragraphs of a text box.
+            # Paragraphs of a text box.
             yield "\n" if name == "p" else ""
 
 

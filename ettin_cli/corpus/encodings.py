@@ -1,4 +1,4 @@
-"""Which encoding text is in: told by a mark, seen by its form, or guessed."""
+"""The encoding of a text: from its byte order mark, from its form, or guessed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ BOMS = (
 WESTERN = "cp1252"
 LATIN = [WESTERN, "cp1250", "iso8859_2", "cp1254"]
 NEVER_UNMARKED = ["utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le", "utf_7"]
-# Shares of bytes beyond ASCII: fewer than in any language but English, and more than in German,
-# French or Swedish.
+# Shares of non-ASCII bytes: FEW is below that of any language except English, MANY above that of
+# German, French or Swedish.
 FEW, MANY = 0.01, 0.06
 ALIKE = 0.05
 SHORT = 32
@@ -31,12 +31,12 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]+")
 
 
 def marked_encoding(content: bytes) -> str | None:
-    """Return the encoding that a byte order mark tells, or None if there is no mark."""
+    """Return the encoding of the byte order mark, or None if there is no mark."""
     return next((encoding for mark, encoding in BOMS if content.startswith(mark)), None)
 
 
 def is_utf8(content: bytes, *, cut: bool = False) -> bool:
-    """Say whether bytes are UTF-8; if they were cut, but for a last character in halves."""
+    """Return whether bytes are UTF-8; with `cut`, the last character may be incomplete."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(content, final=not cut)
     except UnicodeDecodeError:
@@ -45,17 +45,17 @@ def is_utf8(content: bytes, *, cut: bool = False) -> bool:
 
 
 def nearly_utf8(content: bytes) -> bool:
-    """Say whether most of what is not ASCII is UTF-8, as it is in no other encoding."""
+    """Return whether most non-ASCII bytes are valid UTF-8, as in no other encoding."""
     text = content.decode("utf-8", "replace")
     broken = text.count("\ufffd")
     return broken < sum(not character.isascii() for character in text) - broken
 
 
 def guessed_encoding(content: bytes) -> str | None:
-    """Return what text that is not UTF-8 is most likely encoded in; None if it is no text.
+    """Return the most likely encoding of text that is not UTF-8; None if it is not text.
 
-    Letters that stand alone among ASCII are Latin, and few of them Western: so much is known of
-    texts that are too short for charset-normalizer to tell.
+    Isolated non-ASCII bytes among ASCII indicate a Latin alphabet, and a small share of them a
+    Western one. That also works for texts too short for charset-normalizer.
     """
     import charset_normalizer
 
@@ -81,6 +81,6 @@ def _latin(content: bytes, share: float) -> str | None:
 
 
 def _is_western(share: float, western: CharsetMatch, best: CharsetMatch) -> bool:
-    """Say whether text is Western, given how well it reads as that and as what it reads best."""
+    """Return whether text is Western, given its match as Western and its best match."""
     alike = western.coherence >= best.coherence - ALIKE
     return share < FEW or not best.coherence or (share < MANY and alike)

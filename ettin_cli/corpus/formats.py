@@ -1,4 +1,4 @@
-"""A file of any known format -> its documents."""
+"""A file of any known format -> documents."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def read_file(
     *,
     blank: bool = False,
 ) -> Iterator[Document]:
-    """Yield a file's documents; what cannot be read is reported, not raised.
+    """Yield a file's documents; unreadable content is reported, not raised.
 
     Args:
         fields: The names of a record's id and text fields.
-        reject: Told of every record or file that is broken.
-        skip: Told why a file found in a folder holds nothing to index.
-        blank: Whether documents without a text are yielded like the others.
+        reject: Called with every invalid record or file.
+        skip: Called with the reason why a file found in a folder has nothing to index.
+        blank: Whether to yield documents without text too.
     """
     reader = JSONL if file.path is None else reader_of(file.name)
     shown = str(file.path or STREAM)
@@ -40,7 +40,7 @@ def read_file(
         yield from _records(file, reader, fields, reject, skip, blank=blank)
         return
     if file.path is None or reader is None:
-        reject(Rejection(shown, "of no known format"))
+        reject(Rejection(shown, "unknown format"))
         return
     try:
         document = reader.read(file.path, file.name)
@@ -85,12 +85,12 @@ def _records(
 
 
 def _rows(file: SourceFile, reader: TableReader, columns: Sequence[str]) -> Iterator[Row]:
-    """Yield a table's rows, and at last why the rest cannot be read, if that is so."""
+    """Yield a table's rows, and finally the reason if the rest cannot be read."""
     try:
         if file.path is not None:
             yield from reader.table(file.path, columns)
         elif file.stream is None:
-            raise UnreadableError("a stream that was read before")
+            raise UnreadableError("the stream was already read")
         else:
             yield from jsonl(record_lines(file.stream.file))
     except UnreadableError as error:
@@ -98,9 +98,9 @@ def _rows(file: SourceFile, reader: TableReader, columns: Sequence[str]) -> Iter
 
 
 def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> Rejection | None:
-    """Say why a table that begins with these rows holds no documents, and where; None if it may.
+    """Return why a table that begins with these rows has no documents, and where; else None.
 
-    One whose first records all lack a text is not read any further.
+    If its first records all lack a text, the rest is not read.
     """
     if not rows:
         return Rejection("", EMPTY)
@@ -117,7 +117,7 @@ def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> Rejection | 
 
 
 def _every_field(records: Iterable[Iterable[str]]) -> dict[str, object]:
-    """Return the fields of all records together, with an object where one of them has one."""
+    """Return the union of the records' fields, with an object for a field that has one anywhere."""
     every: dict[str, object] = {}
     for record in records:
         values = record if isinstance(record, dict) else dict.fromkeys(record)
@@ -128,12 +128,12 @@ def _every_field(records: Iterable[Iterable[str]]) -> dict[str, object]:
 
 
 def _names(record: object, in_folder: bool) -> Iterable[str] | None:
-    """Return the names of a record's fields; None if they cannot be told."""
+    """Return the names of a record's fields; None if unknown."""
     if isinstance(record, RecordError):
         return record.names or None
     if isinstance(record, dict):
         return record
-    # JSON that lies about in a folder may be anything; given by its name it is meant as records.
+    # JSON found in a folder may be anything; a file given by name is meant as records.
     return () if in_folder else None
 
 

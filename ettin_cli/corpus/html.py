@@ -1,4 +1,4 @@
-"""HTML -> its readable text, each line with its line in the source."""
+"""HTML -> its visible text, with source line numbers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COMMENT_END = re.compile(r"--!?\s*>")
 
 
 def html_document(text: str, doc_id: str) -> Document:
-    """Return a page's text without its markup, scripts and styles."""
+    """Return a page's text without markup, scripts and styles."""
     parser = _Text()
-    # Behind the last tag's end there is no tag, and the parser would look for one again and again.
+    # After the end of the last tag the parser would search for another one again and again.
     end = text.rfind(">") + 1
     parser.feed(text[:end])
     parser.close()
@@ -44,7 +44,7 @@ def html_document(text: str, doc_id: str) -> Document:
 
 
 class _Text(HTMLParser):
-    """Collects lines of text, and where in the source each begins."""
+    """Collects lines of text and their source line numbers."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -60,13 +60,13 @@ class _Text(HTMLParser):
         self._searched, self._last_end = "", -1
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Begin a block, or stop listening."""
+        """Start a block, or stop collecting text."""
         if tag == "title" and not self.title and "svg" not in self._silent:
             self._in_title = True
         if tag in SILENT and tag not in self._silent:
             self._silent.append(tag)
         if tag in BLOCKS:
-            # A forgotten </head> or </title> must not silence the page.
+            # A missing </head> or </title> must not hide the page.
             self._in_title = False
             if tag == "body" or self._silent == ["head"]:
                 self._silent.clear()
@@ -91,7 +91,7 @@ class _Text(HTMLParser):
             self._heading_at = None
 
     def handle_data(self, data: str) -> None:
-        """Add text to the line at hand."""
+        """Append text to the current line."""
         if self._in_title:
             self.title += data
         elif not self._silent:
@@ -104,19 +104,19 @@ class _Text(HTMLParser):
                 self._add(line, first + at)
 
     def unknown_decl(self, data: str) -> None:
-        """Add the text of a CDATA section, which XHTML has."""
+        """Append the text of a CDATA section, as used in XHTML."""
         if data.startswith("CDATA["):
             self.handle_data(data.removeprefix("CDATA["))
 
     def parse_html_declaration(self, i: int) -> int:
-        """Pass over `<![if ...]>` and the like, at which the parser of 3.11 fails an assertion."""
+        """Skip `<![if ...]>` and the like, at which Python 3.11's parser fails an assertion."""
         marked = self.rawdata.startswith("<![", i)
         if marked and not self.rawdata.startswith("<![CDATA[", i):
             return self.parse_bogus_comment(i)
         return super().parse_html_declaration(i)
 
     def parse_comment(self, i: int, report: bool = True) -> int:
-        """Pass over a comment; where none ends any more, without a look at all that follows."""
+        """Skip a comment; once none is terminated any more, do not scan the remaining text."""
         if self._searched is not self.rawdata:
             self._searched, self._last_end = self.rawdata, -1
             for found in COMMENT_END.finditer(self.rawdata):
@@ -135,7 +135,7 @@ class _Text(HTMLParser):
             self.numbers.append(self.getpos()[0])
 
     def end_line(self) -> None:
-        """Finish the line at hand, if it holds anything."""
+        """Finish the current line, unless it is empty."""
         joined = "".join(self._words)
         line = joined.rstrip() if self._in_pre else " ".join(joined.split())
         self._words = []

@@ -1,7 +1,7 @@
-"""What .gitignore files leave out of a walk, to the letter of gitignore(5).
+"""Exclusion by .gitignore files, exactly as in gitignore(5).
 
-A pattern is matched with a path itself and never with a folder above it: a walk has asked about
-that folder before, and did not enter it if it was ignored.
+A pattern is matched against the path itself, not its parent folders: a walk has already checked
+those, and did not enter an ignored one.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Pattern:
     """A line of an ignore file.
 
     Args:
-        negated: What fits it is not ignored after all.
-        folders_only: Files do not fit it.
-        by_name: It is matched with the last part of a path, not with the whole of it.
+        negated: Matching paths are included again.
+        folders_only: Files do not match.
+        by_name: Matched against the last part of a path instead of all of it.
     """
 
     regex: re.Pattern[str]
@@ -48,7 +48,7 @@ class Pattern:
     by_name: bool
 
     def fits(self, name: str, is_folder: bool) -> bool:
-        """Say whether a path below the ignore file's folder fits."""
+        """Return whether a path relative to the ignore file's folder matches."""
         if self.folders_only and not is_folder:
             return False
         return bool(self.regex.fullmatch(name.rpartition("/")[2] if self.by_name else name))
@@ -62,7 +62,7 @@ class Ignores:
     patterns: Sequence[Pattern]
 
     def verdict(self, path: Path, is_folder: bool) -> bool | None:
-        """Say whether this file ignores a path, or None if it has no opinion."""
+        """Return whether this file ignores a path; None if no pattern matches."""
         name = path.relative_to(self.folder).as_posix()
         fitting = (one for one in reversed(self.patterns) if one.fits(name, is_folder))
         last = next(fitting, None)
@@ -70,16 +70,16 @@ class Ignores:
 
 
 def ignored(path: Path, is_folder: bool, ignores: Sequence[Ignores]) -> bool:
-    """Say whether the innermost ignore file with an opinion ignores this path."""
+    """Return whether the innermost ignore file with a matching pattern ignores this path."""
     verdicts = (one.verdict(path, is_folder) for one in reversed(ignores))
     return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
 def ignores_of(folder: Path, reject: Reject) -> list[Ignores]:
-    """Return the ignore file of a folder, or nothing if it has none.
+    """Return the ignore file of a folder; empty if it has none.
 
     Args:
-        reject: Told of one that cannot be read, and why.
+        reject: Called with a file that cannot be read, and the reason.
     """
     path = folder / ".gitignore"
     try:
@@ -98,12 +98,12 @@ def ignores_of(folder: Path, reject: Reject) -> list[Ignores]:
 
 
 def outer_ignores(root: Path, reject: Reject) -> list[Ignores]:
-    """Return the ignore files above `root` that count in its git work tree, outermost first.
+    """Return the ignore files above `root` within its git work tree, outermost first.
 
-    None counts where they ignore `root` itself, which was named on purpose.
+    If they ignore `root` itself, none applies, since `root` was named explicitly.
 
     Args:
-        reject: Told of one that cannot be read, and why.
+        reject: Called with a file that cannot be read, and the reason.
     """
     parents = list(root.parents)
     top = next((at for at, parent in enumerate(parents) if (parent / ".git").exists()), None)
@@ -119,9 +119,9 @@ def _above(folder: Path, ignores: Sequence[Ignores]) -> list[Ignores]:
 
 
 def parse(text: str) -> Iterator[Pattern]:
-    """Yield the patterns of an ignore file; a line that is none matches nothing, as in git."""
+    """Yield the patterns of an ignore file; an invalid line matches nothing, as in git."""
     for line in text.split("\n"):
-        # Spaces at the end count only behind a backslash.
+        # Trailing spaces count only after a backslash.
         glob = re.sub(r"(?<!\\) +$", "", line.removesuffix("\r"))
         if not glob or glob.startswith("#"):
             continue
@@ -135,10 +135,10 @@ def parse(text: str) -> Iterator[Pattern]:
 
 
 def _regex(glob: str) -> str:
-    """Translate a glob.
+    """Translate a glob to a regular expression.
 
-    What stands between two stars is matched where it comes first, and not tried anywhere else:
-    a later place would leave less to match the rest with, and trying them all takes for ever.
+    Text between two stars is matched only at its first occurrence. A later one would leave less
+    for the rest of the pattern, and trying all of them takes exponential time.
     """
     parts, at = [], 0
     stars = folders = 0
@@ -169,7 +169,7 @@ _MEMBER = re.compile(r"\[:(\w+):\]|(\\.|[^\\])-(\\.|[^\\\]])|(\\.|[^\\])", re.DO
 
 
 def _class(glob: str, at: int) -> tuple[str, int]:
-    """Translate the class of characters that begins at `at`; return also where it ends."""
+    """Translate the character class at `at`; also return its end."""
     negated = glob[at : at + 1] in ("!", "^")
     at += negated
     members: list[str] = []

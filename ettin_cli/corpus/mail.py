@@ -1,4 +1,4 @@
-"""An email -> a document: its text, under its subject."""
+"""An email -> a document: its text, with the subject as title."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ettin_cli.storage import UnreadableError
 if TYPE_CHECKING:
     from email.message import EmailMessage, Message
 
-# What the standard library's parser of headers raises at some that are malformed.
+# Exceptions of the standard library's header parser for some malformed headers.
 MALFORMED = (AttributeError, LookupError, NameError, RecursionError, TypeError, ValueError)
-# The time in which it parses a header grows with the square of the header's length.
+# Parsing time grows with the square of a header's length.
 PARSED_CHARACTERS = 2000
 MULTIPART_COST = 50
 
@@ -32,7 +32,7 @@ def email_document(path: Path, doc_id: str) -> Document:
         UnreadableError: It cannot be read, its text cannot be decoded, or it is too large or has
             too many parts.
     """
-    # They take longer to import than a command may that reads no email.
+    # Importing them takes longer than a command that reads no email should.
     from email import policy
     from email.parser import BytesParser
 
@@ -41,7 +41,7 @@ def email_document(path: Path, doc_id: str) -> Document:
         message = BytesParser(_bounded(), policy=policy.default).parsebytes(content)
         body = message.get_body(("plain", "html"))
     except RecursionError as error:
-        raise UnreadableError("parts that contain each other too many times over") from error
+        raise UnreadableError("parts nested too deeply") from error
     headers = {name: _header(message, name) for name in ("from", "to", "date")}
     metadata: dict[str, Any] = {name: value for name, value in headers.items() if value}
     if attachments := _attachments(message):
@@ -51,7 +51,7 @@ def email_document(path: Path, doc_id: str) -> Document:
 
 
 def _bounded() -> type[EmailMessage]:
-    """Return a class for the parts of one message, of which there may be so many."""
+    """Return a class for the parts of one message that limits their number."""
     from email.message import EmailMessage
 
     left = MAX_EMAIL_PARTS
@@ -60,7 +60,7 @@ def _bounded() -> type[EmailMessage]:
         nonlocal left
         left -= count
         if left < 0:
-            raise UnreadableError(f"more than {MAX_EMAIL_PARTS:,} parts, or too much said of them")
+            raise UnreadableError(f"more than {MAX_EMAIL_PARTS:,} parts, or headers too long")
 
     class Part(EmailMessage):
         def __init__(self, policy: Any = None) -> None:
@@ -72,7 +72,7 @@ def _bounded() -> type[EmailMessage]:
             if name.lower().startswith("content-"):
                 if len(value) > PARSED_CHARACTERS:
                     raise UnreadableError(f"a header of {len(value):,} characters")
-                # Every line of a message is compared with the borders of all parts around it.
+                # Every line of a message is compared with the boundaries of all enclosing parts.
                 take(len(value) // 100 + MULTIPART_COST * ("multipart" in value.lower()))
 
     return Part
@@ -101,7 +101,7 @@ def _body_text(body: Message, doc_id: str) -> str:
     try:
         text = content.decode(body.get_content_charset() or "utf-8")
     except (LookupError, ValueError):
-        # Many a message is not in the encoding that it says it is.
+        # Many messages are not in their declared encoding.
         text = decode(content)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if body.get_content_type() == "text/html":

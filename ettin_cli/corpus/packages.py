@@ -1,4 +1,4 @@
-"""EPUB -> a document, and what unpacking a file takes."""
+"""EPUB -> a document, and limits for unpacking."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ettin_cli.records import Document
 from ettin_cli.settings import MAX_MARKUP_BYTES, MAX_UNPACKED_BYTES, MIB
 from ettin_cli.storage import UnreadableError, opened
 
-# What grows that much in unpacking is no picture, whatever its name says.
+# Data that grows more than this when unpacked is not an image, whatever its name.
 GROWTH = 4
 MARKUP = (".xml", ".rels")
-# What Microsoft Office wraps an encrypted document in.
+# Signature of the container in which Microsoft Office stores encrypted documents.
 OLE_MARK = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-# What zipfile and the parsers raise, depending on which bytes are damaged.
+# Exceptions of zipfile and the parsers for damaged data.
 DAMAGES = (
     zipfile.BadZipFile,
     zlib.error,
@@ -43,7 +43,7 @@ def epub_document(path: Path, doc_id: str) -> Document:
     """Return a book's chapters in reading order.
 
     Raises:
-        UnreadableError: It is damaged or unpacks to more than it may.
+        UnreadableError: It is damaged or exceeds the limits when unpacked.
     """
     with package(path, "EPUB"), zipfile.ZipFile(path) as book:
         _require_small(book, ["META-INF/container.xml"])
@@ -67,16 +67,16 @@ def _spine(book: zipfile.ZipFile) -> tuple[str, list[str]]:
 
 
 def _require_small(book: zipfile.ZipFile, names: Sequence[str]) -> None:
-    """Make sure that what is to be read, as often as it is, has a bounded size."""
+    """Check that the total size of the parts to be read is bounded, counting repetitions."""
     if sum(book.getinfo(name).file_size for name in names) > MAX_MARKUP_BYTES:
         raise UnreadableError(f"unpacks to more than {MAX_MARKUP_BYTES // MIB} MiB of markup")
 
 
 def require_small_markup(path: Path) -> None:
-    """Make sure that the parts of a package that are trees of elements have a bounded size.
+    """Check that the XML parts of a package have a bounded size.
 
     Raises:
-        UnreadableError: They do not.
+        UnreadableError: They are too large.
     """
     with zipfile.ZipFile(path) as archive:
         markup = sum(
@@ -98,10 +98,10 @@ def _first(tree: ElementTree.Element, name: str) -> ElementTree.Element:
 
 @contextmanager
 def package(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever goes wrong in unpacking a file into the reason why it cannot be read.
+    """Convert any failure while unpacking into the reason why a file cannot be read.
 
     Raises:
-        UnreadableError: It is damaged, or unpacks to more than it may.
+        UnreadableError: It is damaged or exceeds the limits when unpacked.
     """
     with opened(path) as file:
         encrypted = file.read(len(OLE_MARK)) == OLE_MARK
@@ -115,7 +115,7 @@ def package(path: Path, kind: str) -> Iterator[None]:
         yield
     except DAMAGES as error:
         reason = error.strerror if isinstance(error, OSError) else first_line(error)
-        raise UnreadableError(f"not a whole {kind}: {reason}") from error
+        raise UnreadableError(f"not a valid {kind}: {reason}") from error
 
 
 EPUB = DocumentReader(name="EPUB", suffixes=(".epub",), read=epub_document)

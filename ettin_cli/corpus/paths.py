@@ -1,4 +1,4 @@
-"""Fields of a record by a name, or by a dotted path into the objects that it holds."""
+"""Fields of a record, by name or by a dotted path into nested objects."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def has_field(record: Mapping[str, Any], name: str) -> bool:
-    """Return whether a record has a field of this name, or one at this dotted path.
+    """Return whether a record has a field of this name or at this dotted path.
 
-    A field whose own name has the dots comes first.
+    A field whose name itself contains the dots takes precedence.
 
     >>> has_field({"node": {"text": "a"}}, "node.text"), has_field({"node": "a"}, "node.text")
     (True, False)
@@ -22,7 +22,7 @@ def has_field(record: Mapping[str, Any], name: str) -> bool:
 
 
 def field_of(record: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a field that a record has, by its name or its dotted path.
+    """Return the value of a field of a record, by name or dotted path.
 
     >>> field_of({"node": {"text": "a"}, "node.text": "b"}, "node.text")
     'b'
@@ -34,7 +34,7 @@ def field_of(record: Mapping[str, Any], name: str) -> Any:
 
 
 def without_fields(record: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return a record without the fields of these names and paths; emptied objects go too.
+    """Return a record without the given fields and paths, and without objects this empties.
 
     >>> without_fields({"id": 1, "node": {"text": "a"}, "from": {"a": 1, "b": 2}},
     ...                ["node.text", "from.a"])

@@ -1,4 +1,4 @@
-"""PDF -> a document, read in another process, which can be stopped."""
+"""PDF -> a document, read in a separate process that can be killed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ettin_cli.storage import UnreadableError
 
 
 def pdf_document(path: Path, doc_id: str) -> Document:
-    """Return a PDF's text layer, each line with its page.
+    """Return a PDF's text layer, with the page of each line.
 
     Raises:
-        UnreadableError: It is damaged, needs a password, has no text layer, or takes too much
-            text, time or memory.
+        UnreadableError: It is damaged, needs a password, has no text layer, or exceeds the limits
+            of text, time or memory.
     """
     title, pages = _process.read(path)
     if pages and not any(page.strip() for page in pages):
@@ -36,21 +36,21 @@ def pdf_document(path: Path, doc_id: str) -> Document:
 
 
 def close_pdfs() -> None:
-    """End the process that PDFs are read in, until the next one is read."""
+    """Stop the PDF process; the next PDF starts a new one."""
     _process.close()
 
 
 class PdfProcess:
-    """A process that reads PDFs one after another; begun with the first, and anew if it dies.
+    """A process that reads PDFs one after another; started for the first, restarted if it dies.
 
     Threads take turns.
 
     Args:
-        command: What to run; by default Python with `pdfium.py`.
+        command: The command to run; by default Python with `pdfium.py`.
     """
 
     def __init__(self, command: Sequence[str] = ()) -> None:
-        # Without -P a module in the working folder, which may be anybody's, would be imported.
+        # Without -P, Python would import modules from the working folder, which is untrusted.
         usual = [sys.executable, "-P", "-m", "ettin_cli.corpus.pdfium", str(MAX_PDF_MEMORY)]
         self.command = command or usual
         self.process: subprocess.Popen[bytes] | None = None
@@ -60,7 +60,7 @@ class PdfProcess:
         """Return a PDF's title and the text of each page.
 
         Raises:
-            UnreadableError: It cannot be read, or not within the limits.
+            UnreadableError: It cannot be read within the limits.
         """
         request = {
             "path": str(path),
@@ -72,7 +72,7 @@ class PdfProcess:
             try:
                 end, pages = self._answer(json.dumps(request).encode() + b"\n")
             except BaseException:
-                # It may be in the middle of an answer.
+                # The process may be in the middle of an answer.
                 self._end()
                 raise
         if "reason" in end:
@@ -80,7 +80,7 @@ class PdfProcess:
         return end["title"], pages
 
     def close(self) -> None:
-        """End the process, if there is one, when the PDF that it may be reading is read."""
+        """Stop the process, if there is one, after any PDF that is being read."""
         with self.lock:
             self._end()
 
@@ -92,16 +92,16 @@ class PdfProcess:
             process.communicate()
 
     def disown(self) -> None:
-        """Leave the process to the one that this one was forked from.
+        """Leave the process to the parent that this process was forked from.
 
-        Its pipes are shared, and closed without what another thread may have been writing.
+        The shared pipes are closed without flushing what another thread may have been writing.
         """
         self.lock = Lock()
         process, self.process = self.process, None
         if process is not None:
             for pipe in (process.stdin, process.stdout):
                 cast(io.BufferedReader, pipe).raw.close()
-            # It is not ours to wait for.
+            # The parent waits for it.
             process.returncode = 0
 
     def _answer(self, request: bytes) -> tuple[dict[str, str], list[str]]:
@@ -135,7 +135,7 @@ class PdfProcess:
                     env={**os.environ, "PYTHONPATH": path},
                 )
             except OSError as error:
-                raise UnreadableError(f"no process to read PDFs in: {error.strerror}") from error
+                raise UnreadableError(f"cannot start the PDF process: {error.strerror}") from error
             atexit.register(self._end)
         return self.process
 

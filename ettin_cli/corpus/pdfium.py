@@ -1,7 +1,7 @@
-"""A process that reads PDFs for another: it may hang, swell or crash, and costs one file each time.
+"""A separate process that reads PDFs: if it hangs, crashes or runs out of memory, one file fails.
 
-A request is a line of JSON on stdin. The answer is a JSON string a page, a line each, and after the
-last page an object: the title, or the reason why the PDF cannot be read.
+A request is a line of JSON on stdin. The answer is one line per page, each a JSON string, and then
+an object with the title, or with the reason why the PDF cannot be read.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Any
 from ettin_cli.settings import MIB
 from ettin_cli.storage import UnreadableError, opened
 
-# What this process ends with when a PDF took too long.
+# Exit code of this process when a PDF took too long.
 TOO_LONG = 1
 
 
 def serve(memory: int) -> None:
-    """Answer requests until there are no more.
+    """Answer requests until the input ends.
 
     Args:
-        memory: Bytes that the process may take.
+        memory: Memory limit of the process in bytes.
     """
-    # Ctrl-C is for whoever asks, who ends this process.
+    # Ctrl-C is handled by the parent, which stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _bound(memory)
     with os.fdopen(os.dup(1), "wb") as out, Path(os.devnull).open("wb") as nowhere:
-        # PDFium may have something to say.
+        # PDFium may print messages.
         os.dup2(nowhere.fileno(), 1)
         for line in sys.stdin.buffer:
             request = json.loads(line)
@@ -45,7 +45,7 @@ def serve(memory: int) -> None:
 
 
 def _bound(memory: int) -> None:
-    """Bound the memory of this process, where the system can, and leave no core behind."""
+    """Limit the memory of this process, if the system can, and disable core dumps."""
     try:
         import resource
     except ImportError:
@@ -64,17 +64,17 @@ def _answers(path: Path, pages: int, characters: int) -> Iterator[str | dict[str
             yield from _pages(pdf, pages, characters)
             yield {"title": title}
     except pypdfium2.PdfiumError as error:
-        # PDFium repeats its last error where it does not know the reason.
+        # PDFium repeats its last error if it does not know the reason.
         locked = "password" in str(error).lower() and b"/Encrypt" in path.read_bytes()
-        yield {"reason": "needs a password" if locked else f"not a whole PDF: {error}"}
+        yield {"reason": "needs a password" if locked else f"not a valid PDF: {error}"}
     except UnreadableError as error:
         yield {"reason": str(error)}
     except (MemoryError, ValueError) as error:
-        yield {"reason": f"not a whole PDF: {error or 'out of memory'}"}
+        yield {"reason": f"not a valid PDF: {error or 'out of memory'}"}
 
 
 def _pages(pdf: Any, most: int, characters: int) -> Iterator[str]:
-    """Yield the text of each page; many pages may share one that is long."""
+    """Yield the text of each page; many pages may share one large content."""
     if len(pdf) > most:
         raise UnreadableError(f"{len(pdf):,} pages, more than {most:,}")
     left = characters
@@ -88,7 +88,7 @@ def _pages(pdf: Any, most: int, characters: int) -> Iterator[str]:
 
 def _page_text(page: Any) -> str:
     text: str = page.get_textpage().get_text_bounded()
-    # pdfium marks a word that it took apart at a line end by U+FFFE.
+    # pdfium marks a word hyphenated at a line end with U+FFFE.
     joined = text.replace("\ufffe\r\n", "").replace("\ufffe", "-").replace("\r\n", "\n")
     return joined.replace("\0", "")
 

@@ -1,8 +1,8 @@
-"""Readers that other packages add: found by suffix, imported for a file, and not trusted blindly.
+"""Readers of other packages: found by suffix, imported on demand, their output checked.
 
-The name of an entry point of the group `ettin.readers` is a suffix without its dot; what it names
-is a `DocumentReader` or a `TableReader`. It reads files as they are, never with .gz or .zst behind
-their suffix. A file that it fails at is rejected like any other that cannot be read.
+The name of an entry point of the group `ettin.readers` is a suffix without its dot; its object is
+a `DocumentReader` or a `TableReader`. Such readers do not get compressed files (.gz, .zst). If a
+reader fails, the file is rejected like any other unreadable file.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def plugin_readers(suffix: str) -> tuple[Plugin, ...]:
 
 
 def plugin_of(name: str) -> Reader | None:
-    """Return the plugin's reader of files of this name; None if there is none.
+    """Return the plugin that reads files of this name; None if there is none.
 
     Raises:
-        PluginError: It cannot be loaded, or there are two.
+        PluginError: It cannot be loaded, or several packages declare one.
     """
     plugin = plugin_named(GROUP, WHAT, PurePath(name.lower()).suffix.removeprefix("."))
     return None if plugin is None else _loaded(plugin)
@@ -55,7 +55,7 @@ def _loaded(plugin: Plugin) -> Reader:
 
 
 class _Documents:
-    """Reads a document as a plugin does, or says why the file is rejected."""
+    """Reads a document with a plugin, or reports why the file is rejected."""
 
     def __init__(self, reader: DocumentReader, package: str) -> None:
         self.reader, self.package = reader, package
@@ -68,7 +68,7 @@ class _Documents:
 
 
 class _Rows:
-    """Reads rows as a plugin does, or says why the file or a row is rejected."""
+    """Reads rows with a plugin, or reports why the file or a row is rejected."""
 
     def __init__(self, reader: TableReader, package: str) -> None:
         self.reader, self.package = reader, package
@@ -81,7 +81,7 @@ class _Rows:
 
 @contextmanager
 def _failures(package: str) -> Iterator[None]:
-    """Make a reason of whatever goes wrong in a plugin."""
+    """Convert any exception of a plugin into a rejection reason."""
     try:
         yield
     except (EttinError, UnreadableError):
@@ -95,19 +95,19 @@ def _failures(package: str) -> Iterator[None]:
 
 
 def _check(document: Document) -> None:
-    """Make sure that what a plugin returns can be indexed and stored.
+    """Check that a document from a plugin can be indexed and stored.
 
     Raises:
-        TypeError: It is no document, or holds what is not JSON.
-        ValueError: Its lines or pages are not as many as the text has.
+        TypeError: It is not a Document, or has values that are not JSON.
+        ValueError: The number of its lines or pages differs from that of the text.
     """
     import orjson
 
     if not isinstance(document, Document):
-        raise TypeError(f"{type(document).__name__} returned where a Document is needed")
+        raise TypeError(f"{type(document).__name__} returned instead of a Document")
     for text in (document.doc_id, document.text, document.title):
         if not isinstance(text, str):
-            raise TypeError(f"{type(text).__name__} in a Document where str is needed")
+            raise TypeError(f"{type(text).__name__} in a Document instead of str")
     orjson.dumps([document.doc_id, document.text, document.title, dict(document.metadata)])
     count = document.text.count("\n") + 1
     for name, places in (("lines", document.lines), ("pages", document.pages)):

@@ -1,8 +1,8 @@
-"""What a format of the corpus says of itself: its name, its suffixes and how it is read.
+"""The description of a corpus format: its name, its suffixes and its reader.
 
-A format is a `DocumentReader` where a file is one document, a `TableReader` where it is many
-records. Each stands in a module of its own or beside its near relations, and in a line of
-`registry.py`; another package adds one through an entry point of the group `ettin.readers`.
+A format is a `DocumentReader` if a file is one document, or a `TableReader` if it has many
+records. Each is defined in a module of its own or with related formats, and listed in
+`registry.py`. Other packages add formats through entry points of the group `ettin.readers`.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from pathlib import Path
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.records import Document
 
-# A plugin's reader raises it for a file that holds no document.
+# Raised by a plugin's reader for a file without a document.
 from ettin_cli.storage import UnreadableError as UnreadableError
 
-# A record or the reason why it is none, its line in the file (None where the format has no
-# lines), and its number, from 1.
+# A record or the reason why it is invalid; its line (None if the format has no lines); and its
+# number, from 1.
 Row = tuple[object | RecordError, int | None, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentReader:
-    """A format whose files are one document each.
+    """A format with one document per file.
 
     Args:
-        name: What people call it, as in "PDF".
-        suffixes: Of its files, in lower case: (".pdf",). Those of another package are the names
-            of its entry points instead.
-        read: Returns the document in a file of this path, under this doc_id; raises
-            `UnreadableError` with the reason where there is none.
-        file_names: Whole names of such files, in lower case, whatever their suffix.
-        compressed: Whether `read` also takes files with .gz or .zst behind the suffix.
-        title_suffices: Whether a title without a text is a document.
+        name: Its common name, such as "PDF".
+        suffixes: File suffixes in lower case: (".pdf",). For plugins, the names of their entry
+            points are used instead.
+        read: Returns the document of the file at a path, with the given doc_id; raises
+            `UnreadableError` with the reason if there is none.
+        file_names: Complete file names in lower case, regardless of suffix.
+        compressed: Whether `read` also accepts files with an additional .gz or .zst suffix.
+        title_suffices: Whether a title without text is a document.
     """
 
     name: str
@@ -47,18 +47,18 @@ class DocumentReader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableReader:
-    """A format whose files are many records each.
+    """A format with many records per file.
 
     Args:
-        name: What people call it, as in "Parquet".
-        suffixes: As of a `DocumentReader`.
-        rows: Yields the rows of a file as they are read, those that are broken as a
-            `RecordError`; raises `UnreadableError` where the rest cannot be read.
-        named_rows: Yields those of a file that lacks the names of its columns, by these names;
-            None where the format cannot lack them.
-        lines: Whether rows have lines in the file.
-        count: Returns how many rows a file has, where that is cheap to know; 0 if it is not known.
-        compressed: As of a `DocumentReader`.
+        name: Its common name, such as "Parquet".
+        suffixes: As in `DocumentReader`.
+        rows: Yields the rows of a file as they are read, and a `RecordError` for each invalid
+            one; raises `UnreadableError` if the rest cannot be read.
+        named_rows: Yields the rows of a file without column names, by the given names; None if
+            files of the format always have names.
+        lines: Whether rows have line numbers.
+        count: Returns the number of rows of a file if that is cheap; 0 if unknown.
+        compressed: As in `DocumentReader`.
     """
 
     name: str
@@ -70,7 +70,7 @@ class TableReader:
     compressed: bool = False
 
     def table(self, path: Path, columns: Sequence[str] = ()) -> Iterator[Row]:
-        """Yield the rows of a file, where columns are given and can be by these names.
+        """Yield the rows of a file, by the given column names if the format supports them.
 
         Raises:
             UnreadableError: The file, or the rest of it, cannot be read.

@@ -14,18 +14,18 @@ ID_FIELDS = ("_id", "id", "doc_id", "docno")
 TEXT_FIELDS = ("text", "body", "content", "contents")
 TITLE_FIELD = "title"
 MAX_DEPTH = 100
-LONE = "a lone surrogate, which is no character"
+LONE = "a lone surrogate, which is not a character"
 SURROGATE = re.compile("[\ud800-\udfff]")
-# JSON's larger whole numbers are read as floats, many of them as the same.
+# Larger JSON integers are parsed as floats, so different ones become equal.
 EXACT_BELOW = 2**63
 
 
 class RecordError(Exception):
-    """A record is no document; the message is the reason.
+    """A record is not a document; the message is the reason.
 
     Args:
-        names: The fields it should have had, where they are known.
-        missing: What it lacks under all of the usual names: query, documents or text.
+        names: The names of its fields, if known.
+        missing: The field that it lacks under all usual names: query, documents or text.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class RecordError(Exception):
 
 
 class LoneSurrogateError(RecordError):
-    """A record holds half of a surrogate pair, which is no character of any text.
+    """A record contains half of a surrogate pair, which is not a character.
 
     Args:
-        record: What was read; only the strings that hold such a half are unusable.
+        record: The parsed record; only the strings with such a half are unusable.
     """
 
     def __init__(self, reason: str, record: object) -> None:
@@ -53,10 +53,10 @@ class NoTextFieldError(RecordError):
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The names or dotted paths of a record's id and text fields; None: the usual ones.
+    """The names or dotted paths of a record's id and text fields; None: the usual names.
 
     Args:
-        columns: The names of the columns of a CSV or TSV whose first row does not have them.
+        columns: The column names of a CSV or TSV file without a header row.
     """
 
     id: str | None = None
@@ -90,14 +90,14 @@ def record_document(
     *,
     blank: bool = False,
 ) -> Document:
-    """Return the document that a record holds; its other fields become metadata.
+    """Return the document of a record; its other fields become metadata.
 
     Args:
-        blank: Whether it may be without a text.
+        blank: Whether the text may be empty.
 
     Raises:
         RecordError: It has no text, an id that is neither a string nor a number, or metadata
-            that is nested too deep to be stored.
+            that is nested too deeply to be stored.
     """
     if not isinstance(record, dict):
         raise RecordError("not a JSON object")
@@ -122,22 +122,22 @@ def record_document(
 
 
 def as_read(record: object) -> object:
-    """Return a record as it was read, also one that holds a lone surrogate."""
+    """Return a record as parsed, even if it contains a lone surrogate."""
     return record.record if isinstance(record, LoneSurrogateError) else record
 
 
 def spared(
     record: object, needed: Collection[str], lists: Collection[str]
 ) -> tuple[object, list[str]]:
-    """Return a record without what holds a lone surrogate, and what was left out and why.
+    """Return a record without values that contain a lone surrogate, and what was removed and why.
 
     Args:
-        needed: Fields without which there is nothing to keep.
-        lists: Fields whose elements are left out one by one: each is replaced by a
-            `RecordError`, so that the others keep their places.
+        needed: Required fields.
+        lists: Fields whose elements are removed one by one: each is replaced by a
+            `RecordError`, so that the others keep their positions.
 
     Raises:
-        LoneSurrogateError: One of those holds a lone surrogate.
+        LoneSurrogateError: A required field contains a lone surrogate.
     """
     if not isinstance(record, LoneSurrogateError):
         return record, []
@@ -161,7 +161,7 @@ def spared(
 
 
 def has_surrogate(value: object) -> bool:
-    r"""Say whether a JSON value holds half of a surrogate pair in any of its strings.
+    r"""Return whether a JSON value contains half of a surrogate pair in any string.
 
     >>> has_surrogate({"a": ["ferry", "\ud800"]}), has_surrogate(["ferry", 1, None])
     (True, False)
@@ -185,10 +185,10 @@ def _string(value: object, name: str) -> str:
 
 
 def shallow(value: object, name: str) -> object:
-    """Return a value that JSON can be made of again.
+    """Return a value that can be serialised to JSON again.
 
     Raises:
-        RecordError: It is nested too deep.
+        RecordError: It is nested too deeply.
     """
     level = [value]
     for _ in range(MAX_DEPTH):
@@ -206,7 +206,7 @@ def id_text(value: object, name: str) -> str:
     """Return an id as text.
 
     Raises:
-        RecordError: It is neither a string nor a number, or a number that was read inexactly.
+        RecordError: It is neither a string nor a number, or a number that was parsed inexactly.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise RecordError(f'"{name}" is neither a string nor a number')

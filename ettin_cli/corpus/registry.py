@@ -1,4 +1,4 @@
-"""The formats that can be read: a new one is a module and a line here."""
+"""The formats that can be read: to add one, write a module and add a line here."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BY_NAME = {
 
 
 def built_in_reader(name: str) -> Reader | None:
-    """Return what reads files of this name, or None; `x.md.gz` is read as `x.md`.
+    """Return the built-in reader of files of this name, or None; `x.md.gz` is read as `x.md`.
 
     >>> [one and one.name for one in map(built_in_reader, ("a/b.md.gz", "Makefile", "photo.jpg"))]
     ['Markdown', 'source code', None]
@@ -56,53 +56,53 @@ def built_in_reader(name: str) -> Reader | None:
 
 
 def reader_of(name: str) -> Reader | None:
-    """Return what reads files of this name, of this package or of another; None: nothing does.
+    """Return the reader of files of this name, built-in or from a plugin; None if there is none.
 
     Raises:
-        PluginError: What another package has for such files cannot be loaded or chosen.
+        PluginError: The plugin for such files cannot be loaded or selected.
     """
     return built_in_reader(name) or plugin_of(name)
 
 
 def table_reader_of(name: str) -> TableReader | None:
-    """Return what reads the rows of files of this name; None: nothing does.
+    """Return the reader of a table of this name; None if there is none.
 
     Raises:
-        PluginError: As `reader_of`.
+        PluginError: As in `reader_of`.
     """
     found = reader_of(name)
     return found if isinstance(found, TableReader) else None
 
 
 def is_read(name: str) -> bool:
-    """Say whether files of this name can be read; no plugin is loaded for that."""
+    """Return whether files of this name can be read; loads no plugin."""
     suffix = PurePath(name.lower()).suffix
     return built_in_reader(name) is not None or suffix in plugin_suffixes()
 
 
 def is_code(name: str) -> bool:
-    """Say whether files of this name are source code."""
+    """Return whether files of this name are source code."""
     return built_in_reader(name) is CODE
 
 
 def built_in_formats() -> str:
-    """Return the formats that can be read without a plugin."""
+    """Return the names of the built-in formats."""
     return ", ".join(reader.name for reader in READERS)
 
 
 def known_formats() -> str:
-    """Return the formats that can be read, those of plugins by their suffixes."""
+    """Return the names of the known formats; those of plugins by suffix."""
     added = sorted(plugin_suffixes() - _BY_SUFFIX.keys())
     return ", ".join([built_in_formats(), *added])
 
 
 def table_formats() -> str:
-    """Return the formats that have rows, as their suffixes say them."""
+    """Return the suffixes of the formats with rows."""
     return ", ".join(one.suffixes[0][1:] for one in READERS if isinstance(one, TableReader))
 
 
 def passed_over(names: Iterable[str]) -> list[str]:
-    """Return which plugins are not used for files of these names, and why, a line each."""
+    """Return the plugins that are not used for files of these names, and why, a line each."""
     suffixes = {PurePath(name.lower()).suffix for name in names}
     return [
         f"{plugin.what} from {plugin.package} is not used: {suffix} files are read as "

@@ -1,4 +1,4 @@
-"""What the user names -> the files to read, in the same order on every machine."""
+"""Source arguments -> the files to read, in the same order on every machine."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PROBE_BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A place where documents come from.
+    """A source of documents.
 
     Args:
         location: Absolute; None for a stream.
-        stream: JSONL that can be read once; None also where it was read long ago.
+        stream: JSONL that can be read only once; None if it was read by an earlier run.
     """
 
     location: Path | None
@@ -39,7 +39,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Return the folder's or file's name; "-" for a stream."""
+        """Return the name of the folder or file; "-" for a stream."""
         return self.location.name if self.location else STREAM
 
 
@@ -51,7 +51,7 @@ class SourceFile:
         path: Absolute; None for a stream.
         name: Its POSIX path below the source, which is the doc_id of a document.
         in_folder: Whether it was found by walking a folder.
-        stream: What is read where there is no path.
+        stream: The input, if there is no path.
     """
 
     path: Path | None
@@ -62,7 +62,7 @@ class SourceFile:
 
 @dataclass(slots=True)
 class Listing:
-    """The files of a source by name, what was passed over by reason, what could not be listed."""
+    """The files of a source by name, the number skipped by reason, and what could not be listed."""
 
     files: list[SourceFile] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -70,17 +70,17 @@ class Listing:
 
 
 def open_source(text: str | Stream) -> Source:
-    """Return what a path names, or the source that a stream of JSONL is.
+    """Return the source at a path, or for a stream of JSONL.
 
     Raises:
-        CorpusError: It does not exist, or is nothing that can be read.
+        CorpusError: It does not exist, or cannot be read as a source.
     """
     if isinstance(text, Stream):
         return Source(None, "stream", text)
     if not text:
-        raise CorpusError("empty name of a source", code="source-not-found", source=text)
+        raise CorpusError("a source has an empty name", code="source-not-found", source=text)
     try:
-        # Before Path.resolve, which ends in a RuntimeError where links go round.
+        # Before Path.resolve, which raises RuntimeError for circular links.
         mode = Path(text).stat().st_mode
         location = Path(text).resolve()
         if stat.S_ISDIR(mode):
@@ -95,7 +95,7 @@ def open_source(text: str | Stream) -> Source:
         )
     if not is_read(location.name):
         raise CorpusError(
-            f"{text} is of no known format",
+            f"{text} has an unknown format",
             code="unknown-format",
             path=text,
             formats=known_formats(),
@@ -111,16 +111,16 @@ def list_files(
 ) -> Listing:
     """List the files of a source.
 
-    In a folder, hidden, ignored and binary files and those of no known format are counted, not
-    listed. Links to files are followed, links to folders are not, since they can loop.
+    In a folder, hidden, ignored and binary files and files of unknown formats are counted, not
+    listed. Links to files are followed; links to folders are not, since they can form loops.
 
     Args:
-        include: Globs as in .gitignore, below the source; a file must fit one, if there are any.
+        include: Globs as in .gitignore, relative to the source; if any, a file must match one.
         exclude: Globs of files to leave out.
-        index: The absolute path of a folder to leave out: that of the index in the making.
+        index: The absolute path of a folder to leave out: the index being built.
 
     Raises:
-        InvalidArgumentError: One of the globs is none.
+        InvalidArgumentError: A glob is invalid.
     """
     listing = Listing()
     if source.location is None:
@@ -185,7 +185,7 @@ class _Walk:
     def _unfit(
         self, entry: os.DirEntry[str], name: str, is_folder: bool, ignores: list[Ignores]
     ) -> str | None:
-        """Say why a file or folder is passed over, or None if it is not."""
+        """Return why a file or folder is skipped, or None if it is not."""
         path = Path(entry.path)
         if entry.name.startswith("."):
             return "hidden"
@@ -222,13 +222,13 @@ def _globs(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec:
 
 
 def _no_file(entry: os.DirEntry[str]) -> str | None:
-    """Say what an entry is that is no file, or None if it is one, or a link to one."""
+    """Return the kind of an entry that is neither a file nor a link to one, else None."""
     if entry.is_file(follow_symlinks=False):
         return None
     try:
         mode = entry.stat().st_mode
     except PermissionError:
-        # Reading it will fail, and say so.
+        # Reading it will fail with the reason.
         return None
     except OSError:
         return "broken link"
@@ -246,7 +246,7 @@ def _looks_binary(path: str) -> bool:
 
 
 def is_encodable(name: str) -> bool:
-    """Say whether a name can be written down: on Linux it may be any bytes."""
+    """Return whether a name is valid Unicode; on Linux it may be any bytes."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

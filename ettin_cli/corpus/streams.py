@@ -1,4 +1,4 @@
-"""Documents that a program has -> the stream of JSONL that they are indexed as."""
+"""Documents from a program -> the stream of JSONL from which they are indexed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ettin_cli.storage import Stream
 
 
 def document_stream(documents: Iterable[Document | Mapping[str, Any]]) -> Stream:
-    """Return documents as a stream, which takes one at a time from the iterable.
+    """Return documents as a stream that takes them from the iterable one at a time.
 
     Args:
         documents: `Document`s, or mappings with the fields of a JSONL record.
@@ -33,7 +33,7 @@ def _line(document: Document | Mapping[str, Any]) -> bytes:
 
 
 class _Lines(io.RawIOBase):
-    """The bytes of some lines, one behind another."""
+    """A file object over an iterable of lines."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         self.lines, self.rest = lines, memoryview(b"")

@@ -1,4 +1,4 @@
-"""JSONL, JSON, CSV, TSV and Parquet: a record each, streamed."""
+"""JSONL, JSON, CSV, TSV and Parquet: one record at a time, streamed."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ PARQUET_ROWS = 1024
 
 
 def jsonl(lines: Iterable[bytes]) -> Iterator[Row]:
-    """Yield the records of JSON lines; empty lines are passed over."""
+    """Yield the records of JSON lines; empty lines are skipped."""
     number = 0
     for line_number, line in enumerate(lines, start=1):
         content = line.removeprefix(b"\xef\xbb\xbf") if line_number == 1 else line
         if content.strip():
             number += 1
-            # Without its end, after which the parser counts columns anew.
+            # Without the line end, after which the parser restarts its column count.
             yield _parsed(content.rstrip(b"\r\n")), line_number, number
 
 
@@ -53,12 +53,12 @@ def _json_lines(path: Path) -> Iterator[Row]:
 
 @contextmanager
 def _text(file: BinaryIO, encoding: str) -> Iterator[io.TextIOWrapper]:
-    """Decode a file, with surrogates for bytes that are not in its encoding."""
+    """Decode a file, with surrogates for undecodable bytes."""
     text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="")
     try:
         yield text
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"not the {encoding} that it says it is") from error
+        raise UnreadableError(f"not {encoding}, contrary to its byte order mark") from error
     finally:
         text.detach()
 
@@ -69,7 +69,7 @@ def _parsed(content: bytes) -> object | RecordError:
     try:
         parsed: object = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        # The parser takes bytes that are not UTF-8 for something else.
+        # The parser misreports bytes that are not UTF-8.
         reason = f"broken JSON: {error.msg} at column {error.colno}"
         if not is_utf8(content):
             return RecordError("not UTF-8")
@@ -79,11 +79,11 @@ def _parsed(content: bytes) -> object | RecordError:
 
 
 def _with_surrogates(text: str) -> object | None:
-    """Return JSON in which nothing but lone surrogates is wrong; None if there is more."""
+    """Return JSON that is valid except for lone surrogates; None if it is otherwise invalid."""
     if "\\ud" not in text.lower():
         return None
     try:
-        # Otherwise the values are those of the parser that knows no surrogates.
+        # All other values are parsed as by the parser that rejects surrogates.
         found: object = json.loads(text, parse_int=_number, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return None
@@ -131,7 +131,7 @@ def _delimited(path: Path, columns: Sequence[str] = (), *, kind: str) -> Iterato
 
 
 def _head(path: Path) -> bytes:
-    """Return how a file begins, as far as it can be read."""
+    """Return the first bytes of a file, as far as it can be read."""
     head = b""
     with suppress(UnreadableError), opened(path) as file:
         while len(head) < HEAD_BYTES and (block := file.read(HEAD_BLOCK)):
@@ -144,7 +144,7 @@ def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     with opened(path):
-        # Arrow would wait for a pipe.
+        # Arrow would wait for a pipe's writer.
         pass
     try:
         with pq.ParquetFile(path) as file:
@@ -158,7 +158,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         if isinstance(error, OSError) and error.errno:
             raise UnreadableError(f"cannot be read: {os.strerror(error.errno)}") from error
         reason = next(iter(str(error).splitlines()), "")
-        raise UnreadableError(f"not a whole Parquet file: {reason}") from error
+        raise UnreadableError(f"not a valid Parquet file: {reason}") from error
 
 
 def _parquet_records(file: pq.ParquetFile) -> Iterator[dict[str, object]]:
@@ -169,7 +169,7 @@ def _parquet_records(file: pq.ParquetFile) -> Iterator[dict[str, object]]:
 
 
 def _values(column: pa.Array) -> list[object]:
-    """Return a column as JSON values, what Python cannot hold of it as text."""
+    """Return a column as JSON values; values that Python cannot represent become text."""
     import pyarrow as pa
 
     try:
@@ -177,13 +177,13 @@ def _values(column: pa.Array) -> list[object]:
     except UnicodeDecodeError:
         values = column.cast(pa.binary()).to_pylist()
     except (ValueError, OverflowError):
-        # Times by the nanosecond, and dates beyond the year 9999.
+        # Times with nanoseconds, and dates after the year 9999.
         values = column.cast(pa.string()).to_pylist()
     return [_plain(value) for value in values]
 
 
 def _plain(value: object) -> object:
-    """Return a cell as a JSON value: dates and the like as their text."""
+    """Return a cell as a JSON value: dates and similar values as text."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, dict):
@@ -196,12 +196,12 @@ def _plain(value: object) -> object:
 
 
 def _parquet_count(path: Path) -> int:
-    """Return how many rows a Parquet file has; 0 if it is none, which reading it will tell."""
+    """Return the number of rows of a Parquet file; 0 if it is invalid, which reading reports."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with opened(path):
-        # Arrow would wait for a pipe.
+        # Arrow would wait for a pipe's writer.
         pass
     try:
         rows: int = pq.read_metadata(path).num_rows

@@ -1,4 +1,4 @@
-"""Text files -> a document each: prose, Markdown, reStructuredText and source code."""
+"""Text files, one document each: prose, Markdown, reStructuredText and source code."""
 
 from __future__ import annotations
 

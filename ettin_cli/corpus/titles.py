@@ -15,9 +15,9 @@ _FRONT_TITLE = re.compile(r"title:\s*(.*)")
 
 
 def split_front_matter(text: str) -> tuple[int, str]:
-    r"""Return how many lines of front matter a Markdown text opens with, and its title.
+    r"""Return the number of front matter lines at the start of a Markdown text, and its title.
 
-    What stands between two rules and is no YAML is text.
+    Text between two rules that is not YAML is not front matter.
 
     >>> split_front_matter('---\ntitle: "A guide"\n---\nText')
     (3, 'A guide')
@@ -54,14 +54,14 @@ def markdown_title(text: str) -> str:
 
 
 def _without_closing(heading: str) -> str:
-    """Return a heading without the marks it may close with, as in `# C# #`."""
+    """Return a heading without its closing marks, as in `# C# #`."""
     text = heading.strip(" \t")
     bare = text.rstrip("#")
     return bare.rstrip() if not bare or bare[-1] in " \t" else text
 
 
 def rst_title(text: str) -> str:
-    """Return the first title: a line with an adornment below it as long as itself."""
+    """Return the first title: a line followed by an adornment of the same length."""
     lines = text.split("\n")
     for line, below in pairwise(lines):
         title = line.strip()

@@ -1,4 +1,4 @@
-"""The index: a folder that is always whole. Knows vectors and passages, and no model."""
+"""The index: a folder that is always consistent. Stores vectors and passages; runs no model."""
 
 import lazy_loader
 

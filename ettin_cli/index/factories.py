@@ -1,7 +1,7 @@
-"""Vectors -> a FAISS file: which index, how deep it is searched, and how exact that is.
+"""Vectors -> a FAISS file: choice of index, tuning of search depth, measurement of recall.
 
-The vectors may be mapped from a file larger than memory; they are gone through in blocks, each of
-which becomes single precision for FAISS.
+The vectors may be mapped from a file larger than memory. They are processed in blocks, each of
+which is converted to single precision for FAISS.
 """
 
 from __future__ import annotations
@@ -34,44 +34,44 @@ AUTO = "auto"
 AUTO_EXACT = "SQfp16"
 RECALL_QUERIES = 200
 RECALL_WANTED = 0.98
-# How alike a query is to the passage it was made from. Over 11,145 passages of SQuAD in 128 to 512
-# lists, embedded by all-MiniLM-L6-v2, such queries need about as many lists as its questions do;
-# with passages as queries recall is 0.99 where the questions' is 0.89.
+# Cosine of a tuning query and the passage it was made from. Over 11,145 passages of SQuAD in 128
+# to 512 lists, embedded by all-MiniLM-L6-v2, such queries need about as many lists as SQuAD's
+# questions do; with passages as queries recall is 0.99 where the questions' is 0.89.
 LIKENESS = 1 / 3
 SLOW_SEARCH_S = 0.1
 TRAINING_ROWS_A_LIST = 64
 WRITTEN_ROWS = 8192
 TIMED_ROWS = 65_536
-# Where FAISS's header of an index says how many rows it has.
+# Offset of the number of rows in FAISS's header of an index.
 ROWS_AT = 8
-# FAISS's header of an empty index ends with the name of an encoding of lists' sizes, and a zero.
+# FAISS's header of an empty index ends with the name of the list-size encoding and a zero.
 EMPTY_LISTS_BYTES = 12
 MOST_VISITED = 2048
 K_FACTORS = (1, 2, 4, 8, 16, 32)
-# FAISS takes these, and ends the whole process when it builds them.
+# FAISS accepts these factory strings, but building the index aborts the process.
 FATAL = re.compile(r"(?<!\d)0+(?!\d)|HNSW0*1(?!\d)")
 
 
 def require_factory(factory: str, dimension: int) -> None:
-    """Make sure that FAISS can make an index of this kind, before anything is embedded for it.
+    """Check that FAISS can make this kind of index, before anything is embedded for it.
 
     Raises:
-        EttinError: It does not know the factory string, or not for this many dimensions.
+        EttinError: FAISS does not know the factory string, or not for this dimension.
     """
     if factory != AUTO:
         _empty(factory, dimension)
 
 
 def build(vectors: Stored, factory: str, path: Path) -> tuple[str, dict[str, int], float]:
-    """Write the FAISS index of `vectors` and say how exact it is.
+    """Write the FAISS index of `vectors` and measure its recall.
 
-    `auto` is exact search for as long as the first query of a process takes less than a tenth of
-    a second for it here, measured; beyond that inverted lists. What is not exact is searched as
-    deep, and as many rows are compared again by their stored vectors, as 98 % recall needs. An
-    index of nothing is exact, whatever was asked for.
+    `auto` is exact search as long as the first query of a process takes less than 0.1 s, as
+    measured on this machine; beyond that, inverted lists. Inexact indexes are tuned to 98 % recall:
+    by search depth, and by the number of rows rescored with their stored vectors. An empty index
+    is exact, whatever was requested.
 
     Returns:
-        The factory string, the search parameters, and recall of the exact top 100.
+        The factory string, the search parameters, and the recall of the exact top 100.
 
     Raises:
         EttinError: FAISS does not know the factory string, or has too few vectors to train it.
@@ -79,11 +79,11 @@ def build(vectors: Stored, factory: str, path: Path) -> tuple[str, dict[str, int
     hold_to_one_thread("faiss")
     if factory == AUTO:
         lists = _lists(len(vectors))
-        # Lists need a vector each, however slow a busy machine is at the moment.
+        # Each list needs a vector, however slow a busy machine is at the moment.
         slow = len(vectors) >= lists and _seconds_a_query(vectors, path) > SLOW_SEARCH_S
         factory = f"IVF{lists},Flat" if slow else AUTO_EXACT
     if not len(vectors):
-        # Nothing can be trained on nothing.
+        # An index cannot be trained without vectors.
         factory = AUTO_EXACT
     if factory in EXACT:
         _write_exact(vectors, factory, path)
@@ -94,16 +94,16 @@ def build(vectors: Stored, factory: str, path: Path) -> tuple[str, dict[str, int
 
 
 def _write_exact(vectors: Stored, factory: str, path: Path) -> None:
-    """Write FAISS's file of an exact index, block by block: it is a header before the vectors.
+    """Write FAISS's file of an exact index block by block: a header, then the vectors.
 
-    FAISS itself would first copy all the vectors into memory.
+    FAISS itself would first copy all vectors into memory.
     """
     import faiss
 
     rows, dimension = vectors.shape
     header = bytearray(faiss.serialize_index(_empty(factory, dimension)).tobytes())
     struct.pack_into("<q", header, ROWS_AT, rows)
-    # The length of the vectors: of single precision in numbers, of half in bytes.
+    # The length of the vectors: single precision counts numbers, half precision counts bytes.
     length = rows * dimension * (1 if factory == "Flat" else 2)
     struct.pack_into("<Q", header, len(header) - 8, length)
     with path.open("wb") as file:
@@ -115,9 +115,9 @@ def _write_exact(vectors: Stored, factory: str, path: Path) -> None:
 
 
 def _write_lists(index: Any, vectors: Stored, path: Path) -> None:
-    """Write FAISS's file of inverted lists of whole vectors, list by list, after its header.
+    """Write FAISS's file of uncompressed inverted lists: a header, then list by list.
 
-    FAISS itself would first copy all the vectors into memory, and up to twice.
+    FAISS itself would first copy all vectors into memory, up to twice.
     """
     import faiss
     import numpy as np
@@ -152,14 +152,14 @@ def _assigned(index: Any, vectors: Stored) -> Rows:
 def _check_written(path: Path, rows: int) -> None:
     if open_index(path, {}).ntotal != rows:
         raise EttinError(
-            "this version of FAISS has another file format",
+            "this version of FAISS uses another file format",
             code="missing-package",
             package="faiss-cpu==1.15.1",
         )
 
 
 def _write(vectors: Stored, factory: str, path: Path) -> None:
-    """Train an index, fill it and write it."""
+    """Train an index, add the vectors and write it."""
     import faiss
 
     index = _empty(factory, vectors.shape[1])
@@ -180,14 +180,14 @@ def _write(vectors: Stored, factory: str, path: Path) -> None:
             code="factory-failed",
             factory=factory,
         ) from error
-    # Python's own file notices that a disk is full when it closes, too.
+    # Unlike FAISS's own writer, Python's file also reports a full disk when it is closed.
     with path.open("wb") as file:
         writer = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
         faiss.write_index(index, writer)
 
 
 def _empty(factory: str, dimension: int) -> Any:
-    """Return an index of this kind without vectors, that warns of nothing on standard error."""
+    """Return an empty index of this kind that prints no warnings to standard error."""
     import faiss
 
     try:
@@ -201,8 +201,8 @@ def _empty(factory: str, dimension: int) -> Any:
             code="factory-failed",
             factory=factory,
         ) from error
-    # FAISS writes to standard error itself where it has few vectors to train on; how well that
-    # went shows in the recall.
+    # FAISS itself warns on standard error if there are few vectors to train on. The effect shows
+    # in the measured recall.
     for part in (index, _inverted(index)):
         for clustering in (
             getattr(part, "cp", None),
@@ -214,7 +214,7 @@ def _empty(factory: str, dimension: int) -> Any:
 
 
 def _inverted(index: Any) -> Any:
-    """Return the inverted lists of an index, behind whatever transforms its vectors, or None."""
+    """Return the inverted lists of an index, unwrapped from vector transforms, or None."""
     import faiss
 
     inverted = faiss.try_extract_index_ivf(index)
@@ -231,14 +231,14 @@ def _last_line(error: BaseException) -> str:
 
 
 def _single(vectors: Stored) -> Floats:
-    """Return vectors in single precision, as FAISS takes them."""
+    """Return vectors in single precision, as FAISS requires."""
     import numpy as np
 
     return np.ascontiguousarray(vectors, np.float32)
 
 
 def _sample(vectors: Stored, most: int) -> Floats:
-    """Return up to `most` vectors, spread evenly so that the choice is the same every time."""
+    """Return up to `most` vectors, evenly spaced, so the sample is always the same."""
     import numpy as np
 
     rows = np.linspace(0, len(vectors) - 1, min(most, len(vectors)), dtype=np.int64)
@@ -246,13 +246,13 @@ def _sample(vectors: Stored, most: int) -> Floats:
 
 
 def _seconds_a_query(vectors: Stored, path: Path) -> float:
-    """Return how long an exact search takes whose vectors are not yet mapped, as a first one's.
+    """Return the time of a first exact search, when the vectors are not yet in memory.
 
-    That is the time over some rows, as it grows with them; the best of five, since a machine that
-    is busy with other things for a moment would leave an index inexact for good.
+    The time is measured on some of the rows and scaled linearly. The best of five counts, since a
+    machine that is briefly busy would leave the index inexact for good.
 
     Args:
-        path: Where the index will be, written for this with those rows alone.
+        path: Where the index will be; a temporary one with only those rows is written there.
     """
     some = vectors[:TIMED_ROWS]
     _write_exact(some, AUTO_EXACT, path)
@@ -266,17 +266,17 @@ def _seconds_a_query(vectors: Stored, path: Path) -> float:
 
 
 def _lists(count: int) -> int:
-    """Return the number of inverted lists: 4 sqrt(n) as a power of two, as FAISS's guide has it."""
+    """Return the number of inverted lists: 4 sqrt(n) as a power of two, as FAISS's guide says."""
     lists: int = 1 << max(4, round(4 * count**0.5).bit_length() - 1)
     return lists
 
 
 def _tuned(index: Any, vectors: Stored) -> tuple[dict[str, int], float]:
-    """Choose how deep to search, and measure recall over queries that are no passages.
+    """Choose the search depth, and measure recall over queries that are not passages.
 
-    Either way to more recall, to visit more rows and to compare more of them again, costs more by
-    the doubling: of what gives the recall that is wanted, the two whose product is least are
-    taken, and of those with the same product the fewest rows that are compared again.
+    Recall increases with the rows visited and with the rows rescored; doubling either doubles its
+    cost. Of the combinations that reach the wanted recall, the one with the smallest product is
+    chosen, and among equals the one that rescores the fewest rows.
     """
     queries = _unlike(_sample(vectors, RECALL_QUERIES))
     exact = _exact(vectors, queries)
@@ -293,18 +293,18 @@ def _tuned(index: Any, vectors: Stored) -> tuple[dict[str, int], float]:
 
 
 def _depths(index: Any) -> Iterator[tuple[int, dict[str, int]]]:
-    """Set an index to search deeper and deeper; yield how deep, and the parameter for it."""
+    """Set an index to search deeper and deeper; yield each depth, and its parameter."""
     import faiss
 
     lists = _lists_of(index)
-    # A graph is always searched as deep as rows are asked for.
+    # A graph search is at least as deep as the number of rows requested.
     name, value, most = ("nprobe", 16, lists) if lists else ("efSearch", 128, MOST_VISITED)
     value = min(value, most)
     while True:
         try:
             faiss.ParameterSpace().set_index_parameter(index, name, value)
         except RuntimeError:
-            # Of its kind there is nothing to search deeper.
+            # This kind of index has no depth parameter.
             yield 1, {}
             return
         yield value, {name: value}
@@ -314,9 +314,9 @@ def _depths(index: Any) -> Iterator[tuple[int, dict[str, int]]]:
 
 
 def _unlike(vectors: Floats) -> Floats:
-    """Return queries for vectors, each turned away from one in a direction left to chance.
+    """Return queries made from vectors, each rotated away from its vector in a random direction.
 
-    A passage finds itself and its like in the first lists; a question is far from any passage.
+    A passage finds itself and similar passages in the first lists; a question is far from any.
     """
     import numpy as np
 
@@ -328,7 +328,7 @@ def _unlike(vectors: Floats) -> Floats:
 
 
 def _exact(vectors: Stored, queries: Floats) -> Rows:
-    """Return each query's nearest rows, found by comparing with every vector."""
+    """Return the nearest rows of each query by exhaustive comparison."""
     import faiss
     import numpy as np
 
@@ -347,9 +347,9 @@ def _exact(vectors: Stored, queries: Floats) -> Rows:
 
 
 def _rescored(index: Any, queries: Floats, exact: Rows) -> tuple[int, float]:
-    """Return the least `k_factor` that gives the recall wanted, or else the most, and its recall.
+    """Return the smallest `k_factor` that reaches the wanted recall, else the best; and the recall.
 
-    More than helps is none: vectors that are not compressed are found by one or not at all.
+    It is increased only while that helps: rescoring does not improve on uncompressed vectors.
     """
     best = 1, -1.0
     for k_factor in K_FACTORS:
@@ -362,9 +362,9 @@ def _rescored(index: Any, queries: Floats, exact: Rows) -> tuple[int, float]:
 
 
 def _recall(index: Any, queries: Floats, exact: Rows, k_factor: int) -> float:
-    """Return the mean share of the exact rows that are among those the index finds.
+    """Return the mean share of the exact rows among those that the index finds.
 
-    The best of those found are the exact ones among them, as they are told by exact products.
+    Rescoring by exact products ranks these rows first, so finding them is sufficient.
     """
     if not exact.size:
         return 1.0

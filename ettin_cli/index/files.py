@@ -1,4 +1,4 @@
-"""The files that a generation's passages came from, as an Arrow file."""
+"""The source files of a generation's passages, as an Arrow file."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILES = "files.arrow"
-# The reason of a record that lacks a text under all of the usual names.
+# Rejection reason of a record without text under any of the usual field names.
 NO_TEXT_FIELD = 'no "text" field'
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A file of a source as it was when it was indexed.
+    """A source file as it was when it was indexed.
 
     Args:
-        source: Which of the manifest's sources it belongs to.
+        source: Number of its source in the manifest.
         name: Its path below the source.
-        path: Where it is: absolute, or relative to the folder that holds the index; "" if the
+        path: Its location: absolute, or relative to the folder that contains the index; "" if the
             records came from standard input.
         size: In bytes.
-        mtime_ns: Time of its last change; 0 if that is too recent to tell a later change by.
+        mtime_ns: Modification time; 0 if too recent to detect later changes by it.
         digest: XXH3 128-bit hash of its content.
         first: The row of its first passage.
-        passages: How many rows from there on are its own.
-        truncated: How many of them are longer than the embedder reads.
+        passages: Number of its rows, which are consecutive.
+        truncated: Number of those that exceed the embedder's token limit.
         skipped: Why nothing of it is indexed; "" if something is.
     """
 
@@ -69,14 +69,14 @@ def write_files(path: Path, entries: Iterable[FileEntry]) -> None:
 
 
 class Files:
-    """The entries of files.arrow in order, each made when it is asked for: there may be many.
+    """The entries of files.arrow in order, each created on access, since there may be many.
 
     Args:
-        content: Of the file, mapped.
+        content: The mapped content of the file.
         expected: The checksum of its content.
 
     Raises:
-        IndexDamagedError: It is not whole.
+        IndexDamagedError: The file is damaged.
     """
 
     def __init__(self, content: pa.Buffer, path: Path, expected: str) -> None:
@@ -106,7 +106,7 @@ def _entry(row: dict[str, Any]) -> FileEntry:
 
 
 def _rejection(path: str, reason: str, line: int | None) -> Rejection:
-    """Return a rejection as it was; what a record lacked is kept in its reason alone."""
+    """Return a rejection as stored; the missing field is kept only as part of the reason."""
     lacks_text = reason.partition(" (record ")[0] == NO_TEXT_FIELD
     return Rejection(path, reason, line, "text" if lacks_text else None)
 

@@ -1,4 +1,4 @@
-"""The index that is meant where none is named."""
+"""The default index."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ettin_cli.settings import DEFAULT_INDEX
 
 
 def find_index(index: str | os.PathLike[str] | None) -> Path:
-    """Return the folder of an index: named, else ETTIN_INDEX, else `.ettin` here or above.
+    """Return the folder of an index: `index`, else ETTIN_INDEX, else `.ettin` here or above.
 
-    A folder above is found as git finds `.git`.
+    Parent folders are searched as git does for `.git`.
 
     Raises:
-        IndexNotFoundError: There is none.
+        IndexNotFoundError: No such folder was found.
     """
     if named := index or os.environ.get("ETTIN_INDEX"):
         return Path(named)
@@ -25,5 +25,5 @@ def find_index(index: str | os.PathLike[str] | None) -> Path:
         if (folder / DEFAULT_INDEX / MANIFEST).is_file():
             return Path(*[".."] * depth, DEFAULT_INDEX)
     raise IndexNotFoundError(
-        f"no {DEFAULT_INDEX} here or in a folder above", folder=Path(DEFAULT_INDEX)
+        f"no {DEFAULT_INDEX} in this folder or its parents", folder=Path(DEFAULT_INDEX)
     )

@@ -1,4 +1,4 @@
-"""Is a file still what was indexed? Its content decides; size and time only save reading it."""
+"""Has a file changed since it was indexed? Its content decides; size and time only save reading."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from ettin_cli.index.files import FileEntry
 from ettin_cli.storage import checksum
 
-# A file changed this shortly before it was read may change again without its time changing.
+# A file modified this shortly before it was read may change again without a new mtime.
 RACY_NS = 2_000_000_000
 
 
 def entry_for(path: Path, source: int, name: str, recorded_path: str) -> FileEntry:
-    """Return the entry of a file as it is now, read through once for its hash.
+    """Return the entry of a file in its current state; reads all of it for the hash.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     status = path.stat()
     recent = time.time_ns() - status.st_mtime_ns < RACY_NS
@@ -33,7 +33,7 @@ def entry_for(path: Path, source: int, name: str, recorded_path: str) -> FileEnt
 
 
 def is_unchanged(entry: FileEntry, path: Path) -> bool:
-    """Say whether a file's content is what it was; a file that is gone has changed."""
+    """Return whether a file's content is unchanged; a missing file has changed."""
     try:
         status = path.stat()
         if status.st_size != entry.size:
@@ -44,14 +44,14 @@ def is_unchanged(entry: FileEntry, path: Path) -> bool:
 
 
 def touched(entry: FileEntry, path: Path) -> FileEntry:
-    """Return the entry of an unchanged file with its present time, to save hashing it again."""
+    """Return the entry of an unchanged file with its current mtime, to save hashing it again."""
     mtime_ns = path.stat().st_mtime_ns
     recent = time.time_ns() - mtime_ns < RACY_NS
     return replace(entry, mtime_ns=0 if recent else mtime_ns)
 
 
 def portable(path: Path, base: Path) -> str:
-    """Return a path relative to `base` when it lies below it, so that both can move together."""
+    """Return a path relative to `base` if it is below it, so that both can be moved together."""
     try:
         return path.relative_to(base).as_posix()
     except ValueError:

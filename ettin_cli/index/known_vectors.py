@@ -1,7 +1,7 @@
-"""Vectors that need not be computed again: the old generation's, and those of an interrupted run.
+"""Vectors that are reused: those of the old generation and of an interrupted run.
 
-A vector is known by the hash of the text it was made from, so it is found again whatever
-file, row or run the text turns up in.
+A vector is identified by the hash of its text, so it is found again regardless of the file, row or
+run in which the text occurs.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ HASH_BYTES = 16
 
 
 def text_hash(text: str) -> bytes:
-    """Return the 16-byte hash that a text's vector is known by."""
+    """Return the 16-byte hash that identifies a text's vector."""
     import xxhash
 
     return xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass"))
 
 
 def as_hashes(digests: bytes) -> Hashes:
-    """Return joined 16-byte digests as an array of shape (count, 2)."""
+    """Return concatenated 16-byte digests as an array of shape (count, 2)."""
     import numpy as np
 
     return np.frombuffer(digests, np.uint64).reshape(-1, 2)
 
 
 def joined(parts: Iterable[Hashes]) -> Hashes:
-    """Return hashes that come in pieces as one array."""
+    """Return the concatenation of several arrays of hashes."""
     import numpy as np
 
     return np.concatenate([as_hashes(b""), *parts])
 
 
 class Distinct:
-    """The distinct texts among the passages of a generation, by their hashes.
+    """The distinct texts among the passages of a generation, by hash.
 
-    Costs 40 bytes a passage.
+    Takes 40 bytes per passage.
 
     Args:
-        hashes: One a row, shape (rows, 2).
+        hashes: One per row, shape (rows, 2).
     """
 
     def __init__(self, hashes: Hashes) -> None:
@@ -65,13 +65,13 @@ class Distinct:
         begins[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
         self.hashes = ordered[begins]
         self._keys = np.ascontiguousarray(self.hashes[:, 0])
-        # The sort is stable, so the first row of a text comes first.
+        # The sort is stable, so the first row of each text comes first.
         self.rows: NDArray[np.int64] = order[begins]
         self.first_of = np.empty_like(order)
         self.first_of[order] = self.rows[np.cumsum(begins) - 1]
 
     def find(self, hashes: Hashes) -> NDArray[np.int64]:
-        """Return the first row of the text that each hash stands for; -1 where there is none."""
+        """Return the first row of the text with each hash; -1 if there is none."""
         import numpy as np
 
         if not len(self.rows):
@@ -82,13 +82,13 @@ class Distinct:
 
 
 class Shards:
-    """The vectors an unfinished run has computed so far, a file for each few hundred of them.
+    """The vectors computed so far by an unfinished run, in files of a few hundred each.
 
-    Each file is written whole or not at all and carries its own checksum, so a run that was
-    killed at any moment leaves nothing that the next one could take for good by mistake.
+    Each file is written atomically and has its own checksum. A run that is killed at any moment
+    leaves nothing that a later run could mistake for valid data.
 
     Args:
-        folder: Where they are kept; its name tells the embedder, so no other's are mixed in.
+        folder: Their folder; its name identifies the embedder, so vectors of others never mix in.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -96,7 +96,7 @@ class Shards:
         self.next = 0
 
     def load(self, dimension: int) -> Iterator[tuple[Hashes, Floats]]:
-        """Yield every whole shard; a damaged one is removed, its texts are embedded again."""
+        """Yield every intact shard; damaged ones are removed and their texts embedded again."""
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             self.next = int(path.stem) + 1
             group = _read(path, dimension)
@@ -106,7 +106,7 @@ class Shards:
                 yield group
 
     def add(self, hashes: Hashes, vectors: Floats) -> None:
-        """Keep newly computed vectors against an interruption."""
+        """Store newly computed vectors, so that an interruption does not lose them."""
         import xxhash
 
         make_folder(self.folder)
@@ -119,7 +119,7 @@ class Shards:
         self.next += 1
 
     def clear(self) -> None:
-        """Remove them all: their vectors are in the index now."""
+        """Remove all shards, once their vectors are in the index."""
         for path in self._files():
             with suppress(OSError):
                 path.unlink()

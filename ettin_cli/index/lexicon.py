@@ -1,8 +1,8 @@
-"""The lexical part of a generation: which passages hold a term, how often, and how long they are.
+"""The lexical part of a generation: postings of each term, and passage lengths.
 
-Raw little-endian arrays that are mapped from disk, so that a query reads its own terms' postings
-and nothing else; terms.arrow says where each term's postings begin. Nothing is relied on before it
-is checked: postings by the seal of their term, the other files by their checksums.
+Raw little-endian arrays are memory-mapped, so a query reads only the postings of its own terms;
+terms.arrow stores where each term's postings begin. Everything is checked before use: postings by
+the seal of their term, the other files by checksum.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ COUNTS = "counts.u16"
 LENGTHS = "lengths.u32"
 DOCUMENTS = "documents.u32"
 LEXICAL = (TERMS, POSTINGS, COUNTS, LENGTHS, DOCUMENTS)
-# Key of what turned texts into terms, among terms.arrow's metadata.
+# Metadata key of terms.arrow for the tokenizer that made the terms.
 MADE_BY = b"made_by"
-# Odd, so that no change of a single bit leaves a seal as it was.
+# Odd, so that changing a single bit always changes the seal.
 ROW_FACTOR, COUNT_FACTOR = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
 
 
 class Lexicon:
-    """Scores every passage of a generation by BM25.
+    """BM25 scores for every passage of a generation.
 
     Args:
-        generation: The folder that holds the files.
-        rows: How many passages there are.
+        generation: The folder that contains the files.
+        rows: Number of passages.
         files: Size and checksum of each file.
 
     Raises:
-        IndexDamagedError: A file is not whole; also from every other method.
+        IndexDamagedError: A file is damaged; every other method may raise this too.
     """
 
     def __init__(self, generation: Path, rows: int, files: Mapping[str, FileRecord]) -> None:
@@ -76,7 +76,7 @@ class Lexicon:
 
     @cached_property
     def _table(self) -> pa.RecordBatch:
-        """The terms in order, where the postings of each begin, and their seals."""
+        """The sorted terms, the start of each one's postings, and their seals."""
         import pyarrow as pa
 
         self._require(TERMS, self._terms)
@@ -97,24 +97,24 @@ class Lexicon:
 
     @property
     def made_by(self) -> str:
-        """What turned texts into these terms."""
+        """The settings and versions that these terms were made with."""
         found: bytes = (self._table.schema.metadata or {}).get(MADE_BY, b"")
         return found.decode()
 
     @property
     def terms(self) -> list[str]:
-        """Every term, in order."""
+        """Every term, sorted."""
         found: list[str] = self._table.column("term").to_pylist()
         return found
 
     @cached_property
     def begins(self) -> NDArray[np.int64]:
-        """Where each term's postings begin."""
+        """The start of each term's postings."""
         found: NDArray[np.int64] = self._table.column("begin").to_numpy()
         return found
 
     def postings(self, term: str) -> tuple[Numbers, Numbers]:
-        """Return the rows that hold a term, ascending, and how often each does."""
+        """Return the rows that contain a term, ascending, and its count in each."""
         terms = self._table.column("term")
         at = bisect_left(range(len(terms)), term, key=lambda place: terms[place].as_py())
         if at == len(terms) or terms[at].as_py() != term:
@@ -128,13 +128,13 @@ class Lexicon:
         return rows, counts
 
     def scores(self, terms: Mapping[str, float]) -> Floats:
-        """Return what each passage is worth for a query, between 0 and 1: shape (rows,).
+        """Return the score of each passage for a query, between 0 and 1: shape (rows,).
 
-        The mean of two shares of the most that BM25 can give for these terms: of the passage, and
-        of the whole document that it belongs to; 0 for a passage that holds none of them.
+        The mean of two BM25 scores, each divided by the maximum possible for these terms: of the
+        passage, and of its complete document. 0 for a passage that contains none of the terms.
 
         Args:
-            terms: How often the query holds each, or what else each weighs.
+            terms: The weight of each term, such as its count in the query.
         """
         import numpy as np
 
@@ -160,11 +160,11 @@ class Lexicon:
         return passages
 
     def score_text(self, terms: Mapping[str, float], text: Mapping[str, int]) -> float:
-        """Return what a text outside the index is worth for a query, as a document of its own.
+        """Return the score of a text outside the index for a query, as a document of its own.
 
         Args:
             terms: As in `scores`.
-            text: How often the text holds each of its terms.
+            text: The count of each term of the text.
         """
         import numpy as np
 
@@ -184,7 +184,7 @@ class Lexicon:
         return (shares[0] / most[0] + shares[1] / most[1]) / 2 if shares[0] else 0.0
 
     def holding(self, terms: Sequence[str]) -> Rows:
-        """Return the rows that hold every one of some terms."""
+        """Return the rows that contain all of the given terms."""
         import numpy as np
 
         found: Rows | None = None
@@ -195,14 +195,14 @@ class Lexicon:
 
     @cached_property
     def _document_lengths(self) -> NDArray[np.int64]:
-        """How many terms each document has."""
+        """Number of terms of each document."""
         self._require(LENGTHS, self.lengths)
         self._require(DOCUMENTS, self._documents)
         return _summed(self._documents, self.lengths)[1]
 
     @cached_property
     def _means(self) -> tuple[float, float]:
-        """How many terms a passage has, and a document, on average; 1 at the least."""
+        """Mean number of terms of a passage, and of a document; at least 1."""
         if not len(self.lengths):
             return 1.0, 1.0
         means = float(self.lengths.mean()), float(self._document_lengths.mean())
@@ -213,7 +213,7 @@ def terms_schema(made_by: str = "") -> pa.Schema:
     """Return the columns of terms.arrow.
 
     Args:
-        made_by: What turned texts into the terms.
+        made_by: The settings and versions that the terms were made with.
     """
     import pyarrow as pa
 
@@ -222,7 +222,7 @@ def terms_schema(made_by: str = "") -> pa.Schema:
 
 
 def seals(rows: Numbers, counts: Numbers, begins: Any) -> NDArray[np.uint64]:
-    """Return a number for the postings from each place to the next, by which damage is told."""
+    """Return a checksum of the postings between consecutive offsets, to detect damage."""
     import numpy as np
 
     mixed = (rows + np.uint64(1)) * np.uint64(ROW_FACTOR) + counts * np.uint64(COUNT_FACTOR)
@@ -230,7 +230,7 @@ def seals(rows: Numbers, counts: Numbers, begins: Any) -> NDArray[np.uint64]:
 
 
 def _summed(owners: Numbers, values: Numbers) -> tuple[Numbers, NDArray[np.int64]]:
-    """Return each owner of neighbouring values once, and the sum of what is its own."""
+    """Return each owner of consecutive values once, with the sum of its values."""
     import numpy as np
 
     if not len(owners):
@@ -240,7 +240,7 @@ def _summed(owners: Numbers, values: Numbers) -> tuple[Numbers, NDArray[np.int64
 
 
 def _mapped(path: Path, kind: np.dtype[Any]) -> Numbers:
-    """Return an array mapped from a file that is full of it."""
+    """Return an array mapped from all of a file."""
     import numpy as np
 
     try:

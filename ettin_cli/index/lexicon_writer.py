@@ -1,8 +1,8 @@
-"""Passages -> the lexical part of their generation, in the form that lexicon.py reads.
+"""Passages -> the lexical part of their generation, in the format that lexicon.py reads.
 
-What the old generation knows of a text is taken from there, so that an update looks up the words
-of new texts alone. Everything waits in a file as (term, row, count) until it is put in the order
-of the terms, so that beside the terms themselves little grows in memory with the passages.
+Texts known to the old generation are copied from there, so an update tokenizes only new texts.
+Entries are kept in a temporary file as (term, row, count) until they are sorted by term. Beside
+the terms themselves, memory hardly grows with the number of passages.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
     from ettin_cli.index.vectors import Rows
 
 READ_ROWS = 256
-# Terms of passages that are counted and sorted at once.
+# Occurrences of terms that are counted and sorted in one batch.
 BLOCK_TERMS = 1 << 22
-# More occurrences of a term in one passage than fit into 16 bits are worth no more.
+# Counts are stored in 16 bits; higher counts do not change the score.
 MOST_COUNT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The lexical part of the old generation, and which of its rows has each passage's text.
+    """The lexical part of the old generation, and the old row of each passage's text.
 
     Args:
-        rows: One a passage; -1 where the text is new.
+        rows: One per passage; -1 if the text is new.
     """
 
     lexicon: Lexicon
@@ -59,10 +59,10 @@ class Known:
 
 
 def known_words(old: Index, hashes: Hashes, terms: Terms) -> Known | None:
-    """Return what an index knows of some texts; None if it has no terms of this kind.
+    """Return the lexical data of an index for some texts; None if its terms were made differently.
 
     Args:
-        hashes: Of the texts, in the order of the passages.
+        hashes: Hashes of the texts, in the order of the passages.
     """
     if old.manifest.language is None or old.lexicon.made_by != terms.made_by:
         return None
@@ -79,7 +79,7 @@ def write_lexicon(
     """Write the lexical part of a generation.
 
     Args:
-        known: What need not be looked up again; the files are the same without it.
+        known: Data to copy instead of tokenizing; the resulting files are the same without it.
     """
     import numpy as np
 
@@ -97,7 +97,7 @@ def write_lexicon(
 
 
 class _Waiting:
-    """Entries that wait in a file, block after block; the file goes in the end."""
+    """Entries buffered in a temporary file, block after block; the file is deleted at the end."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.file = path, path.open("wb+")
@@ -117,7 +117,7 @@ class _Waiting:
         block = np.empty(len(terms), _entry())
         block["term"], block["row"] = terms, rows
         block["count"] = np.minimum(counts, MOST_COUNT)
-        # Python's own file says why a disk takes no more; numpy's does not.
+        # Python's own file reports why a write failed; numpy's tofile does not.
         self.file.write(block.tobytes())
         self.sizes.append(len(block))
 
@@ -131,7 +131,7 @@ class _Waiting:
             yield np.fromfile(self.file, _entry(), size)
 
     def frequencies(self, terms: int) -> NDArray[np.int64]:
-        """Return how many rows hold each term."""
+        """Return the number of rows that contain each term."""
         import numpy as np
 
         totals = np.zeros(terms, np.int64)
@@ -147,7 +147,7 @@ def _entry() -> np.dtype[Any]:
 
 
 def _write_documents(path: Path, passages: Passages) -> None:
-    """Number documents by the rows that belong to them, which follow each other."""
+    """Number documents by their rows, which are consecutive."""
     import numpy as np
 
     last, number = None, -1
@@ -162,7 +162,7 @@ def _write_documents(path: Path, passages: Passages) -> None:
 
 
 def _add_known(waiting: _Waiting, known: Known, lengths: Numbers) -> None:
-    """Add what the old postings hold, under the rows that their texts have now."""
+    """Add the entries of old postings, under the current rows of their texts."""
     import numpy as np
 
     lexicon, now = known.lexicon, np.flatnonzero(known.rows >= 0)
@@ -181,7 +181,7 @@ def _add_known(waiting: _Waiting, known: Known, lengths: Numbers) -> None:
 
 
 def _repeated(times: Numbers) -> tuple[Numbers, Numbers]:
-    """Return each place as often as it says, and of each the how many-th it is.
+    """Return each index as often as its count, and the running number of each repetition.
 
     [2, 0, 1] gives [0, 0, 2] and [0, 1, 0].
     """
@@ -200,7 +200,7 @@ def _add_fresh(
     lengths: Numbers,
     advance: Advance,
 ) -> None:
-    """Add the terms of texts that are new, and number those that are new themselves."""
+    """Add the terms of new texts, and assign numbers to new terms."""
     import numpy as np
 
     def numbered(word: str) -> tuple[int, ...]:
@@ -223,7 +223,7 @@ def _add_fresh(
 
 
 def _counted(found: Sequence[int], rows: Rows) -> tuple[Numbers, Numbers, Numbers]:
-    """Return the terms that rows hold, each once a row, with the row and how often."""
+    """Return the terms of each row once, with the row and the count."""
     import numpy as np
 
     keys, counts = np.unique((rows << 32) | np.asarray(found, np.int64), return_counts=True)
@@ -233,7 +233,7 @@ def _counted(found: Sequence[int], rows: Rows) -> tuple[Numbers, Numbers, Number
 def _write_by_term(
     folder: Path, waiting: _Waiting, vocabulary: dict[str, int], made_by: str
 ) -> None:
-    """Write the terms that there still are, in order, and the postings of each."""
+    """Write the terms that still occur, sorted, and the postings of each."""
     import numpy as np
     import pyarrow as pa
 
@@ -253,7 +253,7 @@ def _write_by_term(
 def _write_postings(
     folder: Path, waiting: _Waiting, place: Rows, begins: Rows
 ) -> NDArray[np.uint64]:
-    """Write every block's entries behind those of their terms so far; return the terms' seals."""
+    """Append every block's entries to the postings of their terms; return the terms' seals."""
     import numpy as np
 
     total, following = sum(waiting.sizes), begins.copy()
@@ -278,7 +278,7 @@ def _write_postings(
 
 
 def _ranges(begins: Rows, total: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of terms that have about as many postings as are sorted at once."""
+    """Yield ranges of terms with about as many postings as are sorted in one batch."""
     import numpy as np
 
     cuts = np.searchsorted(begins, np.arange(0, total, BLOCK_TERMS))

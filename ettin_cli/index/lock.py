@@ -1,4 +1,4 @@
-"""One writer at a time; readers need no lock, since a generation never changes."""
+"""One writer at a time; readers need no lock, since generations never change."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ HOLDER = "lock-holder"
 
 @contextmanager
 def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
-    """Hold the index for writing; made if absent.
+    """Hold the index for writing; its folder is created if absent.
 
-    The operating system frees the lock of a dead process; the holder's name is only for people.
+    The operating system releases the lock of a dead process; the holder's name is informational.
 
     Raises:
         IndexBusyError: Another process holds it and `wait` is False.
-        InvalidArgumentError: The folder is somebody else's.
+        InvalidArgumentError: The folder contains files that are not an index's.
     """
     import filelock
 
@@ -63,7 +63,7 @@ def writing(folder: Path, *, wait: bool, reporter: Reporter) -> Iterator[None]:
 
 
 def _wait(lock: filelock.BaseFileLock, folder: Path) -> None:
-    """Wait for the lock; its holder may fail, and take the folder with it that it had made."""
+    """Wait for the lock; its holder may fail and remove the folder that it created."""
     while not lock.is_locked:
         with suppress(FileNotFoundError):
             make_folder(folder)
@@ -71,7 +71,7 @@ def _wait(lock: filelock.BaseFileLock, folder: Path) -> None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Remove a folder that a run made and then put nothing in, the lock while it is still held."""
+    """Remove a folder that this run created and left empty, while the lock is still held."""
     with suppress(OSError):
         (folder / GENERATIONS).rmdir()
     with suppress(OSError):
@@ -81,12 +81,12 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _make(folder: Path) -> bool:
-    """Make the folder of an index; say whether it was not there before."""
+    """Make the folder of an index; return whether it was new."""
     made = not folder.exists()
     try:
         if not (folder / MANIFEST).exists() and (foreign := _foreign(folder)):
             raise InvalidArgumentError(
-                f"{folder} is not an index and holds other things, such as {foreign}",
+                f"{folder} is not an index and contains other files, such as {foreign}",
                 code="not-an-index",
                 folder=folder,
             )
@@ -108,7 +108,7 @@ def _unwritable(what: str, folder: Path, error: OSError) -> EttinError:
 
 
 def _foreign(folder: Path) -> str | None:
-    """Return the name of something in a folder that no interrupted first run can have left."""
+    """Return the name of a file that is not from an interrupted first run, or None."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     ours = {LOCK, HOLDER, GENERATIONS, WORK}
     return next((n for n in names if n not in ours and not n.startswith(f".{MANIFEST}.")), None)

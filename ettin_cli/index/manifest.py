@@ -1,4 +1,4 @@
-"""The manifest: which generation of an index is in force, how it was made, and its checksums."""
+"""The manifest of an index: the current generation, its build settings and checksums."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class RecordedSource:
     """A source of the index and the options it was read with.
 
     Args:
-        location: Absolute, or relative to the folder that holds the index when the source lies
-            below that, so that both can be moved together; "-" is standard input.
+        location: Absolute, or relative to the folder that contains the index if the source is
+            below it, so that both can be moved together; "-" is standard input.
     """
 
     location: str
@@ -43,7 +43,7 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a generation holds; `truncated` passages are longer than the embedder reads."""
+    """Totals of a generation; `truncated` passages exceed the embedder's token limit."""
 
     files: int = 0
     documents: int = 0
@@ -54,18 +54,18 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything that must be known before an index can be used.
+    """Everything needed before an index can be used.
 
     Args:
-        generation: Name of the folder below `generations/` that holds the files.
+        generation: Name of the folder below `generations/` with the files.
         created: ISO 8601 time in UTC.
-        chunk_size: Tokens a passage, "auto", or None for whole documents.
+        chunk_size: Tokens per passage, "auto", or None for complete documents.
         factory: The FAISS index factory string.
-        asked: The factory string that was asked for; "auto" is settled anew by each run.
-        recall: Measured share of the exact top 100 that the FAISS index finds, by queries as far
-            from passages as questions are; 1.0 is exact.
-        files: Every file of the generation by its name.
-        language: Whose word endings the lexical part does without; None: there is no such part.
+        asked: The requested factory string; "auto" is resolved again by each run.
+        recall: Measured share of the exact top 100 that the FAISS index finds, by queries as
+            dissimilar to passages as questions are; 1.0 is exact.
+        files: Every file of the generation by name.
+        language: Language of the stemmer of the lexical part; None: there is no such part.
     """
 
     generation: str
@@ -86,7 +86,7 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Put a generation in force, in one step: readers see the old one or this one."""
+    """Activate a generation atomically: readers see either the old one or this one."""
     import orjson
 
     body = asdict(manifest)
@@ -99,9 +99,9 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check the manifest of an index.
 
     Raises:
-        IndexNotFoundError: There is no index in this folder, or the folder is a file.
-        IndexMismatchError: A newer version wrote it.
-        IndexDamagedError: It is not whole.
+        IndexNotFoundError: The folder contains no index, or is a file.
+        IndexMismatchError: It was written by a newer version.
+        IndexDamagedError: It is damaged.
     """
     import orjson
 
@@ -119,7 +119,7 @@ def read_manifest(folder: Path) -> Manifest:
         version = body["format"]
         if isinstance(version, int) and version > INDEX_FORMAT:
             raise IndexMismatchError(
-                f"{folder} has index format {version}, newer than the {INDEX_FORMAT} read here",
+                f"{folder} has index format {version}, newer than the supported {INDEX_FORMAT}",
                 code="newer-format",
                 path=folder / MANIFEST,
                 format=version,
@@ -135,13 +135,13 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _stays_inside(manifest: Manifest) -> bool:
-    """Say whether all that a manifest names is below its folder; it may be a stranger's."""
+    """Return whether all paths of a manifest stay in its folder; it may come from a stranger."""
     names = [manifest.generation, *manifest.files]
     return all(name == Path(name).name and name not in ("", "..") for name in names)
 
 
 def not_an_index(folder: Path) -> IndexNotFoundError:
-    """Return the error for a folder that holds no index."""
+    """Return the error for a folder that contains no index."""
     if folder.exists() and not folder.is_dir():
         return IndexNotFoundError(
             f"{folder} is a file, not the folder of an index", code="not-an-index", folder=folder

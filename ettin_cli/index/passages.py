@@ -1,4 +1,4 @@
-"""The passages of a generation, as an Arrow file that is mapped, not read."""
+"""The passages of a generation, as a memory-mapped Arrow file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def passage_schema() -> pa.Schema:
 
 
 class PassageWriter:
-    """Streams passages into passages.arrow, a batch at a time."""
+    """Writes passages to passages.arrow, batch by batch."""
 
     def __init__(self, path: Path) -> None:
         import pyarrow as pa
@@ -59,14 +59,14 @@ class PassageWriter:
         self._waiting_rows = 0
 
     def add(self, passage: Passage, file: int) -> None:
-        """Append a passage of the file with this number."""
+        """Append a passage of the file with the given number."""
         self._fresh.append(_row(passage, file))
         self.rows += 1
         if self._waiting_rows + len(self._fresh) >= BATCH_ROWS:
             self._flush()
 
     def copy(self, table: pa.Table, file: int) -> None:
-        """Append rows of an older generation, which now belong to the file of this number."""
+        """Append rows of an older generation, which now belong to the file with this number."""
         import pyarrow as pa
 
         self._gather()
@@ -80,7 +80,7 @@ class PassageWriter:
                 self._flush()
 
     def close(self) -> None:
-        """Write what is left, and the footer that makes the file readable."""
+        """Write the remaining rows, and the footer that makes the file readable."""
         self._flush()
         self._writer.close()
         self._sink.close()
@@ -94,7 +94,7 @@ class PassageWriter:
             self._fresh.clear()
 
     def _flush(self) -> None:
-        """Write what waits as one batch, since a batch a file would make opening slow."""
+        """Write the buffered rows as one batch, since one batch per file slows down opening."""
         import pyarrow as pa
 
         self._gather()
@@ -121,7 +121,7 @@ def _row(passage: Passage, file: int) -> dict[str, Any]:
 
 
 class Passages:
-    """Reads passages.arrow, memory-mapped: only the rows asked for are touched.
+    """Reads passages.arrow, memory-mapped: only the requested rows are accessed.
 
     Arrow trusts the offsets in its files, so every piece is checked before it is read.
     """
@@ -148,17 +148,17 @@ class Passages:
             yield as_hashes(b"".join(block.to_pylist()))
 
     def contents(self, rows: Rows) -> list[str]:
-        """Return what the embedder reads of these rows."""
+        """Return the embedder's input for these rows."""
         picked = (self._row(row, ["title", "text"]) for row in rows)
         return [Passage("", row["text"], row["title"]).content for row in picked]
 
     def blocks(self, *names: str) -> Iterator[list[pa.Array]]:
-        """Yield some columns in pieces, in order."""
+        """Yield some columns in order, in pieces."""
         for batch in self._batches:
             yield self._checked(batch.select(names)).columns
 
     def column(self, name: str, rows: Rows) -> list[Any]:
-        """Return these rows of one column."""
+        """Return the values of one column for these rows."""
         import numpy as np
 
         batches, places = self._places(np.asarray(rows, np.int64))
@@ -167,7 +167,7 @@ class Passages:
         for part in np.split(order, np.flatnonzero(np.diff(batches[order])) + 1):
             if len(part):
                 block = self._checked(self._batches[batches[part[0]]].column(name))
-                # Arrow's own take would first load all of its functions, for longer than this.
+                # Arrow's own take would first load all of its functions, which takes longer.
                 for at in part.tolist():
                     values[at] = block[int(places[at])].as_py()
         return values
@@ -176,12 +176,12 @@ class Passages:
         """Return these passages, each with the number of its file.
 
         Raises:
-            IndexDamagedError: The text of one is not what was written.
+            IndexDamagedError: The text of a passage does not match its hash.
         """
         return [self._passage(self._row(row)) for row in rows]
 
     def _places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return each row's batch and its place in there."""
+        """Return the batch of each row and the row's offset in it."""
         import numpy as np
 
         begins = np.array(self._begins, np.int64)

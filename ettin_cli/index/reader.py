@@ -1,4 +1,4 @@
-"""Read an index: open it in milliseconds, find rows, read passages, check every byte."""
+"""Read an index: open it in milliseconds, retrieve rows, read passages, verify checksums."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 VECTORS = "vectors.faiss"
 EMBEDDINGS = "embeddings.f16"
-# Where indexes of format 1 keep them.
+# The vectors file of indexes of format 1.
 SINGLE_PRECISION = "embeddings.f32"
 
 
 class Index:
-    """One generation of an index, whatever writers do meanwhile; any thread may read it.
+    """One generation of an index, unaffected by later writers; safe to use from any thread.
 
     Args:
-        folder: The folder that `ettin index` wrote.
+        folder: The folder written by `ettin index`.
 
     Raises:
-        IndexNotFoundError: There is no index.
-        IndexMismatchError: A newer version wrote it.
+        IndexNotFoundError: The folder contains no index.
+        IndexMismatchError: It was written by a newer version.
         IndexDamagedError: A file is missing, of another size, or unreadable.
-        ClosedError: It was closed; from all that reads passages, vectors or words.
+        ClosedError: The index was closed; raised when passages, vectors or terms are read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,10 +57,10 @@ class Index:
         self._base = folder.resolve().parent
 
     def close(self) -> None:
-        """Let go of the files and their maps.
+        """Release the files and their memory maps.
 
-        What another thread reads at this moment, or has been given, stays mapped for as long as it
-        holds it. An index that nobody refers to any longer is closed by that alone.
+        Data that another thread is reading or was given stays mapped as long as that thread holds
+        it. An index without references is closed automatically.
         """
         self._opened = None
 
@@ -71,14 +71,14 @@ class Index:
         self.close()
 
     def is_outdated(self) -> bool:
-        """Return whether a writer has put another generation in force: one read of the manifest.
+        """Return whether a newer generation is current; reads only the manifest.
 
-        This one can be read all the same; `Index(folder)` opens the newer one.
+        This generation stays readable; `Index(folder)` opens the newer one.
 
         Raises:
-            IndexNotFoundError: The index is no longer there.
-            IndexMismatchError: A newer version wrote the manifest.
-            IndexDamagedError: The manifest is not whole.
+            IndexNotFoundError: The index no longer exists.
+            IndexMismatchError: The manifest was written by a newer version.
+            IndexDamagedError: The manifest is damaged.
         """
         return read_manifest(self.folder).generation != self.manifest.generation
 
@@ -91,25 +91,25 @@ class Index:
 
     @property
     def passages(self) -> Passages:
-        """Every passage, in the order of the rows."""
+        """Every passage, in row order."""
         return self._contents.passages
 
     @property
     def files(self) -> Files:
-        """Every file of the sources, in the order of their passages."""
+        """Every source file, in the order of their passages."""
         return self._contents.files
 
     @property
     def lexicon(self) -> Lexicon:
-        """The words of the passages.
+        """The terms of the passages.
 
         Raises:
-            IndexMismatchError: It was made by a version that kept none.
+            IndexMismatchError: The index was built by a version that stored no terms.
         """
         lexicon = self._contents.lexicon
         if lexicon is None:
             raise IndexMismatchError(
-                f"{self.folder} has no words to look up, only vectors",
+                f"{self.folder} has no BM25 terms, only vectors",
                 code="index-without-words",
                 folder=self.folder,
             )
@@ -117,7 +117,7 @@ class Index:
 
     @property
     def language(self) -> str:
-        """Whose word endings the lexicon does without."""
+        """Language of the lexicon's stemmer."""
         return self.manifest.language or ENGLISH
 
     @property
@@ -128,16 +128,16 @@ class Index:
     def retrieve(
         self, queries: Floats, depth: int, among: Rows | None = None
     ) -> list[tuple[Rows, Floats]]:
-        """Return each query's best rows and their inner products, best first.
+        """Return the best rows and inner products of each query, best first.
 
-        Rows of equal score are in the order of the corpus.
+        Rows of equal score are in corpus order.
 
         Args:
             queries: Unit vectors, shape (count, dimension).
-            among: Rows to choose from, all of which are compared; None: the whole index.
+            among: Rows to compare exhaustively; None: search the entire index.
 
         Raises:
-            IndexDamagedError: The vectors lead to rows that there are not.
+            IndexDamagedError: The vectors lead to rows that do not exist.
         """
         import numpy as np
 
@@ -163,23 +163,23 @@ class Index:
         return found
 
     def read(self, rows: Rows | Sequence[int]) -> list[Passage]:
-        """Return passages by their rows, with their files' absolute paths."""
+        """Return passages by row, with the absolute paths of their files."""
         return [
             replace(passage, path=self.path_of(self._file(file)))
             for passage, file in self.passages.read(rows)
         ]
 
     def doc_ids(self) -> Iterator[str]:
-        """Yield each passage's document, in the order of the rows."""
+        """Yield the document id of each passage, in row order."""
         for (block,) in self.passages.blocks("doc_id"):
             yield from block.to_pylist()
 
     def path_of(self, entry: FileEntry) -> str | None:
-        """Return where a file is now, or None if its records came from standard input."""
+        """Return the current path of a file, or None if its records came from standard input."""
         return str(self._base / entry.path) if entry.path else None
 
     def file_of(self, row: int) -> FileEntry:
-        """Return the file that a passage came from."""
+        """Return the source file of a passage."""
         return self._file(self.passages.column("file", [row])[0])
 
     def _file(self, number: int) -> FileEntry:
@@ -188,10 +188,10 @@ class Index:
         return self.files[number]
 
     def select(self, filters: Sequence[tuple[str, str]], paths: Sequence[str]) -> Rows:
-        """Return the rows whose metadata has all these values and whose path fits one of the globs.
+        """Return the rows whose metadata has all these values and whose path matches a glob.
 
-        A field that holds a list fits by any of its elements. Globs are those of .gitignore
-        files, matched below each source.
+        A list field matches by any of its elements. Globs have the syntax of .gitignore files and
+        are matched below each source.
         """
         import numpy as np
 
@@ -208,9 +208,9 @@ class Index:
         return np.flatnonzero(fits).astype(np.int64)
 
     def holding(self, field: str, fits: Callable[[str], bool]) -> Rows:
-        """Return the rows whose title, or whose metadata field of this name, has a value that fits.
+        """Return the rows with a value that fits in the title or in the metadata field `field`.
 
-        A field that holds a list fits by any of its elements.
+        A list field matches by any of its elements.
         """
         import numpy as np
 
@@ -251,7 +251,7 @@ class Index:
 
 
 def known_vectors(passages: Passages, vectors: Stored) -> Iterator[tuple[Hashes, Stored]]:
-    """Yield vectors with the hashes of the texts they were made of, in pieces."""
+    """Yield vectors with the hashes of their texts, in pieces."""
     begin = 0
     for hashes in passages.hashes():
         yield hashes, vectors[begin : begin + len(hashes)]
@@ -259,20 +259,20 @@ def known_vectors(passages: Passages, vectors: Stored) -> Iterator[tuple[Hashes,
 
 
 def _values(metadata: Mapping[str, Any], name: str) -> list[str]:
-    """Return the values of a field as a user would type them."""
+    """Return the values of a field in the form a user would type."""
     value = metadata.get(name)
     values = value if isinstance(value, list) else [value]
     return [_as_typed(one) for one in values if one is not None]
 
 
 def _as_typed(value: object) -> str:
-    """Return a JSON value as a user would type it on the command line."""
+    """Return a JSON value in the form a user would type on the command line."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)
 class _Contents:
-    """A generation's files, all mapped, so that a writer may remove their names."""
+    """The files of a generation, all mapped, so that a writer may delete them."""
 
     passages: Passages
     files_read: Callable[[], Files]
@@ -282,12 +282,12 @@ class _Contents:
 
     @cached_property
     def files(self) -> Files:
-        """The files of the sources, whose list is checked when it is first asked for."""
+        """The source files; their list is checked on first access."""
         return self.files_read()
 
 
 def _open_generation(folder: Path) -> tuple[Manifest, _Contents]:
-    """Open the generation in force; once more if a writer replaced it in between."""
+    """Open the current generation; retry once if a writer replaced it in between."""
     manifest = read_manifest(folder)
     while True:
         try:
@@ -325,7 +325,7 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
 
 
 def vectors_file(manifest: Manifest) -> tuple[str, str]:
-    """Return the name of the file that ends with the vectors as they are stored, and their type."""
+    """Return the name of the file that ends with the stored vectors, and their dtype."""
     if manifest.factory in EXACT:
         return VECTORS, EXACT[manifest.factory]
     if SINGLE_PRECISION in manifest.files:
@@ -334,7 +334,7 @@ def vectors_file(manifest: Manifest) -> tuple[str, str]:
 
 
 def bytes_a_vector(manifest: Manifest) -> int:
-    """Return what a vector takes on disk: FAISS's share and, where it is stored beside, its own."""
+    """Return the bytes per vector on disk: in FAISS's file and, if separate, in the stored copy."""
     names = {VECTORS, vectors_file(manifest)[0]}
     total = sum(manifest.files[name].bytes for name in names)
     return round(total / max(1, manifest.counts.passages))

@@ -1,4 +1,4 @@
-"""What is whole of a generation that is damaged: by checksum a file, by their hashes its texts."""
+"""The intact parts of a damaged index: files by their checksums, texts by their hashes."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from ettin_cli.index.known_vectors import Hashes
     from ettin_cli.index.vectors import Stored
 
-# Arrow's file format is its stream format behind a magic number, and a footer.
+# Arrow's file format is its stream format after a magic number, followed by a footer.
 ARROW_MAGIC = 8
 COLUMNS = ["title", "text", "hash"]
 
 
 def damaged_files(folder: Path) -> list[str]:
-    """Return the files of the generation in force that are missing or not what was written.
+    """Return the files of the current generation that are missing or do not match their checksum.
 
     Raises:
-        IndexNotFoundError: There is no index.
-        IndexDamagedError: The manifest is not whole.
+        IndexNotFoundError: The folder contains no index.
+        IndexDamagedError: The manifest is damaged.
     """
     manifest = read_manifest(folder)
     while bad := _damaged(folder, manifest):
         newer = read_manifest(folder)
         if newer.generation == manifest.generation:
             break
-        # A writer has replaced this generation since, and removed its files.
+        # A writer has since replaced this generation and removed its files.
         manifest = newer
     return [str(folder / GENERATIONS / manifest.generation / name) for name in bad]
 
@@ -64,23 +64,23 @@ def _is_whole(path: Path, size: int, expected: str) -> bool:
 
 
 def require_whole(folder: Path) -> None:
-    """Make sure that nothing damaged is built upon, where new checksums would hide it.
+    """Check that no file is damaged before building on it, since new checksums would hide damage.
 
     Raises:
-        IndexDamagedError: A file of the generation in force is not what was written.
+        IndexDamagedError: A file of the current generation does not match its checksum.
     """
     if bad := damaged_files(folder):
         raise damaged(Path(bad[0]))
 
 
 class Remains:
-    """The generation in force of an index, without what is damaged of it.
+    """The intact parts of an index's current generation.
 
     Args:
         folder: The index's folder, held for writing.
 
     Raises:
-        IndexDamagedError: The manifest is not whole, without which nothing can be told.
+        IndexDamagedError: The manifest is damaged, so nothing can be verified.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,12 +93,12 @@ class Remains:
 
     @property
     def knows_files(self) -> bool:
-        """Whether the list of files is whole."""
+        """Whether the list of files is intact."""
         return self._has(FILES)
 
     @cached_property
     def files(self) -> list[FileEntry]:
-        """Every file of the sources; if their list is damaged, at most standard input."""
+        """Every source file; if their list is damaged, at most standard input."""
         import pyarrow as pa
 
         if not self.knows_files:
@@ -108,7 +108,7 @@ class Remains:
         return list(Files(pa.memory_map(str(path)).read_buffer(), path, expected))
 
     def _standard_input(self) -> list[FileEntry]:
-        """Return the entry of standard input where its rows can be told: as the first source."""
+        """Return the entry of standard input if its rows are known: if it is the first source."""
         first = next(iter(self.manifest.sources), None)
         if self.passages is None or first is None or first.location != "-":
             return []
@@ -128,7 +128,7 @@ class Remains:
 
     @cached_property
     def vectors(self) -> Stored | None:
-        """The vector of every row; None if they are damaged."""
+        """The vector of every row; None if their file is damaged."""
         rows, dimension = self.manifest.counts.passages, self.manifest.embedder.dimension
         stored, dtype = vectors_file(self.manifest)
         if self._has(stored):
@@ -139,7 +139,7 @@ class Remains:
         return found if found is not None and found.shape == (rows, dimension) else None
 
     def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
-        """Yield the vectors that can be relied on with the hashes of their texts, in pieces."""
+        """Yield the intact vectors with the hashes of their texts, in pieces."""
         if self.vectors is None:
             return
         if self.passages is not None:
@@ -151,10 +151,10 @@ class Remains:
 
 
 def whole_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
-    """Yield the rows of a damaged passages.arrow whose texts are what was written, and the hashes.
+    """Yield the rows of a damaged passages.arrow whose texts match their hashes, and the hashes.
 
-    It is read in the order in which it was written, as far as that goes: the places that its
-    footer names may be damaged, and would lead a row to another's vector.
+    The file is read sequentially as far as possible. The offsets in its footer may be damaged and
+    could assign a row to the vector of another.
     """
     import pyarrow as pa
 
@@ -174,13 +174,13 @@ def whole_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
 
 
 def _is_as_long_as_it_says(batch: pa.RecordBatch) -> bool:
-    """Say whether a batch's hashes fill their place, since all rows after it rely on its length."""
+    """Return whether a batch has all its hashes, since later rows depend on its length."""
     places = batch.column("hash").buffers()[1]
     return places is not None and int(places.size) == 16 * len(batch)
 
 
 def _sound(batch: pa.RecordBatch, begin: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the parts of a batch that can be read, each with its first row."""
+    """Yield the readable parts of a batch, each with its first row."""
     import pyarrow as pa
 
     try:

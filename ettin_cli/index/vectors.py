@@ -1,7 +1,7 @@
-"""A FAISS file opened and searched, and vectors mapped from disk.
+"""Open and search a FAISS file, and map vectors from disk.
 
-Inner product over unit vectors. Ids are row numbers; FAISS's types never leave this module.
-Vectors are kept in half precision, and compared in single.
+The metric is the inner product of unit vectors. Ids are row numbers; FAISS's types never leave
+this module. Vectors are stored in half precision and compared in single precision.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
     Stored = NDArray[np.float16 | np.float32]
 
-# The factories that search exactly, whose files end with the vectors, and how those are kept.
+# The exact factories and the dtype of their vectors, with which the file ends.
 EXACT = {"SQfp16": "float16", "Flat": "float32"}
 RECALL_AT = 100
-# By how much more rows FAISS is asked for than are wanted, where its vectors are compressed: the
-# best are then told apart by the vectors as they are stored. FAISS's own name for it.
+# Oversampling factor for compressed vectors: FAISS returns this many times the requested rows,
+# and the stored vectors rank them. The name is FAISS's.
 K_FACTOR = "k_factor"
 BLOCK_ROWS = 65_536
 
@@ -35,7 +35,7 @@ guard_children()
 
 
 def open_index(path: Path, search: Mapping[str, int]) -> Any:
-    """Return FAISS's index, memory-mapped where its kind can be.
+    """Return FAISS's index, memory-mapped if its kind supports that.
 
     Raises:
         IndexDamagedError: FAISS cannot read the file.
@@ -53,15 +53,15 @@ def open_index(path: Path, search: Mapping[str, int]) -> Any:
 
 
 def to_compare(depth: int, search: Mapping[str, int]) -> int:
-    """Return how many rows FAISS is asked for, so that the best `depth` are among them.
+    """Return the number of rows to request from FAISS, so that the best `depth` are among them.
 
-    As many at the least as recall was measured with: of a few the best are as hard to find.
+    At least the number that recall was measured with, since a smaller top is as hard to find.
     """
     return max(depth, RECALL_AT) * search[K_FACTOR] if K_FACTOR in search else depth
 
 
 def nearest(index: Any, queries: Floats, depth: int) -> list[Rows]:
-    """Return the rows nearest to each query, fewer than `depth` if there are fewer."""
+    """Return the nearest rows of each query; fewer than `depth` if the index has fewer."""
     depth = min(depth, index.ntotal)
     if depth == 0:
         import numpy as np
@@ -69,12 +69,12 @@ def nearest(index: Any, queries: Floats, depth: int) -> list[Rows]:
         return [np.empty(0, np.int64) for _ in queries]
     hold_to_one_thread("faiss")
     _, rows = index.search(queries, depth)
-    # FAISS pads with -1 when its lists hold fewer than were asked for.
+    # FAISS pads with -1 when the visited lists contain fewer rows than requested.
     return [found[found >= 0] for found in rows]
 
 
 def nearest_among(vectors: Stored, rows: Rows, queries: Floats, depth: int) -> list[Rows]:
-    """Return the rows nearest to each query among `rows`, by comparing with every one of them."""
+    """Return the nearest rows of each query among `rows`, by exhaustive comparison."""
     import numpy as np
 
     best = [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
@@ -85,7 +85,7 @@ def nearest_among(vectors: Stored, rows: Rows, queries: Floats, depth: int) -> l
             every = np.concatenate([kept, scores[at]])
             every_row = np.concatenate([kept_rows, block])
             if len(every) > depth:
-                # Few reach the score of the last that is kept, and only they need an order.
+                # Only the few that reach the last kept score need to be sorted.
                 lowest = -np.partition(-every, depth - 1)[depth - 1]
                 reach = np.flatnonzero(every >= lowest)
                 every, every_row = every[reach], every_row[reach]
@@ -95,10 +95,10 @@ def nearest_among(vectors: Stored, rows: Rows, queries: Floats, depth: int) -> l
 
 
 def inner_products(vectors: Stored, query: Floats) -> Floats:
-    """Return each row's product with `query`, the same whatever the other rows are.
+    """Return the product of each row with `query`, independent of the other rows.
 
-    A matrix product's last bits depend on the shape of the batch; a sum along the row does not,
-    so equal passages get equal scores.
+    The last bits of a matrix product depend on the batch shape. A sum along the row does not, so
+    equal passages get equal scores.
     """
     import numpy as np
 
@@ -107,7 +107,7 @@ def inner_products(vectors: Stored, query: Floats) -> Floats:
 
 
 def exact_vectors(index: Any) -> Floats | None:
-    """Return the vectors that lists or a graph were made of, in order; None if it keeps less."""
+    """Return the original vectors of lists or a graph, in order; None if they are compressed."""
     import faiss
     import numpy as np
 
@@ -122,7 +122,7 @@ def exact_vectors(index: Any) -> Floats | None:
 
 
 def mapped(path: Path, rows: int, dimension: int, dtype: str) -> Stored:
-    """Return the last `rows` vectors of a file without reading them."""
+    """Map the last `rows` vectors of a file into memory without reading them."""
     import numpy as np
 
     if rows == 0:
@@ -132,9 +132,9 @@ def mapped(path: Path, rows: int, dimension: int, dtype: str) -> Stored:
 
 
 def release(vectors: Stored) -> None:
-    """Let go of the memory that a map's pages took; what was written to them is kept.
+    """Release the memory taken by a map's pages; written data is kept.
 
-    The system would take the pages back when it needs them, but until then they count as ours.
+    The system reclaims the pages when it needs memory, but until then they count as used by us.
     """
     if isinstance(vectors.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         vectors.base.madvise(mmap.MADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""Write a generation beside the one in force, then switch to it in one step."""
+"""Write a generation beside the current one, then switch to it atomically."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Embed = Callable[["Sequence[str]", Advance], "Floats"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How an index is made: what has to agree before a second run may go on with it."""
+    """The build settings of an index, which must match before another run may continue it."""
 
     embedder: EmbedderCard
     chunk_size: int | str | None
@@ -69,13 +69,13 @@ class Recipe:
 
 
 class Generation:
-    """A generation in the making; without `commit` it leaves the index as it was.
+    """A generation being built; without `commit` the index is unchanged.
 
     Args:
         folder: The index's folder, held for writing.
-        recipe: How it is made.
-        old: The generation in force, or what is left of it, whose vectors are used again; None:
-            start from nothing.
+        recipe: Its build settings.
+        old: The current generation, or its intact parts, whose vectors are reused; None: start
+            from scratch.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, old: Index | Remains | None) -> None:
@@ -90,7 +90,7 @@ class Generation:
         self.shards = Shards(folder / WORK / _vectors_key(recipe.embedder))
 
     def missing(self) -> Missing:
-        """Close the passages, and find those whose vectors are not known from before."""
+        """Close the passages file, and find the passages without a known vector."""
         self.passages.close()
         stored = Passages(self.path / PASSAGES, self.passages.rows)
         return Missing(self, stored)
@@ -102,10 +102,10 @@ class Generation:
         documents: int,
         advance: Advance = no_progress,
     ) -> Manifest:
-        """Finish the files, make them reach the disk, and put the generation in force.
+        """Complete the files, sync them to disk, and make the generation current.
 
         Args:
-            advance: Called with how many passages' words were just looked up.
+            advance: Called with the number of passages whose terms were just added.
         """
         dimension = self.recipe.embedder.dimension
         write_files(self.path / FILES, entries)
@@ -151,10 +151,10 @@ class Generation:
         write_lexicon(self.path, stored, terms, known, advance)
 
     def abandon(self) -> None:
-        """Remove what was written, but not the vectors that were computed.
+        """Remove what was written, except the computed vectors.
 
-        A generation that was put in force before something else failed stays, which only the
-        manifest on disk can tell, and so does the one before, which a power cut may bring back.
+        A generation that became current before a later failure stays, as does the previous one,
+        which a power cut may bring back. Only the manifest on disk shows whether that happened.
         """
         with suppress(EttinError, OSError):
             if _in_force(self.folder) != self.name:
@@ -170,11 +170,11 @@ class Generation:
 
 
 class Missing:
-    """The passages of a generation that have to be embedded.
+    """The passages of a generation that must be embedded.
 
-    Equal texts are embedded once. `total` counts the distinct texts left to embed, `reused` the
-    passages whose vector was known. A vector is rounded to half precision here, whatever it comes
-    from and whatever FAISS makes of it, so that a text has the same one in every index.
+    Equal texts are embedded once. `total` is the number of distinct texts left to embed, `reused`
+    the number of passages with a known vector. Every vector is rounded to half precision here,
+    whatever its origin and FAISS's encoding, so a text has the same vector in every index.
     """
 
     def __init__(self, generation: Generation, stored: Passages) -> None:
@@ -203,7 +203,7 @@ class Missing:
             yield from self.generation.old.known_vectors()
 
     def embed(self, embed: Embed, advance: Advance = no_progress) -> None:
-        """Embed what is missing; an interruption loses at most one shard's worth."""
+        """Embed the missing texts; an interruption loses at most one shard."""
         for begin in range(0, self.total, SHARD_ROWS):
             rows = self.rows[begin : begin + SHARD_ROWS]
             vectors = embed(self.stored.contents(rows.tolist()), advance)
@@ -212,7 +212,7 @@ class Missing:
             release(self.vectors)
 
     def finish(self) -> None:
-        """Give passages of equal text the one vector that was made of it."""
+        """Copy the vector of each text to all passages with that text."""
         import numpy as np
 
         first_of = self.distinct.first_of
@@ -237,7 +237,7 @@ def _writable(path: Path, rows: int, dimension: int) -> Halves:
 
 
 def _vectors_key(embedder: EmbedderCard) -> str:
-    """Return a name for all that a text's vector depends on, so that no others are mixed in."""
+    """Return a key for everything that a text's vector depends on, so that others never mix in."""
     import xxhash
 
     made_by = embedder.weights, embedder.dimension, embedder.max_tokens, embedder.document_prompt
@@ -245,7 +245,7 @@ def _vectors_key(embedder: EmbedderCard) -> str:
 
 
 def _generations(folder: Path) -> list[Path]:
-    """Return what is named as a generation is; the folder may hold things of the user's."""
+    """Return the folders named like generations; the folder may contain other files."""
     found = (folder / GENERATIONS).glob("*")
     return [path for path in found if GENERATION_NAME.fullmatch(path.name)]
 
@@ -256,7 +256,7 @@ def _next_name(folder: Path) -> str:
 
 
 def forget_unfinished(folder: Path, embedder: EmbedderCard) -> None:
-    """Remove the vectors of an interrupted run where the index has all that it needs."""
+    """Remove the vectors of an interrupted run that the index no longer needs."""
     Shards(folder / WORK / _vectors_key(embedder)).clear()
 
 
@@ -267,10 +267,10 @@ def _in_force(folder: Path) -> str | None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed runs left: generations that are not in force, and unfinished manifests.
+    """Remove what killed runs left: generations that are not current, and unfinished manifests.
 
-    A generation that is still open somewhere can wait. Where the manifest cannot be read nothing
-    is removed, since another version may be able to read it.
+    A generation that is still open elsewhere is removed later. If the manifest cannot be read
+    nothing is removed, since another version may be able to read it.
     """
     try:
         keep = _in_force(folder)
@@ -278,7 +278,7 @@ def remove_leftovers(folder: Path) -> None:
         return
     leftovers = [path for path in _generations(folder) if path.name != keep]
     if leftovers:
-        # A run that was killed may not have made the manifest survive a power cut.
+        # A killed run may not have synced its manifest to disk.
         sync_folder(folder)
     for path in leftovers:
         with suppress(OSError):

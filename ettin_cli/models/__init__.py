@@ -1,4 +1,4 @@
-"""Models: found, downloaded, loaded and run."""
+"""Models: find, download, load and run them."""
 
 import lazy_loader
 

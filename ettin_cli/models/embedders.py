@@ -1,4 +1,4 @@
-"""Texts -> unit vectors, by any sentence-transformers model."""
+"""Texts -> unit vectors, with any sentence-transformers model."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ AUTO = ("auto", "minilm")
 
 
 def find_embedder(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
-    """Return an embedder's files; `auto` is all-MiniLM-L6-v2: packaged, else cached, else fetched.
+    """Return an embedder's files; `auto` is all-MiniLM-L6-v2: packaged, cached, or downloaded.
 
     Args:
         name: `auto`, an alias, `embedded`, a hub id, or a folder.
 
     Raises:
-        ModelError: It is not to be had, or is a reranker.
+        ModelError: It is neither cached nor downloadable, or is a reranker.
     """
     if name not in AUTO:
         found = find_model(name, offline=offline, reporter=reporter)
         _refuse_reranker(found)
-        # An index is searched from other working folders than the one it was made in.
+        # An index may be searched from another working folder than it was built in.
         is_folder = Path(name).is_dir() and name != EMBEDDED
         return replace(found, name=str(Path(name).absolute())) if is_folder else found
     try:
@@ -70,14 +70,14 @@ def _refuse_reranker(files: ModelFiles) -> None:
 def read_card(
     files: ModelFiles, max_length: int | None = None, dimensions: int | None = None
 ) -> EmbedderCard:
-    """Return what an index must remember of an embedder, without loading it.
+    """Return an embedder's description for an index, without loading the model.
 
     Args:
-        max_length: A lower cap on tokens than the model's own.
-        dimensions: How many of a vector's are kept, the first ones; None: all.
+        max_length: A token limit below the model's own.
+        dimensions: Number of leading dimensions to keep; None: all.
 
     Raises:
-        InvalidArgumentError: It does not have so many dimensions.
+        InvalidArgumentError: Its vectors have fewer dimensions.
     """
     folder = files.folder
     most, whole = token_limit(folder), _dimension(folder)
@@ -101,7 +101,7 @@ def read_card(
 
 
 def _prompts(files: ModelFiles) -> tuple[str, str]:
-    """Return what goes before queries and passages: by the model's own files, else as published."""
+    """Return the prompts of queries and passages, from the model's own files or as published."""
     settings = read_json(files.folder / "config_sentence_transformers.json", default={})
     own = settings.get("prompts") or {}
     documents = [own[name] for name in DOCUMENT_PROMPTS if own.get(name) is not None]
@@ -111,29 +111,27 @@ def _prompts(files: ModelFiles) -> tuple[str, str]:
 
 
 def known_embedder(files: ModelFiles) -> EmbedderModel | None:
-    """Return what is known beforehand of an embedder that comes from the hub."""
+    """Return the built-in description of an embedder from the hub, if there is one."""
     return next((model for model in EMBEDDERS.values() if model.hub_id == files.name), None)
 
 
 def check_trust(files: ModelFiles, settings: EngineSettings) -> None:
-    """Make sure that an embedder runs code of its own only where the user trusts that.
+    """Check that an embedder runs custom code only if the user trusts it.
 
     Raises:
-        ModelError: It needs code from elsewhere.
+        ModelError: It needs custom code.
     """
     if settings.trust_remote_code:
         return
     refuse_code(files.folder)
     if (model := known_embedder(files)) and model.own_code:
-        raise ModelError(
-            f"{files.name} runs code of its own", code="untrusted-code", model=files.name
-        )
+        raise ModelError(f"{files.name} runs custom code", code="untrusted-code", model=files.name)
 
 
 def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> None:
-    """Say that an embedder was not trained to keep its meaning in so few dimensions.
+    """Warn if an embedder was not trained to be truncated to so few dimensions.
 
-    Those that were put what matters most first (Kusupati et al. 2022, Matryoshka).
+    Matryoshka training puts the most important dimensions first (Kusupati et al. 2022).
     """
     if dimensions == _dimension(files.folder):
         return
@@ -143,7 +141,7 @@ def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> N
         return
     told = f"was trained for {', '.join(map(str, trained))} dimensions"
     if not trained:
-        told = "is not known to be trained for fewer dimensions than it has"
+        told = "is not known to be trained for truncated vectors"
     reporter.notice(f"{files.name} {told}; evaluate what keeping {dimensions} costs")
 
 
@@ -160,7 +158,7 @@ def _dimension(folder: Path) -> int:
 
 
 def _poolings(config: dict[str, Any]) -> int:
-    """Return how many poolings of the tokens stand side by side in a vector."""
+    """Return the number of poolings that are concatenated in a vector."""
     modes = config.get("pooling_mode", ())
     if isinstance(modes, str):
         return 1
@@ -190,7 +188,7 @@ class _Embedder:
             queries = "1 query is" if long == 1 else f"{long} queries are"
             self.reporter.notice(
                 f"{queries} longer than the {self.card.max_tokens} tokens that "
-                f"{self.card.name} reads; what is beyond them is not embedded"
+                f"{self.card.name} reads; the rest is truncated"
             )
         return self._embed(texts, prompt, no_progress)
 
@@ -207,7 +205,7 @@ class _Embedder:
             dimension = output.vectors.shape[1]
             if dimension != self.whole:
                 raise ModelError(
-                    f"{self.card.name} gives vectors of {dimension} dimensions, where its "
+                    f"{self.card.name} gives vectors of {dimension} dimensions, but its "
                     f"files say {self.whole}",
                     code="model-incomplete",
                 )
@@ -234,11 +232,11 @@ def load_embedder(
     """Load an embedder.
 
     Args:
-        card: What an index remembers of it, which it is then used by; None: what its files say.
-        loaded: What it shares its model in; None: nobody.
+        card: The description in an index, which it must match; None: use its files'.
+        loaded: Where to share its model; None: do not share.
 
     Raises:
-        ModelError: It cannot be loaded, or not on the device that was asked for.
+        ModelError: It cannot be loaded, or not on the requested device.
     """
     check_trust(files, settings)
     used = card or read_card(files, settings.max_length)

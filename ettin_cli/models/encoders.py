@@ -1,4 +1,4 @@
-"""An encoder's forward pass over many texts: what embedding and late interaction share."""
+"""Forward passes of an encoder over many texts, for embedding and late interaction."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ STATIC_BATCH = 256
 
 
 class Encoded(NamedTuple):
-    """What an encoder gives for a batch of texts.
+    """An encoder's output for a batch of texts.
 
     Args:
-        vectors: Pooled, a row a text, of any length.
-        tokens: One vector a token, shape (texts, tokens, hidden), with padding at the end; None
-            where they were not asked for.
+        vectors: Pooled vectors, one row per text, not normalised.
+        tokens: Token vectors, shape (texts, tokens, hidden), with padding at the end; None if not
+            requested.
     """
 
     vectors: Floats
@@ -44,15 +44,15 @@ Sink = Callable[[list[int], Encoded], None]
 
 
 class Encoder(Protocol):
-    """A sentence-transformers model fed with batches bounded by tokens."""
+    """A sentence-transformers model, run on batches bounded by tokens."""
 
     @property
     def backend(self) -> str:
-        """What results say of where they were computed."""
+        """The runtime, device and dtype, as shown in results."""
         ...
 
     def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
-        """Return each text's tokens, cut at the limit, and whether they were cut."""
+        """Return each text's tokens, truncated at the limit, and whether they were truncated."""
         ...
 
     def encode(
@@ -64,11 +64,11 @@ class Encoder(Protocol):
         prompt: str = "",
         tokens: bool = False,
     ) -> None:
-        """Give `sink` what the model makes of batches of positions in `texts`.
+        """Pass `sink` the model's outputs for batches of positions in `texts`.
 
         Args:
-            prompt: What all the texts begin with; some models do not pool over it.
-            tokens: Whether the tokens' own vectors are asked for.
+            prompt: The common prefix of all texts; some models exclude it from pooling.
+            tokens: Whether token vectors are requested.
         """
         ...
 
@@ -77,7 +77,7 @@ class OnnxEncoder:
     """An encoder that needs no torch.
 
     Args:
-        max_tokens: Where texts are cut, special tokens included.
+        max_tokens: Token limit beyond which texts are truncated, special tokens included.
     """
 
     def __init__(self, folder: Path, max_tokens: int, model: OnnxModel) -> None:
@@ -94,7 +94,7 @@ class OnnxEncoder:
         prompt: str = "",
         tokens: bool = False,
     ) -> None:
-        """Give `sink` what the model makes of batches of positions in `texts`."""
+        """Pass `sink` the model's outputs for batches of positions in `texts`."""
 
         def keep(batch: list[int], outputs: list[Floats]) -> None:
             sink(batch, Encoded(outputs[0], outputs[1] if tokens else None))
@@ -103,7 +103,7 @@ class OnnxEncoder:
 
 
 class StaticEncoder:
-    """An embedder that looks its tokens' vectors up; it has none of a token in its text."""
+    """An embedder that looks up token vectors; it has no contextual token vectors."""
 
     def __init__(self, model: StaticModel) -> None:
         self.model = model
@@ -119,7 +119,7 @@ class StaticEncoder:
         prompt: str = "",
         tokens: bool = False,
     ) -> None:
-        """Give `sink` what the model makes of batches of positions in `texts`."""
+        """Pass `sink` the model's outputs for batches of positions in `texts`."""
         for begin in range(0, len(texts), STATIC_BATCH):
             batch = list(range(begin, min(begin + STATIC_BATCH, len(texts))))
             sink(batch, Encoded(self.model.vectors([texts[at] for at in batch]), None))
@@ -127,14 +127,14 @@ class StaticEncoder:
 
 
 class TorchEncoder:
-    """An encoder as sentence-transformers runs it, on any device.
+    """An encoder run by sentence-transformers, on any device.
 
     Args:
         folder: The model's folder.
-        max_tokens: Where texts are cut, special tokens included.
+        max_tokens: Token limit beyond which texts are truncated, special tokens included.
 
     Raises:
-        ModelError: It is no transformer, or cannot be loaded.
+        ModelError: It is not a transformer, or cannot be loaded.
     """
 
     def __init__(self, folder: Path, max_tokens: int, placement: Placement) -> None:
@@ -145,14 +145,14 @@ class TorchEncoder:
         self.backend = placement.backend
         self.max_tokens = max_tokens
         self.model = placement.load(SentenceTransformer, folder, unpadded=False)
-        # Whether it cuts is a setting of the tokenizer, so threads take turns.
+        # Truncation is state of the tokenizer, so threads take turns.
         self.tokenizer, self.turn = self.model.tokenizer, Lock()
         if not hasattr(self.tokenizer, "pad"):
             raise ModelError(f"{folder} is not a transformer, and such embedders are not supported")
         self.long_texts = LongTexts.of_transformers(self.tokenizer)
 
     def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
-        """Return each text's tokens, cut at the limit, and whether they were cut."""
+        """Return each text's tokens, truncated at the limit, and whether they were truncated."""
         if not texts:
             return [], []
         hold_to_one_thread(TOKENIZERS)
@@ -174,7 +174,7 @@ class TorchEncoder:
         prompt: str = "",
         tokens: bool = False,
     ) -> None:
-        """Give `sink` what the model makes of batches of positions in `texts`."""
+        """Pass `sink` the model's outputs for batches of positions in `texts`."""
         extra = {"prompt_length": self._prompt_length(prompt)} if prompt else {}
 
         def forward(batch: list[int]) -> None:
@@ -193,7 +193,7 @@ class TorchEncoder:
         run([len(text.ids) for text in texts], forward, self.placement, advance)
 
     def _prompt_length(self, prompt: str) -> int:
-        """Return how many tokens a text begins with because of a prompt."""
+        """Return the number of tokens that a prompt takes at the start of a text."""
         with self.turn:
             ids = self.tokenizer(prompt)["input_ids"]
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
@@ -205,7 +205,7 @@ def _array(values: Any) -> Floats:
 
 
 def unit(vectors: Floats) -> Floats:
-    """Return vectors of length one along the last axis; a vector of zeros stays as it is."""
+    """Return vectors normalised along the last axis; zero vectors are unchanged."""
     import numpy as np
 
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -216,10 +216,10 @@ def unit(vectors: Floats) -> Floats:
 def shared_encoder(
     folder: Path, max_tokens: int, settings: EngineSettings, reporter: Reporter, loaded: Loaded
 ) -> Encoder:
-    """Return the encoder of a folder; loaded once for all who share `loaded`.
+    """Return the encoder of a folder, loaded once for all users of `loaded`.
 
     Raises:
-        ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
+        ModelError: It cannot be loaded, or needs custom code that is not trusted.
     """
     key = "encoder", folder, max_tokens, replace(settings, max_length=None)
     return loaded.once(key, lambda: load_encoder(folder, max_tokens, settings, reporter))
@@ -231,16 +231,16 @@ def load_encoder(
     """Load the encoder of a folder.
 
     Raises:
-        ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
+        ModelError: It cannot be loaded, or needs custom code that is not trusted.
     """
     if not settings.trust_remote_code:
-        # Before anything is said of it; `load_model` asks again.
+        # Checked before anything is reported; `load_model` checks again.
         refuse_code(folder)
     if static_part(folder):
-        reporter.detail("static vectors are looked up on the CPU, whatever the device")
+        reporter.detail("static embedders run on the CPU, whatever the device")
         return StaticEncoder(StaticModel(folder, max_tokens))
     if not (folder / "modules.json").is_file():
-        reporter.notice(f"{folder} names no pooling, so token vectors are averaged")
+        reporter.notice(f"{folder} defines no pooling, so token vectors are averaged")
     return load_model(
         folder,
         settings,

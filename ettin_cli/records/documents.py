@@ -14,18 +14,18 @@ Metadata = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    r"""A unit of the corpus, as a reader found it.
+    r"""A unit of the corpus, as returned by a reader.
 
     Args:
         doc_id: Unique within its source.
-        text: What is searched; line breaks are "\n".
+        text: The text to search; line breaks are "\n".
         title: Shown with a hit and embedded before the text; empty if there is none.
-        metadata: Every other field of a record, as JSON values.
-        kind: Which boundaries the text may be cut on.
-        lines: For each line of `text`, its 1-based line in the source file. One entry alone
-            holds for the whole text, as in a table of one record a line; none means that
-            lines of the source are not known, as in a PDF.
-        pages: Likewise for each line of `text`, its 1-based page; empty if not paged.
+        metadata: All other fields of a record, as JSON values.
+        kind: Determines the boundaries on which the text may be split.
+        lines: For each line of `text`, its 1-based line in the source file. A single entry
+            applies to all of the text, as in a table with one record per line. Empty if
+            source lines are unknown, as in a PDF.
+        pages: For each line of `text`, its 1-based page; empty if the format has no pages.
     """
 
     doc_id: str
@@ -39,9 +39,9 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a document: what is embedded, retrieved and scored.
+    """A piece of a document: the unit that is embedded, retrieved and scored.
 
-    `start_line`, `end_line` and `page` are 1-based places in the source file, None where the
+    `start_line`, `end_line` and `page` are 1-based positions in the source file, None if the
     format has none. `path` is the source file; None for records from standard input.
     """
 
@@ -56,7 +56,7 @@ class Passage:
 
     @property
     def content(self) -> str:
-        """What a model reads: the title, unless the text opens with it, then the text."""
+        """The input of a model: the title, unless the text starts with it, then the text."""
         if not self.title or self.text.lstrip("#= \n").startswith(self.title):
             return self.text
         return f"{self.title} {self.text}"
@@ -64,10 +64,10 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An input that could not be read, where it is and why.
+    """An input that could not be read: its location and the reason.
 
     Args:
-        missing: What a record lacks under all of its usual names: query, documents or text.
+        missing: The field that a record lacks under all usual names: query, documents or text.
     """
 
     path: str

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderCard:
-    """What makes two embedders the same, and what an index remembers of its own.
+    """The identity of an embedder, as stored in an index.
 
     Args:
         name: Hub id, `embedded`, or folder, as shown to the user.
         weights: SHA-256 of the weights, in hex: the identity of the embedder.
         dimension: Length of a vector.
-        max_tokens: What it reads of a text, special tokens included.
-        query_prompt: Put before every query.
-        document_prompt: Put before every passage.
+        max_tokens: Maximum tokens read of a text, special tokens included.
+        query_prompt: Prefix of every query.
+        document_prompt: Prefix of every passage.
     """
 
     name: str
@@ -40,12 +40,12 @@ class EmbedderCard:
 
 @dataclass(frozen=True, slots=True)
 class RerankerCard:
-    """What results and stored scores say of a reranker that is loaded.
+    """The description of a loaded reranker in results and in stored scores.
 
     Args:
-        name: Hub id, `embedded`, folder, or what another package calls it, as shown to the user.
-        backend: Where and in what arithmetic it computes, such as `onnxruntime cpu float32`.
-        max_tokens: What it reads of a pair, special tokens included.
+        name: Hub id, `embedded`, folder, or the name given by a plugin, as shown to the user.
+        backend: Runtime, device and dtype, such as `onnxruntime cpu float32`.
+        max_tokens: Maximum tokens read of a pair, special tokens included.
     """
 
     name: str
@@ -53,20 +53,20 @@ class RerankerCard:
     max_tokens: int
 
 
-# The score of a text that holds nothing to read: below every real one, as in
-# sentence-transformers, and a number that every format of results can hold.
+# The score of an empty text: below every real score, as in sentence-transformers, and
+# representable in every result format.
 NO_TEXT = -1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A reranker's verdict on some pairs: float32 scores and which texts it had to cut."""
+    """A reranker's output for some pairs: float32 scores and which texts were truncated."""
 
     values: Floats
     truncated: Flags
 
     def split(self, counts: Iterable[int]) -> Iterator[Scores]:
-        """Yield the verdicts on groups of neighbouring pairs, so many pairs each."""
+        """Yield the scores of consecutive groups of pairs, of the given sizes."""
         begin = 0
         for count in counts:
             part = slice(begin, begin + count)
@@ -75,10 +75,10 @@ class Scores:
 
 
 class TokenCounter(Protocol):
-    """Counts tokens as a model does, special tokens left out."""
+    """Counts a model's tokens, without special tokens."""
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return each token's start and end in `text`, in characters, in order."""
+        """Return the start and end of each token in `text`, in characters, in order."""
         ...
 
 
@@ -98,27 +98,27 @@ class Embedder(Protocol):
 
 
 class Reranker(Protocol):
-    """Scores how well a text answers a query; higher is better, on a scale of its own."""
+    """Scores how well a text answers a query; higher is better. Each has its own scale."""
 
     @property
     def card(self) -> RerankerCard:
-        """What results say of it."""
+        """The description of this reranker in results."""
         ...
 
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order.
 
         Raises:
-            ModelError: A score is NaN, which has no place in an order.
+            ModelError: A score is NaN, which cannot be sorted.
         """
         ...
 
 
 class TimedReranker(Reranker, Protocol):
-    """A reranker that tells what each score cost."""
+    """A reranker that measures the time of each score."""
 
     def timed(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
     ) -> tuple[Scores, Floats]:
-        """Return scores, and the seconds each pair took when it was scored."""
+        """Return the scores, and the seconds that scoring each pair took."""
         ...

@@ -16,18 +16,18 @@ Note = Callable[[], str]
 
 
 def no_progress(_done: int) -> None:
-    """Take note of nothing: the default where nobody watches."""
+    """Do nothing: the default progress callback."""
 
 
 class Reporter(Protocol):
-    """Where a library function tells its caller how things go."""
+    """Receives a library function's messages and progress."""
 
     def notice(self, message: str) -> None:
-        """Tell the user something that matters for the result."""
+        """Show a message that matters for the result."""
         ...
 
     def detail(self, message: str) -> None:
-        """Tell what was chosen and why, for those who asked with -v."""
+        """Show what was chosen and why; displayed with -v."""
         ...
 
     def track(
@@ -38,23 +38,23 @@ class Reporter(Protocol):
         share: Share | None = None,
         note: Note | None = None,
     ) -> AbstractContextManager[Advance]:
-        """Watch long work; the value is called with how many units were just done.
+        """Show the progress of a long operation; call the value with the number of new units done.
 
         Args:
-            share: Where `total` is not known beforehand: tells which share of the work is done.
-            note: Tells what else there is to say of the work so far.
+            share: Returns the completed share of the work, if `total` is unknown.
+            note: Returns a remark on the work so far.
         """
         ...
 
 
 class Silence:
-    """A reporter for callers who want results alone."""
+    """A reporter that discards everything."""
 
     def notice(self, message: str) -> None:
-        """Drop the message."""
+        """Discard the message."""
 
     def detail(self, message: str) -> None:
-        """Drop the message."""
+        """Discard the message."""
 
     @contextmanager
     def track(
@@ -65,5 +65,5 @@ class Silence:
         share: Share | None = None,
         note: Note | None = None,
     ) -> Iterator[Advance]:
-        """Watch nothing."""
+        """Show nothing."""
         yield no_progress

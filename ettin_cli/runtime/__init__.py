@@ -1,4 +1,4 @@
-"""The process: signals, forks, plugins of other packages, and what is loaded once."""
+"""The process: signals, forks, plugins of other packages, and objects loaded once."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Keep libraries and locks usable in a forked child, which has none of its parent's threads."""
+"""Keep libraries and locks usable in a forked child, where the parent's threads do not exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _held: set[str] = set()
 
 
 class Lock:
-    """A lock that a forked child finds free, whoever held it in the parent."""
+    """A lock that is free in a forked child, even if the parent held it."""
 
     def __init__(self) -> None:
         guard_children()
@@ -31,15 +31,15 @@ class Lock:
         self._lock.release()
 
     def take(self) -> bool:
-        """Take the lock if it is free; return whether it was. `give` frees it again."""
+        """Take the lock if it is free; return whether it was. `give` releases it."""
         return self._lock.acquire(blocking=False)
 
     def give(self) -> None:
-        """Free the lock that `take` took."""
+        """Release a lock taken with `take`."""
         self._lock.release()
 
     def renew(self) -> None:
-        """Replace the lock by one that is free."""
+        """Replace the lock by a free one."""
         self._lock = threading.Lock()
 
 
@@ -47,7 +47,7 @@ _locks: WeakSet[Lock] = WeakSet()
 
 
 class Once:
-    """True for the first caller that asks, whichever thread it is in, and False from then on."""
+    """True for the first call, in whichever thread, and False for all later ones."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -62,20 +62,20 @@ class Once:
 
 @cache
 def guard_children() -> None:
-    """Make children that are forked from now on remember what they were forked with.
+    """Make children forked from now on record which libraries were loaded before the fork.
 
-    Nothing is set there until this package computes in such a child: see `hold_to_one_thread`.
+    This sets nothing yet; `hold_to_one_thread` does when this package computes in such a child.
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_in_child)
 
 
 def hold_to_one_thread(library: str) -> bool:
-    """Make a library compute with one thread where more would wait for ever: in a forked child.
+    """Limit a library to one thread in a forked child, where more threads would deadlock.
 
-    FAISS and torch compute in OpenMP, whose threads do not survive a fork: the next parallel
-    region of the thread that was forked, which is the child's main thread, would wait for them.
-    Tokenizers has a pool of that kind for all threads.
+    FAISS and torch compute with OpenMP, whose threads do not survive a fork. The next parallel
+    region in the forked thread, which is the child's main thread, would wait for them.
+    Tokenizers has such a pool for all threads.
 
     Returns:
         Whether this process was forked after the library was loaded.
@@ -98,14 +98,14 @@ _SETTERS: dict[str, Callable[[Any], object]] = {
     TOKENIZERS: _without_threads,
     "torch": lambda library: library.set_num_threads(1),
 }
-# What a library that is imported to its end has; another thread may have been half way.
+# An attribute set at the end of each library's import; another thread may be halfway through.
 _LAST = {"faiss": "omp_set_num_threads", TOKENIZERS: "Tokenizer", "torch": "set_num_threads"}
 
 
 def _in_child() -> None:
     for lock in list(_locks):
         lock.renew()
-    # A child's child has lost other threads.
+    # The child of a child lost different threads.
     _held.clear()
     _inherited.update(
         library for library, name in _LAST.items() if hasattr(sys.modules.get(library), name)

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: where they end the work, and remembered whatever their exception becomes.
+"""Ctrl-C and SIGTERM: end the work, and record the signal even if its exception is replaced.
 
-A signal strikes anywhere. In a callback of a library its exception may come out as another one,
-which says something else than what happened, or be lost; and where a library is being loaded or a
-lock is being taken, it would do harm. In such places the signal is delivered again a little later.
+A signal can arrive anywhere. In a library's callback its exception may be lost or replaced by a
+misleading one. During the import of a library or the acquisition of a lock it would do harm. In
+such places the signal is delivered again a little later.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ettin_cli.errors import INTERRUPTED, TERMINATED
 
 CODES = {int(signal.SIGINT): INTERRUPTED, int(signal.SIGTERM): TERMINATED}
 PAUSE_S = 0.02
-# Ten seconds: a lock that is never free must not keep Ctrl-C from ending what waits for it.
+# Ten seconds: a lock that is never released must not block Ctrl-C.
 MOST_PAUSES = 500
 LOADING = ("ExtensionFileLoader.create_module", "ExtensionFileLoader.exec_module")
 
 
 class _Struck:
-    """The exit code of the signal that came last, and how often it has waited."""
+    """The exit code of the last signal, and how often its delivery was postponed."""
 
     code: int | None = None
     pauses = 0
@@ -36,9 +36,9 @@ class _Struck:
 
 @contextmanager
 def heeded() -> Iterator[None]:
-    """End the block where a signal strikes, and remember it.
+    """End the block when a signal arrives, and record the signal.
 
-    Where Ctrl-C is ignored, as a shell does for jobs in the background, it stays so.
+    Ctrl-C stays ignored where it already is, as shells do for background jobs.
     """
     _Struck.code = None
     hook, before = sys.unraisablehook, _handlers()
@@ -56,18 +56,18 @@ def heeded() -> Iterator[None]:
 
 
 def struck() -> int | None:
-    """Return the exit code of the signal that came; None if none did."""
+    """Return the exit code of the signal that arrived; None if none did."""
     return _Struck.code
 
 
 def show(error: BaseException) -> None:
-    """Write the traceback of what a signal's exception became, if that is asked for."""
+    """Write the traceback of the exception that a signal turned into, if that is requested."""
     if os.environ.get("ETTIN_DEBUG") == "1":
         traceback.print_exception(error)
 
 
 def _handlers() -> dict[int, Any]:
-    """Return the handlers of the signals that `heeded` replaces; none outside the main thread."""
+    """Return the handlers of the signals replaced by `heeded`; none outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     found = {int(signal.SIGTERM): signal.getsignal(signal.SIGTERM)}
@@ -79,7 +79,7 @@ def _handlers() -> dict[int, Any]:
 
 
 def _strike(number: int, frame: FrameType | None) -> None:
-    # Whoever sends a second one does not want to wait.
+    # A user who sends a second signal does not want to wait.
     _Struck.pauses = 0 if _Struck.code is None else MOST_PAUSES
     _Struck.code = CODES[number]
     _strike_again(number, frame)
@@ -95,7 +95,7 @@ def _strike_again(_number: int, frame: FrameType | None) -> None:
 
 
 def _wait() -> bool:
-    """Let the signal strike again in a moment; return whether it will."""
+    """Deliver the signal again in a moment; return whether it will be."""
     if not hasattr(signal, "setitimer") or _Struck.pauses == MOST_PAUSES:
         return False
     _Struck.pauses += 1
@@ -104,7 +104,7 @@ def _wait() -> bool:
 
 
 def _pause(seconds: float) -> None:
-    """Have the signal strike again after so long; 0: not at all."""
+    """Deliver the signal again after so many seconds; 0 cancels it."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
@@ -112,8 +112,8 @@ def _pause(seconds: float) -> None:
 def _is_delicate(frame: FrameType | None) -> bool:
     """Return whether an exception in this frame would be lost or do harm.
 
-    What a context manager has just taken, such as a lock, would never be given back; a module in C
-    that cannot be loaded may abort the process; a finalizer's exceptions go nowhere.
+    A lock that a context manager has just acquired would never be released. A C module whose
+    import fails may abort the process. Exceptions in finalizers are discarded.
     """
     if frame is None:
         return False
@@ -129,7 +129,7 @@ def _is_delicate(frame: FrameType | None) -> bool:
 
 
 def _lost(usual: Callable[[Any], object], lost: sys.UnraisableHookArgs) -> None:
-    """Let a signal strike again whose exception nobody could catch."""
+    """Deliver a signal again if its exception was raised where nothing could catch it."""
     if not (_Struck.code and isinstance(lost.exc_value, (KeyboardInterrupt, SystemExit))):
         usual(lost)
     elif threading.current_thread() is threading.main_thread():

@@ -1,4 +1,4 @@
-"""What was loaded, each thing once for all the threads of its owner."""
+"""Objects loaded once and shared by all threads of their owner."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Loaded:
-    """Models and the like that an owner shares among its threads, each loaded once.
+    """Models and other objects that an owner shares among its threads, each loaded once.
 
     >>> with Loaded() as loaded:
     ...     one, again = (loaded.once("model", object) for _ in range(2))
@@ -26,17 +26,17 @@ class Loaded:
         self._places: dict[Hashable, _Place] | None = {}
 
     def once(self, key: Hashable, load: Callable[[], T]) -> T:
-        """Return what `load` gave the first time for this key.
+        """Return what the first call of `load` returned for this key.
 
-        Whoever asks while it is being loaded waits for it. A load that fails is not remembered:
-        the next one who asks tries again.
+        A caller waits while another thread loads the same key. A failed load is not remembered:
+        the next caller tries again.
 
         Raises:
-            ClosedError: It was closed.
+            ClosedError: `close` was called.
         """
         with self._lock:
             if self._places is None:
-                raise ClosedError("these models were closed, and load no others")
+                raise ClosedError("these models are closed and cannot load others")
             place = self._places.setdefault(key, _Place())
         with place.lock:
             if not place.filled:
@@ -45,7 +45,7 @@ class Loaded:
             return found
 
     def close(self) -> None:
-        """Let go of everything; what a thread still uses is freed when that is done."""
+        """Release everything; objects still in use are freed when their threads finish."""
         with self._lock:
             self._places = None
 

@@ -1,4 +1,4 @@
-"""What other installed packages add to this one, through their entry points."""
+"""Plugins: entry points of other installed packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """An entry point of another package, which is not imported before it is needed.
+    """An entry point of another package, imported only when needed.
 
     Args:
         package: The package that declares it, with its version.
@@ -29,10 +29,10 @@ class Plugin:
     what: str
 
     def load(self) -> object:
-        """Import what the entry point names.
+        """Import the object of the entry point.
 
         Raises:
-            PluginError: That fails.
+            PluginError: The import fails.
         """
         try:
             return self.entry.load()
@@ -47,10 +47,10 @@ class Plugin:
 
     @contextmanager
     def failures(self, failed: str) -> Iterator[None]:
-        """Report in one line what goes wrong in the package's own code.
+        """Report an exception in the package's own code in one line.
 
         Args:
-            failed: What it did not do: "failed to score".
+            failed: What failed, for the message: "failed to score".
 
         Raises:
             PluginError: The code in the block fails.
@@ -69,7 +69,7 @@ class Plugin:
             ) from error
 
     def unfit(self, reason: str) -> PluginError:
-        """Return the error that what was loaded is not what it should be."""
+        """Return an error for a loaded object that is not what it should be."""
         problem = f"{self.what} from {self.package}, {self.entry.value}, {reason}"
         return PluginError(problem, package=self._name)
 
@@ -80,11 +80,11 @@ class Plugin:
 
 @cache
 def installed_plugins(group: str, what: str) -> Mapping[str, tuple[Plugin, ...]]:
-    """Return the plugins of a group by name, in lower case; looked up once a process.
+    """Return the plugins of a group by lower-case name; looked up once per process.
 
     Args:
-        group: As in `ettin.readers`.
-        what: What each of them adds, with {} for its name.
+        group: For example `ettin.readers`.
+        what: What each of them adds, for messages, with {} for its name.
 
     Raises:
         PluginError: The entry points of the installed packages cannot be read.
@@ -97,7 +97,7 @@ def installed_plugins(group: str, what: str) -> Mapping[str, tuple[Plugin, ...]]
             name = entry.name.lower().removeprefix(".")
             package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
             found[name] = (*found.get(name, ()), Plugin(entry, package, what.format(name)))
-    except Exception as error:  # whatever the metadata of a damaged package leads to
+    except Exception as error:  # any exception that damaged package metadata leads to
         if interruption.struck():
             raise
         raise PluginError(
@@ -110,7 +110,7 @@ def plugin_named(group: str, what: str, name: str) -> Plugin | None:
     """Return the plugin of this name; None if there is none.
 
     Raises:
-        PluginError: Several packages declare one.
+        PluginError: Several packages declare a plugin of this name.
     """
     found = installed_plugins(group, what).get(name, ())
     if len(found) > 1:

@@ -1,26 +1,26 @@
-"""Whether torch's libraries keep their progress bars and remarks to themselves.
+"""Whether the progress bars and messages of torch's libraries are suppressed.
 
-That is a setting of the whole process, so it is left to the one whose process it is: `ettin`
-asks for it when it starts, and a program that uses this package may or may not.
+That is a setting of the process, so the program that owns it decides: the `ettin` command
+suppresses them at startup, and a program that uses this package may or may not.
 """
 
 from __future__ import annotations
 
 
 class _Asked:
-    """Whether anybody has."""
+    """Whether suppression was requested."""
 
     yet = False
 
 
 def quieten() -> None:
-    """Keep the libraries' own progress bars and remarks off the terminal from now on.
+    """Suppress the libraries' own progress bars and messages from now on.
 
-    Takes effect when a model is next loaded by torch, since the libraries take long to import.
+    Takes effect when torch next loads a model, since these libraries take long to import.
     """
     _Asked.yet = True
 
 
 def is_quiet() -> bool:
-    """Return whether somebody has asked for it."""
+    """Return whether suppression was requested."""
     return _Asked.yet

@@ -1,4 +1,4 @@
-"""Text without models: passages, snippets, duplicates, terms and BM25."""
+"""Text processing without models: passages, snippets, duplicates, terms and BM25."""
 
 import lazy_loader
 

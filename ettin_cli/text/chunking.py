@@ -1,6 +1,6 @@
-"""Document -> passages, cut where a reader would: at headings, paragraphs, definitions, sentences.
+"""Document -> passages, split at natural boundaries: headings, paragraphs, definitions, sentences.
 
-Pure: knows no file and no model, only how to ask a `TokenCounter` where the tokens lie.
+Pure: needs no file and no model, only a `TokenCounter` for the positions of tokens.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _CLOSING = re.compile(r"[)\]}]|end\b|else\b|elif\b|except\b|finally\b")
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """How documents are cut.
+    """How documents are split into passages.
 
     Args:
-        size: Most tokens of text in a passage; None: whole documents, "auto": as many as the
-            embedder reads with the title before them.
-        overlap: Tokens that a passage may repeat of the one before it.
+        size: Maximum tokens of text in a passage. None: no splitting. "auto": as many tokens as
+            the embedder reads together with the title.
+        overlap: Number of tokens that a passage may repeat from the previous one.
     """
 
     size: int | str | None = "auto"
@@ -50,13 +50,13 @@ class Chunking:
 
     @classmethod
     def parsed(cls, size: int | str | None, overlap: int | None) -> Self | None:
-        """Return how documents are cut where a size or an overlap is asked for.
+        """Return the chunking for a requested size or overlap; None if neither is given.
 
         Args:
-            size: A number of tokens, also as text, "none" for whole documents, or "auto".
+            size: A number of tokens, also as text, "none" for no splitting, or "auto".
 
         Raises:
-            InvalidArgumentError: That is no size, or the overlap does not fit it.
+            InvalidArgumentError: The size is invalid, or the overlap is not smaller than it.
         """
         if size is None and overlap is None:
             return None
@@ -64,7 +64,7 @@ class Chunking:
             return cls(None if size == "none" else "auto", overlap or 0)
         if not str(size).isdecimal() or int(size) < 1:
             raise InvalidArgumentError(
-                f"chunk size {size!r} is neither a number of tokens nor none", argument="chunk_size"
+                f'chunk size {size!r} is not a number of tokens or "none"', argument="chunk_size"
             )
         if overlap and overlap >= int(size):
             raise InvalidArgumentError(
@@ -76,7 +76,7 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage and how many tokens of it, title included, the embedder is asked to read."""
+    """A passage and its length in tokens, title included, before truncation by the embedder."""
 
     passage: Passage
     tokens: int
@@ -85,13 +85,13 @@ class Chunk:
 def chunk(
     document: Document, counter: TokenCounter, chunking: Chunking, max_tokens: int
 ) -> Iterator[Chunk]:
-    """Cut a document into passages, in order, that together hold all of its text.
+    """Split a document into passages, in order, that together contain all of its text.
 
     Every passage begins and ends on the strongest boundary that leaves it at least half
     full: a heading or top-level definition, then a paragraph, a sentence, a line, a word.
 
     Args:
-        max_tokens: What the embedder reads, special tokens included.
+        max_tokens: The embedder's limit, special tokens included.
     """
     titled = len(counter.offsets(document.title)) if document.title else 0
     starts = _token_starts(document.text, counter)
@@ -105,7 +105,7 @@ def chunk(
 
 
 def _token_starts(text: str, counter: TokenCounter) -> Sequence[int]:
-    """Return where each token starts, read in pieces: tokenizers take 160 bytes a character."""
+    """Return the start of each token, counted in pieces: tokenizers take 160 bytes a character."""
     starts = array("q")
     begin = 0
     while begin < len(text):
@@ -116,7 +116,7 @@ def _token_starts(text: str, counter: TokenCounter) -> Sequence[int]:
 
 
 def _piece_end(text: str, begin: int) -> int:
-    """Return where a piece ends: before white space, which tokenizers join to what follows."""
+    """Return the end of a piece: before white space, which tokenizers join to the next word."""
     most = begin + PIECE_CHARACTERS
     if most >= len(text):
         return len(text)
@@ -135,7 +135,7 @@ def _capacity(chunking: Chunking, max_tokens: int, titled: int) -> int | None:
 def _spans(
     document: Document, starts: Sequence[int], capacity: int | None, chunking: Chunking
 ) -> Iterator[tuple[int, int]]:
-    """Yield the character spans of the passages; `starts` holds where each token starts."""
+    """Yield the character spans of the passages; `starts` is the start of each token."""
     length = len(document.text)
     if capacity is None or len(starts) <= capacity:
         yield 0, length
@@ -156,7 +156,7 @@ def _spans(
 def _cut(
     text: str, boundaries: tuple[list[int], list[int]], begin: int, half: int, limit: int
 ) -> int:
-    """Return where a passage from `begin` ends, at or before `limit`."""
+    """Return the end of a passage that begins at `begin`, at or before `limit`."""
     positions, levels = boundaries
     low, high = bisect_right(positions, half), bisect_right(positions, limit)
     if low == high:
@@ -171,7 +171,7 @@ def _cut(
 def _overlapped(
     boundaries: tuple[list[int], list[int]], starts: Sequence[int], end: int, overlap: int
 ) -> int:
-    """Return where the next passage begins: the first boundary within `overlap` of `end`."""
+    """Return the start of the next passage: the first boundary within `overlap` of `end`."""
     if not overlap:
         return end
     earliest = starts[max(0, bisect_left(starts, end) - overlap)]
@@ -181,7 +181,7 @@ def _overlapped(
 
 
 def _boundaries(document: Document) -> tuple[list[int], list[int]]:
-    """Return the sorted places where a passage may begin, and how strong each is."""
+    """Return the sorted offsets at which a passage may begin, and the strength of each."""
     found: dict[int, int] = {}
     if document.kind != "code":
         for match in _SENTENCE_END.finditer(document.text):
@@ -197,7 +197,7 @@ def _boundaries(document: Document) -> tuple[list[int], list[int]]:
 
 
 def _line_levels(document: Document, lines: list[str]) -> Iterator[int]:
-    """Yield how strong a boundary the start of each line is."""
+    """Yield the boundary strength of the start of each line."""
     fence, blank_before = "", True
     for number, line in enumerate(lines):
         mark = _FENCE.match(line) if document.kind == "markdown" else None
@@ -211,7 +211,7 @@ def _line_levels(document: Document, lines: list[str]) -> Iterator[int]:
             level = SENTENCE
         else:
             level = LINE
-        # A blank line belongs to what is above it, so that no passage begins with one.
+        # A blank line belongs to the text above it, so no passage begins with one.
         yield level if line.strip() else 0
         if mark and (not fence or mark.group(1).startswith(fence)):
             fence = "" if fence else mark.group(1)
@@ -238,7 +238,7 @@ def _page_begins(document: Document, number: int) -> bool:
 
 
 class _Places:
-    """Turns a span of a document into a passage with its place in the source."""
+    """Turns a span of a document into a passage with its position in the source."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -269,5 +269,5 @@ class _Places:
 
 
 def _at(places: Sequence[int], line: int) -> int | None:
-    """Return the source line or page of a line of text; the last entry holds for the rest."""
+    """Return the source line or page of a line of text; the last entry applies to the rest."""
     return places[min(line, len(places) - 1)] if places else None

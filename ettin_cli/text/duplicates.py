@@ -1,4 +1,4 @@
-"""Passages that say the same: the best of them stands for all. Pure."""
+"""Duplicate passages: the best one represents all. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shingle = tuple[str, ...]
 
 
 def grouped(keys: Sequence[Hashable]) -> list[list[int]]:
-    """Return the places of equal keys together, in the order in which each first comes.
+    """Return the indices of equal keys grouped together, in order of first occurrence.
 
     >>> grouped(["a", "b", "a"])
     [[0, 2], [1]]
@@ -29,10 +29,10 @@ def grouped(keys: Sequence[Hashable]) -> list[list[int]]:
 
 
 def leading(groups: Iterable[Sequence[str]]) -> list[int]:
-    """Return of each group of documents with the same text the place of the one it is shown as.
+    """Return for each group of documents with the same text the index of its representative.
 
-    That is the first. Where it is shown already, by a better group, another takes its place that
-    would not be seen at all.
+    That is the first document, unless it already represents a better group. Then it is the first
+    one that has not occurred yet, if any.
 
     >>> leading([["a"], ["a", "b"], ["a", "b"]])
     [0, 1, 0]
@@ -49,17 +49,17 @@ def leading(groups: Iterable[Sequence[str]]) -> list[int]:
 
 
 def nearly_grouped(texts: Sequence[str]) -> list[list[int]]:
-    """Return the places of texts together that are nearly the same as the first of them.
+    """Return groups of indices of texts that nearly equal the first text of their group.
 
-    Nearly means a resemblance of at least 0.8: the share of their runs of three words that both
-    have (Broder, 1997).
+    Nearly equal means a resemblance of at least 0.8: the share of three-word runs that two texts
+    have in common (Broder, 1997).
     """
     groups: list[list[int]] = []
     sizes: list[int] = []
     holding: defaultdict[Shingle, list[int]] = defaultdict(list)
     for place, text in enumerate(texts):
         shingles = _shingles(text)
-        # Only the firsts that share a run with the text are compared with it.
+        # The text is compared only with group leaders that share a run with it.
         shared = Counter(chain.from_iterable(holding[one] for one in shingles & holding.keys()))
         near = [
             group

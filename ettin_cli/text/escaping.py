@@ -1,16 +1,16 @@
-"""Text from outside, made harmless for a terminal."""
+"""Escape untrusted text for a terminal."""
 
 import re
 
-# What a terminal would obey rather than show: control codes, other ends of a line, and marks that
-# turn text around.
+# What a terminal would interpret: control codes, line and paragraph separators, and
+# bidirectional marks.
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
 )
 
 
 def inert(text: str) -> str:
-    r"""Return text that a terminal shows and does not obey; its lines stay lines.
+    r"""Return text with everything escaped that a terminal would interpret; line breaks stay.
 
     >>> inert("\x1b[31mred\u202e")
     '\\x1b[31mred\\u202e'
@@ -20,7 +20,7 @@ def inert(text: str) -> str:
 
 
 def inert_line(text: str) -> str:
-    r"""Return inert text on one line, as a file name that holds a line break must be shown.
+    r"""Return escaped text on a single line, for example a file name with a line break in it.
 
     >>> inert_line("new\nline.md")
     'new\\nline.md'

@@ -1,4 +1,4 @@
-"""The lines of a passage that answer a query best, and where its words stand in them. Pure."""
+"""The lines of a passage that best match a query, and the positions of its words. Pure."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Snippet:
     """A few lines of a text.
 
     Args:
-        line: How many lines of the text come before them.
-        spans: Start and end of each word of the query in `text`.
+        line: Number of lines of the text before the snippet.
+        spans: Start and end of each of the query's words in `text`.
     """
 
     text: str
@@ -36,9 +36,9 @@ class Snippet:
 
 
 def best_lines(text: str, query: str, lines: int = LINES) -> Snippet:
-    r"""Return the neighbouring lines that hold most of the query's words; the first if none does.
+    r"""Return the consecutive lines with most of the query's words; the first lines if none match.
 
-    Lines that are long, as in tables of a record a line, are taken apart at their sentences.
+    Long lines, as in tables with one record per line, are split into sentences.
 
     >>> best_lines("Hello.\nThe ferry sails at nine.\nBye.", "when do ferries sail", lines=1).text
     'The ferry sails at nine.'
@@ -50,7 +50,7 @@ def best_lines(text: str, query: str, lines: int = LINES) -> Snippet:
     weights = [_weights(unit, wanted) for unit, _ in units]
     starts = range(max(1, len(units) - lines + 1))
     best = max(starts, key=lambda start: (_value(weights[start : start + lines]), -start))
-    # Lines before the first word of the query say nothing.
+    # Skip leading lines without a query word.
     while len(units) > best + lines and not weights[best] and any(weights[best : best + lines]):
         best += 1
     chosen = units[best : best + lines]
@@ -59,26 +59,26 @@ def best_lines(text: str, query: str, lines: int = LINES) -> Snippet:
 
 
 def query_words(query: str) -> set[str]:
-    """Return the terms of a query's words that are not among the commonest."""
+    """Return the terms of a query's words, without stop words."""
     words = _WORD.findall(query)
     telling = [word for word in words if word.casefold() not in _STOP_WORDS] or words
     return {term for word in telling for term in _terms().of(word)}
 
 
 def spans(text: str, wanted: set[str]) -> list[tuple[int, int]]:
-    """Return where words with any of these terms stand in a text."""
+    """Return the positions of words that have any of these terms."""
     terms = _terms()
     return [m.span() for m in _WORD.finditer(text) if not wanted.isdisjoint(terms.of(m.group()))]
 
 
 @cache
 def _terms() -> Terms:
-    """Return what words are compared by, as retrieval by words does: readFile holds file."""
+    """Return the terms for comparing words, as in BM25 retrieval: readFile contains file."""
     return Terms(ENGLISH)
 
 
 def _units(text: str) -> list[tuple[str, int]]:
-    """Return a text's lines, long ones by sentence, each with its line number from 0."""
+    """Return a text's lines, long ones split into sentences, each with its 0-based line number."""
     units = []
     for number, line in enumerate(text.split("\n")):
         pieces = _SENTENCE.split(line) if len(line) > LONG_LINE else [line]
@@ -87,7 +87,7 @@ def _units(text: str) -> list[tuple[str, int]]:
 
 
 def _weights(text: str, wanted: set[str]) -> dict[str, float]:
-    """Return the query's words in a text; long words tell more than short ones."""
+    """Return the query's words in a text with their weights; long words weigh more."""
     found = wanted.intersection(_terms().of(text))
     return {word: 1 + min(len(word), 10) / 10 for word in found}
 

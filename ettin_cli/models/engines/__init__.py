@@ -1,7 +1,7 @@
-"""Where and how models run, shared by embedders and rerankers.
+"""Model runtimes shared by embedders and rerankers.
 
-Two routes: torch for a GPU and for what only it can load, and ONNX Runtime for a CPU, which
-imports no torch; static embedders need neither. Nothing here knows queries or passages.
+Two routes: torch for GPUs and for models that only it can load, and ONNX Runtime for CPUs,
+without importing torch. Static embedders need neither. Nothing here knows queries or passages.
 """
 
 import lazy_loader

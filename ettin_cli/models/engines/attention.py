@@ -1,4 +1,4 @@
-"""Which tokens attend to which, written as a graph."""
+"""Attention patterns as graph operators."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from ettin_cli.models.engines.graph import CONTRIBUTED, Graph
 
 FAR = -1e9
-# A text longer than this is a batch by itself, and its local layers compute their window alone.
+# A longer text is a batch of its own, and its local layers compute only their window.
 LONG_TOKENS = 384
 LENGTH_MULTIPLE = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the tokens of a batch lie: values of the graph that every layer needs.
+    """The layout of a batch's tokens: graph values that every layer needs.
 
     Args:
         length: Tokens of the longest text.
-        inside: bool (texts, 1, 1, length): whether there is a token, and no padding.
+        inside: bool (texts, 1, 1, length): True for tokens, False for padding.
         long: bool: whether the batch is one long text, which has no padding.
     """
 
@@ -28,7 +28,7 @@ class Layout:
 
 
 def layout(graph: Graph, ids: str, lengths: str) -> Layout:
-    """Read off a batch's token ids (texts, length) and lengths (texts) how it lies."""
+    """Derive the layout of a batch from its token ids (texts, length) and lengths (texts)."""
     shape = graph.node("Shape", ids)
     texts = graph.node("Gather", shape, graph.whole(0))
     length = graph.node("Gather", shape, graph.whole(1))
@@ -41,7 +41,7 @@ def layout(graph: Graph, ids: str, lengths: str) -> Layout:
 
 
 class GlobalAttention:
-    """Attention of every token to every token, for all global layers of a model."""
+    """Attention of every token to all others, for the global layers of a model."""
 
     def __init__(self, graph: Graph, layout: Layout, heads: int) -> None:
         self.layout, self.heads = layout, heads
@@ -54,10 +54,10 @@ class GlobalAttention:
         self.first_bias = _bias(graph, layout.inside)
 
     def attend(self, graph: Graph, query: str, key: str, value: str) -> str:
-        """Let every token attend to all; values have shape (texts, length, size).
+        """Attend from every token to all tokens; values have shape (texts, length, size).
 
-        A long text needs no mask, and without one the kernel never holds more than a block of the
-        square of its length (Dao, 2023).
+        A long text needs no mask. Without one the kernel never stores more than a block of the
+        quadratic score matrix (Dao, 2023).
         """
         whole, padded = graph.branch(), graph.branch()
         attention(whole, self.heads, query, key, value)
@@ -65,15 +65,15 @@ class GlobalAttention:
         return graph.choice(self.layout.long, whole, padded)
 
     def attend_first(self, graph: Graph, query: str, key: str, value: str) -> str:
-        """Let the first token alone, a query of shape (texts, 1, size), attend to all."""
+        """Attend from the first token only, a query of shape (texts, 1, size), to all tokens."""
         return attention(graph, self.heads, query, key, value, self.first_bias)
 
 
 def attention(graph: Graph, heads: int, query: str, key: str, value: str, bias: str = "") -> str:
-    """Add softmax attention of several heads, scaled by the root of their size.
+    """Add multi-head softmax attention, scaled by the square root of the head size.
 
     Args:
-        bias: What is added to the scores, shape (texts or 1, 1, queries, keys).
+        bias: Added to the scores, shape (texts or 1, 1, queries, keys).
     """
     more = ("", "", bias) if bias else ()
     return graph.node(
@@ -85,13 +85,13 @@ def attention(graph: Graph, heads: int, query: str, key: str, value: str, bias: 
 
 
 class LocalAttention:
-    """Attention within a window, for all local layers of a model.
+    """Attention within a window, for the local layers of a model.
 
-    The window is computed alone where a text is long: each block of queries, as wide as the
-    window reaches, meets its own block of keys and the two beside it.
+    For a long text only the window is computed: each block of queries, as wide as the window,
+    attends to the corresponding block of keys and its two neighbours.
 
     Args:
-        window: How far a token sees to either side.
+        window: Number of tokens visible on either side.
     """
 
     def __init__(self, graph: Graph, layout: Layout, window: int, heads: int, size: int) -> None:
@@ -103,14 +103,14 @@ class LocalAttention:
         self._plan_blocks(graph)
 
     def attend(self, graph: Graph, query: str, key: str, value: str) -> str:
-        """Let every token attend to its window; values have shape (texts, length, size)."""
+        """Attend from every token to its window; values have shape (texts, length, size)."""
         blocked, dense = graph.branch(), graph.branch()
         self._attend_in_blocks(blocked, query, key, value)
         attention(dense, self.heads, query, key, value, self.near)
         return graph.choice(self.layout.long, blocked, dense)
 
     def _near(self, graph: Graph) -> None:
-        """Add what short texts' scores (texts, 1, length, length) are raised by."""
+        """Add the bias on the scores of short texts (texts, 1, length, length)."""
         positions = graph.node("Range", graph.whole(0), self.layout.length, graph.whole(1))
         others = graph.node("Unsqueeze", positions, graph.ints(1))
         distance = graph.node("Abs", graph.node("Sub", positions, others))
@@ -118,7 +118,7 @@ class LocalAttention:
         _bias(graph, graph.node("And", near, self.layout.inside))
 
     def _plan_blocks(self, graph: Graph) -> None:
-        """Compute which rows of the one long text each block takes, and what it may see."""
+        """Compute the rows of the one long text for each block, and its visible keys."""
         import numpy as np
 
         window, length = self.window, self.layout.length

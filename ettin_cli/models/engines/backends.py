@@ -1,4 +1,4 @@
-"""What a backend is, and the library that it computes a model's graph by."""
+"""The interface of a backend, and of the library that runs a model's graph."""
 
 from __future__ import annotations
 
@@ -19,57 +19,57 @@ if TYPE_CHECKING:
 
 
 class Run(Protocol):
-    """One caller's use of a graph, by any number of threads."""
+    """One caller's use of a graph, with any number of threads."""
 
     def compute(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
         """Compute some outputs."""
         ...
 
     def stop(self) -> None:
-        """End what this caller's threads compute, now and later, with an error."""
+        """Abort what this caller's threads compute, now and later, with an error."""
         ...
 
 
 class Session(Protocol):
-    """A loaded graph, which several callers may use at once."""
+    """A loaded graph, which several callers may use concurrently."""
 
     def begin(self) -> Run:
-        """Return a use of the graph that is stopped without an effect on any other."""
+        """Return a use of the graph that can be stopped without affecting any other."""
         ...
 
 
 class Library(Protocol):
-    """What loads graphs."""
+    """Loads graphs."""
 
     @property
     def backend(self) -> str:
-        """What results say of where they were computed."""
+        """The runtime, device and dtype, as shown in results."""
         ...
 
     @property
     def plain(self) -> bool:
-        """Whether rotations are to be written by ONNX's own operators.
+        """Whether rotary embeddings must be written with standard ONNX operators.
 
         Attention is com.microsoft's MultiHeadAttention in any case.
         """
         ...
 
     def described(self) -> str:
-        """Return its name and version, and what it computes in."""
+        """Return its name, version and dtype."""
         ...
 
     def load(self, written: WrittenModel, threads: int, together: bool) -> Session:
-        """Load a graph for so many threads, which share one batch or have one each."""
+        """Load a graph for so many threads, which share one batch or each run their own."""
         ...
 
 
 class Backend(ABC):
-    """What computes models: one of `choosing.BACKENDS`, or another package's.
+    """A way to run models: one of `choosing.BACKENDS`, or a plugin's.
 
     Attributes:
-        name: What `ettin bench --engine` and `EngineSettings` take for it.
-        title: What it is called in a sentence.
-        module: The module that has to be installed.
+        name: Its name for `ettin bench --engine` and `EngineSettings`.
+        title: Its name in a sentence.
+        module: The Python module that must be installed.
     """
 
     name: str
@@ -77,20 +77,20 @@ class Backend(ABC):
     module: str
 
     def installed(self) -> bool:
-        """Say whether it can be imported."""
+        """Return whether its module can be imported."""
         return find_spec(self.module) is not None
 
     @abstractmethod
     def problem(self, settings: EngineSettings) -> str | None:
-        """Return why it cannot compute so, whatever the model; None if it can.
+        """Return why it cannot run any model with these settings; None if it can.
 
-        It depends on the device, the dtype and what is installed.
+        The answer depends on the device, the dtype and what is installed.
         """
 
     def automatic(self, settings: EngineSettings) -> bool:
-        """Say whether it is tried where no backend was asked for."""
+        """Return whether it is tried if no backend was requested."""
         return False
 
     @abstractmethod
     def library(self, settings: EngineSettings) -> Library | None:
-        """Return what loads graphs; None where torch is to load the model's own classes."""
+        """Return the library that loads graphs; None if torch loads the model's own classes."""

@@ -1,4 +1,4 @@
-"""How much goes into a batch, and who computes it: measured on this machine, then remembered."""
+"""Batch size and threading: measured on this machine, then remembered."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ettin_cli.models.hub import recall, remember_one
 
 PACES = "paces.json"
 ROUNDS = 2
-# Tokens that one thread computes to be measured once.
+# Number of tokens that one thread computes for a single measurement.
 SAMPLE_TOKENS = 4096
 
 
 class Pace(NamedTuple):
-    """A way to compute many texts.
+    """A way to batch texts.
 
     Args:
-        tokens: Most tokens in a batch, padding included.
-        together: Whether all threads share one batch, or each has its own.
+        tokens: Maximum tokens in a batch, padding included.
+        together: Whether all threads share one batch, or each runs its own.
     """
 
     tokens: int
@@ -33,12 +33,12 @@ CANDIDATES = (DEFAULT, Pace(1024, together=False), Pace(2048, together=False))
 
 
 def candidates(threads: int) -> tuple[Pace, ...]:
-    """Return the paces that are worth trying with so many threads."""
+    """Return the paces to try with so many threads."""
     return (*CANDIDATES, Pace(1024 * threads, together=True)) if threads > 1 else CANDIDATES
 
 
 def known_pace(model: str, threads: int) -> Pace | None:
-    """Return the pace that was the fastest for a model on this machine, or None."""
+    """Return the fastest pace measured for a model on this machine, or None."""
     found = recall(PACES).get(_key(model, threads))
     if not (isinstance(found, list) and len(found) == len(Pace._fields)):
         return None
@@ -47,23 +47,23 @@ def known_pace(model: str, threads: int) -> Pace | None:
 
 
 def remember_pace(model: str, threads: int, pace: Pace) -> None:
-    """Keep the pace of a model on this machine."""
+    """Store the pace of a model on this machine."""
     remember_one(PACES, _key(model, threads), list(pace))
 
 
 def measured_pace(
     lengths: Sequence[int], threads: int, compute: Callable[[list[int], Pace], None]
 ) -> tuple[Pace | None, list[int]]:
-    """Compute the first part of long work at every pace in turn, and tell which was the fastest.
+    """Compute the first part of a long job at every pace in turn, and determine the fastest.
 
-    Which texts share a batch moves no score, so nothing is computed for the measurement alone.
+    Scores do not depend on which texts share a batch, so the measured work is not wasted.
 
     Args:
         lengths: Tokens of each text.
         compute: Computes the texts at some positions at one pace.
 
     Returns:
-        The fastest pace, or None where there is too little to measure; and what is left to do.
+        The fastest pace, or None if there is too little to measure; and the remaining positions.
     """
     trials = candidates(threads) * ROUNDS
     groups = sum(lengths) // (SAMPLE_TOKENS * threads)
@@ -72,7 +72,7 @@ def measured_pace(
         return None, order
     rates: dict[Pace, list[float]] = defaultdict(list)
     for at, pace in enumerate(trials):
-        # Every sample has texts of all lengths.
+        # Every sample contains texts of all lengths.
         sample = order[at::groups]
         began = time.perf_counter()
         compute(sample, pace)

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 
 def batches(lengths: Sequence[int], tokens: int, rows: int | None) -> Iterator[list[int]]:
-    """Yield groups of positions, longest texts first, so that little of a batch is padding.
+    """Yield groups of positions, longest texts first, to minimise padding.
 
     Args:
         lengths: Tokens of each text.
-        tokens: Most tokens in a batch, padding included; one text may be longer.
-        rows: Most texts in a batch; None: any number.
+        tokens: Maximum tokens in a batch, padding included; a single text may exceed it.
+        rows: Maximum texts in a batch; None: no limit.
 
     >>> list(batches([5, 9, 5], tokens=10, rows=None))
     [[1], [0, 2]]

@@ -1,4 +1,4 @@
-"""BERT and RoBERTa as graphs: MiniLM, BGE, E5, XLM-R and the cross-encoders made of them.
+"""BERT and RoBERTa as graphs: MiniLM, BGE, E5, XLM-R and cross-encoders based on them.
 
 Devlin et al. (2018), Liu et al. (2019).
 """
@@ -13,16 +13,16 @@ from ettin_cli.models.engines.weights import Weights
 
 
 def bert(graph: Graph, config: dict[str, Any], weights: Weights, *, typed: bool) -> str:
-    """Add a BERT or RoBERTa encoder over the inputs `ids`, `lengths` and, where `typed`, `types`.
+    """Add a BERT or RoBERTa encoder over the inputs `ids`, `lengths` and, if `typed`, `types`.
 
     Args:
-        typed: Whether the input `types` tells a query's tokens from a text's.
+        typed: Whether the input `types` distinguishes a query's tokens from a text's.
 
     Returns:
         Vectors of shape (texts, length, hidden).
 
     Raises:
-        UnsupportedModelError: The configuration asks for what is not written here.
+        UnsupportedModelError: The configuration has features that are not supported here.
         KeyError: A weight is missing.
     """
     if config.get("position_embedding_type", "absolute") != "absolute":
@@ -55,7 +55,7 @@ class _Bert:
         types = weights["embeddings.token_type_embeddings.weight"]
         if not typed:
             positions = positions + types[0]
-        # Padding may reach beyond the last position.
+        # Padding may extend beyond the last position.
         at = graph.node("Min", self._positions(), graph.whole(len(positions) - 1))
         whole = graph.node("Add", words, graph.node("Gather", graph.weight(positions), at))
         if typed:
@@ -66,7 +66,7 @@ class _Bert:
         graph = self.graph
         if self.config["model_type"] == "bert":
             return graph.node("Range", graph.whole(0), self.layout.length, graph.whole(1))
-        # RoBERTa counts from behind the padding token's id, and leaves out such tokens in a text.
+        # RoBERTa's positions start after the padding token's id and skip such tokens in a text.
         padding = graph.whole(int(self.config["pad_token_id"]))
         token = graph.node("Cast", graph.node("Not", graph.node("Equal", "ids", padding)), to=7)
         counted = graph.node("CumSum", token, graph.whole(1))

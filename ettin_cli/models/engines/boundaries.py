@@ -1,8 +1,8 @@
 """Where a long text can be cut without changing the tokens before the cut.
 
-A tokenizer takes hundreds of bytes a character, and a model reads only the first tokens of a
-long text. Where every part of a tokenizer is known to stop between words, nothing after such a
-place changes the tokens before it, so that the rest need not be tokenized.
+A tokenizer takes hundreds of bytes per character, and a model reads only the first tokens of a
+long text. If every part of a tokenizer is known to split between words, text after such a split
+does not change the tokens before it, and need not be tokenized.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ PIECE_CHARACTERS = 1 << 18
 WORD = r"(?<=[^\W_])[{}](?=[^\W_])"
 # Between a Chinese or Japanese letter and the full stop or comma after it.
 CLAUSE = r"(?<=[ぁ-ゖァ-ヺ㐀-䶿一-鿿])[。、]"
-# An added token that holds this could lie across a boundary.
+# An added token that matches this could span a boundary.
 ACROSS = re.compile(r"[^\W_][\s▁。、]")
 
-# Each character, or each with the marks on it, is normalized without a look at the next.
+# These normalize each character, or each with its combining marks, independently of the next.
 LOCAL = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "StripAccents"}
-# These treat the ends of a text differently from its middle.
+# These treat the ends of a text differently.
 AT_ENDS = {"Prepend", "Strip"}
-# A table of what any character, or up to five bytes that belong together, becomes.
+# A table that maps characters, or sequences of up to five bytes.
 CHARSMAP = "Precompiled"
 TAIL = 16
 MANY_SPACES = {"Regex": " {2,}"}
-# The patterns of Qwen and of Llama 3; no match goes from a letter on to a space.
+# The patterns of Qwen and of Llama 3; no match continues from a letter to a space.
 PATTERNS = {
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + digits + r"| "
     r"?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     for digits in ("", "{1,3}")
 }
 MODELS = {"BPE", "Unigram", "WordLevel", "WordPiece"}
-# These leave offsets as they are.
+# These do not change offsets.
 PROCESSORS = {"BertProcessing", "TemplateProcessing"}
 
 
 class Boundaries(NamedTuple):
-    """Where a tokenizer always splits.
+    """Places where a tokenizer always splits.
 
     Args:
-        spaces: The white space that it splits before.
-        clauses: Whether it splits between Chinese letters and punctuation too.
+        spaces: The white space characters before which it splits.
+        clauses: Whether it also splits between Chinese letters and punctuation.
     """
 
     spaces: str
@@ -65,11 +65,11 @@ class Boundaries(NamedTuple):
 
 
 class LongTexts:
-    """A tokenizer's long texts, of which no more is tokenized than is needed.
+    """Tokenizes only as much of a long text as needed.
 
     Args:
-        tokenizer: None where it is not one of the tokenizers library: then texts stay whole.
-        side: Where texts are cut; only on the right are the first tokens kept.
+        tokenizer: None if it is not from the tokenizers library; then texts are not cut.
+        side: Side on which texts are truncated; only "right" keeps the first tokens.
     """
 
     def __init__(self, tokenizer: Tokenizer | None, side: str = "right") -> None:
@@ -77,13 +77,13 @@ class LongTexts:
 
     @classmethod
     def of_transformers(cls, tokenizer: Any) -> LongTexts:
-        """Return the long texts of a tokenizer of transformers."""
+        """Return an instance for a tokenizer of transformers."""
         return cls(getattr(tokenizer, "backend_tokenizer", None), tokenizer.truncation_side)
 
     def beginnings(self, texts: Sequence[str], tokens: int) -> list[str]:
-        """Return each text, or a beginning of it that has more than so many tokens.
+        """Return each text, or a beginning of it with more than `tokens` tokens.
 
-        The tokens of a beginning are the first of those of its text.
+        The tokens of a beginning are the first tokens of its text.
         """
         found = list(texts)
         size = CHARACTERS_A_TOKEN * tokens + LEAST_CHARACTERS
@@ -99,9 +99,9 @@ class LongTexts:
     def beginnings_of_pairs(
         self, pairs: Sequence[tuple[str, str]], tokens: int
     ) -> list[tuple[str, str]]:
-        """Return each pair, its sides cut to beginnings that have more than so many tokens.
+        """Return each pair, with its sides cut to beginnings of more than `tokens` tokens.
 
-        Where both have more, what is kept may depend on which is longer: it stays the longer.
+        If both are longer, truncation may depend on which is the longer one, so it stays longer.
         """
         sides = list(dict.fromkeys(side for pair in pairs for side in pair))
         begun = dict(zip(sides, self.beginnings(sides, tokens), strict=True))
@@ -118,7 +118,7 @@ class LongTexts:
         return found
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return each token's start and end in a text, which is read in pieces if it is long."""
+        """Return the start and end of each token; a long text is tokenized in pieces."""
         assert self.tokenizer is not None
         found: list[tuple[int, int]] = []
         for begin, piece in self._pieces(text):
@@ -130,7 +130,7 @@ class LongTexts:
         return sum(_size(piece) for _, piece in self._pieces(text))
 
     def _pieces(self, text: str) -> Iterator[tuple[int, Encoding]]:
-        """Yield the tokens of a text's pieces, each with where the piece begins."""
+        """Yield the tokens of a text's pieces, each with the offset of its piece."""
         assert self.tokenizer is not None
         begin = 0
         for end in self._piece_ends(text):
@@ -156,7 +156,7 @@ class LongTexts:
         return len(text)
 
     def _keeps_apart(self, text: str) -> bool:
-        """Make sure that a table of characters leaves the space that ends a text, and its word."""
+        """Return whether a character table keeps the final space and the word before it apart."""
         assert self.tokenizer is not None
         normalize = self.tokenizer.normalizer.normalize_str
         begin = normalize(text[:-1])
@@ -176,7 +176,7 @@ class LongTexts:
 
     @cached_property
     def _reads_pieces_alike(self) -> bool:
-        """Whether a piece that begins with a space has the tokens that it has in its text."""
+        """Whether a piece that begins with a space has the same tokens as within its text."""
         if self.tokenizer is None or not boundaries(self.tokenizer):
             return False
         added = self.tokenizer.get_added_tokens_decoder().values()
@@ -187,12 +187,12 @@ class LongTexts:
 
 
 def _size(encoding: Encoding) -> int:
-    """Return how many tokens were read, whether or not the tokenizer cuts and pads."""
+    """Return the number of tokens, whether or not the tokenizer truncates and pads."""
     return sum(sum(part.attention_mask) for part in (encoding, *encoding.overflowing))
 
 
 def boundaries(tokenizer: Tokenizer) -> Boundaries | None:
-    """Return where a tokenizer always splits, whatever follows; None if that is not known."""
+    """Return where a tokenizer always splits, whatever follows; None if unknown."""
     model, normalizer = tokenizer.model, tokenizer.normalizer
     if type(model).__name__ not in MODELS or getattr(model, "dropout", None):
         return None
@@ -207,7 +207,7 @@ def boundaries(tokenizer: Tokenizer) -> Boundaries | None:
 
 
 def _parts(component: Any) -> list[dict[str, Any]]:
-    """Return the settings of a part of a tokenizer, those of a sequence one by one.
+    """Return the settings of a tokenizer component; those of a sequence one by one.
 
     >>> _parts(None)
     []
@@ -216,7 +216,7 @@ def _parts(component: Any) -> list[dict[str, Any]]:
         return []
     try:
         whole = json.loads(component.__getstate__())
-    except Exception:  # written in Python; tokenizers raises nothing narrower
+    except Exception:  # written in Python; tokenizers raises no specific exception
         return [{"type": "Custom"}]
     return list(_flat(whole))
 
@@ -231,7 +231,7 @@ def _flat(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _is_local(part: dict[str, Any]) -> bool:
-    """Say whether a normalizer makes the same of a beginning as of the whole text."""
+    """Return whether a normalizer treats a beginning the same as in the complete text."""
     if part["type"] != "Replace":
         return part["type"] in LOCAL | AT_ENDS | {CHARSMAP}
     if part["pattern"] == MANY_SPACES:
@@ -241,11 +241,11 @@ def _is_local(part: dict[str, Any]) -> bool:
 
 
 def _splits(parts: Sequence[dict[str, Any]]) -> Boundaries | None:
-    """Return where pre-tokenizers, one after another, split; None if one may look further."""
+    """Return where a sequence of pre-tokenizers splits; None if one may look ahead."""
     spaces, clauses = "", False
     for part in parts:
         if part["type"] in ("ByteLevel", "Metaspace") and part is not parts[-1]:
-            # Spaces are other characters from there on.
+            # The next parts see other characters instead of spaces.
             return None
         match part["type"]:
             case "BertPreTokenizer" | "Whitespace":

@@ -1,4 +1,4 @@
-"""Which backend computes a model: the list of them, and the choice among them."""
+"""The list of backends, and the choice of one for a model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ettin_cli.models.hub import refuse_code, weights_hash
 from ettin_cli.records import Reporter
 from ettin_cli.runtime import Plugin, installed_plugins, plugin_named
 
-# In the order in which they are listed. Where none is asked for, the last is tried first, and
-# torch computes whatever the others do not.
+# In listing order. If none is requested, the last is tried first; torch runs what the others
+# cannot.
 BACKENDS: tuple[Backend, ...] = (TorchBackend(), OnnxRuntimeBackend(), OpenVinoBackend())
-# Entry points by which another package adds a backend: a subclass of Backend.
+# Group of entry points that add backends: subclasses of Backend.
 GROUP, WHAT = "ettin.backends", "the backend {}"
 
 G = TypeVar("G")
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Writer(Protocol):
-    """Writes a folder's model as a graph; by ONNX's own operators alone where that is asked."""
+    """Writes a folder's model as a graph; with standard ONNX operators only if `plain`."""
 
     def __call__(self, folder: Path, *, plain: bool = False) -> WrittenModel:
         """Return the graph."""
@@ -46,17 +46,17 @@ def load_model(
     of_graph: Callable[[Path, OnnxModel], G],
     of_torch: Callable[[Path, Placement], T],
 ) -> G | T:
-    """Return a folder's model, by a library that computes its graph, or else by torch.
+    """Return a folder's model, run by a graph library if possible, otherwise by torch.
 
     Args:
         write: Writes the folder's model as a graph.
-        of_graph: Makes the model of a graph.
-        of_torch: Loads the model by sentence-transformers' classes.
+        of_graph: Creates the model from a graph.
+        of_torch: Loads the model with sentence-transformers' classes.
 
     Raises:
-        ModelError: It cannot be loaded, its backend cannot compute it, or it needs code from
-            elsewhere that is not trusted.
-        InvalidArgumentError: There is no such backend.
+        ModelError: It cannot be loaded, its backend cannot run it, or it needs custom code that
+            is not trusted.
+        InvalidArgumentError: The backend does not exist.
     """
     if not settings.trust_remote_code:
         refuse_code(folder)
@@ -71,14 +71,14 @@ def torch_free(
     reporter: Reporter,
     write: Writer,
 ) -> OnnxModel | None:
-    """Return a model that runs without torch, or None where torch is to run it.
+    """Return a model that runs without torch, or None if torch should run it.
 
     Args:
         write: Writes the folder's model as a graph.
 
     Raises:
-        ModelError: A backend was asked for that cannot run this model; or its files are damaged.
-        InvalidArgumentError: There is no such backend.
+        ModelError: The requested backend cannot run this model, or its files are damaged.
+        InvalidArgumentError: The backend does not exist.
     """
     first = None
     for backend in _tried(settings):
@@ -86,13 +86,13 @@ def torch_free(
         if problem is None:
             library = backend.library(settings)
             if library is None:
-                reporter.detail(f"{backend.name} runs {folder.name}: {first or 'it was asked for'}")
+                reporter.detail(f"{backend.name} runs {folder.name}: {first or 'as requested'}")
                 return None
             try:
                 written = write(folder, plain=library.plain)
                 return OnnxModel(written, settings, reporter, weights_hash(folder), library)
             except UnsupportedModelError as error:
-                problem = f"{error} is not written for it"
+                problem = f"{error} is not supported"
         first = first or problem
     raise ModelError(
         f"{settings.engine} cannot run {folder.name} here: {first}",
@@ -109,11 +109,11 @@ def _tried(settings: EngineSettings) -> Sequence[Backend]:
 
 
 def find_backend(name: str) -> Backend:
-    """Return the backend of a name: one of BACKENDS, or of another package.
+    """Return the backend with a name: one of BACKENDS, or a plugin's.
 
     Raises:
         InvalidArgumentError: There is none.
-        PluginError: That package's code fails.
+        PluginError: The plugin fails.
     """
     if found := next((one for one in BACKENDS if one.name == name), None):
         return found
@@ -125,25 +125,25 @@ def find_backend(name: str) -> Backend:
 
 
 def check_engine(name: str) -> None:
-    """Make sure that `EngineSettings` can name this backend, or `auto`.
+    """Check that a backend name is valid for `EngineSettings`; `auto` is.
 
     Raises:
-        InvalidArgumentError: There is none.
-        PluginError: It is another package's, whose code fails.
+        InvalidArgumentError: There is no such backend.
+        PluginError: It is a plugin, which fails.
     """
     if name != AUTO:
         find_backend(name)
 
 
 def backend_names() -> list[str]:
-    """Return the names of all backends: our own, and those of other packages."""
+    """Return the names of all backends: the built-in ones and those of plugins."""
     return [*(one.name for one in BACKENDS), *sorted(installed_plugins(GROUP, WHAT))]
 
 
 def installed_backends(device: str) -> list[str]:
-    """Return the names of the backends that are installed for a device as torch names it.
+    """Return the names of the installed backends for a device, as torch names it.
 
-    One whose package is broken counts as installed, so that whoever uses it learns of it.
+    A plugin that is broken counts as installed, so that using it reports the error.
     """
     settings = EngineSettings(device)
 
@@ -158,7 +158,7 @@ def installed_backends(device: str) -> list[str]:
 
 
 class ExternalBackend(Backend):
-    """A backend of another package, whose failures are reported in one line.
+    """A backend of another package; its failures are reported in one line.
 
     Raises:
         PluginError: It cannot be loaded, or is not a backend.
@@ -174,11 +174,11 @@ class ExternalBackend(Backend):
         self.name, self.title, self.module = name, made.title, made.module
 
     def problem(self, settings: EngineSettings) -> str | None:
-        """Return why it cannot compute so, whatever the model; None if it can."""
+        """Return why it cannot run any model with these settings; None if it can."""
         with self.plugin.failures("failed"):
             return self.backend.problem(settings)
 
     def library(self, settings: EngineSettings) -> Library | None:
-        """Return what loads graphs."""
+        """Return the library that loads graphs."""
         with self.plugin.failures("failed"):
             return self.backend.library(settings)

@@ -1,4 +1,4 @@
-"""What this machine computes with, found out without torch where that can be."""
+"""The devices of this machine, detected without torch if possible."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 CPUINFO = Path("/proc/cpuinfo")
-# Where a driver of a GPU that torch could use shows itself: NVIDIA, Windows' Linux, AMD.
+# Files of the drivers of GPUs that torch can use: NVIDIA, Windows' Linux, AMD.
 DRIVERS = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd")
-# Values of ONEDNN_MAX_CPU_ISA that leave out bf16 arithmetic.
+# Values of ONEDNN_MAX_CPU_ISA that disable bf16 arithmetic.
 ISAS_WITHOUT_BF16 = frozenset(
     "SSE41 AVX AVX2 AVX2_VNNI AVX2_VNNI_2 AVX512_CORE AVX512_CORE_VNNI".split()
 )
 
 
 def is_cpu(device: str) -> bool:
-    """Say whether models would run on the CPU, for a device as the user names it.
+    """Return whether models run on the CPU, for a device as named by the user.
 
-    `auto` is the CPU where there is no sign of a GPU; else only torch can tell.
+    `auto` is the CPU if there is no sign of a GPU; otherwise only torch can decide.
     """
     if device != "auto":
         return device == "cpu"
@@ -32,9 +32,9 @@ def is_cpu(device: str) -> bool:
 
 
 def cpu_has_bf16() -> bool:
-    """Say whether the CPU multiplies bf16 numbers, and not only reads them.
+    """Return whether the CPU has bf16 arithmetic, not only bf16 loads.
 
-    oneDNN, which multiplies for torch and OpenVINO, can be kept from it by ONEDNN_MAX_CPU_ISA.
+    ONEDNN_MAX_CPU_ISA can disable it in oneDNN, which torch and OpenVINO use.
     """
     if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ISAS_WITHOUT_BF16:
         return False
@@ -42,19 +42,19 @@ def cpu_has_bf16() -> bool:
 
 
 class Processor(NamedTuple):
-    """A processor's make, and what it can do in the system's words, if that tells."""
+    """A processor's model name, and its feature flags if known."""
 
     make: str
     flags: frozenset[str]
 
 
 def processor() -> Processor:
-    """Return what the system says of the processor."""
+    """Return the system's description of the processor."""
     try:
         lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    # Every core says it again.
+    # The file repeats the description for every core.
     facts = dict(reversed([_fact(line) for line in lines]))
     make = facts.get("model name") or platform.processor() or platform.machine()
     return Processor(make, frozenset((facts.get("flags") or facts.get("Features") or "").split()))

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making."""
+"""Build an ONNX graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
 OPSET = 20
-# Operators that ONNX has not, but ONNX Runtime and OpenVINO have.
+# Domain of operators that ONNX lacks, but ONNX Runtime and OpenVINO have.
 CONTRIBUTED = "com.microsoft"
 IR_VERSION = 9
 ACTIVATIONS: dict[str, tuple[str, dict[str, str]]] = {
@@ -25,18 +25,18 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, str]]] = {
 
 
 class UnsupportedModelError(Exception):
-    """This model is none that can be written as a graph here; torch may know it."""
+    """A model that cannot be written as a graph here; torch may be able to run it."""
 
 
 class Graph:
-    """Nodes of a graph, each method adding some and returning the name of the value they give.
+    """Nodes of a graph; each method adds some and returns the name of their output.
 
-    Weights are not copied into the graph: they are handed over when it is loaded. Values are
-    rows of tokens, shape (tokens, size), except where attention needs (texts, length, size).
+    Weights are not copied into the graph but passed when it is loaded. Values are rows of tokens,
+    shape (tokens, size), except where attention needs (texts, length, size).
 
     Args:
-        plain: Rotate positions by ONNX's own operators, where a library reads the one made for it
-            wrongly.
+        plain: Compute rotary embeddings with standard ONNX operators, for a library that misreads
+            the dedicated operator.
     """
 
     def __init__(self, *, plain: bool = False) -> None:
@@ -50,7 +50,7 @@ class Graph:
         self._names = iter(range(1 << 30))
 
     def node(self, kind: str, *inputs: str, name: str = "", domain: str = "", **how: Any) -> str:
-        """Add a node of one output."""
+        """Add a node with one output."""
         from onnx import helper
 
         output = name or f"{kind}_{next(self._names)}"
@@ -58,7 +58,7 @@ class Graph:
         return output
 
     def constant(self, values: NDArray[Any]) -> str:
-        """Add a small array as it is, once."""
+        """Add a small array as a constant; equal arrays are added once."""
         from onnx import numpy_helper
 
         if self._outer:
@@ -68,7 +68,7 @@ class Graph:
         return name
 
     def ints(self, *values: int) -> str:
-        """Add a list of integers, as shapes and axes are given."""
+        """Add a list of integers, such as a shape or axes."""
         import numpy as np
 
         return self.constant(np.array(values, np.int64))
@@ -86,18 +86,18 @@ class Graph:
         return self.constant(np.array(value, np.float32))
 
     def weight(self, values: Floats) -> str:
-        """Add an array that is handed over when the graph is loaded."""
+        """Add an array that is passed when the graph is loaded."""
         name = f"weight_{len(self.weights)}"
         self.weights[name] = values
         return name
 
     def rows_of(self, table: Floats, which: str) -> str:
-        """Take rows of a table, such as tokens' vectors, by an input of the model."""
+        """Look up rows of a table, such as token embeddings, by an input of the model."""
         self.tables[which] = len(table)
         return self.node("Gather", self.weight(table), which)
 
     def linear(self, rows: str, weight: Floats, bias: Floats | None = None) -> str:
-        """Multiply rows with a weight of shape (out, in), as torch keeps it."""
+        """Multiply rows by a weight of shape (out, in), as stored by torch."""
         more = [] if bias is None else [self.weight(bias)]
         return self.node("Gemm", rows, self.weight(weight), *more, transB=1)
 
@@ -107,10 +107,10 @@ class Graph:
         return self.node("LayerNormalization", x, self.weight(weight), *more, epsilon=epsilon)
 
     def activation(self, name: str, x: str) -> str:
-        """Apply a function by the name that transformers gives it.
+        """Apply an activation function by its name in transformers.
 
         Raises:
-            UnsupportedModelError: It is none of those that are exact here.
+            UnsupportedModelError: There is no exact implementation of it here.
         """
         if name not in ACTIVATIONS:
             raise UnsupportedModelError(f"activation {name}")
@@ -118,25 +118,25 @@ class Graph:
         return self.node(kind, x, **how)
 
     def reshape(self, x: str, *shape: int) -> str:
-        """Give a value another shape: 0 keeps an axis, -1 takes what is left."""
+        """Change the shape of a value: 0 keeps an axis, -1 is inferred."""
         return self.node("Reshape", x, self.ints(*shape))
 
     def part(self, x: str, begin: str, end: str, axis: int) -> str:
-        """Take a part of an axis; its bounds are values of the graph."""
+        """Take a slice of an axis; its bounds are graph values."""
         return self.node("Slice", x, begin, end, self.ints(axis))
 
     def choice(self, condition: str, if_so: Graph, else_: Graph) -> str:
-        """Compute one of two branches, each made by `branch`; both end with one value."""
+        """Compute one of two branches, each made with `branch`; both return one value."""
         return self.node("If", condition, then_branch=if_so._body(), else_branch=else_._body())
 
     def branch(self) -> Graph:
-        """Return a graph for `choice`, which sees all that was computed here before."""
+        """Return a graph for `choice`, which can use all values computed here before."""
         inner = Graph()
         inner._outer, inner._names = self, self._names
         return inner
 
     def output(self, name: str, x: str, shape: Sequence[str | int]) -> None:
-        """Make a value one of the model's outputs."""
+        """Make a value an output of the model."""
         from onnx import TensorProto, helper
 
         self.node("Identity", x, name=name)
@@ -149,10 +149,10 @@ class Graph:
         return helper.make_graph(self.nodes, "branch", [], [last])
 
     def model(self, inputs: Mapping[str, Sequence[str]]) -> bytes:
-        """Return the finished model, its weights only named.
+        """Return the finished model; its weights are only named.
 
         Args:
-            inputs: Each input of integers with its axes.
+            inputs: Each integer input with its axes.
         """
         from onnx import TensorProto, helper
 

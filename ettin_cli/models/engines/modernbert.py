@@ -1,7 +1,7 @@
-"""ModernBERT as a graph: what every Ettin model is built on.
+"""ModernBERT as a graph: the architecture of all Ettin models.
 
-Warner et al., "Smarter, Better, Faster, Longer" (2024). Padding costs nothing but its share of
-the products, and the last layer computes no more than is read of it.
+Warner et al., "Smarter, Better, Faster, Longer" (2024). Padding only enlarges the matrix products,
+and the last layer computes only the outputs that are used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EVERY, WINDOW = 3, 128
 
 
 def layer_kinds(config: dict[str, Any]) -> list[str]:
-    """Return whether each layer attends everywhere or within a window.
+    """Return whether each layer has global attention or a window.
 
     transformers 5 lists it as `layer_types`, which takes precedence over the older number.
 
@@ -41,7 +41,7 @@ def layer_kinds(config: dict[str, Any]) -> list[str]:
 
 
 def local_reach(config: dict[str, Any]) -> int:
-    """Return how far to either side a token of a local layer attends."""
+    """Return how many tokens to either side a token of a local layer attends to."""
     return int(config.get("local_attention", WINDOW)) // 2
 
 
@@ -49,13 +49,13 @@ def modernbert(graph: Graph, config: dict[str, Any], weights: Weights, *, first_
     """Add a ModernBERT encoder over the inputs `ids` and `lengths`.
 
     Args:
-        first_only: Only the first token's vector is read.
+        first_only: Whether only the first token's vector is used.
 
     Returns:
         Vectors of shape (texts, length, hidden), or (texts, 1, hidden).
 
     Raises:
-        UnsupportedModelError: The configuration asks for what is not written here.
+        UnsupportedModelError: The configuration has features that are not supported here.
         KeyError: A weight is missing.
     """
     return _ModernBert(graph, config, weights, layout(graph, "ids", "lengths")).vectors(first_only)
@@ -90,7 +90,7 @@ class _ModernBert:
 
     def _layer(self, rows: str, at: int, kind: str, *, first: bool) -> str:
         graph, name = self.graph, f"layers.{at}"
-        # The first layer's input was normalised a moment ago.
+        # The input of the first layer is already normalised.
         normed = self._norm(rows, f"{name}.attn_norm") if at else rows
         asking = normed
         if first:
@@ -113,7 +113,7 @@ class _ModernBert:
         key = self._rotated(self._texts(key), kind)
         value = self._texts(value)
         if first:
-            # The first token's own rotation is by nothing.
+            # RoPE at position 0 is the identity.
             found = self._attend_first(self._texts(query, one=True), key, value, kind)
         else:
             query = self._rotated(self._texts(query), kind)
@@ -151,7 +151,7 @@ class _ModernBert:
         size = self.hidden // self.heads
         exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
         frequencies = np.float32(1) / np.float32(self._theta(kind)) ** exponents
-        # Padding may reach beyond the last position.
+        # Padding may extend beyond the last position.
         most = max(int(self.config["max_position_embeddings"]), LONG_TOKENS)
         positions = np.arange(most, dtype=np.float32)
         angles = np.outer(positions, frequencies).astype(np.float32)
@@ -193,7 +193,7 @@ class _ModernBert:
         return graph.reshape(graph.node("Concat", *turned, axis=3), 0, 0, self.hidden)
 
     def _texts(self, rows: str, *, one: bool = False) -> str:
-        """Give rows the shape (texts, length, hidden), where a text may have one row."""
+        """Reshape rows to (texts, length, hidden), or (texts, 1, hidden) if `one`."""
         if one:
             return self.graph.reshape(rows, -1, 1, self.hidden)
         graph = self.graph

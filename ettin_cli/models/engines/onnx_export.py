@@ -1,4 +1,4 @@
-"""A model's folder -> a graph with its weights: the trunk, and what a model puts on top of it."""
+"""A model's folder -> a graph with its weights: the trunk and the layers on top of it."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ MOST_BYTES = (1 << 31) - (1 << 24)
 TRUNK = OURS + "base.modules.transformer.Transformer"
 IDS, LENGTHS, TYPES = "ids", "lengths", "types"
 TEXT, TOKEN = "texts", "length"
-# What a transformer's settings may say without changing what is computed here.
+# Settings of a transformer that do not change the computation here.
 HARMLESS = {
     *("max_seq_length", "transformer_task", "modality_config", "module_output_name"),
     "unpad_inputs",
 }
-# What late interaction models' settings say of how they read texts, which the graph is not told.
+# Settings of late interaction models for reading texts, which do not concern the graph.
 READING = {"query_length", "document_length", "query_expansion"}
 STANFORD = "HF_ColBERT"
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenModel:
-    """A graph and what it needs.
+    """A graph and its weights.
 
     Args:
         graph: A serialised ONNX model; its weights are only named in it.
-        tables: Of each input that names rows of a table, how many rows that has.
+        tables: Number of rows of the table that each input indexes.
     """
 
     graph: bytes
@@ -47,10 +47,10 @@ class WrittenModel:
     tables: Mapping[str, int]
 
     def with_weights(self) -> bytes:
-        """Return the ONNX model with its weights in it.
+        """Return the ONNX model including its weights.
 
         Raises:
-            UnsupportedModelError: They are more than the 2 GB that such a file can hold.
+            UnsupportedModelError: They exceed 2 GB, the limit of such a file.
         """
         import onnx
 
@@ -66,31 +66,31 @@ class WrittenModel:
 
 
 def write_cross_encoder(folder: Path, *, plain: bool = False) -> WrittenModel:
-    """Write a cross-encoder, its head included, as a graph that gives raw `scores` of pairs.
+    """Write a cross-encoder with its head as a graph that returns raw `scores` of pairs.
 
     Raises:
-        UnsupportedModelError: It is of no kind that is written here.
-        ModelError: A file of it is damaged.
+        UnsupportedModelError: Its kind is not supported here.
+        ModelError: One of its files is damaged.
     """
     return _written(folder, _score, plain)
 
 
 def write_encoder(folder: Path, *, plain: bool = False) -> WrittenModel:
-    """Write an embedder as a graph that gives `sentence_embedding` and `token_embeddings`.
+    """Write an embedder as a graph that returns `sentence_embedding` and `token_embeddings`.
 
     Raises:
-        UnsupportedModelError: It is of no kind that is written here.
-        ModelError: A file of it is damaged.
+        UnsupportedModelError: Its kind is not supported here.
+        ModelError: One of its files is damaged.
     """
     return _written(folder, _embed, plain)
 
 
 def write_multi_vector(folder: Path, *, plain: bool = False) -> WrittenModel:
-    """Write a late interaction model as a graph that gives projected `token_embeddings`.
+    """Write a late interaction model as a graph that returns projected `token_embeddings`.
 
     Raises:
-        UnsupportedModelError: It is of no kind that is written here.
-        ModelError: A file of it is damaged.
+        UnsupportedModelError: Its kind is not supported here.
+        ModelError: One of its files is damaged.
     """
     return _written(folder, _project, plain, HARMLESS | READING)
 
@@ -101,7 +101,7 @@ def _written(
     modules = read_modules(folder) or [{"path": "", "type": TRUNK}]
     config = read_json(folder / "config.json", default={})
     if not isinstance(config, dict):
-        raise UnsupportedModelError("a configuration that is no object")
+        raise UnsupportedModelError("a configuration that is not an object")
     graph = Graph(plain=plain)
     if named := own_class(config):
         raise UnsupportedModelError(f"a model that names {named}")
@@ -115,7 +115,7 @@ def _written(
 
 
 def _check(folder: Path, modules: list[dict[str, str]], harmless: Collection[str]) -> None:
-    """Refuse what more than its configuration and weights decides about."""
+    """Reject a model whose output depends on more than its configuration and weights."""
     types = [one["type"] for one in modules]
     foreign = [one for one in types if not (one.startswith(OURS) or one == PYLATE_DENSE)]
     if foreign or _kind(modules[0]) != "Transformer":
@@ -137,7 +137,7 @@ def _kind(module: dict[str, str]) -> str:
 def _trunk(
     graph: Graph, config: dict[str, Any], weights: Weights, *, typed: bool, first_only: bool = False
 ) -> str:
-    """Add what a model of transformers computes of tokens."""
+    """Add a transformer's computation on the tokens."""
     kind = str(config.get("model_type"))
     prefix = BERTS.get(kind, "model.")
     if any(name.startswith(prefix) for name in weights):
@@ -163,7 +163,7 @@ def _embed(
     else:
         vectors, name = _pool(graph, tokens, "mean"), VECTORS
     if name != VECTORS:
-        raise UnsupportedModelError(f"an embedder that gives {name}")
+        raise UnsupportedModelError(f"an embedder with output {name}")
     graph.output(VECTORS, vectors, [TEXT, "dimension"])
 
 
@@ -174,7 +174,7 @@ def _project(
     weights: Weights,
     modules: list[dict[str, str]],
 ) -> None:
-    """Add every token's vector, and what a late interaction model makes of it by itself."""
+    """Add every token's vector with a late interaction model's projection."""
     tokens = _trunk(graph, config, weights, typed=False)
     rows = graph.reshape(tokens, -1, int(config["hidden_size"]))
     if STANFORD in (config.get("architectures") or []):
@@ -183,7 +183,7 @@ def _project(
         rows = _projected(graph, rows, _kind(module), folder / module["path"])
     settings = read_json(folder / "config_sentence_transformers.json", default={})
     if settings.get("model_type") != "MultiVectorEncoder":
-        # Older libraries do so themselves, and name no module for it.
+        # Older libraries normalise implicitly, without a module.
         rows = _normalised(graph, rows)
     texts = graph.part(graph.node("Shape", tokens), graph.ints(0), graph.ints(2), 0)
     shape = graph.node("Concat", texts, graph.ints(-1), axis=0)
@@ -191,7 +191,7 @@ def _project(
 
 
 def _projected(graph: Graph, rows: str, kind: str, path: Path) -> str:
-    """Add a module that is applied to every token's vector."""
+    """Add a module that applies to every token's vector."""
     config = read_json(path / "config.json", default={})
     read = config.get("module_input_name") or TOKENS
     given = config.get("module_output_name") or read
@@ -219,14 +219,14 @@ def _score(
     if modules:
         scores, name = _Head(graph, folder, tokens).apply(modules)
         if name != SCORES:
-            raise UnsupportedModelError(f"a cross-encoder that gives {name}")
+            raise UnsupportedModelError(f"a cross-encoder with output {name}")
     else:
         scores = _classified(graph, config, weights, tokens)
     graph.output(SCORES, graph.reshape(scores, -1, 1), [TEXT, "labels"])
 
 
 def _reads_first_only(folder: Path, config: dict[str, Any], modules: list[dict[str, str]]) -> bool:
-    """Say whether of all tokens only the first one's vector goes into the score."""
+    """Return whether the score depends only on the first token's vector."""
     if config.get("model_type") != MODERNBERT or layer_kinds(config)[-1:] != [GLOBAL]:
         return False
     if not modules:
@@ -269,16 +269,16 @@ def _pooling_mode(config: dict[str, Any]) -> str:
     ]
     modes = [mode] if isinstance(mode, str) else list(mode or older)
     if len(modes) != 1:
-        raise UnsupportedModelError(f"{len(modes)} poolings at once")
+        raise UnsupportedModelError(f"{len(modes)} combined poolings")
     return {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max"}.get(modes[0], modes[0])
 
 
 def _pool(graph: Graph, tokens: str, mode: str) -> str:
-    """Add one vector a text, shape (texts, hidden), out of its tokens' vectors."""
+    """Add one vector per text, shape (texts, hidden), pooled from its tokens' vectors."""
     if mode == "cls":
         return graph.node("Gather", tokens, graph.whole(0), axis=1)
     if mode == "mean":
-        # A product and no ReduceSum, which adds the tokens of a batch of one text in another order.
+        # A product, not ReduceSum, which sums the tokens of a one-text batch in another order.
         inside = graph.node("Cast", _inside(graph, tokens), to=1)
         weights = graph.node("Unsqueeze", inside, graph.ints(1))
         total = graph.node("Squeeze", graph.node("MatMul", weights, tokens), graph.ints(1))
@@ -306,7 +306,7 @@ class _Head:
         self.features: dict[str, str] = {}
 
     def apply(self, modules: list[dict[str, str]]) -> tuple[str, str]:
-        """Add the modules, and return the last one's value and what that is called."""
+        """Add the modules; return the last one's value and its name."""
         if not modules or _kind(modules[0]) != "Pooling":
             raise UnsupportedModelError("a model without pooling")
         name = VECTORS
@@ -319,7 +319,7 @@ class _Head:
     def _add(self, kind: str, path: Path, config: dict[str, Any]) -> str:
         if kind == "Pooling":
             if not config.get("include_prompt", True):
-                raise UnsupportedModelError("pooling that leaves out the prompt")
+                raise UnsupportedModelError("pooling without the prompt")
             self.features[VECTORS] = _pool(self.graph, self.tokens, _pooling_mode(config))
             return VECTORS
         if kind == "Normalize":
@@ -340,7 +340,7 @@ class _Head:
 
 
 def _dense(graph: Graph, x: str, weights: Weights, config: dict[str, Any]) -> str:
-    # Without a word on it, sentence-transformers takes the tangent.
+    # Without a setting, sentence-transformers uses tanh.
     activation = str(config.get("activation_function", "torch.nn.Tanh"))
     product = graph.linear(x, weights["linear.weight"], weights.get("linear.bias"))
     active = graph.activation(activation.rsplit(".", 1)[-1].lower(), product)

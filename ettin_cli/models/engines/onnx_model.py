@@ -1,4 +1,4 @@
-"""The CPU route: a graph fed with batches by as many threads as there are cores."""
+"""The CPU route: a graph that runs batches on as many threads as there are cores."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _models: WeakSet[OnnxModel] = WeakSet()
 
 
 class OnnxModel:
-    """A model that computes on the CPU without torch; several threads may run it at once.
+    """A model that runs on the CPU without torch; several threads may use it concurrently.
 
-    A text's values do not depend on its neighbours in a batch, to the last bit: short texts are
-    padded to a multiple of 16 tokens, and a long one is a batch by itself.
+    A text's values do not depend on the other texts of a batch, to the last bit: short texts are
+    padded to a multiple of 16 tokens, and a long text is a batch of its own.
 
     Args:
-        identity: What tells this model from others when a pace is remembered.
+        identity: Identifies this model when a pace is remembered.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class OnnxModel:
         sink: Sink,
         advance: Advance = no_progress,
     ) -> None:
-        """Give `sink` the outputs of batches of positions in `texts`.
+        """Pass `sink` the outputs of batches of positions in `texts`.
 
         Args:
-            outputs: Names of the model's outputs; each comes as an array, a row a text.
+            outputs: Names of the model's outputs; each is an array with one row per text.
         """
         lengths = [len(text.ids) for text in texts]
         long = [at for at, length in enumerate(lengths) if length > LONG_TOKENS]
@@ -92,7 +92,7 @@ class OnnxModel:
         if long:
             alone = [[at] for at in sorted(long, key=lambda at: -lengths[at])]
             self._compute(texts, alone, outputs, sink, advance, together=False)
-        # Whoever comes while another measures does not wait for it, and takes the usual pace.
+        # A caller that arrives while another measures does not wait, and uses the default pace.
         if self.pace is None and not self.settings.batch_size and self._measuring.take():
             try:
                 pace, left = measured_pace(
@@ -111,8 +111,8 @@ class OnnxModel:
     def _keep(self, pace: Pace) -> None:
         self.pace = pace
         remember_pace(self.identity, self.threads, pace)
-        shared = "shared by all threads" if pace.together else "one a thread"
-        self.reporter.detail(f"fastest here: batches of {pace.tokens} tokens, {shared}")
+        shared = "shared by all threads" if pace.together else "one per thread"
+        self.reporter.detail(f"fastest: batches of {pace.tokens} tokens, {shared}")
 
     def _compute(
         self,
@@ -152,7 +152,7 @@ class OnnxModel:
                 feeds[name][row, : len(values)] = values
             if (most := int(feeds[name].max())) >= rows:
                 raise ModelError(
-                    f"the tokenizer gives {name} up to {most}, but the model knows {rows} of them",
+                    f"the tokenizer gives {name} up to {most}, but the model has {rows} of them",
                     code="model-incomplete",
                 )
         return feeds
@@ -166,9 +166,9 @@ class OnnxModel:
             return self._sessions[together]
 
     def forget_sessions(self) -> None:
-        """Let a forked child load sessions of its own; these have lost their threads.
+        """Make a forked child load its own sessions, since the inherited ones lost their threads.
 
-        They are kept for ever, since their end would wait for those threads.
+        The old ones are kept forever, since releasing them would wait for those threads.
         """
         for session in self._sessions.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
@@ -176,18 +176,18 @@ class OnnxModel:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Say in one line that a library cannot compute the model, as where weights do not fit."""
+        """Report in one line that a library cannot run the model, e.g. if weights do not fit."""
         try:
             yield
-        except Exception as error:  # each library has exceptions of its own
+        except Exception as error:  # each library has its own exceptions
             raise ModelError(
-                f"{self.backend} cannot compute this model: {first_line(error)}",
+                f"{self.backend} cannot run this model: {first_line(error)}",
                 code="model-incomplete",
             ) from error
 
 
 def _padded(length: int) -> int:
-    """Return how many tokens a text takes in a batch."""
+    """Return the number of tokens that a text takes in a batch."""
     if length > LONG_TOKENS:
         return length
     return -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
@@ -195,7 +195,7 @@ def _padded(length: int) -> int:
 
 @contextmanager
 def _interruptible(run: Run, workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Give threads that an interruption or a failure stops, rather than waits for."""
+    """Yield threads that are stopped, not waited for, on an interruption or a failure."""
     with ThreadPoolExecutor(workers) as pool:
         try:
             yield pool
@@ -208,7 +208,7 @@ def _interruptible(run: Run, workers: int) -> Iterator[ThreadPoolExecutor]:
 def _ahead(
     submitted: Iterable[tuple[list[int], Future[Any]]], most: int
 ) -> Iterator[tuple[list[int], Future[Any]]]:
-    """Yield what was submitted in its order, with some more submitted ahead of it."""
+    """Yield results in the order of submission, with some tasks submitted ahead."""
     waiting: deque[tuple[list[int], Future[Any]]] = deque()
     for one in submitted:
         waiting.append(one)

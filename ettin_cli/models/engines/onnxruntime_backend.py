@@ -1,4 +1,4 @@
-"""ONNX Runtime: the backend for a CPU that is always installed."""
+"""ONNX Runtime: the CPU backend that is always installed."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ class OnnxRuntimeBackend(Backend):
     name, title, module = "onnxruntime", "ONNX Runtime", "onnxruntime"
 
     def problem(self, settings: EngineSettings) -> str | None:
-        """Return why it cannot compute so, whatever the model; None if it can."""
+        """Return why it cannot run any model with these settings; None if it can."""
         if not is_cpu(settings.device):
             return f"the device is {settings.device}"
         if settings.dtype in ("fp16", "bf16"):
-            return f"without it a CPU computes in fp32, not {settings.dtype}"
+            return f"ONNX Runtime computes only in fp32, not {settings.dtype}"
         if settings.dtype == "fast" and cpu_has_bf16():
             return "this CPU has bf16 arithmetic, which is faster"
         return None
 
     def automatic(self, settings: EngineSettings) -> bool:
-        """Say whether it is tried where no backend was asked for: always."""
+        """Return whether it is tried if no backend was requested: always."""
         return True
 
     def library(self, settings: EngineSettings) -> Library:
-        """Return what loads graphs."""
+        """Return the library that loads graphs."""
         return OnnxRuntime()
 
 
 def _onnxruntime() -> Any:
-    """Return ONNX Runtime, which must not send its telemetry to Microsoft.
+    """Return ONNX Runtime with its telemetry to Microsoft disabled.
 
-    Its official builds do from 1.29 on, unless this is set at the first import; the thread that
-    sends would also make a forked child hang at its end.
+    Official builds from 1.29 on send it unless this is set at the first import. The sending
+    thread would also make a forked child hang at exit.
     """
     with nullcontext() if "onnxruntime" in sys.modules else _without_telemetry():
         import onnxruntime
@@ -61,7 +61,7 @@ def _onnxruntime() -> Any:
 
 @contextmanager
 def _without_telemetry() -> Iterator[None]:
-    """Set what keeps telemetry off, unless the caller has, and leave the environment as it was."""
+    """Set the variable that disables telemetry, unless the caller has, and restore it later."""
     with _importing:
         if TELEMETRY_OFF in os.environ:
             yield
@@ -80,12 +80,12 @@ class OnnxRuntime:
     plain = False
 
     def described(self) -> str:
-        """Return its name and version, and what it computes in."""
+        """Return its name, version and dtype."""
         onnxruntime = _onnxruntime()
         return f"ONNX Runtime {onnxruntime.__version__} on the CPU in float32"
 
     def load(self, written: WrittenModel, threads: int, together: bool) -> Session:
-        """Load a graph for so many threads, which share one batch or have one each."""
+        """Load a graph for so many threads, which share one batch or each run their own."""
         return _OnnxRuntimeSession(written, threads if together else 1)
 
 
@@ -95,7 +95,7 @@ class _OnnxRuntimeSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # A plan of memory for every shape there is would grow without end.
+        # A memory plan for every input shape would grow without limit.
         options.enable_mem_pattern = False
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in written.weights.values()]
         options.add_external_initializers(list(written.weights), values)

@@ -1,4 +1,4 @@
-"""OpenVINO: the backend that computes in bf16 on a CPU that can."""
+"""OpenVINO: the backend that computes in bf16 on CPUs that support it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class OpenVinoBackend(Backend):
     name, title, module = "openvino", "OpenVINO", "openvino"
 
     def problem(self, settings: EngineSettings) -> str | None:
-        """Return why it cannot compute so, whatever the model; None if it can."""
+        """Return why it cannot run any model with these settings; None if it can."""
         if not is_cpu(settings.device):
             return f"the device is {settings.device}"
         if not self.installed():
             return "it is not installed (pip install 'ettin-cli[openvino]')"
         if settings.dtype == "fp16":
-            return "without it a CPU computes in fp32, not fp16"
+            return "OpenVINO does not compute in fp16"
         return None
 
     def automatic(self, settings: EngineSettings) -> bool:
-        """Say whether it is tried where no backend was asked for: where it alone is fast.
+        """Return whether it is tried if no backend was requested: only where it alone is fast.
 
-        In fp32 it is like ONNX Runtime, and scores do not depend on what is installed.
+        In fp32 it performs like ONNX Runtime, and scores should not depend on what is installed.
         """
         return settings.dtype == "fast" and cpu_has_bf16() and self.installed()
 
     def library(self, settings: EngineSettings) -> Library:
-        """Return what loads graphs."""
+        """Return the library that loads graphs."""
         half = settings.dtype == "bf16" or (settings.dtype == "fast" and cpu_has_bf16())
         return OpenVino("bfloat16" if half else "float32")
 
@@ -51,7 +51,7 @@ class OpenVino:
         precision: float32 or bfloat16.
     """
 
-    # Its reader takes the rotation of values (texts, length, size) for another one.
+    # It misreads the rotary operator for values of shape (texts, length, size).
     plain = True
 
     def __init__(self, precision: str) -> None:
@@ -59,14 +59,14 @@ class OpenVino:
         self.backend = f"openvino cpu {precision}"
 
     def described(self) -> str:
-        """Return its name and version, and what it computes in."""
+        """Return its name, version and dtype."""
         import openvino
 
         version = openvino.__version__.partition("-")[0]
         return f"OpenVINO {version} on the CPU in {self.precision}"
 
     def load(self, written: WrittenModel, threads: int, together: bool) -> Session:
-        """Load a graph for so many threads, which share one batch or have one each."""
+        """Load a graph for so many threads, which share one batch or each run their own."""
         return _OpenVinoSession(written, threads, together, self.precision)
 
 
@@ -98,8 +98,8 @@ class _OpenVinoRun:
         if not hasattr(self.own, "request"):
             self.own.request = self.model.create_infer_request()
         found = self.own.request.infer(dict(feeds))
-        # The request's own memory is written over by the next batch.
+        # The request's own memory is overwritten by the next batch.
         return [found[self.model.output(name)].copy() for name in outputs]
 
     def stop(self) -> None:
-        """Let what runs end: it is one batch."""
+        """Let the running batch finish."""

@@ -1,4 +1,4 @@
-"""How the user wants models to run."""
+"""Settings for running models."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How the user wants models to run; the defaults choose what is fast and exact here.
+    """Settings for running models; the defaults choose what is fast and exact on this machine.
 
     Args:
         device: auto, cpu, cuda, cuda:N or mps.
-        dtype: auto, fp32, bf16, fp16, or fast: the fastest this device has, exact or not.
-        batch_size: Most texts in a batch; None: as many as fit its bound of tokens.
-        max_length: A lower cap on tokens than the model's own.
-        threads: CPU threads of a model; None: as many as there are cores. With torch they are those
-            of the process, and None leaves them as they are.
-        engine: auto, or the name of a backend (see `choosing.BACKENDS`): what computes.
+        dtype: auto, fp32, bf16, fp16, or fast: the fastest on this device, exact or not.
+        batch_size: Maximum texts in a batch; None: limited only by tokens.
+        max_length: A token limit below the model's own.
+        threads: CPU threads of a model; None: the number of cores. With torch the number applies
+            to the process, and None leaves it unchanged.
+        engine: auto, or the name of a backend (see `choosing.BACKENDS`).
 
     Raises:
-        InvalidArgumentError: There is no such device or dtype, or a number is below 1.
+        InvalidArgumentError: The device or dtype does not exist, or a number is below 1.
     """
 
     device: str = "auto"
@@ -55,10 +55,10 @@ class EngineSettings:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Return the settings that ETTIN_DEVICE, ETTIN_DTYPE and ETTIN_THREADS ask for.
+        """Return the settings in ETTIN_DEVICE, ETTIN_DTYPE and ETTIN_THREADS.
 
         Raises:
-            InvalidArgumentError: One of them makes no sense.
+            InvalidArgumentError: One of them is invalid.
         """
         threads = os.environ.get("ETTIN_THREADS") or None
         if threads is not None and not threads.isdecimal():
@@ -73,13 +73,13 @@ class EngineSettings:
 
 
 def cpu_threads(settings: EngineSettings) -> int:
-    """Return how many threads a model may keep busy on the CPU."""
+    """Return the number of CPU threads that a model may use."""
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return settings.threads or (int(limit) if limit.isdigit() else 0) or usable_cores()
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

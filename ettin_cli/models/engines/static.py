@@ -1,6 +1,6 @@
-"""Static embedders: a text's vector is the mean of its tokens' rows of a table. No torch.
+"""Static embedders: a text's vector is the mean of its tokens' rows in a table. No torch.
 
-The modules StaticEmbedding and Normalize of sentence-transformers; no token knows its neighbours.
+The modules StaticEmbedding and Normalize of sentence-transformers; tokens have no context.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ettin_cli.runtime import TOKENIZERS, hold_to_one_thread
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
-# By sentence-transformers, and by model2vec.
+# Names in sentence-transformers and in model2vec.
 TABLES = ("embedding.weight", "embeddings")
 
 
 class StaticModel:
-    """A table of vectors, mapped from its file, and the tokenizer that names its rows.
+    """A table of vectors, mapped from its file, and the tokenizer that gives its row numbers.
 
     Args:
-        max_tokens: Where texts are cut.
+        max_tokens: Token limit beyond which texts are truncated.
 
     Raises:
-        ModelError: A file of it is damaged, or its table is not a plain one.
+        ModelError: One of its files is damaged, or its table is compressed.
     """
 
     backend = "numpy cpu float32"
@@ -44,7 +44,7 @@ class StaticModel:
         self.long_texts = LongTexts(self.tokenizer)
 
     def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
-        """Return each text's tokens, cut at the limit, and whether they were cut."""
+        """Return each text's tokens, truncated at the limit, and whether they were truncated."""
         read = list(texts)
         if self.max_tokens < NO_LIMIT:
             read = self.long_texts.beginnings(texts, self.max_tokens)
@@ -56,7 +56,7 @@ class StaticModel:
         """Return the mean of each text's rows; zeros for a text without tokens.
 
         Raises:
-            ModelError: The tokenizer names rows that the table does not have.
+            ModelError: The tokenizer gives row numbers that the table does not have.
         """
         import numpy as np
 
@@ -66,7 +66,7 @@ class StaticModel:
                 if max(text.ids) >= len(self.table):
                     raise ModelError(
                         f"the tokenizer of {self.folder} gives ids up to {max(text.ids)}, but the "
-                        f"model knows {len(self.table)} of them",
+                        f"model has {len(self.table)} of them",
                         code="model-incomplete",
                         folder=self.folder,
                     )
@@ -78,7 +78,7 @@ def static_table(folder: Path) -> Floats:
     """Return the table of a static embedder, shape (tokens, dimension), mapped from its file.
 
     Raises:
-        ModelError: It has none, or its tokens do not name the table's rows.
+        ModelError: It has none, or its row numbers are not token ids.
     """
     part = static_part(folder)
     weights = Weights(part or folder)

@@ -1,4 +1,4 @@
-"""Texts -> token ids, by the tokenizers library alone."""
+"""Texts -> token ids, using only the tokenizers library."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TYPES = "token_type_ids"
 
 
 class Rebuilt(NamedTuple):
-    """What transformers makes anew for a class of tokenizers, whatever tokenizer.json says.
+    """What transformers rebuilds for a class of tokenizers, overriding tokenizer.json.
 
     Args:
-        part: Made of the settings.
-        settings: Of each value in it, the setting and its default.
-        processor: What puts special tokens around a pair.
+        part: The rebuilt part.
+        settings: For each value in it, the setting and its default.
+        processor: The post-processor that adds special tokens around a pair.
         pair: The same as a template: the types of its pieces.
     """
 
@@ -37,7 +37,7 @@ class Rebuilt(NamedTuple):
     pair: list[int]
 
 
-# What each class of tokenizers gives beside ids, where its settings do not say.
+# Model inputs besides ids by class of tokenizer, if its settings do not list them.
 INPUTS: dict[str, tuple[str, ...]] = {
     "BertTokenizer": (TYPES,),
     "CamembertTokenizer": (),
@@ -70,11 +70,11 @@ guard_children()
 
 
 class TokenIds(NamedTuple):
-    """What a model reads of one text or pair.
+    """The tokens of one text or pair.
 
     Args:
-        types: Tells a query's tokens from a text's.
-        attended: How many of the tokens, from the first, all tokens see; None: all.
+        types: Distinguishes a query's tokens from a text's.
+        attended: Number of leading tokens that all tokens attend to; None: all.
     """
 
     ids: list[int]
@@ -83,17 +83,17 @@ class TokenIds(NamedTuple):
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Return a model's own tokenizer, which neither cuts nor pads.
+    """Return a model's own tokenizer, without truncation and padding.
 
     Raises:
-        ModelError: The folder has no tokenizer.json, or not a whole one.
+        ModelError: The folder has no tokenizer.json, or it is damaged.
     """
     from tokenizers import Tokenizer
 
     path = (static_part(folder) or folder) / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises nothing narrower
+    except Exception as error:  # tokenizers raises no specific exception
         raise ModelError(f"cannot read {path}: {error}", code="cannot-read", path=path) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -101,7 +101,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def static_part(folder: Path) -> Path | None:
-    """Return where a static embedder has its table and tokenizer; None for any other model."""
+    """Return the part of a static embedder with table and tokenizer; None for other models."""
     kinds = [module["type"].rpartition(".")[2] for module in read_modules(folder)]
     if kinds[:1] != [STATIC] or not {*kinds[1:]} <= {"Normalize"}:
         return None
@@ -109,12 +109,12 @@ def static_part(folder: Path) -> Path | None:
 
 
 def read_trunk_settings(folder: Path) -> dict[str, Any]:
-    """Return how sentence-transformers is to use a model's transformer; empty for its defaults.
+    """Return sentence-transformers' settings for a model's transformer; empty for its defaults.
 
-    Without a list of modules it does not read them.
+    They apply only if there is a list of modules.
 
     Raises:
-        ModelError: The file that says so is not JSON.
+        ModelError: The settings file is not JSON.
     """
     if not (folder / "modules.json").is_file():
         return {}
@@ -123,7 +123,7 @@ def read_trunk_settings(folder: Path) -> dict[str, Any]:
 
 
 def token_limit(folder: Path) -> int:
-    """Return how many tokens a model reads, special ones included."""
+    """Return a model's token limit, special tokens included."""
     if part := static_part(folder):
         cut = read_json(part / "tokenizer.json", default={}).get("truncation") or {}
         return int(cut.get("max_length", NO_LIMIT))
@@ -134,7 +134,7 @@ def token_limit(folder: Path) -> int:
 
 
 def position_limit(folder: Path) -> int | None:
-    """Return how many tokens a model has positions for; None if its configuration names none."""
+    """Return the number of positions of a model; None if its configuration does not say."""
     config = read_json(folder / "config.json", default={})
     positions: int | None = config.get("max_position_embeddings")
     if positions and config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
@@ -143,7 +143,7 @@ def position_limit(folder: Path) -> int | None:
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Make sure that transformers reads what tokenizer.json says.
+    """Check that transformers follows tokenizer.json.
 
     Raises:
         UnsupportedModelError: It does not, or may not.
@@ -155,7 +155,7 @@ def check_tokenizer(folder: Path) -> None:
     if kind not in INPUTS:
         raise UnsupportedModelError(f"a tokenizer of class {kind}")
     if NO_SPECIAL.search(path.read_bytes()) or settings.keys() & {"add_bos_token", "add_eos_token"}:
-        raise UnsupportedModelError("special tokens that tokenizer.json does not tell of")
+        raise UnsupportedModelError("special tokens that are missing from tokenizer.json")
     if kind in REBUILT:
         _check_rebuilt(REBUILT[kind], read_json(path, default={}), settings)
 
@@ -172,7 +172,7 @@ def _check_rebuilt(rebuilt: Rebuilt, written: dict[str, Any], settings: dict[str
 
 
 def gives_types(folder: Path) -> bool:
-    """Say whether a model's tokenizer tells a query's tokens from a text's."""
+    """Return whether a model's tokenizer distinguishes a query's tokens from a text's."""
     kind, settings = _tokenizer_settings(folder)
     return TYPES in (settings.get("model_input_names") or INPUTS[kind])
 
@@ -183,15 +183,15 @@ def _tokenizer_settings(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 class Tokens:
-    """A tokenizer that cuts at a limit, and says what it cut; threads take turns.
+    """A tokenizer that truncates at a limit, and reports truncation; threads take turns.
 
     Args:
-        limit: Most tokens of a text or pair, special ones included.
+        limit: Maximum tokens of a text or pair, special tokens included.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.limit = limit
-        # Whether it cuts is a setting of the tokenizer, which differs between its two steps.
+        # Truncation is state of the tokenizer, which differs between the two steps.
         self.turn = Lock()
         self.tokenizer = load_tokenizer(folder)
         settings = read_json(folder / "tokenizer_config.json", default={})
@@ -199,15 +199,15 @@ class Tokens:
         self.long_texts = LongTexts(self.tokenizer, self.side)
 
     def of_texts(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
-        """Return each text's tokens, and whether it was cut."""
+        """Return each text's tokens, and whether it was truncated."""
         with self.turn:
             read = self._encoded(self.long_texts.beginnings(texts, self.limit))
             return self._finished([(one, None) for one in read])
 
     def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[TokenIds], list[bool]]:
-        """Return each pair's tokens, and whether it was cut, the longer side first.
+        """Return each pair's tokens, and whether it was truncated, the longer side first.
 
-        A text that stands in several pairs is read once.
+        A text that occurs in several pairs is tokenized once.
         """
         with self.turn:
             pairs = self.long_texts.beginnings_of_pairs(pairs, self.limit)
@@ -223,7 +223,7 @@ class Tokens:
     def _finished(
         self, encoded: Sequence[tuple[Encoding, Encoding | None]]
     ) -> tuple[list[TokenIds], list[bool]]:
-        """Put special tokens around what was read, and cut it."""
+        """Add special tokens, and truncate."""
         self.tokenizer.enable_truncation(self.limit, direction=self.side)
         room = [
             self.limit - self.tokenizer.num_special_tokens_to_add(is_pair)

@@ -1,4 +1,4 @@
-"""torch: the backend for a GPU, and for whatever the others do not compute."""
+"""torch: the backend for GPUs, and for whatever the others cannot run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from ettin_cli.models.engines.settings import EngineSettings
 
 
 class TorchBackend(Backend):
-    """torch on any device, by sentence-transformers' own classes; see `Placement`."""
+    """torch on any device, with sentence-transformers' own classes; see `Placement`."""
 
     name, title, module = "torch", "torch", "torch"
 
     def problem(self, settings: EngineSettings) -> str | None:
-        """Return None: what cannot be computed so is found when the device is taken."""
+        """Return None: problems are found when the device is initialised."""
         return None
 
     def automatic(self, settings: EngineSettings) -> bool:
-        """Say whether it is tried where no backend was asked for: always."""
+        """Return whether it is tried if no backend was requested: always."""
         return True
 
     def library(self, settings: EngineSettings) -> None:

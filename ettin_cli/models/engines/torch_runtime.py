@@ -1,4 +1,4 @@
-"""The torch route: device, dtype, and batches that fit the memory there is."""
+"""The torch route: device, dtype, and batches that fit in memory."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ guard_children()
 
 
 class Placement:
-    """The device and dtype a model gets, and why.
+    """The device and dtype of a model.
 
-    torch has threads for the process alone: their number is set where settings name one.
+    torch's number of threads applies to the process; it is set only if the settings give one.
 
     Raises:
-        ModelError: The device that was asked for cannot be used.
+        ModelError: The requested device cannot be used.
     """
 
     def __init__(self, settings: EngineSettings, reporter: Reporter) -> None:
@@ -41,7 +41,7 @@ class Placement:
         if is_quiet():
             _quieten()
         if hold_to_one_thread("torch"):
-            reporter.detail("forked from a process that had loaded torch: torch has one thread")
+            reporter.detail("forked after torch was loaded: torch uses one thread")
         elif settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings = settings
@@ -52,17 +52,17 @@ class Placement:
 
     @property
     def dtype_name(self) -> str:
-        """Return the dtype's plain name, such as float32."""
+        """Return the dtype's name, such as float32."""
         return str(self.dtype).removeprefix("torch.")
 
     @property
     def backend(self) -> str:
-        """Return what results say of where they were computed."""
+        """Return the runtime, device and dtype, as shown in results."""
         return f"torch {self.device.type} {self.dtype_name}"
 
     @property
     def batch_tokens(self) -> int:
-        """Return how many tokens, padding included, a batch may hold."""
+        """Return the maximum tokens of a batch, padding included."""
         return CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
 
     def load(
@@ -73,16 +73,16 @@ class Placement:
         unpadded: bool = True,
         autocast: bool = False,
     ) -> Any:
-        """Return the model, ready to run: with Flash Attention 2 where it pays, else SDPA.
+        """Return the model, ready to run: with Flash Attention 2 if it helps, else SDPA.
 
         Args:
-            unpadded: Whether the caller takes its inputs from `features`.
-            autocast: Whether it multiplies weights of 32 bits in bf16.
+            unpadded: Whether the caller gets its inputs from `features`.
+            autocast: Whether 32-bit weights are multiplied in bf16.
 
         Raises:
-            ModelError: The folder's model cannot be loaded, or not all of it is there.
+            ModelError: The folder's model cannot be loaded, or is incomplete.
         """
-        # Flash Attention computes in 16 bits alone.
+        # Flash Attention supports only 16-bit dtypes.
         short = autocast or self.dtype_name != "float32"
         there = self.device.type == "cuda" and find_spec("kernels") is not None
         if unpadded and short and there:
@@ -90,19 +90,19 @@ class Placement:
                 model = self._loaded(model_class, folder, FLASH)
                 if model._can_flatten_inputs():
                     return model
-                self.reporter.detail("Flash Attention 2 would pad here, which is slower than SDPA")
+                self.reporter.detail("using SDPA: Flash Attention 2 would pad and is slower")
             except (ModelError, ImportError) as error:
-                self.reporter.notice(f"no Flash Attention 2, so SDPA is used: {error}")
+                self.reporter.notice(f"using SDPA, Flash Attention 2 is not available: {error}")
         return self._loaded(model_class, folder, "sdpa")
 
     def features(self, model: Any, tokens: Sequence[Mapping[str, list[int]]]) -> dict[str, Any]:
-        """Return a batch as a model that was loaded here takes it: padded only where it must be.
+        """Return a batch in the form that a model loaded here expects, padded only if necessary.
 
-        Without padding the texts lie in one row, with the place where each begins. The library's
-        own way to lay them out forgets which tokens are the query's.
+        Without padding the texts are concatenated in one row, with the offset of each. The
+        library's own method for that drops the token types.
 
         Args:
-            tokens: Of each text what the tokenizer gives, such as `input_ids`.
+            tokens: The tokenizer's output for each text, such as `input_ids`.
         """
         import torch
 
@@ -137,7 +137,7 @@ class Placement:
                     "use_safetensors": True,
                 },
             )
-        except Exception as error:  # damaged files fail in any way there is
+        except Exception as error:  # damaged files can raise anything
             untrusted = "trust_remote" in str(error)
             raise ModelError(
                 f"cannot load the model in {folder}: {first_line(error)}",
@@ -148,7 +148,7 @@ class Placement:
             raise ModelError(
                 f"{folder} has no weights for {absent[0]}, "
                 f"one of {len(absent)} parameters that would be random: "
-                "it is not a reranker, or not complete",
+                "it is incomplete or not a reranker",
                 code="model-incomplete",
                 folder=folder,
             )
@@ -156,7 +156,7 @@ class Placement:
 
 
 def _made_up(model: torch.nn.Module) -> list[str]:
-    """Return the parameters that transformers gave random values, since no file has them."""
+    """Return the parameters that transformers initialised randomly, since no file has them."""
     from transformers import PreTrainedModel
 
     trunk = next((part for part in model.modules() if isinstance(part, PreTrainedModel)), None)
@@ -167,9 +167,9 @@ def _made_up(model: torch.nn.Module) -> list[str]:
         for name, parameter in trunk.named_parameters()
     }
     if not any(loaded.values()):
-        # This version of transformers does not mark what it has loaded.
+        # This version of transformers does not mark loaded parameters.
         return []
-    # A bare trunk's own pooler is not read: pooling is a module of its own.
+    # A bare trunk's own pooler is unused: pooling is a separate module.
     bare = type(trunk).__name__.endswith("Model")
     return [name for name, there in loaded.items() if not (there or (bare and "pooler." in name))]
 
@@ -186,10 +186,10 @@ def _quieten() -> None:
 
 
 def device_name(wanted: str) -> str:
-    """Return what models would run on: `cpu`, `mps`, or the make of the GPU.
+    """Return the device that models run on: `cpu`, `mps`, or the name of the GPU.
 
     Raises:
-        ModelError: The device that was asked for cannot be used.
+        ModelError: The requested device cannot be used.
     """
     if is_cpu(wanted):
         return "cpu"
@@ -232,14 +232,14 @@ def _best_device(reporter: Reporter) -> str:
         problem = _cuda_problem(0)
         if problem is None:
             return "cuda"
-        reporter.notice(f"a GPU is here but cannot be used, so the CPU is: {problem}")
+        reporter.notice(f"using the CPU, since the GPU cannot be used: {problem}")
     elif Path("/dev/nvidia0").exists():
-        reporter.notice("a GPU is here, but this torch is built without CUDA, so the CPU is used")
+        reporter.notice("using the CPU, since this torch is built without CUDA for the GPU")
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _cuda_problem(number: int) -> str | None:
-    """Say why a CUDA device cannot compute, by computing on it."""
+    """Return why a CUDA device cannot compute, by computing on it; None if it can."""
     import torch
 
     try:
@@ -252,10 +252,10 @@ def _cuda_problem(number: int) -> str | None:
 
 
 def chosen_dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch.dtype:
-    """Return what a device computes in, for a dtype as the user names it.
+    """Return a device's torch dtype for a dtype as named by the user.
 
     Raises:
-        InvalidArgumentError: There is no dtype of this name.
+        InvalidArgumentError: There is no such dtype.
     """
     import torch
 
@@ -269,7 +269,7 @@ def chosen_dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch
     if wanted == "fast" and device.type == "cpu":
         if cpu_has_bf16():
             return torch.bfloat16
-        reporter.detail("this CPU has no bf16 arithmetic, so the dtype fast is fp32 here")
+        reporter.detail("this CPU has no bf16 arithmetic, so dtype fast means fp32")
     return torch.float32
 
 
@@ -282,7 +282,7 @@ def run(
     """Call `forward` on batches of positions; a batch too large for the GPU is halved.
 
     Raises:
-        ModelError: Not even a single text fits the GPU's memory.
+        ModelError: Even a single text does not fit in GPU memory.
     """
     hold_to_one_thread("torch")
     rows = placement.settings.batch_size
@@ -293,7 +293,7 @@ def run(
         if not _fits(forward, batch):
             if len(batch) == 1:
                 raise ModelError(
-                    f"a text of {lengths[batch[0]]} tokens does not fit the GPU's memory",
+                    f"a text of {lengths[batch[0]]} tokens does not fit in GPU memory",
                     code="out-of-memory",
                     tokens=lengths[batch[0]],
                 )

@@ -1,4 +1,4 @@
-"""Safetensors -> float32 arrays, mapped from the files rather than read."""
+"""Safetensors -> float32 arrays, memory-mapped from the files."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ BYTES_OF = {"F32": 4, "F16": 2, "BF16": 2}
 
 
 class Weights(Mapping[str, "Floats"]):
-    """The named weights of one folder, under one prefix.
+    """The named weights of a folder, under one prefix.
 
-    Float32 costs no memory of its own: pages are read when they are used, and shared by every
-    process that uses them. Half precision is widened when it is asked for.
+    Float32 weights take no extra memory: pages are read on use and shared by all processes.
+    Half precision is converted on access.
 
     Args:
-        prefix: What every name begins with; left out of the names here.
+        prefix: Common prefix of the names, which is left out here.
 
     Raises:
-        ModelError: The folder has no weights, or a file of them is damaged.
+        ModelError: The folder has no weights, or a weights file is damaged.
     """
 
     def __init__(self, folder: Path, prefix: str = "") -> None:
@@ -63,12 +63,12 @@ def _files(folder: Path) -> list[Path]:
     if whole.is_file():
         return [whole]
     parts = read_json(folder / "model.safetensors.index.json", default={})
-    # By their last names alone, which cannot lead out of the folder.
+    # Only the last path component, so that no name leads out of the folder.
     return sorted({folder / Path(name).name for name in parts.get("weight_map", {}).values()})
 
 
 def _places(file: Path) -> dict[str, tuple[Path, int, dict[str, Any]]]:
-    """Return where in a file each array is: the file, where its data begin, and its entry."""
+    """Return the location of each array: the file, the start of its data, and its entry."""
     try:
         with file.open("rb") as opened:
             (size,) = struct.unpack(HEADER_SIZE, opened.read(struct.calcsize(HEADER_SIZE)))
@@ -93,7 +93,7 @@ def _check(name: str, entry: dict[str, Any], size: int) -> None:
     begin, end = entry["data_offsets"]
     wanted = math.prod(entry["shape"]) * BYTES_OF.get(entry["dtype"], 0)
     if not 0 <= begin <= end <= size or (wanted and end - begin != wanted):
-        raise ValueError(f"{name} does not lie within it")
+        raise ValueError(f"{name} extends beyond the file")
 
 
 def _mapped(file: Path, begin: int, entry: dict[str, Any]) -> Floats:
@@ -109,6 +109,6 @@ def _mapped(file: Path, begin: int, entry: dict[str, Any]) -> Floats:
         raise KeyError(f"weights of type {entry['dtype']}")
     values: Any = np.memmap(file, kind, "r", begin + entry["data_offsets"][0], shape)
     if entry["dtype"] == "BF16":
-        # The upper half of a float32.
+        # bfloat16 is the upper half of a float32.
         values = (values.astype(np.uint32) << 16).view(np.float32)
     return np.asarray(values, np.float32)

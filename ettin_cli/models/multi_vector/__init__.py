@@ -1,4 +1,4 @@
-"""Multi-vector models (ColBERT and its kin): texts -> a vector a token, by either route."""
+"""Multi-vector models (ColBERT and similar): texts -> a vector per token."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The forward pass of a multi-vector model over queries and texts, by either route."""
+"""Forward passes of a multi-vector model over queries and texts, with ONNX Runtime or torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUERY, DOCUMENT = "query", "document"
 
 
 class OnnxTokenEncoder:
-    """A multi-vector model that needs no torch."""
+    """A multi-vector model that runs without torch."""
 
     def __init__(self, folder: Path, model: OnnxModel) -> None:
         self.model, self.backend = model, model.backend
@@ -46,7 +46,7 @@ class OnnxTokenEncoder:
         self.mask = expansion_id(folder, reading)
 
     def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:
-        """Return each query's vectors, and which were cut."""
+        """Return each query's vectors, and which queries were truncated."""
         import numpy as np
 
         found: dict[int, QueryVectors] = {}
@@ -60,7 +60,7 @@ class OnnxTokenEncoder:
         return [found[at] for at in range(len(queries))], np.array(cut, np.bool_)
 
     def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
-        """Give `sink` each text's place and vectors; return which were cut."""
+        """Pass `sink` each text's position and vectors; return which texts were truncated."""
         import numpy as np
 
         ids, cut = self.of_texts.of_texts([self.reading.document_prompt + one for one in texts])
@@ -68,7 +68,7 @@ class OnnxTokenEncoder:
         return np.array(cut, np.bool_)
 
     def _expanded(self, query: TokenIds) -> TokenIds:
-        """Fill up a query with mask tokens."""
+        """Pad a query with mask tokens (query expansion)."""
         expansion = self.reading.expansion
         if expansion is None or self.mask is None:
             return query
@@ -103,9 +103,9 @@ def _weighted(tokens: Floats, *, mean: bool) -> QueryVectors:
 
 
 def register_markers(tokenizer: Any, markers: Sequence[str]) -> None:
-    """Make a tokenizer read the markers that it knows as one token each, as in training.
+    """Make a tokenizer read its marker tokens as one token each, as in training.
 
-    They were put there by their ids then; read as text some would fall to pieces.
+    Training inserted them by id; tokenized as text some would be split.
     """
     from tokenizers import AddedToken
 
@@ -117,16 +117,16 @@ def register_markers(tokenizer: Any, markers: Sequence[str]) -> None:
 
 
 def _ids(tokens: Tokens, words: Sequence[str]) -> list[int]:
-    """Return the ids of those words that are one token each."""
+    """Return the ids of those words that are single tokens."""
     found = [tokens.tokenizer.token_to_id(word) for word in words]
     return [one for one in found if one is not None]
 
 
 def expansion_id(folder: Path, reading: Reading) -> int | None:
-    """Return the id of the token that queries are filled up with; None if they are not.
+    """Return the id of the token that pads queries; None if they are not padded.
 
     Raises:
-        UnsupportedModelError: It cannot be told, or would not come after the query.
+        UnsupportedModelError: The token is unknown, or would not follow the query.
     """
     if reading.expansion is None:
         return None
@@ -136,17 +136,17 @@ def expansion_id(folder: Path, reading: Reading) -> int | None:
     name = token.get("content") if isinstance(token, dict) else token
     found = Tokens(folder, 1).tokenizer.token_to_id(str(name)) if name else None
     if found is None:
-        raise UnsupportedModelError(f"a query filled up with {name}")
+        raise UnsupportedModelError(f"query expansion with {name}")
     if settings.get("padding_side", "right") != "right":
-        raise UnsupportedModelError("a query filled up on its left")
+        raise UnsupportedModelError("query expansion on the left")
     return int(found)
 
 
 class TorchTokenEncoder:
-    """A multi-vector model as sentence-transformers runs it, on any device.
+    """A multi-vector model run by sentence-transformers, on any device.
 
     Raises:
-        ModelError: It cannot be loaded, or reads texts through a chat template.
+        ModelError: It cannot be loaded, or uses a chat template.
     """
 
     def __init__(self, folder: Path, placement: Placement) -> None:
@@ -155,17 +155,15 @@ class TorchTokenEncoder:
         self.folder, self.placement, self.backend = folder, placement, placement.backend
         self.model = placement.load(MultiVectorEncoder, folder, unpadded=False)
         self.trunk, self.tokenizer = self.model[0], self.model.tokenizer
-        # Whether it cuts is a setting of the tokenizer, so threads take turns.
+        # Truncation is state of the tokenizer, so threads take turns.
         self.turn = Lock()
         self.long_texts = LongTexts.of_transformers(self.tokenizer)
         settings = read_json(folder / "config_sentence_transformers.json", default={})
         if settings.get("model_type") != NATIVE:
-            # Such models were trained on plain text, whatever template their tokenizer has.
+            # Such models were trained on plain text, even if their tokenizer has a template.
             self.trunk.modality_config.pop("message", None)
         if "text" not in self.trunk.modality_config or "message" in self.trunk.modality_config:
-            raise ModelError(
-                f"{folder} reads texts through a chat template, which is not supported"
-            )
+            raise ModelError(f"{folder} uses a chat template, which is not supported")
         own = min(self.tokenizer.model_max_length, NO_LIMIT)
         asked = placement.settings.max_length
         self.max_tokens = min(self.trunk.document_length or own, asked or own)
@@ -176,7 +174,7 @@ class TorchTokenEncoder:
             self.query_tokens = expansion["length"]
 
     def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:
-        """Return each query's vectors, and which were cut."""
+        """Return each query's vectors, and which queries were truncated."""
         found: dict[int, QueryVectors] = {}
         mean = self.model.similarity_fn_name == MEAN
 
@@ -187,7 +185,7 @@ class TorchTokenEncoder:
         return [found[at] for at in range(len(queries))], cut
 
     def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
-        """Give `sink` each text's place and vectors; return which were cut."""
+        """Pass `sink` each text's position and vectors; return which texts were truncated."""
         return self._run(
             texts, DOCUMENT, self.max_tokens, lambda at, tokens: sink(at, TextVectors(tokens))
         )
@@ -225,18 +223,18 @@ class TorchTokenEncoder:
 
 
 def _write(folder: Path, *, plain: bool = False) -> WrittenModel:
-    """Write a model whose queries can be read without torch too."""
+    """Write a model as a graph, if its queries can be tokenized without torch too."""
     reading = read_reading(folder)
     expansion_id(folder, reading)
     masked = any(module["type"].endswith("MultiVectorMask") for module in read_modules(folder))
     if masked != reading.native:
-        raise UnsupportedModelError("a mix of two libraries' settings")
+        raise UnsupportedModelError("a mixture of two libraries' settings")
     config = read_json(folder / "config.json", default={})
     window = local_reach(config) if config.get("model_type") == MODERNBERT else 0
     expansion = reading.expansion
     if expansion and not expansion.attend and window and expansion.length > window:
-        # Farther from the query than a token sees, there is nothing to attend to.
-        raise UnsupportedModelError("a query filled up beyond a window of attention")
+        # Expansion tokens farther away than the window would have nothing to attend to.
+        raise UnsupportedModelError("query expansion beyond the attention window")
     return write_multi_vector(folder, plain=plain)
 
 
@@ -244,6 +242,6 @@ def load_token_encoder(folder: Path, settings: EngineSettings, reporter: Reporte
     """Load a multi-vector model.
 
     Raises:
-        ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
+        ModelError: It cannot be loaded, or needs custom code that is not trusted.
     """
     return load_model(folder, settings, reporter, _write, OnnxTokenEncoder, TorchTokenEncoder)

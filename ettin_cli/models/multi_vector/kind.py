@@ -1,4 +1,4 @@
-"""Late interaction: the kind of reranker that compares the vectors of tokens."""
+"""Late interaction rerankers, which compare token vectors."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ class LateInteractionModel(FolderReranker):
     ranks_by = "the vectors of tokens"
 
     def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
-        """Load it.
+        """Load the model.
 
         Raises:
-            ModelError: It cannot be loaded, or not on the device that was asked for.
+            ModelError: It cannot be loaded, or not on the requested device.
         """
         encoder = load_token_encoder(self.files.folder, settings, reporter)
         return LateInteractionReranker(self.name, encoder, reporter)
 
     def prompt(self) -> str:
-        """Return what it puts before a text."""
+        """Return the prefix of every text."""
         return read_reading(self.files.folder).document_prompt
 
 
 def find(reference: Reference) -> LateInteractionModel | None:
-    """Return the multi-vector model of a reference; None if that is another kind of model.
+    """Return the multi-vector model of a reference; None if it is another kind of model.
 
     Raises:
-        ModelError: There is no such model, or not all of it.
+        ModelError: The model does not exist or is incomplete.
     """
     files = reference.files
     return LateInteractionModel(files) if is_multi_vector(files.folder) else None

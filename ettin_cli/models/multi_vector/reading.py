@@ -1,7 +1,7 @@
-"""How a multi-vector model reads queries and texts, whichever library saved it.
+"""How a multi-vector model reads queries and texts, in the formats of three libraries.
 
-sentence-transformers keeps it with the modules, PyLate beside them, and Stanford's ColBERT in
-metadata of its own.
+sentence-transformers stores the settings with the modules, PyLate beside them, and Stanford's
+ColBERT in its own metadata.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ PYLATE_KEYS = {
     *("query_prefix", "document_prefix", "do_query_expansion"),
     *("attend_to_expansion_tokens", "skiplist_words"),
 }
-# ColBERT's own width of a query (Khattab and Zaharia, 2020).
+# ColBERT's default query length (Khattab and Zaharia, 2020).
 QUERY_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """A short query is filled up with mask tokens, which are scored like its own.
+    """Padding of short queries with mask tokens, which are scored like the query's own.
 
     Args:
-        length: Up to how many tokens.
-        attend: Whether the query's own tokens see them.
-        token: None: the tokenizer's mask.
+        length: Number of tokens to pad to.
+        attend: Whether the query's own tokens attend to them.
+        token: The token to pad with; None: the tokenizer's mask token.
     """
 
     length: int
@@ -44,20 +44,20 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a model reads queries and texts.
+    """Settings for reading queries and texts.
 
     Args:
-        query_prompt: What is put before every query.
-        document_prompt: What is put before every text.
-        markers: Beginnings of the prompts that are one token each where the tokenizer knows them,
-            though it may not read them as such.
-        query_tokens: Where queries are cut, special tokens included.
-        document_tokens: Where texts are cut.
-        skipped: Tokens that count for nothing.
-        skipped_in: Of what: `query`, `document`.
-        kept: Ids of the only tokens of a text that count; empty: all.
+        query_prompt: Prefix of every query.
+        document_prompt: Prefix of every text.
+        markers: Prefixes that are one token each if the tokenizer has them, though it may not
+            read them as such.
+        query_tokens: Token limit of queries, special tokens included.
+        document_tokens: Token limit of texts.
+        skipped: Tokens that are not scored.
+        skipped_in: Where they are not scored: `query`, `document`.
+        kept: Ids of the only tokens of a text that are scored; empty: all.
         mean: Whether a score is divided by the number of the query's tokens.
-        native: Whether sentence-transformers saved it, with all of this.
+        native: Whether sentence-transformers saved the model with all of these settings.
     """
 
     query_prompt: str
@@ -74,7 +74,7 @@ class Reading:
 
 
 def is_multi_vector(folder: Path) -> bool:
-    """Say whether a folder's model gives a vector a token."""
+    """Return whether a folder contains a multi-vector model."""
     settings = _settings(folder)
     if settings.get("model_type"):
         return settings["model_type"] in (NATIVE, PYLATE)
@@ -82,16 +82,16 @@ def is_multi_vector(folder: Path) -> bool:
 
 
 def is_stanford(folder: Path) -> bool:
-    """Say whether a model is laid out as Stanford's ColBERT."""
+    """Return whether a model has the layout of Stanford's ColBERT."""
     config = read_json(folder / "config.json", default={})
     return STANFORD in (config.get("architectures") or [])
 
 
 def read_reading(folder: Path) -> Reading:
-    """Return how a folder's model reads queries and texts.
+    """Return the settings with which a folder's model reads queries and texts.
 
     Raises:
-        ModelError: A file that says so is not JSON.
+        ModelError: A settings file is not JSON.
     """
     if is_stanford(folder):
         return _of_stanford(folder)

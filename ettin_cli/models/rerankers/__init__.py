@@ -1,4 +1,4 @@
-"""Kinds of reranker, and what wraps them: long texts, empty texts, kept scores."""
+"""Kinds of reranker, and wrappers for long texts, empty texts and cached scores."""
 
 import lazy_loader
 

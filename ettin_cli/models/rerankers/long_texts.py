@@ -1,4 +1,4 @@
-"""Texts that are longer than a reranker reads: cut at its limit, or read a window at a time."""
+"""Texts beyond a reranker's token limit: truncated, or scored in windows."""
 
 from __future__ import annotations
 
@@ -26,29 +26,28 @@ if TYPE_CHECKING:
 Pair = tuple[str, str]
 Timed = Callable[[Sequence[Pair], Advance], tuple[Scores, "Floats"]]
 
-# A window goes back over an eighth of the one before, so that what stands on a border is whole
-# in one of the two.
+# Consecutive windows overlap by an eighth, so that text at a border is complete in one of them.
 OVERLAP = 8
-# A piece may have some more tokens by itself than within its text: it may begin inside a word.
+# A piece may have more tokens on its own than within its text, if it begins inside a word.
 MARGIN = 32
 CHARACTERS_A_TOKEN = 4
 
 
 class LongReranker:
-    """Scores as another reranker does, and a text that it cannot read whole by its best window.
+    """Scores texts within the limit like the wrapped reranker, and longer ones by the best window.
 
-    A document scores as its best passage: MaxP in Dai and Callan (2019). The first window is
-    what the reranker reads of the whole text, so that a short text is scored as without windows,
-    to the last bit, and a long one never lower. Windows depend on the pair alone.
+    A document scores as its best passage: MaxP in Dai and Callan (2019). The first window is what
+    the reranker reads without windows. So a short text gets the same score, to the last bit, and
+    a long one never a lower score. Windows depend only on the pair.
 
-    A query that takes more than half of the limit is cut there, as ever: then all of the text is
-    read, and still the pair counts as truncated.
+    A query that takes more than half of the limit is truncated as without windows: then all of
+    the text is read, but the pair counts as truncated.
 
     Args:
-        resolved: The reranker that is wrapped.
+        resolved: The wrapped reranker.
 
     Raises:
-        ModelError: It has no tokenizer.json to count tokens with, or does not tell how it reads.
+        ModelError: It has no tokenizer.json to count tokens with, or no known input layout.
     """
 
     def __init__(self, reranker: Reranker, resolved: ResolvedReranker, reporter: Reporter) -> None:
@@ -60,11 +59,11 @@ class LongReranker:
 
     @property
     def card(self) -> RerankerCard:
-        """What results say of it: what they say of the reranker that is wrapped."""
+        """The card of the wrapped reranker."""
         return self.reranker.card
 
     def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
-        """Score (query, text) pairs, in their order; truncated is what was not read even so."""
+        """Score (query, text) pairs, in their order; `truncated` marks what windows cannot read."""
         import numpy as np
 
         def untimed(some: Sequence[Pair], advance: Advance) -> tuple[Scores, Floats]:
@@ -98,12 +97,12 @@ class LongReranker:
         return Scores(values, truncated), seconds
 
     def _expected(self, pairs: Sequence[Pair]) -> int:
-        """Guess how many windows there will be beyond the first ones, for the progress alone."""
+        """Estimate the number of windows after the first ones, for the progress bar only."""
         most = CHARACTERS_A_TOKEN * self.card.max_tokens
         return sum(len(text) // most for _, text in pairs)
 
     def _further(self, pairs: Sequence[Pair], truncated: Flags) -> list[_Window]:
-        """Return the windows after the first of every text that was cut."""
+        """Return the windows after the first of every truncated text."""
         cut = truncated.nonzero()[0].tolist()
         rooms = {query: self._room(query) for query in {pairs[at][0] for at in cut}}
         places: dict[str, list[int]] = defaultdict(list)
@@ -121,17 +120,17 @@ class LongReranker:
         return found
 
     def _room(self, query: str) -> int:
-        """Return how many tokens of a long text the reranker reads beside a query."""
+        """Return how many tokens of a long text fit beside a query."""
         room = self.card.max_tokens - self.tokens.special(pair=self.reads_pairs)
         if not self.reads_pairs:
             return max(1, room - len(self.tokens.offsets(self.prompt)))
-        # Where both are longer than half of the limit, both are cut to that.
+        # If both are longer than half of the limit, both are truncated to half.
         asked = len(self.tokens.offsets(self.prompt + query))
         return max(1, room - asked, room // 2)
 
 
 class TimedLongReranker(LongReranker):
-    """Windows over a reranker that tells what its scores cost, which they add up."""
+    """Windows over a reranker that measures the time of its scores; the times are added up."""
 
     def __init__(
         self, reranker: TimedReranker, resolved: ResolvedReranker, reporter: Reporter
@@ -140,19 +139,19 @@ class TimedLongReranker(LongReranker):
         self.timer = reranker
 
     def timed(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> tuple[Scores, Floats]:
-        """Return scores, and the seconds each pair took when its windows were scored."""
+        """Return the scores, and the seconds that scoring each pair's windows took."""
         return self._best(pairs, advance, self.timer.timed)
 
 
 def require_long(how: str, *, reranked: bool) -> None:
-    """Make sure that long texts can be treated in this way.
+    """Check that a way to score long texts is valid.
 
     Raises:
-        InvalidArgumentError: There is no such way, or it needs a reranker.
+        InvalidArgumentError: It is unknown, or needs a reranker.
     """
     if how not in LONG:
         raise InvalidArgumentError(
-            f"not a known way with long texts: {how!r}", argument="long", choices=LONG
+            f"not a known way to score long texts: {how!r}", argument="long", choices=LONG
         )
     if how == MAX and not reranked:
         raise InvalidArgumentError("windows of long texts need a reranker", argument="long")
@@ -161,7 +160,7 @@ def require_long(how: str, *, reranked: bool) -> None:
 def reading(
     reranker: Reranker, resolved: ResolvedReranker, long: str, reporter: Reporter
 ) -> Reranker:
-    """Return a reranker that treats long texts as asked for: one of LONG."""
+    """Return a reranker that scores long texts in one of the ways in LONG."""
     return LongReranker(reranker, resolved, reporter) if long == MAX else reranker
 
 
@@ -171,11 +170,11 @@ class _Window(NamedTuple):
 
 
 def window_ranges(text: str, counter: TokenCounter, room: int) -> list[tuple[int, int]]:
-    """Return where the windows of a text begin and end, in characters.
+    """Return the start and end of each window of a text, in characters.
 
-    Every token is in one; none but the first has by itself more than `room` tokens, unless that
-    is less than a character has. The last is as long as the others, since a scrap of text is
-    scored by its few words alone.
+    Together they contain every token. Windows after the first have at most `room` tokens, except
+    where a single character has more. The last is as long as the others, since a short remainder
+    would be scored by its few words alone.
     """
     spans = counter.offsets(text)
     if len(spans) <= room:
@@ -187,7 +186,7 @@ def window_ranges(text: str, counter: TokenCounter, room: int) -> list[tuple[int
         begin = max(begin + 1, min(end - room // OVERLAP, len(spans) - size))
         end = _reach(text, counter, spans, begin, min(begin + size, len(spans)), room)
         ranges.append((spans[begin][0], spans[end - 1][1]))
-    # A character may be of more tokens than one, and none of them is a place to begin anew.
+    # A character may be several tokens; a window cannot begin within it.
     return list(dict.fromkeys(ranges))
 
 
@@ -199,7 +198,7 @@ def _reach(
     end: int,
     room: int,
 ) -> int:
-    """Return the last end, at most this one, with which a window has no more tokens than fit."""
+    """Return the largest end, up to `end`, with which a window fits into `room` tokens."""
     while end > begin + 1:
         over = len(counter.offsets(text[spans[begin][0] : spans[end - 1][1]])) - room
         if over <= 0:
@@ -209,7 +208,7 @@ def _reach(
 
 
 def _scaled(advance: Advance, units: int, whole: int) -> Advance:
-    """Return what tells `advance` of `units` in all while it is itself told of `whole`."""
+    """Return a callback that reports `whole` steps to `advance` as `units`."""
     done = 0
 
     def scaled(more: int) -> None:

@@ -1,6 +1,6 @@
-"""Late interaction: a score out of the vectors of a query's and a text's tokens.
+"""Late interaction: a score from the token vectors of a query and a text.
 
-Knows no model: the embedded stand-in and every multi-vector model are compared by this.
+Independent of models: the embedded reranker and all multi-vector models use it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class TextVectors(NamedTuple):
-    """What a text is compared by.
+    """A text's vectors.
 
     Args:
         tokens: Shape (tokens, dimension).
-        pooled: One vector of the whole text, where it counts too.
+        pooled: One vector of the text, if that is scored too.
     """
 
     tokens: Floats
@@ -31,12 +31,12 @@ class TextVectors(NamedTuple):
 
 
 class QueryVectors(NamedTuple):
-    """What a query is compared by.
+    """A query's vectors.
 
     Args:
         tokens: Shape (tokens, dimension).
-        weights: One a token: what its best match counts.
-        pooled: One vector of the whole query, where it counts too.
+        weights: The weight of each token's best match.
+        pooled: One vector of the query, if that is scored too.
     """
 
     tokens: Floats
@@ -44,7 +44,7 @@ class QueryVectors(NamedTuple):
     pooled: Floats | None = None
 
     def score(self, text: TextVectors) -> float:
-        """Return MaxSim, and where there are pooled vectors their product besides."""
+        """Return MaxSim, plus the product of the pooled vectors if there are any."""
         matched = maxsim(self.tokens, self.weights, text.tokens) if len(self.weights) else 0.0
         if self.pooled is None or text.pooled is None:
             return matched
@@ -58,7 +58,7 @@ def maxsim(query: Floats, weights: Floats, document: Floats) -> float:
 
     Args:
         query: Token vectors, shape (query tokens, dimension).
-        weights: One a query token.
+        weights: One per query token.
         document: Token vectors, shape (tokens, dimension).
     """
     if not len(document):
@@ -71,32 +71,32 @@ TextSink = Callable[[int, TextVectors], None]
 
 
 class TokenEncoder(Protocol):
-    """Turns queries and texts into vectors of their tokens."""
+    """Turns queries and texts into token vectors."""
 
     @property
     def backend(self) -> str:
-        """What results say of where they were computed."""
+        """The runtime, device and dtype, as shown in results."""
         ...
 
     @property
     def max_tokens(self) -> int:
-        """What it reads of a text, special tokens included."""
+        """Maximum tokens read of a text, special tokens included."""
         ...
 
     def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:
-        """Return each query's vectors, and which were cut."""
+        """Return each query's vectors, and which queries were truncated."""
         ...
 
     def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
-        """Give `sink` each text's place and vectors, in any order; return which were cut."""
+        """Pass `sink` each text's position and vectors, in any order; return truncation flags."""
         ...
 
 
 class LateInteractionReranker:
-    """MaxSim over the vectors of tokens: every query and every text is encoded once.
+    """MaxSim over token vectors; every query and every text is encoded once.
 
     Args:
-        english: Whether it reads English alone.
+        english: Whether the model supports only English.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class LateInteractionReranker:
 
     @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
-        """Score (query, text) pairs, in their order; a pair is cut where either side was."""
+        """Score (query, text) pairs, in their order; truncated if either side was."""
         import numpy as np
 
         queries, query_of = distinct([query for query, _ in pairs])
@@ -132,4 +132,4 @@ class LateInteractionReranker:
 
     def _tell(self, cut: int) -> None:
         if cut and self.first_cut():
-            self.reporter.notice(f"a query is longer than {self.card.name} reads, and was cut")
+            self.reporter.notice(f"a query is longer than {self.card.name} reads and was truncated")

@@ -1,4 +1,4 @@
-"""What `-r` names -> a reranker that scores (query, text) pairs: the list of kinds there are."""
+"""A reranker's name -> a reranker that scores (query, text) pairs: the list of kinds."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ettin_cli.settings import AUTO_RERANKER
 
 Find = Callable[[Reference], ResolvedReranker | None]
 
-# Asked in this order for what a reference names. The last takes any model.
+# Each is tried in this order with a reference. The last accepts any model.
 KINDS: tuple[Find, ...] = (stand_in.find, multi_vector.find, cross_encoder.find)
-# Entry points by which another package adds a reranker: a function such as those in KINDS, or
-# a class that takes a Reference. An entry point's name is what `-r` takes.
+# Group of entry points that add rerankers: a function like those in KINDS, or a class called
+# with a Reference. The name of the entry point is the name for `-r`.
 GROUP, WHAT = "ettin.rerankers", "the reranker {}"
 
 
 def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ResolvedReranker:
-    """Return a reranker by its name; `auto` is Ettin 32m, else the stand-in, which is reported.
+    """Return a reranker by name; `auto` is Ettin 32m, else the embedded reranker with a notice.
 
     Raises:
-        ModelError: There is none, or it cannot be downloaded.
-        PluginError: It is another package's, whose code fails.
-        InvalidArgumentError: Those are several, one behind another, or none.
+        ModelError: It does not exist, or cannot be downloaded.
+        PluginError: It is a plugin, which fails.
+        InvalidArgumentError: The name is a cascade of several rerankers, or empty.
     """
     if ("," in name or name == "none") and not Path(name).is_dir():
         raise InvalidArgumentError(
@@ -46,12 +46,12 @@ def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ResolvedRe
             found = _found(Reference(EMBEDDED, offline=offline, reporter=reporter))
         except MissingExtraError as missing:
             raise ModelError(error.problem, code=missing.code, **missing.fields) from error
-        reporter.notice(f"reranking with the embedded stand-in, not Ettin: {error.problem}")
+        reporter.notice(f"using the embedded reranker instead of Ettin 32m: {error.problem}")
         return found
 
 
 def reranker_of(files: ModelFiles) -> ResolvedReranker:
-    """Return the reranker that a model's files are."""
+    """Return the reranker of a model's files."""
     return _built_in(Reference(files.name, files=files))
 
 
@@ -64,26 +64,26 @@ def load_reranker(
     """Load a reranker.
 
     Args:
-        loaded: What it may share a model in, which is an embedder's too; None: nobody.
+        loaded: Where to share a model, also with embedders; None: do not share.
 
     Raises:
-        ModelError: It cannot be loaded, or not on the device that was asked for.
+        ModelError: It cannot be loaded, or not on the requested device.
     """
     return reranker.load(settings, reporter, loaded or Loaded())
 
 
 def external_reranker(name: str) -> Plugin | None:
-    """Return the reranker that another installed package adds under a name, if one does.
+    """Return the plugin of the reranker with a name, if there is one.
 
     Raises:
-        PluginError: Several do.
+        PluginError: There are several.
     """
-    # Entry points take time to read, so only names that are nothing else are looked up there.
+    # Reading entry points takes time, so only names that cannot be models are looked up.
     return None if may_be_model(name) else plugin_named(GROUP, WHAT, name.lower())
 
 
 def external_rerankers() -> Mapping[str, Sequence[Plugin]]:
-    """Return the rerankers that other installed packages add, by name; nothing is imported."""
+    """Return the rerankers of other installed packages, by name; imports none of them."""
     return installed_plugins(GROUP, WHAT)
 
 

@@ -1,6 +1,6 @@
-"""A reranker that was found and is not loaded: what a kind of reranker subclasses.
+"""The base class of rerankers that were found but not loaded.
 
-Knows no kind; `reranking` has the list of them.
+It knows no kinds; `registry` lists them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ettin_cli.records import Reporter, Reranker, Silence
 from ettin_cli.runtime import Loaded
 from ettin_cli.storage import checksum
 
-# What else than weights decides a model's score.
+# Files besides the weights that determine a model's scores.
 CONFIGURATION = (".json", ".txt", ".model", ".py", ".metadata")
 
 
 class Reference:
-    """What `-r` names: one reranker, still to be found.
+    """A reranker's name for `-r`, still to be resolved.
 
     Args:
-        offline: Whether the network must not be used.
-        files: The model of this name, where it was found before.
+        offline: Whether the network is disabled.
+        files: The model of this name, if it is already known.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class Reference:
         """The model's folder: given, cached, or downloaded.
 
         Raises:
-            ModelError: There is no such model here or on the hub, or not all of it.
+            ModelError: The model does not exist here or on the hub, or is incomplete.
         """
         return self._files or find_model(self.name, offline=self.offline, reporter=self.reporter)
 
 
 class TextLayout(NamedTuple):
-    """How a reranker lays out what it reads, which tells how long the windows of a text may be.
+    """The layout of a reranker's input, which determines the length of windows.
 
     Args:
-        tokens: Counts tokens as the reranker does.
+        tokens: Counts the reranker's tokens.
         pairs: Whether a query and a text share the limit; else a text has all of it.
-        prompt: What stands before a query, or where texts are read alone, before a text.
+        prompt: Prefix of a query, or of a text if texts are read alone.
     """
 
     tokens: ModelTokens
@@ -66,14 +66,14 @@ class TextLayout(NamedTuple):
 
 
 class ResolvedReranker(ABC):
-    """A reranker that was found and is not loaded.
+    """A reranker that was found but not loaded.
 
     Args:
-        name: What results call it.
-        revision: Its commit on the hub, if it has one.
+        name: Its name in results.
+        revision: Its commit on the hub, if any.
     """
 
-    # How it ranks, where that is lost when its encoder is trained as a cross-encoder.
+    # How it ranks, if that is lost when its encoder is trained as a cross-encoder.
     ranks_by: str | None = None
 
     def __init__(self, name: str, revision: str | None = None) -> None:
@@ -82,38 +82,38 @@ class ResolvedReranker(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """A string that changes whenever a score may change.
+        """A string that changes whenever scores may change.
 
-        Scores, calibrations and unfinished outputs of another identity are not used. The device,
-        dtype, token limit and versions of the libraries are added to it.
+        Scores, calibrations and unfinished outputs with another identity are not used. The device,
+        dtype, token limit and library versions are added to it.
         """
 
     @abstractmethod
     def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
-        """Load it.
+        """Load the reranker.
 
         Args:
-            loaded: What a model is shared in that an embedder has too.
+            loaded: Where to share a model that an embedder may use too.
 
         Raises:
-            ModelError: It cannot be loaded, or not on the device that was asked for.
+            ModelError: It cannot be loaded, or not on the requested device.
         """
 
     @property
     def stored_name(self) -> str:
-        """What files about it are named after; the same however it is referred to."""
+        """The name of files about it; independent of how it is referred to."""
         return self.name
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a stored calibration must agree with, by names for messages."""
+        """Facts that a stored calibration must match, by name for messages."""
         return {"identity": self.identity}
 
     def layout(self) -> TextLayout:
-        """Return how it lays out what it reads, for `--long max`.
+        """Return the layout of its input, for `--long max`.
 
         Raises:
-            ModelError: It does not tell.
+            ModelError: The layout is unknown.
         """
         raise ModelError(f"{self.name} does not read long texts in windows")
 
@@ -121,9 +121,9 @@ class ResolvedReranker(ABC):
 class FolderReranker(ResolvedReranker):
     """A reranker that is a model in a folder."""
 
-    # Whether one pass of its model reads a query with a text, as a cross-encoder's does.
+    # Whether the model reads a query together with a text, as a cross-encoder does.
     reads_pairs = True
-    # Whether `ettin bench` can ask sentence-transformers for the same scores.
+    # Whether `ettin bench` can compute the same scores with sentence-transformers.
     has_counterpart = True
 
     def __init__(self, files: ModelFiles) -> None:
@@ -132,7 +132,7 @@ class FolderReranker(ResolvedReranker):
 
     @property
     def formula(self) -> str | None:
-        """What decides its scores beside its files."""
+        """What determines its scores besides its files."""
         return None
 
     @property
@@ -144,18 +144,18 @@ class FolderReranker(ResolvedReranker):
 
     @property
     def stored_name(self) -> str:
-        """The hub id; of a folder its last part, so that another path to it is the same."""
+        """The hub id; for a folder its last part, so that it does not depend on the path."""
         folder = self.files.folder
         return folder.resolve().name if Path(self.name) == folder else self.name
 
     @property
     def facts(self) -> dict[str, str]:
-        """The hash of its weights, and the formula if it has one."""
+        """The hash of its weights, and its formula if it has one."""
         formula = {"formula": self.formula} if self.formula else {}
         return {"weights": weights_hash(self.files.folder), **formula}
 
     def layout(self) -> TextLayout:
-        """Return how it lays out what it reads.
+        """Return the layout of its input.
 
         Raises:
             ModelError: It has no tokenizer.json to count tokens with.
@@ -163,12 +163,12 @@ class FolderReranker(ResolvedReranker):
         return TextLayout(load_token_counter(self.files), self.reads_pairs, self.prompt())
 
     def prompt(self) -> str:
-        """Return what it puts before a query, or where it reads texts alone, before a text."""
+        """Return the prefix of a query, or of a text if texts are read alone."""
         return ""
 
 
 def _configuration(folder: Path) -> list[tuple[str, str]]:
-    """Return the names and checksums of what else than weights decides a score."""
+    """Return names and checksums of the files besides the weights that determine scores."""
     return [
         (path.relative_to(folder).as_posix(), checksum(path))
         for path in sorted(folder.rglob("*"))

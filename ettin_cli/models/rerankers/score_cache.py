@@ -1,4 +1,4 @@
-"""A reranker that keeps its scores on disk, so that no later run scores a pair again."""
+"""A reranker that caches its scores on disk, so that no later run scores a pair again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS scores (pair BLOB PRIMARY KEY, verdict BLOB) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS model (id INTEGER PRIMARY KEY, engine TEXT, max_tokens INTEGER)",
 )
-# A new file would meet these too; any other error means that the file is no good.
+# A new file would raise these too; any other error means that the file is unusable.
 NOT_DAMAGE = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -56,15 +56,15 @@ NOT_DAMAGE = {
 
 
 class CachedReranker:
-    """Scores as another reranker does, and no pair a second time, in this run or a later one.
+    """Scores like the wrapped reranker, but each pair only once, across runs.
 
-    Scores are kept for each model, device, dtype, limit and version of the libraries by itself.
-    What is wrong with the file of scores costs time and a notice, never a score or a run.
+    The cache is separate for each model, device, dtype, token limit and library version. Problems
+    with the cache file cost time and a notice, but never change a score or end a run.
 
     Args:
-        resolved: The reranker that is wrapped.
-        settings: How it is to run.
-        load: Loads it. Called once, when a pair is missing: never where all are known.
+        resolved: The wrapped reranker.
+        settings: Its settings.
+        load: Loads it. Called once, when a score is missing; not at all if all are cached.
     """
 
     def __init__(
@@ -82,19 +82,19 @@ class CachedReranker:
 
     @property
     def card(self) -> RerankerCard:
-        """What results say of it; loads the model only if it never was before."""
+        """The reranker's card; loads the model only if it was never loaded before."""
         return RerankerCard(self.name, *self._known_model())
 
     def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
-        """Score (query, text) pairs, in their order: exactly as they were scored first."""
+        """Score (query, text) pairs, in their order, with exactly the scores of the first time."""
         return self.timed(pairs, advance)[0]
 
     def timed(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> tuple[Scores, Floats]:
-        """Return scores, and the seconds each pair took when it was scored.
+        """Return the scores, and the seconds that scoring each pair took.
 
-        A pair's seconds are its share of the call that scored it, so they are honest even where
-        every score comes from the file. Scores are kept as they come: an interruption loses at
-        most the last 512.
+        A pair's seconds are its share of the call that scored it, so they are meaningful even if
+        every score comes from the cache. Scores are saved as they are computed: an interruption
+        loses at most the last 512.
         """
         import numpy as np
 
@@ -110,11 +110,11 @@ class CachedReranker:
         keys, rows = self._found(pairs)
         if self._reranker is None and not rows.keys() >= set(keys):
             self._loaded()
-            # The backend may be another than the one that was remembered.
+            # The backend may differ from the remembered one.
             keys, rows = self._found(pairs)
         distinct = dict(zip(keys, pairs, strict=True)).items()
         missing = [(key, pair) for key, pair in distinct if key not in rows]
-        # Pairs of one text are scored at once, since a late interaction encodes it once a call.
+        # Pairs with the same text are scored together: late interaction encodes it once per call.
         missing.sort(key=lambda one: one[1][1])
         advance(len(pairs) - len(missing))
         for begin in range(0, len(missing), CHUNK):
@@ -152,14 +152,14 @@ class CachedReranker:
 
 
 class _Model(NamedTuple):
-    """What is known of a reranker only when it is loaded."""
+    """Properties of a reranker that are known only when it is loaded."""
 
     backend: str
     max_tokens: int
 
     @classmethod
     def of(cls, card: RerankerCard) -> _Model:
-        """Return what a card says beside the name."""
+        """Return a card's properties except the name."""
         return cls(card.backend, card.max_tokens)
 
 
@@ -169,13 +169,13 @@ class _Row(NamedTuple):
     seconds: float
 
     def sealed(self, key: bytes) -> bytes:
-        """Return the row with a checksum, since SQLite would hand out a flipped bit as a score."""
+        """Return the row with a checksum, since SQLite would not detect a flipped bit."""
         body = struct.pack(ROW, *self)
         return body + _seal(key + body)
 
 
 def _opened(key: bytes, sealed: object) -> _Row | None:
-    """Return a row that was sealed under this key, or None if it is not what was sealed."""
+    """Return a row sealed with this key, or None if the checksum does not match."""
     size = struct.calcsize(ROW)
     if not isinstance(sealed, bytes) or sealed[size:] != _seal(key + sealed[:size]):
         return None
@@ -197,14 +197,14 @@ def _columns(rows: Sequence[_Row]) -> tuple[Scores, Floats]:
 
 
 class _ScoreFile:
-    """An SQLite file of scores, open for as long as one operation takes."""
+    """An SQLite file of scores, opened for each operation."""
 
     def __init__(self, path: Path, reporter: Reporter) -> None:
         self.path, self.reporter = path, reporter
         self.warned = False
 
     def model(self) -> _Model | None:
-        """Return what was remembered of the model when it was last loaded."""
+        """Return the properties remembered when the model was last loaded."""
         found = self._attempt(_select_model, None)
         return _Model(*found) if found else None
 
@@ -212,7 +212,7 @@ class _ScoreFile:
         self._insert("model", [(1, *model)])
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, _Row]:
-        """Return the whole rows there are among these."""
+        """Return the intact rows with these keys."""
         return self._attempt(lambda connection: dict(_select(connection, keys)), {})
 
     def add(self, rows: Mapping[bytes, _Row]) -> None:
@@ -229,7 +229,7 @@ class _ScoreFile:
             try:
                 return self._worked(work)
             except (sqlite3.Error, OSError) as error:
-                # SQLite does not wait, whatever its timeout, for another process that turns on
+                # SQLite does not wait, whatever its timeout, for another process that enables
                 # the log or that wrote between our read and our write.
                 if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     self._overcome(error)
@@ -246,23 +246,23 @@ class _ScoreFile:
             return work(connection)
 
     def _overcome(self, error: sqlite3.Error | OSError) -> None:
-        """Begin a damaged file anew; of anything else that is wrong, tell once."""
+        """Replace a damaged file by a new one; report any other problem once."""
         if isinstance(error, sqlite3.Error) and _primary_code(error) not in NOT_DAMAGE:
             aside = self.path.with_name(self.path.name + ".damaged")
             with suppress(OSError):
-                # SQLite itself removes a log that belongs to no file.
+                # SQLite itself removes a log without a database.
                 self.path.replace(aside)
                 self.reporter.notice(
-                    f"{self.path} is damaged ({error}); it is kept as {aside.name} and begun anew"
+                    f"{self.path} is damaged ({error}); moved to {aside.name}, starting a new one"
                 )
                 return
         if not self.warned:
-            self.reporter.notice(f"not all scores are kept in {self.path.parent}: {error}")
+            self.reporter.notice(f"not all scores are cached in {self.path.parent}: {error}")
         self.warned = True
 
 
 def _primary_code(error: Exception) -> int:
-    """Return SQLite's code of what went wrong, without its details; damage if there is none."""
+    """Return SQLite's primary error code; that of damage if there is none."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code & 0xFF
 
@@ -294,9 +294,9 @@ def _pair_key(model: _Model, pair: Pair) -> bytes:
 
 
 def score_folder(reranker: ResolvedReranker, settings: EngineSettings) -> Path:
-    """Return the folder in our cache for the scores that a reranker gives under these settings.
+    """Return the cache folder for a reranker's scores under these settings.
 
-    Batch size and threads are left out of its name, since they move a score by rounding alone.
+    Batch size and threads are not part of its name, since they change scores only by rounding.
     """
     import xxhash
 

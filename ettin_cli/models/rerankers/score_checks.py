@@ -1,4 +1,4 @@
-"""What rerankers share around their models: equal items once, no NaN, other scripts."""
+"""Helpers shared by rerankers: scoring equal items once, rejecting NaN, detecting scripts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _OTHER_SCRIPT = re.compile(r"[\u0370-\u1cff\u2c80-\ua6ff\ua800-\uab2f\uabc0-\ufa
 
 
 class ScriptNotice:
-    """Reports once that a text is in a script which an English model makes little of.
+    """Reports once if a text is in a script that an English model does not support.
 
     Args:
-        name: The reranker's.
-        english: Whether it reads English alone; if not, nothing is reported.
+        name: The reranker's name.
+        english: Whether the model supports only English; if not, nothing is reported.
     """
 
     def __init__(self, name: str, reporter: Reporter, *, english: bool) -> None:
@@ -31,18 +31,18 @@ class ScriptNotice:
         self.first = Once() if english else None
 
     def check(self, texts: Iterable[str]) -> None:
-        """Look at some texts."""
+        """Check some texts."""
         if not self.first or self.first.over:
             return
         if any(in_other_script(text) for text in texts) and self.first():
             self.reporter.notice(
-                f"some text is not in Latin script; {self.name} reads English, "
-                "so such scores tell little"
+                f"some text is not in Latin script; {self.name} supports only English, "
+                "so these scores are unreliable"
             )
 
 
 def in_other_script(text: str) -> bool:
-    """Say whether most letters at the beginning of a text are of another script than Latin.
+    """Return whether most letters at the beginning of a text are in a script other than Latin.
 
     >>> in_other_script("naïve café"), in_other_script("где находится библиотека")
     (False, True)
@@ -54,7 +54,7 @@ def in_other_script(text: str) -> bool:
 
 
 def distinct(items: Sequence[Any]) -> tuple[list[Any], list[int]]:
-    """Return the different items in order of appearance, and for each item which it is.
+    """Return the distinct items in order of appearance, and for each item the index of its equal.
 
     >>> distinct(["b", "a", "b"])
     (['b', 'a'], [0, 1, 0])
@@ -65,10 +65,10 @@ def distinct(items: Sequence[Any]) -> tuple[list[Any], list[int]]:
 
 
 def checked(values: Floats, name: str) -> Floats:
-    """Return scores, all of them numbers.
+    """Return the scores if all are numbers.
 
     Raises:
-        ModelError: One is NaN, which has no place in an order.
+        ModelError: A score is NaN, which cannot be sorted.
     """
     import numpy as np
 

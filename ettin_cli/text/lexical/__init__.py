@@ -1,4 +1,4 @@
-"""Words of texts: terms that passages and queries share, what a QUERY may demand of them, BM25."""
+"""Lexical matching: terms of passages and queries, query syntax, BM25."""
 
 import lazy_loader
 

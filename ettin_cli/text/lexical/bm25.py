@@ -1,4 +1,4 @@
-"""BM25 (Robertson and Zaragoza, 2009): how much a text is about a query's terms."""
+"""BM25 (Robertson and Zaragoza, 2009): term weights and saturation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from ettin_cli.records import Floats
 
-# How soon more of the same term stops to tell, and how much longer texts are made up for.
+# Saturation of term frequency, and length normalisation.
 K1 = 1.6
 B = 0.75
 
 
 def inverse_frequency(texts: int, holding: int) -> float:
-    """Return the weight of a term that so many of the texts hold.
+    """Return the inverse document frequency of a term that occurs in `holding` of `texts` texts.
 
     >>> inverse_frequency(10, 10) < inverse_frequency(10, 1)
     True
@@ -26,12 +26,12 @@ def inverse_frequency(texts: int, holding: int) -> float:
 
 
 def saturated(counts: NDArray[np.integer], lengths: NDArray[np.integer], mean: float) -> Floats:
-    """Return what a term's count in texts is worth, as a share of the most that it can be.
+    """Return the saturated term frequency in each text, as a share of its maximum.
 
     Args:
-        counts: How often each text holds the term.
-        lengths: Terms of each text.
-        mean: Terms of a text on average.
+        counts: Occurrences of the term in each text.
+        lengths: Number of terms of each text.
+        mean: Mean number of terms of a text.
     """
     import numpy as np
 

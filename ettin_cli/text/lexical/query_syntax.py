@@ -1,4 +1,4 @@
-"""What a QUERY may demand besides its words: "a phrase", -word, field:value."""
+"""Query syntax: "a phrase", -word, field:value."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _QUOTES = str.maketrans("“”„‟", '""""')
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """A query's words, and what every hit must or must not hold.
+    """A query's text, and constraints that every hit must meet.
 
     Args:
-        text: What is left to embed, to look up and to rerank: the words of phrases stay in it.
-        phrases: Words that must follow each other.
-        excluded: Words or phrases that must not be there.
-        fields: Metadata fields, or `title`, with words that must follow each other in them.
-        other_fields: The same, with words that must not.
+        text: The text to embed, look up and rerank; includes the words of phrases.
+        phrases: Phrases that must occur.
+        excluded: Words or phrases that must not occur.
+        fields: Metadata fields, or `title`, with a phrase that must occur in each.
+        other_fields: Likewise, with a phrase that must not occur.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Demands:
 
 
 def parse_query(query: str) -> Demands:
-    """Return the demands of a query.
+    """Return the text and the constraints of a query.
 
     >>> parse_query('harbour "fire pump" -car lang:en')
     Demands(text='harbour fire pump', phrases=('fire pump',), excluded=('car',), \

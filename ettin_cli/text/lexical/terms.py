@@ -1,4 +1,4 @@
-"""Text -> terms: words without case, accent and ending, and identifiers with their parts."""
+"""Text -> terms: words without case, accents and endings, and identifiers with their parts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from ettin_cli.errors import InvalidArgumentError
 
-# To be raised when a text gives other terms than before, so that no index keeps some of both.
+# Increase when a text gives different terms than before, so that no index mixes the two.
 VERSION = 1
 ENGLISH = "english"
-# The Snowball stemmers that are no second form of another.
+# The Snowball stemmers, without variants of the same language.
 LANGUAGES = (
     *("arabic", "armenian", "basque", "catalan", "czech", "danish", "dutch", "english"),
     *("esperanto", "estonian", "finnish", "french", "german", "greek", "hindi", "hungarian"),
@@ -21,15 +21,15 @@ LANGUAGES = (
     *("polish", "portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil"),
     *("turkish", "yiddish", "none"),
 )
-# Those that say nothing about what an English text is about.
+# Words that do not indicate the topic of an English text.
 STOP_WORDS = frozenset(
     "a an and are as at be but by for from had has have how i if in into is it its me my no not of "
     "on or our s she so such t than that the their them then there these they this to us was we "
     "were what when where which who why will with you your".split()
 )
-# Scripts that put no space between words are cut into pairs of characters instead.
+# Text in scripts without spaces between words is split into pairs of characters.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-# Signs of Indic scripts are no letters to Python, and yet part of the word.
+# Vowel signs of Indic scripts do not match \w, although they belong to the word.
 _WORD = re.compile(
     rf"[{_UNSPACED}]{{1,128}}|[^\W{_UNSPACED}\u0900-\u0dff]{{1,128}}|[\u0900-\u0dff]+"
 )
@@ -37,7 +37,7 @@ _UNSPACED_WORD = re.compile(rf"[{_UNSPACED}]")
 _PARTS = re.compile(
     r"_+|(?<=[a-z\xdf-\xf6\xf8-\xff])(?=[A-Z])|(?<=\d)(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
 )
-# Stress, vowel points and joiners, which a text may have or not, and soft hyphens.
+# Stress marks, vowel points and joiners, which are optional in writing, and soft hyphens.
 _UNSEEN = re.compile(
     "[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f"
     "\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u200d\u2060\ufeff]+"
@@ -52,16 +52,16 @@ MOST_REMEMBERED = 300_000
 class Terms:
     """Turns texts into terms, the same way for passages and for queries.
 
-    A word is folded to lower case, its ending removed by a Snowball stemmer (Porter, 1980, 2001),
-    its Latin accents dropped. An identifier such as readFile or read_file gives its parts and the
-    whole, so that both find each other. Runs of Chinese, Japanese, Thai and the like give pairs of
-    characters. Nothing is left out of a text; a query's stop words are.
+    A word is lower-cased, stemmed with Snowball (Porter, 1980, 2001), and stripped of Latin
+    accents. An identifier such as readFile or read_file gives its parts and the complete name, so
+    that both spellings match. Runs of Chinese, Japanese, Thai and similar scripts give pairs of
+    characters. Stop words are removed from queries, not from texts.
 
     Args:
-        language: One of LANGUAGES; `none` keeps the endings.
+        language: One of LANGUAGES; `none` disables stemming.
 
     Raises:
-        InvalidArgumentError: There is no stemmer for it.
+        InvalidArgumentError: There is no stemmer for the language.
     """
 
     def __init__(self, language: str) -> None:
@@ -72,7 +72,7 @@ class Terms:
 
     @property
     def made_by(self) -> str:
-        """What decides which terms a text gives."""
+        """The settings and versions that determine the terms of a text."""
         if self.language == "none":
             return f"{self.language}, {VERSION}"
         import Stemmer
@@ -84,15 +84,15 @@ class Terms:
         return list(chain.from_iterable(map(self._of_word.__getitem__, words(text))))
 
     def of_query(self, text: str) -> list[str]:
-        """Return the terms of a query, without stop words unless there is nothing else."""
+        """Return the terms of a query, without stop words unless it has only stop words."""
         found = words(text)
         telling = [word for word in found if word.lower() not in self._stop]
         return list(chain.from_iterable(map(self._of_word.__getitem__, telling or found)))
 
     def sequence(self, text: str) -> list[str]:
-        """Return one term a word of a text, in order, as phrases are compared by.
+        """Return one term per word of a text, in order, for comparing phrases.
 
-        An identifier is one word; a run of a script without spaces is its pairs.
+        An identifier is one word; a run of a script without spaces gives its pairs.
         """
         found: list[str] = []
         for word in words(text):
@@ -101,7 +101,7 @@ class Terms:
         return found
 
     def of_word(self, word: str) -> tuple[str, ...]:
-        """Return the terms of one of the words of a text."""
+        """Return the terms of a single word."""
         if _UNSPACED_WORD.match(word):
             return tuple(map("".join, pairwise(word))) or (word,)
         parts = [part for part in _PARTS.split(word) if part]
@@ -119,7 +119,7 @@ class Terms:
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, as they are written but for forms that mean the same.
+    """Return the words of a text as written, after NFKC and without optional marks.
 
     >>> words("fine: readFile(2)")
     ['fine', 'readFile', '2']
@@ -130,9 +130,9 @@ def words(text: str) -> list[str]:
 
 
 class Remembered(dict[str, T]):
-    """What a function makes of each word; forgotten when there are too many.
+    """A cache of a function of words; cleared when it is full.
 
-    Runs of a script without spaces hardly ever come twice and are long, so they are not kept.
+    Runs of scripts without spaces are long and rarely repeat, so they are not cached.
     """
 
     def __init__(self, function: Callable[[str], T]) -> None:
@@ -149,7 +149,7 @@ class Remembered(dict[str, T]):
 
 
 def require_language(language: str) -> None:
-    """Make sure that there is a stemmer for a language.
+    """Check that there is a stemmer for a language.
 
     Raises:
         InvalidArgumentError: There is none.
