@@ -172,7 +172,7 @@ def test_an_unknown_way_is_wrong_usage(stand_in: Ettin, words: list[str]) -> Non
     ran = stand_in(*words, "--long", "mean")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines() == [
-        "ettin: error: not a known way with long texts: 'mean'",
+        "ettin: error: not a known way to score long texts: 'mean'",
         "  hint: truncate, max",
     ]
 

@@ -17,6 +17,7 @@ from ettin_cli.errors import UsageError
 from ettin_cli.files import ResumableOutput
 from ettin_cli.index import Index, find_index
 from ettin_cli.models.engines import EngineSettings
+from ettin_cli.models.rerankers import require_long
 from ettin_cli.searching import (
     FoundRerankers,
     SearchOptions,
@@ -150,6 +151,7 @@ def search(
         asked, chosen = parsed(query, chosen, retriever)
         wanted = [asked]
     _check_reranker(reranker, min_probability, blend, long)
+    require_long(long, reranked=reranker != "none")
     session, rejected = context.session, False
     opened = None if sources else Index(find_index(index))
     rerankers = session.find_rerankers(reranker)
