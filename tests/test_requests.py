@@ -417,7 +417,7 @@ def test_a_trec_run_finds_its_texts_and_is_ordered_by_its_scores(
     assert [(one.line, one.reason) for one in rejections(items)] == [
         (4, f'query "q9" is not in {queries}'),
         (5, f'document "lost" is not in {corpus}'),
-        (6, "2 fields in place of 6"),
+        (6, "2 fields instead of 6"),
         (7, "score 'nan' is not a number"),
     ]
 

@@ -222,7 +222,7 @@ def test_a_disk_that_fails_is_one_line_and_what_is_marked_stays(
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="there is no such folder"):
+    with pytest.raises(OutputError, match="no such folder"):
         write(tmp_path / "none" / "out.jsonl", "jsonl")
     assert not (tmp_path / "none").exists()
 
