@@ -138,8 +138,9 @@ def test_harm_is_told_as_plainly_and_a_blend_that_does_better_is_named() -> None
 
 def test_too_few_queries_are_said_to_be_too_few() -> None:
     assert said([comparison(50, 0.01, p=0.3, needed=1200)]) == [
-        "reranking with 32m has no significant effect on 65 queries: +0.010 nDCG@10 [-0.010, 0.030], "
-        "41 queries better, 18 worse; a difference of this size needs about 1,200 queries"
+        "reranking with 32m has no significant effect on 65 queries: +0.010 nDCG@10 "
+        "[-0.010, 0.030], 41 queries better, 18 worse; "
+        "a difference of this size needs about 1,200 queries"
     ]
     assert "needs" not in said([comparison(50, 0.0, p=1.0)])[0]
 

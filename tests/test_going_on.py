@@ -177,7 +177,7 @@ def test_searching_goes_on_to_the_same_bytes(
     assert ("--resume goes on from here" in ended.stderr) == (signal == TERMINATED)
     assert not (tmp_path / f"out.{suffix}").exists()
     again = ettin(*words, "-o", f"out.{suffix}")
-    assert (again.code, "left of an unfinished run" in again.err) == (1, True)
+    assert (again.code, "left from an unfinished run" in again.err) == (1, True)
     done = ettin(*words, "-o", f"out.{suffix}", "--resume")
     assert done.code == 0
     assert f"going on after {min(64 * noted, 150)} queries that are done" in done.err

@@ -210,7 +210,7 @@ def test_a_query_id_that_stands_for_two_queries_is_refused_by_line(tmp_path: Pat
     items = read(write_jsonl(tmp_path / "p.jsonl", rows))
     assert [shape(request) for request in requests(items)] == GROUPED
     assert [(one.line, one.reason) for one in rejections(items)] == [
-        (4, 'query_id "q2" stood for another query before')
+        (4, 'query_id "q2" had another query before')
     ]
 
 
@@ -245,7 +245,7 @@ def test_a_stream_of_pairs_takes_adjacent_rows_and_names_a_query_that_comes_agai
     items = list(adjacent_requests("-", rows, lambda record: pair(record, USUAL)))
     assert [len(request.candidates) for request in requests(items)] == [2, 1, 1]
     assert [(one.line, one.reason.split(";")[0]) for one in rejections(items)] == [
-        (4, "its query came before")
+        (4, "the query appeared before")
     ]
 
 

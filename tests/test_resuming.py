@@ -101,7 +101,7 @@ def test_an_unfinished_run_is_not_thrown_away(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write(target, "jsonl", stop=2)
     before = (tmp_path / "out.jsonl.partial").read_bytes()
-    with pytest.raises(OutputError, match="left of an unfinished run") as error:
+    with pytest.raises(OutputError, match="left from an unfinished run") as error:
         write(target, "jsonl")
     assert hint_of(error.value) is not None
     assert "--resume" in str(hint_of(error.value))
