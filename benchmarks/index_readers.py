@@ -46,7 +46,7 @@ def vector(text: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
 
 
 def text_of(generation: int, number: int) -> str:
-    """Return the content of a file in a generation."""
+    """Return the content of a file in a generation, which determines its topic."""
     about = ("ferry", "bread", "auk", "pier", "dough")[(generation + number) % 5]
     return f"g{generation} file{number} tells of {about} {number % 7}"
 

@@ -210,7 +210,7 @@ def test_a_query_id_that_stands_for_two_queries_is_refused_by_line(tmp_path: Pat
     items = read(write_jsonl(tmp_path / "p.jsonl", rows))
     assert [shape(request) for request in requests(items)] == GROUPED
     assert [(one.line, one.reason) for one in rejections(items)] == [
-        (4, 'query_id "q2" had another query before')
+        (4, 'query_id "q2" already has another query')
     ]
 
 

@@ -156,7 +156,7 @@ def test_data_that_a_loss_can_make_nothing_of_is_refused(
         ([0.1, 0.9, 1.0], None, ["the scores look like probabilities"]),
         ([0.1, 0.9, 1.0], "bce", []),
         ([0.1, 0.9, 1.0], "listwise", []),
-        ([0, 900, 1000], "mse", ["the spread is far wider than of raw scores"]),
+        ([0, 900, 1000], "mse", ["the spread is far wider than for raw scores"]),
         ([3, 3, 3], "mse", ["the scores are all equal"]),
     ],
 )

@@ -151,7 +151,7 @@ def _difference(made: EmbedderCard, now: EmbedderCard) -> str | None:
     if made.dimension != now.dimension:
         return f"with {made.dimension} dimensions of {made.name}, not {now.dimension}"
     if replace(now, name=made.name, revision=made.revision) != made:
-        return f"with other prompts of {made.name}, which have changed since"
+        return f"with older prompts of {made.name}"
     return None
 
 

@@ -63,7 +63,7 @@ class SearchOptions:
             )
         for name, value in (("hits", self.top_k), ("candidates", self.candidates)):
             if value < 1:
-                raise InvalidArgumentError(f"{value} {name} are fewer than 1", argument=name)
+                raise InvalidArgumentError(f"{name} must be at least 1, not {value}", argument=name)
         if not 0 <= self.blend <= 1:
             raise InvalidArgumentError(
                 f"blend {self.blend} is not between 0 and 1", argument="blend"

@@ -53,4 +53,4 @@ def remarks(scores: Spread, loss: str | None) -> Iterator[str]:
             "use the teacher's raw scores, or the loss bce"
         )
     elif scores.deviation > HUGE_SPREAD and loss != LISTWISE:
-        yield "the spread is far wider than of raw scores: divide them, or use the loss listwise"
+        yield "the spread is far wider than for raw scores: divide them, or use the loss listwise"

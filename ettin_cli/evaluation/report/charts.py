@@ -187,7 +187,7 @@ def movement(differences: Iterable[float], metric: str) -> Markup:
     zero = up.at(0)
     width = (end - LEFT) / max(1, len(ordered))
     bars, x = list[Markup](), LEFT
-    # Bars of equal height in pixels are drawn as one: a page of 10,000 queries stays small.
+    # Bars equal to half a pixel are drawn as one: a page of 10,000 queries stays small.
     for height, alike in groupby(ordered, key=lambda value: round(2 * (zero - up.at(value))) / 2):
         wide = width * sum(1 for _ in alike)
         box = {"x": x, "y": zero - max(height, 0), "width": wide, "height": abs(height)}

@@ -225,8 +225,8 @@ def _notes(evaluation: Evaluation) -> Markup:
 def _method(evaluation: Evaluation) -> Markup:
     ties = (
         "Metrics are those of trec_eval, which orders documents of equal score by descending "
-        "doc_id. Below the documents that a system reranked follow the others that "
-        "retrieval found, in its order."
+        "doc_id. The documents that a system reranked are followed by the remaining "
+        "candidates, in retrieval order."
     )
     if not evaluation.systems:
         return section("How the numbers were made", element("p", ties))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-OTHER_QUERY = "had another query before"
+OTHER_QUERY = "already has another query"
 
 Parse = Callable[[object], Pair]
 Rows = Callable[[], Iterator[Row]]

@@ -39,7 +39,7 @@ class Delimited(RowWriter):
         lines = []
         for row in rows:
             text = io.StringIO(newline="")
-            # With this terminator cells that contain CR or LF are quoted; readers accept both.
+            # With this terminator cells with CR or LF are quoted: readers end lines at either.
             writer = csv.writer(text, delimiter=self.delimiter, lineterminator="\r\n")
             writer.writerow(row)
             lines.append(text.getvalue().removesuffix("\r\n") + "\n")
