@@ -392,7 +392,7 @@ def test_a_changed_prompt_is_another_embedder(docs: Path, tmp_path: Path, build:
     build(tmp_path / "i", docs)
     settings = build.model / "config_sentence_transformers.json"
     settings.write_text(json.dumps({"prompts": {"query": "find: "}}))
-    with pytest.raises(IndexMismatchError, match="its prompts have changed"):
+    with pytest.raises(IndexMismatchError, match="was made with older prompts of"):
         build(tmp_path / "i")
 
 

@@ -365,7 +365,7 @@ def test_a_file_that_holds_neither_kind_is_refused_at_once(tmp_path: Path) -> No
 def test_a_file_of_no_known_format_says_what_is_known(tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
     path.write_text("x")
-    with pytest.raises(InvalidArgumentError, match="no format that holds candidates"):
+    with pytest.raises(InvalidArgumentError, match="not in a format that holds candidates"):
         read(path)
     with pytest.raises(InvalidArgumentError, match="both its queries and its corpus"):
         read(path, queries=path)
