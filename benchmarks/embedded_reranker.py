@@ -1,11 +1,11 @@
-"""Measure what the embedded reranker adds to the dense order of its own model.
+"""Measure the gain of the embedded reranker over dense retrieval with its own model.
 
     python benchmarks/embedded_reranker.py FOLDER...
 
-Each folder holds corpus.jsonl, queries.jsonl and qrels.tsv. Every document is one text, its title
-first, cut at the model's 256 tokens; the 50 best of the dense order are reranked. Where each query
-has judgements of its own few candidates (--judged NAME), those are ranked instead. Prints the mean
-nDCG@10 over all judged queries.
+Each folder holds corpus.jsonl, queries.jsonl and qrels.tsv. Every document is one text, title
+first, truncated at the model's 256 tokens; the top 50 of dense retrieval are reranked. With
+--judged NAME the judged candidates of each query are ranked instead. Prints the mean nDCG@10 over
+all judged queries.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def lines(path: Path) -> Iterator[dict[str, str]]:
 
 
 def dense_run(data: Collection, embedder: Embedder, judged_only: bool) -> Run:
-    """Return each query's candidates with their cosine."""
+    """Return each query's candidates with their cosines."""
     doc_ids = list(data.texts)
     documents = embedder.embed_documents(list(data.texts.values()))
     queries = embedder.embed_queries(list(data.queries.values()))
@@ -96,7 +96,7 @@ def ndcg(data: Collection, run: Run) -> float:
 
 
 def main() -> None:
-    """Print one row a collection."""
+    """Print one row per collection."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--judged", nargs="*", default=JUDGED_ONLY, metavar="NAME")

@@ -2,9 +2,9 @@
 
     python benchmarks/embedding_speed.py COLLECTION [--passages 400] [--rounds 3]
 
-COLLECTION holds corpus.jsonl. The embedder is all-MiniLM-L6-v2, from the package that carries it.
-Both are timed without loading the model, in turn; the medians, their ratio and the smallest cosine
-of two vectors are printed.
+COLLECTION holds corpus.jsonl. The embedder is all-MiniLM-L6-v2, from the package that includes it.
+Both are timed in turn, without loading the model. Prints the medians, their ratio and the smallest
+cosine between corresponding vectors.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from ettin_cli.records import Silence
 
 
 def passages_of(collection: Path, count: int) -> list[str]:
-    """Return the first texts of a collection, cut to what the embedder reads."""
+    """Return the first texts of a collection, truncated at the embedder's token limit."""
     with (collection / "corpus.jsonl").open(encoding="utf-8") as lines:
         return [json.loads(line)["text"][:1000] for line in itertools.islice(lines, count)]
 

@@ -1,12 +1,12 @@
-"""Feed every reader with damaged files for some minutes, and keep each that breaks a promise.
+"""Fuzz every reader with damaged files for some minutes, and keep those that break a guarantee.
 
     python benchmarks/fuzz.py [--minutes 15] [--seed 1] [--only mail] [--finds fuzz_finds]
 
-What is promised of any bytes: a document or a reason comes of them and nothing else is raised, in
-a bounded time; what is read can be written down; passages hold the text of their document once, in
-order, and their lines lead back to it. Where atheris is installed the search is guided by what code
-an input reaches; else seeds are changed at random. A find is a file of the input, named by the
-target and the failure; the exit code is 1 if there is one.
+The guarantees for any bytes: reading gives a document or a reason, raises nothing else and ends in
+bounded time; documents can be serialised; passages contain the text of their document once, in
+order, and their line numbers are right. With atheris installed the search is guided by code
+coverage; otherwise seeds are mutated at random. A find is a file of the input, named after the
+target and the failure; the exit code is 1 if there is any.
 """
 
 import argparse
@@ -54,11 +54,11 @@ PIECES += [b"null", b"true", b"99999999999999999999", b"0.1", b"\xe2\x80\xa8", b
 
 
 class BrokenPromiseError(Exception):
-    """What was read is not what it should be."""
+    """A guarantee does not hold."""
 
 
 def check(document: Document) -> None:
-    """Cut a document, and compare what comes of it with its text."""
+    """Chunk a document, and compare its passages with its text."""
     for text in (document.doc_id, document.text, document.title):
         text.encode()
     orjson.dumps(dict(document.metadata))
@@ -76,7 +76,7 @@ def check(document: Document) -> None:
 
 
 class Targets:
-    """What is fed, and what it is fed with first."""
+    """The functions to fuzz, with their seeds."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,7 +97,7 @@ class Targets:
         builder(self.index, docs)
 
     def _files(self) -> dict[str, bytes]:
-        """Return a seed for each suffix that is read."""
+        """Return a seed for each readable suffix."""
         mail = (
             b"From: A <a@b.c>\nSubject: =?utf-8?q?caf=C3=A9?=\nContent-Type: multipart/alternative;"
         )
@@ -154,7 +154,7 @@ class Targets:
         }
 
     def feed(self, name: str, content: bytes) -> None:
-        """Give an input to a target, and check what comes of it."""
+        """Run a target on an input and check the result."""
         path = self.folder / f"input.{name}"
         if name in SUFFIXES:
             path.write_bytes(content)
@@ -180,7 +180,7 @@ class Targets:
             raise BrokenPromiseError("a reason of many lines")
 
     def feed_chapter(self, _path: Path, content: bytes) -> None:
-        """Read a book with this chapter."""
+        """Read an EPUB with this chapter."""
         self._read(write_epub(self.folder / "input.epub", {"a.xhtml": content}))
 
     def feed_body(self, _path: Path, content: bytes) -> None:
@@ -210,7 +210,7 @@ class Targets:
         read_qrels(path)
 
     def feed_requests(self, path: Path, content: bytes) -> None:
-        """Read what `ettin rerank` is given."""
+        """Read an input of `ettin rerank`."""
         path.with_suffix(".jsonl").write_bytes(content)
         with open_requests(path.with_suffix(".jsonl"), RequestFields()) as requests:
             for request in requests.items:
@@ -219,7 +219,7 @@ class Targets:
     feed_pairs = feed_requests
 
     def feed_manifest(self, _path: Path, content: bytes) -> None:
-        """Open an index whose manifest says anything, and seals it."""
+        """Open an index with an arbitrary manifest and a valid checksum."""
         try:
             body = orjson.loads(content)
         except orjson.JSONDecodeError:
@@ -232,13 +232,13 @@ class Targets:
         index.passages.table.to_pylist()
 
     def feed_ignores(self, _path: Path, content: bytes) -> None:
-        """Match names with patterns."""
+        """Match names against patterns."""
         for pattern in parse(content.decode("utf-8", "surrogateescape")):
             for name in ("a/b/c.md", "a" * 200, "a/" * 100 + "b"):
                 pattern.fits(name, is_folder=False)
 
     def feed_cut(self, _path: Path, content: bytes) -> None:
-        """Cut a text of some kind."""
+        """Chunk a text of some kind."""
         kind = KINDS[content[0] % len(KINDS)] if content else KINDS[0]
         text = content[1:].decode("utf-8", "replace").replace("\r", "")
         lines = range(1, text.count("\n") + 2)
@@ -254,14 +254,14 @@ class Targets:
 
 
 class Finds:
-    """Keeps one input of each failure."""
+    """Keeps one input per failure."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.seen = folder, Counter[str]()
         self.fed = Counter[str]()
 
     def feed(self, targets: Targets, name: str, content: bytes) -> None:
-        """Give an input to a target, and keep it if that breaks a promise."""
+        """Run a target on an input, and keep the input if a guarantee breaks."""
         self.fed[name] += 1
         began = time.process_time()
         try:
@@ -283,7 +283,7 @@ class Finds:
 
 
 def changed(drawn: random.Random, content: bytes, other: bytes) -> bytes:
-    """Return some bytes with a few changes, each of a kind that is drawn."""
+    """Return bytes with a few random mutations."""
     made = bytearray(content)
     for _ in range(drawn.choice((1, 1, 2, 4, 8))):
         at = drawn.randrange(len(made) + 1)
@@ -310,7 +310,7 @@ def changed(drawn: random.Random, content: bytes, other: bytes) -> bytes:
 def at_random(
     targets: Targets, names: list[str], finds: Finds, seconds: float, drawn: random.Random
 ) -> None:
-    """Change seeds, and what was made of them, until the time is over."""
+    """Mutate seeds and their mutations until the time is up."""
     pools = {name: [targets.seeds[name]] for name in names}
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -326,7 +326,7 @@ def at_random(
 def guided(
     atheris: Any, targets: Targets, names: list[str], finds: Finds, seconds: float, seed: int
 ) -> None:
-    """Let atheris look for inputs that reach new code; does not return."""
+    """Run atheris, guided by coverage; does not return."""
     corpus = targets.folder / "corpus"
     corpus.mkdir()
     for number, name in enumerate(names):
@@ -346,7 +346,7 @@ def guided(
 
 
 def _instrumented() -> Any:
-    """Return atheris, with this project's code under its eyes; None if it is not installed."""
+    """Return atheris with this project's code instrumented; None if it is not installed."""
     try:
         import atheris
     except ImportError:

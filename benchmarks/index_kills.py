@@ -1,14 +1,14 @@
-"""Kill runs that write an index at random moments, and check what is there after each.
+"""Kill runs that write an index at random moments, and check the index after each.
 
     python benchmarks/index_kills.py [--kills 200] [--story first update rebuild repair]
 
-Each run is a command line in a process of its own, forked from this one, with an embedder of words
-in the place of a model, and is killed with SIGKILL after a random part of the time that it takes
-in peace; the next goes on from what it left, until one ends by itself. After each kill the index
-has to be whole and to answer all queries as the old one or the new one does; a run that ends has to
-leave the very passages, vectors and hits of a run in peace, and nothing else. One run in four is
-stopped first, and a second writer has to leave all that it has written where it is.
-Prints one row a story; exits with 1 at the first breach.
+Each run is a command line in a forked process, with a bag-of-words embedder instead of a model.
+It is killed with SIGKILL after a random part of the time of an undisturbed run; the next run starts
+from what is left, until one finishes. After each kill the index must be intact and answer all
+queries like the old or the new index. A finished run must leave exactly the passages, vectors and
+hits of an undisturbed run, and nothing else. One run in four is stopped first, and a second writer
+must then leave all its files untouched.
+Prints one row per story; exits with 1 at the first violation.
 """
 
 import argparse
@@ -35,8 +35,8 @@ class Kills:
     """The kills of one story, counted.
 
     Args:
-        story: In the state from which its first run begins.
-        drawn: Draws the moments.
+        story: The story, in the initial state of its first run.
+        drawn: Generates the random moments.
     """
 
     def __init__(self, story: Replay, drawn: random.Random) -> None:
@@ -49,7 +49,7 @@ class Kills:
         story.scene.reset()
 
     def wait(self, child: int) -> None:
-        """Wait for a run to end by itself, which has to end well."""
+        """Wait for a run to finish, which must succeed."""
         code = ended(child, 120)
         if code is None:
             os.kill(child, signal.SIGKILL)
@@ -57,7 +57,7 @@ class Kills:
             raise BrokenStateError(f"a run ended with {code}")
 
     def step(self) -> None:
-        """Start a run and kill it, unless it ends before."""
+        """Start a run and kill it, unless it finishes before."""
         child = forked(self.story.command)
         code = ended(child, self.drawn.uniform(0, 1.1 * self.length))
         if code is None and self.drawn.random() < 0.25:
@@ -79,10 +79,10 @@ class Kills:
         self.story.scene.reset()
 
     def disturb(self, child: int) -> int | None:
-        """Write beside a run that is stopped: refused, and nothing of it is touched.
+        """Check that a second writer is refused while a run is stopped, and changes nothing.
 
         Returns:
-            The run's exit code if it ended before it could be stopped.
+            The run's exit code if it finished before it could be stopped.
         """
         os.kill(child, signal.SIGSTOP)
         _, status = os.waitpid(child, os.WUNTRACED)
@@ -99,12 +99,12 @@ class Kills:
         return None
 
     def listed(self) -> dict[Path, int]:
-        """Return all that is below the index's folder, with sizes."""
+        """Return all files below the index folder, with sizes."""
         return {path: path.stat().st_size for path in self.story.scene.index.rglob("*")}
 
 
 def main() -> None:
-    """Print one row a story; exit with 1 at a breach."""
+    """Print one row per story; exit with 1 at a violation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200, help="of each story")
     parser.add_argument("--story", nargs="+", choices=STORIES, default=list(STORIES))

@@ -2,11 +2,10 @@
 
     python benchmarks/index_memory.py [--records N...] [--dimension D]
 
-Each corpus is a JSONL file of short records that are all different, indexed in a process of its
-own by a model of one small layer with seeded random weights, on the CPU. Prints one row a corpus:
-the process's peak resident memory, what its vectors alone take, and the seconds. What a process
-holds before the first record shows in the smallest corpus; the difference between two rows, beside
-that of their vectors, is what a record costs.
+Each corpus is a JSONL file of short, distinct records, indexed in a separate process by a model of
+one small layer with seeded random weights, on the CPU. Prints one row per corpus: peak resident
+memory of the process, memory of the vectors alone, and seconds. The smallest corpus shows the fixed
+cost; the difference between two rows, minus that of their vectors, is the cost of the records.
 """
 
 import argparse
@@ -34,14 +33,14 @@ MB = 1e6
 
 @dataclass(frozen=True)
 class Measured:
-    """What indexing took: bytes and seconds."""
+    """The cost of indexing: bytes and seconds."""
 
     peak: int
     seconds: float
 
 
 def write_model(folder: Path, dimension: int) -> Path:
-    """Write an embedder with random weights, always the same."""
+    """Write an embedder with seeded random weights."""
     torch.manual_seed(0)
     vocabulary = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -70,7 +69,7 @@ def write_model(folder: Path, dimension: int) -> Path:
 
 
 def write_corpus(path: Path, records: int) -> Path:
-    """Write records of random words, always the same."""
+    """Write records of seeded random words."""
     chooser = random.Random(records)
     with path.open("w", encoding="utf-8") as file:
         for number in range(records):
@@ -80,7 +79,7 @@ def write_corpus(path: Path, records: int) -> Path:
 
 
 def measured(corpus: Path, model: Path, folder: Path) -> Measured:
-    """Index a corpus in a process of its own and return what that took."""
+    """Index a corpus in a separate process and return its cost."""
     command = [sys.executable, "-m", "ettin_cli", "index", str(corpus)]
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -97,7 +96,7 @@ def measured(corpus: Path, model: Path, folder: Path) -> Measured:
 
 
 def main() -> None:
-    """Print one row a corpus."""
+    """Print one row per corpus."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", nargs="+", type=int, default=[10_000, 200_000])
     parser.add_argument("--dimension", type=int, default=384)

@@ -1,11 +1,10 @@
-"""Search an index from many processes while another brings it up to date, again and again.
+"""Search an index from many processes while another updates it repeatedly.
 
     python benchmarks/index_readers.py [--minutes 1] [--readers 20]
 
-The n-th generation holds texts that name n. Every answer is compared with what a plain loop over
-the texts of one generation finds, which has to be one that was in force while the index was
-opened and stays the same for as long as it is open; every third reader keeps it until three more
-have come.
+The texts of the n-th generation contain n. Every answer is compared with a brute-force search over
+the texts of one generation, which must have been in force when the index was opened and must stay
+the same while it is open. Every third reader keeps it open for three further generations.
 Prints one line of counts; exits with 1 if any answer was wrong.
 """
 
@@ -42,18 +41,18 @@ KEPT_FOR = 3
 
 @cache
 def vector(text: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    """Return a text's vector, computed once."""
+    """Return the cached vector of a text."""
     return word_vector(text)
 
 
 def text_of(generation: int, number: int) -> str:
-    """Return what a file holds in a generation, whose number decides what it is about."""
+    """Return the content of a file in a generation, which determines its topic."""
     about = ("ferry", "bread", "auk", "pier", "dough")[(generation + number) % 5]
     return f"g{generation} file{number} tells of {about} {number % 7}"
 
 
 class Shared:
-    """What the processes know of each other."""
+    """The state shared by the processes."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("fork")
@@ -65,7 +64,7 @@ class Shared:
 
 
 def write(root: Path, shared: Shared, build: Builder, until: float) -> None:
-    """Put one generation after the other in force."""
+    """Commit one generation after another."""
     while time.time() < until:
         shared.begun.value += 1
         for number in range(FILES):
@@ -75,7 +74,7 @@ def write(root: Path, shared: Shared, build: Builder, until: float) -> None:
 
 
 def read(root: Path, shared: Shared, embedder: WordEmbedder, number: int, until: float) -> None:
-    """Open the index and search it, again and again."""
+    """Open and search the index repeatedly."""
     drawn = random.Random(number)
     while time.time() < until:
         oldest = shared.in_force.value
@@ -96,7 +95,7 @@ def read(root: Path, shared: Shared, embedder: WordEmbedder, number: int, until:
 
 
 def ask(index: Index, embedder: WordEmbedder, shared: Shared, drawn: random.Random) -> int:
-    """Search once; return the generation that all hits are of."""
+    """Search once; return the generation of all hits."""
     query = text_of(drawn.randrange(5), drawn.randrange(FILES))
     options = SearchOptions(top_k=TOP_K, candidates=2 * TOP_K, fold="none")
     retriever = DenseRetriever(index, embedder)
@@ -116,7 +115,7 @@ def ask(index: Index, embedder: WordEmbedder, shared: Shared, drawn: random.Rand
 
 
 def main() -> None:
-    """Print what was counted; exit with 1 if anything was wrong."""
+    """Print the counts; exit with 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--readers", type=int, default=20)

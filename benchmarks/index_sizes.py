@@ -2,18 +2,18 @@
 
     python benchmarks/index_sizes.py [--passages N...] [--factory FACTORY...] [--noise X]
 
-Vectors and queries are those of large_index.py, written by the writer that `ettin index` uses.
-Every step has a process of its own:
+Vectors and queries are those of large_index.py, written with the index writer of `ettin index`.
+Every step runs in a separate process:
 
-- a vector: bytes on disk, FAISS's and those it is compared again by, and in brackets FAISS's alone,
-  which are what a search has to have in memory to be fast.
-- opened: private memory that opening the index and answering a query take; the pages of mapped
-  files, which the system takes back when it needs them, are not counted.
-- recall: share of the exact top 100 that is found, over 200 queries, beside what the index says.
+- a vector: bytes on disk of the FAISS index and the vectors for rescoring, and in brackets of FAISS
+  alone, which must be in memory for a fast search.
+- opened: private memory for opening the index and answering a query, without mapped pages, which
+  the system can reclaim.
+- recall: share of the exact top 100 that is found, over 200 queries, beside the index's estimate.
 - warm: median of 50 queries in one process, without reranking.
-- build: seconds from the last vector to the index in force, recall measured.
+- build: seconds from the last vector to the committed index, including the recall measurement.
 
-Prints one row a factory.
+Prints one row per factory.
 """
 
 import argparse
@@ -38,7 +38,7 @@ COLUMNS = (
 
 
 def private_memory() -> int:
-    """Return the bytes of this process's memory that are no pages of files; 0 where unknown."""
+    """Return this process's private memory in bytes, without mapped files; 0 if unknown."""
     status = Path("/proc/self/status")
     if not status.exists():
         return 0
@@ -47,7 +47,7 @@ def private_memory() -> int:
 
 
 def opened(folder: Path) -> int:
-    """Return the private memory that the index takes, beyond the libraries'."""
+    """Return the private memory of the index, without that of the libraries."""
     import faiss
     import numpy as np
 

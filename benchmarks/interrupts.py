@@ -1,14 +1,14 @@
-"""Interrupt runs that write an index at chosen places, and check how they end and what is there.
+"""Interrupt runs that write an index at chosen places, and check their exit and the index.
 
     python benchmarks/interrupts.py [--places 200] [--story first update rebuild repair]
 
-Python looks for signals where a function begins and where a function in C returns. These places are
-counted in a run in peace; then runs are forked from this process, with an embedder of words in the
-place of a model, and each gets SIGINT or SIGTERM at one of them. It has to end with 130 or 143 and
-say that it was interrupted or terminated, with 0 if its work was done, or at once if none had
-begun; to leave the old index or the new one; and the next run has to end in the new one, with
-nothing left over.
-Prints one row a story; exits with 1 at the first breach, with the place and what the run said.
+Python checks for signals where a function starts and where a C function returns. These places are
+counted in an undisturbed run. Then runs are forked from this process, with a bag-of-words embedder
+instead of a model, and each gets SIGINT or SIGTERM at one place. It must exit with 130 or 143 and
+report that it was interrupted or terminated, or exit with 0 if its work was done, or immediately if
+no work had started. It must leave the old or the new index, and the next run must complete the new
+one, with nothing left over.
+Prints one row per story; exits with 1 at the first violation, with the place and the run's output.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def at_each_place(act: Place) -> None:
 
 
 def count(command: list[str]) -> int:
-    """Return how many places there are in a run."""
+    """Return the number of places in a run."""
     places = 0
 
     def another(_: str) -> None:
@@ -68,10 +68,10 @@ def count(command: list[str]) -> int:
 
 
 def strike(command: list[str], nth: int, number: signal.Signals, log: Path) -> str:
-    """Run a command line that a signal strikes at its nth place; return how it ended.
+    """Run a command line, send a signal at its nth place, and return how it ended.
 
     Raises:
-        BrokenStateError: It ended in another way than is promised.
+        BrokenStateError: The run did not end as required.
     """
     child = os.fork()
     if not child:
@@ -90,7 +90,7 @@ def strike(command: list[str], nth: int, number: signal.Signals, log: Path) -> s
 
 
 def struck(command: list[str], nth: int, number: signal.Signals, log: Path) -> None:
-    """Run a command line in a child that a signal strikes, and end it."""
+    """Run a command line in a child process that receives a signal, and exit."""
     left = nth
 
     def one(place: str) -> None:
@@ -113,7 +113,7 @@ def struck(command: list[str], nth: int, number: signal.Signals, log: Path) -> N
 
 
 def main() -> None:
-    """Print one row a story; exit with 1 at a breach."""
+    """Print one row per story; exit with 1 at a violation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--places", type=int, default=200, help="of each story")
     parser.add_argument("--story", nargs="+", choices=STORIES, default=list(STORIES))

@@ -1,21 +1,21 @@
-"""Measure building, opening and searching an index of very many passages.
+"""Measure building, opening and searching a large index.
 
     python benchmarks/large_index.py [--passages N...] [--factory FACTORY] [--noise X]
 
-Each vector is one of 2,000 random directions, plus another of them at a weight of up to 1, plus
-noise as long as `--noise` times a direction, at unit length: neighbours share a direction, and
-the exact top 100 ends between passages that are nearly as close. Queries are further vectors of
-the kind, in no index. Vectors go into the index by the writer that `ettin index` uses, and no
-model is run; a file has 10 passages. Every step has a process of its own:
+Each vector is one of 2,000 random directions, plus another one with a weight of up to 1, plus noise
+of `--noise` times a direction's length, normalised: neighbours share a direction, and the cutoff of
+the exact top 100 lies between passages of nearly equal distance. Queries are further vectors of the
+same kind that are not indexed. Vectors are written with the index writer of `ettin index`, without
+a model; a file has 10 passages. Every step runs in a separate process:
 
-- built: seconds and peak resident memory, mapped pages included, of all but embedding.
-- cold: from the start of opening the index to the hits of the first query, everything imported on
-  the way counted, with the files in the system's memory; evicted: with the index's files evicted
-  from it; in brackets: with Python's start. Each the median of 5 processes.
+- built: seconds and peak resident memory, including mapped pages, without embedding.
+- cold: seconds from opening the index to the hits of the first query, including imports, with the
+  files in the page cache; evicted: with the index's files evicted from it; in brackets: including
+  Python's start-up. Each is the median of 5 processes.
 - warm: median of 50 queries in one process.
-- recall: share of the exact top 100 that is found, over 200 queries, beside what the index says.
+- recall: share of the exact top 100 that is found, over 200 queries, beside the index's estimate.
 
-Prints one row a size.
+Prints one row per size.
 """
 
 import argparse
@@ -54,7 +54,7 @@ COLUMNS = (
 
 
 class Drawn:
-    """Draws vectors of the benchmark's kind, always the same; stands in for an embedder."""
+    """A stand-in for an embedder that generates the benchmark's seeded vectors."""
 
     engine = "none"
 
@@ -68,7 +68,7 @@ class Drawn:
         self.random = np.random.default_rng(seed)
 
     def draw(self, texts: Sequence[str], advance: object = None) -> "Floats":
-        """Return the next vectors, one a text, whatever it says."""
+        """Return the next vectors, one per text, regardless of the text."""
         import numpy as np
 
         shape = len(texts), self.directions.shape[1]
@@ -82,7 +82,7 @@ class Drawn:
 
 
 class Given:
-    """Stands in for an embedder: a query's text is the number of its vector in a file."""
+    """A stand-in for an embedder: a query's text is its vector's row in a file."""
 
     engine = "none"
 
@@ -90,7 +90,7 @@ class Given:
         self.path, self.card = path, card
 
     def embed_queries(self, texts: Sequence[str]) -> "Floats":
-        """Return the vectors of these numbers."""
+        """Return the vectors of these rows."""
         import numpy as np
 
         vectors = np.fromfile(self.path, np.float32).reshape(-1, self.card.dimension)
@@ -102,7 +102,7 @@ class Given:
 
 
 def build(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write the index and the queries; return what that took."""
+    """Write the index and the queries; return the cost."""
     from ettin_cli.index.files import FileEntry
     from ettin_cli.index.writer import Generation, Recipe
     from ettin_cli.records import EmbedderCard, Passage
@@ -172,7 +172,7 @@ def answered(folder: Path, queries: int) -> Iterator["Answer"]:
 
 
 def recall(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the share of FAISS's exact top 100 that the index finds."""
+    """Return the share of the exact FAISS top 100 that the index finds."""
     import numpy as np
 
     from ettin_cli.index.reader import Index
@@ -186,7 +186,7 @@ def recall(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def exact_rows(vectors: "Floats", queries: "Floats") -> list[list[int]]:
-    """Return each query's nearest rows, by FAISS's exhaustive search over one block at a time."""
+    """Return each query's nearest rows, by exhaustive FAISS search in blocks."""
     import faiss
     import numpy as np
 
@@ -205,7 +205,7 @@ def exact_rows(vectors: "Floats", queries: "Floats") -> list[list[int]]:
 
 
 def peak() -> int:
-    """Return the most resident memory that this process has had, in bytes."""
+    """Return this process's peak resident memory in bytes."""
     import resource
 
     # Kilobytes, except on macOS.
@@ -214,7 +214,7 @@ def peak() -> int:
 
 
 def evict(folder: Path) -> None:
-    """Ask the system to forget the files of the index, so that they are read from the disk."""
+    """Evict the index's files from the page cache."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
@@ -226,7 +226,7 @@ STEPS = {"build": build, "search": search, "recall": recall}
 
 
 def run(step: str, arguments: argparse.Namespace, passages: int, *more: str) -> dict[str, Any]:
-    """Run a step in a process of its own; return what it found, and its seconds with the start."""
+    """Run a step in a separate process; return its result, and its seconds with start-up."""
     # This process imports nothing large, which would count as memory of the children it forks.
     settings = ["dimension", "noise", "factory", "folder"]
     options = [f"--{name}={getattr(arguments, name)}" for name in settings]
@@ -240,7 +240,7 @@ def run(step: str, arguments: argparse.Namespace, passages: int, *more: str) -> 
 
 
 def opened(arguments: argparse.Namespace, passages: int, *, evicted: bool) -> str:
-    """Return the seconds to the first hits, and in brackets those with Python's start."""
+    """Return the seconds to the first hits, and in brackets those with Python's start-up."""
     inside, whole = [], []
     for _ in range(PROCESSES):
         if evicted:

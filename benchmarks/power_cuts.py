@@ -1,12 +1,12 @@
-"""Cut the power at every moment of a run on an index, and judge every state that this may leave.
+"""Simulate a power cut at every moment of a run on an index, and check every resulting state.
 
     python benchmarks/power_cuts.py [--samples 20] [--story first...]
 
-All that a run does to the disk is recorded; then the disk is made again as it may be after a cut
-before each thing done: what was not synced is kept, lost, cut short or full of zeros, and names
-whose folder was not synced are lost one by one, all but one, from one on, and at random. Each
-state has to be the old index, the new one, or refused with a command that helps, and the next run
-has to end well from each. Prints one row a story; exits with 1 if any state is none of these.
+All disk operations of a run are recorded. Then the disk is reconstructed as it may be after a cut
+before each operation: unsynced data is kept, lost, truncated or zeroed, and names in an unsynced
+folder are lost one by one, all but one, from one on, and at random. Each state must be the old
+index, the new index, or refused with a command that helps, and the next run must succeed from each.
+Prints one row per story; exits with 1 if any state is none of these.
 """
 
 import argparse
@@ -30,7 +30,7 @@ STORIES = {
 
 
 def replayed(name: str, samples: int, root: Path) -> bool:
-    """Print what was found in a story's states; return whether all was well."""
+    """Print the results for a story's states; return whether all are valid."""
     story, options = STORIES[name]
     broken: Counter[str] = Counter()
     with pytest.MonkeyPatch.context() as patch:
@@ -55,7 +55,7 @@ def replayed(name: str, samples: int, root: Path) -> bool:
 
 
 def main() -> None:
-    """Print one row a story; exit with 1 if a state is broken."""
+    """Print one row per story; exit with 1 if a state is broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=20, help="states at random, a moment")
     parser.add_argument("--story", nargs="+", choices=STORIES, default=list(STORIES))

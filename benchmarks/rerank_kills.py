@@ -1,11 +1,11 @@
-"""Kill `ettin rerank` at random moments and check that it goes on to the same bytes.
+"""Kill `ettin rerank` at random moments and check that resuming gives the same bytes.
 
     python benchmarks/rerank_kills.py [--kills 50] [--format jsonl]
 
-A run in peace is made first; then runs are killed with SIGKILL after a random part of the time
-that one takes, each going on with --resume, until one ends by itself, and again from the start
-until there were enough kills. Every output is compared with the first. The model has Ettin's
-architecture, a small shape and seeded random weights.
+After an undisturbed run, runs are killed with SIGKILL after a random part of its time, and resumed
+with --resume until one finishes; this is repeated from the start until the number of kills is
+reached. Every output is compared with the first. The model has Ettin's architecture, a small shape
+and seeded random weights.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SEED = 11
 
 
 def make_input(path: Path, queries: int = 400, documents: int = 10) -> None:
-    """Write queries with documents of many lengths, and some rows that are broken."""
+    """Write queries with documents of many lengths, and some broken rows."""
     drawn = random.Random(SEED)
     words = [f"word{number}" for number in range(300)]
     with path.open("w", encoding="utf-8") as file:
@@ -49,7 +49,7 @@ def start(folder: Path, output: str, *more: str) -> subprocess.Popen[bytes]:
 
 
 def main() -> None:
-    """Print what came of it; exit with 1 if an output differs."""
+    """Print the result; exit with 1 if an output differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--format", default="jsonl")

@@ -2,9 +2,9 @@
 
     python benchmarks/rerank_memory.py [--queries 1000 100000] [--documents 5]
 
-Each input is reranked in a process of its own, as a query a line, and as pairs a row whose rows
-are shuffled over the whole file. The model has Ettin's architecture, a tiny shape and seeded
-random weights. Prints a row an input.
+Each input is reranked in a separate process, as one query per line, and as one pair per row in
+random order. The model has Ettin's architecture, a tiny shape and seeded random weights. Prints a
+row per input.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def make_input(path: Path, queries: int, documents: int, *, pairs: bool) -> None
 
 
 def peak(folder: Path, path: Path) -> tuple[float, float]:
-    """Return the peak memory in MB of reranking a file, and the seconds it took."""
+    """Return the peak memory in MB and the seconds of reranking a file."""
     began = time.perf_counter()
     ran = subprocess.run(
         [sys.executable, "-c", CHILD, "rerank", path.name, "-r", "model", "-o", "out.jsonl", "-q"],

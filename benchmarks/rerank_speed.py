@@ -3,10 +3,9 @@
     python benchmarks/rerank_speed.py COLLECTION [--queries 30] [--documents 20] [--rounds 3]
 
 COLLECTION holds corpus.jsonl and queries.jsonl. The model has the exact shape of Ettin 17m and
-seeded random weights, since speed does not depend on them. The loop is what its documentation
-shows: `predict` on the pairs of one query after another. Both are timed without loading the
-model, in turn, and the medians and their ratio are printed, with the largest difference of a
-score.
+seeded random weights, since speed does not depend on them. As in its documentation, the loop calls
+`predict` on the pairs of one query after another. Both are timed in turn, without loading the
+model. Prints the medians, their ratio and the largest score difference.
 """
 
 import argparse
@@ -33,7 +32,7 @@ Scores = dict[tuple[str, str], float]
 
 
 def make_input(collection: Path, path: Path, queries: int, documents: int) -> None:
-    """Write queries with random documents of the collection, a query a line."""
+    """Write queries with random documents of the collection, one query per line."""
     chosen = random.Random(7)
     texts = [json.loads(line)["text"] for line in (collection / "corpus.jsonl").open()]
     asked = [json.loads(line)["text"] for line in (collection / "queries.jsonl").open()]

@@ -2,14 +2,13 @@
 
     python benchmarks/soak.py [--minutes 10] [--seed 3]
 
-Files are added, changed and dropped; the index is brought up to date in this process, and in
-children that are ended by SIGKILL, SIGTERM or SIGINT at random moments. Every search is compared
-with a plain loop over the texts that the index has to hold. The embedder counts words.
-Prints a line a minute and one of counts at the end; exits with 1 at a wrong answer, a run that does
-not end well, one that takes over two seconds to end after a signal (where `ettin --version` does
-not take long as well), a file left over, or when this process holds more memory or descriptors at
-the end than after a fifth of the time. What a child that failed said, or its traceback, is printed
-before.
+Files are added, changed and removed; the index is updated in this process, and in children that
+receive SIGKILL, SIGTERM or SIGINT at random moments. Every search is compared with a brute-force
+search over the texts that the index must hold. The embedder counts words.
+Prints a line per minute and the counts at the end. Exits with 1 at a wrong answer, a failed run, a
+run that takes over two seconds to exit after a signal (unless `ettin --version` is slow too), a
+leftover file, or if this process holds more memory or descriptors at the end than after a fifth of
+the time. The output or traceback of a failed child is printed first.
 """
 
 import argparse
@@ -47,17 +46,17 @@ GROWTH = 16_000_000
 
 
 class BreachError(Exception):
-    """Something is not as it has to be."""
+    """A check failed."""
 
 
 def require(fine: bool, what: object) -> None:
-    """Stop if something is not as it has to be."""
+    """Raise if a condition does not hold."""
     if not fine:
         raise BreachError(str(what))
 
 
 def memory() -> int:
-    """Return the bytes of this process that are in memory; 0 where that cannot be told."""
+    """Return this process's resident memory in bytes; 0 if unknown."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -65,13 +64,13 @@ def memory() -> int:
 
 
 def descriptors() -> int:
-    """Return how many descriptors this process has open; 0 where that cannot be told."""
+    """Return the number of open descriptors of this process; 0 if unknown."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.exists() else 0
 
 
 class Soak:
-    """An index beside the texts that it has to hold."""
+    """An index with the texts that it must hold."""
 
     def __init__(self, root: Path, seed: int) -> None:
         self.drawn = random.Random(seed)
@@ -84,13 +83,13 @@ class Soak:
         self.length = 0.1
 
     def step(self) -> None:
-        """Do one thing."""
+        """Perform one random action."""
         self.edit()
         does = [self.update, self.end_early, self.search, self.verify, self.repair]
         self.drawn.choices(does, [2, 3, 6, 1, 1])[0]()
 
     def edit(self) -> None:
-        """Add, change or drop some files."""
+        """Add, change or remove some files."""
         for _ in range(self.drawn.randint(0, 4)):
             name = f"{self.drawn.randrange(MOST_FILES)}.txt"
             if name in self.here and self.drawn.random() < 0.3:
@@ -101,12 +100,12 @@ class Soak:
                 (self.docs / name).write_text(self.here[name])
 
     def words(self) -> list[str]:
-        """Return a command line that brings the index up to date."""
+        """Return a command line that updates the index."""
         rebuild = ["--rebuild"] if self.drawn.random() < 0.2 else []
         return ["index", "docs", "-i", "i", *rebuild]
 
     def update(self) -> None:
-        """Bring the index up to date in this process."""
+        """Update the index in this process."""
         began = time.perf_counter()
         code, said = run(*self.words())
         require(code == 0, said)
@@ -116,7 +115,7 @@ class Soak:
         self.counts["updates"] += 1
 
     def end_early(self) -> None:
-        """Bring the index up to date in a child, which a signal ends early."""
+        """Update the index in a child that a signal ends early."""
         before = self.generation()
         child = forked(self.words())
         number = self.drawn.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -133,7 +132,7 @@ class Soak:
             self.held = dict(self.here)
 
     def timed(self, seconds: float) -> None:
-        """Make sure that a run ended soon after a signal, if this machine does anything soon."""
+        """Check that a run exited soon after a signal, unless the machine is slow."""
         if seconds > SOON:
             began = time.perf_counter()
             ended(forked(["--version"]), 60)
@@ -144,7 +143,7 @@ class Soak:
             self.slowest = max(self.slowest, seconds)
 
     def search(self) -> None:
-        """Search, and compare with all texts."""
+        """Search, and compare with a brute-force search."""
         if self.held is None:
             return
         query = " ".join(self.drawn.choices(WORDS, k=2))
@@ -166,7 +165,7 @@ class Soak:
         self.counts["searches"] += 1
 
     def verify(self) -> None:
-        """Check every file, and that all passages are there."""
+        """Check every file, and that all passages are present."""
         if self.held is None:
             return
         code, said = run("verify", "-i", "i")
@@ -177,7 +176,7 @@ class Soak:
         self.counts["verifications"] += 1
 
     def repair(self) -> None:
-        """Flip a bit of one file, and repair the index."""
+        """Flip a bit in one file, and repair the index."""
         if self.held is None:
             return
         manifest = read_manifest(self.index)
@@ -197,7 +196,7 @@ class Soak:
         self.counts["repairs"] += 1
 
     def tidy(self) -> None:
-        """Make sure that a run which has ended left nothing but its index."""
+        """Check that a finished run left nothing but its index."""
         names = {path.name for path in self.index.iterdir()}
         require(names <= {"generations", "lock", "manifest.json", "work"}, names)
         left = [*self.index.glob("work/*/*"), *self.index.glob("generations/*")]
@@ -212,7 +211,7 @@ class Soak:
 
 
 def soaked(soak: Soak, minutes: float) -> str:
-    """Go on for so long, and return what was counted."""
+    """Run for the given time, and return the counts."""
     began, said = time.monotonic(), 0
     settled = None
     while (passed := (time.monotonic() - began) / 60) < minutes:
@@ -241,7 +240,7 @@ def soaked(soak: Soak, minutes: float) -> str:
 
 
 def main() -> None:
-    """Print what was counted; exit with 1 at a breach."""
+    """Print the counts; exit with 1 at a failed check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=3)

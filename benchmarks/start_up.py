@@ -1,8 +1,8 @@
-"""Time cold commands against a sentence-transformers script that does as much.
+"""Time cold commands against an equivalent sentence-transformers script.
 
     python benchmarks/start_up.py [--rounds 5]
 
-Every run is a process of its own: `ettin score` with a model of the exact shape of Ettin 17m and
+Every run is a separate process: `ettin score` with a model of the exact shape of Ettin 17m and
 seeded random weights, `ettin search -r embedded` over an index of the sample corpus, and a script
 that loads the same model with sentence-transformers and scores the same two texts.
 """
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def run(command: list[str]) -> float:
-    """Return how many seconds a command takes."""
+    """Return the seconds that a command takes."""
     began = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - began

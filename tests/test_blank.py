@@ -183,7 +183,7 @@ def test_training_learns_nothing_from_the_score_of_an_empty_text(
     )
     ran = ettin("train", path, "--base", str(folders["ettin"]), "-o", "student", "--steps", "1")
     assert ran.code == 3
-    assert 'a.jsonl:2: "score" -1e+09 marks a text with nothing to read' in ran.err
+    assert 'a.jsonl:2: "score" -1e+09 marks an empty text' in ran.err
     assert ran.err.count("rejected") == 2  # The row, and the count of rows.
 
 
@@ -194,7 +194,7 @@ def test_a_bench_measures_no_empty_texts(tmp_path: Path) -> None:
     found = read_pairs(path, None)
     assert found.pairs == [(QUERY, TEXTS[1]), (QUERY, TEXTS[3])]
     assert [str(one) for one in found.rejections] == [
-        f'{path}: query "1": 2 empty, with nothing to measure'
+        f'{path}: query "1": 2 empty texts, not measured'
     ]
 
 

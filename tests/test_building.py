@@ -348,7 +348,7 @@ def mismatched(docs: Path, tmp_path: Path, build: Builder) -> Path:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--embedder", "other"], r"was made by embedder \S+/words \(\w+\), not \S+/other \("),
+        (["--embedder", "other"], r"was made with embedder \S+/words \(\w+\), not \S+/other \("),
         (["--chunk-size", "none"], "has passages of 8 tokens with overlap 0, not whole documents"),
         (["--chunk-size", "9"], "of 8 tokens with overlap 0, not 9 tokens with overlap 0"),
         (["--chunk-size", "8", "--chunk-overlap", "2"], "not 8 tokens with overlap 2"),
@@ -392,7 +392,7 @@ def test_a_changed_prompt_is_another_embedder(docs: Path, tmp_path: Path, build:
     build(tmp_path / "i", docs)
     settings = build.model / "config_sentence_transformers.json"
     settings.write_text(json.dumps({"prompts": {"query": "find: "}}))
-    with pytest.raises(IndexMismatchError, match="its prompts have changed"):
+    with pytest.raises(IndexMismatchError, match="was made with older prompts of"):
         build(tmp_path / "i")
 
 
@@ -539,7 +539,7 @@ def test_a_full_disk_is_one_line_and_the_index_is_as_it_was(
         if ran.code == 0:
             break
         assert (ran.code, len(ran.err.splitlines())) == (1, 2)
-        assert "No space left on device; the index is as it was before" in ran.err
+        assert "No space left on device; the index is unchanged" in ran.err
         assert (folder / "manifest.json").read_bytes() == manifest
         assert damaged_files(folder) == []
         (small_disk / "ballast").unlink()
@@ -564,7 +564,7 @@ def test_an_error_of_the_disk_is_said_in_the_words_of_the_system(
         build(tmp_path / "i", docs)
     reason = "No space left on device" if error.errno else "no number"
     assert caught.value.problem == (
-        f"cannot write {tmp_path / 'i'}: {reason}; the index is as it was before"
+        f"cannot write {tmp_path / 'i'}: {reason}; the index is unchanged"
     )
 
 

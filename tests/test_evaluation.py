@@ -101,7 +101,7 @@ def test_each_verdict_names_the_retriever_that_it_is_about() -> None:
     helps, unsure, better = verdicts(gains(SWEPT, NDCG), "dense")
     assert helps.startswith("reranking with 32m over dense helps your data: +0.200 nDCG@10 [")
     assert unsure.startswith(
-        "6 queries do not tell whether reranking with 32m over hybrid helps: -0.05"
+        "reranking with 32m over hybrid has no significant effect on 6 queries: -0.05"
     )
     assert better.startswith("hybrid is better than dense: +0.300 nDCG@10 [")
 
@@ -138,10 +138,11 @@ def test_harm_is_told_as_plainly_and_a_blend_that_does_better_is_named() -> None
 
 def test_too_few_queries_are_said_to_be_too_few() -> None:
     assert said([comparison(50, 0.01, p=0.3, needed=1200)]) == [
-        "65 queries do not tell whether reranking with 32m helps: +0.010 nDCG@10 [-0.010, 0.030], "
-        "41 queries better, 18 worse; about 1,200 would, for a difference of this size"
+        "reranking with 32m has no significant effect on 65 queries: +0.010 nDCG@10 "
+        "[-0.010, 0.030], 41 queries better, 18 worse; "
+        "a difference of this size needs about 1,200 queries"
     ]
-    assert "would" not in said([comparison(50, 0.0, p=1.0)])[0]
+    assert "needs" not in said([comparison(50, 0.0, p=1.0)])[0]
 
 
 def test_each_reranker_has_a_verdict_in_the_order_asked_for() -> None:
@@ -153,7 +154,7 @@ def test_runs_are_compared_with_the_first_by_name() -> None:
     [verdict] = said([replace(comparison(None, -0.1), system=System(run="b.trec"))], "a.trec")
     assert verdict.startswith("b.trec is worse than a.trec: -0.100 nDCG@10")
     [verdict] = said([replace(comparison(None, 0.1, p=0.2), system=System(run="b"))], "a")
-    assert verdict.startswith("65 queries do not tell whether b differs from a")
+    assert verdict.startswith("b does not differ significantly from a on 65 queries")
 
 
 def test_what_changes_nothing_is_not_left_open() -> None:

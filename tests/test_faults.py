@@ -109,6 +109,8 @@ def test_what_fails_once_a_generation_is_in_force_does_not_take_it_away(
         with pytest.raises((OutputError, KeyboardInterrupt)) as caught:
             build(scene.index)
     if isinstance(caught.value, OutputError):
-        assert "the index is the new one, but may not outlive a power cut" in caught.value.problem
+        assert (
+            "the new index is in place, but may not survive a power failure" in caught.value.problem
+        )
     assert Index(scene.index).manifest.generation != read_manifest(scene.start).generation
     assert_equal(scene.index, scene.calm)

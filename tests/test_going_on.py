@@ -177,7 +177,7 @@ def test_searching_goes_on_to_the_same_bytes(
     assert ("run the same command with --resume" in ended.stderr) == (signal == TERMINATED)
     assert not (tmp_path / f"out.{suffix}").exists()
     again = ettin(*words, "-o", f"out.{suffix}")
-    assert (again.code, "left of an unfinished run" in again.err) == (1, True)
+    assert (again.code, "left from an unfinished run" in again.err) == (1, True)
     done = ettin(*words, "-o", f"out.{suffix}", "--resume")
     assert done.code == 0
     assert f"resuming after {min(64 * noted, 150)} queries" in done.err
@@ -210,7 +210,7 @@ def test_other_queries_or_another_index_do_not_go_on(
 def test_a_run_that_fails_at_once_leaves_nothing(ettin: Ettin, docs: Path, tmp_path: Path) -> None:
     (tmp_path / "q.tsv").write_text("q1\tferry\nq1\tbread\n")
     done = ettin("search", "--queries", "q.tsv", "docs", "-r", "none", "-o", "out.trec")
-    assert (done.code, "a second query with the id" in done.err) == (1, True)
+    assert (done.code, "duplicate query id" in done.err) == (1, True)
     (tmp_path / "in.jsonl").write_text('{"query": "q", "documents": ["a"]}\n')
 
     def full(*_: object) -> None:

@@ -176,7 +176,7 @@ def test_a_file_name_cannot_forge_a_line(ettin: Ettin, docs: Path) -> None:
         (["docs", "--embedder", "none-such"], 1, "no model 'none-such'", "ettin models"),
         (["--exclude", "*.md"], 2, "need a SOURCE", "pass the SOURCE again"),
         (["--remove", "docs"], 2, "docs is not a source of .ettin", "ettin info"),
-        ([], 2, "there is no source to index", "ettin index SOURCE"),
+        ([], 2, "no source to index", "ettin index SOURCE"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

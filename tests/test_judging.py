@@ -139,9 +139,9 @@ def test_a_byte_order_mark_is_no_part_of_an_id(qrels: Path) -> None:
 @pytest.mark.parametrize("line", ["q1 0 d1", "q1 0 d1 2 x", "q1 0 d1 high", "query-id\tid\tscore"])
 def test_a_line_that_judges_nothing_is_named(qrels: Path, line: str) -> None:
     qrels.write_text(f"q1 0 d1 2\n\n{line}\n")
-    with pytest.raises(CorpusError, match=r"my\.qrels:3: no judgement: 'q") as caught:
+    with pytest.raises(CorpusError, match=r"my\.qrels:3: not a judgement: 'q") as caught:
         Judgements(qrels)
-    assert hint_of(caught.value) == "a line of TREC qrels is: query_id 0 doc_id relevance"
+    assert hint_of(caught.value) == "a TREC qrels line is: query_id 0 doc_id relevance"
 
 
 def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def test_records_from_standard_input_are_never_waited_for_unasked(
     tmp_path: Path, folder: Path, update: Update
 ) -> None:
     update("-", stdin=ROWS)
-    with pytest.raises(InvalidArgumentError, match="in the index alone") as refused:
+    with pytest.raises(InvalidArgumentError, match="which only the index holds") as refused:
         update(rebuild=True, stdin=ROWS)
     assert "--remove -" in str(hint_of(refused.value))
     assert doc_ids(folder) == ["a.txt", "b.txt"]

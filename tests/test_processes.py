@@ -131,7 +131,7 @@ def test_a_run_goes_on_to_the_same_weights_after_a_process_was_struck(
     assert not (tmp_path / "model").exists()
     done = in_two(bert, "model", *more, "--resume")
     assert done.codes == [0, 0], done.err
-    assert done.err.count("ettin: going on after step 4\n") == 1
+    assert done.err.count("ettin: resuming after step 4\n") == 1
     assert weights(tmp_path / "model") == weights(uninterrupted)
     assert metrics(tmp_path / "model") == metrics(uninterrupted)
 
@@ -145,7 +145,7 @@ def test_a_run_goes_on_by_another_number_of_processes(
     assert struck.codes == [130, 130], struck.err
     done = ettin(*words(ettin_reranker, "model", *more, "--resume"))
     assert done.code == 0, done.err
-    assert "going on after step 4 with another number of processes: 1, not 2\n" in done.err
+    assert "resuming after step 4 with another number of processes: 1, not 2\n" in done.err
     assert_close(tmp_path / "model", tmp_path / "whole")
 
 

@@ -257,7 +257,7 @@ def test_a_repair_takes_the_embedder_that_made_the_index_and_no_other(
     build(tmp_path / "i", docs)
     flip(file_of(tmp_path / "i", "vectors.faiss"))
     (build.model / "model.safetensors").write_bytes(b"other")
-    with pytest.raises(IndexMismatchError, match="was made by embedder"):
+    with pytest.raises(IndexMismatchError, match="was made with embedder"):
         repair(tmp_path / "i")
     assert len(damaged_files(tmp_path / "i")) == 1
 

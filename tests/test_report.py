@@ -693,7 +693,7 @@ def test_a_large_evaluation_stays_small_and_says_what_is_not_drawn() -> None:
     panels = [one for one in document.all("figure") if one.all("path", "other")]
     assert len(panels) == 9
     assert all(len(panel.all("path", "line")) == 4 for panel in panels)
-    assert f"Not drawn: {120 - 9 * 4 * 2} systems without room or candidates." in document.text
+    assert f"Not drawn: {120 - 9 * 4 * 2} systems for lack of room or candidates." in document.text
     assert len(document.all("article")) == 20
 
 

@@ -210,7 +210,7 @@ def test_a_query_id_that_stands_for_two_queries_is_refused_by_line(tmp_path: Pat
     items = read(write_jsonl(tmp_path / "p.jsonl", rows))
     assert [shape(request) for request in requests(items)] == GROUPED
     assert [(one.line, one.reason) for one in rejections(items)] == [
-        (4, 'query_id "q2" stood for another query before')
+        (4, 'query_id "q2" already has another query')
     ]
 
 
@@ -245,7 +245,7 @@ def test_a_stream_of_pairs_takes_adjacent_rows_and_names_a_query_that_comes_agai
     items = list(adjacent_requests("-", rows, lambda record: pair(record, USUAL)))
     assert [len(request.candidates) for request in requests(items)] == [2, 1, 1]
     assert [(one.line, one.reason.split(";")[0]) for one in rejections(items)] == [
-        (4, "its query came before")
+        (4, "the query appeared before")
     ]
 
 
@@ -365,7 +365,7 @@ def test_a_file_that_holds_neither_kind_is_refused_at_once(tmp_path: Path) -> No
 def test_a_file_of_no_known_format_says_what_is_known(tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
     path.write_text("x")
-    with pytest.raises(InvalidArgumentError, match="no format that holds candidates"):
+    with pytest.raises(InvalidArgumentError, match="not in a format that holds candidates"):
         read(path)
     with pytest.raises(InvalidArgumentError, match="both its queries and its corpus"):
         read(path, queries=path)
@@ -417,7 +417,7 @@ def test_a_trec_run_finds_its_texts_and_is_ordered_by_its_scores(
     assert [(one.line, one.reason) for one in rejections(items)] == [
         (4, f'query "q9" is not in {queries}'),
         (5, f'document "lost" is not in {corpus}'),
-        (6, "2 fields in place of 6"),
+        (6, "2 fields instead of 6"),
         (7, "score 'nan' is not a number"),
     ]
 

@@ -101,7 +101,7 @@ def test_an_unfinished_run_is_not_thrown_away(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write(target, "jsonl", stop=2)
     before = (tmp_path / "out.jsonl.partial").read_bytes()
-    with pytest.raises(OutputError, match="left of an unfinished run") as error:
+    with pytest.raises(OutputError, match="left from an unfinished run") as error:
         write(target, "jsonl")
     assert hint_of(error.value) is not None
     assert "--resume" in str(hint_of(error.value))
@@ -222,7 +222,7 @@ def test_a_disk_that_fails_is_one_line_and_what_is_marked_stays(
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="there is no such folder"):
+    with pytest.raises(OutputError, match="no such folder"):
         write(tmp_path / "none" / "out.jsonl", "jsonl")
     assert not (tmp_path / "none").exists()
 

@@ -79,7 +79,10 @@ def test_what_a_query_demands_holds_and_the_query_is_shown_as_it_was_typed(
 
 @pytest.mark.parametrize(
     ("query", "problem"),
-    [('"?!"', '"?!" has no word to look for'), ("localhost:8080", "no words to look for, only")],
+    [
+        ('"?!"', '"?!" contains no searchable words'),
+        ("localhost:8080", "contains only exclusions or fields"),
+    ],
 )
 def test_a_demand_that_cannot_be_met_is_refused(indexed: Ettin, query: str, problem: str) -> None:
     ran = search(indexed, query)
@@ -107,7 +110,7 @@ def test_words_cut_by_another_version_are_told_of_and_renewed(
     monkeypatch.setattr("ettin_cli.text.lexical.terms.VERSION", 99)
     for retriever, told in (("bm25", True), ("hybrid", True), ("dense", False)):
         ran = search(indexed, "ferry", "--retriever", retriever)
-        assert ("the words of i were cut as another version cuts them" in ran.err) == told
+        assert ("the terms of i were made by another version" in ran.err) == told
     assert " 0 passages embedded, " in indexed("index", "-i", "i").err
     ran = search(indexed, "ferry", "--retriever", "bm25")
     assert ids(ran) == ["fare", "port"]
@@ -124,7 +127,7 @@ def test_an_index_without_words_is_searched_by_embeddings_until_it_gets_them(
     write_manifest(Path("i"), replace(manifest, files=files, language=None))
     ran = search(indexed, "ferry")
     assert len(hits(ran)) == 3
-    assert "retrieving by embeddings alone: i has no words to look up" in ran.err
+    assert "retrieving by embeddings alone: i has no terms" in ran.err
     for retriever, query in (("bm25", "ferry"), ("hybrid", "ferry"), ("auto", "ferry -ticket")):
         ran = search(indexed, query, "--retriever", retriever)
         assert (ran.code, ran.out) == (1, "")

@@ -220,7 +220,7 @@ def test_rows_that_are_none_are_named_and_the_rest_is_learnt(
         file.write('{"query": "ferry", "document": "pier"}\n{broken\n')
     done = trained(ettin, bert, "model", "--steps", "1")
     assert done.code == 3
-    assert 'ettin: rejected data.jsonl:61: no "score", which a teacher gives' in done.err
+    assert 'ettin: rejected data.jsonl:61: no "score" from a teacher' in done.err
     assert "ettin: rejected data.jsonl:62: broken JSON" in done.err
     assert "2 rows could not be read and were left out." in (
         (tmp_path / "model" / "README.md").read_text()
@@ -234,7 +234,7 @@ def test_texts_beyond_the_cap_are_cut_and_the_card_says_how_many(
     lines = [json.dumps({"query": "a", "text": t, "score": n}) for n, t in enumerate(texts)]
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
     assert trained(ettin, bert, "model", "--max-length", "16", "--epochs", "1").code == 0
-    told = "trained on up to 16 tokens a pair; 25.0% of the pairs were cut there"
+    told = "trained on up to 16 tokens per pair; 25.0% of pairs were truncated"
     assert told in (tmp_path / "model" / "README.md").read_text()
 
 
@@ -280,7 +280,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(
     assert done.code == 0, done.err
     assert "nothing to resume" not in done.err
     # Four steps were done and four checkpoints written when it was killed.
-    assert "ettin: going on after step 4\n" in done.err
+    assert "ettin: resuming after step 4\n" in done.err
     assert weights(tmp_path / "model") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "model") == metrics(tmp_path / "whole")
     assert not (tmp_path / "model.partial").exists()
@@ -319,7 +319,7 @@ def test_an_interrupted_run_loses_nothing_and_goes_on_to_the_same_weights(
     assert "to resume, run the same command with --resume" in stopped.err
     done = trained(ettin, bert, "model", *more, "--resume")
     assert done.code == 0, done.err
-    assert "going on after step" in done.err
+    assert "resuming after step" in done.err
     assert weights(tmp_path / "model") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "model") == metrics(tmp_path / "whole")
 
@@ -333,7 +333,7 @@ def test_a_second_interruption_ends_at_once_and_leaves_the_last_checkpoint(
     assert trained(ettin, bert, "model", *more).code == 130
     undo()
     done = trained(ettin, bert, "model", *more, "--resume")
-    assert "going on after step 3\n" in done.err
+    assert "resuming after step 3\n" in done.err
     assert weights(tmp_path / "model") == weights(tmp_path / "whole")
 
 
@@ -343,7 +343,7 @@ def test_a_run_that_resumes_nothing_says_so(
     done = trained(ettin, bert, "model", "--steps", "1", "--resume")
     assert done.code == 0
     partial = tmp_path / "model.partial"
-    assert f"ettin: no checkpoint in {partial}, so nothing to resume\n" in done.err
+    assert f"ettin: no checkpoint in {partial}, starting from the beginning\n" in done.err
 
 
 @pytest.fixture
@@ -388,7 +388,7 @@ def test_an_unfinished_run_is_not_begun_anew_unasked(
 ) -> None:
     done = trained(ettin, bert, "model", "--epochs", "2")
     assert done.code == 1
-    assert f"error: {unfinished} is left of an unfinished run" in done.err
+    assert f"error: {unfinished} is left from an unfinished run" in done.err
     assert "hint: continue it with --resume, or remove it to start again" in done.err
 
 
@@ -421,7 +421,7 @@ def test_a_model_is_never_overwritten(ettin: Ettin, data: Path, bert: Path, tmp_
         (["--base", "nobody/nothing"], 1, "nobody/nothing is not on this machine"),
         (["--eval", "."], 1, "has no queries.jsonl"),
         (["nothing.jsonl"], 1, "there is no file nothing.jsonl"),
-        (["data.pdf"], 2, "data.pdf is of no format that holds pairs"),
+        (["data.pdf"], 2, "data.pdf is not in a format that holds pairs"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(
@@ -495,7 +495,7 @@ def test_a_run_that_is_interrupted_while_it_measures_goes_on_to_the_same_weights
     ettin.monkeypatch.setattr(Student, "forward", forward)
     done = trained(ettin, bert, "model", *more, "--resume")
     assert done.code == 0, done.err
-    assert "going on after step 10" in done.err
+    assert "resuming after step 10" in done.err
     assert weights(tmp_path / "model") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "model") == metrics(tmp_path / "whole")
 

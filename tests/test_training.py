@@ -80,7 +80,7 @@ def test_losses_that_compare_get_the_scored_documents_of_a_query_together(
     texts = ["The ferry sails at nine.", "Knead the dough."]
     assert found == [Example("ferry", texts, [7.5, -3.0], scored=True)]
     assert said[0] == (
-        "1 queries have one scored document, nothing to compare it with, and are left out"
+        "1 queries have only one scored document, with nothing to compare, and are left out"
     )
 
 
@@ -98,7 +98,7 @@ def test_repeated_rows_are_left_out_and_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"query": "a", "document": "b"}, 'no "score", which a teacher gives'),
+        ({"query": "a", "document": "b"}, 'no "score" from a teacher'),
         ({"query": "a", "document": "b", "score": None}, 'no "score"'),
         ({"query": "a", "document": "b", "retrieval_score": 3.0}, 'no "score"'),
         ({"query": "a", "document": "b", "score": "high"}, '"score" is not a finite number'),
@@ -130,15 +130,15 @@ def test_a_file_without_any_example_is_refused_by_its_first_row(tmp_path: Path) 
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="there are no rows in .*data.jsonl"):
+    with pytest.raises(CorpusError, match="no rows in .*data.jsonl"):
         read(written(tmp_path / "data.jsonl", []))
 
 
 @pytest.mark.parametrize(
     ("rows", "loss", "problem"),
     [
-        ([*SCORED, LISTED], "mse", "data.jsonl:4: a positive and negatives have no scores"),
-        (SCORED, "bce", "data.jsonl:1: score 7.5 is not a probability"),
+        ([*SCORED, LISTED], "mse", "data.jsonl:4: the loss mse needs scores, which"),
+        (SCORED, "bce", "data.jsonl:1: the loss bce needs probabilities, not the score 7.5"),
         (SCORED[1:], "listwise", "has two scored documents for the loss listwise to compare"),
     ],
 )
@@ -153,11 +153,11 @@ def test_data_that_a_loss_can_make_nothing_of_is_refused(
     ("scores", "loss", "told"),
     [
         ([-3, 4, 5], None, []),
-        ([0.1, 0.9, 1.0], None, ["they look like probabilities"]),
+        ([0.1, 0.9, 1.0], None, ["the scores look like probabilities"]),
         ([0.1, 0.9, 1.0], "bce", []),
         ([0.1, 0.9, 1.0], "listwise", []),
-        ([0, 900, 1000], "mse", ["that is far wider than raw scores are"]),
-        ([3, 3, 3], "mse", ["they are all the same"]),
+        ([0, 900, 1000], "mse", ["the spread is far wider than for raw scores"]),
+        ([3, 3, 3], "mse", ["the scores are all equal"]),
     ],
 )
 def test_the_scale_of_a_teachers_scores_is_told_and_doubted(

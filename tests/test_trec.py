@@ -74,24 +74,24 @@ def test_relevance_is_graded_and_may_be_negative_or_written_with_a_point(tmp_pat
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (TREC + b"q2 0 d9\n", ":4: 3 fields in place of 4"),
-        (TREC + b"q2 0 d 9 1\n", ":4: 5 fields in place of 4"),
-        (b"q1\td1\t2\n", ":1: 3 fields in place of 4"),
+        (TREC + b"q2 0 d9\n", ":4: 3 fields instead of 4"),
+        (TREC + b"q2 0 d 9 1\n", ":4: 5 fields instead of 4"),
+        (b"q1\td1\t2\n", ":1: 3 fields instead of 4"),
         (TREC + b"q2 0 d9 high\n", ":4: relevance 'high' is not a whole number"),
         (TREC + b"\nq2 0 d9 0.5\n", ":5: relevance '0.5' is not a whole number"),
         (TREC + b"q2 0 d9 1e2\n", ":4: relevance '1e2' is not a whole number"),
         (TREC + b"q2 0 d9 1_0\n", ":4: relevance '1_0' is not a whole number"),
         (TREC + b"q2 0 d9 %s\n" % (b"9" * 5000), ":4: relevance '999"),
-        (TREC + b"q2 0 d1 0\n", ":4: d1 is judged 0 for query q2, and 1 before"),
+        (TREC + b"q2 0 d1 0\n", ":4: d1 is judged 0 for query q2, but 1 before"),
         (TREC + b"q2 0 d\xe9 0\n", ":4: not UTF-8"),
         (TREC.decode().encode("utf-16"), ":1: not UTF-8"),
         (BEIR + BEIR, ":5: relevance 'score' is not a whole number"),
-        (BEIR + b"q2\td9\n", ":5: 2 filled cells where the header has 3"),
-        (BEIR + b"q2\t\t1\n", ":5: 2 filled cells where the header has 3"),
-        (BEIR + b"q2\ta\tb\t1\n", ":5: 4 filled cells where the header has 3"),
+        (BEIR + b"q2\td9\n", ":5: 2 non-empty cells instead of 3"),
+        (BEIR + b"q2\t\t1\n", ":5: 2 non-empty cells instead of 3"),
+        (BEIR + b"q2\ta\tb\t1\n", ":5: 4 non-empty cells instead of 3"),
         (BEIR + b'q2\t"a\t1\n', ":5: broken TSV"),
         (BEIR + b"q2\td9\t0.5\n", ":5: relevance '0.5' is not a whole number"),
-        (BEIR + b"q2\td1\t2\n", ":5: d1 is judged 2 for query q2, and 1 before"),
+        (BEIR + b"q2\td1\t2\n", ":5: d1 is judged 2 for query q2, but 1 before"),
     ],
 )
 def test_a_broken_judgement_is_named_by_its_line(
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_a_stream_is_read_as_a_file_is() -> None:
     assert read_qrels(Stream(io.BytesIO(BEIR))) == JUDGED
-    with pytest.raises(CorpusError, match="-:1: 1 fields in place of 6"):
+    with pytest.raises(CorpusError, match="-:1: 1 fields instead of 6"):
         read_run(Stream(io.BytesIO(b"q1\n")))
 
 
@@ -155,8 +155,8 @@ def test_a_run_is_its_scores_whatever_its_ranks_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        (b"q1 Q0 d3 3 0.1\n", "5 fields in place of 6"),
-        (b"q1 Q0 d3 3 0.1 my tag\n", "7 fields in place of 6"),
+        (b"q1 Q0 d3 3 0.1\n", "5 fields instead of 6"),
+        (b"q1 Q0 d3 3 0.1 my tag\n", "7 fields instead of 6"),
         (b"q1 Q0 d3 3 best tag\n", "score 'best' is not a number"),
         (b"q1 Q0 d3 3 NaN tag\n", "score 'NaN' is not a number"),
         (b"q1 Q0 d2 3 0.25 tag\n", "d2 is listed twice for query q1"),
@@ -208,7 +208,7 @@ def test_a_space_and_its_encoding_are_one_document_so_they_cannot_disagree(
     tmp_path: Path,
 ) -> None:
     rows = b"query-id\tcorpus-id\tscore\nq\ta b\t1\nq\ta%20b\t0\n"
-    with pytest.raises(CorpusError, match=":3: a%20b is judged 0 for query q, and 1 before"):
+    with pytest.raises(CorpusError, match=":3: a%20b is judged 0 for query q, but 1 before"):
         read_qrels(file(tmp_path, rows))
 
 

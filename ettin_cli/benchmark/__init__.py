@@ -1,4 +1,4 @@
-"""Measure how fast each engine scores pairs here, beside sentence-transformers, and how alike."""
+"""Measure the speed and agreement of each backend against sentence-transformers."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Two lists of scores of the same pairs -> how far they and their rankings agree."""
+"""Two lists of scores of the same pairs -> their agreement, and that of their rankings."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DEPTH = 10
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far scores agree with those of a reference.
+    """The agreement of scores with those of a reference.
 
     Args:
-        max_difference: Largest absolute difference of a score.
+        max_difference: Largest absolute difference.
         mean_difference: Mean absolute difference.
-        kendall_tau: Mean over the queries for which it is defined; None if there is none.
-        overlap_at_10: Mean over the queries with more documents than ten; None if there is none.
+        kendall_tau: Mean over the queries for which it is defined; None without any.
+        overlap_at_10: Mean over the queries with more than ten documents; None without any.
     """
 
     max_difference: float
@@ -31,10 +31,10 @@ class Agreement:
 
 
 def agree(queries: Sequence[str], reference: Floats, scores: Floats) -> Agreement:
-    """Return how far scores agree with a reference's, over at least one pair.
+    """Return the agreement of scores with a reference, over at least one pair.
 
     Args:
-        queries: The query of each pair; the pairs of one are ranked together.
+        queries: The query of each pair; pairs of the same query are ranked together.
     """
     import numpy as np
 
@@ -52,10 +52,10 @@ def agree(queries: Sequence[str], reference: Floats, scores: Floats) -> Agreemen
 
 
 def kendall_tau(one: Floats, other: Floats) -> float | None:
-    """Return Kendall's tau-b of two lists of scores; None where one of them orders nothing.
+    """Return Kendall's tau-b of two lists of scores; None if all scores of a list are tied.
 
-    Kendall (1945), The treatment of ties in ranking problems: a pair that is tied in one list
-    counts for neither side, and the divisor leaves it out.
+    Kendall (1945), The treatment of ties in ranking problems: a pair tied in one list counts for
+    neither side, and the divisor excludes it.
     """
     import numpy as np
 
@@ -71,10 +71,9 @@ def kendall_tau(one: Floats, other: Floats) -> float | None:
 
 
 def overlap(one: Floats, other: Floats, depth: int) -> float | None:
-    """Return the share of the best `depth` that two lists of scores have in common.
+    """Return the share of the top `depth` that two lists of scores have in common.
 
-    None where there are no more than `depth`, which would have to agree. Equal scores stand in
-    the order of the list.
+    None for lists of at most `depth`, which overlap completely. Ties are in list order.
     """
     if len(one) <= depth:
         return None

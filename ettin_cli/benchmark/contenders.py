@@ -1,4 +1,4 @@
-"""What competes: a model on one of our engines, or in sentence-transformers' own hands."""
+"""The contenders: a model on each of our backends, and on sentence-transformers."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
 class SentenceTransformers:
-    """CrossEncoder.predict as its documentation shows it: its own batches and its own dtype.
+    """CrossEncoder.predict as in its documentation, with its default batches and dtype.
 
-    Scores are taken before the activation, as ours are; it costs no time worth measuring.
+    Scores are taken before the activation, as ours are; the activation's cost is negligible.
 
     Raises:
-        ModelError: It cannot be loaded.
+        ModelError: The model cannot be loaded.
     """
 
     def __init__(self, model: FolderReranker, settings: EngineSettings, device: str) -> None:
         from sentence_transformers import CrossEncoder
 
         if not model.reads_pairs:
-            raise ModelError(f"{model.name} is no cross-encoder")
+            raise ModelError(f"{model.name} is not a cross-encoder")
         folder = model.files.folder
         if not settings.trust_remote_code:
             refuse_code(folder)
@@ -49,7 +49,7 @@ class SentenceTransformers:
         except Exception as error:  # damaged files fail in any way there is
             raise ModelError(f"cannot load the model: {first_line(error)}") from error
         if self.model.num_labels != 1:
-            raise ModelError(f"{model.name} gives {self.model.num_labels} scores a pair, not one")
+            raise ModelError(f"{model.name} gives {self.model.num_labels} scores per pair, not one")
         if settings.max_length:
             own = self.model.max_seq_length or settings.max_length
             self.model.max_seq_length = min(own, settings.max_length)
@@ -59,7 +59,7 @@ class SentenceTransformers:
         """Return the raw scores of the pairs.
 
         Raises:
-            ModelError: It cannot score them, as when the GPU's memory does not hold its batches.
+            ModelError: Scoring fails, for example because its batches exceed the GPU's memory.
         """
         from torch.nn import Identity
 
@@ -74,12 +74,12 @@ class SentenceTransformers:
 
 @dataclass(slots=True)
 class Contender:
-    """A model that is loaded, or why it could not be.
+    """A loaded model, or why it cannot be loaded.
 
     Args:
-        engine: Where and in what arithmetic it runs; what was asked for, where it does not run.
-        dtype: As it was asked for.
-        score: Scores pairs; None where it does not run.
+        engine: The backend and dtype in use; the requested one if it does not run.
+        dtype: The requested dtype.
+        score: Scores pairs; None if it does not run.
         error: Why it does not run.
     """
 
@@ -91,17 +91,17 @@ class Contender:
 
     @property
     def is_reference(self) -> bool:
-        """Whether the others are compared with it."""
+        """Whether this is the reference for the others."""
         return self.engine.startswith(SENTENCE_TRANSFORMERS)
 
 
 def import_libraries() -> None:
-    """Import what takes longest, so that it does not count as loading the first model."""
+    """Import slow libraries, so that this does not count as loading the first model."""
     import sentence_transformers  # noqa: F401
 
 
 def load_reference(reranker: FolderReranker, settings: EngineSettings, device: str) -> Contender:
-    """Return the model as sentence-transformers runs it, or why it does not."""
+    """Return the model on sentence-transformers, or why it does not run."""
     began = time.perf_counter()
     try:
         model = SentenceTransformers(reranker, settings, device)
@@ -112,7 +112,7 @@ def load_reference(reranker: FolderReranker, settings: EngineSettings, device: s
 
 
 def load_ours(reranker: FolderReranker, settings: EngineSettings, reporter: Reporter) -> Contender:
-    """Return the model on one of our engines, or why it does not run there."""
+    """Return the model on one of our backends, or why it does not run."""
     began = time.perf_counter()
     try:
         model = load_reranker(reranker, settings, reporter)

@@ -1,4 +1,4 @@
-"""A model's shape -> the arithmetic that a pair takes."""
+"""A model's shape -> the floating-point operations per pair."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ BERT_LIKE = ("bert", "roberta", "xlm-roberta", "electra")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What of an encoder's shape its arithmetic depends on.
+    """The dimensions of an encoder that determine its arithmetic.
 
     Args:
-        weights: Weights of a layer's matrix products, each a multiply-add a token.
-        reaches: For each layer, how far to either side a token attends; None: everywhere.
+        weights: Weights of a layer's matrix products, each one multiply-add per token.
+        reaches: For each layer, the attention distance to either side; None: global.
     """
 
     hidden: int
@@ -26,17 +26,17 @@ class Shape:
     reaches: Sequence[int | None]
 
     def flops(self, lengths: Iterable[int]) -> int:
-        """Return the floating-point operations that texts of so many tokens take."""
+        """Return the floating-point operations for texts of these token counts."""
         return sum(2 * self._multiply_adds(tokens) for tokens in lengths)
 
     def _multiply_adds(self, tokens: int) -> int:
-        # Every query is multiplied with its keys, and every weight with a value.
+        # Queries times keys, and attention weights times values.
         attention = sum(2 * self.hidden * _attended(tokens, reach) for reach in self.reaches)
         return len(self.reaches) * self.weights * tokens + attention
 
 
 def _attended(tokens: int, reach: int | None) -> int:
-    """Return how many pairs of a token and a token that it attends to there are.
+    """Return the number of (token, attended token) pairs.
 
     >>> _attended(5, None), _attended(5, 1)
     (25, 13)
@@ -46,12 +46,12 @@ def _attended(tokens: int, reach: int | None) -> int:
 
 
 def shape_of(files: ModelFiles) -> Shape | None:
-    """Return a cross-encoder's shape, None where its kind is not known well enough."""
+    """Return a cross-encoder's shape; None for an unknown architecture."""
     config = read_json(files.folder / "config.json", default={})
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in (MODERNBERT, *BERT_LIKE):
         return None
-    # ModernBERT's inner layer has a gate as wide as itself.
+    # ModernBERT's inner layer has a gate of the same width.
     inner_products = 3 if kind == MODERNBERT else 2
     try:
         hidden, inner = int(config["hidden_size"]), int(config["intermediate_size"])

@@ -1,4 +1,4 @@
-"""What the figures of a benchmark depend on beside the model: the processor and the libraries."""
+"""The machine of a benchmark: device, processor and library versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ettin_cli.benchmark.peaks import FLOAT32, Peak, matmul_peaks
 from ettin_cli.models.engines import EngineSettings, Placement, device_name, processor, usable_cores
 from ettin_cli.records import Reporter
 
-# What makes a difference to matrix products.
+# Instruction sets that affect matrix products.
 FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 ARM_FLAGS = ("asimd", "bf16", "i8mm", "sve")
 LIBRARIES = (
@@ -20,17 +20,17 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a benchmark ran.
+    """The machine on which a benchmark ran.
 
     Args:
-        device: cpu, mps, or the make of the GPU.
-        place: The device as torch names it, such as cuda:0.
-        cores: Those that this process may use.
-        threads: Those that torch uses on the CPU.
-        versions: Of Python and the libraries that are installed.
-        matmul_gflops: What float32 matrix products reach on the device, in 10^9 a second.
-        matmul_peaks: The same with the library that reaches it, for each type of number that the
-            device computes in.
+        device: cpu, mps, or the model of the GPU.
+        place: The torch device, such as cuda:0.
+        cores: Cores available to this process.
+        threads: Threads that torch uses on the CPU.
+        versions: Versions of Python and the installed libraries.
+        matmul_gflops: Peak of float32 matrix products on the device, in 10^9 operations per second.
+        matmul_peaks: The same with the library that reaches it, for each dtype that the device
+            supports.
     """
 
     device: str
@@ -45,10 +45,10 @@ class Machine:
 
 
 def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
-    """Return what this machine is, and measure its peak.
+    """Return a description of this machine, with its measured peak.
 
     Raises:
-        ModelError: The device that was asked for cannot be used.
+        ModelError: The requested device cannot be used.
     """
     import torch
 
@@ -69,7 +69,7 @@ def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
 
 
 def _told(flags: frozenset[str]) -> list[str]:
-    """Return which of the flags that matter here a processor has."""
+    """Return the relevant flags of a processor."""
     known = FLAGS if not flags.isdisjoint(FLAGS) else ARM_FLAGS
     return [flag for flag in known if flag in flags]
 

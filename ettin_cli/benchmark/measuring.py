@@ -1,4 +1,4 @@
-"""Let contenders score the same pairs in turn, and compare them with the reference."""
+"""Time contenders on the same pairs in turn, and compare them with the reference."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ WARM_UP_PAIRS = 8
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be measured.
+    """What to measure.
 
     Args:
-        models: Each with its own name in the results.
-        engines: Of each model, in this order.
-        dtypes: Of each engine.
-        lengths: Tokens of a pair that is made of the sample; unused where `pairs` are given.
-        spread: Whether those pairs are of about so many tokens, as passages come, or of exactly.
-        limit: How many pairs are made; None: as many as take a reasonable time.
-        rounds: How often each contender scores all of the pairs.
+        models: The models, named individually in the results.
+        engines: The backends for each model, in order.
+        dtypes: The dtypes for each backend.
+        lengths: Tokens per pair made from the sample; unused if `pairs` are given.
+        spread: Whether the lengths of those pairs vary around the target, like real passages.
+        limit: The number of pairs to make; None: as many as take a reasonable time.
+        rounds: How often each contender scores all pairs.
         compared: Whether sentence-transformers takes part, as the reference.
     """
 
@@ -59,10 +59,10 @@ class Plan:
 def check_lengths(
     models: Sequence[FolderReranker], lengths: Sequence[int], max_length: int | None
 ) -> None:
-    """Make sure that every model reads pairs of the lengths that are asked for.
+    """Check that every model reads pairs of the requested lengths.
 
     Raises:
-        InvalidArgumentError: One does not.
+        InvalidArgumentError: A length exceeds a model's token limit.
     """
     for model in models:
         limit = _limit(model, max_length)
@@ -77,7 +77,7 @@ def check_lengths(
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """What a model's contenders score: pairs, and the tokens of each, of which it reads `limit`."""
+    """The pairs that a model's contenders score, with their token counts and the token limit."""
 
     document_tokens: int | None
     pairs: Sequence[Pair]
@@ -95,13 +95,13 @@ def _limit(model: FolderReranker, max_length: int | None) -> int:
 
 
 def measure(plan: Plan, machine: Machine, reporter: Reporter) -> Iterator[Race]:
-    """Yield a race for each model and length, as it is over.
+    """Yield a race for each model and length when it is complete.
 
     Raises:
         ModelError: A model's tokenizer cannot be read.
-        InvalidArgumentError: The sample does not make such pairs.
+        InvalidArgumentError: Such pairs cannot be made from the sample.
     """
-    # For all models before the first is measured, since what cannot be made ends the run.
+    # Prepare all models before measuring the first, so that errors come early.
     courses = [_courses(model, plan) for model in plan.models]
     import_libraries()
     for model, prepared in zip(plan.models, courses, strict=True):
@@ -115,7 +115,7 @@ def _races(
     machine: Machine,
     reporter: Reporter,
 ) -> Iterator[Race]:
-    """Yield the races of a model, whose memory is free again after the last one."""
+    """Yield the races of a model; its memory is freed after the last one."""
     shape = shape_of(model.files) if model.reads_pairs else None
     contenders = _loaded(model, plan, machine, reporter)
     for course in courses:
@@ -146,7 +146,7 @@ def _courses(model: FolderReranker, plan: Plan) -> list[_Course]:
 def _loaded(
     model: FolderReranker, plan: Plan, machine: Machine, reporter: Reporter
 ) -> list[Contender]:
-    """Return the contenders of a model, each way to compute it once, the reference first."""
+    """Return the distinct contenders of a model, the reference first."""
     found = []
     if plan.compared and model.has_counterpart:
         found.append(load_reference(model, plan.settings, machine.place))
@@ -155,7 +155,7 @@ def _loaded(
         contender = load_ours(model, settings, reporter)
         if contender.score and any(contender.engine == one.engine for one in found):
             reporter.notice(
-                f"{model.name} on {engine} in {dtype} is {contender.engine}, which takes part once"
+                f"{model.name} on {engine} in {dtype} is {contender.engine}, measured only once"
             )
         else:
             found.append(contender)
@@ -164,7 +164,7 @@ def _loaded(
 
 @dataclass(slots=True)
 class _Timed:
-    """A contender with what its rounds took, and its scores."""
+    """A contender with its times and scores."""
 
     contender: Contender
     seconds: list[float] = field(default_factory=list)
@@ -172,7 +172,7 @@ class _Timed:
     error: str | None = None
 
     def run(self, pairs: Sequence[Pair]) -> None:
-        """Score the pairs, and note how long it took, or why it failed."""
+        """Score the pairs, and record the time or the error."""
         assert self.contender.score is not None
         began = time.perf_counter()
         try:
@@ -186,7 +186,7 @@ class _Timed:
 def _timed(
     contenders: Sequence[Contender], course: _Course, rounds: int, name: str, reporter: Reporter
 ) -> list[_Timed]:
-    """Let every contender score the pairs once a round, in turn."""
+    """Return the times of all contenders, which score the pairs in turn, once per round."""
     every = [_Timed(contender, error=contender.error) for contender in contenders]
     running = [one for one in every if one.contender.score]
     length = f", {course.document_tokens:,} tokens" if course.document_tokens else ""
@@ -218,10 +218,10 @@ def _speed(
     gflop: float | None,
     machine: Machine,
 ) -> Speed:
-    """Compare a contender with the reference, and with the machine's peak.
+    """Return a contender's speed relative to the reference and to the machine's peak.
 
     Args:
-        gflop: The arithmetic of the pairs, in 10^9 operations.
+        gflop: The operations that the pairs take, in 10^9.
     """
     contender = one.contender
     if not one.seconds:
@@ -249,9 +249,9 @@ def _speed(
 
 
 def peak_dtype(engine: str, machine: Machine) -> str:
-    """Return the type of number that the machine computes in where an engine says what it takes.
+    """Return the dtype in which the machine computes the products of a backend.
 
-    A type that the machine does not compute in is made float32 for every product.
+    Without native support for the backend's dtype, products are computed in float32.
     """
     told = engine.rpartition(" ")[2]
     return told if told in machine.matmul_peaks else FLOAT32

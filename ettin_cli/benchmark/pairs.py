@@ -1,4 +1,4 @@
-"""The pairs that are measured: of any length from a sample corpus, or the user's own."""
+"""The pairs to measure: of a given length from a sample corpus, or from a file."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Pair = tuple[str, str]
 MOST_PAIRS, LEAST_PAIRS = 200, 3
 TOKENS_IN_ALL = 25_000
 DOCUMENTS_A_QUERY = 20
-# Its multiples, their whole parts left out, are spread evenly.
+# The fractional parts of its multiples are evenly distributed.
 GOLDEN_RATIO = 0.618034
 
 
 class PairTokens:
-    """A cross-encoder's tokenizer, which counts and cuts pairs.
+    """Counts and truncates pairs with a cross-encoder's tokenizer.
 
     Raises:
-        ModelError: The model has none that can be read.
+        ModelError: The tokenizer cannot be read.
     """
 
     def __init__(self, files: ModelFiles, *, trust_remote_code: bool) -> None:
@@ -49,16 +49,16 @@ class PairTokens:
             ) from error
 
     def counts(self, pairs: Sequence[Pair]) -> list[int]:
-        """Return the tokens of each pair, special ones included and nothing cut."""
+        """Return the token count of each pair, with special tokens and without truncation."""
         queries, texts = zip(*pairs, strict=True)
         ids = self.tokenizer(list(queries), list(texts), truncation=False, verbose=False)
         return [len(one) for one in ids["input_ids"]]
 
     def cut(self, query: str, texts: Iterator[str], tokens: int) -> str:
-        """Return so many texts as fill a pair of `tokens` tokens, the last of them cut."""
+        """Return texts joined to fill a pair of `tokens` tokens, the last one truncated."""
         joined = next(texts)
         while self.counts([(query, joined)])[0] < tokens:
-            # Doubled each time, so that a long document is not counted for every text in it.
+            # Doubled each time, so that tokens are not recounted after every text.
             joined = " ".join([joined, *_at_least(texts, len(joined))])
         fit, too_long = 0, len(joined) + 1
         while too_long - fit > 1:
@@ -79,14 +79,14 @@ def _at_least(texts: Iterator[str], characters: int) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class SampleTexts:
-    """The queries and texts that pairs of any length are made of."""
+    """The queries and texts from which pairs of any length are made."""
 
     queries: Sequence[str]
     texts: Sequence[str]
 
     @classmethod
     def of(cls, collection: Path) -> SampleTexts:
-        """Read a collection that has queries.jsonl and corpus.jsonl."""
+        """Return the sample of a collection with queries.jsonl and corpus.jsonl."""
         rows = [row[0] for row in JSONL.rows(collection / "corpus.jsonl")]
         texts = [str(row["text"]) for row in rows if isinstance(row, dict)]
         return cls([query.text for query in read_queries(collection / "queries.jsonl")], texts)
@@ -94,20 +94,20 @@ class SampleTexts:
     def pairs(
         self, counter: PairTokens, tokens: int, limit: int | None, *, spread: bool = False
     ) -> list[Pair]:
-        """Return pairs of about, and of no more than, so many tokens; each is another.
+        """Return distinct pairs of at most, and nearly, this many tokens.
 
         Args:
-            limit: How many; None: as many as are measured in a reasonable time.
-            spread: From half of that many tokens to one and a half, as passages come.
+            limit: The number of pairs; None: as many as take a reasonable time.
+            spread: Vary the lengths from 0.5 to 1.5 times `tokens`, like real passages.
 
         Raises:
-            InvalidArgumentError: There are not so many, or a query leaves no room for a text.
+            InvalidArgumentError: The sample has too few pairs, or a query leaves no room for text.
         """
         wanted = limit or max(LEAST_PAIRS, min(MOST_PAIRS, TOKENS_IN_ALL // tokens))
         most = len(self.queries) * len(self.texts)
         if wanted > most:
             raise InvalidArgumentError(
-                f"{wanted:,} pairs are more than the {most:,} that the sample corpus makes",
+                f"{wanted:,} pairs are more than the {most:,} of the sample corpus",
                 argument="pairs",
                 value=wanted,
                 most=most,
@@ -125,7 +125,7 @@ class SampleTexts:
         text = counter.cut(query, onwards, tokens)
         if not text:
             raise InvalidArgumentError(
-                f"pairs of {tokens} tokens have no room for a text beside {query!r}",
+                f"pairs of {tokens} tokens have no room for text after {query!r}",
                 argument="tokens",
                 value=tokens,
             )
@@ -133,7 +133,7 @@ class SampleTexts:
 
 
 def spread_out(tokens: int, at: int) -> int:
-    """Return the length of a pair among those spread evenly from half to one and a half.
+    """Return the length of the pair at a position, spread from 0.5 to 1.5 times `tokens`.
 
     >>> [spread_out(100, at) for at in range(5)]
     [50, 112, 74, 135, 97]
@@ -143,10 +143,10 @@ def spread_out(tokens: int, at: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FilePairs:
-    """The different pairs of a user's file.
+    """The distinct pairs of a file.
 
     Args:
-        repeated: How many came again, and count once.
+        repeated: The number of repeated pairs left out.
     """
 
     pairs: Sequence[Pair]
@@ -155,13 +155,13 @@ class FilePairs:
 
 
 def read_pairs(path: Path | Stream, limit: int | None) -> FilePairs:
-    """Return the pairs of a file that `ettin rerank` reads.
+    """Return the pairs of a file in a format that `ettin rerank` reads.
 
     Args:
-        limit: How many different ones, the first of them; None: all.
+        limit: Maximum number of distinct pairs, from the start; None: all.
 
     Raises:
-        CorpusError: It cannot be read, or holds no pairs.
+        CorpusError: The file cannot be read, or holds no pairs.
     """
     pairs: dict[Pair, None] = {}
     rejections: list[Rejection] = []
@@ -190,6 +190,6 @@ def _pairs(
             pairs = [(item.query.text, one.passage.content) for one in item.candidates]
             read = with_text(pairs)
             if blank := len(pairs) - len(read):
-                reason = f'query "{item.query.query_id}": {blank:,} empty, with nothing to measure'
+                reason = f'query "{item.query.query_id}": {blank:,} empty texts, not measured'
                 rejections.append(Rejection(shown, reason))
             yield from (pairs[at] for at in read)

@@ -1,4 +1,4 @@
-"""What large matrix products reach on a device, by the best of the libraries that are installed."""
+"""The peak speed of large matrix products on a device, by the fastest installed library."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 FLOAT32, BFLOAT16, FLOAT16 = "float32", "bfloat16", "float16"
 SETTING = {FLOAT32: "fp32", BFLOAT16: "bf16", FLOAT16: "fp16"}
 CPU_SIZE, GPU_SIZE = 1536, 8192
-# One after another, so that what a library does around them hardly counts.
+# Several products per run, so that a library's overhead hardly counts.
 PRODUCTS, ROUNDS = 4, 5
 ROWS, OUT = "rows", "out"
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """What matrix products reach.
+    """The peak speed of matrix products.
 
     Args:
-        gflops: Operations, in 10^9 a second.
-        library: What computes them so fast.
+        gflops: 10^9 operations per second.
+        library: The library that reaches it.
     """
 
     gflops: float
@@ -45,10 +45,10 @@ Work = Callable[[], object]
 
 
 def matmul_peaks(device: str, threads: int | None) -> dict[str, Peak]:
-    """Return the peak in float32, and in every narrower type that the device computes in.
+    """Return the peak in float32 and in every narrower dtype that the device supports.
 
     Args:
-        threads: How many are used on a CPU; None: all of its cores.
+        threads: CPU threads; None: one per core.
     """
     size = CPU_SIZE if device.startswith("cpu") else GPU_SIZE
     return {dtype: _peak(_ways(device, dtype, size, threads), size) for dtype in _dtypes(device)}
@@ -64,12 +64,12 @@ def _dtypes(device: str) -> list[str]:
 
 
 def _ways(device: str, dtype: str, size: int, threads: int | None) -> Iterator[tuple[str, Work]]:
-    """Yield the libraries that multiply in a type, each with what computes the products."""
+    """Yield the libraries that multiply in a dtype, each with a function that runs the products."""
     yield "torch", _by_torch(device, dtype, size)
     if not device.startswith("cpu"):
         return
     if dtype == FLOAT32 and threads is None:
-        # NumPy takes no number of threads.
+        # NumPy's number of threads cannot be set.
         yield "NumPy", _by_numpy(size)
     cores = threads or usable_cores()
     settings = EngineSettings("cpu", SETTING[dtype])
@@ -122,11 +122,11 @@ def _by_numpy(size: int) -> Work:
 
 
 def _by_graph(library: Library, size: int, threads: int) -> Work:
-    """Return the products as a library computes those of a model: for one batch, by all threads."""
+    """Return a function that runs the products like a model: one batch, all threads."""
     import numpy as np
 
     graph, shape = Graph(plain=library.plain), [ROWS, "columns"]
-    # The input names rows of a table, as a model's tokens do.
+    # The input selects rows of a table, like a model's token ids.
     rows = graph.rows_of(_matrix(size), ROWS)
     for _ in range(PRODUCTS):
         rows = graph.linear(rows, _matrix(size))

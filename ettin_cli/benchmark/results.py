@@ -1,4 +1,4 @@
-"""What a benchmark found, in the form that tables and files are made of."""
+"""The results of a benchmark, from which tables and files are made."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ettin_cli.benchmark.agreement import Agreement
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """A model on an engine, at one length of pairs.
+    """The speed of a model on a backend, at one pair length.
 
     Args:
-        engine: Where and in what arithmetic it ran; what was asked for, where it did not run.
-        dtype: As it was asked for.
-        load_s: What loading the model took, its libraries imported beforehand.
-        seconds: What all of the pairs took, once a round; empty where it did not run.
-        ratio: How many times as fast as sentence-transformers, by the medians.
-        peak_share: Of the machine's matrix products in the type it computes in; None where the
-            arithmetic that a pair takes is not known.
-        peak_dtype: Which type that is: float32 where the machine computes in no shorter one.
-        agreement: With sentence-transformers' scores; None where there are none.
+        engine: The backend and dtype that ran; the requested one if it did not run.
+        dtype: The requested dtype.
+        load_s: Seconds to load the model, with its libraries already imported.
+        seconds: Seconds for all pairs, per round; empty if it did not run.
+        ratio: Speed relative to sentence-transformers, by the medians.
+        peak_share: Share of the machine's matrix product peak in `peak_dtype`; None if the
+            operations per pair are unknown.
+        peak_dtype: The dtype of the products; float32 without native support for a narrower one.
+        agreement: Agreement with sentence-transformers' scores; None without them.
         error: Why it did not run.
     """
 
@@ -38,14 +38,14 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """A model on all of the engines, with the same pairs.
+    """A model on all backends, with the same pairs.
 
     Args:
-        document_tokens: The length of the pairs, or about which it is; None for the user's own.
-        pairs: How many.
-        queries: How many different ones they have.
-        tokens: Of all of the pairs as the model reads them, special ones included.
-        truncated: Pairs that are longer than the model reads.
+        document_tokens: The exact or approximate length of the pairs; None for pairs from a file.
+        pairs: The number of pairs.
+        queries: The number of distinct queries.
+        tokens: Total tokens after truncation, with special tokens.
+        truncated: The number of pairs beyond the model's token limit.
         speeds: The reference first, if there is one.
     """
 

@@ -1,4 +1,4 @@
-"""A race -> one row a contender, as every format shows it. Pure."""
+"""A race -> a row per contender, as in every format. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AGREEMENT = ("max-diff", "mean-diff", "tau", "overlap@10")
 
 
 def race_rows(race: Race) -> list[dict[str, Any]]:
-    """Return a row a contender; what does not apply to it is None."""
+    """Return a row per contender; values that do not apply are None."""
     return [_row(race, speed) for speed in race.speeds]
 
 
@@ -52,18 +52,18 @@ def _row(race: Race, speed: Speed) -> dict[str, Any]:
 
 
 def summary(races: Sequence[Race], machine: Machine) -> dict[str, Any]:
-    """Return a whole benchmark in the shape of `-f json`."""
+    """Return a complete benchmark in the shape of `-f json`."""
     rows = [row for race in races for row in race_rows(race)]
     return {"machine": asdict(machine), "rows": rows}
 
 
 def shown_rows(race: Race) -> list[dict[str, str]]:
-    """Return the cells of the table for people, by their headers: who ran, in their order."""
+    """Return the cells of the printed table by header, for contenders that ran, in order."""
     return [_cells(row) for row in race_rows(race) if row["error"] is None]
 
 
 def headers(cells: Sequence[dict[str, str]], names: Sequence[str]) -> list[str]:
-    """Return those of some columns in which there is something to show."""
+    """Return the names of the columns that are not empty."""
     return [name for name in names if any(row[name] for row in cells)]
 
 
@@ -71,7 +71,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
     engine = row["engine"]
     low, high = (_rate(row[name]) for name in ("pairs_per_s_min", "pairs_per_s_max"))
     return {
-        # The reference's device and dtype would make its column wider than all the others.
+        # The reference's device and dtype would make the column too wide.
         ENGINE: SENTENCE_TRANSFORMERS if engine.startswith(SENTENCE_TRANSFORMERS) else engine,
         "ratio": _shown(row["ratio"], ".2f", "x"),
         "pairs/s": _rate(row["pairs_per_s"]),

@@ -1,4 +1,4 @@
-"""Measure what retrieval and reranking are worth on judged queries, and whether it shows."""
+"""Measure retrieval and reranking on judged queries, with significance tests."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Compare systems query by query, and say in words what that tells."""
+"""Compare systems query by query, and summarise the result in sentences."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ettin_cli.evaluation.results import Comparison, Gains, Measured, System, re
 from ettin_cli.evaluation.significance import ALPHA, effects
 
 SEED = 20_240_517
-# Below this a query's value has not changed, but for the last digits of a sum.
+# Smaller differences are rounding errors and count as no change.
 SAME = 1e-9
 
 Pair = tuple[Measured, Measured]
 
 
 def gains(measured: Sequence[Measured], metric: str) -> Gains:
-    """Return how each system but the first differs from what it is compared with.
+    """Return how each system except the first differs from its reference.
 
-    Reranking is compared with retrieval alone by the same retriever. Several retrievers are
-    compared with the first one in gains of their own.
+    The reference of reranking is the same retriever alone. With several retrievers, every system
+    is also compared with the first retriever alone.
     """
     baseline, *systems = measured
     reranked = [one for one in systems if not one.system.alone]
@@ -33,8 +33,8 @@ def gains(measured: Sequence[Measured], metric: str) -> Gains:
 def compare(pairs: Sequence[Pair], metric: str) -> list[Comparison]:
     """Return how the second system of each pair differs from the first, query by query.
 
-    p-values and intervals are corrected for the number of pairs, since among many systems one
-    looks better by chance.
+    p-values and intervals are corrected for the number of pairs, since among many systems some
+    look better by chance.
     """
     differences = [_differences(before, after, metric) for before, after in pairs]
     found = effects([[d if abs(d) > SAME else 0.0 for d in one] for one in differences], seed=SEED)
@@ -57,7 +57,7 @@ def _comparison(
         system=system,
         metric=metric,
         gain=gain,
-        # A sum in another order may differ in its last digit.
+        # Sums in another order may differ in the last digit.
         interval=(min(interval[0], gain), max(interval[1], gain)),
         p=p,
         better=sum(value > SAME for value in differences),
@@ -73,10 +73,10 @@ def _differences(before: Measured, after: Measured, metric: str) -> list[float]:
 
 
 def verdicts(found: Gains, first: str) -> list[str]:
-    """Return a sentence for each way to rerank, each other retriever and each other run.
+    """Return a sentence for each reranker, each further retriever and each further run.
 
-    Reranking is judged by its deepest system with the least blend, which is chosen before
-    looking; where another blend did better by its mean that is added.
+    A reranker is judged by its deepest system with the lowest blend, which is fixed before
+    looking at results; a blend with a higher mean is mentioned in addition.
 
     Args:
         first: Name of the first retriever or run.
@@ -89,7 +89,7 @@ def verdicts(found: Gains, first: str) -> list[str]:
 
 
 def correction(found: Gains) -> str | None:
-    """Return how several comparisons are corrected; None where there is one at most."""
+    """Return how multiple comparisons are corrected; None for at most one."""
     counts = {
         "with the same retriever alone": sum(one is not None for one in found.over_alone),
         "with the first retriever": len(found.over_first),
@@ -118,7 +118,7 @@ def _verdict(rows: Sequence[Comparison], first: str) -> Iterator[str]:
 
 
 def _judgement(row: Comparison, first: str) -> str:
-    """Return a sentence: reranking against none, else one retriever or run against the first."""
+    """Return a sentence on reranking against none, or a retriever or run against the first."""
     interval = f"[{row.interval[0]:.3f}, {row.interval[1]:.3f}]"
     queries = "query" if row.better == 1 else "queries"
     counts = f"{row.better} {queries} better, {row.worse} worse"
@@ -136,16 +136,18 @@ def _judgement(row: Comparison, first: str) -> str:
             return f"{reranking} changes no query's {row.metric}"
         return f"{system.name} has the same {row.metric} as {first} for every query"
     total = row.better + row.worse + row.same
-    what = f"{reranking} helps" if reranks else f"{system.name} differs from {first}"
-    few = "1 query does" if total == 1 else f"{total:,} queries do"
-    told = f"{few} not tell whether {what}: {measured}"
+    what = f"{system.name} does not differ significantly from {first}"
+    if reranks:
+        what = f"{reranking} has no significant effect"
+    few = "1 query" if total == 1 else f"{total:,} queries"
+    told = f"{what} on {few}: {measured}"
     if row.queries_needed is None or row.queries_needed <= total:
         return told
-    return f"{told}; about {row.queries_needed:,} would, for a difference of this size"
+    return f"{told}; a difference of this size needs about {row.queries_needed:,} queries"
 
 
 def _depth(plain: Sequence[Comparison], judged: Comparison) -> Iterator[str]:
-    """Yield at which smaller depth most of the gain is reached, if at one."""
+    """Yield the smallest depth that reaches 90 % of the gain, if there is one."""
     shallower = [
         row for row in plain if (row.system.candidates or 0) < (judged.system.candidates or 0)
     ]

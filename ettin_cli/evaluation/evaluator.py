@@ -1,4 +1,4 @@
-"""An index, judged queries and what to try on them -> an evaluation, and calibrations."""
+"""An index, judged queries and systems to measure -> an evaluation and calibrations."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class EvaluationRequest:
 
     Args:
         retrievers: Names as in search; several are compared.
-        rerankers: By the names that results show; none: retrieval alone.
-        candidates: Depths, smallest first; none: the judged documents of each query are ranked.
+        rerankers: Rerankers by the names that results show; empty: retrieval alone.
+        candidates: Depths, smallest first; empty: rank the judged documents of each query.
         blends: Shares of the retrieval score.
-        metrics: The first is what systems are compared by.
-        expand: Whether to measure each retriever with expansion too.
-        long: How rerankers read texts beyond their limit.
-        options: How to search, but for the depth, the blend and the number of hits.
+        metrics: Systems are compared by the first.
+        expand: Whether to measure each retriever with query expansion as well.
+        long: How rerankers score texts beyond their token limit.
+        options: Search options except depth, blend and number of hits.
 
     Raises:
-        InvalidArgumentError: A name or a number makes no sense.
+        InvalidArgumentError: A name is unknown or a number is out of range.
     """
 
     retrievers: Sequence[str] = (AUTO,)
@@ -62,18 +62,18 @@ class EvaluationRequest:
         require_long(self.long, reranked=bool(self.rerankers))
         if not all(0 <= blend <= 1 for blend in self.blends) or not self.blends:
             raise InvalidArgumentError(
-                f"blends {list(self.blends)} are not shares from 0 to 1", argument="blends"
+                f"blends {list(self.blends)} are not all between 0 and 1", argument="blends"
             )
         if any(depth < 1 for depth in self.candidates):
             raise InvalidArgumentError(
-                f"candidates {list(self.candidates)} are not depths of at least 1",
+                f"candidates {list(self.candidates)} are not all at least 1",
                 argument="candidates",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A calibration that was learnt for a reranker, and the file it is kept in."""
+    """A calibration fitted for a reranker, and its file."""
 
     reranker: str
     calibration: Calibration
@@ -81,17 +81,17 @@ class Calibrated:
 
 
 class Evaluator:
-    """Measures what a request asks for on an index, with models that are loaded once."""
+    """Measures the systems of a request on an index, loading each model once."""
 
     def __init__(self, index: Index, models: Models, request: EvaluationRequest) -> None:
         self.index, self.models, self.request = index, models, request
 
     @cached_property
     def sweep(self) -> Sweep:
-        """The systems to try.
+        """The systems to measure.
 
         Raises:
-            IndexMismatchError: The index has no terms, or its embedder has other weights now.
+            IndexMismatchError: The index has no terms, or its embedder's weights have changed.
         """
         request = self.request
         retrievers = [
@@ -126,28 +126,28 @@ class Evaluator:
         return [Step(self.models.cached_reranker(one, long), keep) for one, keep in found.before]
 
     def run(self, queries: Sequence[Query], qrels: Qrels) -> Outcome:
-        """Answer queries with every system."""
+        """Return the outcome of answering queries with every system."""
         return run_sweep(self.index, queries, qrels, self.sweep, self.models.reporter)
 
     def measure(
         self, name: str, queries: Sequence[Query], qrels: Qrels
     ) -> tuple[Evaluation, Outcome]:
-        """Answer the judged queries with every system, and compare the systems.
+        """Return the comparison of every system on the judged queries, and the raw outcome.
 
         Args:
-            name: What is measured, as the evaluation shows it.
+            name: The title of the evaluation.
 
         Raises:
             CorpusError: No query has judgements.
         """
         judged, kept, notes = judged_queries(queries, qrels)
         if self.request.long == MAX:
-            notes.append("texts too long for a reranker are scored by the best of their windows")
+            notes.append("texts beyond a reranker's token limit are scored by their best window")
         outcome = self.run(judged, kept)
         return evaluation_of(name, outcome, judged, kept, self.sweep, notes), outcome
 
     def calibrate(self, outcome: Outcome) -> Iterator[Calibrated]:
-        """Learn probabilities for each reranker from its hits, and keep them beside the index.
+        """Yield a calibration fitted to each reranker's hits, saved in the index.
 
         Raises:
             CalibrationError: There are too few judgements.
@@ -163,27 +163,26 @@ class Evaluator:
 
 
 def require_calibratable(rerankers: Mapping[str, FoundRerankers]) -> None:
-    """Make sure that probabilities can be learnt for rerankers.
+    """Check that rerankers can be calibrated.
 
     Raises:
-        InvalidArgumentError: There is none, or one is a cascade.
+        InvalidArgumentError: There is no reranker, or one is a cascade.
     """
     if not rerankers:
         raise InvalidArgumentError("a calibration needs a reranker", argument="calibrate")
     if several := [name for name, found in rerankers.items() if found.before]:
         raise InvalidArgumentError(
-            f"a calibration is learnt from one reranker's own candidates, not from {several[0]}; "
-            "name rerankers one by one",
+            f"cannot calibrate the cascade {several[0]}; give single rerankers",
             argument="calibrate",
         )
 
 
 def named_rerankers(names: Sequence[str], models: Models) -> dict[str, FoundRerankers]:
-    """Return rerankers by short names; `none` stands for retrieval alone, which needs no model.
+    """Return rerankers by short names, without `none`, which stands for retrieval alone.
 
     Raises:
-        InvalidArgumentError: A name is neither a reranker nor several of them.
-        ModelError: There is none of a name, or it cannot be downloaded.
+        InvalidArgumentError: A name is not a valid reranker or cascade.
+        ModelError: A reranker is unknown or cannot be downloaded.
     """
     wanted = [name for name in dict.fromkeys(names) if name != "none"]
     return {_short(one): one for one in map(models.find_rerankers, wanted)}

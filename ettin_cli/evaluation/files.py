@@ -1,4 +1,4 @@
-"""A measurement -> the files of a folder: values by query, runs, and the report."""
+"""An evaluation -> files in a folder: values by query, runs, and the report."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _UNSAFE = re.compile(r"[^\w.=-]+")
 def write_evaluation(
     folder: Path, evaluation: Evaluation, calibrations: Sequence[ReliabilityPlot]
 ) -> None:
-    """Write queries.parquet, queries.csv, runs/*.trec and report.html, each whole or not at all.
+    """Write queries.parquet, queries.csv, runs/*.trec and report.html, each atomically.
 
     Raises:
-        OutputError: One cannot be written.
+        OutputError: A file cannot be written.
     """
     with output_errors(folder):
         (folder / RUNS).mkdir(parents=True, exist_ok=True)
@@ -49,12 +49,12 @@ def write_evaluation(
 
 
 def file_name(system: System) -> str:
-    """Return a system's name as a file's: "32m, 50 candidates" is 32m-50-candidates."""
+    """Return a system's name as a file name: "32m, 50 candidates" is 32m-50-candidates."""
     return _UNSAFE.sub("-", str(system)).strip("-.") or "run"
 
 
 def _named(evaluation: Evaluation) -> dict[str, Measured]:
-    """Return systems by the names of their files; equal names get a number.
+    """Return systems by their file names; equal names get a number.
 
     A single retriever is not part of the names.
     """
@@ -70,7 +70,7 @@ def _named(evaluation: Evaluation) -> dict[str, Measured]:
 
 
 def _values(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    """Yield a row a system and query."""
+    """Yield a row per system and query."""
     for measured in evaluation.measured:
         named = labels(measured.system)
         for query_id in evaluation.queries:

@@ -1,4 +1,4 @@
-"""Judgements on disk: a file of TREC qrels that grows by a line and is whole at any moment."""
+"""A TREC qrels file to which judgements are appended, intact at any moment."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SHOWN = 60
 
 
 class Judgements:
-    """The judgements in a TREC qrels file, whoever made them; the file need not be there yet.
+    """The judgements in a TREC qrels file, which need not exist yet.
 
-    It is opened for each judgement, so that another session may write to it meanwhile.
+    The file is opened for each judgement, so that other sessions may write to it meanwhile.
 
     Raises:
-        CorpusError: The file cannot be read, or a line of it is no judgement.
+        CorpusError: The file cannot be read, or a line is not a judgement.
         OutputError: The file cannot be written.
     """
 
@@ -40,15 +40,15 @@ class Judgements:
         self._judged = judged | unmarked
 
     def __contains__(self, pair: tuple[str, str]) -> bool:
-        """Tell whether a document is judged for a query, by their ids."""
+        """Return whether a document is judged for a query, by their ids."""
         query_id, doc_id = pair
         return (_encoded(query_id), _encoded(doc_id)) in self._judged
 
     def add(self, query_id: str, doc_id: str, relevance: int) -> None:
-        """Put a judgement at the end of the file; it is on disk when this returns.
+        """Append a judgement to the file; on return it is synced to disk.
 
         Raises:
-            OutputError: It cannot be written; the file is as it was.
+            OutputError: The judgement cannot be written; the file is unchanged.
         """
         query, document = _encoded(query_id), _encoded(doc_id)
         try:
@@ -58,10 +58,10 @@ class Judgements:
         self._judged.add((query, document))
 
     def take_back(self, query_id: str, doc_id: str, relevance: int) -> bool:
-        """Remove a judgement that `add` made, and tell whether it still was there.
+        """Remove a judgement that `add` wrote; return whether it was still there.
 
         Raises:
-            OutputError: The file cannot be written; it is as it was.
+            OutputError: The file cannot be written; it is unchanged.
         """
         query, document = _encoded(query_id), _encoded(doc_id)
         wanted = [query, b"0", document, b"%d" % relevance]
@@ -104,19 +104,19 @@ def _judged(line: bytes, place: str) -> tuple[bytes, bytes]:
         return query, document
     shown = line.decode("utf-8", "backslashreplace").strip()
     raise CorpusError(
-        f"{place}: no judgement: {shown[:SHOWN]!r}",
-        expected="a line of TREC qrels is: query_id 0 doc_id relevance",
+        f"{place}: not a judgement: {shown[:SHOWN]!r}",
+        expected="a TREC qrels line is: query_id 0 doc_id relevance",
     )
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Write a line to the end of a file and to the disk, or nothing at all."""
+    """Append a line to a file and sync it to disk, or leave the file unchanged."""
     new = not path.exists()
     with path.open("ab+", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
-            # A last line that somebody left unfinished is not to run into ours.
+            # Do not join an unterminated last line.
             line = line if file.read(1) == b"\n" else b"\n" + line
         try:
             while line:

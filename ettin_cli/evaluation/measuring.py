@@ -1,4 +1,4 @@
-"""Measure an index's retrieval and reranking, or runs made elsewhere."""
+"""Measure an index's retrieval and reranking, or runs of other tools."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SHOWN_CHARACTERS = 300
 def judged_queries(
     queries: Sequence[Query], qrels: Qrels
 ) -> tuple[list[Query], dict[str, Mapping[str, int]], list[str]]:
-    """Return the queries that have judgements, those judgements, and what was left out.
+    """Return the queries with judgements, those judgements, and notes on what was left out.
 
     Raises:
-        CorpusError: No query has any.
+        CorpusError: No query has judgements.
     """
     named = [replace(query, query_id=without_spaces(query.query_id)) for query in queries]
     judged = [query for query in named if query.query_id in qrels]
@@ -54,7 +54,7 @@ def evaluation_of(
     sweep: Sweep,
     notes: Sequence[str],
 ) -> Evaluation:
-    """Return what a sweep found, compared and put in words."""
+    """Return the evaluation of a sweep's outcome, with comparisons and verdicts."""
     more = list(notes)
     if outcome.unindexed:
         more.append(f"{outcome.unindexed:,} judged documents are not in the index")
@@ -63,7 +63,7 @@ def evaluation_of(
     for reranker, truncated in outcome.truncated.items():
         if truncated:
             told = f"{truncated:,} of {outcome.scored[reranker]:,} texts"
-            more.append(f"{told} cut at the limit of {reranker}")
+            more.append(f"{told} truncated at the token limit of {reranker}")
     compared = _compared([outcome.baseline, *outcome.systems], sweep.metrics)
     main = compared[str(sweep.metrics[0])]
     return Evaluation(
@@ -81,7 +81,7 @@ def evaluation_of(
 
 
 def _deeper(sweep: Sweep) -> str | None:
-    """Return which metrics look deeper than reranked candidates go, if some do."""
+    """Return a note on metrics whose cutoff exceeds the reranking depth, if any."""
     shallow = [depth for depth in sweep.candidates if depth < sweep.top_k]
     metrics = [
         str(metric)
@@ -95,7 +95,7 @@ def _deeper(sweep: Sweep) -> str | None:
 
 
 def with_documents(evaluation: Evaluation, index: Index) -> Evaluation:
-    """Return an evaluation with the documents that its report shows."""
+    """Return an evaluation with the documents that the report shows."""
     wanted = {
         doc_id
         for measured in evaluation.measured
@@ -120,7 +120,7 @@ def measure_runs(
     metrics: Sequence[Metric],
     queries: Sequence[Query] = (),
 ) -> Evaluation:
-    """Measure runs made by any tool; the others are compared with the first.
+    """Return the evaluation of runs of any tool, each compared with the first.
 
     Raises:
         CorpusError: A run cannot be read.
@@ -154,7 +154,7 @@ def _verdicts(found: Gains, baseline: Measured) -> list[str]:
 
 
 def _named(path: Path | Stream, paths: Sequence[Path | Stream]) -> str:
-    """Return a run's name: that of its file, or its whole path where two have the same."""
+    """Return a run's name: its file name, or its full path if two are equal."""
     names = [str(one) if isinstance(one, Stream) else one.name for one in paths]
     name = names[list(paths).index(path)]
     return name if names.count(name) == 1 else str(path)

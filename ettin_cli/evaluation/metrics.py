@@ -1,7 +1,7 @@
-"""A run and judgements -> what each metric makes of each query. Pure Python.
+"""A run and judgements -> the value of each metric for each query. Pure Python.
 
 Metrics have the names and parameters of ir_measures (MacAvaney et al. 2022), and the values and
-order of ties of trec_eval.
+tie order of trec_eval.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Metric:
 
     Args:
         name: One of KINDS.
-        cutoff: How many documents, from the best one, are looked at; None: all.
-        rel: The least relevance with which a document counts as relevant.
+        cutoff: Rank down to which documents count; None: all.
+        rel: Minimum relevance at which a document counts as relevant.
 
     Raises:
-        InvalidArgumentError: There is no such metric, or it does not take these parameters.
+        InvalidArgumentError: The metric is unknown, or does not take these parameters.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Metric:
             )
         if self.cutoff is None and kind.needs_cutoff:
             raise InvalidArgumentError(
-                f"metric {str(self)!r} lacks its @k", argument="metric", known=KNOWN
+                f"metric {str(self)!r} needs a cutoff @k", argument="metric", known=KNOWN
             )
         if self.cutoff == 0 or self.rel < 1 or (self.rel != 1 and not kind.takes_rel):
             raise InvalidArgumentError(
@@ -52,10 +52,10 @@ class Metric:
 
     @classmethod
     def parse(cls, text: str) -> Metric:
-        """Return the metric that has this name.
+        """Return the metric with this name.
 
         Raises:
-            InvalidArgumentError: There is none.
+            InvalidArgumentError: The metric is unknown.
 
         >>> Metric.parse("P(rel=2)@10")
         Metric(name='P', cutoff=10, rel=2)
@@ -72,10 +72,10 @@ class Metric:
 
 
 def parse_metrics(text: str) -> list[Metric]:
-    """Return the metrics named in a list with commas, each once.
+    """Return the metrics of a comma-separated list, each once.
 
     Raises:
-        InvalidArgumentError: Some are not known; names them all.
+        InvalidArgumentError: Some are unknown; the message lists them.
     """
     metrics, bad = [], []
     for name in map(str.strip, text.split(",")):
@@ -93,11 +93,11 @@ def parse_metrics(text: str) -> list[Metric]:
 def evaluate(run: Run, qrels: Qrels, metrics: Iterable[Metric]) -> dict[Metric, dict[str, float]]:
     """Return each metric's value for each judged query, in the order of the judgements.
 
-    A judged query that the run lacks counts as 0, as does one without a relevant document; a
-    query of the run without judgements is left out.
+    A judged query that is missing from the run counts as 0, as does one without a relevant
+    document. Queries of the run without judgements are left out.
 
     Raises:
-        ValueError: A score is NaN, which has no place in an order.
+        ValueError: A score is NaN.
 
     >>> evaluate({"q": {"a": 0.9, "b": 0.5}}, {"q": {"b": 1}}, [Metric("RR")])
     {Metric(name='RR', cutoff=None, rel=1): {'q': 0.5}}
@@ -115,8 +115,7 @@ def evaluate(run: Run, qrels: Qrels, metrics: Iterable[Metric]) -> dict[Metric, 
 def ordered(scores: Mapping[str, float]) -> list[str]:
     """Return the documents of one query in trec_eval's order, best first.
 
-    It reads scores as float32, and orders documents whose scores are then equal by doc_id, the
-    last one first.
+    Scores are compared as float32, and ties are ordered by descending doc_id.
 
     Raises:
         ValueError: A score is NaN.
@@ -132,11 +131,11 @@ def ordered(scores: Mapping[str, float]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How the queries of a run and of judgements meet.
+    """The overlap between the queries of a run and of judgements.
 
     Args:
         measured: Queries in both.
-        missing: Judged queries that the run lacks; each counts as 0.
+        missing: Judged queries missing from the run; each counts as 0.
         unjudged: Queries of the run without judgements; left out.
     """
 
@@ -146,20 +145,20 @@ class Coverage:
 
 
 def coverage(run: Run, qrels: Qrels) -> Coverage:
-    """Return how many queries `evaluate` compares, counts as 0, and leaves out."""
+    """Return how many queries `evaluate` measures, counts as 0, and leaves out."""
     measured = len(run.keys() & qrels.keys())
     return Coverage(measured, len(qrels) - measured, len(run) - measured)
 
 
-# The relevance of each document found, best first, down to the cut-off; None: not judged.
+# The relevance of each retrieved document, best first, down to the cutoff; None: not judged.
 Found = Sequence[int | None]
 
 
 def _ndcg(found: Found, levels: Sequence[int], metric: Metric) -> float:
-    """Discounted cumulative gain, as a share of the best possible.
+    """Discounted cumulative gain, normalised by the best possible.
 
-    The gain is the relevance itself and the discount log2(rank + 1), as in trec_eval, where other
-    tools take 2^relevance - 1. Järvelin and Kekäläinen 2002, ACM TOIS 20(4).
+    The gain is the relevance itself and the discount log2(rank + 1), as in trec_eval; other tools
+    use the gain 2^relevance - 1. Järvelin and Kekäläinen 2002, ACM TOIS 20(4).
     """
     best = _dcg(sorted(levels, reverse=True)[: metric.cutoff])
     return _dcg(found) / best if best else 0.0
@@ -176,16 +175,16 @@ def _reciprocal_rank(found: Found, _levels: Sequence[int], metric: Metric) -> fl
 
 
 def _average_precision(found: Found, levels: Sequence[int], metric: Metric) -> float:
-    """Precision at the rank of each relevant document, averaged over all there are.
+    """Precision at the rank of each relevant document, averaged over all relevant documents.
 
-    One not found counts as 0. Harman 1992, Information Processing and Management 28(4).
+    One that is not retrieved counts as 0. Harman 1992, Information Processing and Management 28(4).
     """
     ranks = _relevant_ranks(found, metric)
     return _share(sum(count / rank for count, rank in enumerate(ranks, start=1)), levels, metric)
 
 
 def _precision(found: Found, _levels: Sequence[int], metric: Metric) -> float:
-    """Share of the k documents that is relevant; fewer than k found count as not relevant.
+    """Share of the top k that is relevant; missing documents count as not relevant.
 
     Van Rijsbergen 1979, Information Retrieval; recall likewise.
     """
@@ -193,17 +192,17 @@ def _precision(found: Found, _levels: Sequence[int], metric: Metric) -> float:
 
 
 def _recall(found: Found, levels: Sequence[int], metric: Metric) -> float:
-    """Share of all relevant documents that is among the k."""
+    """Share of all relevant documents that is in the top k."""
     return _share(len(_relevant_ranks(found, metric)), levels, metric)
 
 
 def _success(found: Found, _levels: Sequence[int], metric: Metric) -> float:
-    """1 if a relevant document is among the k, else 0."""
+    """1 if a relevant document is in the top k, else 0."""
     return 1.0 if _relevant_ranks(found, metric) else 0.0
 
 
 def _judged(found: Found, _levels: Sequence[int], _metric: Metric) -> float:
-    """Share of the k documents, or of those found where they are fewer, that is judged at all."""
+    """Share of the top k, or of all documents retrieved if fewer, that is judged."""
     return sum(relevance is not None for relevance in found) / len(found) if found else 0.0
 
 
@@ -213,14 +212,14 @@ def _relevant_ranks(found: Found, metric: Metric) -> list[int]:
 
 
 def _share(value: float, levels: Sequence[int], metric: Metric) -> float:
-    """Return a value divided by the number of relevant documents; 0 where there are none."""
+    """Return a value divided by the number of relevant documents; 0 if there are none."""
     relevant = sum(level >= metric.rel for level in levels)
     return value / relevant if relevant else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What metrics of one name have in common."""
+    """The properties shared by all metrics of one name."""
 
     measure: Callable[[Found, Sequence[int], Metric], float]
     needs_cutoff: bool = False
@@ -238,5 +237,5 @@ KINDS = {
 }
 KNOWN = (
     "known are nDCG, RR and AP, with or without @k; P@k, R@k, Success@k and Judged@k; "
-    "all but nDCG and Judged take a least relevance, as in P(rel=2)@10"
+    "all but nDCG and Judged take a minimum relevance, as in P(rel=2)@10"
 )

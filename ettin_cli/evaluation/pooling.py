@@ -1,4 +1,4 @@
-"""The documents worth judging: what systems found, in an order that hides which. Pure."""
+"""Pooling: the top documents of several systems, in an order independent of them. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Run = Mapping[str, Sequence[str]]
 
 
 def pool(runs: Sequence[Run], depth: int) -> dict[str, list[str]]:
-    """Return the documents to judge of each query: the top `depth` of every system, each once.
+    """Return the documents to judge for each query: the top `depth` of every system, each once.
 
-    Their order depends on the ids alone, so it tells nothing of who ranked a document where, is
-    the same tomorrow, and stays when another system joins. Queries are ordered by id.
+    Their order depends on the ids alone, so it reveals no system's ranking, is reproducible, and
+    is kept when a system is added. Queries are ordered by id.
 
     Pooling: Spärck Jones and van Rijsbergen, "Report on the need for and provision of an 'ideal'
     information retrieval test collection", 1975.
 
     Args:
-        runs: For each system, query_id -> doc_ids, best first; a repeated one counts once.
+        runs: For each system, query_id -> doc_ids, best first; a repeated id counts once.
 
     Raises:
         ValueError: `depth` is below 1.
@@ -28,7 +28,7 @@ def pool(runs: Sequence[Run], depth: int) -> dict[str, list[str]]:
     {'q': ['a', 'd', 'b']}
     """
     if depth < 1:
-        raise ValueError(f"depth is {depth}, and a pool is at least 1 deep")
+        raise ValueError(f"depth {depth} is below 1")
     found: dict[str, set[str]] = {}
     for run in runs:
         for query_id, doc_ids in run.items():

@@ -1,6 +1,6 @@
-"""What a measurement found: systems, their values a query, and how they compare.
+"""The results of an evaluation: systems, their values per query, and comparisons.
 
-Plain values, in the form that the table, the files and the report are made of.
+Plain values, from which the table, the files and the report are made.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ class System:
     """A way to answer queries.
 
     Args:
-        reranker: Its name; `none` is retrieval alone.
-        candidates: Passages scored a query; None: retrieval alone, the judged documents, or a
-            run made elsewhere.
+        reranker: The reranker's name; `none` is retrieval alone.
+        candidates: Passages scored per query; None: retrieval alone, the judged documents, or an
+            external run.
         blend: Share of the retrieval score.
-        retriever: What finds the candidates.
-        run: Name of the file of a run made elsewhere, of which nothing else is known.
+        retriever: The retriever's name.
+        run: File name of an external run, of which nothing else is known.
     """
 
     reranker: str = NONE
@@ -38,7 +38,7 @@ class System:
 
     @property
     def name(self) -> str:
-        """What it is, whatever its depth and blend."""
+        """The name without depth and blend."""
         if self.run is not None:
             return self.run
         if self.retriever is None:
@@ -47,7 +47,7 @@ class System:
 
     @property
     def settings(self) -> str:
-        """Its depth and blend, as far as they apply."""
+        """The depth and blend, if they apply."""
         depth = [] if self.candidates is None else [f"{self.candidates} candidates"]
         return ", ".join([*depth, *([f"blend {self.blend:g}"] if self.blend else [])])
 
@@ -57,13 +57,12 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a system is worth.
+    """The measured values of a system.
 
     Args:
         values: Metric name -> query_id -> value, over the queries with judgements.
         run: query_id -> its documents with their scores, best first.
-        seconds: What a query took, embedding and retrieval included; None for a run that was
-            made elsewhere.
+        seconds: Seconds per query, including embedding and retrieval; None for an external run.
     """
 
     system: System
@@ -79,15 +78,15 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A system against another, by one metric.
+    """A system compared with another, by one metric.
 
     Args:
-        gain: Mean difference, this system less the other.
+        gain: Mean difference, this system minus the other.
         interval: 95 % confidence interval of the gain, corrected for the number of systems.
-        p: Of the paired randomisation test, corrected in the same way: below 0.05 if and only if
-            the interval excludes 0.
+        p: p-value of the paired randomisation test, corrected in the same way: below 0.05 if and
+            only if the interval excludes 0.
         better: Queries whose value rose; `worse` and `same` likewise.
-        queries_needed: About how many would tell an effect of this size; None: no effect.
+        queries_needed: About how many queries would show an effect of this size; None: no effect.
     """
 
     system: System
@@ -103,11 +102,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Gains:
-    """How all systems but the first compare, by one metric.
+    """The comparisons of all systems except the first, by one metric.
 
     Args:
         over_alone: Each system against the same retriever alone; a run against the first run.
-            None where the system is retrieval alone.
+            None if the system is retrieval alone.
         over_first: Each system against the first retriever alone; empty unless there are several
             retrievers.
     """
@@ -118,7 +117,7 @@ class Gains:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A document as the report shows it to people."""
+    """A document as the report shows it."""
 
     title: str
     text: str
@@ -126,20 +125,20 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A whole measurement.
+    """A complete evaluation.
 
     Args:
-        name: What was measured, as the user named it.
-        metrics: Names, the first of which systems are compared by.
-        queries: query_id -> text, of the queries with judgements.
+        name: The title, as the user named it.
+        metrics: Names; systems are compared by the first.
+        queries: query_id -> text of the queries with judgements.
         qrels: query_id -> doc_id -> relevance.
         baseline: Retrieval alone, by the first of several retrievers; or the first of several runs.
-        systems: The others, in the order asked for.
+        systems: The others, in the requested order.
         gains: Metric name -> how the systems compare, in the order of `systems`.
-        verdicts: In words, what the numbers say.
-        notes: What to know beside them, such as queries without judgements.
-        documents: Those that the report shows, by doc_id.
-        retrievers: What found the candidates; empty for runs made elsewhere.
+        verdicts: The conclusions, as sentences.
+        notes: Remarks such as the number of queries without judgements.
+        documents: The documents that the report shows, by doc_id.
+        retrievers: The retrievers measured; empty for external runs.
     """
 
     name: str
@@ -171,16 +170,16 @@ class Evaluation:
 
     @property
     def comparisons(self) -> list[Comparison]:
-        """The comparisons there are with the same retriever alone, by the first metric."""
+        """All comparisons with the same retriever alone, by the first metric."""
         return [one for one in self.over_alone if one is not None]
 
     def reference(self, measured: Measured) -> Measured:
-        """Return what a system's gain is over: the same retriever alone, else the baseline."""
+        """Return the reference of a system's gain: the same retriever alone, else the baseline."""
         return reference(measured.system, self.measured)
 
 
 def reference(system: System, measured: Sequence[Measured]) -> Measured:
-    """Return what a system is compared with: the same retriever alone, else the first system."""
+    """Return the reference of a system: the same retriever alone, else the first system."""
     if not system.alone:
         for one in measured:
             if one.system.alone and one.system.retriever == system.retriever:

@@ -1,4 +1,4 @@
-"""A measurement -> one row a system, as every format shows it. Pure."""
+"""An evaluation -> a row per system, as in every format. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SECONDS = "s/query"
 
 
 def system_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return a row a system, the baseline first; what does not apply to it is None."""
+    """Return a row per system, the baseline first; values that do not apply are None."""
     return [_row(evaluation, at, measured) for at, measured in enumerate(evaluation.measured)]
 
 
 def labels(system: System) -> dict[str, Any]:
-    """Return the columns that tell which system a row is about.
+    """Return the columns that identify the system of a row.
 
-    A run made elsewhere has a `run`; nothing is known of its retriever or reranker.
+    An external run has a `run`, but no known retriever or reranker.
     """
     if system.run is not None:
         known = dict.fromkeys(("retriever", "reranker", "candidates", "blend"))
@@ -35,7 +35,7 @@ def labels(system: System) -> dict[str, Any]:
 
 
 def _row(evaluation: Evaluation, at: int, measured: Measured) -> dict[str, Any]:
-    """Return the row of a system by its place, of which the baseline's is 0."""
+    """Return the row of a system by its position; the baseline's is 0."""
     metrics = evaluation.metrics
     comparison = evaluation.over_alone[at - 1] if at else None
     row = {
@@ -70,7 +70,7 @@ def _gain(comparison: Comparison | None, prefix: str = "", suffix: str = "") -> 
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
-    """Return a whole measurement in the shape of `-f json`."""
+    """Return a complete evaluation in the shape of `-f json`."""
     return {
         "name": evaluation.name,
         "queries": len(evaluation.queries),
@@ -82,7 +82,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def shown_rows(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
-    """Return the headers and cells of the table for people, without columns that are empty."""
+    """Return the headers and cells of the printed table, without empty columns."""
     several = len(evaluation.retrievers) > 1
     over = f"over {evaluation.baseline.system.name}"
     shown = [
@@ -96,7 +96,7 @@ def shown_rows(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
 
 
 def dispensable(evaluation: Evaluation) -> list[str]:
-    """Return the columns that a narrow table can do without, the first to go first."""
+    """Return the columns that a narrow table may drop, the first to drop first."""
     over = f"over {evaluation.baseline.system.name}"
     return [COUNTS, SECONDS, *reversed(evaluation.metrics[1:]), over]
 
@@ -107,8 +107,8 @@ def _cells(
     """Return a row's cells by header.
 
     Args:
-        over: Header of the gain over the first retriever; empty where there is one retriever.
-        alone: Whether that is the only gain, so that interval and p are of it.
+        over: Header of the gain over the first retriever; empty with one retriever.
+        alone: Whether that is the only gain, to which interval and p then belong.
     """
     suffix = "_over_first" if over and alone else ""
     low, high = row[f"gain{suffix}_low"], row[f"gain{suffix}_high"]
@@ -134,7 +134,7 @@ def _p(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    """Return a difference with its sign: +0.000 is above 0, and 0.000 is 0 itself."""
+    """Return a difference with its sign: +0.000 is above 0, and 0.000 is exactly 0."""
     return _shown(value, f"{'+' if value else ''}.{DIGITS}f")
 
 

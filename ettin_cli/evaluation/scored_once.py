@@ -1,4 +1,4 @@
-"""A reranker whose scores are kept for as long as the systems of a sweep ask for them."""
+"""A reranker that caches its scores for the systems of a sweep."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Pair = tuple[str, str]
 
 @dataclass(slots=True)
 class Meter:
-    """What was asked of some rerankers: how many pairs, of which cut, and their seconds.
+    """Counts the pairs requested from rerankers, those truncated, and their seconds.
 
-    A pair counts with what it cost when it was scored, each time it is asked for.
+    Each request of a pair counts the seconds of its original scoring.
     """
 
     pairs: int = 0
@@ -23,10 +23,10 @@ class Meter:
 
 
 class ScoredOnce:
-    """Scores as another reranker does, and no pair a second time until `forget`.
+    """Wraps a reranker and scores each pair once until `forget`.
 
     Args:
-        meter: Counts what is asked for.
+        meter: Counts the requests.
     """
 
     def __init__(self, reranker: TimedReranker, meter: Meter) -> None:
@@ -35,15 +35,15 @@ class ScoredOnce:
 
     @property
     def card(self) -> RerankerCard:
-        """What results say of it."""
+        """The wrapped reranker's card."""
         return self.reranker.card
 
     def forget(self) -> None:
-        """Free the scores."""
+        """Free the cached scores."""
         self.known.clear()
 
     def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
-        """Score (query, text) pairs, in their order; `advance` counts those not known yet."""
+        """Return the scores of (query, text) pairs, in order; `advance` counts uncached ones."""
         import numpy as np
 
         fresh = [pair for pair in dict.fromkeys(pairs) if pair not in self.known]

@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 SAMPLES = 10_000
 ALPHA = 0.05
-# Up to so many queries with a difference, all combinations of signs are tried.
+# Up to this many queries with a difference, all combinations of signs are enumerated.
 EXACT = 15
 # Numbers drawn at once: 100,000 queries stay below 100 MB.
 CHUNK = 1 << 22
-# Sums that differ by less, as a share of all there is to sum, are equal but for rounding.
+# Sums that differ by less, relative to the sum of absolute values, differ only by rounding.
 ROUNDING = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A mean difference as judged together with those of other systems.
+    """A mean difference, tested jointly with those of other systems.
 
     Args:
         p: Two-sided, corrected for the number of systems.
         interval: Simultaneous confidence interval of the mean difference. It excludes 0 if and
             only if `p` is below alpha.
-        queries_needed: As the function of this name says.
+        queries_needed: See the function of this name.
     """
 
     p: float
@@ -46,20 +46,20 @@ class Effect:
 
 
 def effects(differences: Sequence[Sequence[float]], *, seed: int) -> list[Effect]:
-    """Return p-values and 95 % intervals of mean differences, corrected for how many there are.
+    """Return p-values and 95 % intervals of mean differences, corrected for their number.
 
-    If a system were like what it is compared with, each query's difference could as well have the
-    other sign. Signs are flipped query by query, for all systems alike, so that what systems have
-    in common is kept. `p` is the share of flips whose largest |t| among all systems is at least
-    the system's own |t|; for a single system it is that of the plain randomisation test. The
-    intervals are mean +- c standard errors, with c the largest |t| that has p >= ALPHA: the
-    chance that all of them hold is 95 %, and they agree with the p-values by construction.
+    Under the null hypothesis each query's difference has either sign with equal probability.
+    Signs are flipped per query, for all systems alike, which preserves the correlation between
+    systems. `p` is the share of flips whose largest |t| among all systems is at least the
+    system's own |t|; for a single system this is the plain randomisation test. The intervals are
+    mean +- c standard errors, with c the largest |t| that has p >= ALPHA: they hold
+    simultaneously with probability 95 %, and agree with the p-values by construction.
 
-    All signs are tried where up to EXACT queries have a difference; else SAMPLES of them, and
-    what was observed counts as one more, so that p is never 0 (Phipson and Smyth 2010).
+    With up to EXACT queries that differ, all sign combinations are enumerated; otherwise SAMPLES
+    are drawn, and the observed one is added, so that p is never 0 (Phipson and Smyth 2010).
 
     Args:
-        differences: For each system one value a query, the queries in the same order.
+        differences: For each system one value per query, in the same query order.
 
     Raises:
         ValueError: There is no query, or a difference is not finite.
@@ -74,14 +74,14 @@ def effects(differences: Sequence[Sequence[float]], *, seed: int) -> list[Effect
     values = np.stack([_checked(one) for one in differences])
     if not values.shape[1]:
         raise ValueError("no differences")
-    # |t| rises with |sum| / root of the sum of squares, which no flip changes.
+    # |t| is monotone in |sum| / root of the sum of squares, and flips leave the squares unchanged.
     roots = np.sqrt((values**2).sum(axis=1))
     scaled = values[:, values.any(axis=0)] / np.where(roots, roots, 1)[:, None]
     flips = _largest(scaled, seed)
     observed = abs(scaled.sum(axis=1))
     least = observed - ROUNDING * abs(scaled).sum(axis=1)
     reached = np.array([(flips >= one).sum() for one in least])
-    # Sampled flips count the observed signs as one more.
+    # The observed signs are added to sampled flips.
     more = 0 if scaled.shape[1] <= EXACT else 1
     p = (reached + more) / (len(flips) + more)
     place = max(1, math.ceil(ALPHA * (len(flips) + more) - 1e-9) - more)
@@ -100,8 +100,8 @@ def _interval(values: Doubles, critical: float, *, differs: bool) -> tuple[float
     """Return the interval whose half-width is the critical value times the standard error.
 
     Args:
-        critical: As the sum over the root of the sum of squares.
-        differs: Whether 0 is to be outside, which rounding must not change.
+        critical: The critical value of the sum divided by the root of the sum of squares.
+        differs: Whether the interval must exclude 0, whatever the rounding.
     """
     count, mean = len(values), float(values.mean())
     spare = count - critical**2
@@ -109,7 +109,7 @@ def _interval(values: Doubles, critical: float, *, differs: bool) -> tuple[float
         t = critical * math.sqrt((count - 1) / spare)
         half = t * float(values.std(ddof=1)) / math.sqrt(count)
     else:
-        # So few queries that no t is too large to be chance: the spread around 0 is what is known.
+        # Too few queries for any t to be significant: use the spread around 0.
         half = critical * math.sqrt(float(values @ values)) / count
     half = half if differs else max(half, abs(mean))
     return mean - half, mean + half
@@ -118,15 +118,15 @@ def _interval(values: Doubles, critical: float, *, differs: bool) -> tuple[float
 def queries_needed(
     differences: Sequence[float] | Doubles, *, power: float = 0.8, critical: float = 0.0
 ) -> int | None:
-    """Return about how many queries would show an effect of this size; None if there is none.
+    """Return about how many queries would show an effect of this size; None without an effect.
 
-    A paired two-sided test at ALPHA would then find it with a chance of `power`, taking means as
-    normal (Sakai 2016, Information Retrieval Journal 19). Never fewer than the randomisation
-    test needs for any p up to ALPHA.
+    A paired two-sided test at ALPHA would then detect it with probability `power`, assuming
+    normal means (Sakai 2016, Information Retrieval Journal 19). Never fewer than the
+    randomisation test needs to reach p <= ALPHA.
 
     Args:
-        critical: The statistic, in standard errors, from which a correction for several systems
-            calls an effect significant, where that is more than for one system.
+        critical: The critical value in standard errors after correction for several systems, if
+            it exceeds that of a single system.
 
     Raises:
         ValueError: A difference is not finite.
@@ -150,7 +150,7 @@ def _checked(differences: Sequence[float] | Doubles) -> Doubles:
 
 
 def _largest(scaled: Doubles, seed: int) -> Doubles:
-    """Return for each flip of the queries' signs the largest statistic among the systems."""
+    """Return the largest statistic among the systems for each flip of the queries' signs."""
     import numpy as np
 
     queries = scaled.shape[1]
@@ -172,7 +172,7 @@ def _flipped(scaled: Doubles, bits: NDArray[np.integer]) -> Doubles:
 
 
 def _chunks(width: int) -> Iterator[int]:
-    """Yield how many samples of this many numbers to draw at once, until all are drawn."""
+    """Yield the sizes of the chunks in which SAMPLES rows of this width are drawn."""
     rows = max(1, CHUNK // width)
     for start in range(0, SAMPLES, rows):
         yield min(rows, SAMPLES - start)

@@ -1,7 +1,7 @@
-"""Answer the judged queries with every system, as a search with its options would.
+"""Answer the judged queries with every system, exactly as a search with its options.
 
-A sweep has no search of its own: candidates, reranking and ranking are those of `search`. What it
-adds is that a pair is scored once, whatever systems have it among their candidates.
+Candidates, reranking and ranking are those of `search`. In addition, a pair is scored once for all
+systems that share it.
 """
 
 from __future__ import annotations
@@ -42,17 +42,15 @@ Ranking = list[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What to try.
+    """The systems to measure.
 
     Args:
-        retrievers: By the names that they are shown with; the first alone is the baseline.
-        rerankers: By the names that they are shown with.
-        candidates: Depths, in passages scored; none: the judged documents of each query, all of
-            their passages.
+        retrievers: Retrievers by displayed name; the first alone is the baseline.
+        rerankers: Rerankers by displayed name.
+        candidates: Depths in passages; empty: all passages of each query's judged documents.
         blends: Shares of the retrieval score.
-        before: By the same names, rerankers that score before one, which is given their best
-            alone.
-        options: How to search, but for the depth, the blend and the number of hits.
+        before: The earlier steps of each reranker's cascade, by the same names.
+        options: Search options except depth, blend and number of hits.
     """
 
     retrievers: Mapping[str, Retriever]
@@ -64,16 +62,16 @@ class Sweep:
     options: SearchOptions = field(default_factory=SearchOptions)
 
     def alone(self, retriever: str) -> System:
-        """Return retrieval alone."""
+        """Return the system of retrieval alone."""
         return System(retriever=retriever)
 
     @property
     def baseline(self) -> System:
-        """Retrieval alone, by the first retriever."""
+        """The first retriever alone."""
         return self.alone(next(iter(self.retrievers)))
 
     def reranked(self, retriever: str) -> list[System]:
-        """Return every system that reranks what a retriever found."""
+        """Return every system that reranks the candidates of a retriever."""
         return [
             System(reranker, depth, blend, retriever)
             for reranker in self.rerankers
@@ -83,7 +81,7 @@ class Sweep:
 
     @property
     def systems(self) -> list[System]:
-        """Every system but the baseline, in the order in which they are shown."""
+        """Every system except the baseline, in display order."""
         every = [
             system
             for retriever in self.retrievers
@@ -93,34 +91,34 @@ class Sweep:
 
     @property
     def depths(self) -> Sequence[int | None]:
-        """The depths, or None alone where the judged documents are what is ranked."""
+        """The depths, or only None if the judged documents are ranked."""
         return self.candidates or (None,)
 
     @property
     def top_k(self) -> int:
-        """How many hits of a system count for the metrics: those of its run."""
+        """The number of hits per query that the metrics need."""
         cutoffs = [metric.cutoff for metric in self.metrics]
         deepest = [WHOLE_RUN if cutoff is None else cutoff for cutoff in cutoffs]
         return max([TOP_K, *deepest])
 
     def searched(self, depth: int | None) -> SearchOptions:
-        """Return the options of the search that systems at a depth are, but for their blends."""
-        # Of judged documents none is merged with another: each is ranked.
+        """Return the search options of the systems at a depth, without their blends."""
+        # Judged documents are never merged: each is ranked.
         options = replace(self.options, top_k=self.top_k)
         return replace(options, fold=NONE) if depth is None else replace(options, candidates=depth)
 
     @property
     def searched_alone(self) -> SearchOptions:
-        """The options of the search that retrieval alone is."""
+        """The search options of retrieval alone."""
         return self.searched(self.depths[-1]).without_reranker
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A hit's raw score and whether its document is relevant: what a calibration learns from.
+    """A hit's raw score and relevance, to fit a calibration.
 
     Args:
-        judged: Whether somebody said so; a document without a judgement counts as irrelevant.
+        judged: Whether the document has a judgement; without one it counts as irrelevant.
     """
 
     query_id: str
@@ -131,15 +129,15 @@ class Labelled:
 
 @dataclass(slots=True)
 class Outcome:
-    """What the sweep found.
+    """The results of a sweep.
 
     Args:
-        labelled: By reranker, the hits of the deepest system over every retriever, each document
+        labelled: By reranker, the hits of the deepest systems over all retrievers, each document
             of a query once.
         rows: By query_id and doc_id, the row of the passage that a system ranks highest.
-        unindexed: Judged documents that the index does not hold.
-        scored: By reranker, how many texts it scored, a text once a query.
-        truncated: By reranker, how many of those it could not read whole.
+        unindexed: Judged documents that are not in the index.
+        scored: By reranker, the number of texts scored, each text once per query.
+        truncated: By reranker, how many of those were truncated.
     """
 
     baseline: Measured
@@ -158,12 +156,12 @@ def run_sweep(
     sweep: Sweep,
     reporter: Reporter,
 ) -> Outcome:
-    """Measure retrieval alone and every system of a sweep on the judged queries."""
+    """Return the outcome of every system of a sweep on the judged queries."""
     tries = _Tries(index, qrels, sweep)
     done = 0
 
     def share() -> float:
-        """Return which share of the queries is done, those in progress by their pairs."""
+        """Return the share of the queries that is done, those in progress by their pairs."""
         return (done + tries.progress * min(WINDOW, len(queries) - done)) / max(1, len(queries))
 
     unit = "pairs" if sweep.rerankers else "queries"
@@ -179,7 +177,7 @@ def run_sweep(
 
 @dataclass(slots=True)
 class _Found:
-    """Each query's candidates under some options, and the seconds that they took in all."""
+    """Each query's candidates under some options, and the total seconds to find them."""
 
     candidates: list[list[Candidate]] = field(default_factory=list)
     seconds: float = 0.0
@@ -209,14 +207,14 @@ class _Tries:
             found = self._retrieve(retriever, queries)
             for job, name in enumerate(rerankers, at * len(rerankers)):
                 self.progress = job / (len(rerankers) * len(self.sweep.retrievers))
-                # The deepest first: it scores most pairs of the others.
+                # The deepest first: its pairs include most of the others'.
                 for depth in reversed(self.sweep.depths):
                     self._rerank(retriever, name, depth, queries, found, advance)
         for once in self.once.values():
             once.forget()
 
     def _retrieve(self, retriever: str, queries: Sequence[Query]) -> Mapping[SearchOptions, _Found]:
-        """Return what the searches of the sweep retrieve, and rank retrieval alone."""
+        """Return the candidates of each search of the sweep, and rank retrieval alone."""
         began = time.perf_counter()
         searches = self.sweep.retrievers[retriever].searches([one.every_form for one in queries])
         embedding = time.perf_counter() - began
@@ -224,7 +222,7 @@ class _Tries:
         reranked = map(self.sweep.searched, self.sweep.depths) if self.sweep.rerankers else ()
         finders = {one: CandidateFinder(self.index, one) for one in (alone, *reranked)}
         found = {options: _Found(seconds=embedding) for options in finders}
-        # All depths of a query before the next query: a retriever keeps its last scores.
+        # All depths of a query before the next query: a retriever caches its last scores.
         for query, search in zip(queries, searches, strict=True):
             for options, finder in finders.items():
                 began = time.perf_counter()
@@ -239,7 +237,7 @@ class _Tries:
         return found
 
     def _judged(self, query: Query, search: Search) -> list[Candidate]:
-        """Return all passages of the judged documents, last those that retrieval does not find."""
+        """Return all passages of the judged documents, those not retrieved last."""
         import numpy as np
 
         judged = self.qrels.get(query.query_id, {})
@@ -261,7 +259,7 @@ class _Tries:
         found: Mapping[SearchOptions, _Found],
         advance: Advance,
     ) -> None:
-        """Rank a reranker's, or a cascade's, candidates at one depth and every blend."""
+        """Rank the candidates with a reranker or cascade at one depth and every blend."""
         options = self.sweep.searched(depth)
         candidates = found[options].candidates
         deepest = depth == self.sweep.depths[-1]
@@ -287,7 +285,7 @@ class _Tries:
                 self._label(name, query.query_id, hits)
 
     def _watched(self, pairs: int, advance: Advance) -> Advance:
-        """Return what takes note of progress where a system scores so many pairs of a window."""
+        """Return an `advance` that also records progress through a system's pairs in a window."""
         whole = max(1, pairs) * len(self.sweep.rerankers) * len(self.sweep.retrievers)
 
         def watched(more: int) -> None:
@@ -313,7 +311,7 @@ class _Tries:
                 rows.setdefault(without_spaces(passage.doc_id), row)
 
     def _label(self, reranker: str, query_id: str, hits: Sequence[Hit]) -> None:
-        """Label each document by its best hit; another retriever may have found it too."""
+        """Label each document by its best hit over all retrievers."""
         judged, labelled = self.qrels.get(query_id, {}), self.labelled[reranker]
         for doc_id, score in best_scores(hits).items():
             before = labelled.get((query_id, doc_id))
@@ -322,7 +320,7 @@ class _Tries:
                 labelled[query_id, doc_id] = Labelled(query_id, score, relevant, doc_id in judged)
 
     def outcome(self, queries: int) -> Outcome:
-        """Measure the runs."""
+        """Return the measured runs."""
         systems = [self._measured(system, queries) for system in self.sweep.systems]
         baseline = self._measured(self.sweep.baseline, queries)
         return Outcome(

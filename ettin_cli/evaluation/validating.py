@@ -1,4 +1,4 @@
-"""One number for a reranker that is still in the making, cheap enough to ask for many times."""
+"""A validation score for a reranker in training, cheap enough to compute repeatedly."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CANDIDATES = 30
 
 
 class Validation:
-    """Mean nDCG@10 over some judged queries, their candidates from an index reranked.
+    """Mean nDCG@10 of reranking an index's candidates for a sample of judged queries.
 
-    A relevant document that retrieval does not find counts as missed.
+    A relevant document that is not retrieved counts as missed.
 
     Args:
-        queries: Of more than a hundred judged ones every so many is taken.
+        queries: Sampled at a fixed step if more than 100 are judged.
 
     Raises:
         CorpusError: No query has judgements.
@@ -42,7 +42,7 @@ class Validation:
         self.retrieval = _mean(self._swept({}).baseline.values[METRIC].values())
 
     def of(self, reranker: TimedReranker) -> float:
-        """Return what a reranker reaches."""
+        """Return the mean metric of a reranker."""
         [system] = self._swept({reranker.card.name: reranker}).systems
         return _mean(system.values[METRIC].values())
 

@@ -1,4 +1,4 @@
-"""Files that go in and out: queries, runs, requests, output formats, resumable outputs."""
+"""Input and output files: queries, runs, requests, output formats, resumable outputs."""
 
 import lazy_loader
 

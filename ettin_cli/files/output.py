@@ -1,4 +1,4 @@
-"""A file of results, which appears under its name only when it is complete."""
+"""Output files, moved into place only when complete."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ettin_cli.storage import replacing
 
 @contextmanager
 def output_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name only when it is complete.
+    """Open an output file that is moved into place only when complete.
 
-    A device or a pipe, such as /dev/null, is written to as it is and never replaced.
+    A device or a pipe, such as /dev/null, is written to directly and never replaced.
 
     Raises:
-        OutputError: It cannot be written; whatever was there before is still there.
+        OutputError: The file cannot be written; an existing file is left unchanged.
     """
     with output_errors(path):
         special = path.exists() and not path.is_file()
@@ -28,10 +28,10 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn a failure to write into one line; a closed pipe is none.
+    """Turn write errors into one line, except for a closed pipe.
 
     Raises:
-        OutputError: Something in the block cannot be written.
+        OutputError: A write in the block failed.
     """
     try:
         yield

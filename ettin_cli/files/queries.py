@@ -1,4 +1,4 @@
-"""A file of queries -> queries: JSONL, a table with a header, TREC topics, TSV, or one a line."""
+"""A file of queries -> queries: JSONL, a table with a header, TREC topics, TSV, or plain lines."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ ID_FIELDS = ("_id", "id", "query_id", "qid", "query-id", "queryid", "topic_id")
 TEXT_FIELDS = ("text", "query", "question")
 OBJECTS = (*JSONL.suffixes, *JSON.suffixes)
 HEADER = "the first row names the columns: id and text"
-LINES = 'a line is {"_id": "1", "text": "..."}, an id and a text with a tab between, or a text'
+LINES = 'a line is {"_id": "1", "text": "..."}, an id and a text separated by a tab, or a text'
 
 _NAME = re.compile(r"[a-z_ -]+")
 _TOPIC = "<top>"
-# Up to the next tag: a title may hold a "<" of its own.
+# Up to the next tag: a title may contain a "<" that starts no tag.
 _UNTAGGED = r"((?:[^<]|<(?![/a-z]))*)"
 _NUMBER = re.compile(rf"<num>\s*(?:Number\s*:)?{_UNTAGGED}", re.IGNORECASE)
 _TITLE = re.compile(rf"<title>\s*(?:Topic\s*:)?{_UNTAGGED}", re.IGNORECASE)
@@ -44,14 +44,14 @@ Numbered = Iterator[tuple[int, str]]
 def read_queries(path: Path | Stream) -> Iterator[Query]:
     """Yield queries as they are read.
 
-    A line is JSON with `_id` and `text`, an id and a text with a tab between, or a text alone,
-    whose id is then its line number. In JSON `text` may be a list: several forms of a question,
-    the first of which is what a reranker reads. A CSV, and a TSV whose first line is a header, is
-    read by the names of its columns. Of TREC topics the number and the title are read. A file
-    that is named as JSONL, CSV or TSV holds nothing else. Empty lines are passed over.
+    A line is JSON with `_id` and `text`, an id and a text separated by a tab, or a text alone,
+    whose id is its line number. In JSON, `text` may be a list of paraphrases; rerankers read the
+    first. A CSV, and a TSV with a header, is read by its column names. TREC topics give the number
+    and the title. A file with the suffix of JSONL, CSV or TSV is read only as such. Empty lines
+    are skipped.
 
     Raises:
-        CorpusError: The file cannot be read, or a line is no query; names the line.
+        CorpusError: The file cannot be read, or a line is not a query; gives the line number.
     """
     seen: set[str] = set()
     with _opened(path) as file:
@@ -63,7 +63,7 @@ def read_queries(path: Path | Stream) -> Iterator[Query]:
 
 
 def _lines(path: Path | Stream, file: BinaryIO) -> Numbered:
-    """Yield the lines with their numbers, without what they end in."""
+    """Yield the lines with their numbers, without line endings."""
     for number, raw in enumerate(record_lines(file), start=1):
         try:
             yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
@@ -72,7 +72,7 @@ def _lines(path: Path | Stream, file: BinaryIO) -> Numbered:
 
 
 def _queries(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
-    """Yield the queries of a file, each with its line, in the form that the first line shows."""
+    """Yield the queries of a file with their line numbers; the first line decides the format."""
     suffix = _suffix(path)
     for number, line in lines:
         if not line.strip():
@@ -102,7 +102,7 @@ def _from_lines(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Que
 
 
 def _table(line: str, suffix: str) -> str | None:
-    """Return the kind of a table whose first line this is; None if it is none with a header."""
+    """Return the kind of table if the line is a header, else None."""
     if suffix in CSV.suffixes:
         return "csv"
     if suffix in OBJECTS or line.lstrip().startswith("{"):
@@ -111,14 +111,14 @@ def _table(line: str, suffix: str) -> str | None:
     names = [_plain(name) for name in line.split("\t" if kind == "tsv" else ",")]
     has_text = any(name in TEXT_FIELDS for name in names)
     has_id = any(name in ID_FIELDS for name in names)
-    # In "number<TAB>query" too: the name of a column has no digits, unlike most ids.
+    # "number<TAB>query" is a header too: column names have no digits, unlike most ids.
     named = kind == "tsv" and names[-1] in TEXT_FIELDS and _NAME.fullmatch(names[0])
     evident = has_id or named
     return kind if len(names) > 1 and has_text and evident else None
 
 
 def _from_table(lines: Numbered, path: Path | Stream, kind: str) -> Iterator[tuple[int, Query]]:
-    """Yield the queries of a table by the names in its first row."""
+    """Yield the queries of a table by the column names in its first row."""
     first, header = next(lines)
     content = (line + "\n" for _, line in chain([(first, header)], lines))
     number = 0
@@ -131,7 +131,7 @@ def _from_table(lines: Numbered, path: Path | Stream, kind: str) -> Iterator[tup
         except ValueError as error:
             raise CorpusError(f"{path}:{number}: {error}", expected=HEADER) from error
     if not number:
-        # The only row may be a query rather than the names of columns.
+        # The only row may be a query rather than a header.
         try:
             _columns(next(csv.reader([header], delimiter=DELIMITERS[kind])))
         except ValueError as error:
@@ -144,30 +144,30 @@ def _from_row(record: Mapping[str, Any], number: int) -> Query:
 
 
 def _columns(header: Sequence[str]) -> tuple[str | None, str]:
-    """Return the names of the column of ids, None for a column of texts alone, and of texts.
+    """Return the names of the id column (None if there is only a text column) and text column.
 
     Raises:
-        ValueError: There is no column of texts, or none of ids among several columns.
+        ValueError: The text column is missing, or the id column among several columns.
     """
     named = {_plain(name): name for name in header}
     text = next((named[name] for name in TEXT_FIELDS if name in named), None)
     query_id = next((named[name] for name in ID_FIELDS if name in named), None)
     if text is None:
-        raise ValueError(f"no column of the header is called {_either(TEXT_FIELDS)}")
+        raise ValueError(f"the header has no column {_either(TEXT_FIELDS)}")
     if query_id is None and len(named) > 1:
-        raise ValueError(f"no column of the header is called {_either(ID_FIELDS)}")
+        raise ValueError(f"the header has no column {_either(ID_FIELDS)}")
     return query_id, text
 
 
 def _from_topics(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
-    """Yield the number and the title of each of TREC's topics."""
+    """Yield each TREC topic as a query: its number and title."""
     begins, held = 0, list[str]()
     for number, line in lines:
         if not held:
             if not line.strip():
                 continue
             if line.strip()[: len(_TOPIC)].lower() != _TOPIC:
-                raise CorpusError(f"{path}:{number}: no {_TOPIC}, where a topic begins")
+                raise CorpusError(f"{path}:{number}: expected {_TOPIC} at the start of a topic")
             begins = number
         held.append(line)
         if "</top>" in line.lower():
@@ -199,7 +199,7 @@ def _either(names: tuple[str, ...]) -> str:
 
 def _new(query: Query, seen: set[str]) -> Query:
     if query.query_id in seen:
-        raise ValueError(f'a second query with the id "{query.query_id}"')
+        raise ValueError(f'duplicate query id "{query.query_id}"')
     seen.add(query.query_id)
     return query
 
@@ -218,10 +218,10 @@ def _opened(path: Path | Stream) -> Iterator[BinaryIO]:
 
 
 def _query(line: str, number: int, suffix: str) -> Query:
-    """Return the query in a line of a file that is named so.
+    """Return the query in a line of a file with this suffix.
 
     Raises:
-        ValueError: There is none; the message is the reason.
+        ValueError: The line is not a query; the message is the reason.
     """
     is_json = line.lstrip().startswith("{")
     if suffix in OBJECTS and not is_json:
@@ -259,7 +259,7 @@ def _from_json(line: str, number: int) -> Query:
         raise ValueError("empty query")
     query_id = next((record[name] for name in ID_FIELDS if name in record), number)
     if isinstance(query_id, bool) or not isinstance(query_id, (str, int, float)):
-        raise ValueError("an id that is neither a string nor a number")
+        raise ValueError("the id is neither a string nor a number")
     if isinstance(query_id, float) and abs(query_id) >= EXACT_BELOW:
-        raise ValueError("an id that is too large a number to be read exactly; make it a string")
+        raise ValueError("the id is too large a number to read exactly; make it a string")
     return Query(str(query_id), forms[0], tuple(forms[1:]))

@@ -1,4 +1,4 @@
-"""A file that is written a window at a time, can be gone on with, and is whole when it is there."""
+"""A resumable output file: written in windows, moved into place only when complete."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from ettin_cli.storage import mode_for, replacing, sync_folder
 PARTIAL, JOURNAL, DRAFT = ".partial", ".partial.json", ".partial.new"
 REJECTS, PARTIAL_REJECTS = ".rejects.jsonl", ".rejects.jsonl.partial"
 T = TypeVar("T")
-# Reads what was written, and writes the output.
+# Converts the written file to the output.
 Made = Callable[[Path, BinaryIO], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far an unfinished output is.
+    """The progress of an unfinished output.
 
     Args:
-        fingerprint: What the input and the options were.
-        items: Items of the input that are done.
+        fingerprint: Identifies the input and the options.
+        items: Input items that are done.
         answers: How many of them were answered.
-        digest: Of those items, so that another input does not go on with them.
-        bytes: Length of what is written of the output; `reject_bytes` likewise.
-        finished: Nothing is left to do but to let the files appear under their names.
+        digest: Digest of those items, so that a run on another input cannot resume.
+        bytes: Bytes of the output written so far; `reject_bytes` likewise for the rejects.
+        finished: All content is written; only moving the files into place is left.
     """
 
     fingerprint: str
@@ -48,22 +48,22 @@ class Mark:
 
 
 class ResumableFile:
-    """A file that is written a window at a time; what a run has written is not made again.
+    """A file written in windows; a resumed run keeps the windows already written.
 
-    Beside the target stand NAME.partial, NAME.partial.json, which tells how much of it is good,
-    and for rows that could not be read NAME.rejects.jsonl. Every window reaches the disk before
-    the mark says so; what a killed run wrote beyond its mark is cut off. A run that fails before
-    its first window leaves nothing.
+    Beside the target are NAME.partial, NAME.partial.json, which records its valid length, and
+    NAME.rejects.jsonl for unreadable rows. A window is synced to disk before the mark is updated;
+    anything a killed run wrote beyond its mark is truncated. A run that fails before its first
+    window leaves no files.
 
     Args:
-        target: Where the output appears when it is complete.
-        fingerprint: What must agree between the runs.
-        resume: Go on where an unfinished run stopped, if there is one.
-        begin: What the file begins with.
+        target: The path of the complete output.
+        fingerprint: Must be equal in the interrupted and the resuming run.
+        resume: Resume an unfinished run, if there is one.
+        begin: The first bytes of the file.
 
     Raises:
-        OutputError: It cannot be written, another process writes it, an unfinished run is in
-            the way, or the unfinished run was another.
+        OutputError: The file cannot be written, another process is writing it, an unfinished run
+            exists and `resume` is off, or the unfinished run had another fingerprint.
     """
 
     def __init__(self, target: Path, fingerprint: str, *, resume: bool, begin: bytes = b"") -> None:
@@ -83,9 +83,9 @@ class ResumableFile:
         import filelock
 
         if not self.target.parent.is_dir():
-            # The lock would make the folder, perhaps from a slip of the hand.
+            # The lock would create the folder, whose name may be a typo.
             raise OutputError(
-                f"cannot write {self.target}: there is no such folder",
+                f"cannot write {self.target}: no such folder",
                 code="folder-not-found",
                 folder=self.target.parent,
             )
@@ -108,7 +108,7 @@ class ResumableFile:
 
     def __exit__(self, *_: object) -> None:
         if not self.mark.items and not self.finished:
-            # There is nothing to go on with, and nothing that could be lost.
+            # Nothing was written that a later run could resume.
             for path in (self.partial, self.partial_rejects, self.journal):
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
@@ -116,7 +116,7 @@ class ResumableFile:
 
     def _release(self) -> None:
         for file in self._files:
-            # A full disk would fail once more here, and hide what was said of it.
+            # A full disk would fail again here and hide the first error.
             with suppress(OSError):
                 file.close()
         with suppress(OSError):
@@ -126,7 +126,7 @@ class ResumableFile:
     def _begin(self) -> None:
         if self.partial.exists() and not self._resume:
             raise OutputError(
-                f"{self.partial} is left of an unfinished run",
+                f"{self.partial} is left from an unfinished run",
                 code="unfinished-output",
                 partial=self.partial,
             )
@@ -134,7 +134,7 @@ class ResumableFile:
             if self.partial.exists():
                 self.mark = self._found()
             elif self._ended():
-                # The run before was ended between its last two steps.
+                # The earlier run was killed between its last two steps.
                 self.mark = self._found()
                 self._tidy()
                 self.finished = True
@@ -147,12 +147,12 @@ class ResumableFile:
             self.file.write(self.begin)
 
     def _opened(self, path: Path, length: int) -> BinaryIO:
-        """Open a file to append to, cut at the length up to which it is good.
+        """Open a file for appending, truncated to its valid length.
 
-        Nobody else can open it, until it is whole.
+        Only its owner can open it until it is complete.
 
         Raises:
-            OutputError: It is shorter than that.
+            OutputError: The file is shorter than that.
         """
         if not length:
             path.touch(mode=0o600)
@@ -165,11 +165,11 @@ class ResumableFile:
         return file
 
     def _ended(self) -> bool:
-        """Say whether this very run was done, but for the last renaming."""
+        """Return whether this run was complete except for the last rename."""
         try:
             return self._found().finished
         except OutputError:
-            # Without its partial file there is nothing to go on with.
+            # Without its partial file there is nothing to resume.
             return False
 
     def _found(self) -> Mark:
@@ -197,12 +197,12 @@ class ResumableFile:
         end: int,
         digest: str = "",
     ) -> None:
-        """Write a window; when this returns it is on the disk, and marked as done.
+        """Write a window; on return it is synced to disk and marked as done.
 
         Args:
             answers: How many items were answered.
-            end: Items of the input that are done with this window.
-            digest: Of those items.
+            end: Input items done after this window.
+            digest: Digest of those items.
         """
         with output_errors(self.target):
             self.file.writelines(content)
@@ -224,11 +224,11 @@ class ResumableFile:
             draft.write_bytes(_json(asdict(self.mark)))
 
     def complete(self, end: bytes = b"", made: Made | None = None) -> None:
-        """Make the output appear under its name.
+        """Complete the output and move it into place.
 
         Args:
-            end: What the file ends with.
-            made: Makes the output of what was written, where that is not the output itself.
+            end: The last bytes of the file.
+            made: Converts the written file to the output, if they differ.
         """
         with output_errors(self.target):
             self.file.write(end)
@@ -261,27 +261,27 @@ class ResumableFile:
         sync_folder(self.target.parent)
 
     def _tidy(self) -> None:
-        """Remove what an unfinished run needs, and let the rejects appear if there are any."""
+        """Remove the files of an unfinished run, and move any rejects into place."""
         if self.mark.rejects:
-            # A run that was ended right after this has done it before.
+            # Already moved if an earlier run was killed right after this.
             if self.partial_rejects.exists():
                 self.partial_rejects.chmod(mode_for(self.rejects))
                 self.partial_rejects.replace(self.rejects)
         else:
             self.partial_rejects.unlink(missing_ok=True)
-            # Those of an earlier run would speak of another output.
+            # The rejects of an earlier run belong to another output.
             self.rejects.unlink(missing_ok=True)
         self.journal.unlink(missing_ok=True)
         sync_folder(self.target.parent)
 
 
 class ResumableOutput(ResumableFile):
-    """Answers on their way into a file of a format.
+    """A resumable file of answers in an output format.
 
     Args:
-        format: Any but `auto` and `table`.
-        text: Whether hits carry their text.
-        tag: The name of a run.
+        format: Any format except `auto` and `table`.
+        text: Whether hits include their text.
+        tag: The run tag.
     """
 
     def __init__(
@@ -303,7 +303,7 @@ class ResumableOutput(ResumableFile):
     def write(
         self, answers: Sequence[Answer], rejections: Sequence[Rejection], end: int, digest: str = ""
     ) -> None:
-        """Write a window of answers, as `append` does its content."""
+        """Write a window of answers; see `append`."""
         numbered = enumerate(answers, start=self.mark.answers)
         content = (
             self.lines.answer(answer, self.layout, first=number == 0) for number, answer in numbered
@@ -311,7 +311,7 @@ class ResumableOutput(ResumableFile):
         self.append(content, len(answers), rejections, end, digest)
 
     def finish(self) -> None:
-        """Make the output appear under its name."""
+        """Complete the output and move it into place."""
         binary = self.binary
         if binary is None:
             self.complete(self.lines.end(self.layout))
@@ -321,10 +321,10 @@ class ResumableOutput(ResumableFile):
 
 
 class Digested(Generic[T]):
-    """Items of an input as they pass, with a digest of them, by which a run knows it again.
+    """Passes input items through with a running digest, to check that a resumed run matches.
 
     Args:
-        mark: How far an earlier run came, and the digest of what it had read by then.
+        mark: The progress of the earlier run, with the digest of the items it had read.
     """
 
     def __init__(self, items: Iterable[T], mark: Mark) -> None:
@@ -346,22 +346,22 @@ class Digested(Generic[T]):
         return self.hash.hexdigest()
 
     def check(self) -> None:
-        """Check that the input begins as that of the earlier run did.
+        """Check that the input begins with the items of the earlier run.
 
         Raises:
-            OutputError: It does not.
+            OutputError: The input differs.
         """
         another = self.seen == self.mark.items and self.digest() != self.mark.digest
         if self.mark.items and (another or self.seen < self.mark.items):
             raise OutputError(
-                "what is left of the unfinished run was made from another input",
+                "the unfinished run was made from another input",
                 code="resume-mismatch",
                 partial="OUTPUT.partial",
             )
 
 
 def files_beside(target: Path) -> list[Path]:
-    """Return the files that a run writes and removes beside its output."""
+    """Return the temporary files that a run keeps beside its output."""
     real = Path(os.path.realpath(target))
     return [_beside(real, one) for one in (PARTIAL, JOURNAL, DRAFT, REJECTS, PARTIAL_REJECTS)]
 
@@ -371,7 +371,7 @@ def _beside(target: Path, suffix: str) -> Path:
 
 
 def _synced(file: BinaryIO) -> int:
-    """Make what was written reach the disk, and return where it ends."""
+    """Sync a file to disk and return its length."""
     file.flush()
     os.fsync(file.fileno())
     return file.tell()
@@ -379,7 +379,7 @@ def _synced(file: BinaryIO) -> int:
 
 def _reject(rejection: Rejection) -> bytes:
     shape = {"line": rejection.line, "reason": rejection.reason, "path": rejection.path}
-    # A file's name need not be UTF-8, and JSON has to be.
+    # File names need not be UTF-8, but JSON must be.
     return _json({k: _printable(v) if isinstance(v, str) else v for k, v in shape.items()})
 
 

@@ -1,8 +1,8 @@
-"""Judgements and runs in the files that evaluation tools exchange. Knows no metric.
+"""Judgements (qrels) and runs in the TREC and BEIR file formats.
 
-White space would split an id in two in these files, so our own runs have it percent-encoded.
-An id is therefore known by that form wherever it is read: "a b" in a table of judgements is the
-"a%20b" of a run. An id that holds "%20" of its own cannot be told from one with a space.
+White space would split an id in these files, so runs are written with it percent-encoded. Ids are
+normalised to that form wherever they are read: "a b" in a table of judgements matches "a%20b" in a
+run. An id that contains a literal "%20" cannot be distinguished from one with a space.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RELEVANCE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
 
 
 def without_spaces(name: str) -> str:
-    """Return an id as TREC files have it: its white space percent-encoded, "%20" if empty.
+    """Return an id in TREC form: white space percent-encoded, "%20" if empty.
 
     >>> without_spaces("notes/to do.md")
     'notes/to%20do.md'
@@ -38,12 +38,12 @@ def without_spaces(name: str) -> str:
 def read_qrels(path: Path | Stream) -> dict[str, dict[str, int]]:
     """Return the judgements of a file, by query_id and doc_id.
 
-    The first line tells the form: BEIR's table begins with its header, and TREC's has a line of
-    `query_id iteration doc_id relevance` for each judgement. Empty lines are passed over.
+    The first line decides the format: a BEIR table begins with its header, and TREC has a line
+    `query_id iteration doc_id relevance` for each judgement. Empty lines are skipped.
 
     Raises:
-        CorpusError: The file cannot be read, is empty, or judges one document in two ways, or a
-            line is no judgement; names the line.
+        CorpusError: The file cannot be read or is empty, a document has conflicting judgements, or
+            a line is not a judgement; gives the line number.
     """
     qrels: dict[str, dict[str, int]] = {}
     for place, query_id, doc_id, text in _judgements(path):
@@ -53,8 +53,8 @@ def read_qrels(path: Path | Stream) -> dict[str, dict[str, int]]:
         known = qrels.setdefault(query_id, {}).setdefault(doc_id, relevance)
         if known != relevance:
             raise CorpusError(
-                f"{place}: {doc_id} is judged {relevance} for query {query_id}, and {known} "
-                "before; keep one of the two"
+                f"{place}: {doc_id} is judged {relevance} for query {query_id}, but {known} "
+                "before; keep only one"
             )
     if not qrels:
         raise CorpusError(f"no judgements in {path}")
@@ -64,11 +64,11 @@ def read_qrels(path: Path | Stream) -> dict[str, dict[str, int]]:
 def read_run(path: Path | Stream) -> dict[str, dict[str, float]]:
     """Return the scores of a run, by query_id and doc_id.
 
-    As trec_eval has it, the scores alone are the order: the rank column is not looked at.
+    As in trec_eval, the order is by score; the rank column is ignored.
 
     Raises:
-        CorpusError: The file cannot be read, is empty, or lists a document twice for a query, or
-            a line is none of a run; names the line.
+        CorpusError: The file cannot be read or is empty, a document is listed twice for a query,
+            or a line is not a run line; gives the line number.
     """
     run: dict[str, dict[str, float]] = {}
     for place, line in _lines(path):
@@ -78,25 +78,25 @@ def read_run(path: Path | Stream) -> dict[str, dict[str, float]]:
             raise CorpusError(f"{place}: {doc_id} is listed twice for query {query_id}")
         scores[doc_id] = score
     if not run:
-        raise CorpusError(f"no hits in {path}", expected=f"a line of a run is: {RUN_FIELDS}")
+        raise CorpusError(f"no hits in {path}", expected=f"a run line is: {RUN_FIELDS}")
     return run
 
 
 def run_line(line: str, place: str) -> tuple[str, str, float]:
-    """Return the query_id, the doc_id and the score that a line of a run holds.
+    """Return the query_id, the doc_id and the score of a run line.
 
     Raises:
-        CorpusError: It is none, or its score is not a number; names the place.
+        CorpusError: It is not a run line, or its score is not a number; gives the place.
     """
     query_id, _, doc_id, _, score, _ = _fields(line, place, RUN_FIELDS)
     return without_spaces(query_id), without_spaces(doc_id), _score(score, place)
 
 
 def write_qrels(qrels: Qrels, path: Path) -> None:
-    """Write judgements in TREC's form, ordered by query_id and doc_id.
+    """Write judgements in TREC format, ordered by query_id and doc_id.
 
     Raises:
-        OutputError: The file cannot be written; whatever was there before is still there.
+        OutputError: The file cannot be written; an existing file is left unchanged.
     """
     rows = sorted(
         (without_spaces(query_id), without_spaces(doc_id), relevance)
@@ -112,7 +112,7 @@ def write_qrels(qrels: Qrels, path: Path) -> None:
 
 
 def _judgements(path: Path | Stream) -> Iterator[tuple[str, str, str, str]]:
-    """Yield each judgement's place, query_id, doc_id and relevance."""
+    """Yield the place, query_id, doc_id and relevance of each judgement."""
     is_table = False
     for at, (place, line) in enumerate(_lines(path)):
         if at == 0 and line.strip() == BEIR_HEADER:
@@ -126,19 +126,19 @@ def _judgements(path: Path | Stream) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _cells(line: str, place: str) -> list[str]:
-    """Return the cells of a row, quoted as in any table where an id holds a quote."""
+    """Return the cells of a TSV row, unquoted."""
     try:
         cells = next(csv.reader([line], delimiter="\t", strict=True))
     except csv.Error as error:
         raise CorpusError(f"{place}: broken TSV: {error}") from error
     if len(cells) != 3 or not all(cells):
         count = sum(map(bool, cells))
-        raise CorpusError(f"{place}: {count} filled cells where the header has 3")
+        raise CorpusError(f"{place}: {count} non-empty cells instead of 3")
     return cells
 
 
 def _fields(line: str, place: str, wanted: str) -> list[str]:
-    # ASCII white space alone parts fields, as in trec_eval: an id may hold any other.
+    # Only ASCII white space separates fields, as in trec_eval: ids may contain any other.
     fields = re.findall(r"[^ \t\n\r\f\v]+", line)
     if len(fields) == len(wanted.split()):
         return fields
@@ -146,7 +146,7 @@ def _fields(line: str, place: str, wanted: str) -> list[str]:
     if wanted == QRELS_FIELDS:
         expected += f"; a table begins with: {BEIR_HEADER}"
     raise CorpusError(
-        f"{place}: {len(fields)} fields in place of {len(wanted.split())}", expected=expected
+        f"{place}: {len(fields)} fields instead of {len(wanted.split())}", expected=expected
     )
 
 
@@ -161,7 +161,7 @@ def _score(text: str, place: str) -> float:
 
 
 def _lines(path: Path | Stream) -> Iterator[tuple[str, str]]:
-    """Yield the lines that are not empty, each with its place in the file before it."""
+    """Yield the place and text of each line that is not empty."""
     try:
         with opened(path, pipes=True) as file:
             for number, raw in enumerate(record_lines(file), start=1):

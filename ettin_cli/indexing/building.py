@@ -1,4 +1,4 @@
-"""Build an index, or bring one up to date: read, cut, embed what is new, switch."""
+"""Build or update an index: read, chunk, embed new passages, switch generations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a run did; `manifest` is None after a dry run of what is not yet an index."""
+    """The result of a run; `manifest` is None after a dry run without an existing index."""
 
     plan: Plan
     manifest: Manifest | None
@@ -59,15 +59,15 @@ class BuildReport:
 def build_index(
     request: BuildRequest, reporter: Reporter, loaded: Loaded | None = None
 ) -> BuildReport:
-    """Build the index of some sources, or bring it up to date, and say what that took.
+    """Build or update the index of some sources, and return a report.
 
     Args:
-        loaded: What the embedder is shared in; None: it is loaded for this alone.
+        loaded: Shares the embedder with other users; None: it is loaded for this run alone.
 
     Raises:
-        IndexMismatchError: It was made by another embedder or chunking than asked for.
-        IndexBusyError: Another process writes it and `wait` is off.
-        CorpusError: A source is not there.
+        IndexMismatchError: The index was made with another embedder or chunking.
+        IndexBusyError: Another process is writing the index and `wait` is off.
+        CorpusError: A source does not exist.
     """
     if request.dry_run:
         return _dry_run(request)
@@ -105,7 +105,7 @@ def _untouched(plan: Plan, index: Index) -> BuildReport:
 
 
 def _opened(request: BuildRequest) -> tuple[Index | None, Manifest | None]:
-    """Return the index and its manifest; for a rebuild the manifest alone, if that is whole."""
+    """Return the index and its manifest; for a rebuild only the manifest, if it is intact."""
     try:
         if request.rebuild:
             return None, read_manifest(request.folder)
@@ -131,17 +131,17 @@ def _same(old: Index, recipe: Recipe, sources: tuple[RecordedSource, ...]) -> bo
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or failing disk into one line that tells which state the index is in."""
+    """Turn disk errors into a one-line `OutputError` that states which index is in force."""
     before = _in_force(folder)
     try:
         yield
     except OSError as error:
-        # Arrow puts words of its own before the system's.
+        # Arrow puts its own text before the system's.
         reason = os.strerror(error.errno) if error.errno else error
         if _in_force(folder) == before:
-            state = "the index is as it was before"
+            state = "the index is unchanged"
         else:
-            state = "the index is the new one, but may not outlive a power cut"
+            state = "the new index is in place, but may not survive a power failure"
         raise OutputError(
             f"cannot write {folder}: {reason}; {state}",
             code="index-unwritable",
@@ -150,14 +150,14 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _in_force(folder: Path) -> str | None:
-    """Return the name of the generation in force, or None if that cannot be told."""
+    """Return the name of the generation in force, or None if it cannot be read."""
     with suppress(EttinError):
         return read_manifest(folder).generation
     return None
 
 
 class Run:
-    """One generation in the making."""
+    """A new generation being built."""
 
     def __init__(
         self,
@@ -179,19 +179,19 @@ class Run:
 
     @cached_property
     def reads(self) -> int:
-        """How many tokens of a passage the embedder reads behind its prompt."""
+        """The number of passage tokens that fit after the embedder's prompt."""
         embedder = self.recipe.embedder
         prompt = embedder.document_prompt
         return embedder.max_tokens - (len(self.token_counter().offsets(prompt)) if prompt else 0)
 
     def finish(self, sources: tuple[RecordedSource, ...]) -> BuildReport:
-        """Read, embed and commit; on any failure the index stays as it was."""
+        """Read, embed and commit; on any failure the index stays unchanged."""
         return self.complete(partial(self._read_all, sources), sources)
 
     def complete(
         self, add_passages: Callable[[], list[FileEntry]], sources: tuple[RecordedSource, ...]
     ) -> BuildReport:
-        """Add passages, embed and commit; on any failure the index stays as it was."""
+        """Add passages, embed and commit; on any failure the index stays unchanged."""
         try:
             entries = add_passages()
             missing = self.generation.missing()
@@ -233,7 +233,7 @@ class Run:
         return entries
 
     def _kept(self, planned: PlannedFile, number: int) -> FileEntry | None:
-        """Copy an unchanged file's passages; None if its ids have to be made anew."""
+        """Copy an unchanged file's passages; None if it needs new document ids."""
         entry = self._present_entry(planned)
         if entry is None or self.old is None or self.old.passages is None:
             return None
@@ -247,7 +247,7 @@ class Run:
         return replace(entry, source=planned.source, first=first)
 
     def _present_entry(self, planned: PlannedFile) -> FileEntry | None:
-        """Return an unchanged file's entry, with the file's present time; None if it changed."""
+        """Return an unchanged file's entry with its current mtime; None if the file changed."""
         entry, path = planned.same, planned.file.path
         if entry is None or path is None:
             return entry
@@ -255,11 +255,11 @@ class Run:
             present = touched(entry, path)
         except OSError:
             return None
-        # The present time may be that of a change since the plan was made.
+        # The file may have changed since the plan was made.
         return present if is_unchanged(entry, path) else None
 
     def _renamed(self, table: pa.Table, source: int) -> pa.Table:
-        """Give new ids to records that cannot be read again, where another source has theirs."""
+        """Give new ids to records that cannot be reread and whose ids another source has taken."""
         import pyarrow as pa
 
         doc_ids = table.column("doc_id").to_pylist()
@@ -292,14 +292,14 @@ class Run:
             return Rejection(str(path), f"cannot be read: {error.strerror}")
 
     def token_counter(self) -> TokenCounter:
-        """Return the embedder's own tokenizer, loaded when the first document needs it."""
+        """Return the embedder's token counter, loaded when the first document needs it."""
         if self.counter is None:
             self.counter = load_token_counter(self.files)
         return self.counter
 
 
 class _DocIds:
-    """The document ids of some passages, as often as they are gone through."""
+    """The document ids of some passages; can be iterated repeatedly."""
 
     def __init__(self, table: pa.Table) -> None:
         self.blocks = table.column("doc_id").chunks
@@ -310,7 +310,7 @@ class _DocIds:
 
 
 class _FileReader:
-    """Reads one file's documents into the generation, counting as it goes."""
+    """Reads one file's documents into the generation and counts them."""
 
     def __init__(self, run: Run, planned: PlannedFile, number: int, source: RecordedSource) -> None:
         self.run, self.planned, self.number, self.source = run, planned, number, source
@@ -319,7 +319,7 @@ class _FileReader:
         self.documents = self.truncated = 0
 
     def read(self, entry: FileEntry) -> FileEntry:
-        """Return the entry with what was found in the file."""
+        """Return the entry completed with the file's counts and rejections."""
         fields = Fields(self.source.id_field, self.source.text_field)
         for document in read_file(self.planned.file, fields, self.rejections.append, self._skip):
             self._add(document)

@@ -1,4 +1,4 @@
-"""Document ids that are unique in an index, whichever source a document comes from."""
+"""Document ids that are unique across the sources of an index."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ PREFIXED = -1
 
 
 class DocumentIds:
-    """Gives every document an id: its own, prefixed by its source's name where two collide.
+    """Assigns document ids: the document's own, prefixed by its source's name on collision.
 
-    Keeps a 16-byte hash a document, not the id.
+    Keeps a 16-byte hash per document, not the id.
 
     Args:
-        names: The sources' names, in their order.
-        before: How many sources there were when the ids to claim again were given.
+        names: The sources' names, in order.
+        before: The number of sources when the existing ids were assigned.
     """
 
     def __init__(self, names: Sequence[str], before: int = 0) -> None:
         self.names = names
         self.several = max(len(names), before) > 1
-        # The source whose own id it is, or PREFIXED.
+        # Hash of an id -> the source whose own id it is, or PREFIXED.
         self._taken: dict[bytes, int] = {}
         self._renamed: set[bytes] = set()
 
     def claim(self, doc_id: str, source: int) -> str | None:
-        """Return the id a document gets, or None if its own source has it already.
+        """Return the id of a document, or None if its source already has one with this id.
 
         >>> ids = DocumentIds(["docs", "wiki"])
         >>> ids.claim("a.md", 0), ids.claim("a.md", 1), ids.claim("a.md", 1)
@@ -47,13 +47,13 @@ class DocumentIds:
         return free
 
     def claim_again(self, doc_ids: Iterable[str], source: int) -> bool:
-        """Claim the ids that a file's documents have already; False, and none, if they collide.
+        """Claim the existing ids of a file's documents; return False and claim none on collision.
 
-        With several sources an id that may have been prefixed is made anew, since the document
-        that it collided with may be gone.
+        With several sources, ids that may have been prefixed are assigned anew, since the document
+        they collided with may be gone.
 
         Args:
-            doc_ids: Gone through twice, so that a large file's need not be held at once.
+            doc_ids: Iterated twice, so that a large file's ids need not be held in memory.
         """
         prefix = re.compile(rf"{re.escape(self.names[source])}(-\d+)?/")
         for doc_id in doc_ids:

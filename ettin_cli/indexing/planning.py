@@ -1,4 +1,4 @@
-"""Compare sources with what an index holds: which files are new, changed, the same or gone."""
+"""Compare sources with an index: which files are new, changed, unchanged or gone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ettin_cli.storage import STREAM, Stream
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """A file to index, and its entry from before if its content is still the same."""
+    """A file to index, with its old entry if its content is unchanged."""
 
     source: int
     file: SourceFile
@@ -26,7 +26,7 @@ class PlannedFile:
 
 @dataclass(slots=True)
 class Plan:
-    """What a run has to do, in the order in which passages will stand in the index."""
+    """What a run has to do; files are in the order of their passages in the index."""
 
     files: list[PlannedFile] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
@@ -37,17 +37,17 @@ class Plan:
 
     @property
     def new(self) -> list[str]:
-        """Names of the files that the index does not have."""
+        """Names of the files not yet in the index."""
         return [planned.file.name for planned in self.files if not planned.known]
 
     @property
     def changed(self) -> list[str]:
-        """Names of the files whose content is not what it was."""
+        """Names of the files whose content changed."""
         return [p.file.name for p in self.files if p.known and p.same is None]
 
     @property
     def unchanged(self) -> int:
-        """How many files are what they were."""
+        """The number of unchanged files."""
         return sum(planned.same is not None for planned in self.files)
 
     @property
@@ -57,10 +57,10 @@ class Plan:
 
 
 def record_source(text: str | Stream, folder: Path, template: RecordedSource) -> RecordedSource:
-    """Return a source as the manifest keeps it, with the options of `template`.
+    """Return a source as the manifest records it, with the options of `template`.
 
     Raises:
-        CorpusError: It is nothing that can be read, or its path cannot be written down.
+        CorpusError: The source cannot be read, or its path is not UTF-8.
     """
     from dataclasses import replace
 
@@ -74,7 +74,7 @@ def record_source(text: str | Stream, folder: Path, template: RecordedSource) ->
 
 
 def base_of(folder: Path) -> Path:
-    """Return the folder that relative locations in an index start from."""
+    """Return the folder that relative locations in an index are relative to."""
     return folder.resolve().parent
 
 
@@ -85,10 +85,10 @@ def make_plan(
     *,
     stream: Stream | None = None,
 ) -> Plan:
-    """List the sources and compare each file with its entry in the old generation.
+    """Return a plan from comparing each source file with its entry in the old generation.
 
     Raises:
-        CorpusError: A source is no longer there.
+        CorpusError: A source no longer exists.
         InvalidArgumentError: Records of an earlier stream would have to be read again.
     """
     plan = Plan()
@@ -105,7 +105,7 @@ def make_plan(
         listing = list_files(source, record.include, record.exclude, folder.resolve())
         plan.skipped.update(listing.skipped)
         plan.rejections += listing.rejections
-        # The index may lie in a folder that it is of.
+        # The index may lie inside one of its sources.
         inside = folder.resolve()
         listing.files = [f for f in listing.files if not (f.path and inside in f.path.parents)]
         _compare(plan, number, record, listing, before, again=stream is not None)
@@ -114,13 +114,13 @@ def make_plan(
 
 
 def out_of_date(folder: Path, index: Index) -> Plan:
-    """Return what has changed since an index was made; all of a source that is gone is gone."""
+    """Return what changed since an index was built; files of a missing source count as gone."""
     there = [record for record in index.manifest.sources if is_there(record, folder)]
     return make_plan(folder, there, index)
 
 
 def is_there(record: RecordedSource, folder: Path) -> bool:
-    """Say whether a recorded source can still be opened."""
+    """Return whether a recorded source can still be opened."""
     try:
         _opened(record, folder)
     except CorpusError:
@@ -158,10 +158,10 @@ def _compare(
     *,
     again: bool,
 ) -> None:
-    """Take the entries of the listed files out of `before`; what stays there is gone.
+    """Plan the listed files and remove their entries from `before`; what remains is gone.
 
     Args:
-        again: Whether there is a stream to be read anew.
+        again: Whether there is a new stream to read.
     """
     for file in listing.files:
         entry = before.pop((record, file.name), None)

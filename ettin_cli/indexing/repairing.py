@@ -1,4 +1,4 @@
-"""Repair an index: keep what is whole, read again what can be, embed only what has no vector."""
+"""Repair an index: keep intact parts, reread sources, embed only passages without a vector."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What a repair found and did; `built` is None if there was nothing to do.
+    """The result of a repair; `built` is None if nothing was damaged.
 
     Args:
-        damaged: Paths of the files that were damaged or missing.
-        lost: Names of the files or documents that could be had from nowhere; "-" stands for the
+        damaged: Paths of the damaged or missing files.
+        lost: Names of the files or documents that could not be recovered; "-" stands for the
             records from standard input.
     """
 
@@ -45,15 +45,15 @@ class RepairReport:
 
 
 def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
-    """Make a damaged index whole, as a new generation, and say what that took.
+    """Rebuild a damaged index as a new generation, and return a report.
 
-    Where the passages and the list of files are whole the sources are not looked at; else they
-    are read as they are now. A text that has a vector which can be relied on keeps it.
+    If the passages and the list of files are intact, the sources are not read; else they are read
+    in their current state. Texts with an intact vector keep it.
 
     Raises:
         IndexDamagedError: The manifest is damaged.
-        IndexMismatchError: The embedder is not what it was.
-        CorpusError: A source is gone that is needed.
+        IndexMismatchError: The embedder has changed.
+        CorpusError: A required source is gone.
     """
     folder = request.folder
     with writing(folder, wait=request.wait, reporter=reporter), disk_errors(folder):
@@ -79,7 +79,7 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
 def _copied(
     generation: Generation, passages: Passages, files: Sequence[FileEntry]
 ) -> list[FileEntry]:
-    """Copy every passage of the old generation, whose files are as they are listed."""
+    """Copy every passage of the old generation, file by file, and return the new entries."""
     entries = []
     for number, entry in enumerate(files):
         entries.append(replace(entry, first=generation.passages.rows))
@@ -88,7 +88,7 @@ def _copied(
 
 
 def _sources(remains: Remains, folder: Path) -> tuple[RecordedSource, ...]:
-    """Return the sources whose documents can be had, from themselves or from what is whole."""
+    """Return the sources whose documents can be read again or copied from intact passages."""
     for source in remains.manifest.sources:
         if not is_there(source, folder):
             location = base_of(folder) / source.location

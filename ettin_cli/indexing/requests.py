@@ -1,4 +1,4 @@
-"""What was asked for and what an index has already -> its sources, its embedder, its chunking."""
+"""A build request and an existing manifest -> the index's sources, embedder and chunking."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ettin_cli.text.lexical import ENGLISH, require_language
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """What the user asked `ettin index` to do; None stands for what the index already has.
+    """What the user asked `ettin index` to do; None keeps the existing setting.
 
     Args:
         add: Sources to add: paths, or a stream of JSONL.
         remove: Sources to drop.
-        source: The options new sources are read with.
-        dimensions: How many of a vector's are kept, the first ones.
+        source: The options for reading new sources.
+        dimensions: The number of leading dimensions of each vector to keep.
         wait: Wait for another writer rather than fail.
     """
 
@@ -46,16 +46,16 @@ class BuildRequest:
 
     @property
     def stream(self) -> Stream | None:
-        """The stream among the sources to add, if there is one."""
+        """The stream among the sources to add, if any."""
         return next((one for one in self.add if isinstance(one, Stream)), None)
 
 
 def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[RecordedSource, ...]:
-    """Return the sources that the index is to have.
+    """Return the sources of the index after the request.
 
     Raises:
-        InvalidArgumentError: There is none, one to drop is not there, or records of a stream would
-            be lost.
+        InvalidArgumentError: No source is left, a source to drop is not in the index, or records
+            of a stream would be lost.
     """
     recorded = manifest.sources if manifest else ()
     removed = [_location(text, request.folder) for text in request.remove]
@@ -73,32 +73,30 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
         kept[source.location] = source
     if request.rebuild and STREAM in kept and request.stream is None:
         raise InvalidArgumentError(
-            "the records from standard input are in the index alone, which a rebuild starts anew",
+            "a rebuild would lose the records from standard input, which only the index holds",
             code="stream-not-repeatable",
             folder=request.folder,
         )
     if not kept and not request.remove:
-        raise InvalidArgumentError(
-            "there is no source to index", argument="sources", folder=request.folder
-        )
+        raise InvalidArgumentError("no source to index", argument="sources", folder=request.folder)
     return tuple(kept.values())
 
 
 def _location(text: str, folder: Path) -> str:
-    """Return a source's location as the manifest keeps it, whether or not it still exists."""
+    """Return a source's location as the manifest records it, whether or not it exists."""
     return text if text == STREAM else portable(Path(text).resolve(), base_of(folder))
 
 
 def settle_recipe(
     request: BuildRequest, manifest: Manifest | None, reporter: Reporter
 ) -> tuple[ModelFiles, Recipe]:
-    """Return the embedder and how the index is made; what is not asked for stays as it was.
+    """Return the embedder and the build settings; those not requested keep their values.
 
     Raises:
-        IndexMismatchError: The index was made otherwise, and this is no rebuild.
-        ModelError: The embedder runs code of its own that is not trusted.
-        InvalidArgumentError: It does not have so many dimensions.
-        EttinError: FAISS does not know the factory string.
+        IndexMismatchError: The index was made with other settings, and this is not a rebuild.
+        ModelError: The embedder needs custom code that is not trusted.
+        InvalidArgumentError: The embedder has fewer dimensions.
+        EttinError: FAISS does not accept the factory string.
     """
     name = request.embedder or (manifest.embedder.name if manifest else "auto")
     files = find_embedder(name, offline=request.offline, reporter=reporter)
@@ -134,7 +132,7 @@ def settle_recipe(
 
 
 def _kept(card: EmbedderCard, made: EmbedderCard, request: BuildRequest) -> EmbedderCard:
-    """Return an embedder's card with the limits that its index was made with, unless asked for."""
+    """Return an embedder's card with the limits of the existing index, unless requested."""
     if request.engine.max_length is None:
         card = replace(card, max_tokens=min(card.max_tokens, made.max_tokens))
     if request.dimensions is None:
@@ -143,15 +141,17 @@ def _kept(card: EmbedderCard, made: EmbedderCard, request: BuildRequest) -> Embe
 
 
 def _difference(made: EmbedderCard, now: EmbedderCard) -> str | None:
-    """Say by what an embedder is not the one that an index was made with."""
+    """Return how an embedder differs from the one the index was made with; None if it does not."""
     if made.weights != now.weights:
-        return f"by embedder {made.name} ({made.weights[:12]}), not {now.name} ({now.weights[:12]})"
+        return (
+            f"with embedder {made.name} ({made.weights[:12]}), not {now.name} ({now.weights[:12]})"
+        )
     if made.max_tokens != now.max_tokens:
         return f"with {made.name} reading {made.max_tokens} tokens, not {now.max_tokens}"
     if made.dimension != now.dimension:
         return f"with {made.dimension} dimensions of {made.name}, not {now.dimension}"
     if replace(now, name=made.name, revision=made.revision) != made:
-        return f"with {made.name} as it was then; its prompts have changed"
+        return f"with older prompts of {made.name}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Answers and hits in the shapes that formats share: JSON objects, and rows of columns."""
+"""Answers and hits in the shapes that formats share: JSON objects and rows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WHERE_THEY_APPLY = frozenset(
 
 
 def answer_json(answer: Answer, *, text: bool = True) -> dict[str, Any]:
-    """Return an answer in the shape of `-f json`; what does not apply is left out."""
+    """Return an answer in the shape of `-f json`; keys that do not apply are left out."""
     hits = [hit_json(hit, rank, text=text) for rank, hit in enumerate(answer.hits, start=1)]
     shape = {
         "query_id": answer.query.query_id,
@@ -65,7 +65,7 @@ def answer_json(answer: Answer, *, text: bool = True) -> dict[str, Any]:
 
 
 def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
-    """Return a hit in the shape of `-f json`; what does not apply is left out."""
+    """Return a hit in the shape of `-f json`; keys that do not apply are left out."""
     passage = hit.passage
     shape = {
         "rank": rank,
@@ -101,12 +101,12 @@ def _duplicate(passage_id: int, passage: Passage) -> dict[str, Any]:
 
 
 def columns(*, text: bool = True) -> list[str]:
-    """Return the columns of the formats that have a row a hit."""
+    """Return the columns of the formats with a row per hit."""
     return [name for name in COLUMNS if text or name != "text"]
 
 
 def answer_rows(answer: Answer, *, text: bool = True) -> Iterator[dict[str, Any]]:
-    """Yield a row a hit, with its query; what is an object or a list is JSON."""
+    """Yield a row per hit with its query; objects and lists are JSON strings."""
     of_query = {"query_id": answer.query.query_id, "query": answer.query.text}
     if answer.fields:
         of_query["query_fields"] = dumps(dict(answer.fields)).decode()

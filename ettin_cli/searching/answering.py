@@ -1,4 +1,4 @@
-"""Search an index: embed the query, retrieve candidates, rerank them, order the hits."""
+"""Search an index: embed the query, retrieve candidates, rerank them, rank the hits."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def search(
 ) -> Iterator[Answer]:
     """Yield the answer to each query, in order.
 
-    Queries are taken 64 at a time, so that a text which several of them need is scored once and
-    batches are full; a query's seconds are then its share of the window's.
+    Queries are processed 64 at a time, which fills batches and scores equal pairs once. A query's
+    seconds are its share of the window's.
 
     Args:
-        reranker: None keeps the order of retrieval.
-        calibration: Turns this reranker's scores into the hits' probabilities.
-        before: Rerankers that score before this one, which is given their best alone.
+        reranker: None keeps the retrieval order.
+        calibration: Maps this reranker's scores to the hits' probabilities.
+        before: Rerankers that score first and pass on their best candidates.
     """
     searcher = _Searcher(index, retriever, reranker, options, calibration, before)
     waiting = iter(queries)
@@ -51,10 +51,10 @@ def search(
 
 
 def source_index(sources: Sequence[str], settings: str) -> Path:
-    """Return the folder in our cache where the index of these sources is kept.
+    """Return the cache folder that holds the index of these sources.
 
     Args:
-        settings: What else tells two indexes of the same sources apart, such as the embedder.
+        settings: What else distinguishes indexes of the same sources, such as the embedder.
     """
     import xxhash
 
@@ -114,7 +114,7 @@ class _Searcher:
         candidates: Sequence[Sequence[Candidate]],
         watched: QueriesWatched,
     ) -> Sequence[tuple[Left, Scores | None]]:
-        """Return what is left of each query's candidates for the last reranker, and its scores."""
+        """Return each query's candidates that reach the last reranker, with its scores."""
         if self.reranker is None:
             return [(Left(found), None) for found in candidates]
         pairs = work(map(len, candidates), self.before)
@@ -132,7 +132,7 @@ class _Searcher:
         probabilities: list[float] | None = None
         if scores is not None and self.calibration is not None:
             found = self.calibration.probability(scores.values).tolist()
-            # As float64, so that a tenth in the calibration is a tenth on the command line.
+            # In float64, so that 0.1 in the calibration equals 0.1 given as an option.
             probabilities = [round(value, 6) for value in found]
         return rank(left.candidates, scores, self.options, left.places, probabilities)
 

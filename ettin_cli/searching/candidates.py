@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class CandidateFinder:
-    """Retrieves a query's passages, merges duplicates, and keeps those to score.
+    """Retrieves passages for a query, merges duplicates and selects the candidates to score.
 
     Args:
-        options: `candidates`, `top_k`, `by`, `fold` and the filters apply.
+        options: Uses `candidates`, `top_k`, `by`, `fold` and the filters.
 
     Raises:
-        InvalidArgumentError: A constraint of the query has no words.
+        InvalidArgumentError: A query constraint contains no words.
     """
 
     def __init__(self, index: Index, options: SearchOptions) -> None:
@@ -33,12 +33,12 @@ class CandidateFinder:
         self.among = chosen_rows(index, options) if options.narrowed else None
 
     def find(self, search: Search) -> list[Candidate]:
-        """Return the passages to score: the best, and where documents count, enough of those.
+        """Return the passages to score, best first, covering `top_k` documents where possible.
 
-        When a few documents own all the best passages, the best passage of each further document
-        takes the place of the weakest of theirs, until the list can hold `top_k` documents.
-        Of duplicate passages one is among them, and stands for the others: the best, but where
-        documents count one of a document that would not be found without it.
+        When few documents own all top passages, the best passage of each further document
+        replaces the weakest of theirs until the list covers `top_k` documents. A group of
+        duplicates is represented by its best passage or, when ranking documents, by one whose
+        document would otherwise be missing.
         """
         depth = self.options.candidates
         while True:
@@ -63,7 +63,7 @@ class CandidateFinder:
         return replace(candidate, duplicates=dict(zip(rows.tolist(), passages, strict=True)))
 
     def _folded(self, rows: Rows) -> list[list[int]]:
-        """Return the positions of duplicates together, the one that stands for them first."""
+        """Return the positions grouped by duplicates, each group's representative first."""
         groups = self._alike(rows)
         if self.options.by == "passage" or len(groups) == len(rows):
             return groups
@@ -74,7 +74,7 @@ class CandidateFinder:
         return groups
 
     def _alike(self, rows: Rows) -> list[list[int]]:
-        """Return the positions of duplicates together, the best of each group first."""
+        """Return the positions grouped by duplicates, the best of each group first."""
         if self.options.fold == NEAR:
             return nearly_grouped(self.index.passages.contents(rows.tolist()))
         if self.options.fold == SAME:
@@ -90,7 +90,7 @@ class CandidateFinder:
 
 
 def read_candidates(index: Index, found: Retrieved, kept: Sequence[int]) -> list[Candidate]:
-    """Return some of the retrieved rows as candidates, with their passages."""
+    """Return the retrieved rows at the positions `kept` as candidates with their passages."""
     passages = index.read(found.rows[kept])
     return [
         Candidate(int(found.rows[at]), passage, float(found.scores[at]), found.places_of(at))
@@ -99,10 +99,10 @@ def read_candidates(index: Index, found: Retrieved, kept: Sequence[int]) -> list
 
 
 def chosen_rows(index: Index, options: SearchOptions) -> Rows:
-    """Return the rows that pass the filters, the path globs and the query's constraints.
+    """Return the rows that match the filters, the path globs and the query constraints.
 
     Raises:
-        InvalidArgumentError: A constraint has no words.
+        InvalidArgumentError: A constraint contains no words.
     """
     import numpy as np
 

@@ -1,7 +1,7 @@
-"""Rerankers one behind another: each scores what the one before it has left.
+"""Reranking cascades: each reranker scores the candidates that the previous one kept.
 
-As in Wang, Lin and Metzler, "A cascade ranking model" (2011). What is left behind on the way
-has no score of the last one, and is not ranked.
+See Wang, Lin and Metzler, "A cascade ranking model" (2011). Candidates dropped on the way have
+no score from the last reranker and are not ranked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAMED = re.compile(r"(.+):(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[R_co]):
-    """A reranker before the last, and how many of its best go on."""
+    """A reranker before the last, and how many candidates it passes on."""
 
     reranker: R_co
     keep: int
@@ -30,11 +30,11 @@ class Step(Generic[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is left of a query's candidates.
+    """The remaining candidates of a query.
 
     Args:
-        places: Each one's retrieval rank among all there were; None: not told yet.
-        stages: What was done so far.
+        places: Each candidate's retrieval rank in the full list; None: not computed yet.
+        stages: The reranking stages completed so far.
     """
 
     candidates: Sequence[Candidate]
@@ -42,7 +42,7 @@ class Left:
     stages: tuple[Stage, ...] = ()
 
     def ending(self, last: Reranker, scores: Scores) -> Left:
-        """Return the same with the last reranker's part told as well."""
+        """Return a copy that also records the last reranker's stage."""
         return replace(self, stages=(*self.stages, _stage(last, scores, len(self.candidates))))
 
 
@@ -52,12 +52,12 @@ def _stage(reranker: Reranker, scores: Scores, kept: int) -> Stage:
 
 
 def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
-    """Return the rerankers before the last with how many of their best go on, and the last one.
+    """Return the rerankers before the last, each with how many it keeps, and the last one.
 
-    A folder's name stands for itself, whatever is in it.
+    The name of an existing folder is taken literally, even if it contains commas or colons.
 
     Raises:
-        InvalidArgumentError: One before the last does not say how many, or the last one does.
+        InvalidArgumentError: One before the last has no number, or the last one has one.
 
     >>> parse_cascade("embedded:50,32m")
     ([('embedded', 50)], '32m')
@@ -69,7 +69,7 @@ def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
     for part, found in zip(first, before, strict=True):
         if found is None or not int(found[2]) or found[1] == "none":
             raise InvalidArgumentError(
-                f"{part!r} in {text!r} is not a reranker and a number", argument="cascade"
+                f"{part!r} in {text!r} is not NAME:NUMBER", argument="cascade"
             )
     if not last or last == "none" or (NAMED.fullmatch(last) and not Path(last).is_dir()):
         raise InvalidArgumentError(
@@ -79,12 +79,12 @@ def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
 
 
 def cascade_name(before: Iterable[tuple[str, int]], last: str) -> str:
-    """Return what results call rerankers one behind another."""
+    """Return the name of a cascade as results report it."""
     return ",".join([*(f"{name}:{keep}" for name, keep in before), last])
 
 
 def pairs_of(queries: Sequence[Query], left: Sequence[Left]) -> list[tuple[str, str]]:
-    """Return every query with the text of each of its candidates."""
+    """Return a (query, text) pair for each candidate of each query."""
     return [
         (query.text, candidate.passage.content)
         for query, one in zip(queries, left, strict=True)
@@ -93,7 +93,7 @@ def pairs_of(queries: Sequence[Query], left: Sequence[Left]) -> list[tuple[str, 
 
 
 def work(counts: Iterable[int], before: Sequence[Step[Reranker]]) -> int:
-    """Return how many pairs are scored in all for queries of so many candidates each."""
+    """Return the total number of pairs that a cascade scores, given each query's candidates."""
     total = 0
     for count in counts:
         for step in before:
@@ -105,13 +105,12 @@ def work(counts: Iterable[int], before: Sequence[Step[Reranker]]) -> int:
 def narrowed(
     left: Sequence[Left], scores: Scores, step: Step[Reranker], *, documents: int
 ) -> Iterator[Left]:
-    """Yield of each query what goes on: the best by a step's scores, in retrieval's order.
+    """Yield each query's candidates that a step keeps: the best by its scores, in retrieval order.
 
     Args:
-        scores: The step's, of all the pairs there are.
-        documents: How many documents are to go on, if there are so many: the best passage of
-            each further one then takes the place of the weakest of others, as it does where
-            retrieval cuts.
+        scores: The step's scores for all pairs.
+        documents: How many documents to keep where possible: the best passage of each further
+            document then replaces the weakest passage of the others, as in retrieval.
     """
     verdicts = scores.split(len(one.candidates) for one in left)
     for one, verdict in zip(left, verdicts, strict=True):
@@ -139,7 +138,7 @@ def rerank_candidates(
     options: SearchOptions,
     advance: Advance,
 ) -> list[tuple[Left, Scores]]:
-    """Rerank the candidates that an index has for each query: `rerank_in_steps` by `options`."""
+    """Return `rerank_in_steps` for candidates retrieved from an index with these options."""
     by_document = options.by == "document"
     left = [Left(one, retrieval_ranks(one, by_document=by_document)) for one in candidates]
     documents = options.top_k if by_document else 0
@@ -155,7 +154,7 @@ def rerank_in_steps(
     *,
     documents: int,
 ) -> list[tuple[Left, Scores]]:
-    """Return what is left of each query's candidates for the last reranker, and its scores."""
+    """Return each query's candidates that reach the last reranker, with its scores."""
     for step in before:
         scores = step.reranker.score(pairs_of(queries, left), advance)
         left = list(narrowed(left, scores, step, documents=documents))

@@ -1,4 +1,4 @@
-"""Which passages a QUERY's demands leave: phrases, words that must not be there, fields."""
+"""Query constraints -> matching rows: required phrases, excluded words, fields."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def demanded(index: Index, demands: Demands) -> Rows:
-    """Return the rows that hold all phrases and fields, and nothing that is excluded.
+    """Return the rows that contain all phrases and fields, and nothing excluded.
 
     Raises:
-        InvalidArgumentError: A demand has no words.
-        IndexMismatchError: The index has no words to look up.
+        InvalidArgumentError: A constraint contains no words.
+        IndexMismatchError: The index has no terms.
     """
     import numpy as np
 
@@ -57,7 +57,7 @@ def _words_of(terms: Terms, phrase: str) -> list[str]:
     wanted = terms.sequence(phrase)
     if not wanted:
         raise InvalidArgumentError(
-            f'"{phrase}" has no word to look for', argument="query", value=phrase
+            f'"{phrase}" contains no searchable words', argument="query", value=phrase
         )
     return wanted
 
@@ -67,7 +67,7 @@ def _has_phrase(terms: Terms, wanted: Sequence[str], text: str) -> bool:
 
 
 def follow(words: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Say whether some words follow each other among others.
+    """Return whether the words `wanted` occur consecutively in `words`.
 
     >>> follow(["a", "b", "a", "c"], ["a", "c"])
     True

@@ -1,4 +1,4 @@
-"""Pseudo-relevance feedback: ask again, with what the first passages found say. Pure."""
+"""Pseudo-relevance feedback: expand a query with the top passages. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 PASSAGES = 10
 TERMS = 20
-# What the query itself weighs against the passages.
+# Weight of the original query against the feedback passages.
 OWN_SHARE = 0.5
 
 
 def expanded_vector(query: Floats, found: Stored) -> Floats:
-    """Return a query's vector moved half of the way to the mean of what it found (Rocchio, 1971).
+    """Return a query vector moved halfway to the mean of its top passages (Rocchio, 1971).
 
     Args:
         query: A unit vector.
-        found: Unit vectors, one a passage; none leave the query as it is.
+        found: Unit vectors, one per passage; without any the query is returned unchanged.
     """
     import numpy as np
 
@@ -35,14 +35,14 @@ def expanded_vector(query: Floats, found: Stored) -> Floats:
 def expanded_terms(
     query: Mapping[str, float], found: Sequence[Sequence[str]], scores: Sequence[float]
 ) -> dict[str, float]:
-    """Return a query's terms, weighted, with the likeliest of the passages (RM3).
+    """Return weighted query terms, expanded with the most likely terms of the passages (RM3).
 
-    The relevance model of Lavrenko and Croft (2001), mixed with the query as by Abdul-Jaleel et
-    al. (2004).
+    This is the relevance model of Lavrenko and Croft (2001), interpolated with the query as in
+    Abdul-Jaleel et al. (2004).
 
     Args:
-        found: The terms of each passage, without those that tell nothing.
-        scores: Of each passage, 0 or more.
+        found: The terms of each passage, without stop words.
+        scores: The score of each passage, 0 or more.
     """
     likely: defaultdict[str, float] = defaultdict(float)
     for terms, score in zip(found, scores, strict=True):

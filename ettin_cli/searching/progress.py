@@ -1,4 +1,4 @@
-"""How far work is whose input is read a window at a time, always ahead of what is done."""
+"""Progress of work whose input is read in windows, ahead of what is done."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ettin_cli.records import Advance, Reporter, Share
 
 
 class WindowProgress:
-    """The share of the work that is done: all earlier windows, and some texts of this one.
+    """The share of the work that is done: all earlier windows, and part of the current one.
 
-    What was read is not done yet, so each window's part of the input counts as its texts are
-    scored. These weigh by their length, and the longest are scored first, as in every batch.
+    Input that was read is not done yet: a window's share of the input counts as its texts are
+    scored. Texts are weighted by length, and the longest are scored first, as in every batch.
 
     Args:
-        read: Returns the share of the input that was read; None: nobody knows.
+        read: Returns the share of the input read so far; None: unknown.
     """
 
     def __init__(self, read: Share | None) -> None:
@@ -29,25 +29,25 @@ class WindowProgress:
         self.done = 0
 
     def skip(self) -> None:
-        """Take note of a window that an earlier run has done."""
+        """Record a window that an earlier run completed."""
         self.skipped = self.before = self.after = self.read()
 
     def begin(self, lengths: Sequence[int], pairs: int) -> None:
-        """Take note of a window that was read.
+        """Record a window that was read.
 
         Args:
-            lengths: Of its texts.
-            pairs: How often they are scored in all: more times where there are several rerankers.
+            lengths: Lengths of its texts.
+            pairs: Pairs to score in total; more than the texts in a cascade.
         """
         self.before, self.after, self.done = self.after, self.read(), 0
-        # Every text costs something, however short it is.
+        # Every text has a minimum cost, however short it is.
         first = [1 + length for length in sorted(lengths, reverse=True)]
         again = [sum(first) / len(first)] * (pairs - len(first)) if first else []
         self.weights = list(accumulate([*first, *again], initial=0.0))
 
     @contextmanager
     def shown(self, reporter: Reporter, work: str) -> Iterator[Advance]:
-        """Show the work by its name; yields what takes note of texts that were scored."""
+        """Show progress under a name; yields a function to call with the number of scored texts."""
         with reporter.track(work, None, "pairs", self.share) as shown:
 
             def advance(texts: int) -> None:
@@ -57,7 +57,7 @@ class WindowProgress:
             yield advance
 
     def share(self) -> float | None:
-        """Return the share that is done of what there was to do, if it can be told."""
+        """Return the share of this run's work that is done; None if unknown."""
         if self.skipped is None or self.before is None or self.after is None:
             return None
         within = self.weights[min(self.done, len(self.weights) - 1)] / (self.weights[-1] or 1)
@@ -66,14 +66,14 @@ class WindowProgress:
 
 
 class QueriesWatched:
-    """Shows how far the reranking of queries is that are answered a window at a time.
+    """Shows the progress of reranking queries that are answered in windows.
 
-    Of all of them where their number is known, else of a window that is the only one; of a stream
-    it shows how much was done and no more.
+    The progress is that of all queries if their number is known, else that of the only window.
+    For a longer stream only the count is shown.
 
     Args:
-        total: How many queries there are; None: nobody knows.
-        window: How many are answered at once.
+        total: The number of queries; None: unknown.
+        window: The number of queries answered at once.
     """
 
     def __init__(self, reporter: Reporter, total: int | None, window: int) -> None:
@@ -92,11 +92,11 @@ class QueriesWatched:
     def watch(
         self, queries: int, lengths: Sequence[int], pairs: int
     ) -> AbstractContextManager[Advance]:
-        """Watch the reranking of a window.
+        """Show the reranking of a window.
 
         Args:
-            lengths: Of the texts of its queries.
-            pairs: How many are scored.
+            lengths: Lengths of its texts.
+            pairs: Pairs to score.
         """
         self.read += queries
         if self.total is None or self.total <= self.window:

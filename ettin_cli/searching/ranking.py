@@ -18,22 +18,22 @@ UNITS = (DOCUMENT, PASSAGE)
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """What to look among and how much to show.
+    """What to search and how many hits to return.
 
     Args:
-        top_k: Most hits to return.
+        top_k: Maximum number of hits.
         candidates: Passages to score.
-        by: "document": each counts once, by its best passage; "passage": every one counts.
-        min_score: Leave out hits below this.
-        min_probability: Leave out hits that are relevant with less than this.
-        blend: Share of the retrieval score in the final one, both standardised.
+        by: "document": rank each document by its best passage; "passage": rank every passage.
+        min_score: Leave out hits below this score.
+        min_probability: Leave out hits below this probability of relevance.
+        blend: Share of the retrieval score in the final score, both standardised.
         filters: Metadata fields and the values they must have.
-        paths: Globs, one of which a hit's path must fit.
-        demands: What else a hit must or must not hold.
-        fold: Which passages are one: of the same text, of nearly the same, or none.
+        paths: Globs, one of which a hit's path must match.
+        demands: Query constraints: what a hit must or must not contain.
+        fold: Merge duplicate passages into one hit: "same", "near" or "none".
 
     Raises:
-        InvalidArgumentError: A value is none of those that there are.
+        InvalidArgumentError: A value is out of range or not one of the choices.
     """
 
     top_k: int = TOP_K
@@ -57,33 +57,33 @@ class SearchOptions:
             )
         if self.fold not in FOLDS:
             raise InvalidArgumentError(
-                f"duplicates {self.fold!r} are none of {', '.join(FOLDS)}",
+                f"duplicates {self.fold!r} is not one of {', '.join(FOLDS)}",
                 argument="fold",
                 value=self.fold,
             )
         for name, value in (("hits", self.top_k), ("candidates", self.candidates)):
             if value < 1:
-                raise InvalidArgumentError(f"{value} {name} are fewer than 1", argument=name)
+                raise InvalidArgumentError(f"{name} must be at least 1, not {value}", argument=name)
         if not 0 <= self.blend <= 1:
             raise InvalidArgumentError(
-                f"blend {self.blend} is not a share from 0 to 1", argument="blend"
+                f"blend {self.blend} is not between 0 and 1", argument="blend"
             )
         if self.min_score is not None and math.isnan(self.min_score):
-            raise InvalidArgumentError("least score nan is not a number", argument="min_score")
+            raise InvalidArgumentError("minimum score nan is not a number", argument="min_score")
         if self.min_probability is not None and not 0 <= self.min_probability <= 1:
             raise InvalidArgumentError(
-                f"least probability {self.min_probability} is not from 0 to 1",
+                f"minimum probability {self.min_probability} is not between 0 and 1",
                 argument="min_probability",
             )
 
     @property
     def narrowed(self) -> bool:
-        """Whether hits are chosen from a part of the index."""
+        """Whether only a part of the index is searched."""
         return bool(self.filters or self.paths or self.demands)
 
     @property
     def without_reranker(self) -> SearchOptions:
-        """The same for retrieval alone, where `candidates`, which are not scored, bound nothing."""
+        """The same options for retrieval alone, where `candidates` does not limit the hits."""
         return replace(self, candidates=max(self.candidates, self.top_k), blend=0.0)
 
 
@@ -94,14 +94,14 @@ def rank(
     places: Sequence[int] | None = None,
     probabilities: Sequence[float] | None = None,
 ) -> list[Hit]:
-    """Return the best hits, best first; equal scores are ordered by doc_id.
+    """Return the top hits, best first; ties are ordered by doc_id.
 
     Args:
-        candidates: In any order, unless one has no retrieval score: then best first.
-        scores: The reranker's, one a candidate; None: order by the retrieval score.
-        places: Each candidate's retrieval rank; None: told by the retrieval scores.
-        probabilities: That each is relevant, where scores are calibrated. Without them no hit
-            reaches a least probability.
+        candidates: In any order, or best first if one has no retrieval score.
+        scores: The reranker's score of each candidate; None: order by the retrieval score.
+        places: Each candidate's retrieval rank; None: computed from the retrieval scores.
+        probabilities: Each candidate's calibrated probability of relevance. Without them no hit
+            passes `min_probability`.
     """
     if places is None:
         places = retrieval_ranks(candidates, by_document=options.by == "document")
@@ -119,10 +119,10 @@ def rank(
 
 
 def most_documents(doc_ids: Sequence[str], candidates: int, top_k: int) -> list[int]:
-    """Return which of the retrieved passages to score, best first.
+    """Return the positions of the retrieved passages to score, best first.
 
-    The best, but when a few documents own all of those, the best passage of each further document
-    takes the place of the weakest of theirs, until there are `top_k` documents.
+    When few documents own all top passages, the best passage of each further document replaces
+    the weakest of theirs, until there are `top_k` documents.
 
     >>> most_documents(["a", "a", "a", "b"], candidates=3, top_k=2)
     [0, 1, 3]
@@ -136,9 +136,9 @@ def most_documents(doc_ids: Sequence[str], candidates: int, top_k: int) -> list[
 
 
 def best_passages(hits: Sequence[Hit]) -> Iterable[Hit]:
-    """Keep each document's first hit: a document scores as its best passage.
+    """Yield each document's first hit: a document is scored by its best passage.
 
-    A hit whose document has a better one is shown as another's that has the same text.
+    If a document already has a better hit, the hit is shown as one of its duplicates.
     """
     seen: set[str] = set()
     groups = [
@@ -152,14 +152,14 @@ def best_passages(hits: Sequence[Hit]) -> Iterable[Hit]:
 
 
 def _shown_as(hit: Hit, place: int) -> Hit:
-    """Return a hit as one of the passages that it stands for, counted from 1."""
+    """Return a hit shown as one of its duplicates, counted from 1."""
     same = [(hit.passage_id, hit.passage), *hit.duplicates.items()]
     passage_id, passage = same.pop(place)
     return replace(hit, passage_id=passage_id, passage=passage, duplicates=dict(same))
 
 
 def standardised(scores: Sequence[float]) -> list[float]:
-    """Return scores with mean 0 and standard deviation 1; all 0 where they are all equal.
+    """Return scores scaled to mean 0 and standard deviation 1; all 0 if they are equal.
 
     >>> standardised([1.0, 3.0])
     [-1.0, 1.0]
@@ -172,7 +172,7 @@ def standardised(scores: Sequence[float]) -> list[float]:
 
 
 def retrieval_scores(candidates: Sequence[Candidate]) -> list[float]:
-    """Return the retrieval scores; where one is missing, each candidate's reciprocal rank."""
+    """Return the retrieval scores; if one is missing, each candidate's reciprocal rank."""
     scores = [one.retrieval_score for one in candidates if one.retrieval_score is not None]
     if len(scores) == len(candidates):
         return scores
@@ -204,7 +204,7 @@ def _scored(
 
 
 def _blended(retrieval: Sequence[float], reranked: Sequence[float], blend: float) -> list[float]:
-    """Return both scores in one; empty texts keep theirs, and move no other's.
+    """Return the blended scores; empty texts keep theirs and are excluded from the statistics.
 
     >>> _blended([1.0, 2.0, 9.0], [4.0, 3.0, NO_TEXT], 0.25)
     [0.5, -0.5, -1000000000.0]
@@ -219,10 +219,10 @@ def _blended(retrieval: Sequence[float], reranked: Sequence[float], blend: float
 
 
 def retrieval_ranks(candidates: Sequence[Candidate], *, by_document: bool) -> list[int]:
-    """Return each candidate's place in the order of retrieval alone.
+    """Return each candidate's rank by the retrieval score alone.
 
-    When documents are what is ranked, a passage has the place of its document, so that the
-    distance to its final rank is what the reranker did and not what folding did.
+    When documents are ranked, a passage has the rank of its document, so that the difference from
+    its final rank shows the effect of the reranker and not that of merging passages.
     """
 
     def key(candidate: Candidate) -> str | int:

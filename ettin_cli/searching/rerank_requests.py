@@ -1,4 +1,4 @@
-"""Rerank requests: candidates that somebody else retrieved, a window of queries at a time."""
+"""Rerank requests: candidates retrieved by another system, in windows of queries."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WINDOW_CHARACTERS = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was answered at once.
+    """The answers to one window of requests.
 
     Args:
-        end: How many items of the input come before the next window.
-        unscored: Documents beyond the number of candidates that were asked for.
-        repeated: Documents with an id that another of their query has.
-        scoreless: Queries with a document that came without a score.
-        unnamed: Documents that came without an id.
+        end: Input items up to the end of this window.
+        unscored: Documents beyond the candidate limit.
+        repeated: Documents whose id repeats within their query.
+        scoreless: Queries with a document without a score.
+        unnamed: Documents without an id.
     """
 
     answers: Sequence[Answer]
@@ -49,16 +49,16 @@ def rerank(
 ) -> Iterator[Window]:
     """Yield windows of answers in the order of the requests.
 
-    The pairs of a window share batches, and equal ones are scored once. Where a window ends
-    depends on the input alone, so that a run which goes on after an interruption makes the same
-    batches, and the same scores to the last bit, as one in peace.
+    The pairs of a window share batches, and equal pairs are scored once. Window boundaries depend
+    on the input alone, so a resumed run makes the same batches, and the same scores to the last
+    bit, as an uninterrupted one.
 
     Args:
-        items: Requests, and the rows between them that are none.
-        options: `candidates` bounds the documents of a query that are scored.
-        share: Tells how much of the input was read.
-        done: Items that an earlier run has answered; the end of one of its windows.
-        before: Rerankers that score before this one, which is given their best alone.
+        items: Requests and rejected rows, in input order.
+        options: `candidates` limits the documents scored per query.
+        share: Returns the share of the input read so far.
+        done: Items that an earlier run answered, up to the end of one of its windows.
+        before: Rerankers that score first and pass on their best candidates.
     """
     progress = WindowProgress(share)
     with progress.shown(reporter, "reranking") as advance:
@@ -131,9 +131,9 @@ def _scoreless(request: Request) -> bool:
 
 
 def _windows(items: Iterable[Request | Rejection]) -> Iterator[list[Request | Rejection]]:
-    """Yield the items in windows: of one request, of two, of four, and so on up to the bounds.
+    """Yield the items in windows of one request, two, four and so on, up to the limits.
 
-    The first answers come at once, and later windows fill their batches.
+    The first answers come early, and later windows fill their batches.
     """
     window: list[Request | Rejection] = []
     most, pairs, characters = 1, 0, 0

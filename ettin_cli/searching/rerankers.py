@@ -1,4 +1,4 @@
-"""What `-r` names -> rerankers that score: one, or several one behind another."""
+"""The value of `-r` -> a reranker or a cascade of rerankers."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from ettin_cli.settings import MAX
 
 @dataclass(frozen=True, slots=True)
 class FoundRerankers:
-    """A reranker that is not loaded, and those that score before it with how many they keep."""
+    """A reranker that is not loaded yet, and the cascade steps before it."""
 
     last: ResolvedReranker
     before: Sequence[tuple[ResolvedReranker, int]] = ()
 
     @property
     def every(self) -> list[ResolvedReranker]:
-        """All of them, in the order in which they score."""
+        """All rerankers, in scoring order."""
         return [*(reranker for reranker, _ in self.before), self.last]
 
     @property
     def name(self) -> str:
-        """What results call them."""
+        """The name that results report."""
         steps = [(reranker.name, keep) for reranker, keep in self.before]
         return cascade_name(steps, self.last.name)
 
 
 def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> FoundRerankers:
-    """Return what `-r` names.
+    """Return the reranker or cascade that `-r` names.
 
     Raises:
-        InvalidArgumentError: It is neither a reranker nor several of them.
-        ModelError: There is none of a name, or it cannot be downloaded.
+        InvalidArgumentError: The text is not a valid reranker or cascade.
+        ModelError: A reranker is unknown or cannot be downloaded.
     """
     before, last = parse_cascade(text)
     found = [
@@ -61,10 +61,10 @@ def load_one(
     reporter: Reporter,
     loaded: Loaded | None = None,
 ) -> Reranker:
-    """Load a reranker that reads long texts as asked for.
+    """Return a loaded reranker that handles long texts as `long` says.
 
     Raises:
-        ModelError: It cannot be loaded.
+        ModelError: The reranker cannot be loaded.
     """
     plain = load_reranker(resolved, settings, reporter, loaded)
     reranker = reading(plain, resolved, long, reporter)
@@ -79,8 +79,8 @@ def cached_reranker(
     reporter: Reporter,
     loaded: Loaded | None = None,
 ) -> TimedReranker:
-    """Return a reranker that keeps its scores on disk, and loads when a pair has none yet."""
+    """Return a reranker that caches scores on disk and loads when a pair is not cached."""
     load = partial(load_reranker, resolved, settings, reporter, loaded)
     cached = CachedReranker(resolved, settings, load, reporter)
-    # Outside the cache, so that windows are pairs like any others there.
+    # Wraps the cache, so that windows are cached like any other pair.
     return TimedLongReranker(cached, resolved, reporter) if long == MAX else cached

@@ -1,4 +1,4 @@
-"""Retrieve candidates: by embeddings, by words (BM25), or by both."""
+"""Retrieve candidates by embeddings, by terms (BM25), or by both."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ DENSE = "dense"
 BM25 = "bm25"
 HYBRID = "hybrid"
 RETRIEVERS = (AUTO, DENSE, BM25, HYBRID)
-# A text that has every word of a query is worth this many standard deviations of the cosine.
+# A text with the maximum BM25 score weighs as much as this many standard deviations of the cosine.
 LEXICAL_WEIGHT = 10.0
 SPREAD_ROWS = 512
-# Below this passages are equally near but for the last digits of a sum.
+# A smaller spread is rounding error: all passages are equally near.
 LEAST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What a query found, best first; rows of equal score are in the order of the corpus.
+    """The rows retrieved for a query, best first; ties are in corpus order.
 
     Args:
-        places: Where each of several retrievers has these rows; empty if there was one alone.
+        places: The rows' ranks in each retriever that was combined; empty for a single retriever.
     """
 
     rows: Rows
@@ -43,26 +43,26 @@ class Retrieved:
     places: Mapping[str, Sequence[Place]] = field(default_factory=dict)
 
     def places_of(self, at: int) -> dict[str, Place]:
-        """Return where each retriever has one of the rows."""
+        """Return the rank and score of one row in each retriever."""
         return {name: places[at] for name, places in self.places.items()}
 
 
-# Depth, and the rows to choose from (None: all) -> that many of the best.
+# Depth and the rows to choose from (None: all) -> the top rows.
 Search = Callable[[int, "Rows | None"], Retrieved]
 Forms = Sequence[str]
 
 
 class Retriever(Protocol):
-    """Finds passages for queries."""
+    """Retrieves passages for queries."""
 
     @property
     def name(self) -> str:
-        """What results call it."""
+        """The name that results report."""
         ...
 
     @property
     def engine(self) -> str:
-        """Where and in what arithmetic queries are embedded."""
+        """The backend and dtype that embed queries."""
         ...
 
     @property
@@ -71,23 +71,23 @@ class Retriever(Protocol):
         ...
 
     def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
-        """Return a search for each of some queries, embedded all at once.
+        """Return a search per query; the queries are embedded in one batch.
 
         Args:
-            queries: Each in one form or in several that ask the same.
+            queries: Each in one form, or in several paraphrases.
         """
         ...
 
     def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
-        """Return the scores that texts outside the index would have for a query."""
+        """Return the scores of texts outside the index for a query."""
         ...
 
 
 class DenseRetriever:
-    """The passages whose vectors are nearest to the query's; a score is a cosine.
+    """Retrieves the passages whose vectors are nearest to the query's; a score is a cosine.
 
     Args:
-        expand: Search again, nearer to what was found first.
+        expand: Retrieve again with a query vector moved towards the top passages.
     """
 
     def __init__(self, index: Index, embedder: Embedder, *, expand: bool = False) -> None:
@@ -96,11 +96,11 @@ class DenseRetriever:
         self.embedder, self.engine = embedder.card.name, embedder.engine
 
     def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
-        """Return a search for each of some queries, embedded all at once."""
+        """Return a search per query; the queries are embedded in one batch."""
         return [partial(self._best, vector) for vector in embedded(self.model, queries)]
 
     def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
-        """Return the cosines of texts outside the index with a query."""
+        """Return the cosines between texts outside the index and a query."""
         [vector] = embedded(self.model, [query])
         return [float(text @ vector) for text in self.model.embed_documents(texts)]
 
@@ -112,10 +112,10 @@ class DenseRetriever:
 
 
 class LexicalRetriever:
-    """The passages that hold the query's words, by BM25; see Lexicon.scores.
+    """Retrieves the passages that contain the query's terms, by BM25; see Lexicon.scores.
 
     Args:
-        expand: Search again, with more words of what was found first.
+        expand: Retrieve again with terms of the top passages.
     """
 
     engine = "numpy"
@@ -125,36 +125,36 @@ class LexicalRetriever:
         self.index, self.expand = index, expand
         self.name = _named(BM25, expand)
         self.terms = Terms(index.language)
-        # Of the last query: a sweep retrieves at one depth after the other.
+        # Scores of the last query: a sweep retrieves it at several depths.
         self._last: tuple[Mapping[str, float], Floats] | None = None
 
     @property
     def lexicon(self) -> Lexicon:
-        """The words of the index, which alone holds them."""
+        """The lexicon of the index, held by the index alone."""
         return self.index.lexicon
 
     def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
-        """Return a search for each of some queries."""
+        """Return a search per query."""
         return [partial(self._best, self.terms_of(forms)) for forms in queries]
 
     def terms_of(self, forms: Forms) -> Counter[str]:
-        """Return the terms of a query, with how often it holds each."""
+        """Return the terms of a query with their counts."""
         return Counter(term for form in forms for term in self.terms.of_query(form))
 
     def expanded(
         self, terms: Mapping[str, float], rows: Rows, scores: Floats
     ) -> Mapping[str, float]:
-        """Return a query's terms with those of passages that it found."""
+        """Return a query's terms expanded with those of its top passages."""
         texts = map(self.terms.of_query, self.index.passages.contents(rows.tolist()))
         return expanded_terms(terms, list(texts), scores.tolist())
 
     def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
-        """Return the BM25 scores that texts outside the index would have for a query."""
+        """Return the BM25 scores of texts outside the index for a query."""
         terms = self.terms_of(query)
         return [self.lexicon.score_text(terms, Counter(self.terms.of(text))) for text in texts]
 
     def scores(self, terms: Mapping[str, float]) -> Floats:
-        """Return the BM25 score of each row; those of the last terms are kept."""
+        """Return the BM25 score of each row; the last query's scores are cached."""
         last = self._last
         if last is None or last[0] is not terms:
             self._last = last = terms, self.lexicon.scores(terms)
@@ -170,14 +170,14 @@ class LexicalRetriever:
 
 
 class HybridRetriever:
-    """The best of both: the cosine in standard deviations, plus ten times the BM25 score.
+    """Fuses both scores: the cosine in standard deviations, plus ten times the BM25 score.
 
-    The deviation is that of the query's cosines with a sample of the index, so that neither the
-    embedder nor the query decides how much the words weigh. Every passage that is among the best
-    of one of the two has both scores, computed exactly.
+    The deviation is that of the query's cosines over a sample of the index, so that the weight of
+    BM25 does not depend on the embedder or the query. Every passage that is among the top of
+    either retriever gets both scores, computed exactly.
 
     Args:
-        expand: Search again both ways, by what was found first.
+        expand: Retrieve again both ways, with the top passages as feedback.
     """
 
     def __init__(self, index: Index, embedder: Embedder, *, expand: bool = False) -> None:
@@ -187,13 +187,13 @@ class HybridRetriever:
         self.lexical = LexicalRetriever(index)
 
     def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
-        """Return a search for each of some queries, embedded all at once."""
+        """Return a search per query; the queries are embedded in one batch."""
         vectors = embedded(self.model, queries)
         terms = map(self.lexical.terms_of, queries)
         return [partial(self._best, *one) for one in zip(vectors, terms, strict=True)]
 
     def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
-        """Return the fused scores that texts outside the index would have for a query."""
+        """Return the fused scores of texts outside the index for a query."""
         [vector] = embedded(self.model, [query])
         spread = self._spread(vector)
         cosines = [float(text @ vector) for text in self.model.embed_documents(texts)]
@@ -229,7 +229,7 @@ class HybridRetriever:
         return Retrieved(rows, scores[order], places)
 
     def _spread(self, vector: Floats) -> float:
-        """Return the standard deviation of a query's cosines; 1 where there is none to speak of."""
+        """Return the standard deviation of a query's cosines; 1 if it is negligible."""
         spread = float(inner_products(self._sample, vector).std()) if len(self._sample) else 0.0
         return spread if spread > LEAST_SPREAD else 1.0
 
@@ -243,7 +243,7 @@ class HybridRetriever:
 
 
 def embedded(embedder: Embedder, queries: Sequence[Forms]) -> Floats:
-    """Return a unit vector a query: of several forms, the direction of their mean."""
+    """Return a unit vector per query; for several forms, their normalised mean."""
     import numpy as np
 
     forms = [form for query in queries for form in query]
@@ -259,10 +259,10 @@ def _named(retriever: str, expand: bool) -> str:
 
 
 def highest(scores: Floats, depth: int, among: Rows | None = None) -> Rows:
-    """Return the rows of the highest scores above zero, best first, equal ones in their order.
+    """Return the rows of the highest scores above zero, best first, ties in row order.
 
     Args:
-        scores: One a row of the index.
+        scores: One per row of the index.
         among: Rows to choose from; None: all.
     """
     import numpy as np
@@ -271,14 +271,14 @@ def highest(scores: Floats, depth: int, among: Rows | None = None) -> Rows:
     if among is not None:
         rows = np.intersect1d(rows, among)
     if len(rows) > depth:
-        # Few reach the score of the last that is kept, and only they need an order.
+        # Few rows reach the lowest score kept, and only those need sorting.
         lowest = -np.partition(-scores[rows], depth - 1)[depth - 1]
         rows = rows[scores[rows] >= lowest]
     return rows[np.lexsort((rows, -scores[rows]))][:depth]
 
 
 def _places(rows: Rows, ranked: Rows, scores: Floats) -> list[Place]:
-    """Return the places of rows in one retriever's order, which knows the first of it alone."""
+    """Return the rows' ranks in one retriever's top list; rows beyond it have no rank."""
     ranks = {row: rank for rank, row in enumerate(ranked.tolist(), start=1)}
     return [
         Place(ranks.get(row), score)

@@ -39,18 +39,18 @@ class Searcher:
     """An open index and the models that search it, for any number of threads.
 
     Models are loaded when the first query needs them. The index stays as it was when it was
-    opened, whatever writers do meanwhile; `is_outdated` and `reopen` lead to a newer generation.
+    opened, even if it is updated meanwhile; `is_outdated` and `reopen` lead to a newer generation.
 
     Args:
         index: Closed with the searcher.
-        models: Where models come from; they stay loaded when the searcher is closed.
+        models: Loads the models; they stay loaded when the searcher is closed.
         retriever: "dense", "bm25", "hybrid", or "auto": hybrid where the index has terms.
-        rerankers: None keeps the order of retrieval.
+        rerankers: None keeps the retrieval order.
         expand: Whether to retrieve again with terms of the top passages.
         long: "truncate" cuts texts at the reranker's limit, "max" scores them by their best window.
 
     Raises:
-        InvalidArgumentError: `retriever` or `long` is not known, or `long` needs a reranker.
+        InvalidArgumentError: `retriever` or `long` is unknown, or `long` needs a reranker.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class Searcher:
         self._closing: list[Callable[[], None]] = [self._parts.close, index.close]
 
     def close(self) -> None:
-        """Close the index; a search in progress in another thread still ends."""
+        """Close the index; searches in progress in other threads still finish."""
         for close in self._closing:
             close()
 
     def closing(self, close: Callable[[], None]) -> Self:
-        """Call something else too when the searcher is closed."""
+        """Register a function to call when the searcher is closed."""
         self._closing.append(close)
         return self
 
@@ -100,19 +100,19 @@ class Searcher:
         )
 
     def is_outdated(self) -> bool:
-        """Return whether the index has been brought up to date since it was opened.
+        """Return whether the index has been updated since it was opened.
 
-        Costs one read of the index's manifest.
+        Reads the manifest of the index once.
 
         Raises:
-            IndexNotFoundError: The index is no longer there.
+            IndexNotFoundError: The index no longer exists.
         """
         return self.index.is_outdated()
 
     def reopen(self) -> Searcher:
-        """Return a searcher of the newest generation, with the same models and settings.
+        """Return a searcher for the newest generation, with the same models and settings.
 
-        This one still answers until it is closed.
+        This searcher stays usable until it is closed.
         """
         return Searcher(
             Index(self.index.folder),
@@ -137,21 +137,21 @@ class Searcher:
         paths: Iterable[str] = (),
         fold: str = SAME,
     ) -> Answer:
-        """Answer a query.
+        """Return the answer to a query.
 
-        In a string, `"a phrase"` must be there, `-word` must not, and `field:value` must be in
+        In a string, `"a phrase"` is required, `-word` is excluded, and `field:value` must match
         the metadata or the title, as in the QUERY of `ettin search`; not with the retriever
-        "dense". A `Query` is taken as it is.
+        "dense". A `Query` is used as it is.
 
         Args:
-            query: What to look for.
-            top_k: The most hits to return.
+            query: The query text, or a `Query`.
+            top_k: Maximum number of hits.
             candidates: Passages to score.
-            by: "document": each counts once, by its best passage; or "passage".
-            min_score: Leave out hits below this.
-            min_probability: Leave out hits less likely to be relevant; needs a calibrated index.
+            by: "document": rank each document by its best passage; or "passage".
+            min_score: Leave out hits below this score.
+            min_probability: Leave out hits below this probability; needs a calibrated index.
             blend: Share of the retrieval score in the final score, from 0 to 1.
-            filters: Fields of the metadata and the values that they must have.
+            filters: Metadata fields and the values they must have.
             paths: Globs, one of which a hit's path must match.
             fold: Merge duplicate passages into one hit: "same", "near" or "none".
 
@@ -159,8 +159,8 @@ class Searcher:
             The hits, best first, with the time each stage took.
 
         Raises:
-            InvalidArgumentError: An option is out of its range, or the query has no words.
-            CalibrationError: `min_probability` is given and the index has no calibration.
+            InvalidArgumentError: An option is out of range, or the query has no words.
+            CalibrationError: `min_probability` is given and the index is not calibrated.
         """
         options = SearchOptions(
             top_k=top_k,
@@ -178,7 +178,7 @@ class Searcher:
             return answer
         asked, options = parsed(query, options, self.retriever_name)
         [answer] = self.search_many([asked], options)
-        # As it was typed, constraints and all.
+        # The answer reports the query as typed, with its constraints.
         return replace(answer, query=replace(asked, text=query))
 
     def search_many(
@@ -187,8 +187,8 @@ class Searcher:
         """Yield the answer to each query, in order, 64 queries at a time.
 
         Raises:
-            InvalidArgumentError: An option needs a reranker, or one alone.
-            CalibrationError: A probability is asked for and the index has no calibration.
+            InvalidArgumentError: An option needs a reranker, or a single one.
+            CalibrationError: `min_probability` is given and the index is not calibrated.
         """
         options = options or SearchOptions()
         self._check(options)
@@ -211,10 +211,10 @@ class Searcher:
 
     @property
     def retriever(self) -> Retriever:
-        """What finds candidates; chosen and loaded once.
+        """The retriever; chosen and loaded once.
 
         Raises:
-            IndexMismatchError: The index has no terms, or its embedder has other weights now.
+            IndexMismatchError: The index has no terms, or its embedder's weights have changed.
         """
         return self._parts.once(
             "retriever",
@@ -232,23 +232,21 @@ class Searcher:
         if self.rerankers is None:
             if needed:
                 raise InvalidArgumentError(
-                    "a least probability needs a reranker", argument="min_probability"
+                    "a minimum probability needs a reranker", argument="min_probability"
                 )
             if options.blend:
-                raise InvalidArgumentError(
-                    "there is nothing to blend without a reranker", argument="blend"
-                )
+                raise InvalidArgumentError("blending needs a reranker", argument="blend")
             return
         if needed and self.rerankers.before:
             raise InvalidArgumentError(
-                "a least probability needs a single reranker: it was learnt from that alone",
+                "a minimum probability needs a single reranker: calibrations are per reranker",
                 argument="min_probability",
             )
         if needed and not is_calibrated(self.index.folder, self.rerankers.last):
             raise not_calibrated(self.index.folder, self.rerankers.last, long=self.long)
 
     def _calibration(self, max_tokens: int, *, needed: bool) -> Calibration | None:
-        """Return the index's calibration for the reranker; None if it has none that can be used."""
+        """Return the index's calibration for the reranker; None if there is no usable one."""
         assert self.rerankers is not None
         folder, last = self.index.folder, self.rerankers.last
         try:
@@ -262,10 +260,10 @@ class Searcher:
 
 
 def parsed(query: str, options: SearchOptions, retriever: str) -> tuple[Query, SearchOptions]:
-    """Return a query as it was typed without its constraints, and the options with them.
+    """Return a typed query without its constraints, and the options with them added.
 
     Raises:
-        InvalidArgumentError: Nothing is left of the query.
+        InvalidArgumentError: The query contains only constraints, or is empty.
     """
     if not query.strip():
         raise InvalidArgumentError("empty query", argument="query")
@@ -276,18 +274,18 @@ def parsed(query: str, options: SearchOptions, retriever: str) -> tuple[Query, S
         return Query("1", query), options
     if not demands.text:
         raise InvalidArgumentError(
-            "the query has no words to look for, only what to leave out or where to look; "
-            "add a word, or put what is to be looked for as it stands in double quotes",
+            "the query contains only exclusions or fields; add a word to search for, or put text "
+            "to match literally in double quotes",
             argument="query",
         )
     return Query("1", demands.text), replace(options, demands=demands)
 
 
 def require_retriever(name: str) -> None:
-    """Make sure that there is a retriever of this name.
+    """Check the name of a retriever.
 
     Raises:
-        InvalidArgumentError: There is none.
+        InvalidArgumentError: The name is unknown.
     """
     if name not in RETRIEVERS:
         raise InvalidArgumentError(
@@ -303,25 +301,25 @@ def choose_retriever(
     *,
     expand: bool = False,
 ) -> Retriever:
-    """Return what finds candidates in an index; `auto` is hybrid where the index has terms.
+    """Return a retriever for an index; `auto` is hybrid where the index has terms.
 
     Args:
-        embedder: Loads the embedder of the index, if it is needed.
+        embedder: Loads the embedder of the index, if needed.
         expand: Retrieve again with terms of the top passages.
 
     Raises:
-        IndexMismatchError: The index has no terms, or its embedder has other weights now.
+        IndexMismatchError: The index has no terms, or its embedder's weights have changed.
     """
     if name == AUTO and index.manifest.language is None:
         reporter.notice(
-            f"retrieving by embeddings alone: {index.folder} has no words to look up; "
-            "bringing the index up to date adds them"
+            f"retrieving by embeddings alone: {index.folder} has no terms; "
+            "updating the index adds them"
         )
         name = DENSE
     if name != DENSE and index.lexicon.made_by != Terms(index.language).made_by:
         reporter.notice(
-            f"the words of {index.folder} were cut as another version cuts them, so some are not "
-            "found; bringing the index up to date renews them"
+            f"the terms of {index.folder} were made by another version, so some words are not "
+            "found; updating the index renews them"
         )
     if name == BM25:
         return LexicalRetriever(index, expand=expand)
@@ -330,7 +328,7 @@ def choose_retriever(
 
 
 def _from_here(hit: Hit) -> Hit:
-    """Return a hit with paths relative to the working folder."""
+    """Return a hit with paths relative to the working directory."""
     duplicates = {row: _relative(passage) for row, passage in hit.duplicates.items()}
     return replace(hit, passage=_relative(hit.passage), duplicates=duplicates)
 

@@ -1,4 +1,4 @@
-"""The models of a session: how they run, where they come from, and each loaded once."""
+"""The models of a session: found, configured, and each loaded once."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class Models:
-    """Finds and loads models, each once for all threads that use it.
+    """Finds and loads models, each once for all threads.
 
     Args:
-        settings: How they run.
-        offline: Whether the network must not be used.
-        reporter: Gets notices, progress and details.
+        settings: How models run.
+        offline: Whether the network is disabled.
+        reporter: Receives notices, progress and details.
     """
 
     def __init__(self, settings: EngineSettings, *, offline: bool, reporter: Reporter) -> None:
@@ -35,7 +35,7 @@ class Models:
         self.loaded = Loaded()
 
     def close(self) -> None:
-        """Free the models; one that another thread still uses is freed when that is done."""
+        """Free the models; one in use by another thread is freed when that thread is done."""
         self.loaded.close()
 
     def __enter__(self) -> Self:
@@ -53,15 +53,15 @@ class Models:
         """Return the files of an embedder by its name.
 
         Raises:
-            ModelError: It is neither cached nor downloadable, or is a reranker.
+            ModelError: The model is neither cached nor downloadable, or is a reranker.
         """
         return find_embedder(name, offline=self.offline, reporter=self.reporter)
 
     def embedder(self, files: ModelFiles) -> Embedder:
-        """Load an embedder.
+        """Return a loaded embedder.
 
         Raises:
-            ModelError: It cannot be loaded.
+            ModelError: The embedder cannot be loaded.
         """
         return self.loaded.once(
             ("embedder", files),
@@ -69,17 +69,17 @@ class Models:
         )
 
     def embedder_of(self, index: Index) -> Embedder:
-        """Load the embedder that an index was made by.
+        """Return the loaded embedder that an index was made with.
 
         Raises:
-            IndexMismatchError: The model of that name has other weights now.
-            ModelError: It cannot be loaded.
+            IndexMismatchError: The model's weights have changed since.
+            ModelError: The embedder cannot be loaded.
         """
         card = index.manifest.embedder
         files = self.find_embedder(card.name)
         if read_card(files).weights != card.weights:
             raise IndexMismatchError(
-                f"{index.folder} was made by another version of {card.name}", folder=index.folder
+                f"{index.folder} was made with another version of {card.name}", folder=index.folder
             )
         return self.loaded.once(
             ("embedder", files, card),
@@ -87,11 +87,11 @@ class Models:
         )
 
     def find_rerankers(self, text: str) -> FoundRerankers:
-        """Return what a name stands for: a reranker, or several in a cascade.
+        """Return the reranker or cascade that a name stands for.
 
         Raises:
-            InvalidArgumentError: It is neither a reranker nor several of them.
-            ModelError: There is none of a name, or it cannot be downloaded.
+            InvalidArgumentError: The text is not a valid reranker or cascade.
+            ModelError: A reranker is unknown or cannot be downloaded.
         """
         return find_rerankers(text, offline=self.offline, reporter=self.reporter)
 
@@ -99,19 +99,19 @@ class Models:
         """Return a single reranker by its name.
 
         Raises:
-            InvalidArgumentError: The name stands for several, or for none.
-            ModelError: There is none of this name, or it cannot be downloaded.
+            InvalidArgumentError: The name stands for a cascade or for `none`.
+            ModelError: The reranker is unknown or cannot be downloaded.
         """
         return find_reranker(name, offline=self.offline, reporter=self.reporter)
 
     def reranker(self, resolved: ResolvedReranker, long: str = TRUNCATE) -> Reranker:
-        """Load a reranker.
+        """Return a loaded reranker.
 
         Args:
-            long: How it reads texts beyond its limit: one of LONG.
+            long: How it scores texts beyond its token limit: one of LONG.
 
         Raises:
-            ModelError: It cannot be loaded.
+            ModelError: The reranker cannot be loaded.
         """
         return self.loaded.once(
             ("reranker", *_key(resolved), long),
@@ -121,16 +121,16 @@ class Models:
     def rerankers(
         self, found: FoundRerankers, long: str = TRUNCATE
     ) -> tuple[Reranker, list[Step[Reranker]]]:
-        """Load the last reranker of a cascade, and those before it.
+        """Return the loaded last reranker of a cascade, and the steps before it.
 
         Raises:
-            ModelError: One cannot be loaded.
+            ModelError: A reranker cannot be loaded.
         """
         before = [Step(self.reranker(one, long), keep) for one, keep in found.before]
         return self.reranker(found.last, long), before
 
     def cached_reranker(self, resolved: ResolvedReranker, long: str = TRUNCATE) -> TimedReranker:
-        """Return a reranker that keeps its scores on disk, and is loaded when one is missing."""
+        """Return a reranker that caches scores on disk and loads when a pair is not cached."""
         return self.loaded.once(
             ("cached", *_key(resolved), long),
             lambda: cached_reranker(resolved, self.settings, long, self.reporter, self.loaded),
@@ -138,10 +138,10 @@ class Models:
 
     @property
     def indexing(self) -> EngineSettings:
-        """How an embedder runs where an index is made: the token limit is for rerankers."""
+        """The settings of an embedder for indexing: the token limit is for rerankers."""
         return replace(self.settings, max_length=None)
 
 
 def _key(resolved: ResolvedReranker) -> tuple[str, Path]:
-    # A folder's name means another folder once the process works elsewhere.
+    # A relative name means another folder once the working directory changes.
     return resolved.name, Path(resolved.name).absolute()

@@ -1,4 +1,4 @@
-"""The order in which examples are learnt from, the same for the same seed."""
+"""The order of training examples, determined by the seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ettin_cli.training.examples import Examples
 from ettin_cli.training.rows import Example
 
-# Steps whose rows are shuffled together and then grouped by length.
+# Number of steps whose rows are shuffled together and then grouped by length.
 WINDOW = 16
 
 Tokenized = dict[str, list[int]]
@@ -17,11 +17,11 @@ Tokenize = Callable[[Sequence[tuple[str, str]]], tuple[list[Tokenized], list[boo
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """An example as a student reads it.
+    """A tokenized example.
 
     Args:
-        tokens: Of each of its texts, together with the query.
-        cut: How many texts were longer than the student reads.
+        tokens: The tokens of each text, together with the query.
+        cut: The number of truncated texts.
     """
 
     example: Example
@@ -30,20 +30,20 @@ class Read:
 
     @property
     def longest(self) -> int:
-        """Return the tokens of its longest text."""
+        """The number of tokens of the longest text."""
         return max(len(one["input_ids"]) for one in self.tokens)
 
 
 def steps(
     examples: Examples, read: Tokenize, rows: int, seed: int, epoch: int, begin: int = 0
 ) -> Iterator[list[Read]]:
-    """Yield the examples of each step of an epoch, from step `begin` on.
+    """Yield the examples of each step of an epoch, starting at step `begin`.
 
-    The whole epoch is shuffled and cut into windows of a few steps; the rows of a window are
-    grouped by length into steps, whose order is shuffled again.
+    The epoch is shuffled and cut into windows of WINDOW steps. The rows of a window are grouped by
+    length into steps, whose order is shuffled again.
 
     Args:
-        rows: Examples a step; the last step of an epoch may have fewer.
+        rows: Examples per step; the last step of an epoch may have fewer.
     """
     import numpy as np
 
@@ -70,9 +70,9 @@ def _read(examples: Sequence[Example], read: Tokenize) -> list[Read]:
 
 
 def bounded(step: Sequence[Read], tokens: int) -> Iterator[list[Read]]:
-    """Yield a step's examples in batches of so many tokens, padding included, longest first.
+    """Yield a step's examples in batches of at most `tokens` padded tokens, longest first.
 
-    An example stays whole, however many tokens it has.
+    An example is never split, even if it exceeds the limit.
     """
     batch: list[Read] = []
     texts = 0

@@ -1,4 +1,4 @@
-"""The model card: what a reranker was made from, how, how good it is, and where it ends."""
+"""The model card of a trained reranker: data, recipe, metrics and limits."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def model_card(
         f"# {name}",
         "",
         f"A reranker of {parameters:,} parameters, trained from {base}{head}.",
-        "It gives a raw score of how well a text answers a query: higher is better, on a scale of",
-        "its own, and no probability.",
+        "It scores how well a text answers a query. Scores are raw logits: use them for ranking,",
+        "not as probabilities.",
         "",
         *_use(name),
         "## Data",
@@ -67,7 +67,7 @@ def _metadata(base: str, license: str | None) -> Iterator[str]:
     if _HUB_ID.fullmatch(base):
         values["base_model"] = base
     yield "---"
-    # JSON values are YAML, whatever stands in them.
+    # Every JSON value is valid YAML.
     yield from (f"{key}: {json.dumps(value)}" for key, value in values.items())
     yield "---"
 
@@ -87,7 +87,7 @@ def _data(examples: Examples) -> Iterator[str]:
     for file in examples.files:
         yield f"| {file.path.name} | {file.scored:,} | {file.listed:,} | {_licences(file)} |"
     yield ""
-    yield f"{len(examples):,} examples in all."
+    yield f"{len(examples):,} examples in total."
     if examples.rejected:
         yield f"{examples.rejected:,} rows could not be read and were left out."
     if examples.spread.count:
@@ -95,7 +95,7 @@ def _data(examples: Examples) -> Iterator[str]:
 
 
 def _licences(file: DataFile) -> str:
-    """Return the licences that a file's rows name, with counts where they differ."""
+    """Return the licences in a file's rows, with counts if they differ."""
     named: Mapping[str, int] = file.licences
     if len(named) == 1 and sum(named.values()) == file.scored + file.listed:
         return next(iter(named))
@@ -106,12 +106,12 @@ def _recipe(recipe: Recipe, progress: Progress) -> Iterator[str]:
     yield f"loss: {recipe.loss or 'mse on scores, listwise on positives and negatives'}"
     yield f"{progress.step:,} steps of {recipe.batch_size:,} rows, {progress.pairs:,} pairs read"
     yield (
-        f"AdamW without weight decay, learning rate {recipe.learning_rate:g}, rising for "
-        f"{WARM_UP:.0%} of the run, then falling to 0 in a line; gradients clipped at "
+        f"AdamW without weight decay, learning rate {recipe.learning_rate:g}, with linear warm-up "
+        f"over {WARM_UP:.0%} of the run and linear decay to 0; gradients clipped at "
         f"{MOST_GRADIENT:g}"
     )
     if recipe.lora:
-        yield f"LoRA of rank {recipe.lora} on the trunk's linear layers, added to its weights"
+        yield f"LoRA of rank {recipe.lora} on the trunk's linear layers, merged into its weights"
     yield f"seed {recipe.seed}"
     yield f"{progress.seconds / 60:,.0f} minutes"
 
@@ -122,14 +122,14 @@ def _figures(progress: Progress, measure: Measure | None) -> Iterator[str]:
         yield "no metric was measured"
         return
     yield (
-        f"{measure.told}: {progress.best:.4f} at step {progress.best_step:,}, whose weights these "
-        f"are; {progress.before:.4f} before training, {measure.retrieval:.4f} by retrieval alone"
+        f"{measure.told}: {progress.best:.4f} at step {progress.best_step:,}, whose weights were "
+        f"kept; {progress.before:.4f} before training, {measure.retrieval:.4f} by retrieval alone"
     )
 
 
 def _limits(progress: Progress, max_tokens: int, measure: Measure | None) -> Iterator[str]:
     share = progress.cut / max(1, progress.pairs)
-    yield f"trained on up to {max_tokens:,} tokens a pair; {share:.1%} of the pairs were cut there"
-    yield "scores say what the data and its teacher say, biases included"
+    yield f"trained on up to {max_tokens:,} tokens per pair; {share:.1%} of pairs were truncated"
+    yield "scores reproduce the data and its teacher, biases included"
     if measure is not None:
-        yield "the best weights were chosen by the figure above, which flatters them a little"
+        yield "the metric above selected the weights, so it is slightly optimistic"

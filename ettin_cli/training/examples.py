@@ -1,4 +1,4 @@
-"""Files of rows -> examples, each once, kept on disk until their turn comes."""
+"""Files of rows -> distinct examples, stored on disk until they are needed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ettin_cli.training.teacher import Spread, remarks
 LICENCES = ("license", "licence")
 ROWS = "a row is query, document and score; or query, positive and negatives"
 PROBED_ROWS = 100
-# The fields without which a row teaches nothing.
+# The fields that a row cannot do without.
 NEEDED = (*QUERY, *DOCUMENT, POSITIVE)
-# A query with more scored documents than these is compared with itself in several lists.
+# The scored documents of a query are split into lists of at most this length.
 MOST_TEXTS = 32
 
 
 @dataclass(slots=True)
 class DataFile:
-    """What came of a file of the data, for the model card."""
+    """Counts of a data file, for the model card."""
 
     path: Path
     scored: int = 0
@@ -39,12 +39,12 @@ class DataFile:
 
 
 class Examples:
-    """Examples on disk, read by their number; memory holds where each is, and nothing more.
+    """Examples on disk, read by position; memory holds only their offsets.
 
-    Args:
-        digest: Of all of them in their order, by which a resumed run knows its data again.
-        rejected: Rows that could not be read; they have been named.
-        spread: Of the teacher's scores; empty if there are none.
+    Attributes:
+        digest: Hash of all examples in order, to check the data of a resumed run.
+        rejected: The number of unreadable rows, which have been reported.
+        spread: Statistics of the teacher's scores; empty if there are none.
     """
 
     def __init__(self) -> None:
@@ -71,32 +71,32 @@ class Examples:
 
     @property
     def digest(self) -> str:
-        """Return the hash of every example, in their order."""
+        """The hash of all examples, in order."""
         return self.hash.hexdigest()
 
     def add(self, example: Example) -> None:
-        """Put an example at the end."""
+        """Append an example."""
         value = [example.query, list(example.texts), list(example.targets), example.scored]
         self.hash.update(repr(value).encode("utf-8", "surrogatepass"))
         self.places.append(self.spool.add(value))
 
 
 def read_examples(paths: Sequence[Path], loss: str | None, reporter: Reporter) -> Examples:
-    """Read files of examples; rows that are none are named and left out.
+    """Return the examples of some files; invalid rows are reported and left out.
 
     A row has `query`, `document` (or `text`) and `score`; or `query`, `positive` and `negatives`.
 
     Args:
-        loss: With margin-mse and listwise the scored documents of a query are one example.
+        loss: With margin-mse and listwise, the scored documents of a query form one example.
 
     Raises:
-        CorpusError: A file cannot be read, holds no examples, or none for this loss.
-        InvalidArgumentError: A file is of no format that holds examples.
+        CorpusError: A file cannot be read, or holds no examples, or none for this loss.
+        InvalidArgumentError: A file is not in a format that holds examples.
     """
     for path in paths:
         if table_reader_of(path.name) is None:
             raise InvalidArgumentError(
-                f"{path} is of no format that holds pairs",
+                f"{path} is not in a format that holds pairs",
                 code="unknown-format",
                 path=path,
                 formats=table_formats(),
@@ -116,7 +116,7 @@ def read_examples(paths: Sequence[Path], loss: str | None, reporter: Reporter) -
 
 
 class _Reader:
-    """Reads rows into examples, and counts."""
+    """Reads rows into examples and counts them."""
 
     def __init__(self, examples: Examples, loss: str | None, reporter: Reporter) -> None:
         self.examples, self.loss, self.reporter = examples, loss, reporter
@@ -140,7 +140,7 @@ class _Reader:
             raise CorpusError(f"{path}: {error}", code="cannot-read", path=path) from error
 
     def _probed(self, rows: Iterator[Row]) -> Iterator[Row]:
-        """Yield the rows; where the first hundred are all of no use, so will be the rest."""
+        """Yield the rows; raise if the first PROBED_ROWS are all invalid."""
         bad: list[Row] = []
         for row in rows:
             if len(bad) < PROBED_ROWS and self._reason(row) is not None:
@@ -191,20 +191,19 @@ class _Reader:
         self.reporter.notice(f"rejected {rejection(str(self.file.path), row, why)}")
 
     def _check(self, example: Example, row: Row) -> None:
-        """Refuse an example that the loss can make nothing of; the rest will be no better."""
+        """Raise if the loss cannot use an example; the others will not differ."""
         place = f"{self.file.path}:{row[1]}" if row[1] else f"{self.file.path}, row {row[2]}"
         if not example.scored and self.loss in (MSE, MARGIN_MSE):
             raise CorpusError(
-                f"{place}: a positive and negatives have no scores, which the loss {self.loss} "
-                "needs",
+                f"{place}: the loss {self.loss} needs scores, which a positive and negatives lack",
                 code="invalid-examples",
                 loss=self.loss,
                 losses=(LISTWISE, BCE),
             )
         if self.loss == BCE and not all(0 <= target <= 1 for target in example.targets):
             raise CorpusError(
-                f"{place}: score {example.targets[0]:g} is not a probability, which the loss "
-                f"{BCE} needs",
+                f"{place}: the loss {BCE} needs probabilities, not the score "
+                f"{example.targets[0]:g}",
                 code="invalid-examples",
                 loss=self.loss,
                 losses=(MSE,),
@@ -232,7 +231,7 @@ class _Reader:
         return True
 
     def finish(self, paths: Sequence[Path]) -> None:
-        """Make lists of scored documents where the loss compares them, and say what to know."""
+        """Group scored documents into lists if the loss compares them, and report remarks."""
         alone = 0
         for places in self.by_query.values():
             alone += len(places) == 1
@@ -257,9 +256,7 @@ class _Reader:
                     loss=self.loss,
                     losses=(MSE,),
                 )
-            raise CorpusError(
-                f"there are no rows in {named}", code="invalid-examples", expected=ROWS
-            )
+            raise CorpusError(f"no rows in {named}", code="invalid-examples", expected=ROWS)
 
     def _remarks(self, alone: int) -> Iterator[str]:
         if self.repeated:
@@ -271,7 +268,7 @@ class _Reader:
             )
         if alone and self.examples:
             yield (
-                f"{alone:,} queries have one scored document, nothing to compare it with, "
+                f"{alone:,} queries have only one scored document, with nothing to compare, "
                 "and are left out"
             )
         if self.examples.spread.count:
@@ -279,7 +276,7 @@ class _Reader:
 
 
 def parts(items: Sequence[int], most: int) -> Iterable[Sequence[int]]:
-    """Return as few parts of neighbours as there can be, of about equal length.
+    """Return the items split into as few contiguous parts as possible, of similar length.
 
     >>> [list(part) for part in parts(range(5), most=4)]
     [[0, 1, 2], [3, 4]]
@@ -296,5 +293,5 @@ def _hash(text: str) -> int:
 
 
 def _spared(row: Row) -> tuple[object, list[str]]:
-    """Return a row without what holds a lone surrogate, and what was left out and why."""
+    """Return a row without values that hold a lone surrogate, and the reasons."""
     return spared(row[0], NEEDED, text_fields(row[0]))

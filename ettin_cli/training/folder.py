@@ -1,4 +1,4 @@
-"""Where a model is made: a folder beside its own until it is whole, with checkpoints."""
+"""The output folder of training: MODEL.partial with checkpoints until the model is complete."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SHOWN = 60
 
 
 class ModelFolder:
-    """A model that appears under its name when it is whole.
+    """A model folder that is moved into place when complete.
 
     Until then MODEL.partial beside it holds the last checkpoint, the best weights so far, and
     the metrics.
 
     Args:
-        target: Where the model appears.
-        resume: Go on with what an unfinished run left, if there is something.
+        target: The folder of the complete model.
+        resume: Resume an unfinished run, if there is one.
 
     Raises:
-        OutputError: It cannot be written, is there already, another process makes it, an
-            unfinished run is in the way, or the unfinished run was another.
+        OutputError: The folder cannot be written or already exists, another process is writing it,
+            an unfinished run exists and `resume` is off, or the unfinished run was another.
     """
 
     def __init__(self, target: Path, *, resume: bool) -> None:
@@ -37,7 +37,7 @@ class ModelFolder:
         self.check()
 
     def check(self) -> None:
-        """Refuse what cannot be written, before any work is done."""
+        """Raise if the folder cannot be written, before any work is done."""
         if self.target.exists():
             raise OutputError(
                 f"{self.target} already exists", code="output-exists", path=self.target
@@ -50,14 +50,14 @@ class ModelFolder:
             )
         if self.unfinished and not self.resume:
             raise OutputError(
-                f"{self.partial} is left of an unfinished run",
+                f"{self.partial} is left from an unfinished run",
                 code="unfinished-output",
                 partial=self.partial,
             )
 
     @property
     def unfinished(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """Whether there is a checkpoint to resume from."""
         return (self.partial / CHECKPOINT).exists()
 
     def __enter__(self) -> Self:
@@ -78,18 +78,18 @@ class ModelFolder:
     def __exit__(self, *_: object) -> None:
         self.lock.release()
         if self.partial.is_dir() and not self.unfinished:
-            # Nothing that could be gone on with.
+            # Nothing to resume.
             shutil.rmtree(self.partial)
 
     def checkpoint(self, state: Mapping[str, Any], facts: Mapping[str, object]) -> None:
-        """Put a checkpoint in the place of the last one; a crash leaves either whole."""
+        """Replace the last checkpoint atomically."""
         self._write(CHECKPOINT, {"facts": dict(facts), **state})
 
     def last(self, facts: Mapping[str, object]) -> dict[str, Any] | None:
-        """Return the last checkpoint, None if there is none.
+        """Return the last checkpoint; None if there is none.
 
         Raises:
-            OutputError: It was made from other data, or by other options.
+            OutputError: The checkpoint was made from other data or with other options.
         """
         if not self.unfinished:
             return None
@@ -98,7 +98,7 @@ class ModelFolder:
         for name, value in facts.items():
             if made.get(name) != value:
                 was, now = (str(one)[:SHOWN] for one in (made.get(name), value))
-                # Facts go by the names of options, as a model's card has them.
+                # Facts are named after options.
                 what = name.removeprefix("--").replace("-", " ")
                 raise OutputError(
                     f"the unfinished run in {self.partial} had another {what}: {was}, not {now}",
@@ -108,7 +108,7 @@ class ModelFolder:
         return state
 
     def keep_best(self, weights: Mapping[str, Any]) -> None:
-        """Put the best weights so far in the place of those before."""
+        """Replace the best weights so far."""
         self._write(BEST, weights)
 
     def best(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class ModelFolder:
             with replacing(self.partial / name) as draft:
                 torch.save(dict(value), draft)
         except (OSError, RuntimeError) as error:
-            # torch says of a full disk only that a write failed.
+            # On a full disk torch reports only a failed write.
             raise OutputError(
                 f"cannot write {self.partial / name}: {first_line(error)}",
                 code="checkpoint-unwritable",
@@ -147,22 +147,22 @@ class ModelFolder:
 
     @property
     def metrics(self) -> Path:
-        """Return the file of metrics of the unfinished model."""
+        """The metrics file of the unfinished model."""
         return self.partial / METRICS
 
     @property
     def draft(self) -> Path:
-        """Return the folder in which the model is written."""
+        """The folder in which the model is written."""
         return self.partial / "model"
 
     def finish(self) -> None:
-        """Let the model appear under its name, and remove the rest."""
+        """Move the complete model into place and remove the rest."""
         shutil.copy(self.metrics, self.draft / METRICS)
         for path in self.draft.rglob("*"):
             if path.is_dir():
                 sync_folder(path)
             else:
-                # safetensors lets nobody else read what it writes.
+                # safetensors writes files that only the owner can read.
                 path.chmod(mode_for(self.draft / "new"))
                 sync_file(path)
         sync_folder(self.draft)

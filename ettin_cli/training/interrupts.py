@@ -1,4 +1,4 @@
-"""Ctrl-C and a polite kill, heeded where nothing is half done."""
+"""SIGINT and SIGTERM, handled between updates of the weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ettin_cli.errors import TERMINATED
 
 
 class Interrupts:
-    """Notes that the process is to end; a second signal ends it at once.
+    """Records signals that end the process; a second signal ends it immediately.
 
-    A signal that struck in the middle of an update of the weights would leave them half new; the
-    second one may, and `at_once` tells of it.
+    A signal handled during an update would leave the weights half updated. The second signal may
+    do so, and sets `at_once`.
 
     Args:
-        launched: A launcher passes on what the terminal has sent already, and ends by itself
-            what does not heed it; so every signal counts as the first.
+        launched: Whether a launcher started the process. It repeats signals that the terminal has
+            sent already and kills processes that ignore them, so every signal counts as the first.
     """
 
     def __init__(self, *, launched: bool = False) -> None:
@@ -45,20 +45,20 @@ class Interrupts:
         self.noted = number
 
     def check(self) -> None:
-        """End here if a signal came.
+        """Raise if this process received a signal.
 
         Raises:
-            KeyboardInterrupt: It was Ctrl-C's.
-            SystemExit: It was a kill's.
+            KeyboardInterrupt: The signal was SIGINT.
+            SystemExit: The signal was SIGTERM.
         """
         self.heed([self.noted])
 
     def heed(self, noted: Iterable[int | None]) -> None:
-        """End here if a signal came to any of several processes.
+        """Raise if any of several processes received a signal.
 
         Raises:
-            KeyboardInterrupt: It was Ctrl-C's.
-            SystemExit: It was a kill's.
+            KeyboardInterrupt: The signal was SIGINT.
+            SystemExit: The signal was SIGTERM.
         """
         for number in noted:
             if number is not None:

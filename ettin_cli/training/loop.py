@@ -1,4 +1,4 @@
-"""The training loop: steps, their learning rate, checkpoints, and the best weights."""
+"""The training loop: steps, learning rate, checkpoints and best weights."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from ettin_cli.training.student import Student
 if TYPE_CHECKING:
     import torch
 
-# The student is measured after each tenth of the run, but not after fewer steps than these.
+# The student is measured after each tenth of the run, at least LEAST_BETWEEN steps apart.
 MEASUREMENTS = 10
 LEAST_BETWEEN = 10
-# Weight of the newest step in the loss that is shown.
+# Weight of the newest step in the displayed loss.
 NEWEST = 0.05
 
 
 class Loop:
-    """Trains a student from where the last checkpoint left it.
+    """Trains a student, starting from the last checkpoint.
 
     Args:
-        recipe: Completed.
-        facts: What must agree with the checkpoint.
+        recipe: A completed recipe.
+        facts: The values that must match the checkpoint.
         checkpoint_s: Seconds between checkpoints; 0: after every step.
 
     Raises:
-        OutputError: The checkpoint was made from other data, or by other options.
+        OutputError: The checkpoint was made from other data or with other options.
     """
 
     def __init__(
@@ -71,35 +71,37 @@ class Loop:
         self.optimizer = torch.optim.AdamW(self.weights, lr=self.learning_rate, weight_decay=0.0)
         self.progress = Progress(student.placement.batch_tokens)
         if not processes.main:
-            # Weights are drawn alike; what dropout leaves out is not.
+            # Same initial weights in every process, different dropout masks.
             torch.manual_seed(recipe.seed + processes.rank)
         self._restore()
         processes.align(self.weights)
 
     def _restore(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
+        """Resume from the last checkpoint, if there is one."""
         found = self.folder.last(self.facts)
         if found is not None:
             self.load(found["weights"])
             self.optimizer.load_state_dict(found["optimizer"])
-            # Checkpoints of older versions know of no others.
+            # Checkpoints of older versions lack the key.
             states = [found["random"], *found.get("others", ())]
             if self.processes.rank < len(states):
                 _set_random_state(states[self.processes.rank])
             self.progress = Progress(**found["progress"])
-            told = f"going on after step {self.progress.step:,}"
+            told = f"resuming after step {self.progress.step:,}"
             if len(states) != self.processes.size:
                 now = self.processes.size
                 told += f" with another number of processes: {now}, not {len(states)}"
             self.reporter.notice(told)
         elif self.folder.resume:
-            self.reporter.notice(f"no checkpoint in {self.folder.partial}, so nothing to resume")
+            self.reporter.notice(
+                f"no checkpoint in {self.folder.partial}, starting from the beginning"
+            )
         if self.processes.main:
             with self.folder.metrics.open("ab") as file:
                 file.truncate(self.progress.metrics_bytes)
 
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Give the student these weights."""
+        """Load weights into the student."""
         import torch
 
         with torch.no_grad():
@@ -107,10 +109,10 @@ class Loop:
                 weight.copy_(weights[name])
 
     def run(self) -> Progress:
-        """Train to the end, and return what there was to it.
+        """Train to the end, and return the progress.
 
         Raises:
-            ModelError: The loss is no number, or an example does not fit the GPU's memory.
+            ModelError: The loss is not finite, or an example does not fit into GPU memory.
         """
         began = self.share
         self.marked, self.saved = time.monotonic(), self.progress.seconds
@@ -118,7 +120,7 @@ class Loop:
         interrupts = Interrupts(launched=self.processes.size > 1)
 
         def share() -> float:
-            """Return the share of what this process has to do."""
+            """Return the share of this process's work that is done."""
             return (self.share - began) / (1 - began) if began < 1 else 1.0
 
         track = self.reporter.track("training", None, "pairs", share, note=self._told)
@@ -149,16 +151,16 @@ class Loop:
 
     @property
     def share(self) -> float:
-        """Return which share of the run is done, by whichever bound is nearest."""
+        """The share of the run that is done, by the nearest bound."""
         by_steps = self.progress.step / self.total if self.total else 0.0
         hours = self.recipe.hours
         return min(1.0, max(by_steps, self.progress.seconds / (hours * 3600) if hours else 0.0))
 
     def _middle(self) -> float:
-        """Return the share of the run in the middle of the step to come.
+        """Return the share of the run at the middle of the next step.
 
-        So neither the first nor the last step is for nothing. How long the first one will take
-        nobody knows yet.
+        At the middle neither the first nor the last step has learning rate 0. The duration of the
+        first step is not known yet.
         """
         done = self.progress
         by_steps = (done.step + 0.5) / self.total if self.total else 0.0
@@ -179,7 +181,7 @@ class Loop:
         return "" if loss is None else f"loss {loss:.4g}"
 
     def _learn(self, step: Sequence[Read]) -> Sequence[int | None]:
-        """Move the weights by one step, note what came of it, and return signals that struck."""
+        """Update the weights by one step, record metrics, and return the signals received."""
         import torch
 
         rate = self.learning_rate * rate_at(self._middle())
@@ -202,7 +204,7 @@ class Loop:
         return [noted for _, noted in told]
 
     def _gradients(self, step: Sequence[Read]) -> float:
-        """Return a step's loss once its gradients are there; what does not fit is halved."""
+        """Compute a step's gradients and return its loss, halving batches that do not fit."""
         import torch
 
         state = _random_state()
@@ -215,15 +217,15 @@ class Loop:
             if noted == (None,) * len(noted) and None not in losses:
                 self.processes.add_up(self.weights)
                 return float(sum(losses))
-            # The step is learnt from anew, here or when the run goes on.
+            # The step is repeated, here or after resuming.
             _set_random_state(state)
             self.interrupts.heed(noted)
             self._halve(step)
 
     def _accumulated(self, step: Sequence[Read]) -> float:
-        """Return the loss of this process's part of a step, unless a signal cuts it short.
+        """Return the loss of this process's part of a step, stopping early on a signal.
 
-        The rows of a step are in order of length, so the parts are of about one size.
+        The rows of a step are sorted by length, so the parts are of similar size.
         """
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
@@ -265,7 +267,7 @@ class Loop:
         )
 
     def _measure(self) -> None:
-        """Measure the student if a further tenth of the run is done, and keep the best."""
+        """Measure the student after each further tenth of the run, and keep the best weights."""
         progress = self.progress
         done = int(self.share * MEASUREMENTS + 1e-9)
         last = progress.measured_step
@@ -286,7 +288,7 @@ class Loop:
         return {name: weight.detach().cpu() for name, weight in self.student.trained.items()}
 
     def _note(self, **values: float) -> None:
-        """Put a line at the end of the metrics."""
+        """Append a line to the metrics."""
         done = self.progress
         epoch = round(done.step / self.epoch_steps, 4)
         seconds = round(done.seconds, 1)

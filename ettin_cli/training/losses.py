@@ -1,4 +1,4 @@
-"""Scores of a student and what they should be -> one number to make smaller."""
+"""A student's scores and their targets -> the loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def total_loss(scores: torch.Tensor, examples: Sequence[Example], name: str | None) -> torch.Tensor:
-    """Return the sum of the examples' losses, each the mean over what it compares.
+    """Return the sum of the examples' losses, each a mean over its terms.
 
     | loss       | a teacher's scores                        | positives and negatives         |
     |------------|-------------------------------------------|---------------------------------|
@@ -26,7 +26,7 @@ def total_loss(scores: torch.Tensor, examples: Sequence[Example], name: str | No
     ListNet (Cao et al., 2007), and for positives each against the negatives alone.
 
     Args:
-        scores: One a text, the examples' texts one after another.
+        scores: One per text, the examples' texts concatenated.
         name: None: mse for a teacher's scores, listwise for positives and negatives.
     """
     import torch

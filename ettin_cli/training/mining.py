@@ -1,4 +1,4 @@
-"""Mine hard negatives: what retrieval ranks high for a query and is not known to answer it."""
+"""Mine hard negatives: passages that rank high for a query but are not positives."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ NEGATIVES = 5
 
 @dataclass(frozen=True, slots=True)
 class MiningOptions:
-    """What becomes a negative.
+    """How negatives are selected.
 
     Args:
-        negatives: Most of them a query.
-        candidates: Passages that are looked at.
-        skip_top: How many of the first that are not positives to leave out.
-        max_score_ratio: Most score of a negative, as a share of the lowest positive's; None: any.
+        negatives: Maximum number per query.
+        candidates: Passages retrieved per query.
+        skip_top: Number of top non-positives to skip.
+        max_score_ratio: Maximum score of a negative as a share of the lowest positive score; None:
+            no limit.
     """
 
     negatives: int = NEGATIVES
@@ -39,8 +40,8 @@ class Mined:
 
     Args:
         indexed: Whether one of the positives is in the index.
-        dropped: Candidates that the margin kept from being negatives.
-        truncated: Texts that the reranker could not read whole.
+        dropped: Candidates rejected by the margin.
+        truncated: Texts that the reranker truncated.
     """
 
     query: Query
@@ -60,16 +61,16 @@ def mine(
     options: MiningOptions,
     reporter: Reporter,
 ) -> Iterator[Mined]:
-    """Yield what was mined for each query, in order.
+    """Yield the negatives mined for each query, in order.
 
-    Candidates are those that a search finds, duplicates merged. No passage becomes a negative
-    that a positive of its query contains or that contains one, white space aside. The margin is
-    that of Moreira et al. (2024), NV-Retriever: a share of the positive's score, of several the
-    lowest; where that is below zero, as much below it.
+    Candidates are those of a search, with duplicates merged. A passage that contains a positive of
+    its query or is contained in one, ignoring white space, is never a negative. The margin is that
+    of Moreira et al. (2024), NV-Retriever: a share of the lowest positive score or, if that is
+    negative, the same distance below it.
 
     Args:
-        total: How many queries there are.
-        reranker: Its scores are what the margin compares; None: retrieval's.
+        total: The number of queries.
+        reranker: The margin compares its scores; None: retrieval scores.
     """
     miner = _Miner(index, retriever, reranker, options)
     done = 0
@@ -88,7 +89,7 @@ def mine(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The positives and the candidates of a query, with the scores that the margin compares."""
+    """The positives and candidates of a query, with the scores for the margin."""
 
     query: Query
     positives: Sequence[str]
@@ -129,7 +130,7 @@ class _Miner:
         return _Found(sought.query, texts, scores, passages, kept, indexed)
 
     def _positive(self, positive: Positive, query: Query, search: Search) -> tuple[str, float]:
-        """Return the text of a positive, and its retrieval score."""
+        """Return the text and the retrieval score of a positive."""
         import numpy as np
 
         if not len(positive.rows):
@@ -140,10 +141,10 @@ class _Miner:
             return positive.text, score
         own = np.sort(np.array(positive.rows, np.int64))
         found = search(1, own)
-        # Retrieval by words finds none that has no word of the query.
+        # BM25 retrieves no passage without a query term.
         score = float(found.scores[0]) if len(found.rows) else 0.0
         [passage] = self.index.read(found.rows[:1] if len(found.rows) else own[:1])
-        # With its title, as the negatives have theirs: that must not tell them apart.
+        # With the title, as in the negatives, so that it does not distinguish them.
         if positive.text is None or squeezed(positive.text) == squeezed(passage.text):
             return passage.content, score
         return positive.text, score
@@ -151,7 +152,7 @@ class _Miner:
     def _others(
         self, sought: Sought, positives: Sequence[str], candidates: Sequence[Candidate]
     ) -> list[Candidate]:
-        """Return the candidates that are not positives, nor contain one, nor are part of one."""
+        """Return the candidates that are not a positive, nor contain or are contained in one."""
         own = {row for positive in sought.positives for row in positive.rows}
         answers = [squeezed(text) for text in positives]
         others: list[Candidate] = []
@@ -197,7 +198,7 @@ class _Miner:
         )
 
     def _bound(self, scores: Sequence[float]) -> float:
-        """Return the highest score that a negative may have."""
+        """Return the maximum score of a negative."""
         ratio = self.options.max_score_ratio
         if ratio is None or not scores:
             return float("inf")

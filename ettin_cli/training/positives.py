@@ -1,4 +1,4 @@
-"""Queries with what is known to answer them, and where that is in an index."""
+"""Queries with their positives, and the rows of these in an index."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Positive:
     """A text that answers a query.
 
     Args:
-        text: None where it is a judged document, whose best passage is the text.
-        rows: Its passages in the index; none if it is not there.
+        text: None for a judged document, whose best passage is the text.
+        rows: Its passages in the index; empty if it is not indexed.
     """
 
     text: str | None
@@ -35,7 +35,7 @@ class Sought:
 
 
 def squeezed(text: str) -> str:
-    r"""Return a text without its white space, by which equal texts are known.
+    r"""Return a text without white space, to compare texts.
 
     >>> squeezed(" At  nine. ")
     'Atnine.'
@@ -44,7 +44,7 @@ def squeezed(text: str) -> str:
 
 
 def judged(index: Index, queries: Sequence[Query], qrels: Qrels) -> Iterator[Sought]:
-    """Yield queries with the documents that are judged relevant and in the index."""
+    """Yield queries with the indexed documents judged relevant."""
     relevant = {
         query_id: [doc_id for doc_id, relevance in judgements.items() if relevance > 0]
         for query_id, judgements in qrels.items()
@@ -61,13 +61,13 @@ def judged(index: Index, queries: Sequence[Query], qrels: Qrels) -> Iterator[Sou
 
 
 class Examples:
-    """Queries with texts that answer them, from rows of training data.
+    """Queries with their positives, from rows of training data.
 
-    All rows of a query are taken together, since what answers it in one of them must not become
-    a negative of another. Memory holds numbers: the texts are kept in a temporary file.
+    All rows of a query are combined, since a positive in one row must not become a negative of
+    another. The texts are stored in a temporary file, and only offsets are held in memory.
 
     Args:
-        spool: Where they are kept.
+        spool: Stores the texts.
     """
 
     def __init__(self, spool: Spool) -> None:
@@ -76,7 +76,7 @@ class Examples:
         self.texts: set[int] = set()
 
     def add(self, example: Example) -> None:
-        """Keep a row; an empty text answers nothing."""
+        """Add a row; empty positives are ignored."""
         positives = [text for text in example.positives if text.strip()]
         place = self.spool.add([example.query_id, example.query, positives])
         self.places[_key(squeezed(example.query))].append(place)
@@ -86,7 +86,7 @@ class Examples:
         return len(self.places)
 
     def sought(self, index: Index, reporter: Reporter) -> Iterator[Sought]:
-        """Yield the queries in the order of their first rows; one without an id has its number."""
+        """Yield the queries in order of their first rows; a missing id is the query's number."""
         rows = rows_of_texts(index, self.texts, reporter)
         for number, places in enumerate(self.places.values(), start=1):
             kept = [self.spool.get(place) for place in places]
@@ -99,7 +99,7 @@ class Examples:
 def rows_of_texts(
     index: Index, wanted: set[int], reporter: Reporter
 ) -> Mapping[int, Sequence[int]]:
-    """Return by its key the rows of each text that is a passage, or a document, of an index."""
+    """Return the rows of each wanted text that is a passage or document of an index, by key."""
     found: dict[int, array[int]] = defaultdict(lambda: array("q"))
     with reporter.track("looking for positives", len(index.passages), "passages") as advance:
         for rows, title, texts in _documents(index):

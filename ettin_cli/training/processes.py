@@ -1,4 +1,4 @@
-"""The processes that train one student together, as torchrun or `accelerate launch` starts them."""
+"""The processes of a distributed run, started by torchrun or `accelerate launch`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What a launcher tells each process that it starts.
+# The environment variables that a launcher sets.
 TOLD = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}
-# All others wait while the main process indexes and measures, however long that takes.
+# The other processes wait while the main one indexes and measures, which may take long.
 PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """The processes of a run, as one of them sees them; a single one needs no launcher.
+    """One process's view of a distributed run; a single process needs no launcher.
 
     Args:
-        rank: Of this process; 0 is the main one, which alone writes and tells.
-        local_rank: The same among the processes of its machine.
+        rank: The rank of this process; only rank 0, the main process, writes and reports.
+        local_rank: The rank among the processes of this machine.
     """
 
     rank: int = 0
@@ -38,14 +38,14 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """Whether this process writes and tells."""
+        """Whether this process writes and reports."""
         return self.rank == 0
 
     def device(self, wanted: str) -> str:
-        """Return where this process computes: each of several has a GPU of its own.
+        """Return the device of this process; each of several processes has its own GPU.
 
         Raises:
-            InvalidArgumentError: All of them were to share one GPU.
+            InvalidArgumentError: The processes would share one GPU.
         """
         if self.size == 1 or wanted == "cpu":
             return wanted
@@ -54,7 +54,7 @@ class Processes:
         if wanted not in ("auto", "cuda"):
             raise InvalidArgumentError(
                 f"{self.size} processes cannot share the device {wanted}; "
-                "with the device cuda each has a GPU of its own",
+                "the device cuda gives each its own GPU",
                 argument="device",
                 value=wanted,
                 choices=("auto", "cpu", "cuda"),
@@ -66,10 +66,10 @@ class Processes:
         return f"cuda:{self.local_rank}"
 
     def gather(self, value: T) -> list[T]:
-        """Return what each process gives, by rank.
+        """Return the value of every process, by rank.
 
         Raises:
-            ModelError: Another process has ended.
+            ModelError: Another process has exited.
         """
         if self.size == 1:
             return [value]
@@ -81,7 +81,7 @@ class Processes:
         return found
 
     def on_main(self, work: Callable[[], T]) -> T:
-        """Return what the main process makes; what stops it stops all."""
+        """Return the result of the main process; an exception there is raised in all processes."""
         made: Any = None
         stop: BaseException | None = None
         if self.main:
@@ -96,19 +96,19 @@ class Processes:
         return done
 
     def main_first(self, work: Callable[[], T]) -> T:
-        """Return what each process makes, once the main one has made it."""
+        """Return the result of each process, computed after the main process has finished."""
         made: list[T] = []
         self.on_main(lambda: made.append(work()))
         return made[0] if made else work()
 
     def add_up(self, weights: Sequence[torch.Tensor]) -> None:
-        """Give every weight the sum of its gradients in all processes."""
+        """Sum the gradients of every weight over all processes."""
         if self.size == 1:
             return
         import torch
         import torch.distributed as dist
 
-        # A process whose part of a step was empty has none.
+        # A process whose part of a step is empty has no gradients.
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
         with _connected():
             for weight, gradient in zip(weights, gradients, strict=True):
@@ -116,7 +116,7 @@ class Processes:
                 weight.grad = gradient
 
     def align(self, weights: Sequence[torch.Tensor]) -> None:
-        """Give every process the main one's weights."""
+        """Copy the main process's weights to all processes."""
         if self.size == 1:
             return
         import torch.distributed as dist
@@ -131,9 +131,9 @@ ALONE = Processes()
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Join the processes that a launcher has started together with this one, if it has.
+    """Join the processes started by a launcher, if there is one.
 
-    All but the main one are silent, and a failure that several share is said by one.
+    Only the main process writes to stderr, and a failure shared by several is reported once.
     """
     if not os.environ.keys() >= TOLD or os.environ["WORLD_SIZE"] == "1":
         yield ALONE
@@ -150,7 +150,7 @@ def joined() -> Iterator[Processes]:
                 held.enter_context(redirect_stderr(nowhere))
             yield Processes(rank, size, int(os.environ["LOCAL_RANK"]))
     except EttinError as error:
-        # Without the process that holds the store, this one speaks for itself.
+        # If the process that holds the store is gone, this one reports the error itself.
         with suppress(RuntimeError):
             if store.add(f"ettin: {error.problem}", 1) > 1:
                 raise SystemExit(error.exit_code) from None

@@ -1,4 +1,4 @@
-"""How far a run is, and what it is measured by."""
+"""The progress and the validation metric of a run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ettin_cli.records import TimedReranker
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What a student is measured by while it trains.
+    """The validation metric of a student during training.
 
     Args:
-        told: What it is, for the log and the model card.
-        metric: Its name.
-        retrieval: What retrieval alone reaches.
-        of: Higher is better.
+        told: A description for the log and the model card.
+        metric: The name of the metric.
+        retrieval: The value of retrieval alone.
+        of: Returns the value of a reranker; higher is better.
     """
 
     told: str
@@ -27,13 +27,13 @@ class Measure:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run is; all that a checkpoint holds beside weights and random states.
+    """The progress of a run, saved in checkpoints beside weights and random states.
 
     Args:
-        batch_tokens: Most tokens at once; halved where the GPU's memory was too small.
-        loss: A moving mean.
-        measured: How many tenths of the run were done when the student was last measured.
-        measured_step: When that was; None: never.
+        batch_tokens: Maximum tokens per batch; halved when GPU memory is too small.
+        loss: A moving average.
+        measured: How many tenths of the run were done at the last measurement.
+        measured_step: The step of the last measurement; None: never.
         metrics_bytes: Length of the metrics file at the last checkpoint.
     """
 

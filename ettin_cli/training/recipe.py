@@ -1,4 +1,4 @@
-"""What a training run is to do: the recipe of the Ettin release, and what of it is changed."""
+"""The training recipe: that of the Ettin release, with overrides."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ettin_cli.errors import InvalidArgumentError, MissingExtraError
 from ettin_cli.settings import ETTIN_MODELS
 
 MSE, MARGIN_MSE, LISTWISE, BCE = LOSSES = ("mse", "margin-mse", "listwise", "bce")
-# Share of the run in which the learning rate rises from 0; then it falls to 0 in a line.
+# Share of the run with linear warm-up from 0; then the rate decays linearly to 0.
 WARM_UP = 0.03
 MOST_GRADIENT = 1.0
 SEED = 12
-# An epoch of fewer steps than these would hardly move the weights, whatever their rate.
+# An epoch of fewer steps would hardly change the weights, at any learning rate.
 LEAST_STEPS = 100
 LEAST_BATCH = 16
-# By size of the student: learning rate, and rows a step.
+# By size of the student: learning rate and rows per step.
 PUBLISHED = {
     "17m": (2.4e-4, 1024),
     "32m": (1.2e-4, 512),
@@ -30,12 +30,12 @@ PUBLISHED = {
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to train; None leaves a choice to the release's recipe or to the data.
+    """How to train; None takes the value from the release's recipe or the data.
 
     Args:
         loss: None: mse for rows with scores, listwise for positives and negatives.
-        epochs: With `steps` and `hours`: whichever ends first; 1 where none of them is given.
-        batch_size: Rows a step, however many of them fit the memory at once.
+        epochs: Training ends at the first of `epochs`, `steps` and `hours`; 1 if none is given.
+        batch_size: Rows per step, regardless of how many fit into memory at once.
         lora: Rank of the update to every linear layer; None trains all weights.
     """
 
@@ -50,11 +50,11 @@ class Recipe:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Refuse a recipe that cannot be followed.
+    """Raise if a recipe is invalid.
 
     Raises:
-        InvalidArgumentError: A value makes no sense.
-        MissingExtraError: LoRA is asked for without the extra.
+        InvalidArgumentError: A value is out of range.
+        MissingExtraError: LoRA is requested without the extra.
     """
     if recipe.loss is not None and recipe.loss not in LOSSES:
         raise InvalidArgumentError(
@@ -72,10 +72,10 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def completed(recipe: Recipe, parameters: int, rows: int) -> Recipe:
-    """Return a recipe with the release's numbers for a student of this size.
+    """Return a recipe completed with the release's values for a student of this size.
 
-    The published rows a step need millions of rows; of fewer an epoch takes at least a hundred
-    steps, and the learning rate falls with the square root of the batch, as Adam's does
+    The published rows per step assume millions of rows. With fewer, an epoch has at least 100
+    steps, and the learning rate is scaled by the square root of the batch size, as for Adam
     (Malladi et al., 2022).
 
     >>> completed(Recipe(), 16_863_745, 200_000).batch_size
@@ -97,7 +97,7 @@ def completed(recipe: Recipe, parameters: int, rows: int) -> Recipe:
 
 
 def published(parameters: int) -> tuple[float, int]:
-    """Return the learning rate and the rows a step of the released model nearest in size."""
+    """Return the learning rate and rows per step of the released model nearest in size."""
     nearest = min(
         PUBLISHED, key=lambda alias: abs(math.log(parameters / ETTIN_MODELS[alias].parameters))
     )
@@ -105,7 +105,7 @@ def published(parameters: int) -> tuple[float, int]:
 
 
 def rate_at(progress: float) -> float:
-    """Return which part of the learning rate holds at a share of the run.
+    """Return the factor of the learning rate at a share of the run.
 
     >>> rate_at(0.015), rate_at(0.03), rate_at(1.0)
     (0.5, 1.0, 0.0)

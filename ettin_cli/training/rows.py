@@ -1,4 +1,4 @@
-"""A row of the data -> an example: a pair with a teacher's score, or positives and negatives."""
+"""A data row -> an example: a pair with a teacher's score, or positives and negatives."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SCORE = "score"
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A query, texts for it, and what a student is to make of each.
+    """A query, its texts, and the target of each.
 
     Args:
-        targets: A teacher's scores; else 1 for a positive and 0 for a negative.
+        targets: A teacher's scores, or 1 for a positive and 0 for a negative.
         scored: Whether the targets are a teacher's scores.
     """
 
@@ -30,10 +30,10 @@ class Example:
 
 
 def example_of(record: object) -> Example:
-    """Return the example that a row holds.
+    """Return the example in a row.
 
     Raises:
-        RecordError: It holds none.
+        RecordError: The row is not an example.
     """
     if isinstance(record, RecordError):
         raise record
@@ -46,7 +46,7 @@ def example_of(record: object) -> Example:
 
 def _score(record: Mapping[str, Any]) -> float:
     if record.get(SCORE) in (None, ""):
-        raise RecordError('no "score", which a teacher gives')
+        raise RecordError('no "score" from a teacher')
     value = record[SCORE]
     try:
         score = math.nan if isinstance(value, bool) else float(value)
@@ -55,7 +55,7 @@ def _score(record: Mapping[str, Any]) -> float:
     if not math.isfinite(score):
         raise RecordError('"score" is not a finite number')
     if score <= NO_TEXT:
-        raise RecordError(f'"score" {NO_TEXT:g} marks a text with nothing to read')
+        raise RecordError(f'"score" {NO_TEXT:g} marks an empty text')
     return score
 
 
@@ -66,12 +66,12 @@ def _listed(record: Mapping[str, Any]) -> Example:
     positives = _texts(record, POSITIVE)
     names = negative_fields(record)
     if not names:
-        raise RecordError('no "negatives" to tell the positive from')
+        raise RecordError('no "negatives"')
     negatives = list(dict.fromkeys(text for name in names for text in _texts(record, name)))
     if not positives or not all(text.strip() for text in positives):
         raise RecordError(f'"{POSITIVE}" holds an empty text or none')
     if not negatives:
-        raise RecordError("no negative is left, which a positive is told from")
+        raise RecordError("no negative is left")
     if set(positives) & set(negatives):
         raise RecordError("a text is both a positive and a negative")
     targets = [1.0] * len(positives) + [0.0] * len(negatives)
@@ -79,7 +79,7 @@ def _listed(record: Mapping[str, Any]) -> Example:
 
 
 def _texts(record: Mapping[str, Any], name: str) -> list[str]:
-    """Return the different texts of a field that holds one or a list of them."""
+    """Return the distinct texts of a field that holds a text or a list."""
     value = record[name]
     texts = [value] if isinstance(value, str) else value
     if isinstance(texts, list):

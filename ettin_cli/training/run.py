@@ -1,4 +1,4 @@
-"""The story of a training run: a base, examples and a recipe become a reranker in a folder."""
+"""A training run: base, examples and recipe -> a reranker in a folder."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CHECKPOINT_MINUTES = 10.0
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """What to train, from what, and how.
+    """What to train, from which base, and how.
 
     Args:
-        base: A cross-encoder, which goes on with its own head, or any other encoder, which gets
-            a new one of Ettin's shape.
-        engine: Device, dtype, threads and the cap on tokens; rows a step are the recipe's.
-        measure: Chooses the best weights; None keeps the last.
-        license: Of the model, for its card.
+        base: A cross-encoder, which keeps its head, or another encoder, which gets a new head of
+            Ettin's shape.
+        engine: Device, dtype, threads and token limit; the recipe sets the rows per step.
+        measure: Selects the best weights; None keeps the last.
+        license: The licence of the model, for its card.
     """
 
     base: ModelFiles
@@ -46,10 +46,10 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What came of a run.
+    """The result of a run.
 
     Args:
-        recipe: With every choice made.
+        recipe: The completed recipe.
     """
 
     recipe: Recipe
@@ -63,13 +63,13 @@ def train(
     reporter: Reporter,
     processes: Processes = ALONE,
 ) -> Trained:
-    """Train a reranker, or go on training it, and write it to its folder.
+    """Train a reranker, or resume training, and write it to its folder.
 
-    Of several processes each calls this, and the main one writes.
+    In a distributed run every process calls this, and the main one writes.
 
     Raises:
-        InvalidArgumentError: The recipe cannot be followed.
-        ModelError: The base cannot be loaded, the loss is no number, or memory is too small.
+        InvalidArgumentError: The recipe is invalid.
+        ModelError: The base cannot be loaded, the loss is not finite, or memory is too small.
         OutputError: The folder cannot be written, or its unfinished run was another.
     """
     check_recipe(request.recipe)
@@ -77,8 +77,8 @@ def train(
     student = Student(request.base, request.engine, reporter, seed=recipe.seed, lora=recipe.lora)
     if student.new_head and (ranks := reranker_of(request.base).ranks_by):
         reporter.notice(
-            f"{request.base.name} ranks by {ranks}, which a cross-encoder does not keep: the "
-            "student is its encoder with a new head, and ranks nothing well until it has learnt"
+            f"{request.base.name} ranks by {ranks}, which a cross-encoder cannot use: the student "
+            "is its encoder with a new, untrained head"
         )
     recipe = completed(recipe, student.parameters, len(request.examples))
     with ExitStack() as held:
@@ -105,7 +105,7 @@ def train(
 
 
 def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:
-    """Write the model and its card, and let them appear."""
+    """Write the model and its card, and move them into place."""
     student = loop.student
     if request.measure:
         loop.load(folder.best())
@@ -128,7 +128,7 @@ def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:
 
 
 def _plan(loop: Loop) -> str:
-    """Return in a line what is about to be done."""
+    """Return a one-line summary of the run."""
     student, recipe = loop.student, loop.recipe
     what = sum(one.numel() for one in loop.weights)
     length = f"{loop.total:,} steps" if loop.total else f"{recipe.hours:g} hours"
@@ -144,7 +144,7 @@ def _plan(loop: Loop) -> str:
 
 
 def _facts(request: TrainRequest, recipe: Recipe, student: Student) -> Mapping[str, object]:
-    """Return what two runs must agree in to come to the same weights, by the options' names."""
+    """Return the values that determine the weights, to check a resumed run, by option name."""
     options = {f"--{name.replace('_', '-')}": value for name, value in asdict(recipe).items()}
     return {
         "data": f"{len(request.examples):,} examples with hash {request.examples.digest}",

@@ -1,4 +1,4 @@
-"""The model that is trained: a base with Ettin's head, or a reranker that goes on."""
+"""The model in training: an encoder with a new Ettin head, or a reranker."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ class Student:
     """A cross-encoder in training; also a `TimedReranker`, so that it can be measured meanwhile.
 
     Args:
-        seed: Of a new head's weights.
-        between: Called between batches of scores, so that an interruption is heeded there.
+        seed: Seed of a new head's weights.
         lora: Rank of the update to every linear layer of the trunk; None trains all weights.
 
+    Attributes:
+        between: Called between batches when scoring, to handle interrupts.
+
     Raises:
-        ModelError: The base cannot be loaded, or gives several scores a pair.
+        ModelError: The base cannot be loaded, or gives several scores per pair.
     """
 
     def __init__(
@@ -68,14 +70,14 @@ class Student:
         model = self.placement.load(CrossEncoder, folder, autocast=self.half)
         if model.num_labels != 1:
             raise ModelError(
-                f"{folder} gives {model.num_labels} scores a pair, not one; "
-                "a base is an encoder, or a reranker of one score",
+                f"{folder} gives {model.num_labels} scores per pair, not one; "
+                "a base is an encoder, or a reranker with one score",
                 model=folder,
             )
         return model
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[Tokenized], list[bool]]:
-        """Return each pair's tokens, cut at the limit, and which were cut."""
+        """Return each pair's tokens, truncated at the limit, and which were truncated."""
         prompt = self.model._resolve_prompt(None, None) or ""
         prompted = [(prompt + query, text) for query, text in pairs]
         read = self.long_texts.beginnings_of_pairs(prompted, self.max_tokens)
@@ -95,7 +97,7 @@ class Student:
         import torch
 
         kind = self.placement.device.type
-        # On a CPU the student is measured in fp32, as `ettin eval` scores the model that is saved.
+        # On a CPU the student is measured in fp32, as `ettin eval` scores the saved model.
         half = self.half and (self.model.training or kind != "cpu")
         features = self.placement.features(self.model, tokens)
         with torch.autocast(kind, torch.bfloat16, enabled=half):
@@ -105,7 +107,7 @@ class Student:
     def timed(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
     ) -> tuple[Scores, Floats]:
-        """Return the scores of pairs; nobody asks what they cost."""
+        """Return the scores of pairs, with zero seconds: the cost is not measured."""
         import numpy as np
 
         scores = self.score(pairs, advance)
@@ -113,7 +115,7 @@ class Student:
 
     @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
-        """Score pairs as the model would if training ended now."""
+        """Return the scores of pairs with the current weights."""
         import numpy as np
 
         values = np.full(len(pairs), np.nan, np.float32)
@@ -133,7 +135,7 @@ class Student:
         return Scores(values, np.array(cut, np.bool_))
 
     def save(self, folder: Path) -> None:
-        """Write the model as sentence-transformers does, what LoRA learnt added to its weights."""
+        """Write the model in sentence-transformers format, with LoRA merged into the weights."""
         if self.tuner is not None:
             self.tuner.merge_and_unload()
         self.model.eval()
@@ -145,7 +147,7 @@ def _nothing() -> None:
 
 
 def is_reranker(folder: Path) -> bool:
-    """Say whether a model scores pairs already, or is an encoder that needs a head for it."""
+    """Return whether a model scores pairs, rather than being an encoder that needs a head."""
     if modules := read_modules(folder):
         settings = read_json(folder / "config_sentence_transformers.json", default={})
         last = read_json(folder / modules[-1]["path"] / "config.json", default={})
@@ -164,7 +166,7 @@ def with_head(
     local_files_only: bool,
     model_kwargs: dict[str, Any],
 ) -> Any:
-    """Return an encoder with Ettin's head on it, whose weights are random."""
+    """Return an encoder with a randomly initialised Ettin head."""
     from sentence_transformers import CrossEncoder
     from sentence_transformers.base.modules import Dense, Transformer
     from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
@@ -185,13 +187,13 @@ def with_head(
 
 
 def placed(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, bool]:
-    """Return where to train, with weights of 32 bits, and whether to multiply in bf16.
+    """Return the placement with fp32 weights, and whether to multiply in bf16.
 
     By default a GPU multiplies in bf16 and a CPU in fp32, so that a run on any CPU gives the same
-    weights up to rounding. `fast` is bf16 on a CPU that computes in it.
+    weights up to rounding. `fast` is bf16 on a CPU with bf16 support.
 
     Raises:
-        InvalidArgumentError: Training in fp16 was asked for.
+        InvalidArgumentError: Training in fp16 was requested.
     """
     import dataclasses
 
@@ -211,7 +213,7 @@ def placed(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, boo
 
 
 def _adapted(model: Any, rank: int) -> Any:
-    """Freeze the trunk but for updates of low rank to its linear layers (Hu et al., 2021)."""
+    """Freeze the trunk and add LoRA to its linear layers (Hu et al., 2021)."""
     from peft import LoraConfig, LoraModel
 
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")

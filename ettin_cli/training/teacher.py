@@ -1,4 +1,4 @@
-"""A teacher's scores as a student meets them: their scale, and what to say of it."""
+"""The distribution of a teacher's scores, with warnings about their scale."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from ettin_cli.training.recipe import BCE, LISTWISE
 
-# The release's teacher gives raw scores from about -12 to 22.
+# The raw scores of the release's teacher range from about -12 to 22.
 HUGE_SPREAD = 50.0
 
 
 @dataclass(slots=True)
 class Spread:
-    """The mean and the spread of numbers that come one by one (Welford, 1962)."""
+    """The running mean and spread of a sequence (Welford, 1962)."""
 
     count: int = 0
     mean: float = 0.0
@@ -23,7 +23,7 @@ class Spread:
     high: float = -math.inf
 
     def add(self, value: float) -> None:
-        """Take a number in."""
+        """Add a number."""
         self.count += 1
         before = value - self.mean
         self.mean += before / self.count
@@ -32,7 +32,7 @@ class Spread:
 
     @property
     def deviation(self) -> float:
-        """Return the standard deviation."""
+        """The standard deviation."""
         return (self.squares / self.count) ** 0.5 if self.count else 0.0
 
     def __str__(self) -> str:
@@ -41,16 +41,16 @@ class Spread:
 
 
 def remarks(scores: Spread, loss: str | None) -> Iterator[str]:
-    """Yield what the scale of the scores is, and what may be wrong with it."""
+    """Yield the scale of the scores, and warnings about it."""
     yield f"the teacher's scores: {scores}"
     if loss == BCE:
         return
     if scores.low == scores.high and scores.count > 1:
-        yield "they are all the same, so there is nothing to learn from them"
+        yield "the scores are all equal, so there is nothing to learn from them"
     elif scores.low >= 0 and scores.high <= 1 and loss != LISTWISE:
         yield (
-            "they look like probabilities, which flatten the differences at both ends: "
-            "take the teacher's raw scores, or the loss bce"
+            "the scores look like probabilities, which flatten differences at both ends: "
+            "use the teacher's raw scores, or the loss bce"
         )
     elif scores.deviation > HUGE_SPREAD and loss != LISTWISE:
-        yield "that is far wider than raw scores are: divide them, or take the loss listwise"
+        yield "the spread is far wider than for raw scores: divide them, or use the loss listwise"

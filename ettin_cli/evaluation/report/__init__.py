@@ -1,4 +1,4 @@
-"""A measurement as one page to read, print and pass on, which needs no network and no script."""
+"""An evaluation as a self-contained HTML page, without network access or scripts."""
 
 import lazy_loader
 

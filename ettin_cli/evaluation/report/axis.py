@@ -1,4 +1,4 @@
-"""Axes: where values stand in a drawing, and which round values are written beside it."""
+"""Axes: the coordinates of values in a chart, and round tick values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEAST_SPAN = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Places values between two coordinates, evenly or by their logarithm."""
+    """Maps values to coordinates, linearly or logarithmically."""
 
     low: float
     high: float
@@ -23,7 +23,7 @@ class Axis:
 
     @classmethod
     def over(cls, values: Iterable[float], start: float, end: float) -> Axis:
-        """Return an even axis with room for every value, and never for hairs alone."""
+        """Return a linear axis with room for every value, spanning at least LEAST_SPAN."""
         finite = [value for value in values if math.isfinite(value)]
         low, high = min(finite, default=0.0), max(finite, default=0.0)
         spare = max(0.04 * (high - low), (LEAST_SPAN - (high - low)) / 2)
@@ -31,7 +31,7 @@ class Axis:
 
     @classmethod
     def by_factor(cls, values: Sequence[float], start: float, end: float, least: float) -> Axis:
-        """Return an axis of amounts, by logarithm where they differ by more than a factor."""
+        """Return an axis of amounts, logarithmic if they differ by more than a factor."""
         low, high = min(values), max(values)
         if low > 0 and high / low > least:
             return cls(low / 1.1, high * 1.1, start, end, logarithmic=True)
@@ -46,7 +46,7 @@ class Axis:
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
     def ticks(self, sign: str = "-") -> list[tuple[float, str]]:
-        """Return a few round values: their coordinates, and how they are written."""
+        """Return a few round values: their coordinates and labels."""
         if self.logarithmic:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
             leading = (1, 2, 5) if self.high / self.low < 1000 else (1,)
@@ -56,7 +56,7 @@ class Axis:
         power = math.floor(math.log10(rough))
         step = next(n for n in (1, 2, 5, 10) if n * 10.0**power >= rough) * 10.0**power
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        # A hair wider, since 1 / 0.2 may be less than 5.
+        # With tolerance, since 1 / 0.2 may round to less than 5.
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         marks = [at * step for at in range(first, last + 1)]
         return [(self.at(mark), number(mark, digits, sign)) for mark in marks]

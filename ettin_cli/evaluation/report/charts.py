@@ -1,4 +1,4 @@
-"""Charts as inline SVG: small, with words where the eye is; the page's style gives the colours."""
+"""Charts as inline SVG, labelled directly; colours come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ettin_cli.evaluation.significance import ALPHA
 
 LEFT, TOP, BOTTOM, HEIGHT = 52.0, 12.0, 190.0, 228.0
 WIDE, NARROW = 360.0, 300.0
-WORDS = 70.0  # what names need at the end of a line
+WORDS = 70.0  # room for names at the end of a line
 BAR = 120.0
-SHIFT = 5.0  # so that the intervals of two blends stand side by side
+SHIFT = 5.0  # so that the intervals of two blends do not overlap
 RERANKERS, BLENDS = 9, 4
 
 Line = Sequence[Comparison]
@@ -33,19 +33,19 @@ Timed = tuple[Measured, float]
 
 
 def named(system: System) -> str:
-    """Return how the page calls a system."""
+    """Return the name of a system on the page."""
     return f"{system.retriever or 'retrieval'} alone" if system.alone else str(system)
 
 
 def tone(comparison: Comparison) -> str:
-    """Return "gain" or "loss" where the difference is significant, else "unsure"."""
+    """Return "gain" or "loss" if the difference is significant, else "unsure"."""
     if not comparison.p < ALPHA or not comparison.gain:
         return "unsure"
     return "gain" if comparison.gain > 0 else "loss"
 
 
 def gains_axis(comparisons: Iterable[Comparison], start: float, end: float) -> Axis:
-    """Return an axis that holds zero, and every gain with its interval."""
+    """Return an axis that includes zero and every gain with its interval."""
     ends = [value for one in comparisons for value in (one.gain, *one.interval)]
     return Axis.over([0.0, *ends], start, end)
 
@@ -56,7 +56,7 @@ def row_axis(comparisons: Iterable[Comparison]) -> Axis:
 
 
 def interval(comparison: Comparison, across: Axis) -> Markup:
-    """Return a gain and its interval as a dot on a bar, to stand in a table's row."""
+    """Return a gain and its interval as a dot on a bar, for a table row."""
     low, high = comparison.interval
     if not all(map(math.isfinite, (low, high, comparison.gain))):
         return Markup()
@@ -71,9 +71,9 @@ def interval(comparison: Comparison, across: Axis) -> Markup:
 
 
 def lines_by_depth(comparisons: Iterable[Comparison]) -> dict[str, list[Line]]:
-    """Return what can be drawn by depth: reranker with its retriever -> its lines, one a blend.
+    """Return the lines to draw by depth: reranker with its retriever -> a line per blend.
 
-    Best first, and no more than can be read: the foremost rerankers, and their best blends.
+    Best first, limited to a readable number: the best rerankers, and their best blends.
     """
     lines = defaultdict[tuple[str, float], list[Comparison]](list)
     for one in comparisons:
@@ -91,7 +91,7 @@ def lines_by_depth(comparisons: Iterable[Comparison]) -> dict[str, list[Line]]:
 
 
 def gain_by_depth(reranker: str, drawn: Mapping[str, Sequence[Line]]) -> Markup:
-    """Return one reranker's gains by depth, its fellows behind it, on axes that all share."""
+    """Return a chart of a reranker's gains by depth, the others in grey, on shared axes."""
     every = [one for lines in drawn.values() for line in lines for one in line]
     depths = sorted({_depth(one) for one in every})
     end = NARROW - WORDS
@@ -140,7 +140,7 @@ def _depth(comparison: Comparison) -> int:
 
 
 def _apart(places: Sequence[float], gap: float = 14) -> list[float]:
-    """Return where words stand beside the places without lying on each other."""
+    """Return label positions beside the given ones, moved apart so that none overlap."""
     moved = list(places)
     last = -math.inf
     for at in sorted(range(len(places)), key=lambda at: places[at]):
@@ -149,7 +149,7 @@ def _apart(places: Sequence[float], gap: float = 14) -> list[float]:
 
 
 def frontier(timed: Iterable[Timed], metric: str) -> list[Timed]:
-    """Return the systems that none beats in both quality and time, fastest first."""
+    """Return the Pareto frontier of quality and time, fastest first."""
     best: list[Timed] = []
     for one in sorted(timed, key=lambda pair: (pair[1], -pair[0].mean(metric))):
         if not best or one[0].mean(metric) > best[-1][0].mean(metric):
@@ -158,15 +158,15 @@ def frontier(timed: Iterable[Timed], metric: str) -> list[Timed]:
 
 
 def cost(timed: Sequence[Timed], metric: str) -> Markup:
-    """Return quality against seconds a query; the systems of the frontier are numbered."""
+    """Return a chart of quality against seconds per query, with a numbered frontier."""
     end = WIDE - 8
     across = Axis.by_factor([seconds for _, seconds in timed], LEFT + 12, end - 12, least=10)
     up = Axis.over([one.mean(metric) for one, _ in timed], BOTTOM - 6, TOP + 6)
     best = [(across.at(time), up.at(one.mean(metric))) for one, time in frontier(timed, metric)]
     return svg(
-        f"{metric} against seconds a query",
+        f"{metric} against seconds per query",
         (WIDE, HEIGHT),
-        frame(up, end, across.ticks(), "seconds a query"),
+        frame(up, end, across.ticks(), "seconds per query"),
         path(best, "frontier"),
         *(
             dot(across.at(time), up.at(one.mean(metric)), 3.5, named(one.system))
@@ -180,14 +180,14 @@ def cost(timed: Sequence[Timed], metric: str) -> Markup:
 
 
 def movement(differences: Iterable[float], metric: str) -> Markup:
-    """Return every query's difference as a bar, from the largest rise to the largest fall."""
+    """Return a bar chart of every query's difference, from largest rise to largest fall."""
     ordered = sorted(differences, reverse=True)
     end = WIDE - 8
     up = Axis.over([0.0, *ordered], HEIGHT - TOP, TOP)
     zero = up.at(0)
     width = (end - LEFT) / max(1, len(ordered))
     bars, x = list[Markup](), LEFT
-    # Bars that look equally high are drawn as one: a page of 10,000 queries stays small.
+    # Bars equal to half a pixel are drawn as one: a page of 10,000 queries stays small.
     for height, alike in groupby(ordered, key=lambda value: round(2 * (zero - up.at(value))) / 2):
         wide = width * sum(1 for _ in alike)
         box = {"x": x, "y": zero - max(height, 0), "width": wide, "height": abs(height)}
@@ -205,7 +205,7 @@ def movement(differences: Iterable[float], metric: str) -> Markup:
 def frame(
     up: Axis, end: float, below: Iterable[tuple[float, str]] = (), what: str = "", sign: str = "-"
 ) -> Markup:
-    """Return the lines and numbers behind a chart; a number without room is left out."""
+    """Return the grid lines and labels of a chart; labels without room are left out."""
     heights = up.ticks(sign)
     last, numbers = -math.inf, list[Markup]()
     for x, said in below:

@@ -1,4 +1,4 @@
-"""HTML and SVG elements, in which every text is escaped unless it is markup already."""
+"""HTML and SVG elements; text is escaped unless it is Markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ELLIPSIS = "\u2026"
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
@@ -22,8 +22,8 @@ class Markup(str):
 def element(name: str, *children: str, **attributes: str | float | None) -> Markup:
     """Return an element; children are escaped unless they are Markup.
 
-    Attributes that are None are left out; in their names `_` stands for `-`, at the end for
-    nothing, since `class` and `for` are words of Python.
+    Attributes that are None are left out. In their names `_` becomes `-`, and a trailing `_` is
+    dropped, since `class` and `for` are Python keywords.
 
     >>> element("a", "1 < 2", class_="x", aria_label="so")
     '<a class="x" aria-label="so">1 &lt; 2</a>'
@@ -37,7 +37,7 @@ def element(name: str, *children: str, **attributes: str | float | None) -> Mark
 
 
 def joined(children: Iterable[str]) -> Markup:
-    """Return children one after the other, escaped unless they are Markup."""
+    """Return the concatenated children, escaped unless they are Markup."""
     return Markup("".join(c if isinstance(c, Markup) else escape(inert(c)) for c in children))
 
 
@@ -46,28 +46,28 @@ def _value(value: str | float) -> str:
 
 
 def section(title: str, *children: str) -> Markup:
-    """Return a part of the page under its heading."""
+    """Return a section with a heading."""
     return element("section", element("h2", title), *children)
 
 
 def remark(*sentences: str) -> Markup:
-    """Return what helps to read a drawing or a table."""
+    """Return a paragraph that explains a chart or a table."""
     return element("p", " ".join(filter(None, sentences)), class_="remark")
 
 
 def figure(drawing: Markup, caption: str = "", *below: str) -> Markup:
-    """Return a drawing with its name above it."""
+    """Return a chart with a caption above it."""
     captions = [element("figcaption", caption)] if caption else []
     return element("figure", *captions, drawing, *below)
 
 
 def grid(*children: str, class_: str = "grid") -> Markup:
-    """Return children side by side where there is room, else one below the other."""
+    """Return children side by side, stacked where room is short."""
     return element("div", *children, class_=class_)
 
 
 def svg(describe: str, size: tuple[float, float], *children: str, class_: str = "") -> Markup:
-    """Return a drawing that says in words what it shows."""
+    """Return an SVG image with a text description."""
     width, height = size
     return element(
         "svg",
@@ -85,25 +85,25 @@ def stroke(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def path(points: Sequence[tuple[float, float]], class_: str) -> Markup:
-    """Return a line through points; nothing where there is none."""
+    """Return a line through points; empty without points."""
     if not points:
         return Markup()
     return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), class_=class_)
 
 
 def dot(x: float, y: float, radius: float, title: str = "", class_: str = "") -> Markup:
-    """Return a disc, whose title a pointing device shows."""
+    """Return a disc; its title is shown on hover."""
     titles = [element("title", title)] if title else []
     return element("circle", *titles, cx=x, cy=y, r=radius, class_=class_ or None)
 
 
 def label(text: str, x: float, y: float, anchor: str = "middle", class_: str = "") -> Markup:
-    """Return words in a drawing, which start, end or have their middle at x."""
+    """Return a text label that starts, ends or is centred at x."""
     return element("text", text, x=x, y=y, text_anchor=anchor, class_=class_ or None)
 
 
 def shortened(text: str, length: int) -> str:
-    """Return text on one line, with an ellipsis where it is cut.
+    """Return text on one line, truncated with an ellipsis.
 
     >>> shortened("a  long text", 6)
     'a lon…'
@@ -113,7 +113,7 @@ def shortened(text: str, length: int) -> str:
 
 
 def number(value: float | None, digits: int = 3, sign: str = "-") -> str:
-    """Return a number as people write it: a real minus, zero without a sign, a dash for none.
+    """Return a formatted number: a true minus sign, unsigned zero, a dash for None.
 
     >>> number(0.25, 2, sign="+"), number(0.001, 2, sign="+")
     ('+0.25', '0.00')

@@ -1,4 +1,4 @@
-"""The page: what was measured, what came of it, and the queries that went wrong."""
+"""The report page: the systems, their comparison, and the worst queries."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ PAGE = """<!doctype html>
 
 
 def report_html(evaluation: Evaluation, calibrations: Sequence[ReliabilityPlot] = ()) -> str:
-    """Return the report of an evaluation as one HTML file, complete in itself.
+    """Return the report of an evaluation as a self-contained HTML file.
 
-    The same evaluation gives the same file, byte for byte.
+    Equal evaluations give byte-identical files.
     """
     best = max(evaluation.systems, key=lambda one: one.mean(evaluation.metrics[0]), default=None)
     sections = [
@@ -139,7 +139,7 @@ def _compared_cells(compared: Comparison | None, across: Axis) -> list[Markup]:
 
 
 def _gain_cells(compared: Comparison | None, across: Axis) -> list[Markup]:
-    """Return the cells of a gain with its interval, and of its p."""
+    """Return the cells of a gain with its interval and p-value."""
     if compared is None:
         return [_cell(DASH)] * 2
     low, high = (number(end, sign="+") for end in compared.interval)
@@ -157,16 +157,16 @@ def _cell(*children: str) -> Markup:
 def _legend(evaluation: Evaluation) -> str:
     if not evaluation.systems:
         return "Means over the queries."
-    counts = "Better, worse and same are numbers of queries, seconds what a query took."
+    counts = "Better, worse and same count queries; seconds are per query."
     return (
         f"Means over the queries, the highest in bold. Gains over {_over(evaluation)} with their "
-        "95 % intervals; filled and in colour where p is below 0.05, which is where the interval "
+        "95 % intervals; filled and coloured where p is below 0.05, that is, where the interval "
         f"excludes 0. {counts if evaluation.comparisons else ''}"
     )
 
 
 def _over(evaluation: Evaluation) -> str:
-    """Return what gains are over, in words."""
+    """Return the name of the reference of gains."""
     first = charts.named(evaluation.baseline.system)
     if len(evaluation.retrievers) < 2:
         return first
@@ -184,7 +184,9 @@ def _gain_by_depth(evaluation: Evaluation) -> Markup:
     )
     beside = "Grey: the other rerankers." if len(drawn) > 1 else ""
     panels = [figure(charts.gain_by_depth(name, drawn), name) for name in drawn]
-    left_out = _left_out(len(evaluation.comparisons) - len(points), "without room or candidates")
+    left_out = _left_out(
+        len(evaluation.comparisons) - len(points), "for lack of room or candidates"
+    )
     return section("Gain by depth", remark(said, beside, left_out), grid(*panels))
 
 
@@ -205,8 +207,8 @@ def _quality_and_cost(evaluation: Evaluation) -> Markup:
     return section(
         "Quality and cost",
         remark(
-            f"{metric} against seconds a query. Nothing measured is both better and faster than "
-            "those with a number.",
+            f"{metric} against seconds per query. No system is both better and faster than a "
+            "numbered one.",
             _left_out(len(measured) - len(timed), "without a time"),
         ),
         grid(figure(charts.cost(timed, metric)), element("ol", *best), class_="grid beside"),
@@ -222,20 +224,20 @@ def _notes(evaluation: Evaluation) -> Markup:
 
 def _method(evaluation: Evaluation) -> Markup:
     ties = (
-        "Metrics are those of trec_eval, which orders documents of equal score by doc_id, the "
-        "last one first. Below the documents that a system reranked follow the others that "
-        "retrieval found, in its order."
+        "Metrics are those of trec_eval, which orders documents of equal score by descending "
+        "doc_id. The documents that a system reranked are followed by the remaining "
+        "candidates, in retrieval order."
     )
     if not evaluation.systems:
         return section("How the numbers were made", element("p", ties))
     compared = len(evaluation.comparisons) or len(evaluation.over_first)
     text = (
         f"A gain is the mean difference from {_over(evaluation)} over the queries. p is a paired "
-        "randomisation test's, in which each query's difference keeps or changes its sign by "
-        f"chance. It is corrected for {counted(compared, 'comparison')} by the largest t among "
-        "them under the same changes of sign. The 95 % interval is the gain and as many standard "
-        "errors to either side as that test takes for chance, so that all intervals of a column "
-        f"hold together and each excludes 0 exactly where its p is below 0.05. {ties}"
+        "randomisation test's, which flips the sign of each query's difference at "
+        f"random. It is corrected for {counted(compared, 'comparison')} by the largest t among "
+        "them under the same sign flips. The 95 % interval is the gain plus or minus the test's "
+        "critical value in standard errors, so that all intervals of a column hold simultaneously "
+        f"and each excludes 0 exactly where its p is below 0.05. {ties}"
     )
     return section("How the numbers were made", element("p", text))
 

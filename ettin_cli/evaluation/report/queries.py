@@ -1,4 +1,4 @@
-"""The queries to read first: what retrieval found, and what reranking made of it."""
+"""The worst queries: their documents before and after reranking."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXT_LENGTH = 200
 
 
 def movement(evaluation: Evaluation, best: Measured | None) -> Markup:
-    """Return what the best system changed, query by query."""
+    """Return the section on what the best system changed, query by query."""
     if best is None or not evaluation.queries:
         return Markup()
     metric = evaluation.metrics[0]
@@ -51,10 +51,10 @@ def movement(evaluation: Evaluation, best: Measured | None) -> Markup:
 
 
 def worst_queries(evaluation: Evaluation, best: Measured | None) -> Markup:
-    """Return the queries that lost most, and those of the others that stand lowest.
+    """Return the section on the queries that lost most, and the lowest of the others.
 
     Args:
-        best: The system that is compared with what its gain is over; None: there is only one.
+        best: The system compared with its reference; None: there is only one system.
     """
     if not evaluation.queries:
         return Markup()
@@ -133,7 +133,7 @@ def _relevance(evaluation: Evaluation, query_id: str, doc_id: str) -> tuple[str,
 
 
 def _first_relevant(evaluation: Evaluation, query_id: str, found: list[str]) -> Markup:
-    """Return where the first relevant document stands, if it is not among those shown."""
+    """Return the rank of the first relevant document, if it is not among those shown."""
     grades = evaluation.qrels.get(query_id, {})
     places = [at for at, doc_id in enumerate(found, 1) if grades.get(doc_id, 0) > 0]
     if not found or (places and places[0] <= SHOWN):

@@ -1,4 +1,4 @@
-"""How far a reranker's probabilities can be believed, as a section of the page."""
+"""The reliability of a reranker's probabilities, as a section of the page."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from ettin_cli.evaluation.report.markup import (
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityPlot:
-    """How far a reranker's probabilities can be believed.
+    """The reliability diagram of a reranker's probabilities.
 
     Args:
-        method: How scores became probabilities, in words.
+        method: Name of the calibration method.
         bins: Mean predicted probability, observed share of relevant documents, and count.
         log_losses: Method -> its log loss.
-        basis: What the probabilities were learnt from, in words.
+        basis: Description of the pairs that the calibration was fitted to.
     """
 
     reranker: str
@@ -43,7 +43,7 @@ class ReliabilityPlot:
 
 
 def reliability(calibrations: Sequence[ReliabilityPlot]) -> Markup:
-    """Return a chart a calibrated reranker, with the log losses."""
+    """Return a chart per calibrated reranker, with the log losses."""
     if not calibrations:
         return Markup()
     panels = [
@@ -60,8 +60,8 @@ def reliability(calibrations: Sequence[ReliabilityPlot]) -> Markup:
         for plot in calibrations
     ]
     said = (
-        "Observed share of relevant documents against the probability told for them; on the "
-        "dashed line both agree. A larger dot stands for more documents."
+        "Observed share of relevant documents against the predicted probability; on the dashed "
+        "line they are equal. Larger dots stand for more documents."
     )
     return section("Reliability", remark(said), grid(*panels))
 
@@ -76,9 +76,9 @@ def _chart(plot: ReliabilityPlot) -> Markup:
         for point, (*_, count) in zip(points, filled, strict=True)
     ]
     return svg(
-        f"Observed share of relevant documents against the probability told by {plot.reranker}",
+        f"Observed share of relevant documents against the probability given by {plot.reranker}",
         (NARROW, HEIGHT),
-        frame(up, across.end, across.ticks(), "probability told"),
+        frame(up, across.end, across.ticks(), "predicted probability"),
         stroke(across.start, up.start, across.end, up.end, "level"),
         element("g", path(points, "line"), *dots, class_="line0"),
     )

@@ -1,4 +1,4 @@
-"""Files of candidates that somebody else retrieved -> requests to rerank, streamed."""
+"""Files of candidates retrieved by another system -> rerank requests, streamed."""
 
 import lazy_loader
 

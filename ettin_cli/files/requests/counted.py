@@ -1,4 +1,4 @@
-"""Rows as they are read from a file, and which share of its work that is."""
+"""Rows as they are read from a file, with the share read so far."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ BLOCK = 1 << 16
 
 
 class MeasuredRows:
-    """The rows of a file; the share that was read is by bytes where rows have lines.
+    """The rows of a file with the share read so far, by bytes for formats with lines.
 
-    Of a Parquet file it is by rows. Of JSON and of a stream it is not known: the one is read at
-    once, and nobody knows how long the other is.
+    For Parquet the share is by rows. For JSON, which is read at once, and for streams, whose length
+    is unknown, there is none.
     """
 
     def __init__(self, path: Path | Stream, rows: Iterator[Row]) -> None:
@@ -40,7 +40,7 @@ class MeasuredRows:
         self.ended = True
 
     def share(self) -> float | None:
-        """Return the share of the file that was read, None where that cannot be told."""
+        """Return the share of the file read so far; None if unknown."""
         if self.lines is None and not self.total:
             return None
         if self.ended:
@@ -49,7 +49,7 @@ class MeasuredRows:
 
 
 class _Lines:
-    """Where the lines of a file end, to within a block: a number for each of these."""
+    """The number of line ends up to each block of a file."""
 
     def __init__(self, path: Path) -> None:
         self.ends, self.bytes = array("q", [0]), 0
@@ -59,7 +59,7 @@ class _Lines:
                 self.ends.append(self.ends[-1] + block.count(b"\n"))
 
     def share(self, line: int) -> float:
-        """Return the share of the bytes that end with a line."""
+        """Return the share of the bytes up to the end of a line."""
         at = bisect_left(self.ends, line)
         if at == len(self.ends):
             return 1.0

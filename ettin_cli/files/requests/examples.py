@@ -1,4 +1,4 @@
-"""A row of training data -> its query, the texts that answer it, and those that do not."""
+"""A row of training data -> its query, positives and negatives."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ NEGATIVE = re.compile(r"(hard_)?negatives?(_?\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A row of training data: a query, texts that answer it, and texts that do not.
+    """A row of training data: a query, its positives and its negatives.
 
     Args:
-        negative_ids: Ids of the negatives, empty ones where the row has none.
-        fields: The other fields of the row, the query's among them.
+        negative_ids: Ids of the negatives; empty strings if the row has none.
+        fields: The other fields of the row, including the query's.
         reasons: Why texts or fields were left out.
     """
 
@@ -43,19 +43,19 @@ class Example:
 
 
 def holds_example(record: object) -> bool:
-    """Say whether a record is training data, rather than a pair."""
+    """Return whether a record is training data rather than a pair."""
     record = as_read(record)
     return isinstance(record, dict) and POSITIVE in record and name_of(record, DOCUMENT) is None
 
 
 def example(record: object, query_field: str | None = None) -> Example:
-    """Return the query of a row of training data, and its texts.
+    """Return the example in a row of training data.
 
     Args:
-        query_field: The name or dotted path of the field of the query; None: the usual ones.
+        query_field: The name or dotted path of the query field; None: the usual ones.
 
     Raises:
-        RecordError: It lacks a query or a positive, or one of its texts is none.
+        RecordError: The query or the positive is missing, or a text is not a string.
     """
     held, reasons = spared(record, [*query_fields(query_field), POSITIVE], text_fields(record))
     record = object_of(held)
@@ -80,14 +80,14 @@ def example(record: object, query_field: str | None = None) -> Example:
 
 
 def text_fields(record: object) -> list[str]:
-    """Return the names of the fields of a row that may hold a list of its texts."""
+    """Return the names of a row's fields that may hold a list of texts."""
     record = as_read(record)
     names = record if isinstance(record, dict) else ()
     return [name for name in names if name == POSITIVE or NEGATIVE.fullmatch(name)]
 
 
 def negative_fields(record: Mapping[str, Any]) -> list[str]:
-    """Return the names of the fields that hold negatives, without those that are empty.
+    """Return the names of the non-empty fields that hold negatives.
 
     >>> negative_fields({"query": "q", "negative_1": "a", "negative_2": "", "negative_ids": ["b"]})
     ['negative_1']
@@ -108,7 +108,7 @@ def _negative_ids(record: Mapping[str, Any], count: int) -> Sequence[str]:
 
 
 def _texts(record: Mapping[str, Any], name: str) -> list[str | RecordError]:
-    """Return the texts of a field that holds one or a list of them, or why one was left out."""
+    """Return the texts of a field that holds a text or a list, or why a text was left out."""
     value = record[name]
     texts = value if isinstance(value, list) else [value]
     if not all(isinstance(text, (str, RecordError)) for text in texts):

@@ -1,4 +1,4 @@
-"""A row of candidates -> the query and the documents that it holds."""
+"""A row of candidates -> its query and documents."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from ettin_cli.records import Candidate, Passage
 
 HITS = "hits"
 DOCUMENTS = ("documents", "passages", "candidates", "ctxs", "docs", "contexts", HITS)
-# Where a candidate keeps its document apart from its id and its score.
+# The field of a candidate that nests its document beside an id and a score.
 NESTED = "doc"
-# Where a hit of an answer is, as `ettin search` writes it.
+# The location fields of a hit in the output of `ettin search`.
 PLACE = {"path": str, "start_line": int, "end_line": int, "page": int}
-# What an answer says of itself, and a request's own fields cannot.
+# Keys that an answer sets itself, so that a request's fields cannot.
 ANSWERED = frozenset({"query_id", "query", "reranker", "engine", HITS})
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFields:
-    """The names or dotted paths of the fields that hold what; None: the usual ones.
+    """The names or dotted paths of the input fields; None: the usual ones.
 
     Args:
-        columns: The names of the columns of a CSV or TSV whose first row does not have them.
+        columns: The column names of a CSV or TSV without a header.
     """
 
     query: str | None = None
@@ -56,11 +56,11 @@ class RequestFields:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A row that holds a query and the list of its documents.
+    """A row with a query and a list of documents.
 
     Args:
-        reasons: Why some of the documents are none.
-        unnamed: How many documents have no id of their own.
+        reasons: Why some documents were left out.
+        unnamed: The number of documents without an id.
     """
 
     query_id: str | None
@@ -73,7 +73,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A row that holds a query and one document."""
+    """A row with a query and one document."""
 
     query_id: str | None
     query: str
@@ -81,20 +81,20 @@ class Pair:
 
     @property
     def key(self) -> str:
-        """What the rows of one query have in common."""
+        """The key shared by the rows of one query."""
         return f"id {self.query_id}" if self.query_id is not None else f"text {self.query}"
 
 
 def holds_list(record: object, fields: RequestFields) -> bool:
-    """Say whether a record is a query with a list of documents, rather than a pair."""
+    """Return whether a record is a query with a list of documents rather than a pair."""
     return _documents(as_read(record), fields) is not None or _holds_example(record, fields)
 
 
 def listed(record: object, fields: RequestFields) -> Listed:
-    """Return the query and the documents of a row; documents that are none are left out.
+    """Return the query and the documents of a row; invalid documents are left out.
 
     Raises:
-        RecordError: It lacks a query or a list of documents.
+        RecordError: The query or the list of documents is missing.
     """
     name = _documents(as_read(record), fields)
     if name is None and _holds_example(record, fields):
@@ -127,25 +127,25 @@ def listed(record: object, fields: RequestFields) -> Listed:
 
 
 def pair(record: object, fields: RequestFields) -> Pair:
-    """Return the query and the document of a row; its other fields are the document's own.
+    """Return the query and the document of a row; other fields become the document's metadata.
 
     Raises:
-        RecordError: It lacks a query or a document, or a score is not finite.
+        RecordError: The query or the document is missing, or the score is not finite.
     """
     record = object_of(record)
     query, held = query_of(record, fields.query)
     text = text_name(record, fields.text, DOCUMENT)
     used = [name_of(record, QUERY_ID), name_of(record, names_of(fields.query, QUERY))]
-    # A row's own id is that of its document, unless a field for document ids is filled.
+    # The row id is the document's id, unless a document id field is filled.
     ids = names_of(fields.id, (*DOCUMENT_IDS, *ROW_ID))
     query_id = id_of(record, QUERY_ID) or id_of(held, (*QUERY_ID, *ROW_ID))
     return Pair(query_id, query, _from_object(record, text, ids, used))
 
 
 def placed(candidates: Iterable[tuple[int, Candidate]]) -> list[Candidate]:
-    """Return candidates at their places in a list, which are also the ids of those without one.
+    """Return candidates numbered by their list positions, which serve as ids if they have none.
 
-    Where another has that id, the place is written as #2 in place of 2.
+    If the id is taken, position 2 becomes #2.
     """
     found = list(candidates)
     taken = {candidate.passage.doc_id for _, candidate in found}
@@ -168,7 +168,7 @@ def _holds_example(record: object, fields: RequestFields) -> bool:
 
 
 def _from_example(record: object, fields: RequestFields) -> Listed:
-    """Return a row of training data: its positives and then its negatives are the documents."""
+    """Return a row of training data with its positives and then its negatives as documents."""
     held = example(record, fields.query)
     positives = [Passage("", text, metadata={"label": 1}) for text in held.positives]
     negatives = [
@@ -200,7 +200,7 @@ def _candidate(document: object, fields: RequestFields) -> Candidate:
 def _unnested(
     inner: object, outer: dict[str, Any], texts: Sequence[str], ids: Sequence[str]
 ) -> tuple[dict[str, Any], Sequence[str]]:
-    """Return a candidate and the document in it as one object, and the names of its id."""
+    """Return a candidate merged with its nested document, and the names of its id field."""
     if isinstance(inner, str):
         return {TEXT[0]: inner, **outer}, ids
     if not isinstance(inner, dict):
@@ -229,7 +229,7 @@ def _from_object(
 
 
 def _found_again(hit: Candidate) -> Candidate:
-    """Return a hit of an answer with its place and its metadata where a passage has them."""
+    """Return a hit read from an answer, with location and metadata moved to the passage."""
     rest = dict(hit.passage.metadata)
     places = [name for name, kind in PLACE.items() if isinstance(rest.get(name), kind)]
     place = {name: rest.pop(name) for name in places}

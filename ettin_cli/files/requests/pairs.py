@@ -1,4 +1,4 @@
-"""Rows of one query and one document -> requests, wherever the rows of a query stand."""
+"""Rows of one query and one document each, in any order -> requests."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-OTHER_QUERY = "stood for another query before"
+OTHER_QUERY = "already has another query"
 
 Parse = Callable[[object], Pair]
 Rows = Callable[[], Iterator[Row]]
 
 
 class PairFile:
-    """A file of pairs, read once to learn which rows belong together, and again to take them.
+    """A file of pairs, read once to group the rows by query and again to yield them.
 
-    Memory holds a number a row and a hash a query. What was taken is measured by the length of
-    texts, once the first reading has told their sum. Where the rows of a query are not adjacent
-    they are copied to a temporary file, so that every format can be read in any order.
+    Memory holds a number per row and a hash per query. Progress is measured by text length, whose
+    sum the first pass computes. If the rows of a query are not adjacent, all rows are copied to a
+    temporary file, so that every format can be read in any order.
 
     Args:
         shown: The file's name in rejections.
-        rows: Reads the rows from the beginning, each time it is called.
-        parse: Makes a pair of a record, or raises `RecordError`.
-        best_first: Order a query's documents by their scores rather than by their rows.
+        rows: Returns the rows from the beginning at each call.
+        parse: Returns the pair of a record, or raises `RecordError`.
+        best_first: Order a query's documents by score rather than by row.
     """
 
     def __init__(self, shown: str, rows: Rows, parse: Parse, *, best_first: bool = False) -> None:
@@ -43,7 +43,7 @@ class PairFile:
         self.total = self.read = 0
 
     def items(self) -> Iterator[Request | Rejection]:
-        """Yield the rows that are none, then the requests in the order of their first rows."""
+        """Yield the rejected rows, then the requests in the order of their first rows."""
         import numpy as np
 
         numbers = _Numbers(self.parse)
@@ -67,11 +67,11 @@ class PairFile:
                 yield self._finished(request, number)
 
     def share(self) -> float | None:
-        """Return the share of the rows that were taken, by the length of their texts."""
+        """Return the share of the rows yielded so far, by text length."""
         return self.read / self.total if self.total else None
 
     def _good(self) -> Iterator[tuple[Pair, object]]:
-        """Yield the rows that were not rejected, as the pair and as they were read."""
+        """Yield the accepted rows, as pairs and as records."""
         numbers = _Numbers(self.parse)
         for record, _, _ in self.rows():
             try:
@@ -91,7 +91,7 @@ class PairFile:
 
 
 class _Numbers:
-    """Numbers queries in the order in which they first appear, and keeps hashes of them only."""
+    """Numbers queries by first appearance, and stores only their hashes."""
 
     def __init__(self, parse: Parse) -> None:
         self.parse = parse
@@ -99,10 +99,10 @@ class _Numbers:
         self.texts = array("Q")
 
     def of(self, record: object) -> tuple[int, Pair]:
-        """Return the number of the query of a record, and the pair that it is.
+        """Return the number of a record's query, and its pair.
 
         Raises:
-            RecordError: It is no pair, or its query_id stood for another query before.
+            RecordError: The record is not a pair, or its query_id had another query before.
         """
         pair = self.parse(record)
         text = _hash(pair.query) & 0xFFFF_FFFF_FFFF_FFFF
@@ -117,9 +117,9 @@ class _Numbers:
 def adjacent_requests(
     shown: str, rows: Iterable[Row], parse: Parse
 ) -> Iterator[Request | Rejection]:
-    """Yield requests from rows that cannot be read twice.
+    """Yield requests from rows that can be read only once.
 
-    The rows of a query must be adjacent; a query that comes again is rejected.
+    The rows of a query must be adjacent; rows of an earlier query are rejected.
     """
     seen: set[int] = set()
     waiting: list[Pair] = []
@@ -131,7 +131,9 @@ def adjacent_requests(
             if same and pair.query != waiting[0].query:
                 raise RecordError(f'query_id "{pair.query_id}" {OTHER_QUERY}')
             if not same and _hash(pair.key) in seen:
-                raise RecordError("its query came before; in a stream its rows must be adjacent")
+                raise RecordError(
+                    "the query appeared before; in a stream its rows must be adjacent"
+                )
         except RecordError as error:
             yield rejection(shown, row, error)
             continue
@@ -145,13 +147,13 @@ def adjacent_requests(
 
 
 def numbered(request: Request, number: int) -> Request:
-    """Return a request whose query has an id: its own, else its number."""
+    """Return a request whose query has an id: its own or else its number."""
     query = request.query
     return replace(request, query=Query(query.query_id or str(number), query.text))
 
 
 def requests(pairs: Iterable[Pair]) -> Iterator[Request]:
-    """Yield a request for each run of pairs with the same query; its id is "" if it has none."""
+    """Yield a request for each run of adjacent pairs with one query; a missing id is ""."""
     for _, group in groupby(pairs, key=lambda pair: pair.key):
         rows = list(group)
         candidates = placed(enumerate(pair.candidate for pair in rows))
@@ -160,7 +162,7 @@ def requests(pairs: Iterable[Pair]) -> Iterator[Request]:
 
 
 def rejection(shown: str, row: Row, error: RecordError) -> Rejection:
-    """Return why a row was left out, and where it is."""
+    """Return the rejection of a row, with its place."""
     _, line, number = row
     reason = str(error) if line else f"{error} (row {number})"
     return Rejection(shown, reason, line, error.missing)

@@ -1,4 +1,4 @@
-"""The file that `ettin rerank` is given -> its requests, one after another."""
+"""The input file of `ettin rerank` -> its requests, one after another."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Items = Iterator[Request | Rejection]
 
 @dataclass(frozen=True, slots=True)
 class RequestFile:
-    """Requests as they are read, what could not be read among them, and how far that is."""
+    """Requests and rejections as they are read, with the share read so far."""
 
     items: Items
     share: Share
@@ -40,16 +40,16 @@ def open_requests(
     queries: Path | Stream | None = None,
     corpus: str | Stream | None = None,
 ) -> Iterator[RequestFile]:
-    """Open a file of queries with lists of documents, of pairs, or a TREC run.
+    """Open a file of queries with document lists, a file of pairs, or a TREC run.
 
     Args:
-        path: A stream holds JSONL.
-        queries: The queries of a run; with `corpus` the file is read as one.
+        path: A file, or a stream of JSONL.
+        queries: The queries of a run; with `corpus` the file is read as a run.
         corpus: The documents of a run.
 
     Raises:
-        CorpusError: It cannot be read, or holds neither queries with documents nor pairs.
-        InvalidArgumentError: It is of no format that is known.
+        CorpusError: The file cannot be read, or holds neither queries with documents nor pairs.
+        InvalidArgumentError: The format is unknown.
     """
     if (queries is None) != (corpus is None):
         raise InvalidArgumentError(
@@ -93,13 +93,10 @@ def _table(path: Path, fields: RequestFields) -> RequestFile:
 
 
 def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool, Iterator[Row]]:
-    """Tell by the first row that is one of either kind whether rows are lists or pairs.
-
-    Returns:
-        Whether they are lists, and all of the rows.
+    """Return whether the rows are lists rather than pairs, by the first valid row, and all rows.
 
     Raises:
-        CorpusError: The first rows are neither, and so will be the rest.
+        CorpusError: None of the first PROBED_ROWS rows is valid.
     """
     probed: list[Row] = []
     reason: tuple[Row, RecordError] | None = None
@@ -111,7 +108,7 @@ def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool,
             continue
         try:
             if fields.documents:
-                # Who names the field of a list does not mean pairs.
+                # A given list field rules out pairs.
                 listed(row[0], fields)
             pair(row[0], fields)
         except RecordError as error:
@@ -130,7 +127,7 @@ def _kind(rows: Iterator[Row], shown: str, fields: RequestFields) -> tuple[bool,
 
 
 def _stream(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
-    """Yield the requests of rows that come once."""
+    """Yield the requests of rows that can be read only once."""
     lists, every = _kind(rows, shown, fields)
     if lists:
         return _lists(every, shown, fields)

@@ -1,4 +1,4 @@
-"""The rows of a file that is given as input, whatever its format, or of a stream of JSONL."""
+"""The rows of an input file of any table format, or of a stream of JSONL."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from ettin_cli.storage import Stream, UnreadableError, record_lines
 def read_rows(
     path: Path | Stream, held: str, formats: str | None = None, columns: Sequence[str] = ()
 ) -> Iterator[Row]:
-    """Return the rows of a table, those that are broken as a `RecordError`.
+    """Return the rows of a table; broken rows are a `RecordError`.
 
     Args:
-        path: A stream holds JSONL.
-        held: What the rows are, for an error message.
-        formats: What can be read here, for the same; None: every format that has rows.
-        columns: The names of the columns of a CSV or TSV whose first row does not have them.
+        path: A file, or a stream of JSONL.
+        held: What the rows are, for error messages.
+        formats: The readable formats, for error messages; None: every table format.
+        columns: The column names of a CSV or TSV without a header.
 
     Raises:
-        InvalidArgumentError: It is of no format that has rows, or of none that has columns;
-            at once.
-        CorpusError: The file, or the rest of it, cannot be read; when it is read.
+        InvalidArgumentError: The format is not a table, or takes no column names. Raised by the
+            call itself.
+        CorpusError: The file cannot be read. Raised while iterating.
     """
     reader = JSONL if isinstance(path, Stream) else table_reader_of(path.name)
     if reader is None:
         raise InvalidArgumentError(
-            f"{path} is of no format that holds {held}",
+            f"{path} is not in a format that holds {held}",
             code="unknown-format",
             path=path,
             formats=formats or table_formats(),
         )
     if columns and not reader.named_rows:
         raise InvalidArgumentError(
-            f"names of columns are for a CSV or TSV, and {path} is neither",
+            f"column names need a CSV or TSV, not {path}",
             argument="columns",
             value=columns,
         )
@@ -53,10 +53,10 @@ def _read(path: Path | Stream, rows: Iterator[Row]) -> Iterator[Row]:
 
 @contextmanager
 def readable(path: Path | Stream) -> Iterator[None]:
-    """Name the file that cannot be read in the block.
+    """Turn read errors in the block into a `CorpusError` that gives the path.
 
     Raises:
-        CorpusError: It cannot be read.
+        CorpusError: The file cannot be read.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""A TREC run, with its queries and its corpus -> pairs."""
+"""A TREC run with its queries and its corpus -> pairs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ettin_cli.storage import Stream, opened, record_lines
 
 
 def run_rows(path: Path) -> Iterator[Row]:
-    """Yield the lines of a TREC run: query id, document id and score.
+    """Yield the rows of a TREC run: query id, document id and score.
 
     Raises:
-        CorpusError: The file, or the rest of it, cannot be read.
+        CorpusError: The file cannot be read to its end.
     """
     number = 0
     with readable(path), opened(path) as file:
@@ -47,13 +47,13 @@ def _run_row(line: bytes, place: str) -> dict[str, Any] | RecordError:
 
 
 class RunTexts:
-    """The texts that a run only names: its queries, and its documents, which stay on disk.
+    """The texts of a run's queries and documents; documents are kept on disk.
 
     Args:
-        run: Whose documents are kept; others of the corpus are passed over.
+        run: Only its documents are read from the corpus.
         queries: A file of queries.
         corpus: Any source that can be indexed, as the user named it.
-        text_field: The corpus's text field, if it has another name than usual.
+        fields: The names of the corpus fields.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class RunTexts:
         self.places = self._kept(wanted, fields)
 
     def pair(self, record: object) -> Pair:
-        """Return the texts of a line of the run.
+        """Return the pair of a row of the run.
 
         Raises:
-            RecordError: It is no such line, or its query or document is nowhere.
+            RecordError: The row is invalid, or its query or document is missing.
         """
         if not isinstance(record, dict):
             raise cast(RecordError, record)
@@ -113,4 +113,4 @@ def _passage(document: Document, path: str | None) -> dict[str, Any]:
 
 
 def _passed_over(_reason: str) -> None:
-    """Files that hold no document are no candidates either."""
+    """Ignore files without documents."""

@@ -1,4 +1,4 @@
-"""Rows kept on disk until their turn comes; memory holds where they are, and nothing more."""
+"""Rows stored on disk until they are needed; memory holds only their offsets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Self
 
 
 class Spool:
-    """JSON values in a temporary file that no other process can open and that cleans up itself."""
+    """JSON values in an anonymous temporary file."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
@@ -19,7 +19,7 @@ class Spool:
         self._file.close()
 
     def add(self, value: Any) -> int:
-        """Keep a value, and return where it is kept."""
+        """Store a value and return its offset."""
         import orjson
 
         place = self._file.seek(0, 2)
@@ -27,7 +27,7 @@ class Spool:
         return place
 
     def get(self, place: int) -> Any:
-        """Return the value kept at a place."""
+        """Return the value at an offset."""
         import orjson
 
         self._file.seek(place)

@@ -1,4 +1,4 @@
-"""Values of a row: its query, ids, texts and scores, under their usual names or a given one."""
+"""Values of a row: its query, ids, texts and scores, by usual or given field names."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SCORE = ("score", "retrieval_score")
 
 
 def object_of(record: object) -> dict[str, Any]:
-    """Return a record that is an object.
+    """Return a record, checked to be an object.
 
     Raises:
-        RecordError: It is none, or was broken already.
+        RecordError: The record is not an object, or is already an error.
     """
     if isinstance(record, RecordError):
         raise record
@@ -40,25 +40,25 @@ def object_of(record: object) -> dict[str, Any]:
 
 
 def name_of(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    """Return the first of these names or paths that a record has a field for."""
+    """Return the first of these names or paths that exists in a record."""
     return next((name for name in names if has_field(record, name)), None)
 
 
 def kept(record: Mapping[str, Any], used: Iterable[str | None]) -> dict[str, Any]:
-    """Return a record without the fields that are used, as JSON can be made of it again.
+    """Return a record without the used fields, serialisable as JSON.
 
     Raises:
-        RecordError: A value is nested too deep.
+        RecordError: A value is nested too deeply.
     """
     rest = without_fields(record, [name for name in used if name is not None])
     return {name: shallow(value, name) for name, value in rest.items()}
 
 
 def query_of(record: Mapping[str, Any], given: str | None) -> tuple[str, Mapping[str, Any]]:
-    """Return a query's text, and the object that holds it if it is not a text alone.
+    """Return the query text, and the object that contains it if it is nested.
 
     Raises:
-        RecordError: There is none.
+        RecordError: The record has no query.
     """
     names = names_of(given, QUERY)
     name = name_of(record, names)
@@ -74,10 +74,10 @@ def query_of(record: Mapping[str, Any], given: str | None) -> tuple[str, Mapping
 
 
 def text_name(record: Mapping[str, Any], given: str | None, usual: Sequence[str]) -> str:
-    """Return the name of the field that holds a document's text.
+    """Return the name of the field with a document's text.
 
     Raises:
-        RecordError: There is none, or it holds something else.
+        RecordError: The field is missing, or is not a string.
     """
     name = name_of(record, names_of(given, usual))
     if name is None:
@@ -88,28 +88,28 @@ def text_name(record: Mapping[str, Any], given: str | None, usual: Sequence[str]
 
 
 def id_field(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    """Return the first of these names whose field holds something."""
+    """Return the first of these names whose field is not empty."""
     filled = (name for name in names if has_field(record, name))
     return next((name for name in filled if field_of(record, name) not in (None, "")), None)
 
 
 def id_of(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    """Return the id that a record has under one of these names.
+    """Return the id of a record under one of these names.
 
     Raises:
-        RecordError: It is neither a string nor a number, or a number that was read inexactly.
+        RecordError: The id is neither a string nor a number, or too large to be read exactly.
     """
     name = id_field(record, names)
     return None if name is None else id_text(field_of(record, name), name)
 
 
 def score_of(document: Mapping[str, Any]) -> float | None:
-    """Return the score that retrieval gave, None where there is none.
+    """Return the retrieval score, None if there is none.
 
-    A number that a table holds as text is taken for a number.
+    A numeric string, as in a CSV, counts as a number.
 
     Raises:
-        RecordError: It is not finite.
+        RecordError: The score is not finite.
     """
     name = name_of(document, SCORE)
     try:
@@ -122,21 +122,21 @@ def score_of(document: Mapping[str, Any]) -> float | None:
 
 
 def names_of(given: str | None, usual: Sequence[str]) -> Sequence[str]:
-    """Return the name that was given, else the usual ones."""
+    """Return the given name, else the usual ones."""
     return (given,) if given else usual
 
 
 def query_fields(given: str | None) -> list[str]:
-    """Return the names of a row's own fields that may hold its query."""
+    """Return the top-level fields of a row that may hold its query."""
     return [name.partition(".")[0] for name in names_of(given, QUERY)]
 
 
 def missing(usual: str, given: str | None, what: str) -> RecordError:
-    """Return the error for a field that is not there.
+    """Return the error for a missing field.
 
     Args:
         usual: The first of its usual names.
-        given: The name that it should have; None: one of the usual ones.
-        what: What it would hold: query, documents or text.
+        given: The name that was requested; None: one of the usual ones.
+        what: The content of the field: query, documents or text.
     """
     return RecordError(f'no "{given or usual}" field', missing=None if given else what)

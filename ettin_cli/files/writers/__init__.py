@@ -1,7 +1,7 @@
-"""Answers -> the bytes of a format; one module a format. Knows records, and no terminal.
+"""Answers -> the bytes of an output format; one module per format, independent of the terminal.
 
 A package that adds a format needs `TextWriter` or `BinaryWriter` and `Layout`; `answer_json`,
-`answer_rows` and `COLUMNS` are the shapes that the formats here share.
+`answer_rows` and `COLUMNS` are the shapes shared by the built-in formats.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""CSV and TSV: a row a hit."""
+"""CSV and TSV: a row per hit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ettin_cli.records import Answer, answer_rows, columns
 
 
 class Delimited(RowWriter):
-    """Rows under a header, with a sign between cells."""
+    """Rows under a header, with a delimiter between cells."""
 
     def __init__(self, name: str, delimiter: str) -> None:
         self.name, self.delimiter, self.suffixes = name, delimiter, (f".{name}",)
@@ -23,22 +23,22 @@ class Delimited(RowWriter):
         return self.lines([columns(text=layout.text)])
 
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
-        """Return a row a hit."""
+        """Return a row per hit."""
         rows = answer_rows(answer, text=layout.text)
         return self.lines(list(row.values()) for row in rows)
 
     def rows(
         self, names: Sequence[str], rows: Iterable[Sequence[Any]], left: Collection[str] = ()
     ) -> bytes:
-        """Return a header and a line a row."""
+        """Return a header and a line per row."""
         return self.lines(chain([names], rows))
 
     def lines(self, rows: Iterable[Sequence[Any]]) -> bytes:
-        """Return a line a row."""
+        """Return a line per row."""
         lines = []
         for row in rows:
             text = io.StringIO(newline="")
-            # A cell is quoted for what ends a line, and readers take either sign for that.
+            # With this terminator cells with CR or LF are quoted: readers end lines at either.
             writer = csv.writer(text, delimiter=self.delimiter, lineterminator="\r\n")
             writer.writerow(row)
             lines.append(text.getvalue().removesuffix("\r\n") + "\n")

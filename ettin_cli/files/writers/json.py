@@ -1,4 +1,4 @@
-"""JSON, of all answers at once or a line each."""
+"""JSON: all answers in one value, or one per line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ettin_cli.records import Answer, answer_rows, dumps
 
 
 class Json(DocumentWriter):
-    """One value: an answer, or where there may be more an array of them."""
+    """A single value: an answer, or an array of answers."""
 
     name = "json"
     suffixes = (".json",)
 
     def begin(self, layout: Layout) -> bytes:
-        """Return the array's begin."""
+        """Return the start of the array."""
         return b"[" if layout.many else b""
 
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
@@ -25,16 +25,16 @@ class Json(DocumentWriter):
         return between + dumps(answer.to_dict(text=layout.text), indent=True)
 
     def end(self, layout: Layout) -> bytes:
-        """Return the array's end."""
+        """Return the end of the array."""
         return b"\n]\n" if layout.many else b"\n"
 
     def document(self, value: object) -> bytes:
-        """Return a value, indented."""
+        """Return an indented value."""
         return dumps(value, indent=True) + b"\n"
 
 
 class JsonLines(RowWriter):
-    """An object a line."""
+    """An object per line."""
 
     name = "jsonl"
     suffixes = (".jsonl", ".ndjson")
@@ -52,12 +52,12 @@ class JsonLines(RowWriter):
 
 
 class HitLines(TextWriter):
-    """A row of `COLUMNS` a hit as an object a line, of which binary formats are made."""
+    """A row of `COLUMNS` per hit as JSON lines, from which binary formats are made."""
 
     name = "rows"
 
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
-        """Return a line a hit."""
+        """Return a line per hit."""
         rows = answer_rows(answer, text=layout.text)
         return b"".join(dumps(row) + b"\n" for row in rows)
 

@@ -1,4 +1,4 @@
-"""Markdown: a section an answer, with links to the hits; or a table."""
+"""Markdown: a section per answer with links to the hits, or a table."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\[]<>*_`"})
 
 
 class Markdown(RowWriter):
-    """A heading a query, and under it a numbered list of hits with their best lines."""
+    """A heading per query, followed by a numbered list of hits with their best lines."""
 
     name = "md"
     suffixes = (".md",)
     for_people = True
 
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
-        """Return an answer's section."""
+        """Return the section of an answer."""
         lines = [f"## {_one_line(answer.query.text)}", ""]
         for rank, hit in enumerate(answer.hits, start=1):
             passage = hit.passage
@@ -37,7 +37,7 @@ class Markdown(RowWriter):
     def rows(
         self, names: Sequence[str], rows: Iterable[Sequence[Any]], left: Collection[str] = ()
     ) -> bytes:
-        """Return a table, its numbers aligned to the right."""
+        """Return a table with right-aligned numbers."""
         ruler = ["---" if name in left else "---:" for name in names]
         lines = [f"| {' | '.join(row)} |\n" for row in [names, ruler, *rows]]
         return "".join(lines).encode("utf-8", "surrogatepass")

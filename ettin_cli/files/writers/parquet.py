@@ -1,4 +1,4 @@
-"""Parquet: a row a hit."""
+"""Parquet: a row per hit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ROWS = 8192
 
 
 class Parquet(BinaryWriter):
-    """Typed columns, compressed, a few thousand rows at a time."""
+    """Typed, compressed columns, written in blocks of ROWS rows."""
 
     name = "parquet"
     suffixes = (".parquet",)
 
     def write(self, rows: Iterable[dict[str, Any]], file: BinaryIO, layout: Layout) -> None:
-        """Write rows as they come."""
+        """Write rows as they arrive."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Paths: a hit a line, as editors take it."""
+"""Paths: a line per hit, in the form that editors open."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ettin_cli.text import best_lines
 
 
 class Paths(TextWriter):
-    """`path:line` of each hit's best line; no suffix stands for it."""
+    """`path:line` of each hit's best line; has no file suffix."""
 
     name = "paths"
 
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
-        """Return a line a hit."""
+        """Return a line per hit."""
         lines = (place(hit, answer.query.text) for hit in answer.hits)
         return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
 
 def place(hit: Hit, query: str) -> str:
-    """Return `path:line` of a hit's best line, as editors take it; the doc_id without a path."""
+    """Return `path:line` of a hit's best line; the doc_id if it has no path."""
     passage = hit.passage
     if passage.path is None:
         return passage.doc_id

@@ -1,7 +1,7 @@
-"""Writers that other packages add: imported when their format is asked for.
+"""Writers from other packages, imported when their format is requested.
 
-The name of an entry point of the group `ettin.writers` is the name of its format; what it names is
-an instance of a `TextWriter` or a `BinaryWriter`.
+An entry point of the group `ettin.writers` is named after its format and refers to an instance of
+a `TextWriter` or a `BinaryWriter`.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ def plugin_formats() -> list[str]:
 
 
 def plugin_of(format: str) -> TextWriter | BinaryWriter | None:
-    """Return the plugin's writer of a format; None if there is none.
+    """Return the plugin's writer for a format; None if there is none.
 
     Raises:
-        PluginError: It cannot be loaded, or there are two.
+        PluginError: The plugin cannot be loaded, or two plugins declare the format.
     """
     plugin = plugin_named(GROUP, WHAT, format)
     return None if plugin is None else _loaded(plugin, format)
 
 
 def plugin_for(suffix: str) -> TextWriter | BinaryWriter | None:
-    """Return the plugin's writer of files of a suffix; None if there is none.
+    """Return the plugin's writer for a file suffix; None if there is none.
 
     Raises:
-        PluginError: One cannot be loaded, or there are two.
+        PluginError: A plugin cannot be loaded, or two plugins have the suffix.
     """
     writers = [plugin_of(name) for name in plugin_formats()]
     found = [writer for writer in writers if writer and suffix in writer.suffixes]
@@ -49,7 +49,7 @@ def plugin_for(suffix: str) -> TextWriter | BinaryWriter | None:
 
 
 def plugin_notices(names: Collection[str]) -> list[str]:
-    """Return that plugins of these names are not used, a line each."""
+    """Return a notice for each plugin that is not used because of these names."""
     return [
         f"{plugin.what} from {plugin.package} is not used: {name} is built in"
         for name, found in sorted(installed_plugins(GROUP, WHAT).items())
@@ -73,10 +73,10 @@ def _loaded(plugin: Plugin, format: str) -> TextWriter | BinaryWriter:
 
 @contextmanager
 def _failures(plugin: Plugin) -> Iterator[None]:
-    """Make one line of whatever goes wrong in a plugin; that a file cannot be written is not that.
+    """Turn any exception of a plugin into one line, except errors that writing the file raises.
 
     Raises:
-        PluginError: Something does.
+        PluginError: The plugin failed.
     """
     try:
         yield
@@ -92,7 +92,7 @@ def _failures(plugin: Plugin) -> Iterator[None]:
 
 
 class _Text(TextWriter):
-    """A plugin's writer whose failures are one line."""
+    """A plugin's text writer whose failures are reported in one line."""
 
     def __init__(self, writer: TextWriter, plugin: Plugin) -> None:
         self.writer, self.plugin = writer, plugin
@@ -112,7 +112,7 @@ class _Text(TextWriter):
 
 
 class _Binary(BinaryWriter):
-    """As `_Text`, of a binary format."""
+    """A plugin's binary writer whose failures are reported in one line."""
 
     def __init__(self, writer: BinaryWriter, plugin: Plugin) -> None:
         self.writer, self.plugin = writer, plugin

@@ -1,4 +1,4 @@
-"""The formats that can be written: a new one is a module and a line here."""
+"""The output formats; adding one takes a module and a line here."""
 
 from __future__ import annotations
 
@@ -41,42 +41,42 @@ WRITERS: tuple[TextWriter | BinaryWriter, ...] = (
     PATHS,
 )
 AUTO, TABLE = "auto", "table"
-# What the console makes of answers, which no file holds.
+# Shown on the console only, never written to files.
 SHOWN = (AUTO, TABLE)
 _BY_NAME = {writer.name: writer for writer in WRITERS}
 _BY_SUFFIX = {suffix: writer for writer in WRITERS for suffix in writer.suffixes}
 
 
 def formats(fit: Callable[[Writer], bool] = lambda writer: True) -> tuple[str, ...]:
-    """Return what `-f` takes, but for plugins: the formats that fit, and those of the console."""
+    """Return the values of `-f` without plugins: matching formats, and those of the console."""
     return (*SHOWN, *(writer.name for writer in WRITERS if fit(writer)))
 
 
 def holds_measurement(writer: Writer) -> bool:
-    """Say whether a format can hold the rows of `ettin eval`."""
+    """Return whether a format can hold the rows of `ettin eval`."""
     return isinstance(writer, (DocumentWriter, RowWriter))
 
 
 def holds_races(writer: Writer) -> bool:
-    """Say whether a format can hold the rows of `ettin bench`, which hold objects."""
+    """Return whether a format can hold the rows of `ettin bench`, which contain objects."""
     return isinstance(writer, DocumentWriter) or (isinstance(writer, RowWriter) and writer.nested)
 
 
 def find_writer(format: str) -> TextWriter | BinaryWriter | None:
-    """Return what writes a format, of this package or of another; None: it is none, or shown.
+    """Return the built-in or plugin writer of a format; None if unknown or console-only.
 
     Raises:
-        PluginError: What another package has for it cannot be loaded or chosen.
+        PluginError: The plugin cannot be loaded, or two plugins declare the format.
     """
     return None if format in SHOWN else _BY_NAME.get(format) or plugin_of(format)
 
 
 def writer_of(format: str) -> TextWriter | BinaryWriter:
-    """Return what writes a format.
+    """Return the writer of a format.
 
     Raises:
-        InvalidArgumentError: Nothing does.
-        PluginError: As `find_writer`.
+        InvalidArgumentError: The format is unknown.
+        PluginError: See `find_writer`.
     """
     found = find_writer(format)
     if found is None:
@@ -90,11 +90,11 @@ def writer_of(format: str) -> TextWriter | BinaryWriter:
 
 
 def format_for(output: Path | None, wanted: str) -> str:
-    """Return the format: as wanted, else by the output's suffix, else still `auto`.
+    """Return the requested format, else that of the output's suffix, else `auto`.
 
     Raises:
-        InvalidArgumentError: There is no such format, or none has this suffix.
-        PluginError: As `find_writer`.
+        InvalidArgumentError: The format is unknown, or none has this suffix.
+        PluginError: See `find_writer`.
     """
     if wanted not in SHOWN:
         writer_of(wanted)
@@ -110,13 +110,13 @@ def format_for(output: Path | None, wanted: str) -> str:
 
 
 def is_run(format: str) -> bool:
-    """Say whether answers of this format are runs."""
+    """Return whether answers in this format are runs."""
     found = find_writer(format)
     return found is not None and found.is_run
 
 
 def passed_over() -> list[str]:
-    """Return which plugins are not used, since their format is built in, a line each."""
+    """Return a notice for each plugin that is not used because its format is built in."""
     return plugin_notices([*SHOWN, *_BY_NAME])
 
 
@@ -129,13 +129,13 @@ def write_answers(
     text: bool = True,
     tag: str = RUN_NAME,
 ) -> None:
-    """Write answers as they come.
+    """Write answers as they arrive.
 
     Args:
-        format: Any but `auto` and `table`.
-        many: Whether there may be more answers than one.
-        text: Whether hits carry their text.
-        tag: The name of a run.
+        format: Any format except `auto` and `table`.
+        many: Whether there may be more than one answer.
+        text: Whether hits include their text.
+        tag: The run tag.
     """
     writer, layout = writer_of(format), Layout(many, text, tag)
     if isinstance(writer, BinaryWriter):

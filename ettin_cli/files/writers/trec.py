@@ -1,4 +1,4 @@
-"""TREC runs, whose order survives trec_eval."""
+"""TREC runs whose order trec_eval preserves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ettin_cli.records import Answer, Hit
 
 
 class TrecRun(TextWriter):
-    """A line a document: query, Q0, document, rank, score, tag."""
+    """A line per document: query, Q0, document, rank, score, tag."""
 
     name = "trec"
     suffixes = (".trec",)
@@ -24,17 +24,17 @@ class TrecRun(TextWriter):
 
 
 def trec_ranking(hits: Iterable[Hit]) -> list[tuple[str, float]]:
-    """Return the documents of a run with their scores, those of duplicate passages included.
+    """Return the documents of a run with their scores, including those of duplicate passages.
 
-    Scores strictly decrease in float32: trec_eval reads them as that and orders equal ones by
-    document id, so ties would be measured in another order than the one shown.
+    Scores strictly decrease in float32: trec_eval reads them as float32 and orders ties by
+    document id, so ties would be evaluated in another order than the one shown.
     """
     best = best_scores(hits)
     return list(zip(best, decreasing(best.values()), strict=True))
 
 
 def best_scores(hits: Iterable[Hit]) -> dict[str, float]:
-    """Return the documents of hits, those of duplicate passages included, by their best scores."""
+    """Return the best score of each document, including those of duplicate passages."""
     best: dict[str, float] = {}
     for hit in hits:
         for passage in (hit.passage, *hit.duplicates.values()):
@@ -50,7 +50,7 @@ def trec_lines(query_id: str, ranking: Iterable[tuple[str, float]], tag: str) ->
 
 
 def decreasing(scores: Iterable[float]) -> Iterator[float]:
-    """Yield scores that strictly decrease in float32, each the nearest to what it was.
+    """Yield strictly decreasing float32 scores, each as near as possible to the original.
 
     >>> list(decreasing([1.0, 1.0, 0.5]))
     [1.0, 0.9999999403953552, 0.5]

@@ -1,9 +1,8 @@
-"""What an output format says of itself: its name, its suffixes and how answers are written.
+"""The interface of an output format: its name, its suffixes and how answers are written.
 
-A format is a `TextWriter` where answers can be written one after another, a `BinaryWriter` where
-the file is made of all of them. Each stands in a module of its own or beside its near relations,
-and in a line of `registry.py`; another package adds one through an entry point of the group
-`ettin.writers`.
+A format is a `TextWriter` if answers can be written one after another, or a `BinaryWriter` if the
+file is made from all of them at the end. Formats are registered in `registry.py`; other packages
+add them through entry points of the group `ettin.writers`.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ RUN_NAME = "ettin"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How answers are to be written.
+    """How answers are written.
 
     Args:
-        many: Whether there may be more answers than one.
-        text: Whether hits carry their text.
-        tag: The name of a run.
+        many: Whether there may be more than one answer.
+        text: Whether hits include their text.
+        tag: The run tag.
     """
 
     many: bool
@@ -37,9 +36,9 @@ class Writer(ABC):
     """An output format.
 
     Attributes:
-        name: What `-f` takes.
-        suffixes: Of its files, in lower case, by which `-o` chooses it: (".csv",).
-        is_run: Whether its answers are runs: a tag, and documents by nothing but their ids.
+        name: The value of `-f`.
+        suffixes: Lower-case file suffixes by which `-o` selects it, such as (".csv",).
+        is_run: Whether it writes runs: a tag, and documents by id only.
     """
 
     name: str
@@ -48,7 +47,7 @@ class Writer(ABC):
 
 
 class TextWriter(Writer):
-    """A format that answers are written in one after another, so that it can be resumed."""
+    """A format that is written one answer after another, so that it can be resumed."""
 
     def begin(self, layout: Layout) -> bytes:
         """Return what comes before the first answer."""
@@ -56,7 +55,7 @@ class TextWriter(Writer):
 
     @abstractmethod
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
-        """Return an answer's bytes; `first` tells that no others come before it."""
+        """Return the bytes of an answer; `first` is true for the first one."""
 
     def end(self, layout: Layout) -> bytes:
         """Return what comes after the last answer."""
@@ -64,30 +63,30 @@ class TextWriter(Writer):
 
 
 class BinaryWriter(Writer):
-    """A format whose file is made of all rows at the end, and which no terminal shows.
+    """A format whose file is made from all rows at the end, and which is not shown on a terminal.
 
-    What is written meanwhile, and resumed, are the rows as JSON lines.
+    Until then, the rows are written (and resumed) as JSON lines.
     """
 
     @abstractmethod
     def write(self, rows: Iterable[dict[str, Any]], file: BinaryIO, layout: Layout) -> None:
-        """Write rows of `COLUMNS`, one a hit, as they come."""
+        """Write rows of `COLUMNS`, one per hit, as they arrive."""
 
 
 class DocumentWriter(TextWriter):
-    """A format that holds a value of any shape, such as a whole measurement."""
+    """A format that holds a value of any shape, such as a complete evaluation."""
 
     @abstractmethod
     def document(self, value: object) -> bytes:
-        """Return a JSON value's bytes."""
+        """Return the bytes of a JSON value."""
 
 
 class RowWriter(TextWriter):
-    """A format that holds rows of any columns, such as those of a measurement.
+    """A format that holds rows of any columns, such as those of an evaluation.
 
     Attributes:
         nested: Whether a cell may be an object or a list.
-        for_people: Whether cells are texts as a table shows them, numbers rounded.
+        for_people: Whether cells are formatted as in a table, with rounded numbers.
     """
 
     nested = False
@@ -97,4 +96,4 @@ class RowWriter(TextWriter):
     def rows(
         self, names: Sequence[str], rows: Iterable[Sequence[Any]], left: Collection[str] = ()
     ) -> bytes:
-        """Return rows under the names of their columns; those in `left` are words, not numbers."""
+        """Return rows under column names; columns in `left` are left-aligned text."""

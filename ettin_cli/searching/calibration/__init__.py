@@ -1,4 +1,4 @@
-"""A reranker's raw scores -> probabilities of relevance, learnt from judgements."""
+"""A reranker's raw scores -> probabilities of relevance, fitted to judgements."""
 
 import lazy_loader
 

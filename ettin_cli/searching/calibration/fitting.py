@@ -1,4 +1,4 @@
-"""Choose between the maps by queries left out, and say how well the chosen one does on them."""
+"""Select a calibration map by cross-validation over queries, and measure its reliability."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 BINS = 10
-# Shares of relevant pairs outside of which the pairs are unlike what a search shows.
+# Plausible range of the share of relevant pairs among the hits of a search.
 LEAST_RELEVANT, MOST_RELEVANT = 0.001, 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Pairs of about one predicted probability, and the share of them that is relevant."""
+    """Pairs of similar predicted probability, and the share of them that is relevant."""
 
     predicted: float
     observed: float
@@ -33,17 +33,17 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A map from a reranker's raw score to the probability of relevance, and what it rests on.
+    """A map from a reranker's raw score to the probability of relevance, with its statistics.
 
     Args:
-        method: isotonic or logistic: the one with the lower held-out log loss.
-        parameters: What the method needs, as plain lists.
-        log_losses: Of each method, held out.
+        method: isotonic or logistic, whichever has the lower held-out log loss.
+        parameters: The parameters of the method, as plain lists.
+        log_losses: The held-out log loss of each method.
         base_rate: Share of the pairs that is relevant.
         reliability: Held-out predictions against judgements, in bins of equal width.
-        judged: How many of the pairs have a judgement; the others are taken as irrelevant. None
-            where that is not known.
-        retrievers: What found the pairs; empty where that is not known.
+        judged: How many of the pairs have a judgement; the others count as irrelevant. None if
+            unknown.
+        retrievers: The retrievers that found the pairs; empty if unknown.
     """
 
     method: str
@@ -58,12 +58,12 @@ class Calibration:
 
     @property
     def relevant(self) -> int:
-        """How many of the pairs are relevant."""
+        """The number of relevant pairs."""
         return round(self.base_rate * self.pairs)
 
     @property
     def basis(self) -> str:
-        """What it was learnt from, in words."""
+        """A description of the pairs it was fitted to."""
         judged = self.pairs if self.judged is None else self.judged
         found = (
             f"hits of {' and '.join(self.retrievers)}" if self.retrievers else "judged documents"
@@ -76,7 +76,7 @@ class Calibration:
 
     @property
     def doubt(self) -> str | None:
-        """Why the share of relevant pairs is implausible, and what to do; None if it is not."""
+        """Why the share of relevant pairs is implausible, and what to do; None if plausible."""
         if self.base_rate > MOST_RELEVANT:
             return (
                 f"{100 * self.base_rate:.1f} % of the pairs are relevant, more than a search "
@@ -91,7 +91,7 @@ class Calibration:
         return None
 
     def probability(self, scores: Floats) -> Floats:
-        """Return probabilities in (0, 1), which never fall as the score rises."""
+        """Return probabilities in (0, 1), non-decreasing in the score."""
         import numpy as np
 
         found: Floats = MAPS[self.method](self.parameters, _doubles(scores)).astype(np.float32)
@@ -106,27 +106,27 @@ def fit(
     judged: int | None = None,
     retrievers: Sequence[str] = (),
 ) -> Calibration:
-    """Return the map that predicts best which pairs of other queries are relevant.
+    """Return the map that best predicts relevance for queries it was not fitted to.
 
-    Isotonic regression and Platt's logistic compete in cross-validation; the one with the lower
-    log loss is fitted again on everything.
+    Isotonic regression and Platt scaling are compared by cross-validation; the one with the lower
+    log loss is refitted on all pairs.
 
     Args:
-        scores: A reranker's raw score of each pair.
+        scores: The reranker's raw score of each pair.
         relevant: Whether each pair was judged relevant.
         groups: The query of each pair.
         judged: How many of the pairs have a judgement.
-        retrievers: What found the pairs.
+        retrievers: The retrievers that found the pairs.
 
     Raises:
-        CalibrationError: There are fewer than two queries, or only one kind of judgement.
+        CalibrationError: There are fewer than two queries, or all pairs have one class.
         ValueError: The lengths differ, or a score is NaN.
     """
     import numpy as np
 
     raw = _doubles(scores)
     if not len(raw) == len(relevant) == len(groups) or np.isnan(raw).any():
-        raise ValueError("scores must be numbers, and one a judgement")
+        raise ValueError("scores must be numbers, one per judgement")
     queries = len(set(groups))
     _check_enough(relevant, queries)
     fold_of = folds(groups)
@@ -161,7 +161,7 @@ def _check_enough(relevant: Flags, queries: int) -> None:
 
 
 def folds(groups: Sequence[str]) -> NDArray[np.int64]:
-    """Return each pair's fold: that of its query, the same in whatever order pairs come."""
+    """Return the fold of each pair, by its query and independent of the order of pairs."""
     import numpy as np
     import xxhash
 
@@ -174,7 +174,7 @@ def folds(groups: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _held_out(method: str, scores: Doubles, relevant: Flags, fold_of: NDArray[np.int64]) -> Doubles:
-    """Return each pair's probability by the map that was fitted without its fold."""
+    """Return each pair's probability from the map fitted without its fold."""
     import numpy as np
 
     found = np.empty(len(scores))
@@ -202,7 +202,7 @@ def _reliability(probabilities: Doubles, relevant: Flags) -> list[Bin]:
 
 
 def _doubles(scores: Floats) -> Doubles:
-    """Return scores as float64; an infinite one as the largest finite float32."""
+    """Return scores as float64, infinite ones clipped to the largest finite float32."""
     import numpy as np
 
     limit = float(np.finfo(np.float32).max)

@@ -1,4 +1,4 @@
-"""Two monotone maps from scores to probabilities, and how each is fitted. Pure NumPy."""
+"""Two monotone maps from scores to probabilities, and their fits. Pure NumPy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
-# No judgement proves that a passage is surely relevant, or surely not.
+# Probabilities stay off 0 and 1: judgements never prove certainty.
 LEAST = 1e-6
 NEWTON_STEPS = 100
 
@@ -22,10 +22,10 @@ Parameters = Mapping[str, Sequence[float]]
 
 
 def fit_isotonic(scores: Doubles, relevant: Flags) -> Parameters:
-    """Return the rising steps of least squares: `scores`, and the `probabilities` at them.
+    """Return the isotonic least-squares fit: `scores` and the `probabilities` at them.
 
-    Ayer et al. (1955); for probabilities Zadrozny and Elkan (2002). One more pair at either end,
-    as relevant as pairs are on the whole, keeps the outer steps off 0 and 1.
+    See Ayer et al. (1955), and Zadrozny and Elkan (2002) for probabilities. An extra pair at
+    either end, with the mean relevance, keeps the outer steps off 0 and 1.
     """
     import numpy as np
 
@@ -43,7 +43,7 @@ def fit_isotonic(scores: Doubles, relevant: Flags) -> Parameters:
 def pool_adjacent_violators(
     sums: Sequence[float], weights: Sequence[float]
 ) -> list[tuple[int, int, float]]:
-    """Return the closest rising sequence, as steps of first place, last place and mean.
+    """Return the closest non-decreasing sequence, as steps of first index, last index and mean.
 
     >>> pool_adjacent_violators([1.0, 0.0, 1.0], [1.0, 1.0, 1.0])
     [(0, 1, 0.5), (2, 2, 1.0)]
@@ -59,7 +59,7 @@ def pool_adjacent_violators(
 
 
 def isotonic(parameters: Parameters, scores: Doubles) -> Doubles:
-    """Return the probabilities at scores: linear between the known ones, flat beyond them."""
+    """Return the probabilities at scores: linear between the knots, constant beyond them."""
     import numpy as np
 
     knots, levels = np.array(parameters["scores"]), np.array(parameters["probabilities"])
@@ -68,18 +68,18 @@ def isotonic(parameters: Parameters, scores: Doubles) -> Doubles:
     left = np.maximum(right - 1, 0)
     width = np.where(knots[right] > knots[left], knots[right] - knots[left], 1)
     share = np.clip((scores - knots[left]) / width, 0, 1)
-    # Rounding must not lift a value above the next known one.
+    # Rounding must not lift a value above the next knot.
     between = np.minimum(levels[left] + share * (levels[right] - levels[left]), levels[right])
     found: Doubles = np.clip(between, LEAST, 1 - LEAST)
     return found
 
 
 def fit_logistic(scores: Doubles, relevant: Flags) -> Parameters:
-    """Return `slope` and `intercept` of the likeliest logistic curve that does not fall.
+    """Return `slope` and `intercept` of the maximum-likelihood logistic with slope >= 0.
 
-    Platt (1999), whose targets stop short of 0 and 1, by Newton's method with halved steps as in
-    Lin, Lin and Weng (2007). The likelihood is concave: where its maximum has a curve that falls,
-    its maximum among the others is a level.
+    Platt scaling (1999), whose targets stay off 0 and 1, fitted by Newton's method with step
+    halving as in Lin, Lin and Weng (2007). The likelihood is concave: if its maximum has a
+    negative slope, the constrained maximum has slope 0.
     """
     import numpy as np
 
@@ -97,7 +97,7 @@ def fit_logistic(scores: Doubles, relevant: Flags) -> Parameters:
 
 
 def _newton(design: Doubles, targets: Doubles, start: Doubles) -> Doubles:
-    """Return the weights of least cross-entropy between targets and the logistic of the design."""
+    """Return the logistic weights that minimise the cross-entropy with the targets."""
     import numpy as np
 
     def loss(weights: Doubles) -> float:
@@ -118,7 +118,7 @@ def _newton(design: Doubles, targets: Doubles, start: Doubles) -> Doubles:
 
 
 def logistic(parameters: Parameters, scores: Doubles) -> Doubles:
-    """Return the probabilities at scores, on a logistic curve."""
+    """Return the probabilities at scores on the logistic curve."""
     import numpy as np
 
     (slope,), (intercept,) = parameters["slope"], parameters["intercept"]

@@ -1,4 +1,4 @@
-"""Calibrations beside an index: INDEX/calibrations/RERANKER.json."""
+"""Calibrations stored in an index: INDEX/calibrations/RERANKER.json."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def save(
     *,
     long: str = TRUNCATE,
 ) -> Path:
-    """Keep a calibration beside an index, in place of an older one, and return its file.
+    """Write a calibration to an index, replacing an older one, and return its path.
 
     Args:
-        folder: The index's.
-        reranker: The one whose scores it is for.
-        max_tokens: What that reads of a pair.
-        long: How it scores longer texts.
+        folder: The index folder.
+        reranker: The reranker whose scores it maps.
+        max_tokens: The reranker's token limit for a pair.
+        long: How longer texts are scored.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     import orjson
 
@@ -63,8 +63,8 @@ def load(
     """Return the calibration of an index for a reranker.
 
     Raises:
-        CalibrationError: There is none, it is damaged, or it was made for another revision,
-            other weights, another token limit or another way with longer texts.
+        CalibrationError: It is missing or damaged, or was made for another revision, other
+            weights, another token limit or another treatment of long texts.
     """
     if not is_calibrated(folder, reranker):
         raise not_calibrated(folder, reranker, long=long)
@@ -86,7 +86,7 @@ def load(
 
 
 def is_calibrated(folder: Path, reranker: ResolvedReranker) -> bool:
-    """Say whether an index has a calibration for a reranker of this name, fit or unfit."""
+    """Return whether an index has a calibration for this reranker, usable or not."""
     return _path(folder, reranker).exists()
 
 
@@ -129,7 +129,7 @@ def _seal(body: Mapping[str, Any]) -> str:
 
 
 def _identity(reranker: ResolvedReranker, max_tokens: int, long: str) -> dict[str, Any]:
-    """Return what makes two rerankers the same, as far as their scores go."""
+    """Return what a reranker's scores depend on."""
     return {
         "name": reranker.stored_name,
         "revision": reranker.revision,
@@ -144,5 +144,5 @@ def _path(folder: Path, reranker: ResolvedReranker) -> Path:
 
 
 def _fields(folder: Path, reranker: ResolvedReranker, long: str) -> dict[str, Any]:
-    """Return what a calibration would have to be made for."""
+    """Return the error fields that identify the calibration."""
     return {"folder": folder, "reranker": reranker.name, "long": long}
