@@ -171,8 +171,21 @@ def test_an_index_is_built_of_documents_and_brought_up_to_date(
 def test_a_closed_index_says_so(session: Session, folder: Path) -> None:
     with session.open(folder, reranker="none") as index:
         assert index.search(DOG).hits
-    with pytest.raises(ClosedError):
+    with pytest.raises(ClosedError, match="index"):
         index.search(DOG)
+
+
+def test_a_reopened_index_keeps_the_models_until_it_is_closed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETTIN_OFFLINE", "1")
+    with ettin_api.open(folder, reranker="embedded") as index:
+        expected = index.search(DOG, candidates=2).hits
+        newer = index.reopen()
+    with newer:
+        assert newer.search(DOG, candidates=2).hits == expected
+    with pytest.raises(ClosedError):
+        newer.models.loaded.once("any", object)
 
 
 Call = Callable[[Session, Path], object]

@@ -68,11 +68,11 @@ class Searcher:
         self.index, self.models, self.rerankers = index, models, rerankers
         self.retriever_name, self.expand, self.long = retriever, expand, long
         self._parts = Loaded()
-        self._closing: list[Callable[[], None]] = [self._parts.close, index.close]
+        self._closing: list[Callable[[], None]] = []
 
     def close(self) -> None:
         """Close the index; searches in progress in other threads still finish."""
-        for close in self._closing:
+        for close in (self._parts.close, self.index.close, *self._closing):
             close()
 
     def closing(self, close: Callable[[], None]) -> Self:
@@ -112,9 +112,10 @@ class Searcher:
     def reopen(self) -> Searcher:
         """Return a searcher for the newest generation, with the same models and settings.
 
-        This searcher stays usable until it is closed.
+        This searcher stays usable until it is closed. Models of `ettin_cli.open` are freed when the
+        new searcher is closed.
         """
-        return Searcher(
+        reopened = Searcher(
             Index(self.index.folder),
             self.models,
             retriever=self.retriever_name,
@@ -122,6 +123,8 @@ class Searcher:
             expand=self.expand,
             long=self.long,
         )
+        reopened._closing, self._closing = self._closing, []
+        return reopened
 
     def search(
         self,
@@ -190,6 +193,7 @@ class Searcher:
             InvalidArgumentError: An option needs a reranker, or a single one.
             CalibrationError: `min_probability` is given and the index is not calibrated.
         """
+        len(self.index.passages)  # a closed index says so
         options = options or SearchOptions()
         self._check(options)
         return self._answers(queries, options)
