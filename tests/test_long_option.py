@@ -127,12 +127,12 @@ def test_eval_measures_either_and_says_which(stand_in: Ettin, index: Path) -> No
     dense = (*files, "--retriever", "dense")
     cut = stand_in("eval", *dense, "--metrics", "RR@10")
     assert [row["RR@10"] for row in parsed(cut)] == [0.5, 0.5]
-    assert "1 of 2 texts truncated at the limit of embedded" in cut.err
+    assert "1 of 2 texts cut at the limit of embedded" in cut.err
     whole = stand_in("eval", *dense, "--metrics", "RR@10", "--long", "max", "-v")
     assert [row["RR@10"] for row in parsed(whole)] == [0.5, 1.0]
     assert "scored by the best of their windows" in whole.err
     assert TOLD in whole.err
-    assert "truncated at" not in whole.err
+    assert "cut at" not in whole.err
     again = stand_in("eval", *dense, "--metrics", "RR@10")
     assert [row["RR@10"] for row in parsed(again)] == [0.5, 0.5]
 
