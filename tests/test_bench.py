@@ -550,7 +550,11 @@ def test_a_table_fits_the_terminal(terminal: Terminal, model: Path, width: int) 
         (["--limit", "4000"], 2, "4,000 pairs are more than the 3,600"),
         (["--pairs", "none.jsonl"], 1, "there is no file none.jsonl"),
         (["--pairs", "empty.jsonl"], 1, "empty.jsonl has no pairs"),
-        (["--pairs", "empty.jsonl", "--document-tokens", "64"], 2, "no --document-tokens here"),
+        (
+            ["--pairs", "empty.jsonl", "--document-tokens", "64"],
+            2,
+            "--document-tokens cannot be combined",
+        ),
         (["-f", "trec"], 2, "unsupported format 'trec'"),
         (["-o", "speed.csv"], 2, "unsupported format: speed.csv"),
         (["-r", "none"], 2, "nothing to measure without a reranker"),

@@ -122,7 +122,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_and_is_not_asked_again(tmp_pat
         assert (
             "ettin-reranker-32m-v1 is not on this machine and the hub cannot be reached" in problem
         )
-        assert hint.startswith("  hint: use embedded, or fetch it")
+        assert hint.startswith("  hint: use embedded, or download it")
         said.append(problem)
     assert " s ago)" not in said[0]
     assert " s ago)" in said[1]

@@ -120,7 +120,7 @@ def test_the_folder_of_results_holds_values_runs_and_a_page(
     measure: Ettin, corpus: Path, tmp_path: Path
 ) -> None:
     done = measure("eval", str(corpus), "-r", "embedded", "-c", "5", "-o", "out")
-    assert "report.html shows it" in done.err
+    assert "report.html, with the queries that changed most" in done.err
     values = pq.read_table(tmp_path / "out" / "queries.parquet").to_pylist()
     rows = parsed(done.out)
     for row in rows:
@@ -247,7 +247,7 @@ def test_calibration_gives_hits_their_probability(measure: Ettin, corpus: Path) 
     assert "--calibrate" in refused.err
     done = measure("eval", "-i", "mine", *files, "-r", "embedded", "-c", "20", "--calibrate")
     judged = sum(map(len, read_qrels(corpus / "qrels.tsv").values()))
-    assert f"calibrated by {judged} judged pairs ({judged} relevant) and " in done.err
+    assert f"calibrated on {judged} judged pairs ({judged} relevant) and " in done.err
     assert "unjudged pairs taken as irrelevant, hits of hybrid for 12 queries" in done.err
     found = measure(*search, "--min-probability", "0.2", "-f", "json")
     hits = json.loads(found.out)["hits"]

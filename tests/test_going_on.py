@@ -226,7 +226,7 @@ def test_a_run_that_fails_at_once_leaves_nothing(ettin: Ettin, docs: Path, tmp_p
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--queries", "queries.tsv", "--resume"), "--resume needs a file"),
+        (("--queries", "queries.tsv", "--resume"), "--resume needs an output file"),
         (("ferry", "-o", "out.jsonl", "--resume"), "--resume needs --queries"),
         (("--queries", "queries.tsv", "-o", "o.trec", "--resume", "-e"), "-e does not count"),
     ],

@@ -361,7 +361,7 @@ def test_a_run_can_be_given_a_name(ettin: Ettin, docs: Path, tmp_path: Path) -> 
         ("a b", "trec", "has white space"),
         ("a\u00a0b", "trec", "has white space"),
         ("", "trec", "is empty"),
-        ("a", "jsonl", "--tag names a TREC run"),
+        ("a", "jsonl", "--tag needs TREC output"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(

@@ -192,8 +192,8 @@ def test_rows_of_training_data_that_are_none_are_named(ettin: Ettin, tmp_path: P
     [
         (["-r", "32m", "q", "t"], 2, "several rerankers need --pairs"),
         (["--pairs", "pairs.jsonl", "--average"], 2, "--average needs several rerankers"),
-        (["--pairs", "pairs.jsonl", "-o", "a.csv"], 2, "JSONL is what is written"),
-        (["--pairs", "pairs.jsonl", "-o", "a.jsonl.gz"], 2, "JSONL is what is written"),
+        (["--pairs", "pairs.jsonl", "-o", "a.csv"], 2, "the format is JSONL"),
+        (["--pairs", "pairs.jsonl", "-o", "a.jsonl.gz"], 2, "the format is JSONL"),
         (["--pairs", "pairs.jsonl", "-o", "no/a.jsonl"], 1, "there is no folder no"),
         (["--pairs", "none.jsonl"], 1, "there is no file none.jsonl"),
         (["--pairs", "pairs.txt"], 2, "no format that holds pairs"),
