@@ -276,7 +276,7 @@ def test_two_queries_are_enough_even_if_one_has_nothing_relevant() -> None:
 
 def test_what_is_no_judgement_of_every_score_is_an_error() -> None:
     for scores in ([1.0, 2.0, 3.0], [1.0, math.nan]):
-        with pytest.raises(ValueError, match="scores must be numbers, and one a judgement"):
+        with pytest.raises(ValueError, match="scores must be numbers, one per judgement"):
             fit(np.array(scores, np.float32), np.array([True, False]), ["a", "b"])
 
 

@@ -64,7 +64,7 @@ def test_what_is_no_cascade_is_refused(ettin: Ettin, text: str) -> None:
         parse_cascade(text)
     ran = ettin("rerank", "-", "-r", text)
     assert ran.code == 2
-    assert "as in -r embedded:50,32m" in ran.err
+    assert "for example -r embedded:50,32m" in ran.err
 
 
 def candidates(doc_ids: list[str]) -> list[Candidate]:
@@ -180,10 +180,10 @@ def test_probabilities_are_of_one_reranker(inside: Ettin) -> None:
     words = ("search", FERRY, "-r", "embedded:4,embedded", "--min-probability", "0.5")
     ran = inside(*words)
     assert ran.code == 2
-    assert "a least probability needs a single reranker" in ran.err
+    assert "a minimum probability needs a single reranker" in ran.err
 
 
 def test_a_cascade_is_not_calibrated(ettin: Ettin, docs: Path) -> None:
     ran = ettin("eval", str(docs), "-r", "embedded:4,embedded", "--calibrate")
     assert ran.code == 2
-    assert "a calibration is learnt from one reranker's own candidates" in ran.err
+    assert "cannot calibrate the cascade embedded:4,embedded" in ran.err

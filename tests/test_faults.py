@@ -64,9 +64,9 @@ def test_any_one_thing_that_fails_leaves_the_old_state_and_the_next_run_ends_wel
             assert (ran.code, ran.out, len(ran.err.splitlines())) == (1, "", 2), ran.err
             reason = os.strerror(getattr(errno, "ENOSPC" if fault == "short" else fault))
             assert reason in ran.err
-            new = "the index is the new one" in ran.err
+            new = "the new index is in place" in ran.err
             assert (scene.state() == scene.before) is not new, (disk.failed, ran.err)
-        if not ran.code or "the new one" in ran.err:
+        if not ran.code or "the new index is in place" in ran.err:
             assert_equal(scene.index, scene.calm)
         assert ettin(*STORIES[scene.story]).code == 0
         assert damaged_files(scene.index) == []

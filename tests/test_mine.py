@@ -280,7 +280,7 @@ def test_a_positive_comes_with_its_title_as_negatives_do(ettin: Ettin, tmp_path:
             'expected a single reranker, got "embedded:5,32m"',
         ),
         (["--queries", "q.jsonl", "-o", "a.csv"], 2, "the format is JSONL"),
-        (["--queries", "q.txt"], 2, "no format that holds queries and their positives"),
+        (["--queries", "q.txt"], 2, "not in a format that holds queries and their positives"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(

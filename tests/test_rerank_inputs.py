@@ -318,8 +318,8 @@ def test_pairs_to_score_and_the_corpus_of_a_run_may_lack_a_header_too(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("rerank", "in.jsonl", "--fields", "qid,query"), "columns are for a CSV or TSV"),
-        (("rerank", "-", "--fields", "qid,query"), "columns are for a CSV or TSV"),
+        (("rerank", "in.jsonl", "--fields", "qid,query"), "column names need a CSV or TSV"),
+        (("rerank", "-", "--fields", "qid,query"), "column names need a CSV or TSV"),
         (("rerank", "in.jsonl", "--fields", "qid,,query"), "an empty or repeated name"),
         (("rerank", "in.jsonl", "--fields", "a,b,a"), "an empty or repeated name"),
         (("score", "q", "t", "--fields", "a,b"), "--fields needs --pairs"),
