@@ -164,7 +164,7 @@ def test_a_signal_after_the_work_is_done_changes_nothing(
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("ettin_cli.commands.search.Console.summary", swallowed, raising=False)
+    monkeypatch.setattr("ettin_cli.console.Console.summary", swallowed, raising=False)
     ran = inside("search", "ferry", "-r", "none")
     assert (ran.code, hits(ran.out)) == (0, hits(calm.out))
 
@@ -236,7 +236,7 @@ def test_a_library_in_c_is_loaded_before_an_interruption_ends_the_command() -> N
     code = LOADS.format(
         place="frame.f_code.co_filename.endswith('enum.py') and loading(frame)",
         before="""
-from ettin_cli import interruption
+from ettin_cli.runtime import interruption
 
 def loading(frame):
     while frame and not frame.f_code.co_qualname.startswith("ExtensionFileLoader."):

@@ -196,7 +196,7 @@ def test_rows_of_training_data_that_are_none_are_named(ettin: Ettin, tmp_path: P
         (["--pairs", "pairs.jsonl", "-o", "a.jsonl.gz"], 2, "the format is JSONL"),
         (["--pairs", "pairs.jsonl", "-o", "no/a.jsonl"], 1, "there is no folder no"),
         (["--pairs", "none.jsonl"], 1, "there is no file none.jsonl"),
-        (["--pairs", "pairs.txt"], 2, "no format that holds pairs"),
+        (["--pairs", "pairs.txt"], 2, "not in a format that holds pairs"),
         (["a query", "--pairs", "pairs.jsonl"], 2, "QUERY cannot be combined with --pairs"),
         (["a query"], 2, "no TEXT"),
         ([], 2, "no QUERY"),
