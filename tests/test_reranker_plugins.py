@@ -194,7 +194,7 @@ def test_models_lists_and_shows_it_without_importing_it(installed: Installed) ->
 def test_what_needs_a_model_in_a_folder_says_so(installed: Installed) -> None:
     ran = installed("bench", "-r", "overlap")
     assert ran.returncode == 2
-    assert "overlap is not a model in a folder" in ran.stderr
+    assert "cannot measure overlap: it is not a model folder" in ran.stderr
     ran = installed("score", QUERY, "a text", "-r", "overlap", "--long", "max")
     assert ran.returncode == 1
     assert "overlap does not read long texts in windows" in ran.stderr
