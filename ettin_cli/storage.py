@@ -214,14 +214,18 @@ def mode_for(target: Path) -> int:
     """Return the permissions of a file to be replaced, or those that a new file gets."""
     with suppress(FileNotFoundError):
         return target.stat().st_mode & 0o777
-    # Reading the umask would change it for a moment, also for files of other threads.
-    probe = target.with_name(f".{target.name[:80]}.{os.urandom(8).hex()}.tmp")
-    handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    try:
-        return os.fstat(handle).st_mode & 0o777
-    finally:
-        os.close(handle)
-        probe.unlink()
+    return 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    """Return the process's umask, without changing it where the system tells it."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    # For a moment, new files of other threads are for their owner alone.
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def checksum(path: Path) -> str:
