@@ -56,5 +56,5 @@ def test_the_order_is_not_that_of_the_ids_and_differs_between_queries() -> None:
 
 
 def test_a_pool_without_depth_is_refused() -> None:
-    with pytest.raises(ValueError, match="depth is 0"):
+    with pytest.raises(ValueError, match="depth 0 is below 1"):
         pool([{"q": ["a"]}], depth=0)

@@ -46,7 +46,7 @@ from ettin_cli.models.hub import ModelFiles
 from ettin_cli.index import Index
 from ettin_cli.indexing import BuildRequest, build_index
 from ettin_cli.records import Silence
-from ettin_cli.models.rerankers.registry import load_reranker
+from ettin_cli.models.rerankers.registry import load_reranker, reranker_of
 
 folder = Path(sys.argv[1])
 pairs = [("ferry 3", "the ferry sails"), ("bread", "knead the dough")] * 20
@@ -54,7 +54,8 @@ pairs = [("ferry 3", "the ferry sails"), ("bread", "knead the dough")] * 20
 def work(threads=None):
     for engine in ("torch", "onnxruntime"):
         settings = EngineSettings("cpu", engine=engine, threads=threads)
-        load_reranker(ModelFiles("r", folder / "reranker"), settings, Silence()).score(pairs)
+        found = reranker_of(ModelFiles("r", folder / "reranker"))
+        load_reranker(found, settings, Silence()).score(pairs)
         model = load_embedder(ModelFiles("e", folder / "embedder"), settings, Silence())
         model.embed_queries(["ferry"])
     build_index(BuildRequest(folder / "i", [str(folder / "docs")], offline=True), Silence())
@@ -163,7 +164,7 @@ def test_a_command_loads_a_model_once_that_builds_retrieves_and_reranks(
 def test_a_library_that_somebody_else_imports_first_is_found_as_it_is(folder: Path) -> None:
     code = (
         "import os\n"
-        "from ettin_cli.models.engines.backends import OnnxRuntime\n"
+        "from ettin_cli.models.engines.onnxruntime_backend import OnnxRuntime\n"
         "before = dict(os.environ)\n"
         "print(OnnxRuntime().described())\n"
         "assert dict(os.environ) == before\n"

@@ -212,7 +212,7 @@ BROKEN = {
     "it is no function": ("find = 7\n", "cannot be called with a reference"),
     "it finds something else": (
         "def find(reference): return 7\n",
-        "word_overlap:find, gives int, not an ettin_cli.models.rerankers.resolved.ResolvedReranker",
+        "word_overlap:find, gives int, not a ResolvedReranker",
     ),
     "it fails to find": (
         "def find(reference): raise ValueError('no key')\n",
