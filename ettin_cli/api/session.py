@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.models.engines import EngineSettings
@@ -21,6 +20,7 @@ from ettin_cli.records import (
     Scores,
     Silence,
 )
+from ettin_cli.runtime import Closing
 from ettin_cli.searching import FoundRerankers, Models, Text, TextReranker
 from ettin_cli.settings import (
     AUTO,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ettin_cli.searching import Searcher
 
 
-class Session:
+class Session(Closing):
     """Models and settings that calls share; each model is loaded once, when it is needed.
 
     Any number of threads may use one session. A call that fails or is cancelled ends no other.
@@ -77,17 +77,6 @@ class Session:
     def close(self) -> None:
         """Free the models; one that another thread still uses is freed when that is done."""
         self.models.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def build(
         self,

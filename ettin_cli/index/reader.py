@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ClosedError, IndexDamagedError, IndexMismatchError
 from ettin_cli.index.files import FILES, FileEntry, Files
@@ -23,6 +23,7 @@ from ettin_cli.index.vectors import (
     to_compare,
 )
 from ettin_cli.records import Passage
+from ettin_cli.runtime import Closing
 from ettin_cli.text.lexical import ENGLISH
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ EMBEDDINGS = "embeddings.f16"
 SINGLE_PRECISION = "embeddings.f32"
 
 
-class Index:
+class Index(Closing):
     """One generation of an index, unaffected by later writers; safe to use from any thread.
 
     Args:
@@ -63,12 +64,6 @@ class Index:
         it. An index without references is closed automatically.
         """
         self._opened = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def is_outdated(self) -> bool:
         """Return whether a newer generation is current; reads only the manifest.

@@ -1,3 +1,4 @@
+from .closing import Closing as Closing
 from .forks import (
     TOKENIZERS as TOKENIZERS,
     Lock as Lock,

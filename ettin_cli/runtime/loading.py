@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from ettin_cli.errors import ClosedError
+from ettin_cli.runtime.closing import Closing
 from ettin_cli.runtime.forks import Lock
 
 T = TypeVar("T")
 
 
-class Loaded:
+class Loaded(Closing):
     """Models and other objects that an owner shares among its threads, each loaded once.
 
     >>> with Loaded() as loaded:
@@ -48,17 +48,6 @@ class Loaded:
         """Release everything; objects still in use are freed when their threads finish."""
         with self._lock:
             self._places = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Place:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from ettin_cli.errors import CalibrationError, InvalidArgumentError
 from ettin_cli.index import Index
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Answer, Embedder, Hit, Passage, Query, Reporter, Reranker
-from ettin_cli.runtime import Loaded
+from ettin_cli.runtime import Closing, Loaded
 from ettin_cli.searching.answering import search
 from ettin_cli.searching.calibration.fitting import Calibration
 from ettin_cli.searching.calibration.stored import is_calibrated, load, not_calibrated
@@ -35,7 +34,7 @@ from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, SAME, TOP_K, TRUNCATE
 from ettin_cli.text.lexical import Terms, parse_query
 
 
-class Searcher:
+class Searcher(Closing):
     """An open index and the models that search it, for any number of threads.
 
     Models are loaded when the first query needs them. The index stays as it was when it was
@@ -79,17 +78,6 @@ class Searcher:
         """Register a function to call when the searcher is closed."""
         self._closing.append(close)
         return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         counts = self.index.manifest.counts

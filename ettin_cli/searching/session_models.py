@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ettin_cli.errors import IndexMismatchError
 from ettin_cli.models import ModelFiles, find_embedder, load_embedder, read_card
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import ResolvedReranker, find_reranker
 from ettin_cli.records import Embedder, Reporter, Reranker, TimedReranker
-from ettin_cli.runtime import Loaded
+from ettin_cli.runtime import Closing, Loaded
 from ettin_cli.searching.cascade import Step
 from ettin_cli.searching.rerankers import FoundRerankers, cached_reranker, find_rerankers, load_one
 from ettin_cli.settings import TRUNCATE
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from ettin_cli.index import Index
 
 
-class Models:
+class Models(Closing):
     """Finds and loads models, each once for all threads.
 
     Args:
@@ -37,17 +36,6 @@ class Models:
     def close(self) -> None:
         """Free the models; one in use by another thread is freed when that thread is done."""
         self.loaded.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def find_embedder(self, name: str) -> ModelFiles:
         """Return the files of an embedder by its name.

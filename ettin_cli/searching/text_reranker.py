@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import Self
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import (
@@ -19,6 +17,7 @@ from ettin_cli.records import (
     Scores,
     Silence,
 )
+from ettin_cli.runtime import Closing
 from ettin_cli.searching.cascade import Step, cascade_name
 from ettin_cli.searching.ranking import SearchOptions
 from ettin_cli.searching.rerank_requests import rerank
@@ -27,7 +26,7 @@ from ettin_cli.settings import CANDIDATES, TOP_K
 Text = str | Document | Passage
 
 
-class TextReranker:
+class TextReranker(Closing):
     """A reranker that is loaded, or a cascade; any number of threads may use it."""
 
     def __init__(
@@ -49,17 +48,6 @@ class TextReranker:
         """Free the model, unless it is a session's."""
         if self._on_close:
             self._on_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def rank(self, query: str, texts: Sequence[Text], *, top_k: int | None = None) -> Answer:
         """Rank texts by how well they answer a query.
