@@ -15,12 +15,10 @@ from ettin_cli.console import Console, count
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files.requests import readable
 from ettin_cli.models.rerankers import ResolvedReranker, require_long
-from ettin_cli.records import Scores
+from ettin_cli.records import Scores, beginning
 from ettin_cli.searching import Models
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB, TRUNCATE
 from ettin_cli.storage import BLOCK, record_lines
-
-SHOWN = 200
 
 
 @shared()
@@ -175,7 +173,7 @@ def _write(console: Console, texts: list[str], values: list[float], *, as_table:
     order = sorted(range(len(texts)), key=lambda at: (-values[at], at))
     if as_table:
         rows = [
-            [str(rank), str(at), f"{values[at]:.3f}", _shown(texts[at])]
+            [str(rank), str(at), f"{values[at]:.3f}", beginning(texts[at])]
             for rank, at in enumerate(order, start=1)
         ]
         names = ["rank", "index", "score", "text"]
@@ -186,12 +184,6 @@ def _write(console: Console, texts: list[str], values: list[float], *, as_table:
     for rank, at in enumerate(order, start=1):
         row = {"rank": rank, "index": at, "score": values[at], "text": texts[at]}
         console.line(orjson.dumps(row).decode())
-
-
-def _shown(text: str) -> str:
-    """Return the beginning of a text, on one line."""
-    flowing = " ".join(text.split())
-    return flowing if len(flowing) <= SHOWN else flowing[:SHOWN].rstrip() + " …"
 
 
 def _texts(word: str) -> list[str]:

@@ -39,6 +39,7 @@ from .reporting import (
 from .shapes import (
     COLUMNS as COLUMNS,
     answer_rows as answer_rows,
+    beginning as beginning,
     columns as columns,
     dumps as dumps,
     hits_schema as hits_schema,

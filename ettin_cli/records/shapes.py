@@ -149,7 +149,7 @@ def answer_html(answer: Answer) -> str:
             f"{hit.score:.4g}",
             hit.passage.title or hit.passage.doc_id,
             hit.passage.path or "",
-            _beginning(hit.passage.text),
+            beginning(hit.passage.text),
         )
         for rank, hit in enumerate(answer.hits, start=1)
     ]
@@ -160,7 +160,7 @@ def answer_html(answer: Answer) -> str:
     return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
 
 
-def _beginning(text: str) -> str:
+def beginning(text: str) -> str:
     """Return the beginning of a text, on one line."""
     flowing = " ".join(text.split())
     return flowing if len(flowing) <= SHOWN else flowing[:SHOWN].rstrip() + " …"

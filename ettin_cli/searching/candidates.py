@@ -11,7 +11,7 @@ from ettin_cli.records import Candidate
 from ettin_cli.searching.constraints import demanded
 from ettin_cli.searching.ranking import SearchOptions, most_documents
 from ettin_cli.searching.retrievers import Retrieved, Search
-from ettin_cli.settings import NEAR, SAME
+from ettin_cli.settings import DOCUMENT, NEAR, PASSAGE, SAME
 from ettin_cli.text import grouped, leading, nearly_grouped
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class CandidateFinder:
             if len(found.rows) < depth or self._are_enough(doc_ids):
                 break
             depth *= 4
-        documents = self.options.top_k if self.options.by == "document" else 0
+        documents = self.options.top_k if self.options.by == DOCUMENT else 0
         kept = most_documents(doc_ids, self.options.candidates, documents)
         candidates = read_candidates(self.index, found, [groups[at][0] for at in kept])
         return [
@@ -65,7 +65,7 @@ class CandidateFinder:
     def _folded(self, rows: Rows) -> list[list[int]]:
         """Return the positions grouped by duplicates, each group's representative first."""
         groups = self._alike(rows)
-        if self.options.by == "passage" or len(groups) == len(rows):
+        if self.options.by == PASSAGE or len(groups) == len(rows):
             return groups
         doc_ids = self.index.passages.column("doc_id", rows)
         owners = [[doc_ids[at] for at in group] for group in groups]
@@ -86,7 +86,7 @@ class CandidateFinder:
         if len(doc_ids) < options.candidates:
             return False
         wanted = min(options.top_k, options.candidates, self.index.manifest.counts.documents)
-        return options.by == "passage" or len(set(doc_ids)) >= wanted
+        return options.by == PASSAGE or len(set(doc_ids)) >= wanted
 
 
 def read_candidates(index: Index, found: Retrieved, kept: Sequence[int]) -> list[Candidate]:
