@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 from ettin_cli.evaluation.metrics import Metric, evaluate
 from ettin_cli.evaluation.results import Measured, System
@@ -18,7 +19,17 @@ from ettin_cli.evaluation.scored_once import Meter, ScoredOnce
 from ettin_cli.files import without_spaces
 from ettin_cli.files.writers import best_scores, trec_ranking
 from ettin_cli.index import Index
-from ettin_cli.records import Advance, Candidate, Hit, Qrels, Query, Reporter, Scores, TimedReranker
+from ettin_cli.records import (
+    Advance,
+    Candidate,
+    Hit,
+    Passage,
+    Qrels,
+    Query,
+    Reporter,
+    Scores,
+    TimedReranker,
+)
 from ettin_cli.searching import (
     CandidateFinder,
     Left,
@@ -33,6 +44,9 @@ from ettin_cli.searching import (
     work,
 )
 from ettin_cli.settings import NONE, TOP_K
+
+if TYPE_CHECKING:
+    from ettin_cli.index import Rows
 
 WINDOW = 256
 WHOLE_RUN = 1000
@@ -183,6 +197,21 @@ class _Found:
     seconds: float = 0.0
 
 
+class _ReadOnce:
+    """Reads passages of an index, each once, since the depths of a sweep share most of them."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.known: dict[int, Passage] = {}
+
+    def __call__(self, rows: Rows) -> list[Passage]:
+        """Return passages by row."""
+        numbers = rows.tolist()
+        fresh = [row for row in numbers if row not in self.known]
+        self.known.update(zip(fresh, self.index.read(fresh), strict=True))
+        return [self.known[row] for row in numbers]
+
+
 class _Tries:
     def __init__(self, index: Index, qrels: Qrels, sweep: Sweep) -> None:
         self.index, self.qrels, self.sweep = index, qrels, sweep
@@ -220,7 +249,8 @@ class _Tries:
         embedding = time.perf_counter() - began
         alone = self.sweep.searched_alone
         reranked = map(self.sweep.searched, self.sweep.depths) if self.sweep.rerankers else ()
-        finders = {one: CandidateFinder(self.index, one) for one in (alone, *reranked)}
+        read = _ReadOnce(self.index)
+        finders = {one: CandidateFinder(self.index, one, read) for one in (alone, *reranked)}
         found = {options: _Found(seconds=embedding) for options in finders}
         # All depths of a query before the next query: a retriever caches its last scores.
         for query, search in zip(queries, searches, strict=True):
@@ -248,7 +278,7 @@ class _Tries:
         rest = np.setdiff1d(among, found.rows)
         scores = np.concatenate([found.scores, np.zeros(len(rest), np.float32)])
         every = Retrieved(np.concatenate([found.rows, rest]), scores)
-        return read_candidates(self.index, every, range(len(every.rows)))
+        return read_candidates(self.index.read, every, range(len(every.rows)))
 
     def _rerank(
         self,

@@ -159,10 +159,9 @@ class Index(Closing):
 
     def read(self, rows: Rows | Sequence[int]) -> list[Passage]:
         """Return passages by row, with the absolute paths of their files."""
-        return [
-            replace(passage, path=self.path_of(self._file(file)))
-            for passage, file in self.passages.read(rows)
-        ]
+        found = self.passages.read(rows)
+        paths = {file: self.path_of(self._file(file)) for file in {file for _, file in found}}
+        return [replace(passage, path=paths[file]) for passage, file in found]
 
     def doc_ids(self) -> Iterator[str]:
         """Yield the document id of each passage, in row order."""

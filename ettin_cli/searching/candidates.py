@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ettin_cli.index import Index
-from ettin_cli.records import Candidate
+from ettin_cli.records import Candidate, Passage
 from ettin_cli.searching.constraints import demanded
 from ettin_cli.searching.ranking import SearchOptions, most_documents
 from ettin_cli.searching.retrievers import Retrieved, Search
@@ -17,19 +17,22 @@ from ettin_cli.text import grouped, leading, nearly_grouped
 if TYPE_CHECKING:
     from ettin_cli.index import Rows
 
+    Read = Callable[[Rows], list[Passage]]
+
 
 class CandidateFinder:
     """Retrieves passages for a query, merges duplicates and selects the candidates to score.
 
     Args:
         options: Uses `candidates`, `top_k`, `by`, `fold` and the filters.
+        read: Reads passages by row; None: from the index.
 
     Raises:
         InvalidArgumentError: A query constraint contains no words.
     """
 
-    def __init__(self, index: Index, options: SearchOptions) -> None:
-        self.index, self.options = index, options
+    def __init__(self, index: Index, options: SearchOptions, read: Read | None = None) -> None:
+        self.index, self.options, self.read = index, options, read or index.read
         self.among = chosen_rows(index, options) if options.narrowed else None
 
     def find(self, search: Search) -> list[Candidate]:
@@ -50,7 +53,7 @@ class CandidateFinder:
             depth *= 4
         documents = self.options.top_k if self.options.by == DOCUMENT else 0
         kept = most_documents(doc_ids, self.options.candidates, documents)
-        candidates = read_candidates(self.index, found, [groups[at][0] for at in kept])
+        candidates = read_candidates(self.read, found, [groups[at][0] for at in kept])
         return [
             self._standing_for(candidate, found.rows[groups[at][1:]])
             for candidate, at in zip(candidates, kept, strict=True)
@@ -59,7 +62,7 @@ class CandidateFinder:
     def _standing_for(self, candidate: Candidate, rows: Rows) -> Candidate:
         if not len(rows):
             return candidate
-        passages = self.index.read(rows)
+        passages = self.read(rows)
         return replace(candidate, duplicates=dict(zip(rows.tolist(), passages, strict=True)))
 
     def _folded(self, rows: Rows) -> list[list[int]]:
@@ -89,9 +92,9 @@ class CandidateFinder:
         return options.by == PASSAGE or len(set(doc_ids)) >= wanted
 
 
-def read_candidates(index: Index, found: Retrieved, kept: Sequence[int]) -> list[Candidate]:
+def read_candidates(read: Read, found: Retrieved, kept: Sequence[int]) -> list[Candidate]:
     """Return the retrieved rows at the positions `kept` as candidates with their passages."""
-    passages = index.read(found.rows[kept])
+    passages = read(found.rows[kept])
     return [
         Candidate(int(found.rows[at]), passage, float(found.scores[at]), found.places_of(at))
         for at, passage in zip(kept, passages, strict=True)
