@@ -38,6 +38,7 @@ CODES = {
     "invalid-input": "A file is empty or its content is invalid.",
     "fields-not-found": "The rows of a file have none of the usual field names.",
     "invalid-examples": "A training file has no examples, or none that the loss can use.",
+    "not-a-collection": "A folder lacks the files of a BEIR collection.",
     "not-judged": "None of the queries has judgements.",
     # Models.
     "unknown-model": "No model has this name.",

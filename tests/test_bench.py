@@ -16,8 +16,7 @@ from ettin_cli.benchmark.agreement import agree, kendall_tau, overlap
 from ettin_cli.benchmark.contenders import Contender
 from ettin_cli.benchmark.flops import shape_of
 from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
-from ettin_cli.commands.bench import SAMPLE
-from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 from ettin_cli.models.engines import devices
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import ModelFiles
@@ -268,7 +267,7 @@ def test_a_processor_has_bf16_unless_its_library_is_kept_from_it(
 def test_sample_pairs_are_as_long_as_asked_and_all_different(model: Path, tokens: int) -> None:
     files = ModelFiles("m", model)
     counter = PairTokens(files, trust_remote_code=False)
-    made = SampleTexts.of(sample_corpora() / SAMPLE).pairs(counter, tokens, 45)
+    made = SampleTexts.of(sample_corpus(EVERYDAY_ANSWERS)).pairs(counter, tokens, 45)
     assert len(set(made)) == 45
     assert len({query for query, _ in made}) == 3
     for query, text in made:
@@ -278,7 +277,7 @@ def test_sample_pairs_are_as_long_as_asked_and_all_different(model: Path, tokens
 
 def test_long_pairs_are_fewer(model: Path) -> None:
     counter = PairTokens(ModelFiles("m", model), trust_remote_code=False)
-    sample = SampleTexts.of(sample_corpora() / SAMPLE)
+    sample = SampleTexts.of(sample_corpus(EVERYDAY_ANSWERS))
     assert [len(sample.pairs(counter, tokens, None)) for tokens in (125, 512, 7999)] == [200, 48, 3]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 from ettin_cli.files.trec import read_qrels, read_run
 from ettin_cli.models.embedders import load_embedder
 from ettin_cli.records import Embedder
@@ -25,7 +25,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sample corpus of 40 documents with the queries and judgements that belong to them."""
-    whole = sample_corpora() / "everyday_answers"
+    whole = sample_corpus(EVERYDAY_ANSWERS)
     folder = tmp_path_factory.mktemp("small") / "small"
     folder.mkdir()
     documents = (whole / "corpus.jsonl").read_text().splitlines(keepends=True)[:40]

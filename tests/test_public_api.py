@@ -13,7 +13,7 @@ import pytest
 
 import ettin_cli as ettin_api
 from ettin_cli import Document, Query, Searcher, SearchOptions, Session
-from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 from ettin_cli.errors import (
     CalibrationError,
     ClosedError,
@@ -26,7 +26,7 @@ from tests.conftest import Ettin
 from tests.models import embedder, ettin as ettin_model
 from tests.threads import THREADS, in_threads
 
-CORPUS = sample_corpora() / "everyday_answers"
+CORPUS = sample_corpus(EVERYDAY_ANSWERS)
 DOG = "can I bring my dog"
 TEXTS = ["At nine.", "Bread is at noon.", ""]
 EXPORTED = [

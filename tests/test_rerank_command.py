@@ -91,9 +91,9 @@ def test_the_output_of_a_search_can_be_reranked(ettin: Ettin, docs: Path, tmp_pa
 
 
 def test_a_trec_run_comes_back_as_one(ettin: Ettin, tmp_path: Path) -> None:
-    from ettin_cli.commands.demo import sample_corpora
+    from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 
-    corpus = sample_corpora() / "everyday_answers"
+    corpus = sample_corpus(EVERYDAY_ANSWERS)
     queries = str(corpus / "queries.jsonl")
     ettin("search", "--queries", queries, str(corpus), "-r", "none", "-o", "first.trec")
     done = ettin(

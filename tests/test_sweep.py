@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ettin_cli.commands.demo import sample_corpora
+from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 from ettin_cli.evaluation.metrics import parse_metrics
 from ettin_cli.evaluation.results import System
 from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
@@ -28,7 +28,7 @@ from ettin_cli.searching.retrievers import DenseRetriever, Retrieved, Retriever,
 from tests.fakes import OverlapReranker
 from tests.indexes import Builder, WordEmbedder, jsonl
 
-CORPUS = sample_corpora() / "everyday_answers"
+CORPUS = sample_corpus(EVERYDAY_ANSWERS)
 QUERIES = list(read_queries(CORPUS / "queries.jsonl"))
 QRELS = read_qrels(CORPUS / "qrels.tsv")
 METRICS = parse_metrics("nDCG@10,RR@10,R@100")

@@ -1,7 +1,13 @@
 from .contenders import SENTENCE_TRANSFORMERS as SENTENCE_TRANSFORMERS
-from .machine import Machine as Machine, this_machine as this_machine
-from .measuring import Plan as Plan, check_lengths as check_lengths, measure as measure
-from .pairs import Pair as Pair, SampleTexts as SampleTexts, read_pairs as read_pairs
+from .machine import Machine as Machine
+from .measuring import Plan as Plan
+from .pairs import Pair as Pair, read_pairs as read_pairs
+from .planning import (
+    NOTHING as NOTHING,
+    Benchmark as Benchmark,
+    BenchmarkRequest as BenchmarkRequest,
+    plan_benchmark as plan_benchmark,
+)
 from .results import Race as Race
 from .rows import (
     AGREEMENT as AGREEMENT,

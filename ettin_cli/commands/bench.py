@@ -9,30 +9,21 @@ import typer
 
 from ettin_cli.benchmark import (
     SENTENCE_TRANSFORMERS,
+    BenchmarkRequest,
     Machine,
     Pair,
     Plan,
     Race,
-    SampleTexts,
-    check_lengths,
-    measure,
+    plan_benchmark,
     read_pairs,
-    this_machine,
 )
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
-from ettin_cli.commands.demo import sample_corpora
 from ettin_cli.commands.help import listed
 from ettin_cli.commands.output_options import check_apart
 from ettin_cli.console import BENCH_FORMATS, Console, count, destination, show_races
 from ettin_cli.errors import CorpusError, ModelError, UsageError
-from ettin_cli.models.engines import check_engine, installed_backends
-from ettin_cli.models.rerankers import FolderReranker
-from ettin_cli.searching import Models
-
-SAMPLE = "everyday_answers"
-DOCUMENT_TOKENS = "125"
-AUTO, NOTHING = "auto", "none"
+from ettin_cli.settings import AUTO
 
 
 @shared("dtype")
@@ -121,51 +112,29 @@ def bench(
       ettin bench -r 32m --pairs candidates.jsonl --limit 500
     """
     console = context.console
-    dtypes = list(dict.fromkeys(dtype or [AUTO]))
-    settings = [replace(context.settings, dtype=one) for one in dtypes]
     format = _format(format, output)
-    _check(against, engine or [], pairs, document_tokens)
+    if pairs is not None and document_tokens is not None:
+        raise UsageError("--document-tokens cannot be combined with --pairs")
+    if pairs is not None and str(pairs) != "-" and not pairs.is_file():
+        raise CorpusError(f"there is no file {pairs}")
     check_apart(output, [pairs])
-    lengths = _lengths(document_tokens or DOCUMENT_TOKENS)
-    sample = SampleTexts.of(sample_corpora() / SAMPLE)
-    names = list(dict.fromkeys(reranker or [AUTO]))
-    if "none" in names:
-        raise UsageError("nothing to measure without a reranker", hint="-r embedded")
-    found = [_model(name, context.session.models) for name in names]
-    models = list({one.name: one for one in found}.values())
-    if pairs is None:
-        check_lengths(models, lengths, context.settings.max_length)
-    given, rejected = _given(pairs, limit, console)
-    machine = this_machine(settings[0], console)
-    plan = Plan(
-        models=models,
-        settings=settings[0],
-        engines=list(dict.fromkeys(engine or installed_backends(machine.place))),
-        dtypes=dtypes,
-        sample=sample,
-        lengths=lengths,
-        pairs=given,
-        spread=document_tokens is None,
+    request = BenchmarkRequest(
+        reranker or [AUTO],
+        against,
+        engine or [],
+        dtype or [AUTO],
+        _lengths(document_tokens) if document_tokens else [],
         limit=limit,
         rounds=rounds,
-        compared=against != NOTHING,
     )
-    _tell(plan, machine, console)
+    given, rejected = _given(pairs, limit, console)
+    benchmark = plan_benchmark(replace(request, pairs=given), context.session.models)
+    _tell(benchmark.plan, benchmark.machine, console)
     watched = _Watched(console)
-    show_races(console, watched.of(measure(plan, machine, console)), machine, format, output)
+    show_races(console, watched.of(benchmark), benchmark.machine, format, output)
     watched.check()
     if rejected:
         raise typer.Exit(options.REJECTED)
-
-
-def _model(name: str, models: Models) -> FolderReranker:
-    """Return a reranker with a tokenizer, which is needed to make pairs of a given length."""
-    found = models.find_reranker(name)
-    if not isinstance(found, FolderReranker):
-        raise UsageError(
-            f"cannot measure {name}: it is not a model folder, so its tokens cannot be counted"
-        )
-    return found
 
 
 def _format(format: str, output: Path | None) -> str:
@@ -175,23 +144,6 @@ def _format(format: str, output: Path | None) -> str:
     if found not in BENCH_FORMATS:
         raise UsageError(f"unsupported format: {output}", hint="-o FILE.json or FILE.jsonl")
     return found
-
-
-def _check(
-    against: str, engines: Sequence[str], pairs: Path | None, document_tokens: str | None
-) -> None:
-    """Reject options that cannot be measured, before anything is loaded."""
-    if against not in (SENTENCE_TRANSFORMERS, NOTHING):
-        raise UsageError(
-            f"unknown baseline {against!r}",
-            hint=f"--against {SENTENCE_TRANSFORMERS} or {NOTHING}",
-        )
-    for engine in engines:
-        check_engine(engine)
-    if pairs is not None and document_tokens is not None:
-        raise UsageError("--document-tokens cannot be combined with --pairs")
-    if pairs is not None and str(pairs) != "-" and not pairs.is_file():
-        raise CorpusError(f"there is no file {pairs}")
 
 
 def _lengths(text: str) -> list[int]:

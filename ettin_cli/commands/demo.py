@@ -1,7 +1,6 @@
 """`ettin demo`: index and search the corpus that ships with the package."""
 
 import shlex
-from importlib.resources import files
 from pathlib import Path
 
 import typer
@@ -11,11 +10,10 @@ from ettin_cli.commands.context import Color
 from ettin_cli.commands.index import index
 from ettin_cli.commands.search import search
 from ettin_cli.console import Console
-from ettin_cli.errors import CorpusError
+from ettin_cli.corpus import ISLAND_STATION, sample_corpus
 from ettin_cli.models import EMBEDDED
 from ettin_cli.settings import INDEXES, cache_folder
 
-CORPUS = "island_station"
 QUESTIONS = (
     "what do I do when somebody gets hurt",
     "the generator does not start",
@@ -32,7 +30,7 @@ def demo(color: Color = "auto") -> None:
       ettin demo
     """
     console = Console(color=color)
-    corpus = shortest(sample_corpora() / CORPUS)
+    corpus = shortest(sample_corpus(ISLAND_STATION))
     folder = cache_folder() / INDEXES / "demo"
     # Another installation, with its corpus elsewhere, may have made the folder.
     rebuild = folder.exists()
@@ -54,21 +52,6 @@ def demo(color: Color = "auto") -> None:
 def _announce(console: Console, words: list[str]) -> None:
     console.line("")
     console.line(f"$ ettin {shlex.join(words)}")
-
-
-def sample_corpora() -> Path:
-    """Return the folder of the sample corpora: in the package, or beside it in a checkout.
-
-    Raises:
-        CorpusError: This installation lacks them.
-    """
-    package = Path(str(files("ettin_cli")))
-    for folder in (package / "sample_corpora", package.parent / "sample_corpora"):
-        if (folder / CORPUS).is_dir():
-            return folder
-    raise CorpusError(
-        f"{package} has no sample corpora", hint="pip install --force-reinstall ettin-cli"
-    )
 
 
 def shortest(path: Path) -> Path:

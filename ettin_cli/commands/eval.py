@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ from ettin_cli.console import (
     judge as judge_documents,
     show_evaluation,
 )
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.errors import UsageError
 from ettin_cli.evaluation import (
     REPORT,
     Evaluation,
@@ -36,16 +36,21 @@ from ettin_cli.evaluation import (
     write_evaluation,
 )
 from ettin_cli.evaluation.report import ReliabilityPlot
-from ettin_cli.files import read_qrels, read_queries, without_spaces
+from ettin_cli.files import (
+    QRELS,
+    QUERIES,
+    beir_file,
+    read_qrels,
+    read_queries,
+    without_spaces,
+)
 from ettin_cli.index import Index, find_index
 from ettin_cli.records import Query
-from ettin_cli.searching import FoundRerankers, SearchOptions
-from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, MAX, METRICS, SAME, TRUNCATE
+from ettin_cli.searching import SearchOptions
+from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, METRICS, SAME, TRUNCATE
 
 JUDGED = "judged"
 JUDGED_DEPTH = 10
-QUERIES = ("queries.jsonl", "queries.tsv")
-QRELS = ("qrels.tsv", "qrels/test.tsv")
 
 
 @shared()
@@ -162,7 +167,7 @@ def evaluate(
         raise UsageError("--calibrate and --judge cannot be combined with --run")
     if run:
         asked = list(read_queries(options.stdin_or(queries))) if queries else []
-        relevant = read_qrels(options.stdin_or(given(qrels, "--qrels", folder, QRELS)))
+        relevant = read_qrels(options.stdin_or(_given(qrels, "--qrels", folder, QRELS)))
         found = measure_runs(list(map(options.stdin_or, run)), relevant, wanted, asked)
         show_evaluation(console, found, format)
         if output:
@@ -171,13 +176,14 @@ def evaluate(
     depths, shares = _depths(candidates), _blends(blend)
     session = context.session
     models = named_rerankers(reranker or ["auto"], session.models)
-    _check(models, long, calibrate=calibrate)
+    if calibrate:
+        require_calibratable(models)
     searched = SearchOptions(by=by, fold=fold)
     request = EvaluationRequest(
         retriever or [AUTO], models, depths, shares, wanted, expand, long, searched
     )
-    asked = list(read_queries(options.stdin_or(given(queries, "--queries", folder, QUERIES))))
-    judged_in = given(qrels, "--qrels", folder, () if judge else QRELS)
+    asked = list(read_queries(options.stdin_or(_given(queries, "--queries", folder, QUERIES))))
+    judged_in = _given(qrels, "--qrels", folder, () if judge else QRELS)
     opened, rejected = (
         index_of([str(folder)], index, context) if folder else (Index(find_index(index)), False)
     )
@@ -198,15 +204,6 @@ def evaluate(
                     _write(console, with_documents(found, opened), output, plots)
     if rejected:
         raise typer.Exit(options.REJECTED)
-
-
-def _check(models: Mapping[str, FoundRerankers], long: str, *, calibrate: bool) -> None:
-    """Check that options which need a reranker have one."""
-    for option, asked in (("--calibrate", calibrate), ("--long max", long == MAX)):
-        if asked and not models:
-            raise UsageError(f"{option} needs a reranker", hint="leave out -r none")
-    if calibrate:
-        require_calibratable(models)
 
 
 def _calibrate(
@@ -262,14 +259,10 @@ def _write(
     console.summary(f"wrote {output / REPORT}, with the queries that changed most")
 
 
-def given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:
+def _given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:
     """Return the file passed with an option, or else the one in a BEIR folder."""
-    if path is None and folder is not None:
-        if not folder.is_dir():
-            raise CorpusError(f"there is no folder {folder}")
-        path = next((folder / name for name in names if (folder / name).is_file()), None)
-        if path is None and names:
-            raise CorpusError(f"{folder} has no {names[0]}", hint=f"pass the file with {option}")
+    if path is None and folder is not None and names:
+        return beir_file(folder, names)
     if path is None:
         raise UsageError(
             f"missing {option}", hint="ettin eval BEIR-FOLDER, or -i INDEX with both files"

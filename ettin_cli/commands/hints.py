@@ -22,6 +22,7 @@ ARGUMENTS = {
     "dimensions": "--dimensions 1 to {most}",
     "document_tokens": "--document-tokens {most}",
     "glob": 'use a glob such as "*.md" or "drafts/"',
+    "max_score_ratio": "--max-score-ratio 0.95",
     "metric": "{known}",
     "output": "choose the format with -f, or use {choices}",
     "pairs": "--pairs FILE measures your own",
@@ -128,6 +129,7 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "fields-not-found": "name its fields with --query-field, --documents-field, --text-field, "
     "--id-field, or the columns of a table without a header with --fields",
     "invalid-examples": _examples,
+    "not-a-collection": "a BEIR folder has corpus.jsonl, queries.jsonl and qrels/test.tsv",
     "not-judged": "use the query ids of the qrels, or judge some: ettin eval ... --judge",
     "unknown-model": "ettin models",
     "model-unavailable": "use embedded, or download it on a machine with a network "

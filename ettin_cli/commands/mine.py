@@ -1,8 +1,6 @@
 """`ettin mine`: hard negatives for training, mined from an index."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,20 +14,10 @@ from ettin_cli.console import Console, count
 from ettin_cli.corpus import RecordError
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import read_qrels, read_queries
-from ettin_cli.files.requests import Spool, example, read_rows, rejection
-from ettin_cli.index import Index, find_index
+from ettin_cli.files.requests import Example, read_rows, rejection
 from ettin_cli.records import Rejection
-from ettin_cli.searching import choose_retriever, require_retriever
 from ettin_cli.settings import AUTO, CANDIDATES
-from ettin_cli.training import (
-    NEGATIVES,
-    Examples,
-    Mined,
-    MiningOptions,
-    Sought,
-    judged,
-    mine as mine_index,
-)
+from ettin_cli.training import NEGATIVES, Mined, example_with_positive
 
 # After this many invalid rows without a valid one, the file is taken for another kind.
 PROBED_ROWS = 100
@@ -102,37 +90,27 @@ def mine(
       ettin score --pairs mined.jsonl -r 150m -o scored.jsonl
     """
     console = context.console
-    if reranker is not None and max_score_ratio is None:
-        raise UsageError("-r needs --max-score-ratio", hint="--max-score-ratio 0.95")
-    require_retriever(retriever)
     check_jsonl(output, "mined.jsonl")
     queries = _checked(queries, "--queries")
     if qrels is not None and str(qrels) == str(queries) == options.STDIN:
         raise UsageError("stdin can be read only once", hint="pass one of the two as a file")
     check_apart(output, (queries, qrels))
-    opened = Index(find_index(index))
-    chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
-    models = context.session.models
-    found = models.find_reranker(reranker) if reranker else None
-    with ExitStack() as stack:
-        rejected = 0
-        if qrels is not None:
-            asked = list(read_queries(options.stdin_or(queries)))
-            relevant = read_qrels(options.stdin_or(_checked(qrels, "--qrels")))
-            sought: Iterator[Sought] = judged(opened, asked, relevant)
-            total = len(asked)
-        else:
-            examples = Examples(stack.enter_context(Spool()))
-            rejected = _read(queries, examples, console)
-            sought, total = examples.sought(opened, console), len(examples)
-        model = models.reranker(found) if found else None
-        embedder = partial(models.embedder_of, opened)
-        retrieve = choose_retriever(retriever, opened, embedder, console)
-        tally = _Tally(chosen, judged=qrels is not None)
-        mined = mine_index(opened, sought, total, retrieve, model, chosen, console)
-        write_jsonl(tally.rows(mined), output)
-    tally.tell(console)
-    if rejected:
+    rows = _Rows(queries, console)
+    tally = _Tally(negatives, judged=qrels is not None)
+    mined = context.session.mine(
+        index,
+        iter(rows) if qrels is None else read_queries(options.stdin_or(queries)),
+        None if qrels is None else read_qrels(options.stdin_or(_checked(qrels, "--qrels"))),
+        retriever=retriever,
+        negatives=negatives,
+        candidates=candidates,
+        skip_top=skip_top,
+        max_score_ratio=max_score_ratio,
+        reranker=reranker,
+    )
+    write_jsonl(tally.rows(mined), output)
+    tally.tell(console, margin=max_score_ratio is not None)
+    if rows.rejected:
         raise typer.Exit(options.REJECTED)
 
 
@@ -146,49 +124,54 @@ def _checked(path: Path | None, option: str) -> Path:
     return path
 
 
-def _read(path: Path, examples: Examples, console: Console) -> int:
-    """Read rows of queries and their positives, and return the number of rejected ones.
+class _Rows:
+    """The rows of a file that have a query and a positive; others are reported and counted."""
 
-    Raises:
-        CorpusError: The file cannot be read, or has no such rows.
-    """
-    waiting: list[Rejection] = []
-    rejected = 0
-    for row in read_rows(options.stdin_or(path), "queries and their positives"):
-        try:
-            found = example(row[0])
-            if not any(text.strip() for text in found.positives):
-                raise RecordError('"positive" has no text')
-            examples.add(found)
-            reasons = [RecordError(reason) for reason in found.reasons]
-        except RecordError as error:
-            reasons = [error]
-        waiting += [rejection(str(path), row, reason) for reason in reasons]
-        if examples:
-            rejected += _told(waiting, console)
-        elif len(waiting) == PROBED_ROWS:
-            break
-    if not examples:
-        raise CorpusError(
-            str(waiting[0]) if waiting else f"{path} has no queries",
-            hint='a row is {"query": "...", "positive": "..."}; or pass --qrels FILE',
-        )
-    return rejected
+    def __init__(self, path: Path, console: Console) -> None:
+        self.path, self.console = path, console
+        self.rejected = 0
 
+    def __iter__(self) -> Iterator[Example]:
+        """Yield the rows as they are read.
 
-def _told(rejections: list[Rejection], console: Console) -> int:
-    told = len(rejections)
-    for one in rejections:
-        console.notice(f"rejected {one}")
-    rejections.clear()
-    return told
+        Raises:
+            CorpusError: The file cannot be read, or has no such rows.
+        """
+        # Rejections are reported once there is a valid row; without one, the first is the error.
+        waiting: list[Rejection] = []
+        valid = False
+        for row in read_rows(options.stdin_or(self.path), "queries and their positives"):
+            try:
+                found = example_with_positive(row[0])
+                valid = True
+                reasons = [RecordError(reason) for reason in found.reasons]
+            except RecordError as error:
+                found, reasons = None, [error]
+            waiting += [rejection(str(self.path), row, reason) for reason in reasons]
+            if valid:
+                self._report(waiting)
+            elif len(waiting) == PROBED_ROWS:
+                break
+            if found:
+                yield found
+        if not valid:
+            raise CorpusError(
+                str(waiting[0]) if waiting else f"{self.path} has no queries",
+                hint='a row is {"query": "...", "positive": "..."}; or pass --qrels FILE',
+            )
+
+    def _report(self, rejections: list[Rejection]) -> None:
+        self.rejected += len(rejections)
+        for one in rejections:
+            self.console.notice(f"rejected {one}")
+        rejections.clear()
 
 
 class _Tally:
     """Turns mined negatives into rows, and counts."""
 
-    def __init__(self, chosen: MiningOptions, *, judged: bool) -> None:
-        self.chosen, self.judged = chosen, judged
+    def __init__(self, wanted: int, *, judged: bool) -> None:
+        self.wanted, self.judged = wanted, judged
         self.queries = self.written = self.negatives = 0
         self.unindexed = self.without = self.fewer = self.dropped = self.truncated = 0
 
@@ -202,36 +185,26 @@ class _Tally:
             if not one.positives:
                 continue
             self.without += not one.negatives
-            self.fewer += 0 < len(one.negatives) < self.chosen.negatives
+            self.fewer += 0 < len(one.negatives) < self.wanted
             if one.negatives:
                 self.written += 1
                 self.negatives += len(one.negatives)
-                yield _row(one)
+                yield one.to_dict()
 
-    def tell(self, console: Console) -> None:
+    def tell(self, console: Console, *, margin: bool) -> None:
         """Report what was mined, and what was left out."""
         end = "left out" if self.judged else "mined by text alone"
         for number, told in (
             (self.unindexed, f"without a positive in the index, {end}"),
             (self.without, "without a negative, left out; raise -c to retrieve more"),
-            (self.fewer, f"with fewer negatives than {self.chosen.negatives:,}"),
+            (self.fewer, f"with fewer negatives than {self.wanted:,}"),
         ):
             if number:
                 console.notice(f"{count(number, 'query', 'queries')} {told}")
         if self.truncated:
             console.notice(f"{count(self.truncated, 'text')} truncated at the reranker's limit")
-        margin = f", {self.dropped:,} dropped by the margin" if self.chosen.max_score_ratio else ""
+        dropped = f", {self.dropped:,} dropped by the margin" if margin else ""
         console.summary(
             f"{count(self.negatives, 'negative')} for {self.written:,} of "
-            f"{count(self.queries, 'query', 'queries')}{margin}"
+            f"{count(self.queries, 'query', 'queries')}{dropped}"
         )
-
-
-def _row(mined: Mined) -> dict[str, Any]:
-    return {
-        "query_id": mined.query.query_id,
-        "query": mined.query.text,
-        "positive": list(mined.positives),
-        "negatives": [passage.content for passage in mined.negatives],
-        "negative_ids": [passage.doc_id for passage in mined.negatives],
-    }

@@ -22,9 +22,10 @@ from ettin_cli.searching import (
     FoundRerankers,
     SearchOptions,
     parsed,
+    require_no_scores,
     require_retriever,
 )
-from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, MAX, SAME, TOP_K, TRUNCATE
+from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, SAME, TOP_K, TRUNCATE
 
 
 @shared()
@@ -150,8 +151,9 @@ def search(
         typed = query
         asked, chosen = parsed(query, chosen, retriever)
         wanted = [asked]
-    _check_reranker(reranker, min_probability, blend, long)
     require_long(long, reranked=reranker != "none")
+    if reranker == "none":
+        require_no_scores(chosen)
     session, rejected = context.session, False
     opened = None if sources else Index(find_index(index))
     rerankers = session.find_rerankers(reranker)
@@ -200,17 +202,6 @@ def _check_output(
     if resume and exit_status:
         raise UsageError("-e does not count hits of an earlier run", hint="leave out -e")
     writing.check_apart(output, [queries, *sources])
-
-
-def _check_reranker(reranker: str, min_probability: float | None, blend: float, long: str) -> None:
-    if reranker != "none":
-        return
-    if min_probability is not None:
-        raise UsageError("--min-probability needs a reranker", hint="leave out -r none")
-    if blend:
-        raise UsageError("--blend needs a reranker", hint="-r embedded")
-    if long == MAX:
-        raise UsageError("--long max needs a reranker", hint="leave out -r none")
 
 
 def _key(

@@ -1,7 +1,5 @@
 """`ettin train`: train a reranker from an encoder or another reranker."""
 
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,27 +7,9 @@ import typer
 
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, rows_of, shared
-from ettin_cli.commands.eval import QRELS, QUERIES, given
-from ettin_cli.commands.sources import index_of
 from ettin_cli.console import count, duration
-from ettin_cli.evaluation import METRIC, Validation
-from ettin_cli.files import read_qrels, read_queries
-from ettin_cli.models import find_model
-from ettin_cli.searching import choose_retriever
-from ettin_cli.settings import AUTO
-from ettin_cli.training import (
-    CHECKPOINT_MINUTES,
-    SEED,
-    Measure,
-    ModelFolder,
-    Recipe,
-    Trained,
-    TrainRequest,
-    check_recipe,
-    joined,
-    read_examples,
-    train as train_reranker,
-)
+from ettin_cli.evaluation import METRIC
+from ettin_cli.training import CHECKPOINT_MINUTES, SEED, Trained, joined
 
 
 @shared("batch_size")
@@ -119,49 +99,37 @@ def train(
     """
     with joined() as processes:
         console = context.console
-        rows = rows_of(batch_size)
-        recipe = Recipe(loss, epochs, steps, hours, rows, learning_rate, seed, lora)
-        # Texts computed at once depend on memory, not on the rows per step.
-        engine = replace(context.settings, device=processes.device(context.settings.device))
-        context = replace(context, settings=engine)
-        check_recipe(recipe)
-        folder = ModelFolder(output, resume=resume)
-        files = find_model(base, offline=context.offline, reporter=console)
-        with read_examples(data, loss, console) as examples:
-            measure = None
-            if eval:
-                # The main process builds the index first; the others reuse it.
-                measure = processes.main_first(lambda: _measure(eval, context))
-            request = TrainRequest(
-                files, examples, recipe, engine, measure, checkpoint_minutes, license
+        with options.goes_on("to resume, run the same command with --resume", console):
+            trained = context.session.train(
+                *data,
+                base=base,
+                output=output,
+                loss=loss,
+                epochs=epochs,
+                steps=steps,
+                hours=hours,
+                batch_size=rows_of(batch_size),
+                learning_rate=learning_rate,
+                lora=lora,
+                seed=seed,
+                eval=eval,
+                resume=resume,
+                checkpoint_minutes=checkpoint_minutes,
+                license=license,
+                processes=processes,
             )
-            with options.goes_on("to resume, run the same command with --resume", console):
-                trained = train_reranker(request, folder, console, processes)
-            console.summary(_told(trained, measure, output))
-            if examples.rejected:
-                console.notice(f"rejected {count(examples.rejected, 'row')}")
-                raise typer.Exit(options.REJECTED)
+        console.summary(_summary(trained, output))
+        if trained.rejected:
+            console.notice(f"rejected {count(trained.rejected, 'row')}")
+            raise typer.Exit(options.REJECTED)
 
 
-def _measure(folder: Path, context: Context) -> Measure:
-    """Return nDCG@10 on a BEIR folder, with its index in the cache."""
-    queries = list(read_queries(given(None, "--queries", folder, QUERIES)))
-    qrels = read_qrels(given(None, "--qrels", folder, QRELS))
-    console, models = context.console, context.session.models
-    index, _ = index_of([str(folder)], None, context)
-    retriever = choose_retriever(AUTO, index, partial(models.embedder_of, index), console)
-    found = Validation(index, retriever, queries, qrels)
-    told = f"{found.told}, of {folder.resolve().name}"
-    console.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
-    return Measure(told, METRIC, found.retrieval, found.of)
-
-
-def _told(trained: Trained, measure: Measure | None, output: Path) -> str:
+def _summary(trained: Trained, output: Path) -> str:
     """Return a one-line summary of the training."""
     progress = trained.progress
-    told = f"{output}: {count(progress.step, 'step')} in {duration(progress.seconds)}"
+    summary = f"{output}: {count(progress.step, 'step')} in {duration(progress.seconds)}"
     if progress.first_loss is not None and progress.loss is not None:
-        told += f", loss {progress.first_loss:.4g} to {progress.loss:.4g}"
-    if measure and progress.best is not None:
-        told += f", {METRIC} {progress.best:.4f} at step {progress.best_step:,}"
-    return told
+        summary += f", loss {progress.first_loss:.4g} to {progress.loss:.4g}"
+    if progress.best is not None:
+        summary += f", {METRIC} {progress.best:.4f} at step {progress.best_step:,}"
+    return summary

@@ -27,6 +27,11 @@ from .registry import (
     table_formats as table_formats,
     table_reader_of as table_reader_of,
 )
+from .samples import (
+    EVERYDAY_ANSWERS as EVERYDAY_ANSWERS,
+    ISLAND_STATION as ISLAND_STATION,
+    sample_corpus as sample_corpus,
+)
 from .sources import (
     Listing as Listing,
     Source as Source,

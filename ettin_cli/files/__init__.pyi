@@ -1,3 +1,4 @@
+from .beir import QRELS as QRELS, QUERIES as QUERIES, beir_file as beir_file
 from .output import output_errors as output_errors, output_file as output_file
 from .queries import read_queries as read_queries
 from .resuming import (

@@ -25,6 +25,7 @@ from .searcher import (
     Searcher as Searcher,
     choose_retriever as choose_retriever,
     parsed as parsed,
+    require_no_scores as require_no_scores,
     require_retriever as require_retriever,
 )
 from .session_models import Models as Models

@@ -222,12 +222,7 @@ class Searcher(Closing):
     def _check(self, options: SearchOptions) -> None:
         needed = options.min_probability is not None
         if self.rerankers is None:
-            if needed:
-                raise InvalidArgumentError(
-                    "a minimum probability needs a reranker", argument="min_probability"
-                )
-            if options.blend:
-                raise InvalidArgumentError("blending needs a reranker", argument="blend")
+            require_no_scores(options)
             return
         if needed and self.rerankers.before:
             raise InvalidArgumentError(
@@ -271,6 +266,20 @@ def parsed(query: str, options: SearchOptions, retriever: str) -> tuple[Query, S
             argument="query",
         )
     return Query("1", demands.text), replace(options, demands=demands)
+
+
+def require_no_scores(options: SearchOptions) -> None:
+    """Check that a search does without a reranker.
+
+    Raises:
+        InvalidArgumentError: An option needs one.
+    """
+    if options.min_probability is not None:
+        raise InvalidArgumentError(
+            "a minimum probability needs a reranker", argument="min_probability"
+        )
+    if options.blend:
+        raise InvalidArgumentError("blending needs a reranker", argument="blend")
 
 
 def require_retriever(name: str) -> None:

@@ -6,11 +6,16 @@ from .mining import (
     MiningOptions as MiningOptions,
     mine as mine,
 )
-from .positives import Examples as Examples, Sought as Sought, judged as judged
-from .processes import Processes as Processes, joined as joined
+from .positives import (
+    PositiveRow as PositiveRow,
+    PositiveRows as PositiveRows,
+    Sought as Sought,
+    example_with_positive as example_with_positive,
+    judged as judged,
+)
+from .processes import ALONE as ALONE, Processes as Processes, joined as joined
 from .progress import Measure as Measure
 from .recipe import LOSSES as LOSSES, SEED as SEED, Recipe as Recipe, check_recipe as check_recipe
-from .rows import Example as Example
 from .run import (
     CHECKPOINT_MINUTES as CHECKPOINT_MINUTES,
     Trained as Trained,

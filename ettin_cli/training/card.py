@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
+from ettin_cli.storage import Stream
 from ettin_cli.training.examples import DataFile, Examples
 from ettin_cli.training.progress import Measure, Progress
 from ettin_cli.training.recipe import MOST_GRADIENT, WARM_UP, Recipe
@@ -85,13 +86,17 @@ def _data(examples: Examples) -> Iterator[str]:
     yield "| file | pairs with a score | rows of positives and negatives | licence |"
     yield "|---|---|---|---|"
     for file in examples.files:
-        yield f"| {file.path.name} | {file.scored:,} | {file.listed:,} | {_licences(file)} |"
+        yield f"| {_name(file)} | {file.scored:,} | {file.listed:,} | {_licences(file)} |"
     yield ""
     yield f"{len(examples):,} examples in total."
     if examples.rejected:
         yield f"{examples.rejected:,} rows could not be read and were left out."
     if examples.spread.count:
         yield f"The teacher's scores: {examples.spread}."
+
+
+def _name(file: DataFile) -> str:
+    return "rows passed to the call" if isinstance(file.path, Stream) else file.path.name
 
 
 def _licences(file: DataFile) -> str:

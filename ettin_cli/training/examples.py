@@ -10,11 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from ettin_cli.corpus import RecordError, Row, spared, table_formats, table_reader_of
-from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.files.requests import DOCUMENT, POSITIVE, QUERY, Spool, rejection, text_fields
+from ettin_cli.corpus import RecordError, Row, spared
+from ettin_cli.errors import CorpusError
+from ettin_cli.files.requests import (
+    DOCUMENT,
+    POSITIVE,
+    QUERY,
+    Spool,
+    read_rows,
+    rejection,
+    text_fields,
+)
 from ettin_cli.records import Reporter
-from ettin_cli.storage import UnreadableError
+from ettin_cli.storage import Stream
 from ettin_cli.training.recipe import BCE, LISTWISE, MARGIN_MSE, MSE
 from ettin_cli.training.rows import Example, example_of
 from ettin_cli.training.teacher import Spread, remarks
@@ -32,7 +40,7 @@ MOST_TEXTS = 32
 class DataFile:
     """Counts of a data file, for the model card."""
 
-    path: Path
+    path: Path | Stream
     scored: int = 0
     listed: int = 0
     licences: Counter[str] = field(default_factory=Counter)
@@ -81,33 +89,28 @@ class Examples:
         self.places.append(self.spool.add(value))
 
 
-def read_examples(paths: Sequence[Path], loss: str | None, reporter: Reporter) -> Examples:
+def read_examples(paths: Sequence[Path | Stream], loss: str | None, reporter: Reporter) -> Examples:
     """Return the examples of some files; invalid rows are reported and left out.
 
     A row has `query`, `document` (or `text`) and `score`; or `query`, `positive` and `negatives`.
 
     Args:
+        paths: Files, or streams of JSONL.
         loss: With margin-mse and listwise, the scored documents of a query form one example.
 
     Raises:
         CorpusError: A file cannot be read, or holds no examples, or none for this loss.
         InvalidArgumentError: A file is not in a format that holds examples.
     """
+    files = [(path, read_rows(path, "pairs")) for path in paths]
     for path in paths:
-        if table_reader_of(path.name) is None:
-            raise InvalidArgumentError(
-                f"{path} is not in a format that holds pairs",
-                code="unknown-format",
-                path=path,
-                formats=table_formats(),
-            )
-        if not path.is_file():
+        if not isinstance(path, Stream) and not path.is_file():
             raise CorpusError(f"there is no file {path}", code="cannot-read", path=path)
     examples = Examples()
     try:
         reader = _Reader(examples, loss, reporter)
-        for path in paths:
-            reader.read(path)
+        for path, rows in files:
+            reader.read(path, rows)
         reader.finish(paths)
     except BaseException:
         examples.__exit__()
@@ -125,19 +128,14 @@ class _Reader:
         self.seen: dict[int, float] = {}
         self.repeated = self.contradicted = 0
 
-    def read(self, path: Path) -> None:
+    def read(self, path: Path | Stream, rows: Iterator[Row]) -> None:
         """Add the rows of a file."""
         self.file = DataFile(path)
         self.examples.files.append(self.file)
-        reader = table_reader_of(path.name)
-        assert reader is not None
-        try:
-            with self.reporter.track("reading", None, "rows") as advance:
-                for row in self._probed(reader.rows(path)):
-                    self._row(row)
-                    advance(1)
-        except UnreadableError as error:
-            raise CorpusError(f"{path}: {error}", code="cannot-read", path=path) from error
+        with self.reporter.track("reading", None, "rows") as advance:
+            for row in self._probed(rows):
+                self._row(row)
+                advance(1)
 
     def _probed(self, rows: Iterator[Row]) -> Iterator[Row]:
         """Yield the rows; raise if the first PROBED_ROWS are all invalid."""
@@ -230,7 +228,7 @@ class _Reader:
         self.contradicted += self.seen[key] != score
         return True
 
-    def finish(self, paths: Sequence[Path]) -> None:
+    def finish(self, paths: Sequence[Path | Stream]) -> None:
         """Group scored documents into lists if the loss compares them, and report remarks."""
         alone = 0
         for places in self.by_query.values():

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.index import Index
 from ettin_cli.records import Advance, Candidate, Passage, Query, Reporter, Reranker
 from ettin_cli.searching import CandidateFinder, Retriever, Search, SearchOptions
@@ -26,12 +28,31 @@ class MiningOptions:
         skip_top: Number of top non-positives to skip.
         max_score_ratio: Maximum score of a negative as a share of the lowest positive score; None:
             no limit.
+
+    Raises:
+        InvalidArgumentError: A number is out of range.
     """
 
     negatives: int = NEGATIVES
     candidates: int = CANDIDATES
     skip_top: int = 0
     max_score_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("negatives", self.negatives, 1),
+            ("candidates", self.candidates, 1),
+            ("skip_top", self.skip_top, 0),
+        ):
+            if value < least:
+                raise InvalidArgumentError(
+                    f"{name} must be at least {least}, not {value}", argument=name, value=value
+                )
+        ratio = self.max_score_ratio
+        if ratio is not None and not 0 <= ratio <= 1:
+            raise InvalidArgumentError(
+                f"maximum score ratio {ratio} is not between 0 and 1", argument="max_score_ratio"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +71,16 @@ class Mined:
     indexed: bool
     dropped: int
     truncated: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row of training data that `ettin mine` writes."""
+        return {
+            "query_id": self.query.query_id,
+            "query": self.query.text,
+            "positive": list(self.positives),
+            "negatives": [passage.content for passage in self.negatives],
+            "negative_ids": [passage.doc_id for passage in self.negatives],
+        }
 
 
 def mine(

@@ -6,9 +6,12 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
+from ettin_cli.corpus import RecordError
+from ettin_cli.errors import CorpusError
 from ettin_cli.files import without_spaces
-from ettin_cli.files.requests import Example, Spool
+from ettin_cli.files.requests import Example, Spool, example
 from ettin_cli.index import Index
 from ettin_cli.records import Qrels, Query, Reporter
 
@@ -60,26 +63,45 @@ def judged(index: Index, queries: Sequence[Query], qrels: Qrels) -> Iterator[Sou
         yield Sought(query, [Positive(None, rows[doc_id]) for doc_id in there])
 
 
-class Examples:
+PositiveRow = Mapping[str, Any] | Example
+
+
+class PositiveRows:
     """Queries with their positives, from rows of training data.
 
     All rows of a query are combined, since a positive in one row must not become a negative of
     another. The texts are stored in a temporary file, and only offsets are held in memory.
-
-    Args:
-        spool: Stores the texts.
     """
 
-    def __init__(self, spool: Spool) -> None:
-        self.spool = spool
+    def __init__(self) -> None:
+        self.spool = Spool()
         self.places: dict[int, array[int]] = defaultdict(lambda: array("q"))
         self.texts: set[int] = set()
+        self.added = 0
 
-    def add(self, example: Example) -> None:
-        """Add a row; empty positives are ignored."""
-        positives = [text for text in example.positives if text.strip()]
-        place = self.spool.add([example.query_id, example.query, positives])
-        self.places[_key(squeezed(example.query))].append(place)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.spool.__exit__()
+
+    def add(self, row: PositiveRow) -> None:
+        """Add a row; empty positives are ignored.
+
+        Raises:
+            CorpusError: The row has no query or no positive.
+        """
+        if isinstance(row, Example):
+            held = row
+        else:
+            try:
+                held = example_with_positive(row)
+            except RecordError as error:
+                raise CorpusError(f"row {self.added + 1}: {error}") from error
+        self.added += 1
+        positives = [text for text in held.positives if text.strip()]
+        place = self.spool.add([held.query_id, held.query, positives])
+        self.places[_key(squeezed(held.query))].append(place)
         self.texts.update(_key(squeezed(text)) for text in positives)
 
     def __len__(self) -> int:
@@ -94,6 +116,18 @@ class Examples:
             texts = {_key(squeezed(text)): text for *_, texts in kept for text in texts}
             positives = [Positive(text, rows.get(key, ())) for key, text in texts.items()]
             yield Sought(Query(query_id, kept[0][1]), positives)
+
+
+def example_with_positive(record: object) -> Example:
+    """Return the example in a row.
+
+    Raises:
+        RecordError: The row has no query, or no positive with text.
+    """
+    found = example(record)
+    if not any(text.strip() for text in found.positives):
+        raise RecordError('"positive" has no text')
+    return found
 
 
 def rows_of_texts(

@@ -50,11 +50,15 @@ class Trained:
 
     Args:
         recipe: The completed recipe.
+        progress: The steps, seconds and losses.
+        parameters: Weights of the model.
+        rejected: Rows of the data that could not be read.
     """
 
     recipe: Recipe
     progress: Progress
     parameters: int
+    rejected: int = 0
 
 
 def train(
@@ -101,7 +105,7 @@ def train(
         reporter.notice(_plan(loop))
         progress = loop.run()
         processes.on_main(lambda: _write(request, folder, loop))
-    return Trained(recipe, progress, student.parameters)
+    return Trained(recipe, progress, student.parameters, request.examples.rejected)
 
 
 def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:

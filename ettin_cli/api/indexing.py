@@ -1,0 +1,234 @@
+"""The calls of a session that write an index, or check it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.api.base import SessionBase
+from ettin_cli.records import Document
+from ettin_cli.settings import AUTO, DEFAULT_INDEX
+from ettin_cli.storage import Stream
+
+if TYPE_CHECKING:
+    from ettin_cli.index import Index
+    from ettin_cli.indexing import BuildReport, BuildRequest, RepairReport
+
+
+class IndexingCalls(SessionBase):
+    """Build, update, verify and repair indexes."""
+
+    def build(
+        self,
+        *sources: str | os.PathLike[str],
+        into: str | os.PathLike[str] = DEFAULT_INDEX,
+        documents: Iterable[Document | Mapping[str, Any]] | None = None,
+        remove: Iterable[str | os.PathLike[str]] = (),
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        id_field: str | None = None,
+        text_field: str | None = None,
+        embedder: str | None = None,
+        dimensions: int | None = None,
+        chunk_size: int | str | None = None,
+        chunk_overlap: int | None = None,
+        language: str | None = None,
+        factory: str | None = None,
+        rebuild: bool = False,
+        dry_run: bool = False,
+        wait: bool = True,
+    ) -> BuildReport:
+        """Build an index, or update it: only what is new or changed is embedded.
+
+        Args:
+            sources: Files and folders to add. Without any, the recorded sources are updated.
+            into: The folder of the index.
+            documents: Records to index: `Document`s, or mappings with "_id", "title", "text" and
+                metadata. They replace the documents of an earlier call.
+            remove: Recorded sources to remove.
+            include: Globs; only files that match one are read.
+            exclude: Globs; files that match one are left out.
+            id_field: The field with the id of a record. None: _id, id, doc_id or docno.
+            text_field: The field with the text of a record. None: one of the usual names.
+            embedder: A name from `ettin models`, a hub id or a folder. None: that of the index;
+                for a new index, "auto".
+            dimensions: The number of dimensions to keep of each vector, for Matryoshka embedders.
+            chunk_size: Tokens per passage, or "none" for full documents. None: as in the index.
+            chunk_overlap: Tokens that a passage repeats of the previous one.
+            language: The language for stemming, or "none". None: as in the index.
+            factory: A FAISS index factory string, or "auto".
+            rebuild: Whether to build the index from scratch.
+            dry_run: Whether to report what would change, without changing it.
+            wait: Whether to wait for another process that is writing the index.
+
+        Returns:
+            The counts of what was read and embedded, the new, changed and removed files, and the
+            rejected inputs with the reasons.
+
+        Raises:
+            CorpusError: A source does not exist.
+            IndexMismatchError: The index was built with another embedder or chunking.
+            IndexBusyError: Another process is writing the index and `wait` is False.
+
+        Example:
+            >>> records = [{"_id": "ferry", "text": "It sails at nine."}]
+            >>> with ettin.Session(offline=True) as session:
+            ...     report = session.build("docs", documents=records, into="notes")
+            >>> report.manifest.counts.documents, report.embedded, report.rejections
+            (8, 15, [])
+        """
+        from ettin_cli.corpus import document_stream
+        from ettin_cli.index import RecordedSource
+        from ettin_cli.indexing import BuildRequest
+        from ettin_cli.text import Chunking
+
+        added: list[str | Stream] = [os.fspath(source) for source in sources]
+        if documents is not None:
+            added.append(document_stream(documents))
+        fields = tuple(include), tuple(exclude), id_field, text_field
+        return self.build_from(
+            BuildRequest(
+                Path(into),
+                added,
+                [os.fspath(source) for source in remove],
+                RecordedSource("", *fields),
+                embedder=embedder,
+                dimensions=dimensions,
+                chunking=Chunking.parsed(chunk_size, chunk_overlap),
+                factory=factory,
+                language=language,
+                engine=self.models.settings,
+                offline=self.models.offline,
+                rebuild=rebuild,
+                dry_run=dry_run,
+                wait=wait,
+            )
+        )
+
+    def update(self, index: str | os.PathLike[str] | None = None) -> BuildReport:
+        """Update an index from its recorded sources.
+
+        Args:
+            index: Its folder. None: ETTIN_INDEX, else ".ettin" here or in a parent folder.
+
+        Raises:
+            IndexNotFoundError: The folder contains no index.
+
+        Example:
+            >>> with ettin.Session(offline=True) as session:
+            ...     report = session.build("docs", into="notes")
+            ...     with open("docs/waste.rst", "a") as file:
+            ...         length = file.write("Glass goes to the harbour.")
+            ...     report = session.update("notes")
+            >>> report.plan.changed
+            ['waste.rst']
+        """
+        from ettin_cli.index import find_index
+
+        return self.build(into=find_index(index))
+
+    def verify(self, index: str | os.PathLike[str] | None = None) -> list[str]:
+        """Return the damaged or missing files of an index, by their checksums.
+
+        Args:
+            index: As in `update`.
+
+        Example:
+            >>> with ettin.Session(offline=True) as session:
+            ...     report = session.build(documents=[{"text": "Bread is at noon."}], into="breads")
+            ...     session.verify("breads")
+            []
+        """
+        from ettin_cli.index import damaged_files, find_index
+
+        return list(map(str, damaged_files(find_index(index))))
+
+    def repair(
+        self, index: str | os.PathLike[str] | None = None, *, wait: bool = True
+    ) -> RepairReport:
+        """Repair a damaged index: keep the intact parts and make the rest again.
+
+        Args:
+            index: As in `update`.
+            wait: Whether to wait for another process that is writing the index.
+
+        Returns:
+            The damaged files, what was made again and what is lost.
+
+        Raises:
+            IndexDamagedError: The manifest is damaged.
+            IndexMismatchError: The embedder has changed.
+            IndexBusyError: Another process is writing the index and `wait` is False.
+
+        Example:
+            >>> from pathlib import Path
+            >>> with ettin.Session(offline=True) as session:
+            ...     report = session.build(documents=[{"text": "Bread is at noon."}], into="breads")
+            ...     [vectors] = Path("breads").rglob("vectors.*")
+            ...     vectors.unlink()
+            ...     repaired = session.repair("breads")
+            >>> len(repaired.damaged), repaired.built.embedded, repaired.lost
+            (1, 1, ())
+        """
+        from ettin_cli.index import find_index
+        from ettin_cli.indexing import BuildRequest, repair_index
+
+        models = self.models
+        request = BuildRequest(
+            find_index(index), engine=models.settings, offline=models.offline, wait=wait
+        )
+        return repair_index(request, models.reporter)
+
+    def build_from(self, request: BuildRequest) -> BuildReport:
+        """Build or update an index by a request."""
+        from ettin_cli.indexing import build_index
+
+        return build_index(request, self.models.reporter, self.models.loaded)
+
+    def index_of(
+        self,
+        sources: Iterable[str | os.PathLike[str] | Stream],
+        into: str | os.PathLike[str] | None = None,
+    ) -> tuple[Index, BuildReport]:
+        """Return an up-to-date index of some sources, and the report of the update.
+
+        Its embedder is the one in ETTIN_EMBEDDER, else "auto".
+
+        Args:
+            into: Its folder. None: one in the cache.
+
+        Raises:
+            CorpusError: A source does not exist.
+        """
+        from ettin_cli.index import Index
+        from ettin_cli.indexing import BuildRequest
+        from ettin_cli.searching import source_index
+
+        named = [one if isinstance(one, Stream) else os.fspath(one) for one in sources]
+        embedder = os.environ.get("ETTIN_EMBEDDER") or None
+        folder = Path(into) if into else source_index(list(map(str, named)), embedder or AUTO)
+        if folder.is_dir() and not into:
+            # `ettin cache` shows when an entry was last used.
+            os.utime(folder)
+        request = BuildRequest(
+            folder,
+            named,
+            embedder=embedder,
+            engine=self.models.indexing,
+            offline=self.models.offline,
+        )
+        report = self.build_from(request)
+        return Index(folder), report
+
+    def read_index_of(self, sources: Iterable[str | os.PathLike[str]]) -> Index:
+        """Return an up-to-date index of some sources, in the cache; rejected inputs are reported.
+
+        Raises:
+            CorpusError: A source does not exist.
+        """
+        index, report = self.index_of(sources)
+        for rejection in report.rejections:
+            self.models.reporter.notice(f"rejected {rejection}")
+        return index

@@ -1,0 +1,253 @@
+"""The calls of a session that mine training data and train rerankers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.api.indexing import IndexingCalls
+from ettin_cli.corpus import document_stream
+from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.records import Qrels, Query
+from ettin_cli.settings import AUTO, CANDIDATES
+from ettin_cli.storage import Stream
+from ettin_cli.training import (
+    ALONE,
+    CHECKPOINT_MINUTES,
+    NEGATIVES,
+    SEED,
+    Measure,
+    Mined,
+    MiningOptions,
+    PositiveRow,
+    Processes,
+    Trained,
+)
+
+if TYPE_CHECKING:
+    from ettin_cli.index import Index
+    from ettin_cli.models.rerankers import ResolvedReranker
+
+
+class TrainingCalls(IndexingCalls):
+    """Mine hard negatives, and train rerankers."""
+
+    def mine(
+        self,
+        index: str | os.PathLike[str] | None,
+        queries: Iterable[Query | PositiveRow],
+        qrels: Qrels | None = None,
+        *,
+        retriever: str = AUTO,
+        negatives: int = NEGATIVES,
+        candidates: int = CANDIDATES,
+        skip_top: int = 0,
+        max_score_ratio: float | None = None,
+        reranker: str | None = None,
+    ) -> Iterator[Mined]:
+        """Yield hard negatives for each query: passages that rank high but are not positives.
+
+        Args:
+            index: As in `open`.
+            queries: Queries with `qrels`; else rows with "query" and "positive", a text or a list.
+            qrels: By query_id and doc_id, the relevance; positives have one above 0.
+            retriever: As in `open`.
+            negatives: Maximum negatives per query.
+            candidates: Passages to retrieve per query.
+            skip_top: Top passages to skip that are not positives.
+            max_score_ratio: Maximum score of a negative, as a share of the query's lowest positive.
+            reranker: Applies `max_score_ratio` to its scores, not to those of retrieval.
+
+        Returns:
+            A `Mined` per query; its `to_dict()` is a row of training data. A query without
+            positives or negatives is included.
+
+        Raises:
+            InvalidArgumentError: An argument is unknown or out of range.
+            CorpusError: A row has no query or no positive.
+
+        Example:
+            >>> documents = [
+            ...     {"_id": "ferry", "text": "The ferry sails at nine."},
+            ...     {"_id": "fare", "text": "A ferry ticket costs two coins."},
+            ... ]
+            >>> with ettin.Session(offline=True) as session:
+            ...     report = session.build(documents=documents, into="timetable")
+            ...     queries = [ettin.Query("1", "when does the ferry sail")]
+            ...     [mined] = session.mine("timetable", queries, {"1": {"ferry": 1}})
+            >>> mined.to_dict()["positive"], mined.to_dict()["negative_ids"]
+            (['The ferry sails at nine.'], ['fare'])
+        """
+        from ettin_cli.index import Index, find_index
+        from ettin_cli.searching import require_retriever
+
+        require_retriever(retriever)
+        if reranker is not None and max_score_ratio is None:
+            raise InvalidArgumentError(
+                "a reranker is used only with a maximum score ratio", argument="max_score_ratio"
+            )
+        options = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
+        opened = Index(find_index(index))
+        found = self.models.find_reranker(reranker) if reranker else None
+        return self._mined(opened, queries, qrels, retriever, found, options)
+
+    def _mined(
+        self,
+        index: Index,
+        queries: Iterable[Query | PositiveRow],
+        qrels: Qrels | None,
+        retriever: str,
+        reranker: ResolvedReranker | None,
+        options: MiningOptions,
+    ) -> Iterator[Mined]:
+        from ettin_cli.searching import choose_retriever
+        from ettin_cli.training import PositiveRows, judged, mine
+
+        models, reporter = self.models, self.models.reporter
+        with ExitStack() as held:
+            held.enter_context(index)
+            if qrels is not None:
+                asked = [_query(one) for one in queries]
+                sought, total = judged(index, asked, qrels), len(asked)
+            else:
+                rows = held.enter_context(PositiveRows())
+                for one in queries:
+                    rows.add(_row(one))
+                sought, total = rows.sought(index, reporter), len(rows)
+            model = models.reranker(reranker) if reranker else None
+            embedder = partial(models.embedder_of, index)
+            retrieve = choose_retriever(retriever, index, embedder, reporter)
+            yield from mine(index, sought, total, retrieve, model, options, reporter)
+
+    def train(
+        self,
+        *data: str | os.PathLike[str],
+        base: str,
+        output: str | os.PathLike[str],
+        rows: Iterable[Mapping[str, Any]] | None = None,
+        loss: str | None = None,
+        epochs: int | None = None,
+        steps: int | None = None,
+        hours: float | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        lora: int | None = None,
+        seed: int = SEED,
+        eval: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        checkpoint_minutes: float = CHECKPOINT_MINUTES,
+        license: str | None = None,
+        processes: Processes = ALONE,
+    ) -> Trained:
+        """Train a reranker from an encoder or another reranker.
+
+        Args:
+            data: JSONL, CSV, TSV or Parquet files. A row has "query", "document" (or "text") and
+                "score", or "query", "positive" and "negatives".
+            base: A name from `ettin models`, a hub id or a folder. A cross-encoder keeps its head;
+                another encoder gets a new head of Ettin's shape.
+            output: The folder to write. It appears once the model is complete.
+            rows: More rows, as in the files.
+            loss: "mse", "margin-mse", "listwise" or "bce"; None: mse for scores, else listwise.
+            epochs: Training ends at the first of `epochs`, `steps` and `hours`; None: 1 epoch.
+            batch_size: Rows per step; None: as in the Ettin recipe, as is the learning rate.
+            lora: Rank of the update to every linear layer; None: train all weights.
+            seed: Random seed for data order, dropout and the new head.
+            eval: A BEIR folder. nDCG@10 is measured during training, and the best weights are kept.
+            resume: Whether to resume an unfinished run of the same arguments.
+            checkpoint_minutes: Minutes between checkpoints; 0: every step.
+            license: The licence of the model, for its card.
+            processes: This process in a distributed run.
+
+        Returns:
+            The recipe with its defaults filled in, the losses and steps, and the rejected rows.
+
+        Raises:
+            InvalidArgumentError: An argument is unknown or out of range.
+            CorpusError: A file cannot be read, or has no rows that the loss can use.
+            ModelError: The base cannot be loaded, the loss is not finite, or memory is too small.
+            OutputError: The folder exists, cannot be written, or holds another unfinished run.
+
+        Example:
+            >>> rows = [
+            ...     {"query": "ferry", "document": "It sails at nine.", "score": 2.5},
+            ...     {"query": "ferry", "document": "Bread is at noon.", "score": -4.0},
+            ... ]
+            >>> with ettin.Session(offline=True) as session:
+            ...     trained = session.train(base="embedded", output="mine", rows=rows, steps=1)
+            ...     ranked = session.reranker("./mine").rank("ferry", ["It sails.", "Bread."])
+            >>> trained.progress.step, trained.recipe.loss, len(ranked.hits)
+            (1, None, 2)
+        """
+        from ettin_cli.models import find_model
+        from ettin_cli.training import (
+            ModelFolder,
+            Recipe,
+            TrainRequest,
+            check_recipe,
+            read_examples,
+            train,
+        )
+
+        models = self.models
+        recipe = Recipe(loss, epochs, steps, hours, batch_size, learning_rate, seed, lora)
+        # Texts computed at once depend on memory, not on the rows per step.
+        settings = replace(
+            models.settings, batch_size=None, device=processes.device(models.settings.device)
+        )
+        check_recipe(recipe)
+        folder = ModelFolder(Path(output), resume=resume)
+        files = find_model(base, offline=models.offline, reporter=models.reporter)
+        read: list[Path | Stream] = list(map(Path, data))
+        if rows is not None:
+            read.append(document_stream(rows))
+        with read_examples(read, loss, models.reporter) as examples, ExitStack() as held:
+            measure = None
+            if eval is not None:
+                own = self
+                if settings != models.settings:
+                    own = held.enter_context(
+                        type(self)(settings, offline=models.offline, reporter=models.reporter)
+                    )
+                # The main process builds the index first; the others reuse it.
+                measure, index = processes.main_first(lambda: own._measure(Path(eval)))
+                held.enter_context(index)
+            request = TrainRequest(
+                files, examples, recipe, settings, measure, checkpoint_minutes, license
+            )
+            return train(request, folder, models.reporter, processes)
+
+    def _measure(self, folder: Path) -> tuple[Measure, Index]:
+        """Return nDCG@10 on a BEIR folder, and its index, which is in the cache."""
+        from ettin_cli.evaluation import METRIC, Validation
+        from ettin_cli.files import QRELS, QUERIES, beir_file, read_qrels, read_queries
+        from ettin_cli.searching import choose_retriever
+
+        queries = list(read_queries(beir_file(folder, QUERIES)))
+        qrels = read_qrels(beir_file(folder, QRELS))
+        index = self.read_index_of([folder])
+        models = self.models
+        retriever = choose_retriever(
+            AUTO, index, partial(models.embedder_of, index), models.reporter
+        )
+        found = Validation(index, retriever, queries, qrels)
+        told = f"{found.told}, of {folder.resolve().name}"
+        models.reporter.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
+        return Measure(told, METRIC, found.retrieval, found.of), index
+
+
+def _query(one: Query | PositiveRow) -> Query:
+    if isinstance(one, Query):
+        return one
+    raise InvalidArgumentError("with judgements, pass queries, not rows", argument="queries")
+
+
+def _row(one: Query | PositiveRow) -> PositiveRow:
+    if not isinstance(one, Query):
+        return one
+    raise InvalidArgumentError("queries need judgements: pass qrels", argument="qrels")

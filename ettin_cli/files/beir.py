@@ -1,0 +1,28 @@
+"""The files of a BEIR folder: corpus.jsonl, queries and relevance judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ettin_cli.errors import CorpusError
+
+QUERIES = ("queries.jsonl", "queries.tsv")
+QRELS = ("qrels.tsv", "qrels/test.tsv")
+
+
+def beir_file(folder: Path, names: Sequence[str]) -> Path:
+    """Return the first of some files that a BEIR folder has.
+
+    Args:
+        names: QUERIES or QRELS.
+
+    Raises:
+        CorpusError: The folder does not exist, or has none of the files.
+    """
+    if not folder.is_dir():
+        raise CorpusError(f"{folder} is not a folder", code="not-a-collection", folder=folder)
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise CorpusError(f"{folder} has no {names[0]}", code="not-a-collection", folder=folder)
