@@ -94,6 +94,13 @@ class Searcher(Closing):
 
         Raises:
             IndexNotFoundError: The index no longer exists.
+
+        Example:
+            >>> report = ettin.build("docs", into="notes")
+            >>> with ettin.open("notes", reranker="none") as index:
+            ...     report = ettin.build(documents=[{"text": "Bread is at noon."}], into="notes")
+            ...     index.is_outdated()
+            True
         """
         return self.index.is_outdated()
 
@@ -102,6 +109,14 @@ class Searcher(Closing):
 
         This searcher stays usable until it is closed. Models of `ettin_cli.open` are freed when the
         new searcher is closed.
+
+        Example:
+            >>> report = ettin.build("docs", into="notes")
+            >>> with ettin.open("notes", reranker="none") as index:
+            ...     report = ettin.build(documents=[{"text": "Bread is at noon."}], into="notes")
+            ...     with index.reopen() as newer:
+            ...         newer.search("bread", top_k=1).hits[0].passage.text
+            'Bread is at noon.'
         """
         reopened = Searcher(
             Index(self.index.folder),
@@ -152,6 +167,13 @@ class Searcher(Closing):
         Raises:
             InvalidArgumentError: An option is out of range, or the query has no words.
             CalibrationError: `min_probability` is given and the index is not calibrated.
+
+        Example:
+            >>> report = ettin.build("docs", into="notes")
+            >>> with ettin.open("notes", reranker="none") as index:
+            ...     [hit] = index.search('dog -"wifi"', top_k=1, paths=["*.html"]).hits
+            >>> hit.passage.doc_id, hit.retrieval_rank
+            ('faq.html', 1)
         """
         options = SearchOptions(
             top_k=top_k,
@@ -180,6 +202,14 @@ class Searcher(Closing):
         Raises:
             InvalidArgumentError: An option needs a reranker, or a single one.
             CalibrationError: `min_probability` is given and the index is not calibrated.
+
+        Example:
+            >>> report = ettin.build("docs", into="notes")
+            >>> queries = [ettin.Query("1", "bring my dog"), ettin.Query("2", "wifi password")]
+            >>> with ettin.open("notes", reranker="none") as index:
+            ...     answers = list(index.search_many(queries, ettin.SearchOptions(top_k=1)))
+            >>> [(answer.query.query_id, len(answer.hits)) for answer in answers]
+            [('1', 1), ('2', 1)]
         """
         len(self.index.passages)  # a closed index says so
         options = options or SearchOptions()

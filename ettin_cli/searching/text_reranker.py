@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.files.requests import placed
 from ettin_cli.records import (
     Answer,
     Candidate,
@@ -58,6 +59,12 @@ class TextReranker(Closing):
 
         Returns:
             The hits, best first; higher scores are better, on the reranker's own scale.
+
+        Example:
+            >>> with ettin.reranker("embedded") as reranker:
+            ...     answer = reranker.rank("ferry", ["Bread is at noon.", "It sails at nine."])
+            >>> [(hit.passage.doc_id, hit.passage.text) for hit in answer.hits]
+            [('1', 'It sails at nine.'), ('0', 'Bread is at noon.')]
         """
         most = max(1, top_k or len(texts))
         [answer] = self.rerank([(query, texts)], top_k=most, candidates=max(1, len(texts)))
@@ -80,6 +87,12 @@ class TextReranker(Closing):
             candidates: The most documents of a query that are scored.
             min_score: Leave out hits below this.
             blend: Share of the retrieval score in the final score, from 0 to 1.
+
+        Example:
+            >>> requests = [("ferry", ["Bread.", "A boat."]), ("bakery", ["Bread.", "A boat."])]
+            >>> with ettin.reranker("embedded") as reranker:
+            ...     [answer.hits[0].passage.text for answer in reranker.rerank(requests)]
+            ['A boat.', 'Bread.']
         """
         options = SearchOptions(
             top_k=top_k, candidates=candidates, min_score=min_score, blend=blend
@@ -95,6 +108,12 @@ class TextReranker(Closing):
 
         Raises:
             InvalidArgumentError: This is a cascade, which scores some pairs only.
+
+        Example:
+            >>> with ettin.reranker("embedded") as reranker:
+            ...     scores = reranker.score([("ferry", "It sails at nine."), ("ferry", "")])
+            >>> scores.values.shape, scores.truncated.tolist()
+            ((2,), [False, False])
         """
         if self.before:
             raise InvalidArgumentError("a cascade scores some pairs only; use rank or rerank")
@@ -105,13 +124,13 @@ def _request(item: Request | tuple[str, Sequence[Text]], number: int) -> Request
     if isinstance(item, Request):
         return item
     query, texts = item
-    candidates = [Candidate(at, _passage(text, at), None) for at, text in enumerate(texts)]
-    return Request(Query(str(number), query), candidates)
+    candidates = [Candidate(0, _passage(text), None) for text in texts]
+    return Request(Query(str(number), query), placed(enumerate(candidates)))
 
 
-def _passage(text: Text, at: int) -> Passage:
+def _passage(text: Text) -> Passage:
     if isinstance(text, Passage):
         return text
     if isinstance(text, Document):
         return Passage(text.doc_id, text.text, text.title, metadata=text.metadata)
-    return Passage(str(at), text)
+    return Passage("", text)

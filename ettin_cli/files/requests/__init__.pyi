@@ -7,7 +7,7 @@ from .examples import (
     negative_fields as negative_fields,
     text_fields as text_fields,
 )
-from .fields import RequestFields as RequestFields, pair as pair
+from .fields import RequestFields as RequestFields, pair as pair, placed as placed
 from .pairs import rejection as rejection
 from .reading import RequestFile as RequestFile, open_requests as open_requests
 from .rows import read_rows as read_rows, readable as readable

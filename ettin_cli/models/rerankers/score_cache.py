@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ettin_cli.models.engines.settings import EngineSettings
@@ -77,6 +78,7 @@ class CachedReranker:
         self.name = resolved.name
         self._load = load
         self._reranker: Reranker | None = None
+        self._loading = Lock()
         self._file = _ScoreFile(score_folder(resolved, settings) / FILE, reporter)
         self._model = self._file.model()
 
@@ -139,11 +141,13 @@ class CachedReranker:
         }
 
     def _loaded(self) -> Reranker:
-        if self._reranker is None:
-            self._reranker = self._load()
-            self._model = _Model.of(self._reranker.card)
-            self._file.remember(self._model)
-        return self._reranker
+        with self._loading:
+            if self._reranker is None:
+                loaded = self._load()
+                self._model = _Model.of(loaded.card)
+                self._file.remember(self._model)
+                self._reranker = loaded
+            return self._reranker
 
     def _known_model(self) -> _Model:
         if self._model is None:
