@@ -272,7 +272,7 @@ def test_a_positive_comes_with_its_title_as_negatives_do(ettin: Ettin, tmp_path:
         (["--queries", "empty.jsonl"], 1, "empty.jsonl has no queries"),
         (["--queries", "q.jsonl", "--qrels", "none"], 1, "there is no file none"),
         (["--queries", "-", "--qrels", "-"], 2, "stdin can be read only once"),
-        (["--queries", "q.jsonl", "-r", "embedded"], 2, "-r needs --max-score-ratio"),
+        (["--queries", "q.jsonl", "-r", "embedded"], 2, "a reranker needs a maximum score ratio"),
         (["--queries", "asked.jsonl"], 1, 'asked.jsonl:1: no "query" field\n'),
         (
             ["--queries", "q.jsonl", "-r", "embedded:5,32m", "--max-score-ratio", "0.9"],

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import ettin_cli as ettin_api
-from ettin_cli import Document, Query, Searcher, SearchOptions, Session
+from ettin_cli import Document, Query, Searcher, SearchOptions, Session, TextReranker
+from ettin_cli.benchmark import peaks
 from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 from ettin_cli.errors import (
     CalibrationError,
@@ -22,6 +23,7 @@ from ettin_cli.errors import (
     InvalidArgumentError,
 )
 from ettin_cli.models.engines import EngineSettings
+from tests import api_examples
 from tests.conftest import Ettin
 from tests.models import embedder, ettin as ettin_model
 from tests.threads import THREADS, in_threads
@@ -34,6 +36,14 @@ EXPORTED = [
     *("SearchOptions", "Searcher", "Session", "TextReranker", "__version__"),
     *("build", "embedder", "open", "reranker", "search"),
 ]
+
+
+# Calls that commands share, and those that say all in a line.
+INSIDE: dict[object, list[str]] = {
+    Session: ["build_from", "close", "find_rerankers", "index_of", "read_index_of", "searcher"],
+    Searcher: ["close", "closing"],
+    TextReranker: ["close"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +249,39 @@ def test_an_evaluation_is_that_of_the_shell(session: Session, folder: Path, etti
     assert [row["nDCG@10"] for row in rows] == [one.mean("nDCG@10") for one in found.measured]
 
 
+@pytest.mark.parametrize(
+    "example",
+    [
+        api_examples.shortcuts,
+        api_examples.sessions,
+        api_examples.maintenance,
+        api_examples.measuring,
+    ],
+)
+def test_the_examples_do_what_they_say(
+    example: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETTIN_OFFLINE", "1")
+    monkeypatch.setenv("ETTIN_DEVICE", "cpu")
+    monkeypatch.setattr(peaks, "CPU_SIZE", 128)
+    example(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "owner", [ettin_api, Session, Searcher, TextReranker], ids=lambda one: one.__name__
+)
+def test_every_public_call_has_an_example(owner: object) -> None:
+    calls = {name: call for name in dir(owner) if callable(call := getattr(owner, name))}
+    without = [
+        name
+        for name, call in calls.items()
+        if not name.startswith("_")
+        and not isinstance(call, type)
+        and ">>> " not in str(call.__doc__)
+    ]
+    assert without == INSIDE.get(owner, [])
+
+
 def test_nothing_is_printed(
     session: Session, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,7 +353,8 @@ def test_threads_get_the_answers_of_one_thread_while_others_fail(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux alone")
-def test_memory_stays_as_it_is_over_many_calls(small: tuple[Session, Path]) -> None:
+@pytest.mark.parametrize("calls", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_memory_stays_as_it_is_over_many_calls(small: tuple[Session, Path], calls: int) -> None:
     session, folder = small
 
     def after(calls: int) -> int:
@@ -320,5 +364,5 @@ def test_memory_stays_as_it_is_over_many_calls(small: tuple[Session, Path]) -> N
 
     with session.open(folder / "index", reranker=str(folder / "reranker")) as index:
         before = after(300)
-        grown = (after(1500) - before) / 2**20
+        grown = (after(calls) - before) / 2**20
     assert grown < 16, f"{grown:.1f} MiB more"

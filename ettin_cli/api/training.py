@@ -89,7 +89,7 @@ class TrainingCalls(IndexingCalls):
         require_retriever(retriever)
         if reranker is not None and max_score_ratio is None:
             raise InvalidArgumentError(
-                "a reranker is used only with a maximum score ratio", argument="max_score_ratio"
+                "a reranker needs a maximum score ratio", argument="max_score_ratio"
             )
         options = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
         opened = Index(find_index(index))
