@@ -63,9 +63,9 @@ __all__ = ["__version__", *_EXPORTED]
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"ettin_cli.{_EXPORTED[name]}"), name)
-    globals()[name] = found
-    return found
+    exported = getattr(import_module(f"ettin_cli.{_EXPORTED[name]}"), name)
+    globals()[name] = exported
+    return exported
 
 
 def __dir__() -> list[str]:

@@ -205,9 +205,9 @@ def replacing(target: Path) -> Iterator[Path]:
 
 def private_folder(folder: Path) -> None:
     """Make a folder that only its owner can open, and its missing parents."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    for one in reversed(missing):
-        one.mkdir(mode=0o700, exist_ok=True)
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir(mode=0o700, exist_ok=True)
 
 
 def mode_for(target: Path) -> int:

@@ -52,7 +52,7 @@ class PairTokens:
         """Return the token count of each pair, with special tokens and without truncation."""
         queries, texts = zip(*pairs, strict=True)
         ids = self.tokenizer(list(queries), list(texts), truncation=False, verbose=False)
-        return [len(one) for one in ids["input_ids"]]
+        return [len(tokens) for tokens in ids["input_ids"]]
 
     def cut(self, query: str, texts: Iterator[str], tokens: int) -> str:
         """Return texts joined to fill a pair of `tokens` tokens, the last one truncated."""
@@ -167,10 +167,10 @@ def read_pairs(path: Path | Stream, limit: int | None) -> FilePairs:
     rejections: list[Rejection] = []
     seen = 0
     with open_requests(path, RequestFields()) as requests:
-        for found in _pairs(requests.items, rejections, str(path)):
+        for pair in _pairs(requests.items, rejections, str(path)):
             if len(pairs) == limit:
                 break
-            pairs[found] = None
+            pairs[pair] = None
             seen += 1
     if not pairs:
         raise CorpusError(
@@ -187,7 +187,7 @@ def _pairs(
         if isinstance(item, Rejection):
             rejections.append(item)
         else:
-            pairs = [(item.query.text, one.passage.content) for one in item.candidates]
+            pairs = [(item.query.text, candidate.passage.content) for candidate in item.candidates]
             read = with_text(pairs)
             if blank := len(pairs) - len(read):
                 reason = f'query "{item.query.query_id}": {blank:,} empty texts, not measured'

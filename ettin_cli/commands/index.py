@@ -128,9 +128,9 @@ def index(
             "--include, --exclude, --id-field and --text-field need a SOURCE",
             hint="pass the SOURCE again, with all of its options",
         )
-    added = [options.stdin_or(one) for one in source or ()]
-    for one in added:
-        open_source(one)  # fails before a folder is made for the index
+    added = [options.stdin_or(text) for text in source or ()]
+    for text in added:
+        open_source(text)  # fails before a folder is made for the index
     request = BuildRequest(
         folder=_folder(index, source),
         add=added,

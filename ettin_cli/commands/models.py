@@ -60,9 +60,9 @@ def list_models(color: Color = "auto") -> None:
     rows = [_reranker_row(model) for model in ETTIN_MODELS.values()]
     rows.append([EMBEDDED, "stand-in", "23M", "256", "", *_here(EMBEDDED), "", ""])
     rows += [
-        [name, one.package, *[""] * 4, "yes", "", ""]
-        for name, found in sorted(external_rerankers().items())
-        for one in found
+        [name, plugin.package, *[""] * 4, "yes", "", ""]
+        for name, plugins in sorted(external_rerankers().items())
+        for plugin in plugins
     ]
     headers = ["-r", "kind", "params", "tokens", "nDCG@10", "disk", "here", "CPU/s", "GPU/s"]
     console.rows(headers, rows, right="params tokens nDCG@10 disk CPU/s GPU/s")
@@ -139,8 +139,8 @@ def pull(
             failed.append(error)
         else:
             console.line(f"{name}  {place}")
-    for one in failed[:-1]:
-        console.error(one.problem)
+    for failure in failed[:-1]:
+        console.error(failure.problem)
     if failed:
         raise failed[-1]
 

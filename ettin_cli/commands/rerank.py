@@ -123,8 +123,8 @@ def rerank(
         blend=blend,
     )
     models = context.session.models
-    found = models.find_rerankers(reranker)
-    job = _Job(console, models, found, chosen, long, text=not no_text, tag=tag)
+    cascade = models.find_rerankers(reranker)
+    job = _Job(console, models, cascade, chosen, long, text=not no_text, tag=tag)
     with open_requests(
         options.stdin_or(input),
         named,
@@ -160,14 +160,14 @@ class _Job:
         self,
         console: Console,
         models: Models,
-        found: FoundRerankers,
+        cascade: FoundRerankers,
         chosen: SearchOptions,
         long: str,
         *,
         text: bool,
         tag: str = RUN_NAME,
     ) -> None:
-        self.console, self.models, self.found = console, models, found
+        self.console, self.models, self.cascade = console, models, cascade
         self.chosen, self.long, self.text = chosen, long, text
         self.tag, self.is_run = tag, False
         self.tally = Tally(many=True)
@@ -176,9 +176,9 @@ class _Job:
 
     def fingerprint(self, fields: RequestFields, format: str) -> str:
         """Return a hash of everything but the input that determines the bytes of the output."""
-        kept = [keep for _, keep in self.found.before]
+        kept = [keep for _, keep in self.cascade.before]
         options = (kept, self.chosen, self.long, self.text, fields, format, self.tag)
-        return writing.fingerprint(self.found.every, self.models.settings, *options)
+        return writing.fingerprint(self.cascade.every, self.models.settings, *options)
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
         """Write answers to stdout as they arrive."""
@@ -213,7 +213,7 @@ class _Job:
     def _windows(
         self, items: Iterable[Request | Rejection], share: Share, done: int = 0
     ) -> Iterator[Window]:
-        reranker, before = self.models.rerankers(self.found, self.long)
+        reranker, before = self.models.rerankers(self.cascade, self.long)
         windows = rerank_requests(
             items,
             reranker,

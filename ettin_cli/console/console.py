@@ -258,8 +258,8 @@ class Tally:
         self.seconds += answer.seconds.get("total", 0.0)
         before = self.stages or [replace(stage, scored=0, kept=0) for stage in answer.stages]
         self.stages = [
-            replace(one, scored=one.scored + more.scored, kept=one.kept + more.kept)
-            for one, more in zip(before, answer.stages, strict=True)
+            replace(earlier, scored=earlier.scored + more.scored, kept=earlier.kept + more.kept)
+            for earlier, more in zip(before, answer.stages, strict=True)
         ]
 
     def warnings(self) -> Iterator[str]:
@@ -287,8 +287,8 @@ class Tally:
         took = self.last.seconds if self.last else {}
         seconds = self.seconds if took else time.monotonic() - self.began
         times = ", ".join(f"{k} {v:.2f}" for k, v in took.items() if k != "total")
-        told = f" ({times})" if stages and times and not self.many else ""
-        return f"{what}, {how}, {seconds:.2f} s{told}"
+        timing = f" ({times})" if stages and times and not self.many else ""
+        return f"{what}, {how}, {seconds:.2f} s{timing}"
 
     def _by(self) -> str:
         """Return the reranker; for a cascade, all with the number of passages each kept."""

@@ -83,11 +83,11 @@ def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
         def render(self, task: Task) -> Text:
             return Text(pace.told(roomy=roomy))
 
-    whole = Column(no_wrap=True)
+    unwrapped = Column(no_wrap=True)
     columns = (
-        TextColumn("{task.description}", table_column=whole),
+        TextColumn("{task.description}", table_column=unwrapped),
         *([BarColumn(bar_width=BAR_WIDTH)] if roomy else []),
-        Figures(table_column=whole),
+        Figures(table_column=unwrapped),
     )
     # Output to stdout in the meantime stays on stdout.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
@@ -109,14 +109,14 @@ def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
 @contextmanager
 def ticker(label: str, pace: Pace) -> Iterator[Advance]:
     """Write a line every five seconds, for logs."""
-    said = pace.began
+    printed = pace.began
 
     def advance(more: int) -> None:
-        nonlocal said
+        nonlocal printed
         pace.done += more
         now = time.monotonic()
-        if now - said >= PLAIN_PROGRESS_S and 0 < pace.done != pace.total:
-            said = now
+        if now - printed >= PLAIN_PROGRESS_S and 0 < pace.done != pace.total:
+            printed = now
             say(f"ettin: {label}: {pace.told()}")
 
     yield advance

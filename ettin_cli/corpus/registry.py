@@ -51,8 +51,8 @@ def built_in_reader(name: str) -> Reader | None:
     compressed = path.suffix in COMPRESSED
     if compressed:
         path = path.with_suffix("")
-    found = _BY_NAME.get(path.name) or _BY_SUFFIX.get(path.suffix)
-    return None if found and compressed and not found.compressed else found
+    reader = _BY_NAME.get(path.name) or _BY_SUFFIX.get(path.suffix)
+    return None if reader and compressed and not reader.compressed else reader
 
 
 def reader_of(name: str) -> Reader | None:
@@ -70,8 +70,8 @@ def table_reader_of(name: str) -> TableReader | None:
     Raises:
         PluginError: As in `reader_of`.
     """
-    found = reader_of(name)
-    return found if isinstance(found, TableReader) else None
+    reader = reader_of(name)
+    return reader if isinstance(reader, TableReader) else None
 
 
 def is_read(name: str) -> bool:
@@ -98,7 +98,9 @@ def known_formats() -> str:
 
 def table_formats() -> str:
     """Return the suffixes of the formats with rows."""
-    return ", ".join(one.suffixes[0][1:] for one in READERS if isinstance(one, TableReader))
+    return ", ".join(
+        reader.suffixes[0][1:] for reader in READERS if isinstance(reader, TableReader)
+    )
 
 
 def passed_over(names: Iterable[str]) -> list[str]:

@@ -171,7 +171,7 @@ class Evaluation:
     @property
     def comparisons(self) -> list[Comparison]:
         """All comparisons with the same retriever alone, by the first metric."""
-        return [one for one in self.over_alone if one is not None]
+        return [comparison for comparison in self.over_alone if comparison is not None]
 
     def reference(self, measured: Measured) -> Measured:
         """Return the reference of a system's gain: the same retriever alone, else the baseline."""
@@ -181,7 +181,7 @@ class Evaluation:
 def reference(system: System, measured: Sequence[Measured]) -> Measured:
     """Return the reference of a system: the same retriever alone, else the first system."""
     if not system.alone:
-        for one in measured:
-            if one.system.alone and one.system.retriever == system.retriever:
-                return one
+        for candidate in measured:
+            if candidate.system.alone and candidate.system.retriever == system.retriever:
+                return candidate
     return measured[0]

@@ -76,9 +76,9 @@ class Distinct:
 
         if not len(self.rows):
             return np.full(len(hashes), -1, np.int64)
-        places = np.minimum(np.searchsorted(self._keys, hashes[:, 0]), len(self.rows) - 1)
-        same = (self.hashes[places] == hashes).all(axis=1)
-        return np.where(same, self.rows[places], -1)
+        positions = np.minimum(np.searchsorted(self._keys, hashes[:, 0]), len(self.rows) - 1)
+        same = (self.hashes[positions] == hashes).all(axis=1)
+        return np.where(same, self.rows[positions], -1)
 
 
 class Shards:

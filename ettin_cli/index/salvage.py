@@ -135,8 +135,8 @@ class Remains:
             return mapped(self.generation / stored, rows, dimension, dtype)
         if not self._has(VECTORS):
             return None
-        found = exact_vectors(open_index(self.generation / VECTORS, {}))
-        return found if found is not None and found.shape == (rows, dimension) else None
+        exact = exact_vectors(open_index(self.generation / VECTORS, {}))
+        return exact if exact is not None and exact.shape == (rows, dimension) else None
 
     def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
         """Yield the intact vectors with the hashes of their texts, in pieces."""
@@ -175,8 +175,8 @@ def whole_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
 
 def _is_as_long_as_it_says(batch: pa.RecordBatch) -> bool:
     """Return whether a batch has all its hashes, since later rows depend on its length."""
-    places = batch.column("hash").buffers()[1]
-    return places is not None and int(places.size) == 16 * len(batch)
+    hashes = batch.column("hash").buffers()[1]
+    return hashes is not None and int(hashes.size) == 16 * len(batch)
 
 
 def _sound(batch: pa.RecordBatch, begin: int) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -196,10 +196,10 @@ def _sound(batch: pa.RecordBatch, begin: int) -> Iterator[tuple[int, pa.RecordBa
 def _whole(batch: pa.RecordBatch, begin: int) -> tuple[NDArray[np.int64], Hashes]:
     import numpy as np
 
-    places = [at for at, row in enumerate(batch.to_pylist()) if _matches(row)]
+    positions = [at for at, row in enumerate(batch.to_pylist()) if _matches(row)]
     hashes = batch.column("hash")
-    found = as_hashes(b"".join(hashes[at].as_py() for at in places))
-    return np.array(places, np.int64) + begin, found
+    intact = as_hashes(b"".join(hashes[at].as_py() for at in positions))
+    return np.array(positions, np.int64) + begin, intact
 
 
 def _matches(row: dict[str, Any]) -> bool:

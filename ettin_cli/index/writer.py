@@ -246,8 +246,8 @@ def _vectors_key(embedder: EmbedderCard) -> str:
 
 def _generations(folder: Path) -> list[Path]:
     """Return the folders named like generations; the folder may contain other files."""
-    found = (folder / GENERATIONS).glob("*")
-    return [path for path in found if GENERATION_NAME.fullmatch(path.name)]
+    folders = (folder / GENERATIONS).glob("*")
+    return [path for path in folders if GENERATION_NAME.fullmatch(path.name)]
 
 
 def _next_name(folder: Path) -> str:

@@ -158,12 +158,12 @@ class TorchEncoder:
         hold_to_one_thread(TOKENIZERS)
         with self.turn:
             read = self.long_texts.beginnings(texts, self.max_tokens)
-            whole = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
-            cut = [len(ids) > self.max_tokens for ids in whole]
+            ids_read = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
+            cut = [len(ids) > self.max_tokens for ids in ids_read]
             if any(cut):
                 short = self.tokenizer(read, truncation=True, max_length=self.max_tokens)
-                whole = short["input_ids"]
-        return [TokenIds(ids, []) for ids in whole], cut
+                ids_read = short["input_ids"]
+        return [TokenIds(ids, []) for ids in ids_read], cut
 
     def encode(
         self,
@@ -209,8 +209,8 @@ def unit(vectors: Floats) -> Floats:
     import numpy as np
 
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    found: Floats = vectors / np.maximum(lengths, 1e-12)
-    return found
+    normalised: Floats = vectors / np.maximum(lengths, 1e-12)
+    return normalised
 
 
 def shared_encoder(

@@ -110,9 +110,9 @@ def cached_folder(name: str) -> Path | None:
     hub_id, revision = hub_name(name)
     # A model without a transformer only has a list of modules.
     for file in ("config.json", MODULES):
-        found = try_to_load_from_cache(hub_id, file, revision=revision)
-        if isinstance(found, str) and _weights(Path(found).parent):
-            return Path(found).parent
+        cached = try_to_load_from_cache(hub_id, file, revision=revision)
+        if isinstance(cached, str) and _weights(Path(cached).parent):
+            return Path(cached).parent
     return None
 
 
@@ -290,9 +290,9 @@ def weights_hash(folder: Path) -> str:
             code="cannot-read",
             path=folder,
         ) from error
-    found = hashes[0][1] if len(hashes) == 1 else _hash_of_hashes(hashes)
-    remember_one(HASHES, key, found)
-    return found
+    combined = hashes[0][1] if len(hashes) == 1 else _hash_of_hashes(hashes)
+    remember_one(HASHES, key, combined)
+    return combined
 
 
 def _hash_of_hashes(hashes: list[tuple[str, str]]) -> str:

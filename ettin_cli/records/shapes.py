@@ -84,7 +84,7 @@ def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
         "page": passage.page,
         "text": passage.text if text else None,
         "metadata": dict(passage.metadata),
-        "duplicates": [_duplicate(*one) for one in hit.duplicates.items()] or None,
+        "duplicates": [_duplicate(*item) for item in hit.duplicates.items()] or None,
         "truncated": hit.truncated or None,
         "stale": hit.stale or None,
     }

@@ -41,8 +41,8 @@ class Loaded(Closing):
         with place.lock:
             if not place.filled:
                 place.value, place.filled = load(), True
-            found: T = place.value
-            return found
+            loaded: T = place.value
+            return loaded
 
     def close(self) -> None:
         """Release everything; objects still in use are freed when their threads finish."""

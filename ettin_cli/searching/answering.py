@@ -58,9 +58,11 @@ def source_index(sources: Sequence[str], settings: str) -> Path:
     """
     import xxhash
 
-    places = [source if source == "-" else str(Path(source).resolve()) for source in sources]
-    key = xxhash.xxh3_64_hexdigest("\0".join([*places, settings]).encode("utf-8", "surrogatepass"))
-    name = Path(places[0]).name or "root"
+    locations = [source if source == "-" else str(Path(source).resolve()) for source in sources]
+    key = xxhash.xxh3_64_hexdigest(
+        "\0".join([*locations, settings]).encode("utf-8", "surrogatepass")
+    )
+    name = Path(locations[0]).name or "root"
     return cache_folder() / INDEXES / f"{name[:40]}-{key}"
 
 
@@ -116,12 +118,12 @@ class _Searcher:
     ) -> Sequence[tuple[Left, Scores | None]]:
         """Return each query's candidates that reach the last reranker, with its scores."""
         if self.reranker is None:
-            return [(Left(found), None) for found in candidates]
+            return [(Left(retrieved), None) for retrieved in candidates]
         pairs = work(map(len, candidates), self.before)
         lengths = [
             len(query.text) + len(candidate.passage.text)
-            for query, found in zip(queries, candidates, strict=True)
-            for candidate in found
+            for query, retrieved in zip(queries, candidates, strict=True)
+            for candidate in retrieved
         ]
         with watched.watch(len(queries), lengths, pairs) as advance:
             return rerank_candidates(
@@ -131,9 +133,9 @@ class _Searcher:
     def _ranked(self, left: Left, scores: Scores | None) -> list[Hit]:
         probabilities: list[float] | None = None
         if scores is not None and self.calibration is not None:
-            found = self.calibration.probability(scores.values).tolist()
+            values = self.calibration.probability(scores.values).tolist()
             # In float64, so that 0.1 in the calibration equals 0.1 given as an option.
-            probabilities = [round(value, 6) for value in found]
+            probabilities = [round(value, 6) for value in values]
         return rank(left.candidates, scores, self.options, left.places, probabilities)
 
     def _with_freshness(self, hit: Hit) -> Hit:

@@ -66,8 +66,8 @@ def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
         return [], text
     *first, last = (part.strip() for part in text.split(","))
     before = [NAMED.fullmatch(part) for part in first]
-    for part, found in zip(first, before, strict=True):
-        if found is None or not int(found[2]) or found[1] == "none":
+    for part, match in zip(first, before, strict=True):
+        if match is None or not int(match[2]) or match[1] == "none":
             raise InvalidArgumentError(
                 f"{part!r} in {text!r} is not NAME:NUMBER", argument="cascade"
             )
@@ -75,7 +75,7 @@ def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
         raise InvalidArgumentError(
             f"{text!r} does not end with a reranker", argument="cascade", value=text
         )
-    return [(found[1], int(found[2])) for found in before if found], last
+    return [(match[1], int(match[2])) for match in before if match], last
 
 
 def cascade_name(before: Iterable[tuple[str, int]], last: str) -> str:
@@ -87,8 +87,8 @@ def pairs_of(queries: Sequence[Query], left: Sequence[Left]) -> list[tuple[str, 
     """Return a (query, text) pair for each candidate of each query."""
     return [
         (query.text, candidate.passage.content)
-        for query, one in zip(queries, left, strict=True)
-        for candidate in one.candidates
+        for query, remaining in zip(queries, left, strict=True)
+        for candidate in remaining.candidates
     ]
 
 
@@ -112,21 +112,23 @@ def narrowed(
         documents: How many documents to keep where possible: the best passage of each further
             document then replaces the weakest passage of the others, as in retrieval.
     """
-    verdicts = scores.split(len(one.candidates) for one in left)
-    for one, verdict in zip(left, verdicts, strict=True):
+    verdicts = scores.split(len(remaining.candidates) for remaining in left)
+    for remaining, verdict in zip(left, verdicts, strict=True):
         values = verdict.values.tolist()
 
-        def key(at: int, one: Left = one, values: list[float] = values) -> tuple[float, str, int]:
-            candidate = one.candidates[at]
+        def key(
+            at: int, remaining: Left = remaining, values: list[float] = values
+        ) -> tuple[float, str, int]:
+            candidate = remaining.candidates[at]
             return -values[at], candidate.passage.doc_id, candidate.passage_id
 
         order = sorted(range(len(values)), key=key)
-        doc_ids = [one.candidates[at].passage.doc_id for at in order]
+        doc_ids = [remaining.candidates[at].passage.doc_id for at in order]
         kept = sorted(order[place] for place in most_documents(doc_ids, step.keep, documents))
         yield Left(
-            [one.candidates[at] for at in kept],
-            None if one.places is None else [one.places[at] for at in kept],
-            (*one.stages, _stage(step.reranker, verdict, len(kept))),
+            [remaining.candidates[at] for at in kept],
+            None if remaining.places is None else [remaining.places[at] for at in kept],
+            (*remaining.stages, _stage(step.reranker, verdict, len(kept))),
         )
 
 
@@ -140,7 +142,10 @@ def rerank_candidates(
 ) -> list[tuple[Left, Scores]]:
     """Return `rerank_in_steps` for candidates retrieved from an index with these options."""
     by_document = options.by == "document"
-    left = [Left(one, retrieval_ranks(one, by_document=by_document)) for one in candidates]
+    left = [
+        Left(of_query, retrieval_ranks(of_query, by_document=by_document))
+        for of_query in candidates
+    ]
     documents = options.top_k if by_document else 0
     return rerank_in_steps(queries, left, before, last, advance, documents=documents)
 
@@ -159,6 +164,9 @@ def rerank_in_steps(
         scores = step.reranker.score(pairs_of(queries, left), advance)
         left = list(narrowed(left, scores, step, documents=documents))
     scores = last.score(pairs_of(queries, left), advance)
-    verdicts = scores.split(len(one.candidates) for one in left)
+    verdicts = scores.split(len(remaining.candidates) for remaining in left)
     scored = zip(left, verdicts, strict=True)
-    return [(one.ending(last, verdict) if before else one, verdict) for one, verdict in scored]
+    return [
+        (remaining.ending(last, verdict) if before else remaining, verdict)
+        for remaining, verdict in scored
+    ]

@@ -48,10 +48,10 @@ def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> FoundRera
         ModelError: A reranker is unknown or cannot be downloaded.
     """
     before, last = parse_cascade(text)
-    found = [
+    steps = [
         (find_reranker(name, offline=offline, reporter=reporter), keep) for name, keep in before
     ]
-    return FoundRerankers(find_reranker(last, offline=offline, reporter=reporter), found)
+    return FoundRerankers(find_reranker(last, offline=offline, reporter=reporter), steps)
 
 
 def load_one(

@@ -190,7 +190,7 @@ class HybridRetriever:
         """Return a search per query; the queries are embedded in one batch."""
         vectors = embedded(self.model, queries)
         terms = map(self.lexical.terms_of, queries)
-        return [partial(self._best, *one) for one in zip(vectors, terms, strict=True)]
+        return [partial(self._best, *pair) for pair in zip(vectors, terms, strict=True)]
 
     def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
         """Return the fused scores of texts outside the index for a query."""

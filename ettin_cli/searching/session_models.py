@@ -107,15 +107,15 @@ class Models(Closing):
         )
 
     def rerankers(
-        self, found: FoundRerankers, long: str = TRUNCATE
+        self, cascade: FoundRerankers, long: str = TRUNCATE
     ) -> tuple[Reranker, list[Step[Reranker]]]:
         """Return the loaded last reranker of a cascade, and the steps before it.
 
         Raises:
             ModelError: A reranker cannot be loaded.
         """
-        before = [Step(self.reranker(one, long), keep) for one, keep in found.before]
-        return self.reranker(found.last, long), before
+        before = [Step(self.reranker(reranker, long), keep) for reranker, keep in cascade.before]
+        return self.reranker(cascade.last, long), before
 
     def cached_reranker(self, resolved: ResolvedReranker, long: str = TRUNCATE) -> TimedReranker:
         """Return a reranker that caches scores on disk and loads when a pair is not cached."""

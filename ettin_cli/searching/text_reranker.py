@@ -84,7 +84,7 @@ class TextReranker(Closing):
         options = SearchOptions(
             top_k=top_k, candidates=candidates, min_score=min_score, blend=blend
         )
-        items = (_request(one, number) for number, one in enumerate(requests, start=1))
+        items = (_request(item, number) for number, item in enumerate(requests, start=1))
         for window in rerank(items, self.last, options, self.reporter, before=self.before):
             yield from window.answers
 

@@ -99,7 +99,7 @@ def _licences(file: DataFile) -> str:
     named: Mapping[str, int] = file.licences
     if len(named) == 1 and sum(named.values()) == file.scored + file.listed:
         return next(iter(named))
-    return ", ".join(f"{one} ({count:,})" for one, count in named.items()) or "not stated"
+    return ", ".join(f"{licence} ({count:,})" for licence, count in named.items()) or "not stated"
 
 
 def _recipe(recipe: Recipe, progress: Progress) -> Iterator[str]:

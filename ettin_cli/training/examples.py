@@ -51,7 +51,7 @@ class Examples:
         import xxhash
 
         self.spool = Spool()
-        self.places = array("q")
+        self.offsets = array("q")
         self.files: list[DataFile] = []
         self.rejected = 0
         self.spread = Spread()
@@ -64,10 +64,10 @@ class Examples:
         self.spool.__exit__()
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.offsets)
 
     def __getitem__(self, at: int) -> Example:
-        return Example(*self.spool.get(self.places[at]))
+        return Example(*self.spool.get(self.offsets[at]))
 
     @property
     def digest(self) -> str:
@@ -78,7 +78,7 @@ class Examples:
         """Append an example."""
         value = [example.query, list(example.texts), list(example.targets), example.scored]
         self.hash.update(repr(value).encode("utf-8", "surrogatepass"))
-        self.places.append(self.spool.add(value))
+        self.offsets.append(self.spool.add(value))
 
 
 def read_examples(paths: Sequence[Path], loss: str | None, reporter: Reporter) -> Examples:
@@ -233,9 +233,9 @@ class _Reader:
     def finish(self, paths: Sequence[Path]) -> None:
         """Group scored documents into lists if the loss compares them, and report remarks."""
         alone = 0
-        for places in self.by_query.values():
-            alone += len(places) == 1
-            for part in parts(places, MOST_TEXTS) if len(places) > 1 else ():
+        for numbers in self.by_query.values():
+            alone += len(numbers) == 1
+            for part in parts(numbers, MOST_TEXTS) if len(numbers) > 1 else ():
                 rows = [self.examples.spool.get(place) for place in part]
                 query, texts, scores = (
                     rows[0][0],

@@ -130,7 +130,7 @@ def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:
 def _plan(loop: Loop) -> str:
     """Return a one-line summary of the run."""
     student, recipe = loop.student, loop.recipe
-    what = sum(one.numel() for one in loop.weights)
+    what = sum(weight.numel() for weight in loop.weights)
     length = f"{loop.total:,} steps" if loop.total else f"{recipe.hours:g} hours"
     if loop.total and recipe.hours:
         length += f" or {recipe.hours:g} hours"

@@ -102,7 +102,11 @@ def _is_example_field(name: str) -> bool:
 
 def _negative_ids(record: Mapping[str, Any], count: int) -> Sequence[str]:
     ids = record.get(NEGATIVE_IDS)
-    if isinstance(ids, list) and len(ids) == count and all(isinstance(one, str) for one in ids):
+    if (
+        isinstance(ids, list)
+        and len(ids) == count
+        and all(isinstance(doc_id, str) for doc_id in ids)
+    ):
         return ids
     return [""] * count
 

@@ -122,7 +122,7 @@ def listed(record: object, fields: RequestFields) -> Listed:
     more = {key: value for key, value in held.items() if key not in of_query | own.keys()}
     query_id = id_of(record, ids) or id_of(held, ids)
     own |= kept(more, ANSWERED)
-    unnamed = sum(not one.passage.doc_id for _, one in candidates)
+    unnamed = sum(not candidate.passage.doc_id for _, candidate in candidates)
     return Listed(query_id, query, placed(candidates), own, reasons, unnamed)
 
 
@@ -147,10 +147,11 @@ def placed(candidates: Iterable[tuple[int, Candidate]]) -> list[Candidate]:
 
     If the id is taken, position 2 becomes #2.
     """
-    found = list(candidates)
-    taken = {candidate.passage.doc_id for _, candidate in found}
+    numbered = list(candidates)
+    taken = {candidate.passage.doc_id for _, candidate in numbered}
     return [
-        replace(one, passage_id=at, passage=_named(one.passage, at, taken)) for at, one in found
+        replace(candidate, passage_id=at, passage=_named(candidate.passage, at, taken))
+        for at, candidate in numbered
     ]
 
 
@@ -176,9 +177,9 @@ def _from_example(record: object, fields: RequestFields) -> Listed:
         for doc_id, text in zip(held.negative_ids, held.negatives, strict=True)
     ]
     passages = [*positives, *negatives]
-    candidates = placed(enumerate(Candidate(0, one, None) for one in passages))
+    candidates = placed(enumerate(Candidate(0, passage, None) for passage in passages))
     own = kept(held.fields, ANSWERED)
-    unnamed = sum(not one.doc_id for one in passages)
+    unnamed = sum(not passage.doc_id for passage in passages)
     reasons = [RecordError(reason) for reason in held.reasons]
     return Listed(held.query_id, held.query, candidates, own, reasons, unnamed)
 
@@ -231,8 +232,8 @@ def _from_object(
 def _found_again(hit: Candidate) -> Candidate:
     """Return a hit read from an answer, with location and metadata moved to the passage."""
     rest = dict(hit.passage.metadata)
-    places = [name for name, kind in PLACE.items() if isinstance(rest.get(name), kind)]
-    place = {name: rest.pop(name) for name in places}
+    names = [name for name, kind in PLACE.items() if isinstance(rest.get(name), kind)]
+    place = {name: rest.pop(name) for name in names}
     own = rest.pop("metadata") if isinstance(rest.get("metadata"), dict) else {}
     return replace(hit, passage=replace(hit.passage, **place, metadata=rest | own))
 

@@ -63,7 +63,9 @@ class PairFile:
             else:
                 pairs = (pair for pair, _ in self._good())
             for number, request in enumerate(requests(pairs), start=1):
-                self.read += sum(_weight(request.query.text, one) for one in request.candidates)
+                self.read += sum(
+                    _weight(request.query.text, candidate) for candidate in request.candidates
+                )
                 yield self._finished(request, number)
 
     def share(self) -> float | None:
@@ -81,8 +83,8 @@ class PairFile:
 
     def _sorted(self, order: NDArray[np.int64], stack: ExitStack) -> Iterator[Pair]:
         spool = stack.enter_context(Spool())
-        places = array("q", (spool.add(record) for _, record in self._good()))
-        return (self.parse(spool.get(places[at])) for at in order)
+        offsets = array("q", (spool.add(record) for _, record in self._good()))
+        return (self.parse(spool.get(offsets[at])) for at in order)
 
     def _finished(self, request: Request, number: int) -> Request:
         if self.best_first:
@@ -179,5 +181,5 @@ def _weight(query: str, candidate: Candidate) -> int:
 
 
 def _best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
-    ordered = sorted(candidates, key=lambda one: -(one.retrieval_score or 0.0))
+    ordered = sorted(candidates, key=lambda candidate: -(candidate.retrieval_score or 0.0))
     return [replace(candidate, passage_id=place) for place, candidate in enumerate(ordered)]

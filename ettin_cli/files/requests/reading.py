@@ -137,14 +137,14 @@ def _stream(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
 def _lists(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
     for row in rows:
         try:
-            found = listed(row[0], fields)
+            request = listed(row[0], fields)
         except RecordError as error:
             yield rejection(shown, row, error)
             continue
-        for reason in found.reasons:
+        for reason in request.reasons:
             yield rejection(shown, row, reason)
-        query = Query(found.query_id or str(row[2]), found.query)
-        yield Request(query, found.candidates, found.fields, found.unnamed)
+        query = Query(request.query_id or str(row[2]), request.query)
+        yield Request(query, request.candidates, request.fields, request.unnamed)
 
 
 def _unknown() -> float | None:

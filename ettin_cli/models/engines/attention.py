@@ -47,8 +47,8 @@ class GlobalAttention:
         self.layout, self.heads = layout, heads
         none, bias = graph.branch(), graph.branch()
         none.reshape(graph.number(0.0), 1, 1, 1, 1)
-        one = bias.node("Reshape", layout.length, graph.ints(1))
-        square = bias.node("Concat", graph.ints(1, 1), one, one, axis=0)
+        length = bias.node("Reshape", layout.length, graph.ints(1))
+        square = bias.node("Concat", graph.ints(1, 1), length, length, axis=0)
         _bias(bias, bias.node("Expand", layout.inside, square))
         self.bias = graph.choice(layout.long, none, bias)
         self.first_bias = _bias(graph, layout.inside)
@@ -59,10 +59,10 @@ class GlobalAttention:
         A long text needs no mask. Without one the kernel never stores more than a block of the
         quadratic score matrix (Dao, 2023).
         """
-        whole, padded = graph.branch(), graph.branch()
-        attention(whole, self.heads, query, key, value)
+        unmasked, padded = graph.branch(), graph.branch()
+        attention(unmasked, self.heads, query, key, value)
         attention(padded, self.heads, query, key, value, self.bias)
-        return graph.choice(self.layout.long, whole, padded)
+        return graph.choice(self.layout.long, unmasked, padded)
 
     def attend_first(self, graph: Graph, query: str, key: str, value: str) -> str:
         """Attend from the first token only, a query of shape (texts, 1, size), to all tokens."""
@@ -154,10 +154,10 @@ class LocalAttention:
                 (value, self.key_rows, 3 * self.window),
             )
         )
-        found = attention(graph, self.heads, query, key, value, self.near_in_blocks)
-        whole = graph.reshape(found, 1, -1, self.size)
+        attended = attention(graph, self.heads, query, key, value, self.near_in_blocks)
+        joined = graph.reshape(attended, 1, -1, self.size)
         length = graph.node("Reshape", self.layout.length, graph.ints(1))
-        graph.part(whole, graph.ints(0), length, 1)
+        graph.part(joined, graph.ints(0), length, 1)
 
 
 def _bias(graph: Graph, allowed: str) -> str:

@@ -39,10 +39,10 @@ def candidates(threads: int) -> tuple[Pace, ...]:
 
 def known_pace(model: str, threads: int) -> Pace | None:
     """Return the fastest pace measured for a model on this machine, or None."""
-    found = recall(PACES).get(_key(model, threads))
-    if not (isinstance(found, list) and len(found) == len(Pace._fields)):
+    stored = recall(PACES).get(_key(model, threads))
+    if not (isinstance(stored, list) and len(stored) == len(Pace._fields)):
         return None
-    pace = Pace(int(found[0]), bool(found[1]))
+    pace = Pace(int(stored[0]), bool(stored[1]))
     return pace if pace in candidates(threads) else None
 
 

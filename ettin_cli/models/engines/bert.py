@@ -57,10 +57,10 @@ class _Bert:
             positions = positions + types[0]
         # Padding may extend beyond the last position.
         at = graph.node("Min", self._positions(), graph.whole(len(positions) - 1))
-        whole = graph.node("Add", words, graph.node("Gather", graph.weight(positions), at))
+        summed = graph.node("Add", words, graph.node("Gather", graph.weight(positions), at))
         if typed:
-            whole = graph.node("Add", whole, graph.rows_of(types, "types"))
-        return graph.reshape(whole, -1, self.hidden)
+            summed = graph.node("Add", summed, graph.rows_of(types, "types"))
+        return graph.reshape(summed, -1, self.hidden)
 
     def _positions(self) -> str:
         graph = self.graph
@@ -78,11 +78,11 @@ class _Bert:
             graph.node("Reshape", self._linear(rows, f"{name}.attention.self.{part}"), self.shape)
             for part in ("query", "key", "value")
         )
-        found = self.everywhere.attend(graph, query, key, value)
-        found = self._linear(
-            graph.reshape(found, -1, self.hidden), f"{name}.attention.output.dense"
+        attended = self.everywhere.attend(graph, query, key, value)
+        attended = self._linear(
+            graph.reshape(attended, -1, self.hidden), f"{name}.attention.output.dense"
         )
-        rows = self._norm(graph.node("Add", rows, found), f"{name}.attention.output.LayerNorm")
+        rows = self._norm(graph.node("Add", rows, attended), f"{name}.attention.output.LayerNorm")
         inner = self._linear(rows, f"{name}.intermediate.dense")
         active = graph.activation(self.config.get("hidden_act", "gelu"), inner)
         outer = self._linear(active, f"{name}.output.dense")

@@ -104,7 +104,7 @@ def torch_free(
 def _tried(settings: EngineSettings) -> Sequence[Backend]:
     """Return the backends that may run a model, in the order in which they are tried."""
     if settings.engine == AUTO:
-        return [one for one in reversed(BACKENDS) if one.automatic(settings)]
+        return [backend for backend in reversed(BACKENDS) if backend.automatic(settings)]
     return [find_backend(settings.engine)]
 
 
@@ -115,8 +115,8 @@ def find_backend(name: str) -> Backend:
         InvalidArgumentError: There is none.
         PluginError: The plugin fails.
     """
-    if found := next((one for one in BACKENDS if one.name == name), None):
-        return found
+    if backend := next((known for known in BACKENDS if known.name == name), None):
+        return backend
     if plugin := plugin_named(GROUP, WHAT, name.lower()):
         return ExternalBackend(name, plugin)
     raise InvalidArgumentError(
@@ -137,7 +137,7 @@ def check_engine(name: str) -> None:
 
 def backend_names() -> list[str]:
     """Return the names of all backends: the built-in ones and those of plugins."""
-    return [*(one.name for one in BACKENDS), *sorted(installed_plugins(GROUP, WHAT))]
+    return [*(backend.name for backend in BACKENDS), *sorted(installed_plugins(GROUP, WHAT))]
 
 
 def installed_backends(device: str) -> list[str]:
@@ -165,9 +165,9 @@ class ExternalBackend(Backend):
     """
 
     def __init__(self, name: str, plugin: Plugin) -> None:
-        found = plugin.load()
+        provided = plugin.load()
         with plugin.failures("cannot be made"):
-            made = found() if isinstance(found, type) else found
+            made = provided() if isinstance(provided, type) else provided
         if not isinstance(made, Backend):
             raise plugin.unfit("is not an ettin_cli.models.engines.Backend")
         self.backend, self.plugin = made, plugin

@@ -134,8 +134,8 @@ class OnnxModel:
             )
             for group, computed in _ahead(submitted, 2 * workers):
                 with self._failures():
-                    found = computed.result()
-                sink(group, found)
+                    values = computed.result()
+                sink(group, values)
                 advance(len(group))
 
     def _feeds(self, texts: Sequence[TokenIds]) -> dict[str, NDArray[Any]]:
@@ -210,8 +210,8 @@ def _ahead(
 ) -> Iterator[tuple[list[int], Future[Any]]]:
     """Yield results in the order of submission, with some tasks submitted ahead."""
     waiting: deque[tuple[list[int], Future[Any]]] = deque()
-    for one in submitted:
-        waiting.append(one)
+    for future in submitted:
+        waiting.append(future)
         if len(waiting) > most:
             yield waiting.popleft()
     yield from waiting

@@ -166,7 +166,7 @@ def _check_rebuilt(rebuilt: Rebuilt, written: dict[str, Any], settings: dict[str
         if part.get(name) != settings.get(setting, default):
             raise UnsupportedModelError(f"a tokenizer.json that contradicts {setting}")
     last = written["post_processor"]
-    pair = [piece["type_id"] for one in last.get("pair", ()) for piece in one.values()]
+    pair = [piece["type_id"] for entry in last.get("pair", ()) for piece in entry.values()]
     if last["type"] != rebuilt.processor and pair != rebuilt.pair:
         raise UnsupportedModelError("a tokenizer.json that contradicts its class")
 
@@ -202,7 +202,7 @@ class Tokens:
         """Return each text's tokens, and whether it was truncated."""
         with self.turn:
             read = self._encoded(self.long_texts.beginnings(texts, self.limit))
-            return self._finished([(one, None) for one in read])
+            return self._finished([(encoding, None) for encoding in read])
 
     def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[TokenIds], list[bool]]:
         """Return each pair's tokens, and whether it was truncated, the longer side first.
@@ -229,10 +229,10 @@ class Tokens:
             self.limit - self.tokenizer.num_special_tokens_to_add(is_pair)
             for is_pair in (False, True)
         ]
-        found, cut = [], []
-        for one, other in encoded:
-            whole = self.tokenizer.post_process(one, other)
-            found.append(TokenIds(whole.ids, whole.type_ids))
-            size = len(one) + (len(other) if other is not None else 0)
-            cut.append(size > room[other is not None])
-        return found, cut
+        ids, cut = [], []
+        for first, second in encoded:
+            encoding = self.tokenizer.post_process(first, second)
+            ids.append(TokenIds(encoding.ids, encoding.type_ids))
+            size = len(first) + (len(second) if second is not None else 0)
+            cut.append(size > room[second is not None])
+        return ids, cut

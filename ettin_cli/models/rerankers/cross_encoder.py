@@ -132,10 +132,10 @@ class TorchCrossEncoder:
         prompted = [((self.prompt or "") + query, text) for query, text in pairs]
         read = self.long_texts.beginnings_of_pairs(prompted, self.max_tokens)
         queries, texts = [query for query, _ in read], [text for _, text in read]
-        whole = self.tokenizer(queries, texts, truncation=False, verbose=False)
-        cut = [len(ids) > self.max_tokens for ids in whole["input_ids"]]
+        untruncated = self.tokenizer(queries, texts, truncation=False, verbose=False)
+        cut = [len(ids) > self.max_tokens for ids in untruncated["input_ids"]]
         if not any(cut):
-            return dict(whole), cut
+            return dict(untruncated), cut
         short = self.tokenizer(
             queries, texts, truncation="longest_first", max_length=self.max_tokens
         )

@@ -103,7 +103,7 @@ class EmbeddedTokens:
         import numpy as np
 
         ids, _ = self.encoder.token_ids(terms) if terms else ([], [])
-        return np.array([self.idf[one.ids[1:-1]].max(initial=0) for one in ids], np.float32)
+        return np.array([self.idf[encoded.ids[1:-1]].max(initial=0) for encoded in ids], np.float32)
 
     def _run(self, ids: Sequence[TokenIds], sink: TextSink) -> None:
         """Pass `sink` each text's unit vectors, without padding."""

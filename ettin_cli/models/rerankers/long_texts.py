@@ -105,19 +105,19 @@ class LongReranker:
         """Return the windows after the first of every truncated text."""
         cut = truncated.nonzero()[0].tolist()
         rooms = {query: self._room(query) for query in {pairs[at][0] for at in cut}}
-        places: dict[str, list[int]] = defaultdict(list)
+        by_text: dict[str, list[int]] = defaultdict(list)
         for at in cut:
-            places[pairs[at][1]].append(at)
-        found = []
-        for text, ats in places.items():
+            by_text[pairs[at][1]].append(at)
+        windows = []
+        for text, ats in by_text.items():
             pieces: dict[int, list[str]] = {}
             for at in ats:
                 room = rooms[pairs[at][0]]
                 if room not in pieces:
                     ranges = window_ranges(text, self.tokens, room)[1:]
                     pieces[room] = [text[begin:end] for begin, end in ranges]
-                found += [_Window(at, (pairs[at][0], piece)) for piece in pieces[room]]
-        return found
+                windows += [_Window(at, (pairs[at][0], piece)) for piece in pieces[room]]
+        return windows
 
     def _room(self, query: str) -> int:
         """Return how many tokens of a long text fit beside a query."""
@@ -207,13 +207,13 @@ def _reach(
     return end
 
 
-def _scaled(advance: Advance, units: int, whole: int) -> Advance:
-    """Return a callback that reports `whole` steps to `advance` as `units`."""
+def _scaled(advance: Advance, units: int, total: int) -> Advance:
+    """Return a callback that reports `total` steps to `advance` as `units`."""
     done = 0
 
     def scaled(more: int) -> None:
         nonlocal done
         before, done = done, done + more
-        advance(units * done // max(1, whole) - units * before // max(1, whole))
+        advance(units * done // max(1, total) - units * before // max(1, total))
 
     return scaled

@@ -38,16 +38,16 @@ def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ResolvedRe
             f'expected a single reranker, got "{name}"', argument="reranker", value=name
         )
     if name != "auto":
-        return _found(Reference(name, offline=offline, reporter=reporter))
+        return _resolved(Reference(name, offline=offline, reporter=reporter))
     try:
-        return _found(Reference(AUTO_RERANKER, offline=offline, reporter=reporter))
+        return _resolved(Reference(AUTO_RERANKER, offline=offline, reporter=reporter))
     except ModelError as error:
         try:
-            found = _found(Reference(EMBEDDED, offline=offline, reporter=reporter))
+            embedded = _resolved(Reference(EMBEDDED, offline=offline, reporter=reporter))
         except MissingExtraError as missing:
             raise ModelError(error.problem, code=missing.code, **missing.fields) from error
         reporter.notice(f"using the embedded reranker instead of Ettin 32m: {error.problem}")
-        return found
+        return embedded
 
 
 def reranker_of(files: ModelFiles) -> ResolvedReranker:
@@ -87,12 +87,12 @@ def external_rerankers() -> Mapping[str, Sequence[Plugin]]:
     return installed_plugins(GROUP, WHAT)
 
 
-def _found(reference: Reference) -> ResolvedReranker:
+def _resolved(reference: Reference) -> ResolvedReranker:
     if plugin := external_reranker(reference.name):
         return ExternalReranker(plugin, reference)
     return _built_in(reference)
 
 
 def _built_in(reference: Reference) -> ResolvedReranker:
-    found = (find(reference) for find in KINDS)
-    return next(one for one in found if one is not None)
+    matches = (find(reference) for find in KINDS)
+    return next(match for match in matches if match is not None)

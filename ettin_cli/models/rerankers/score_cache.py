@@ -205,8 +205,8 @@ class _ScoreFile:
 
     def model(self) -> _Model | None:
         """Return the properties remembered when the model was last loaded."""
-        found = self._attempt(_select_model, None)
-        return _Model(*found) if found else None
+        row = self._attempt(_select_model, None)
+        return _Model(*row) if row else None
 
     def remember(self, model: _Model) -> None:
         self._insert("model", [(1, *model)])
@@ -268,10 +268,10 @@ def _primary_code(error: Exception) -> int:
 
 
 def _select_model(connection: sqlite3.Connection) -> tuple[str, int] | None:
-    found: tuple[str, int] | None = connection.execute(
+    row: tuple[str, int] | None = connection.execute(
         "SELECT engine, max_tokens FROM model"
     ).fetchone()
-    return found
+    return row
 
 
 def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterable[tuple[bytes, _Row]]:
@@ -289,8 +289,8 @@ def _pair_key(model: _Model, pair: Pair) -> bytes:
     import xxhash
 
     query, text = pair
-    whole = f"{model.backend}\0{model.max_tokens}\0{len(query)}\0{query}{text}"
-    return xxhash.xxh3_128_digest(whole.encode("utf-8", "surrogatepass"))
+    key = f"{model.backend}\0{model.max_tokens}\0{len(query)}\0{query}{text}"
+    return xxhash.xxh3_128_digest(key.encode("utf-8", "surrogatepass"))
 
 
 def score_folder(reranker: ResolvedReranker, settings: EngineSettings) -> Path:
