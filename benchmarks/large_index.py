@@ -103,7 +103,7 @@ class Given:
 
 def build(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the index and the queries; return the cost."""
-    from ettin_cli.index.files import FileEntry
+    from ettin_cli.index.source_files import FileEntry
     from ettin_cli.index.writer import Generation, Recipe
     from ettin_cli.records import EmbedderCard, Passage
 

@@ -28,11 +28,11 @@ import pytest
 from ettin_cli.commands import indexes
 from ettin_cli.errors import IndexNotFoundError
 from ettin_cli.index import writer
-from ettin_cli.index.files import FILES
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.passages import PASSAGES
 from ettin_cli.index.reader import Index
 from ettin_cli.index.salvage import damaged_files
+from ettin_cli.index.source_files import FILES
 from ettin_cli.indexing import building
 from tests.children import EARLY, ended, forked
 from tests.indexes import Builder, word_model, word_vector

@@ -55,7 +55,7 @@ def word_vector(text: str) -> "Floats":
 class WordEmbedder:
     """Embeds by words, and remembers what it was given."""
 
-    engine = "words"
+    backend = "words"
 
     def __init__(self, card: EmbedderCard) -> None:
         self.card = card

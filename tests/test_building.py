@@ -341,7 +341,7 @@ def test_a_run_killed_at_any_moment_leaves_the_old_state_and_its_work_to_the_nex
 
 @pytest.fixture
 def mismatched(docs: Path, tmp_path: Path, build: Builder) -> Path:
-    build(tmp_path / "i", docs, chunking=Chunking(8), engine=EngineSettings(max_length=32))
+    build(tmp_path / "i", docs, chunking=Chunking(8), settings=EngineSettings(max_length=32))
     return tmp_path / "i"
 
 

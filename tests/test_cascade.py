@@ -91,7 +91,7 @@ def test_the_best_go_on_in_the_order_of_retrieval(
         ranked = sorted(range(len(one)), key=lambda at: (-one[at][1], one[at][0], at))
         best = sorted(ranked[:keep])
         assert [candidate.passage_id for candidate in rest.candidates] == best
-        assert rest.places == [at + 1 for at in best]
+        assert rest.ranks == [at + 1 for at in best]
         (stage,) = rest.stages
         assert (stage.scored, stage.kept) == (len(one), len(best))
         assert stage.truncated == sum(score > 0.7 for _, score in one)

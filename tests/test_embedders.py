@@ -174,7 +174,7 @@ def test_a_small_copy_of_each_architecture_embeds_as_its_reference_code(
 ) -> None:
     folder = built(tmp_path, alias, trunk, pooling, **options)
     ours, theirs = loaded(folder), reference(folder)
-    assert ours.engine.startswith(engine)
+    assert ours.backend.startswith(engine)
     assert ours.card.query_prompt == EMBEDDERS[alias].query_prompt
     assert ours.card.document_prompt == EMBEDDERS[alias].document_prompt
     assert_same(ours, theirs)
@@ -210,7 +210,7 @@ def test_a_static_embedder_gives_the_vectors_of_sentence_transformers(
 ) -> None:
     folder = static(tmp_path, cut=cut)
     ours = loaded(folder)
-    assert (ours.engine, ours.card.dimension) == ("numpy cpu float32", 24)
+    assert (ours.backend, ours.card.dimension) == ("numpy cpu float32", 24)
     assert ours.card.max_tokens == cut or (cut is None and ours.card.max_tokens > 100_000)
     assert_same(ours, reference(folder), within=1e-6)
     assert ours.embed_documents([]).shape == (0, 24)
@@ -337,7 +337,7 @@ def test_code_of_its_own_runs_with_trust_alone(
         loaded(folder)
     assert hint_of(caught.value) == "if you trust it: --trust-remote-code"
     trusted = loaded(folder, trust_remote_code=True)
-    assert trusted.engine.startswith("torch")
+    assert trusted.backend.startswith("torch")
     assert_same(trusted, reference(folder, trust_remote_code=True))
     plain = built(tmp_path / "plain", "minilm", bert, "mean")
     expected = loaded(plain).embed_documents(TEXTS)
@@ -373,7 +373,7 @@ def test_a_class_that_transformers_does_not_have_by_its_name_is_code_from_elsewh
 def test_code_that_transformers_has_taken_in_is_not_run(own: Callable[[str], Path]) -> None:
     folder = own("BertModel")
     plain = loaded(folder)
-    assert plain.engine.startswith("torch")
+    assert plain.backend.startswith("torch")
     assert_same(plain, reference(folder))
 
 

@@ -12,9 +12,9 @@ from hypothesis import given, strategies as st
 
 from ettin_cli.errors import CorpusError
 from ettin_cli.evaluation.comparing import compare, correction, gains, verdicts
-from ettin_cli.evaluation.files import file_name, write_evaluation
 from ettin_cli.evaluation.measuring import judged_queries, measure_runs
 from ettin_cli.evaluation.metrics import parse_metrics
+from ettin_cli.evaluation.output_folder import file_name, write_evaluation
 from ettin_cli.evaluation.results import Comparison, Evaluation, Gains, Measured, System
 from ettin_cli.evaluation.rows import shown_rows, summary, system_rows
 from ettin_cli.files.trec import read_run

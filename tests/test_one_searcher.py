@@ -109,7 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETTIN_CACHE_DIR", str(folder / "cache"))
         request = BuildRequest(
-            folder / "index", [str(folder / "corpus.jsonl")], offline=True, engine=ENGINE
+            folder / "index", [str(folder / "corpus.jsonl")], offline=True, settings=ENGINE
         )
         build_index(request, Silence())
     return folder

@@ -17,10 +17,10 @@ from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models.encoders import Encoded, OnnxEncoder, load_encoder
 from ettin_cli.models.engines import (
     backends as libraries,
-    choosing,
     devices as devices_module,
     onnxruntime_backend as onnx_runtime,
     openvino_backend as open_vino,
+    registry,
 )
 from ettin_cli.models.engines.attention import LONG_TOKENS
 from ettin_cli.models.engines.backends import Library
@@ -475,7 +475,7 @@ def test_fast_is_bf16_where_the_cpu_has_it_and_else_exact(
             monkeypatch.setattr(module, "cpu_has_bf16", lambda: able)
 
     def chosen() -> Library | None:
-        fit = [one for one in choosing._tried(fast) if one.problem(fast) is None]
+        fit = [one for one in registry._tried(fast) if one.problem(fast) is None]
         return fit[0].library(fast)
 
     bf16(False)

@@ -13,9 +13,9 @@ import pytest
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import passages as module
-from ettin_cli.index.files import FileEntry, Files, write_files
 from ettin_cli.index.known_vectors import joined
 from ettin_cli.index.passages import Passages, PassageWriter
+from ettin_cli.index.source_files import FileEntry, Files, write_files
 from ettin_cli.records import Passage, Rejection
 from ettin_cli.storage import checksum
 from tests.indexes import hashes

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ettin_cli.console.console import Console
-from ettin_cli.console.progress import Pace
+from ettin_cli.console.progress import TaskProgress
 from ettin_cli.files.requests.fields import RequestFields
 from ettin_cli.files.requests.reading import open_requests
 from ettin_cli.records import Advance, RerankerCard, Scores, no_progress
@@ -67,7 +67,7 @@ def said(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[tuple[float, flo
         found = LEFT.search(text)
         lines.append((clock.now, float(found[1]) * UNITS[found[2]] if found else None))
 
-    monkeypatch.setattr("ettin_cli.console.progress.say", say)
+    monkeypatch.setattr("ettin_cli.console.progress.write_line", say)
     return lines
 
 
@@ -221,6 +221,6 @@ def test_parts_that_add_up_to_more_than_the_whole_leave_no_time(
 ) -> None:
     clock = Clock(monkeypatch)
     # As 0.1 + 0.2 is more than 0.3.
-    pace = Pace(None, "pairs", lambda: (0.1 + 0.2) / 0.3)
+    pace = TaskProgress(None, "pairs", lambda: (0.1 + 0.2) / 0.3)
     clock.now, pace.done = 30.0, 60
-    assert pace.told() == "60 pairs, 2.0/s, 0 s left"
+    assert pace.describe() == "60 pairs, 2.0/s, 0 s left"

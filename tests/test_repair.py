@@ -14,7 +14,7 @@ from ettin_cli.index.lock import writing
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.passages import PassageWriter
 from ettin_cli.index.reader import Index
-from ettin_cli.index.salvage import Remains, damaged_files, whole_texts
+from ettin_cli.index.salvage import Remains, damaged_files, intact_texts
 from ettin_cli.indexing.repairing import RepairReport, repair_index
 from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Passage, Silence
@@ -158,7 +158,7 @@ def test_any_flipped_bit_of_passages_leaves_every_kept_text_its_own_vector(tmp_p
             path.write_bytes(changed)
             found = {
                 (int(row), one.tobytes())
-                for rows, some in whole_texts(path)
+                for rows, some in intact_texts(path)
                 for row, one in zip(rows, some, strict=True)
             }
             assert found <= right

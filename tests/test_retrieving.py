@@ -68,7 +68,7 @@ def test_both_scores_of_every_candidate_are_exact(index: Index) -> None:
     worth = dict(zip(held.rows.tolist(), held.scores.tolist(), strict=True))
     spread = float(np.std(list(cosine.values())))
     for at, row in enumerate(found.rows.tolist()):
-        places = found.places_of(at)
+        places = found.ranks_of(at)
         assert places["dense"].score == pytest.approx(cosine[row])
         assert places["bm25"].score == pytest.approx(worth.get(row, 0.0))
         expected = cosine[row] / spread + LEXICAL_WEIGHT * worth.get(row, 0.0)
@@ -85,7 +85,7 @@ def test_passages_that_are_all_equally_near_are_told_apart_by_words(
     index = Index(tmp_path / "i")
     [hybrid] = HybridRetriever(index, embedder(index)).searches([["a c"]])
     found = hybrid(5, None)
-    place = found.places_of(0)
+    place = found.ranks_of(0)
     expected = place["dense"].score + LEXICAL_WEIGHT * place["bm25"].score
     assert found.scores.tolist() == pytest.approx([expected] * 5)
 
@@ -159,7 +159,7 @@ def test_demands_hold_for_both_ways_of_retrieving(index: Index) -> None:
     query = [Query("1", demands.text)]
     [answer] = search(index, query, retriever, None, options, Silence())
     assert {hit.passage.doc_id for hit in answer.hits} == {"ferry", "bread", "code", "train"}
-    assert answer.hits[0].places.keys() == {"dense", "bm25"}
+    assert answer.hits[0].by_retriever.keys() == {"dense", "bm25"}
 
 
 # Expanding

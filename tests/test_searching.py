@@ -76,7 +76,7 @@ def test_without_a_reranker_hits_are_in_the_order_of_retrieval(folder: Path) -> 
     assert ids(answer) == sorted(values, key=lambda doc_id: -values[doc_id])
     assert [hit.score for hit in answer.hits] == pytest.approx(sorted(values.values())[::-1])
     assert [hit.retrieval_rank for hit in answer.hits] == [1, 2, 3, 4]
-    assert (answer.reranker, answer.engine, answer.embedder) == (
+    assert (answer.reranker, answer.backend, answer.embedder) == (
         "none",
         "words",
         Index(folder).manifest.embedder.name,

@@ -217,7 +217,7 @@ def test_hits_without_a_judgement_are_labelled_irrelevant_whatever_else_is_judge
 class Picks:
     """Retrieves what it is made with, in that order."""
 
-    engine, embedder = "picks", None
+    backend, embedder = "picks", None
 
     def __init__(self, name: str, rows: Sequence[int]) -> None:
         self.name, self.rows = name, rows

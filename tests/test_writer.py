@@ -13,10 +13,10 @@ import pytest
 
 from ettin_cli.errors import IndexDamagedError, IndexNotFoundError
 from ettin_cli.index import salvage as remains, writer as module
-from ettin_cli.index.files import FileEntry
 from ettin_cli.index.manifest import MANIFEST, FileRecord, Manifest, read_manifest, write_manifest
 from ettin_cli.index.reader import Index, bytes_a_vector
 from ettin_cli.index.salvage import Remains, damaged_files
+from ettin_cli.index.source_files import FileEntry
 from ettin_cli.index.vectors import inner_products
 from ettin_cli.index.writer import Generation, Recipe, remove_leftovers
 from ettin_cli.records import Advance, EmbedderCard, Passage, no_progress

@@ -21,7 +21,7 @@ from ettin_cli.records import (
     Silence,
 )
 from ettin_cli.runtime import Closing
-from ettin_cli.searching import FoundRerankers, Models, Text, TextReranker
+from ettin_cli.searching import Models, RerankerCascade, Text, TextReranker
 from ettin_cli.settings import (
     AUTO,
     CANDIDATES,
@@ -147,7 +147,7 @@ class Session(Closing):
                 chunking=Chunking.parsed(chunk_size, chunk_overlap),
                 factory=factory,
                 language=language,
-                engine=self.models.settings,
+                settings=self.models.settings,
                 offline=self.models.offline,
                 rebuild=rebuild,
                 dry_run=dry_run,
@@ -207,7 +207,7 @@ class Session(Closing):
     def searcher(
         self,
         index: Index,
-        rerankers: FoundRerankers | None,
+        rerankers: RerankerCascade | None,
         *,
         retriever: str = AUTO,
         expand: bool = False,
@@ -220,7 +220,7 @@ class Session(Closing):
             index, self.models, retriever=retriever, rerankers=rerankers, expand=expand, long=long
         )
 
-    def find_rerankers(self, name: str | None = None) -> FoundRerankers | None:
+    def find_rerankers(self, name: str | None = None) -> RerankerCascade | None:
         """Return what a name stands for; None where that is "none".
 
         Args:
@@ -261,7 +261,7 @@ class Session(Closing):
             folder,
             named,
             embedder=embedder,
-            engine=self.models.indexing,
+            settings=self.models.indexing,
             offline=self.models.offline,
         )
         report = self.build_from(request)

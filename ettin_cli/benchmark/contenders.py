@@ -77,13 +77,13 @@ class Contender:
     """A loaded model, or why it cannot be loaded.
 
     Args:
-        engine: The backend and dtype in use; the requested one if it does not run.
+        backend: The backend and dtype in use; the requested one if it does not run.
         dtype: The requested dtype.
         score: Scores pairs; None if it does not run.
         error: Why it does not run.
     """
 
-    engine: str
+    backend: str
     dtype: str
     load_s: float | None = None
     score: Score | None = None
@@ -92,7 +92,7 @@ class Contender:
     @property
     def is_reference(self) -> bool:
         """Whether this is the reference for the others."""
-        return self.engine.startswith(SENTENCE_TRANSFORMERS)
+        return self.backend.startswith(SENTENCE_TRANSFORMERS)
 
 
 def import_libraries() -> None:
@@ -107,8 +107,8 @@ def load_reference(reranker: FolderReranker, settings: EngineSettings, device: s
         model = SentenceTransformers(reranker, settings, device)
     except ModelError as error:
         return Contender(SENTENCE_TRANSFORMERS, AUTO, error=error.problem)
-    engine = f"{SENTENCE_TRANSFORMERS} {device.partition(':')[0]} {model.dtype}"
-    return Contender(engine, AUTO, time.perf_counter() - began, model.score)
+    backend = f"{SENTENCE_TRANSFORMERS} {device.partition(':')[0]} {model.dtype}"
+    return Contender(backend, AUTO, time.perf_counter() - began, model.score)
 
 
 def load_ours(reranker: FolderReranker, settings: EngineSettings, reporter: Reporter) -> Contender:

@@ -59,7 +59,7 @@ def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
         device=device_name(place),
         place=place,
         cpu=cpu,
-        flags=_told(flags),
+        flags=_relevant_flags(flags),
         cores=usable_cores(),
         threads=torch.get_num_threads(),
         versions={"python": platform.python_version(), **_versions()},
@@ -68,7 +68,7 @@ def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
     )
 
 
-def _told(flags: frozenset[str]) -> list[str]:
+def _relevant_flags(flags: frozenset[str]) -> list[str]:
     """Return the relevant flags of a processor."""
     known = FLAGS if not flags.isdisjoint(FLAGS) else ARM_FLAGS
     return [flag for flag in known if flag in flags]

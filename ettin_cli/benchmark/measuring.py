@@ -34,7 +34,7 @@ class Plan:
 
     Args:
         models: The models, named individually in the results.
-        engines: The backends for each model, in order.
+        backends: The backends for each model, in order.
         dtypes: The dtypes for each backend.
         lengths: Tokens per pair made from the sample; unused if `pairs` are given.
         spread: Whether the lengths of those pairs vary around the target, like real passages.
@@ -45,7 +45,7 @@ class Plan:
 
     models: Sequence[FolderReranker]
     settings: EngineSettings
-    engines: Sequence[str]
+    backends: Sequence[str]
     dtypes: Sequence[str]
     sample: SampleTexts
     lengths: Sequence[int]
@@ -150,12 +150,12 @@ def _loaded(
     contenders = []
     if plan.compared and model.has_counterpart:
         contenders.append(load_reference(model, plan.settings, machine.place))
-    for engine, dtype in product(plan.engines, plan.dtypes):
-        settings = replace(plan.settings, engine=engine, dtype=dtype)
+    for backend, dtype in product(plan.backends, plan.dtypes):
+        settings = replace(plan.settings, engine=backend, dtype=dtype)
         contender = load_ours(model, settings, reporter)
-        if contender.score and any(contender.engine == other.engine for other in contenders):
+        if contender.score and any(contender.backend == other.backend for other in contenders):
             reporter.notice(
-                f"{model.name} on {engine} in {dtype} is {contender.engine}, measured only once"
+                f"{model.name} on {backend} in {dtype} is {contender.backend}, measured only once"
             )
         else:
             contenders.append(contender)
@@ -232,7 +232,7 @@ def _speed(
     """
     contender = measured.contender
     if not measured.seconds:
-        return Speed(contender.engine, contender.dtype, contender.load_s, error=measured.error)
+        return Speed(contender.backend, contender.dtype, contender.load_s, error=measured.error)
     median = statistics.median(measured.seconds)
     ratio = agreement = None
     if reference is not None:
@@ -241,10 +241,10 @@ def _speed(
         assert reference.scores is not None
         assert measured.scores is not None
         agreement = agree(queries, reference.scores, measured.scores)
-    dtype = peak_dtype(contender.engine, machine)
+    dtype = peak_dtype(contender.backend, machine)
     at_peak_s = None if gflop is None else gflop / machine.matmul_peaks[dtype].gflops
     return Speed(
-        engine=contender.engine,
+        backend=contender.backend,
         dtype=contender.dtype,
         load_s=contender.load_s,
         seconds=measured.seconds,
@@ -255,10 +255,10 @@ def _speed(
     )
 
 
-def peak_dtype(engine: str, machine: Machine) -> str:
+def peak_dtype(backend: str, machine: Machine) -> str:
     """Return the dtype in which the machine computes the products of a backend.
 
     Without native support for the backend's dtype, products are computed in float32.
     """
-    dtype = engine.rpartition(" ")[2]
+    dtype = backend.rpartition(" ")[2]
     return dtype if dtype in machine.matmul_peaks else FLOAT32

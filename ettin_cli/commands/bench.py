@@ -26,7 +26,7 @@ from ettin_cli.commands.help import listed
 from ettin_cli.commands.output_options import check_apart
 from ettin_cli.console import BENCH_FORMATS, Console, count, destination, show_races
 from ettin_cli.errors import CorpusError, ModelError, UsageError
-from ettin_cli.models.engines import check_engine, installed_backends
+from ettin_cli.models.engines import check_backend, installed_backends
 from ettin_cli.models.rerankers import FolderReranker
 from ettin_cli.searching import Models
 
@@ -140,7 +140,7 @@ def bench(
     plan = Plan(
         models=models,
         settings=settings[0],
-        engines=list(dict.fromkeys(engine or installed_backends(machine.place))),
+        backends=list(dict.fromkeys(engine or installed_backends(machine.place))),
         dtypes=dtypes,
         sample=sample,
         lengths=lengths,
@@ -187,7 +187,7 @@ def _check(
             hint=f"--against {SENTENCE_TRANSFORMERS} or {NOTHING}",
         )
     for engine in engines:
-        check_engine(engine)
+        check_backend(engine)
     if pairs is not None and document_tokens is not None:
         raise UsageError("--document-tokens cannot be combined with --pairs")
     if pairs is not None and str(pairs) != "-" and not pairs.is_file():

@@ -39,7 +39,7 @@ from ettin_cli.evaluation.report import ReliabilityPlot
 from ettin_cli.files import read_qrels, read_queries, without_spaces
 from ettin_cli.index import Index, find_index
 from ettin_cli.records import Query
-from ettin_cli.searching import FoundRerankers, SearchOptions
+from ettin_cli.searching import RerankerCascade, SearchOptions
 from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, MAX, METRICS, SAME, TRUNCATE
 
 JUDGED = "judged"
@@ -200,7 +200,7 @@ def evaluate(
         raise typer.Exit(options.REJECTED)
 
 
-def _check(models: Mapping[str, FoundRerankers], long: str, *, calibrate: bool) -> None:
+def _check(models: Mapping[str, RerankerCascade], long: str, *, calibrate: bool) -> None:
     """Check that options which need a reranker have one."""
     for option, asked in (("--calibrate", calibrate), ("--long max", long == MAX)):
         if asked and not models:
@@ -241,7 +241,9 @@ def _judge(evaluator: Evaluator, queries: Sequence[Query], qrels: Path, console:
         for query_id, doc_ids in pool(runs, JUDGED_DEPTH).items()
         for doc_id in doc_ids
     ]
-    judge_documents(items, qrels, console=console, go_on=shlex.join(["ettin", *sys.argv[1:]]))
+    judge_documents(
+        items, qrels, console=console, resume_command=shlex.join(["ettin", *sys.argv[1:]])
+    )
 
 
 def _to_judge(index: Index, query_id: str, query: str, doc_id: str, row: int) -> ToJudge:

@@ -141,7 +141,7 @@ def index(
         chunking=Chunking.parsed(chunk_size, chunk_overlap),
         factory=factory,
         language=language,
-        engine=context.settings,
+        settings=context.settings,
         offline=context.offline,
         rebuild=rebuild,
         dry_run=dry_run,
@@ -149,7 +149,7 @@ def index(
     )
     with options.goes_on("to resume, run the same command", console):
         report = context.session.build_from(request)
-    tell(report, request.folder, console, dry_run=dry_run)
+    report_build(report, request.folder, console, dry_run=dry_run)
     if report.rejections:
         raise typer.Exit(options.REJECTED)
 
@@ -162,7 +162,9 @@ def _folder(index: Path | None, source: list[str] | None) -> Path:
     return index or Path(DEFAULT_INDEX)
 
 
-def tell(report: BuildReport, folder: Path, console: Console, *, dry_run: bool = False) -> None:
+def report_build(
+    report: BuildReport, folder: Path, console: Console, *, dry_run: bool = False
+) -> None:
     """Report what a run did, and every file and record that it could not read."""
     plan = report.plan
     for rejection in report.rejections:

@@ -118,7 +118,7 @@ def verify(
         _check(folder, console)
         return
     request = BuildRequest(
-        folder, engine=context.settings, offline=context.offline, wait=not no_wait
+        folder, settings=context.settings, offline=context.offline, wait=not no_wait
     )
     with options.goes_on("to resume, run the same command", console):
         report = repair_index(request, console)

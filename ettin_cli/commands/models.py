@@ -20,7 +20,7 @@ from ettin_cli.models import (
     find_model,
     hub_name,
 )
-from ettin_cli.models.rerankers import ABOUT, external_reranker, external_rerankers, find_reranker
+from ettin_cli.models.rerankers import ABOUT, find_reranker, reranker_plugin, reranker_plugins
 from ettin_cli.settings import EMBEDDERS, ETTIN_MODELS, EmbedderModel, EttinModel
 from ettin_cli.storage import folder_size
 
@@ -61,7 +61,7 @@ def list_models(color: Color = "auto") -> None:
     rows.append([EMBEDDED, "stand-in", "23M", "256", "", *_here(EMBEDDED), "", ""])
     rows += [
         [name, plugin.package, *[""] * 4, "yes", "", ""]
-        for name, plugins in sorted(external_rerankers().items())
+        for name, plugins in sorted(reranker_plugins().items())
         for plugin in plugins
     ]
     headers = ["-r", "kind", "params", "tokens", "nDCG@10", "disk", "here", "CPU/s", "GPU/s"]
@@ -94,7 +94,7 @@ def show(
         console.line("")
         console.rows(["", ""], [["on this machine", _place(EMBEDDED)]])
         return
-    if plugin := external_reranker(name):
+    if plugin := reranker_plugin(name):
         console.rows(["", ""], [["reranker", name], ["added by", plugin.package]])
         return
     hub_id, revision = hub_name(name)
@@ -147,7 +147,7 @@ def pull(
 
 def _fetched(name: str, offline: bool, console: Console) -> str:
     """Download a model if needed, and return its folder, or the package that provides it."""
-    if plugin := external_reranker(name):
+    if plugin := reranker_plugin(name):
         find_reranker(name, offline=offline, reporter=console)
         return plugin.package
     find = find_embedder if name in AUTO else find_model

@@ -38,7 +38,7 @@ Fields = Annotated[
 ]
 
 
-def appears_whole(output: Path | None) -> TypeGuard[Path]:
+def appears_complete(output: Path | None) -> TypeGuard[Path]:
     """Return whether an output is a file that appears once complete, not a stream or device."""
     if output is None or str(output) == STREAM:
         return False
@@ -64,7 +64,7 @@ def check_resume(output: Path | None, *, resume: bool) -> None:
     Raises:
         UsageError: The output is not a file.
     """
-    if resume and not appears_whole(output):
+    if resume and not appears_complete(output):
         raise UsageError("--resume needs an output file", hint="name it with -o")
 
 
@@ -82,7 +82,7 @@ def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> Non
     if output is None or str(output) == STREAM:
         written = {"stdout": _stream(1)}
     else:
-        beside = files_beside(output) if appears_whole(output) else []
+        beside = files_beside(output) if appears_complete(output) else []
         written = {str(path): _file(path) for path in (output, *beside)}
     for source_path in inputs:
         source = _stream(0) if str(source_path) == STREAM else _file(source_path)

@@ -18,8 +18,8 @@ from ettin_cli.files.writers import RUN_NAME, is_run
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Rejection, Request, Share
 from ettin_cli.searching import (
-    FoundRerankers,
     Models,
+    RerankerCascade,
     SearchOptions,
     Window,
     rerank as rerank_requests,
@@ -131,7 +131,7 @@ def rerank(
         queries=queries and options.stdin_or(queries),
         corpus=corpus and options.stdin_or(corpus),
     ) as requests:
-        if not writing.appears_whole(output):
+        if not writing.appears_complete(output):
             job.show(requests, output, format)
         else:
             key = job.fingerprint(named, format)
@@ -139,7 +139,7 @@ def rerank(
                 output, format, key, text=not no_text, resume=resume, tag=tag
             ) as target:
                 job.write(requests, target)
-    job.tell()
+    job.report()
     if job.rejected:
         raise typer.Exit(options.REJECTED)
 
@@ -160,7 +160,7 @@ class _Job:
         self,
         console: Console,
         models: Models,
-        cascade: FoundRerankers,
+        cascade: RerankerCascade,
         chosen: SearchOptions,
         long: str,
         *,
@@ -208,7 +208,7 @@ class _Job:
                 watched.check()
                 target.finish()
         if self.tally.queries or not mark.items:
-            self.console.tell(self.tally)
+            self.console.report(self.tally)
 
     def _windows(
         self, items: Iterable[Request | Rejection], share: Share, done: int = 0
@@ -242,7 +242,7 @@ class _Job:
         for answer in window.answers:
             self.tally.add(answer)
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Report what was left out or replaced."""
         if self.unnamed:
             self.console.notice(f"{count(self.unnamed, 'document')} without an id: {NO_ID}")

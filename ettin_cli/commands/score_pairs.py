@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ettin_cli.commands import options
 from ettin_cli.commands.jsonl import write_jsonl
-from ettin_cli.commands.output_options import appears_whole
+from ettin_cli.commands.output_options import appears_complete
 from ettin_cli.console import Console, count
 from ettin_cli.corpus import RecordError, Row
 from ettin_cli.files import Digested, ResumableFile
@@ -66,7 +66,7 @@ def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) 
     rows = MeasuredRows(job.path, read_rows(job.path, "pairs", columns=job.columns))
     scored = _Scored(rows, str(job.path), rerankers, console)
     where = ""
-    if appears_whole(job.output):
+    if appears_complete(job.output):
         with ResumableFile(job.output, job.fingerprint, resume=job.resume) as target:
             _write(scored, target, console, average=job.average)
             where = f"; reasons in {target.rejects}"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from ettin_cli.commands import options
-from ettin_cli.commands.search_summary import Found
+from ettin_cli.commands.search_summary import AnswerCounts
 from ettin_cli.console import Console, Tally, count
 from ettin_cli.files import Digested, ResumableOutput
 from ettin_cli.records import Answer, Query
@@ -17,7 +17,7 @@ def write_search(
     run: Run,
     queries: Sequence[Query],
     output: ResumableOutput,
-    found: Found,
+    found: AnswerCounts,
     refresh: str,
     console: Console,
 ) -> bool:
@@ -42,7 +42,7 @@ def write_search(
             with options.goes_on("to resume, run the same command with --resume", console):
                 _write(run, queries, target, lambda answers: tally.watch(found.watch(answers)))
         if tally.queries or not mark.items:
-            console.tell(tally)
+            console.report(tally)
     return bool(mark.items)
 
 

@@ -151,7 +151,7 @@ def _measure(folder: Path, context: Context) -> Measure:
     index, _ = index_of([str(folder)], None, context)
     retriever = choose_retriever(AUTO, index, partial(models.embedder_of, index), console)
     found = Validation(index, retriever, queries, qrels)
-    told = f"{found.told}, of {folder.resolve().name}"
+    told = f"{found.description}, of {folder.resolve().name}"
     console.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
     return Measure(told, METRIC, found.retrieval, found.of)
 

@@ -97,12 +97,12 @@ class Sheet:
     def page(self, number: int) -> tuple[list[Text], str]:
         """Return the lines of a page, and a label for them."""
         # A long text is laid out only when its pages are requested.
-        if len(self.text) <= self.room * self.width and len(self.whole) <= self.room:
-            return self.whole, "full text"
-        pages = math.ceil(len(self.whole) / self.room) if number else 0
+        if len(self.text) <= self.room * self.width and len(self.all_rows) <= self.room:
+            return self.all_rows, "full text"
+        pages = math.ceil(len(self.all_rows) / self.room) if number else 0
         if number := number % (pages + 1):
             start = (number - 1) * self.room
-            return self.whole[start : start + self.room], f"text {number} of {pages}"
+            return self.all_rows[start : start + self.room], f"text {number} of {pages}"
         return self._best(), "best lines"
 
     def _best(self) -> list[Text]:
@@ -123,7 +123,7 @@ class Sheet:
         return cut(lines, self.room, self.width)
 
     @cached_property
-    def whole(self) -> list[Text]:
+    def all_rows(self) -> list[Text]:
         """Return all lines of the text, preceded by the query if the header truncates it."""
         from rich.text import Text
 

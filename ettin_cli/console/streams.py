@@ -10,7 +10,7 @@ from typing import TextIO
 from ettin_cli.text import inert
 
 
-def say(text: str, stream: TextIO | None = None) -> None:
+def write_line(text: str, stream: TextIO | None = None) -> None:
     """Write a line, to stderr by default; characters that the encoding lacks are escaped."""
     stream = stream or sys.stderr
     encoding = stream.encoding or "utf-8"

@@ -11,7 +11,7 @@ SEED = 20_240_517
 # Smaller differences are rounding errors and count as no change.
 SAME = 1e-9
 
-Pair = tuple[Measured, Measured]
+SystemPair = tuple[Measured, Measured]
 
 
 def gains(measured: Sequence[Measured], metric: str) -> Gains:
@@ -32,7 +32,7 @@ def gains(measured: Sequence[Measured], metric: str) -> Gains:
     )
 
 
-def compare(pairs: Sequence[Pair], metric: str) -> list[Comparison]:
+def compare(pairs: Sequence[SystemPair], metric: str) -> list[Comparison]:
     """Return how the second system of each pair differs from the first, query by query.
 
     p-values and intervals are corrected for the number of pairs, since among many systems some

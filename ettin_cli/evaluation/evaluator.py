@@ -16,8 +16,8 @@ from ettin_cli.index import Index
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Qrels, Query, TimedReranker
 from ettin_cli.searching import (
-    FoundRerankers,
     Models,
+    RerankerCascade,
     Retriever,
     SearchOptions,
     Step,
@@ -48,7 +48,7 @@ class EvaluationRequest:
     """
 
     retrievers: Sequence[str] = (AUTO,)
-    rerankers: Mapping[str, FoundRerankers] = field(default_factory=dict)
+    rerankers: Mapping[str, RerankerCascade] = field(default_factory=dict)
     candidates: Sequence[int] = (CANDIDATES,)
     blends: Sequence[float] = (0.0,)
     metrics: Sequence[Metric] = field(default_factory=lambda: parse_metrics(METRICS))
@@ -118,10 +118,10 @@ class Evaluator:
             expand=expand,
         )
 
-    def _reranker(self, cascade: FoundRerankers) -> TimedReranker:
+    def _reranker(self, cascade: RerankerCascade) -> TimedReranker:
         return self.models.cached_reranker(cascade.last, self.request.long)
 
-    def _before(self, cascade: FoundRerankers) -> list[Step[TimedReranker]]:
+    def _before(self, cascade: RerankerCascade) -> list[Step[TimedReranker]]:
         long = self.request.long
         return [
             Step(self.models.cached_reranker(reranker, long), keep)
@@ -165,7 +165,7 @@ class Evaluator:
             yield Calibrated(name, fitted, path)
 
 
-def require_calibratable(rerankers: Mapping[str, FoundRerankers]) -> None:
+def require_calibratable(rerankers: Mapping[str, RerankerCascade]) -> None:
     """Check that rerankers can be calibrated.
 
     Raises:
@@ -180,7 +180,7 @@ def require_calibratable(rerankers: Mapping[str, FoundRerankers]) -> None:
         )
 
 
-def named_rerankers(names: Sequence[str], models: Models) -> dict[str, FoundRerankers]:
+def named_rerankers(names: Sequence[str], models: Models) -> dict[str, RerankerCascade]:
     """Return rerankers by short names, without `none`, which stands for retrieval alone.
 
     Raises:
@@ -191,7 +191,7 @@ def named_rerankers(names: Sequence[str], models: Models) -> dict[str, FoundRera
     return {_short(cascade): cascade for cascade in map(models.find_rerankers, wanted)}
 
 
-def _short(cascade: FoundRerankers) -> str:
+def _short(cascade: RerankerCascade) -> str:
     aliases = {model.hub_id: model.alias for model in ETTIN_MODELS.values()}
     *before, last = [aliases.get(reranker.name, reranker.name) for reranker in cascade.every]
     keeps = [keep for _, keep in cascade.before]

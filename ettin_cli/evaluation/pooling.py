@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-Run = Mapping[str, Sequence[str]]
+RankedIds = Mapping[str, Sequence[str]]
 
 
-def pool(runs: Sequence[Run], depth: int) -> dict[str, list[str]]:
+def pool(runs: Sequence[RankedIds], depth: int) -> dict[str, list[str]]:
     """Return the documents to judge for each query: the top `depth` of every system, each once.
 
     Their order depends on the ids alone, so it reveals no system's ranking, is reproducible, and

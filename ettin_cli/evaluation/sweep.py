@@ -339,7 +339,7 @@ class _Tries:
         options: SearchOptions,
     ) -> None:
         """Add a query's hits to the run of a system."""
-        hits = rank(left.candidates, scores, options, left.places)
+        hits = rank(left.candidates, scores, options, left.ranks)
         self.runs[system][query.query_id] = trec_ranking(hits)
         rows = self.rows[query.query_id]
         for hit in hits:

@@ -161,7 +161,7 @@ class Passages:
         """Return the values of one column for these rows."""
         import numpy as np
 
-        batches, positions = self._places(np.asarray(rows, np.int64))
+        batches, positions = self._located(np.asarray(rows, np.int64))
         values: list[Any] = [None] * len(positions)
         order = np.argsort(batches, kind="stable")
         for part in np.split(order, np.flatnonzero(np.diff(batches[order])) + 1):
@@ -180,7 +180,7 @@ class Passages:
         """
         return [self._passage(self._row(row)) for row in rows]
 
-    def _places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _located(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the batch of each row and the row's offset in it."""
         import numpy as np
 

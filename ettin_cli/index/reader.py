@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ClosedError, IndexDamagedError, IndexMismatchError
-from ettin_cli.index.files import FILES, FileEntry, Files
 from ettin_cli.index.lexicon import TERMS, Lexicon
 from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages
+from ettin_cli.index.source_files import FILES, FileEntry, Files
 from ettin_cli.index.vectors import (
     EXACT,
     inner_products,

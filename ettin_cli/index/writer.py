@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from ettin_cli import __version__
 from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index.factories import build
-from ettin_cli.index.files import FILES, FileEntry, write_files
 from ettin_cli.index.known_vectors import Distinct, Shards, joined
 from ettin_cli.index.lexicon_writer import known_words, write_lexicon
 from ettin_cli.index.manifest import (
@@ -32,6 +31,7 @@ from ettin_cli.index.manifest import (
 )
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
+from ettin_cli.index.source_files import FILES, FileEntry, write_files
 from ettin_cli.index.vectors import EXACT, mapped, release
 from ettin_cli.records import Advance, EmbedderCard, no_progress
 from ettin_cli.storage import allocate, checksum, make_folder, sync_file, sync_folder

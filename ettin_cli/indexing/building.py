@@ -26,7 +26,7 @@ from ettin_cli.index import (
     portable,
     read_manifest,
     remove_leftovers,
-    require_whole,
+    require_intact,
     touched,
     writing,
 )
@@ -84,7 +84,7 @@ def build_index(
         if old and plan.up_to_date and _same(old, recipe, sources):
             return _untouched(plan, old)
         if old:
-            require_whole(request.folder)
+            require_intact(request.folder)
         run = Run(request, recipe, files, old, plan, reporter, loaded)
         return run.finish(sources)
 
@@ -198,9 +198,9 @@ class Run:
             if missing.total:
                 card = self.recipe.embedder
                 embedder = load_embedder(
-                    self.files, self.request.engine, self.reporter, card, self.loaded
+                    self.files, self.request.settings, self.reporter, card, self.loaded
                 )
-                self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.engine}")
+                self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.backend}")
                 with self.reporter.track("embedding", missing.total, "passages") as advance:
                     missing.embed(embedder.embed_documents, advance)
             missing.finish()

@@ -38,7 +38,7 @@ class BuildRequest:
     chunking: Chunking | None = None
     factory: str | None = None
     language: str | None = None
-    engine: EngineSettings = field(default_factory=EngineSettings)
+    settings: EngineSettings = field(default_factory=EngineSettings)
     offline: bool = False
     rebuild: bool = False
     dry_run: bool = False
@@ -100,8 +100,8 @@ def settle_recipe(
     """
     name = request.embedder or (manifest.embedder.name if manifest else "auto")
     files = find_embedder(name, offline=request.offline, reporter=reporter)
-    check_trust(files, request.engine)
-    card = read_card(files, request.engine.max_length, request.dimensions)
+    check_trust(files, request.settings)
+    card = read_card(files, request.settings.max_length, request.dimensions)
     made = Chunking(manifest.chunk_size, manifest.chunk_overlap) if manifest else Chunking()
     chunking = request.chunking or made
     if manifest and card.weights == manifest.embedder.weights:
@@ -112,7 +112,7 @@ def settle_recipe(
                 f"{request.folder} was made {difference}",
                 folder=request.folder,
                 embedder=name,
-                max_length=card.max_tokens if request.engine.max_length else None,
+                max_length=card.max_tokens if request.settings.max_length else None,
                 dimensions=card.dimension if request.dimensions else None,
             )
         if chunking != made:
@@ -133,7 +133,7 @@ def settle_recipe(
 
 def _kept(card: EmbedderCard, made: EmbedderCard, request: BuildRequest) -> EmbedderCard:
     """Return an embedder's card with the limits of the existing index, unless requested."""
-    if request.engine.max_length is None:
+    if request.settings.max_length is None:
         card = replace(card, max_tokens=min(card.max_tokens, made.max_tokens))
     if request.dimensions is None:
         card = replace(card, dimension=min(card.dimension, made.dimension))

@@ -178,7 +178,7 @@ class _Embedder:
         self.card, self.reporter = card, reporter
         self.full_dimension = _dimension(files.folder)
         self.encoder = shared_encoder(files.folder, card.max_tokens, settings, reporter, loaded)
-        self.engine = self.encoder.backend
+        self.backend = self.encoder.backend
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""

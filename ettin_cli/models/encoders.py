@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.boundaries import LongTexts
-from ettin_cli.models.engines.choosing import load_model
 from ettin_cli.models.engines.onnx_export import TOKENS, VECTORS, write_encoder
 from ettin_cli.models.engines.onnx_model import OnnxModel
+from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import StaticModel
 from ettin_cli.models.engines.tokens import TokenIds, Tokens, static_part

@@ -2,10 +2,10 @@ from .answers import (
     Answer as Answer,
     Candidate as Candidate,
     Hit as Hit,
-    Place as Place,
     Qrels as Qrels,
     Query as Query,
     Request as Request,
+    RetrieverRank as RetrieverRank,
     Run as Run,
     Stage as Stage,
 )

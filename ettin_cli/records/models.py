@@ -86,7 +86,7 @@ class Embedder(Protocol):
     """Turns texts into unit vectors whose inner product is their similarity."""
 
     card: EmbedderCard
-    engine: str
+    backend: str
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""

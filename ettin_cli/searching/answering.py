@@ -105,7 +105,7 @@ class _Searcher:
                 retriever=self.retriever.name,
                 embedder=self.retriever.embedder,
                 reranker=self.name,
-                engine=self.reranker.card.backend if self.reranker else self.retriever.engine,
+                backend=self.reranker.card.backend if self.reranker else self.retriever.backend,
                 seconds=share,
                 stages=left.stages,
             )
@@ -136,7 +136,7 @@ class _Searcher:
             values = self.calibration.probability(scores.values).tolist()
             # In float64, so that 0.1 in the calibration equals 0.1 given as an option.
             probabilities = [round(value, 6) for value in values]
-        return rank(left.candidates, scores, self.options, left.places, probabilities)
+        return rank(left.candidates, scores, self.options, left.ranks, probabilities)
 
     def _with_freshness(self, hit: Hit) -> Hit:
         path = hit.passage.path

@@ -99,7 +99,7 @@ def read_candidates(read: Read, retrieved: Retrieved, kept: Sequence[int]) -> li
     passages = read(retrieved.rows[kept])
     return [
         Candidate(
-            int(retrieved.rows[at]), passage, float(retrieved.scores[at]), retrieved.places_of(at)
+            int(retrieved.rows[at]), passage, float(retrieved.scores[at]), retrieved.ranks_of(at)
         )
         for at, passage in zip(kept, passages, strict=True)
     ]

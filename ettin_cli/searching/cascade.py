@@ -33,12 +33,12 @@ class Left:
     """The remaining candidates of a query.
 
     Args:
-        places: Each candidate's retrieval rank in the full list; None: not computed yet.
+        ranks: Each candidate's retrieval rank in the full list; None: not computed yet.
         stages: The reranking stages completed so far.
     """
 
     candidates: Sequence[Candidate]
-    places: Sequence[int] | None = None
+    ranks: Sequence[int] | None = None
     stages: tuple[Stage, ...] = ()
 
     def ending(self, last: Reranker, scores: Scores) -> Left:
@@ -127,7 +127,7 @@ def narrowed(
         kept = sorted(order[place] for place in most_documents(doc_ids, step.keep, documents))
         yield Left(
             [remaining.candidates[at] for at in kept],
-            None if remaining.places is None else [remaining.places[at] for at in kept],
+            None if remaining.ranks is None else [remaining.ranks[at] for at in kept],
             (*remaining.stages, _stage(step.reranker, verdict, len(kept))),
         )
 

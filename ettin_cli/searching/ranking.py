@@ -201,7 +201,7 @@ def _scored(
             retrieval_score=candidate.retrieval_score,
             rerank_score=reranked[at] if final is not reranked else None,
             truncated=scores is not None and bool(scores.truncated[at]),
-            places=candidate.places,
+            by_retriever=candidate.by_retriever,
             duplicates=candidate.duplicates,
         )
         for at, candidate in enumerate(candidates)

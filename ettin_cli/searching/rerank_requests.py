@@ -99,10 +99,10 @@ def _answered(
         answers=[
             Answer(
                 query=request.query,
-                hits=rank(left.candidates, verdict, options, left.places),
+                hits=rank(left.candidates, verdict, options, left.ranks),
                 embedder=None,
                 reranker=cascade_name(steps, reranker.card.name),
-                engine=reranker.card.backend,
+                backend=reranker.card.backend,
                 fields=request.fields,
                 stages=left.stages,
             )

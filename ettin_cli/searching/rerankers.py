@@ -22,7 +22,7 @@ from ettin_cli.settings import MAX
 
 
 @dataclass(frozen=True, slots=True)
-class FoundRerankers:
+class RerankerCascade:
     """A reranker that is not loaded yet, and the cascade steps before it."""
 
     last: ResolvedReranker
@@ -40,7 +40,7 @@ class FoundRerankers:
         return cascade_name(steps, self.last.name)
 
 
-def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> FoundRerankers:
+def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> RerankerCascade:
     """Return the reranker or cascade that `-r` names.
 
     Raises:
@@ -51,7 +51,7 @@ def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> FoundRera
     steps = [
         (find_reranker(name, offline=offline, reporter=reporter), keep) for name, keep in before
     ]
-    return FoundRerankers(find_reranker(last, offline=offline, reporter=reporter), steps)
+    return RerankerCascade(find_reranker(last, offline=offline, reporter=reporter), steps)
 
 
 def load_one(

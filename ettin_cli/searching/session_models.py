@@ -13,7 +13,7 @@ from ettin_cli.models.rerankers import ResolvedReranker, find_reranker
 from ettin_cli.records import Embedder, Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Closing, Loaded
 from ettin_cli.searching.cascade import Step
-from ettin_cli.searching.rerankers import FoundRerankers, cached_reranker, find_rerankers, load_one
+from ettin_cli.searching.rerankers import RerankerCascade, cached_reranker, find_rerankers, load_one
 from ettin_cli.settings import TRUNCATE
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Models(Closing):
             lambda: load_embedder(files, self.settings, self.reporter, card, self.loaded),
         )
 
-    def find_rerankers(self, text: str) -> FoundRerankers:
+    def find_rerankers(self, text: str) -> RerankerCascade:
         """Return the reranker or cascade that a name stands for.
 
         Raises:
@@ -107,7 +107,7 @@ class Models(Closing):
         )
 
     def rerankers(
-        self, cascade: FoundRerankers, long: str = TRUNCATE
+        self, cascade: RerankerCascade, long: str = TRUNCATE
     ) -> tuple[Reranker, list[Step[Reranker]]]:
         """Return the loaded last reranker of a cascade, and the steps before it.
 

@@ -122,8 +122,9 @@ def _figures(progress: Progress, measure: Measure | None) -> Iterator[str]:
         yield "no metric was measured"
         return
     yield (
-        f"{measure.told}: {progress.best:.4f} at step {progress.best_step:,}, whose weights were "
-        f"kept; {progress.before:.4f} before training, {measure.retrieval:.4f} by retrieval alone"
+        f"{measure.description}: {progress.best:.4f} at step {progress.best_step:,}, "
+        f"whose weights were kept; {progress.before:.4f} before training, "
+        f"{measure.retrieval:.4f} by retrieval alone"
     )
 
 

@@ -123,7 +123,7 @@ class Loop:
             """Return the share of this process's work that is done."""
             return (self.share - began) / (1 - began) if began < 1 else 1.0
 
-        track = self.reporter.track("training", None, "pairs", share, note=self._told)
+        track = self.reporter.track("training", None, "pairs", share, note=self._progress_note)
         with metrics.open("ab") as self.file, interrupts as self.interrupts:
             self.student.between = self.interrupts.check
             with track as advance:
@@ -176,7 +176,7 @@ class Loop:
             yield from steps(self.examples, self.student.read, self.rows, seed, epoch, begin)
             epoch, begin = epoch + 1, 0
 
-    def _told(self) -> str:
+    def _progress_note(self) -> str:
         loss = self.progress.loss
         return "" if loss is None else f"loss {loss:.4g}"
 

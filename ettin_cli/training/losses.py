@@ -70,7 +70,7 @@ def _listed(scores: torch.Tensor, example: Example, name: str) -> torch.Tensor:
         return _margins(scores, targets)
     if example.scored:
         return -(targets.softmax(0) * scores.log_softmax(0)).sum()
-    return _told_apart(scores, targets > 0)
+    return _contrastive(scores, targets > 0)
 
 
 def _margins(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -81,7 +81,7 @@ def _margins(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return errors.square().mean()
 
 
-def _told_apart(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+def _contrastive(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     """Return the mean over positives of -log softmax of it and all negatives."""
     import torch
 

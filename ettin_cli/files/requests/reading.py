@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ettin_cli.corpus import Fields, RecordError, Row
 from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.files.requests.counted import MeasuredRows
 from ettin_cli.files.requests.fields import RequestFields, holds_list, listed, pair
+from ettin_cli.files.requests.measured_rows import MeasuredRows
 from ettin_cli.files.requests.pairs import PairFile, adjacent_requests, rejection
 from ettin_cli.files.requests.rows import read_rows
 from ettin_cli.files.requests.runs import RunTexts, run_rows

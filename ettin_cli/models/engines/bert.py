@@ -56,7 +56,7 @@ class _Bert:
         if not typed:
             positions = positions + types[0]
         # Padding may extend beyond the last position.
-        at = graph.node("Min", self._positions(), graph.whole(len(positions) - 1))
+        at = graph.node("Min", self._positions(), graph.integer(len(positions) - 1))
         summed = graph.node("Add", words, graph.node("Gather", graph.weight(positions), at))
         if typed:
             summed = graph.node("Add", summed, graph.rows_of(types, "types"))
@@ -65,11 +65,11 @@ class _Bert:
     def _positions(self) -> str:
         graph = self.graph
         if self.config["model_type"] == "bert":
-            return graph.node("Range", graph.whole(0), self.layout.length, graph.whole(1))
+            return graph.node("Range", graph.integer(0), self.layout.length, graph.integer(1))
         # RoBERTa's positions start after the padding token's id and skip such tokens in a text.
-        padding = graph.whole(int(self.config["pad_token_id"]))
+        padding = graph.integer(int(self.config["pad_token_id"]))
         token = graph.node("Cast", graph.node("Not", graph.node("Equal", "ids", padding)), to=7)
-        counted = graph.node("CumSum", token, graph.whole(1))
+        counted = graph.node("CumSum", token, graph.integer(1))
         return graph.node("Add", graph.node("Mul", counted, token), padding)
 
     def _layer(self, rows: str, name: str) -> str:

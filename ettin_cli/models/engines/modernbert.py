@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.models.engines.attention import (
     LONG_TOKENS,
+    BatchLayout,
     GlobalAttention,
-    Layout,
     LocalAttention,
     layout,
 )
@@ -63,7 +63,7 @@ def modernbert(graph: Graph, config: dict[str, Any], weights: Weights, *, first_
 
 class _ModernBert:
     def __init__(
-        self, graph: Graph, config: dict[str, Any], weights: Weights, layout: Layout
+        self, graph: Graph, config: dict[str, Any], weights: Weights, layout: BatchLayout
     ) -> None:
         self.graph, self.config, self.weights, self.layout = graph, config, weights, layout
         self.hidden = int(config["hidden_size"])
@@ -203,7 +203,7 @@ class _ModernBert:
 
     def _first(self, rows: str) -> str:
         graph = self.graph
-        first = graph.node("Gather", self._texts(rows), graph.whole(0), axis=1)
+        first = graph.node("Gather", self._texts(rows), graph.integer(0), axis=1)
         return graph.reshape(first, -1, self.hidden)
 
     def _of(self, name: str) -> tuple[Floats, Floats | None]:

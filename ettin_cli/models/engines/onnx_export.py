@@ -276,7 +276,7 @@ def _pooling_mode(config: dict[str, Any]) -> str:
 def _pool(graph: Graph, tokens: str, mode: str) -> str:
     """Add one vector per text, shape (texts, hidden), pooled from its tokens' vectors."""
     if mode == "cls":
-        return graph.node("Gather", tokens, graph.whole(0), axis=1)
+        return graph.node("Gather", tokens, graph.integer(0), axis=1)
     if mode == "mean":
         # A product, not ReduceSum, which sums the tokens of a one-text batch in another order.
         inside = graph.node("Cast", _inside(graph, tokens), to=1)
@@ -292,8 +292,8 @@ def _pool(graph: Graph, tokens: str, mode: str) -> str:
 
 
 def _inside(graph: Graph, tokens: str) -> str:
-    length = graph.node("Gather", graph.node("Shape", tokens), graph.whole(1))
-    positions = graph.node("Range", graph.whole(0), length, graph.whole(1))
+    length = graph.node("Gather", graph.node("Shape", tokens), graph.integer(1))
+    positions = graph.node("Range", graph.integer(0), length, graph.integer(1))
     return graph.node("Less", positions, graph.node("Unsqueeze", LENGTHS, graph.ints(1)))
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.boundaries import LongTexts
-from ettin_cli.models.engines.choosing import load_model
 from ettin_cli.models.engines.graph import UnsupportedModelError
 from ettin_cli.models.engines.modernbert import MODERNBERT, local_reach
 from ettin_cli.models.engines.onnx_export import TOKENS, WrittenModel, write_multi_vector
 from ettin_cli.models.engines.onnx_model import OnnxModel
+from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import NO_LIMIT, TokenIds, Tokens
 from ettin_cli.models.engines.torch_runtime import Placement, run

@@ -6,11 +6,11 @@ from .long_texts import (
     require_long as require_long,
 )
 from .registry import (
-    external_reranker as external_reranker,
-    external_rerankers as external_rerankers,
     find_reranker as find_reranker,
     load_reranker as load_reranker,
     reranker_of as reranker_of,
+    reranker_plugin as reranker_plugin,
+    reranker_plugins as reranker_plugins,
 )
 from .resolved import FolderReranker as FolderReranker, ResolvedReranker as ResolvedReranker
 from .score_cache import CachedReranker as CachedReranker, score_folder as score_folder

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.boundaries import LongTexts
-from ettin_cli.models.engines.choosing import load_model
 from ettin_cli.models.engines.onnx_export import SCORES, write_cross_encoder
 from ettin_cli.models.engines.onnx_model import OnnxModel
+from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import Tokens, token_limit
 from ettin_cli.models.engines.torch_runtime import Placement, run

@@ -10,7 +10,7 @@ from ettin_cli.models import multi_vector
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import EMBEDDED, ModelFiles, may_be_model
 from ettin_cli.models.rerankers import cross_encoder, embedded as stand_in
-from ettin_cli.models.rerankers.external import ExternalReranker
+from ettin_cli.models.rerankers.plugin_rerankers import PluginReranker
 from ettin_cli.models.rerankers.resolved import Reference, ResolvedReranker
 from ettin_cli.records import Reporter, Reranker
 from ettin_cli.runtime import Loaded, Plugin, installed_plugins, plugin_named
@@ -72,7 +72,7 @@ def load_reranker(
     return reranker.load(settings, reporter, loaded or Loaded())
 
 
-def external_reranker(name: str) -> Plugin | None:
+def reranker_plugin(name: str) -> Plugin | None:
     """Return the plugin of the reranker with a name, if there is one.
 
     Raises:
@@ -82,14 +82,14 @@ def external_reranker(name: str) -> Plugin | None:
     return None if may_be_model(name) else plugin_named(GROUP, WHAT, name.lower())
 
 
-def external_rerankers() -> Mapping[str, Sequence[Plugin]]:
+def reranker_plugins() -> Mapping[str, Sequence[Plugin]]:
     """Return the rerankers of other installed packages, by name; imports none of them."""
     return installed_plugins(GROUP, WHAT)
 
 
 def _resolved(reference: Reference) -> ResolvedReranker:
-    if plugin := external_reranker(reference.name):
-        return ExternalReranker(plugin, reference)
+    if plugin := reranker_plugin(reference.name):
+        return PluginReranker(plugin, reference)
     return _built_in(reference)
 
 

@@ -12,7 +12,7 @@ from ettin_cli.records import Advance, Reporter, Reranker, RerankerCard, Scores,
 from ettin_cli.runtime import Loaded, Plugin
 
 
-class ExternalReranker(ResolvedReranker):
+class PluginReranker(ResolvedReranker):
     """A reranker that a plugin's entry point returned for a reference.
 
     Raises:

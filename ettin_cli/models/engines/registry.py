@@ -30,7 +30,7 @@ G = TypeVar("G")
 T = TypeVar("T")
 
 
-class Writer(Protocol):
+class GraphWriter(Protocol):
     """Writes a folder's model as a graph; with standard ONNX operators only if `plain`."""
 
     def __call__(self, folder: Path, *, plain: bool = False) -> WrittenModel:
@@ -42,7 +42,7 @@ def load_model(
     folder: Path,
     settings: EngineSettings,
     reporter: Reporter,
-    write: Writer,
+    write: GraphWriter,
     of_graph: Callable[[Path, OnnxModel], G],
     of_torch: Callable[[Path, Placement], T],
 ) -> G | T:
@@ -69,7 +69,7 @@ def torch_free(
     folder: Path,
     settings: EngineSettings,
     reporter: Reporter,
-    write: Writer,
+    write: GraphWriter,
 ) -> OnnxModel | None:
     """Return a model that runs without torch, or None if torch should run it.
 
@@ -118,13 +118,13 @@ def find_backend(name: str) -> Backend:
     if backend := next((known for known in BACKENDS if known.name == name), None):
         return backend
     if plugin := plugin_named(GROUP, WHAT, name.lower()):
-        return ExternalBackend(name, plugin)
+        return PluginBackend(name, plugin)
     raise InvalidArgumentError(
         f"unknown engine {name!r}", argument="engine", choices=(AUTO, *backend_names())
     )
 
 
-def check_engine(name: str) -> None:
+def check_backend(name: str) -> None:
     """Check that a backend name is valid for `EngineSettings`; `auto` is.
 
     Raises:
@@ -157,7 +157,7 @@ def installed_backends(device: str) -> list[str]:
     return list(filter(usable, backend_names()))
 
 
-class ExternalBackend(Backend):
+class PluginBackend(Backend):
     """A backend of another package; its failures are reported in one line.
 
     Raises:
