@@ -33,7 +33,7 @@ from transformers import (
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import ModelError
-from ettin_cli.models import hub
+from ettin_cli.models import hub, model_folder
 from ettin_cli.models.embedders import find_embedder, load_embedder, read_card
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import NO_LIMIT
@@ -365,9 +365,9 @@ def test_a_class_that_transformers_does_not_have_by_its_name_is_code_from_elsewh
         (tmp_path / "modules.json").write_text(json.dumps(modules))
     if refused:
         with pytest.raises(ModelError, match=f"needs {named}, which is custom code"):
-            hub.refuse_code(tmp_path)
+            model_folder.refuse_code(tmp_path)
     else:
-        hub.refuse_code(tmp_path)
+        model_folder.refuse_code(tmp_path)
 
 
 def test_code_that_transformers_has_taken_in_is_not_run(own: Callable[[str], Path]) -> None:

@@ -13,7 +13,8 @@ import pytest
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import MissingExtraError, ModelError
 from ettin_cli.models import hub
-from ettin_cli.models.hub import EMBEDDED, find_model, hub_name, refuse_code, weights_hash
+from ettin_cli.models.hub import EMBEDDED, find_model, hub_name, weights_hash
+from ettin_cli.models.model_folder import refuse_code
 from ettin_cli.models.rerankers.registry import find_reranker
 from ettin_cli.records import Silence
 from ettin_cli.settings import ETTIN_MODELS, MINILM_SHA256

@@ -20,7 +20,8 @@ from ettin_cli.models.engines.onnx_export import IDS, LENGTHS, SCORES, write_cro
 from ettin_cli.models.engines.onnxruntime_backend import OnnxRuntime
 from ettin_cli.models.engines.openvino_backend import OpenVino
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.hub import EMBEDDED, ModelFiles, recall, remember_one
+from ettin_cli.models.hub import EMBEDDED, ModelFiles
+from ettin_cli.models.remembered import recall, remember_one
 from ettin_cli.models.rerankers.cross_encoder import OnnxCrossEncoder, load_cross_encoder
 from ettin_cli.models.rerankers.registry import load_reranker, reranker_of
 from ettin_cli.records import Advance, Silence, no_progress

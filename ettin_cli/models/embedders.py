@@ -12,15 +12,8 @@ from ettin_cli.models.encoders import Encoded, shared_encoder, unit
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import static_table
 from ettin_cli.models.engines.tokens import static_part, token_limit
-from ettin_cli.models.hub import (
-    EMBEDDED,
-    ModelFiles,
-    find_model,
-    read_json,
-    read_modules,
-    refuse_code,
-    weights_hash,
-)
+from ettin_cli.models.hub import EMBEDDED, ModelFiles, find_model, weights_hash
+from ettin_cli.models.model_folder import read_json, read_modules, refuse_code
 from ettin_cli.records import Advance, Embedder, EmbedderCard, Reporter, no_progress
 from ettin_cli.runtime import Loaded
 from ettin_cli.settings import EMBEDDERS, MINILM_ID, EmbedderModel

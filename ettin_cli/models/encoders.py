@@ -16,7 +16,7 @@ from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import StaticModel
 from ettin_cli.models.engines.tokens import TokenIds, Tokens, static_part
 from ettin_cli.models.engines.torch_runtime import Placement, run
-from ettin_cli.models.hub import refuse_code
+from ettin_cli.models.model_folder import refuse_code
 from ettin_cli.records import Advance, Reporter, no_progress
 from ettin_cli.runtime import TOKENIZERS, Loaded, Lock, hold_to_one_thread
 

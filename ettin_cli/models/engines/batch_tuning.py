@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ettin_cli.models.engines.devices import processor
-from ettin_cli.models.hub import recall, remember_one
+from ettin_cli.models.remembered import recall, remember_one
 
 PACES = "paces.json"
 ROUNDS = 2

@@ -12,7 +12,7 @@ from ettin_cli.models.engines.graph import Graph, UnsupportedModelError
 from ettin_cli.models.engines.modernbert import GLOBAL, MODERNBERT, layer_kinds, modernbert
 from ettin_cli.models.engines.tokens import check_tokenizer, gives_types, read_trunk_settings
 from ettin_cli.models.engines.weights import Weights
-from ettin_cli.models.hub import OURS, PYLATE_DENSE, own_class, read_json, read_modules
+from ettin_cli.models.model_folder import OURS, PYLATE_DENSE, own_class, read_json, read_modules
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats

@@ -16,7 +16,8 @@ from ettin_cli.models.engines.openvino_backend import OpenVinoBackend
 from ettin_cli.models.engines.settings import AUTO, EngineSettings
 from ettin_cli.models.engines.torch_backend import TorchBackend
 from ettin_cli.models.engines.torch_runtime import Placement
-from ettin_cli.models.hub import refuse_code, weights_hash
+from ettin_cli.models.hub import weights_hash
+from ettin_cli.models.model_folder import refuse_code
 from ettin_cli.records import Reporter
 from ettin_cli.runtime import Plugin, installed_plugins, plugin_named
 

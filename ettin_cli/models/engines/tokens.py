@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.boundaries import LongTexts
 from ettin_cli.models.engines.graph import UnsupportedModelError
-from ettin_cli.models.hub import STATIC, read_json, read_modules
+from ettin_cli.models.model_folder import STATIC, read_json, read_modules
 from ettin_cli.runtime import TOKENIZERS, Lock, guard_children, hold_to_one_thread
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ModelError
-from ettin_cli.models.hub import read_json
+from ettin_cli.models.model_folder import read_json
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats

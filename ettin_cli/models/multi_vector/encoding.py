@@ -16,7 +16,7 @@ from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import NO_LIMIT, TokenIds, Tokens
 from ettin_cli.models.engines.torch_runtime import Placement, run
-from ettin_cli.models.hub import read_json, read_modules
+from ettin_cli.models.model_folder import read_json, read_modules
 from ettin_cli.models.multi_vector.reading import MEAN, NATIVE, Reading, read_reading
 from ettin_cli.models.rerankers.maxsim import QueryVectors, TextSink, TextVectors, TokenEncoder
 from ettin_cli.records import Reporter

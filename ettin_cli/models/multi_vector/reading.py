@@ -14,7 +14,7 @@ from typing import Any
 
 from ettin_cli.models.engines.onnx_export import STANFORD
 from ettin_cli.models.engines.tokens import position_limit, read_trunk_settings, token_limit
-from ettin_cli.models.hub import read_json, read_modules
+from ettin_cli.models.model_folder import read_json, read_modules
 
 NATIVE = "MultiVectorEncoder"
 PYLATE = "ColBERT"

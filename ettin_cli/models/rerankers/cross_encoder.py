@@ -14,7 +14,8 @@ from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import Tokens, token_limit
 from ettin_cli.models.engines.torch_runtime import Placement, run
-from ettin_cli.models.hub import ModelFiles, read_json
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.model_folder import read_json
 from ettin_cli.models.rerankers.empty_texts import blanks_last
 from ettin_cli.models.rerankers.resolved import FolderReranker, Reference
 from ettin_cli.models.rerankers.score_checks import ScriptNotice, checked, distinct

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from ettin_cli.models.encoders import Encoded, shared_encoder, unit
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import TokenIds
-from ettin_cli.models.hub import EMBEDDED, ModelFiles, read_json
+from ettin_cli.models.hub import EMBEDDED, ModelFiles
+from ettin_cli.models.model_folder import read_json
 from ettin_cli.models.rerankers.empty_texts import blanks_last
 from ettin_cli.models.rerankers.maxsim import (
     LateInteractionReranker,
