@@ -1,4 +1,4 @@
-"""Several rerankers one behind another: the last one ranks what those before it have left."""
+"""Cascades: the last reranker ranks what the earlier ones kept."""
 
 import json
 from pathlib import Path

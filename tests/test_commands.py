@@ -1,4 +1,4 @@
-"""What a user types, and what comes back: exit codes, stdout, stderr."""
+"""Command lines and their results: exit codes, stdout, stderr."""
 
 import json
 from pathlib import Path

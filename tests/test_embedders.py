@@ -1,4 +1,4 @@
-"""The embedders known by name: each architecture gives the vectors of its reference code."""
+"""The embedders known by name: each architecture matches its reference implementation."""
 
 import json
 import subprocess
@@ -70,7 +70,7 @@ def nomic_bert(vocab: int) -> PreTrainedModel:
 
 
 def embedding_gemma(vocab: int) -> PreTrainedModel:
-    """Both ways, with windows shorter than the texts and a layer that sees all."""
+    """Both implementations, with windows shorter than the texts and a global layer."""
     kinds = ["sliding_attention", "sliding_attention", "full_attention"]
     both: dict[str, Any] = {
         "use_bidirectional_attention": True,
@@ -134,7 +134,7 @@ def assert_same(ours: Embedder, theirs: SentenceTransformer, within: float = 1e-
         (ours.embed_documents(VARIED), theirs.encode_document(VARIED, normalize_embeddings=True)),
     ):
         assert mine == pytest.approx(yours, abs=within)
-    # They differ enough from each other for the comparison to tell something.
+    # They differ enough for the comparison to be meaningful.
     assert np.ptp(mine @ mine.T) > 1e-2
 
 
@@ -296,7 +296,7 @@ def test_static_vectors_that_are_no_plain_table_are_refused(tmp_path: Path) -> N
         found(folder)
 
 
-# Code of its own
+# Custom code
 
 OWN = """
 from transformers import BertModel
@@ -311,7 +311,7 @@ class {name}(BertModel):
 
 @pytest.fixture
 def own(tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that makes a model which brings code of its own: it turns signs around."""
+    """Return a function that makes a model with custom code, which inverts signs."""
 
     def make(name: str) -> Path:
         folder = built(tmp_path / name, "minilm", bert, "mean")
@@ -391,7 +391,7 @@ def test_an_embedder_with_code_of_its_own_is_refused_before_anything_is_read(
 
 
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alias: str, folder: Path) -> None:
-    """Let a folder stand for what the hub has under an alias."""
+    """Let a folder stand in for an alias on the hub."""
     model = EMBEDDERS[alias]
     here = {model.alias: folder, model.hub_id: folder}
     monkeypatch.setattr(hub, "cached_folder", here.get)
@@ -494,7 +494,7 @@ def own_prompts(files: hub.ModelFiles) -> dict[str, str]:
 def test_an_embedder_from_the_hub_gives_the_similarities_that_are_published(
     alias: str, similarities: list[float]
 ) -> None:
-    """As sentence-transformers' tests have them, with no prompts but those in a model's files."""
+    """As in sentence-transformers' tests, with only the prompts of the model's files."""
     files = from_hub(alias)
     own = {name: prompt for name, prompt in own_prompts(files).items() if prompt}
     card = replace(

@@ -1,4 +1,4 @@
-"""A model is found where it is, fetched once, and its absence is said at once and in one line."""
+"""A model is located, downloaded once, and reported in one line if it is missing."""
 
 import json
 import socket
@@ -39,7 +39,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> list[str]:
-    """Let the hub answer with an error, and return the list of what it was asked."""
+    """Let the hub answer with an error, and return the list of requests."""
     asked: list[str] = []
 
     def model_info(_: Any, hub_id: str, **__: object) -> None:
@@ -184,11 +184,11 @@ def test_a_damaged_memory_of_hashes_costs_time_only(tmp_path: Path) -> None:
     assert len(weights_hash(folder)) == 64
 
 
-# A model's folder
+# Model folders
 
 
 def model_folder(place: Path, files: Mapping[str, str], modules: object = None) -> Path:
-    """Write a model's folder with these files and this list of parts."""
+    """Write a model's folder with these files and this list of modules."""
     for name, content in {"config.json": "{}", **files}.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(content)

@@ -1,4 +1,4 @@
-"""Judging in the terminal: quick keys, inert texts, and a file that is whole at any moment."""
+"""Judging in the terminal: single keys, escaped texts, and a file that is always intact."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def terminal(width: int = 80, height: int = 24) -> RichConsole:
 
 
 class Played:
-    """A session whose keys come from a string, and whose screens are kept."""
+    """A session with keys from a string, whose screens are recorded."""
 
     def __init__(
         self, qrels: Path, keys: str = "", items: list[ToJudge] = ITEMS, **size: int
@@ -399,7 +399,7 @@ END = "\x1b[?1049l"
 
 
 class Terminal:
-    """A process at a terminal of its own: keys go in, and what it shows comes out."""
+    """A process with its own terminal, which takes keys and shows screens."""
 
     def __init__(self, *words: object, width: int = 80, **env: str) -> None:
         self.keyboard, process_end = pty.openpty()
@@ -417,7 +417,7 @@ class Terminal:
         os.close(process_end)
 
     def until(self, wanted: str) -> str:
-        """Read until the newest screen holds a text, and return that screen."""
+        """Read until the newest screen contains a text, and return that screen."""
         while wanted not in (screen := STYLE.sub("", self.shown.rsplit(CLEAR)[-1])):
             ready, _, _ = select.select([self.keyboard], [], [], DEADLINE_S)
             assert ready, f"no {wanted!r} in {screen!r}"
@@ -433,7 +433,7 @@ class Terminal:
         os.write(self.keyboard, keys.encode())
 
     def end(self) -> str:
-        """Wait for the end, and return what was said after the last screen."""
+        """Wait for the end, and return the output after the last screen."""
         said = self.until("returned ").rsplit(END)[-1]
         assert self.process.wait(DEADLINE_S) == 0
         assert termios.tcgetattr(self.keyboard) == self.settings

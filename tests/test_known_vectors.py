@@ -1,4 +1,4 @@
-"""A vector is found again by its text alone, and only when every byte of it is there."""
+"""A vector is reused for the same text only, and only if all its bytes are intact."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every passage is scored by BM25 exactly, and damage is never taken for a score."""
+"""Every passage gets its exact BM25 score, and damage never yields a score."""
 
 import math
 from collections import Counter
@@ -67,7 +67,7 @@ def lexicon(tmp_path: Path, passages: Passages) -> Lexicon:
 
 
 def bm25(query: Counter[str], texts: list[Counter[str]]) -> list[float]:
-    """Return BM25 as it is written in the books, as a share of the most that it can be."""
+    """Return BM25 by the textbook formula, divided by its maximum."""
     mean = sum(text.total() for text in texts) / len(texts)
     holding = {term: sum(term in text for text in texts) for term in query}
     idf = {t: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for t, n in holding.items()}
@@ -129,7 +129,7 @@ def test_passages_without_a_word_are_no_trouble(tmp_path: Path) -> None:
     assert not opened(tmp_path, 3).scores(Counter(["ferry"])).any()
 
 
-# What the old generation knows
+# Reuse of the old generation
 
 
 @pytest.mark.parametrize("block", [5, 1 << 22])
@@ -156,7 +156,7 @@ def lexical_part(folder: Path) -> dict[str, bytes]:
 
 
 def note_lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return what is going to be looked up in texts, as it happens."""
+    """Return the words to be looked up in texts, as it happens."""
     looked_up: list[str] = []
 
     def noted(text: str) -> list[str]:

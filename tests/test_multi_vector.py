@@ -1,4 +1,4 @@
-"""Multi-vector models score as sentence-transformers has them score, by either route."""
+"""Multi-vector models score as in sentence-transformers, in ONNX Runtime and torch."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def reranker(folder: Path, reporter: Any = None, **settings: Any) -> Reranker:
 
 
 def expected(folder: Path) -> Any:
-    """Return what sentence-transformers itself makes of all the pairs; an empty text is last."""
+    """Return sentence-transformers' own scores of all pairs; an empty text ranks last."""
     from sentence_transformers import MultiVectorEncoder
 
     model = MultiVectorEncoder(str(folder), device="cpu")

@@ -1,4 +1,4 @@
-"""What `ettin eval` measures is what `ettin search` answers, to the last byte of a run."""
+"""`ettin eval` measures what `ettin search` answers, to the last byte of a run."""
 
 import json
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ SENTENCES = (
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """What a user can ask of both commands."""
+    """The options that both commands share."""
 
     retriever: str
     expand: bool
@@ -77,7 +77,7 @@ class Combination:
 
 
 def combinations(fold: str, by: str, long: str) -> list[Combination]:
-    """Return all that one sweep measures."""
+    """Return everything that one sweep measures."""
     axes = product(RETRIEVERS, (False, True), RERANKERS, CANDIDATES, BLENDS)
     return [Combination(*axis, fold, by, long) for axis in axes]
 
@@ -130,7 +130,7 @@ def retriever(index: Index, name: str, expand: bool) -> Retriever:
 
 
 class Remembering:
-    """Scores each pair by itself, once: whatever shares its batch, a score is the same."""
+    """Scores each pair separately, so that its score does not depend on the batch."""
 
     def __init__(self, reranker: Reranker) -> None:
         self.reranker = reranker
@@ -190,7 +190,7 @@ def test_the_run_that_eval_writes_is_that_of_a_search(
     assert len(set(runs.values())) > len(every) / 4
     for one, run in runs.items():
         assert searched(index, folder, one).decode().splitlines() == run.decode().splitlines(), one
-    # And one of them by the command.
+    # And one of them on the command line.
     one = every[SWEEPS.index((fold, by, long)) * 5 % len(every)]
     words = ["--retriever", one.retriever, "-r", one.reranker, "-c", str(one.candidates)]
     words += ["--blend", str(one.blend), *(["--expand"] if one.expand else [])]

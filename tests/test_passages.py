@@ -1,4 +1,4 @@
-"""Passages come back as they were written, by any row, and damage is never read as text."""
+"""Passages are read back exactly, by any row, and damage is never read as text."""
 
 import random
 import subprocess
@@ -93,7 +93,7 @@ def test_rows_of_many_small_files_are_gathered_into_large_batches(
 
 @pytest.fixture
 def pool() -> Iterator[pa.MemoryPool]:
-    """Give Arrow a pool that counts from nothing."""
+    """Give Arrow a memory pool that starts counting at zero."""
     whole = pa.default_memory_pool()
     counting = pa.proxy_memory_pool(whole)
     pa.set_memory_pool(counting)

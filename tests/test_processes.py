@@ -1,4 +1,4 @@
-"""Several processes train as one: to the same weights, and with one voice."""
+"""Several processes train as one: the same weights, and each message once."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ SHARED = ["train", "data.jsonl", "--device", "cpu", "--batch-size", "8", "--lear
 
 @pytest.fixture(scope="module")
 def ettin_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A student without dropout, of which each process would draw another."""
+    """A student without dropout, whose masks would differ between processes."""
     return models.ettin(tmp_path_factory.mktemp("17m"), hidden=32, layers=2, heads=2)
 
 
@@ -77,7 +77,7 @@ def assert_close(one: Path, other: Path) -> None:
 
 
 def said(ran: Ran) -> list[str]:
-    """Return what the processes said of themselves, each line once or more."""
+    """Return the messages of the processes, with their counts."""
     return [line for line in ran.err.splitlines() if line.startswith("ettin: ")]
 
 

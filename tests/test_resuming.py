@@ -1,4 +1,4 @@
-"""What an interrupted run wrote is not made again, and the whole is as if made in peace."""
+"""A resumed run repeats no finished work, and its output equals that of an uninterrupted one."""
 
 import csv
 import errno
@@ -40,7 +40,7 @@ def items(count: int = 30) -> list[Request | Rejection]:
 def write(
     target: Path, format: str, *, resume: bool = False, stop: int | None = None, key: str = "k"
 ) -> list[int]:
-    """Rerank into a file, and return how many pairs were scored at once, each time.
+    """Rerank into a file, and return the number of pairs of each scoring call.
 
     Args:
         stop: Interrupt before this window is written.

@@ -1,4 +1,4 @@
-"""Words find what embeddings miss, both together keep the best of each, and demands hold."""
+"""BM25 finds what embeddings miss, hybrid keeps the best of both, and constraints hold."""
 
 from pathlib import Path
 
@@ -162,7 +162,7 @@ def test_demands_hold_for_both_ways_of_retrieving(index: Index) -> None:
     assert answer.hits[0].by_retriever.keys() == {"dense", "bm25"}
 
 
-# Expanding
+# Query expansion
 
 
 def test_expanding_finds_what_only_the_first_passages_name(index: Index) -> None:

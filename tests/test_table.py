@@ -1,4 +1,4 @@
-"""Tables fit their terminal, keep what matters, and one thing stays on one line."""
+"""Tables fit the terminal, keep the important columns, and show each value on one line."""
 
 import io
 import re
@@ -29,7 +29,7 @@ def drawn(*hits: Hit, query: str = "ferry", width: int = 80, **options: Any) -> 
     return file.getvalue().split("\n")[:-1]
 
 
-# Whatever comes in
+# Arbitrary input
 
 
 @given(WIDTHS, TEXTS, TEXTS, PATHS, TEXTS, st.booleans())
@@ -250,7 +250,7 @@ def test_columns_line_up_and_every_cell_is_inert(rows: list[tuple[str, str, str]
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", out.getvalue())
 
 
-# Widths that are none
+# Invalid widths
 
 
 @pytest.mark.parametrize("columns", ["", "0", "-5", "wide", "1e3"])

@@ -1,4 +1,4 @@
-"""Many threads in one process: each gets what it would get alone, whatever becomes of others."""
+"""Many threads in one process: each gets the result it would get alone, even if others fail."""
 
 import os
 import sys
@@ -34,15 +34,15 @@ from tests.threads import PATIENCE_S, THREADS, in_threads
 
 CALLS = 10
 CPU = EngineSettings("cpu")
-# Some are cut, and some are not, in whatever call.
+# Some are truncated, and some are not, in any call.
 PAIRS = [(query, text * times) for query in TEXTS for text in TEXTS for times in (1, 4, 20)]
 Pairs = Sequence[tuple[str, str]]
-# What a model makes of some pairs, as bytes, so that no bit can differ.
+# A model's scores of some pairs, as bytes, so that every bit is compared.
 Work = Callable[[Pairs, Advance], bytes]
 
 
 class CancelledError(Exception):
-    """What a caller ends its own call with."""
+    """The exception by which a caller ends its own call."""
 
 
 def cancel(_: int) -> None:
@@ -219,7 +219,7 @@ def test_what_is_said_once_is_said_by_one_thread() -> None:
 
 
 class Model:
-    """Something to load, which can be referred to weakly."""
+    """An object to load that supports weak references."""
 
 
 def test_a_model_is_loaded_once_for_all_threads_and_freed_when_closed() -> None:

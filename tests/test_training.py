@@ -1,4 +1,4 @@
-"""What training is made of: examples, losses, their order, the learning rate."""
+"""The parts of training: examples, losses, their order, the learning rate."""
 
 import json
 import math
@@ -171,7 +171,7 @@ def test_the_scale_of_a_teachers_scores_is_told_and_doubted(
     assert all(doubt.startswith(start) for doubt, start in zip(doubts, told, strict=True))
 
 
-# Losses, against what they are by hand
+# Losses, against values computed by hand
 
 
 def loss_of(scores: Sequence[float], example: Example, name: str | None) -> float:
@@ -311,7 +311,7 @@ def test_the_learning_rate_rises_and_falls_in_lines() -> None:
     assert rates[-1] == 0
 
 
-# A run
+# A training run
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +372,7 @@ def test_training_lowers_the_loss_on_what_can_be_learnt(encoder: Path, tmp_path:
         encoder, data, tmp_path / "model", Recipe(steps=150, batch_size=16, learning_rate=3e-3)
     )
     variance = np.var([float(str(row["score"])) for row in ferries(150)])
-    # A constant is wrong by the variance of the scores at least.
+    # A constant is off by at least the variance of the scores.
     assert done.progress.loss < variance / 2
 
 

@@ -1,4 +1,4 @@
-"""A generation is put in force whole or not at all, and readers keep the one they have open."""
+"""A generation becomes current completely or not at all, and readers keep the one they opened."""
 
 import threading
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def begin(folder: Path, texts: Sequence[str], recipe: Recipe, old: Index | None)
 def commit(
     folder: Path, *texts: str, recipe: Recipe = RECIPE, old: Index | None = None
 ) -> tuple[Manifest, list[str]]:
-    """Commit a generation of these texts; return its manifest and what had to be embedded."""
+    """Commit a generation of these texts; return its manifest and the texts to be embedded."""
     embedded: list[str] = []
 
     def noting(some: Sequence[str], advance: Advance) -> "Floats":
@@ -113,13 +113,13 @@ TEXTS = [f"word{number} ferry" for number in range(60)]
 
 
 def unrounded(texts: Sequence[str], advance: Advance = no_progress) -> "Floats":
-    """Embed with vectors of which half precision keeps none."""
+    """Embed with vectors that half precision cannot represent."""
     rows = [unit_vectors(1, DIMENSION, seed=crc32(text.encode()))[0] for text in texts]
     return np.array(rows, np.float32).reshape(-1, DIMENSION)
 
 
 def made(folder: Path, texts: Sequence[str], factory: str, old: Index | None = None) -> Index:
-    """Commit a generation of texts with vectors that are not of half precision."""
+    """Commit a generation of texts with vectors that are not in half precision."""
     generation = begin(folder, texts, replace(RECIPE, factory=factory), old)
     missing = generation.missing()
     missing.embed(unrounded)
@@ -159,7 +159,7 @@ def test_a_vector_is_the_same_whichever_index_it_is_taken_over_from(
 
 
 def of_format_1(folder: Path, texts: Sequence[str], factory: str) -> Index:
-    """Write an index as it was when vectors were kept in single precision."""
+    """Write an index as it was when vectors were stored in single precision."""
     index = made(folder, texts, factory)
     vectors = unrounded(texts)
     manifest = read_manifest(folder)
