@@ -7,7 +7,7 @@
         answer = index.search("can I bring my dog", top_k=3)
         answer.hits[0].passage.title, answer.hits[0].score
 
-What is exported is imported when it is first used, so that the import itself takes no time.
+Exports are imported on first use, so that `import ettin_cli` takes no time.
 """
 
 from importlib import import_module

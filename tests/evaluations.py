@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ettin_cli.evaluation.results import Comparison, Evaluation, Gains, Measured, Shown, System
+from ettin_cli.evaluation.results import (
+    Comparison,
+    Evaluation,
+    Gains,
+    Measured,
+    ShownDocument,
+    System,
+)
 
 METRICS = ("nDCG@10", "RR@10", "R@100")
 POOL, JUDGED, RELEVANT = 120, 24, 5
@@ -35,7 +42,7 @@ class Collection:
     queries: dict[str, str]
     pools: dict[str, list[str]]
     qrels: dict[str, dict[str, int]]
-    documents: dict[str, Shown]
+    documents: dict[str, ShownDocument]
 
 
 def realistic(
@@ -99,7 +106,7 @@ def collection(rng: random.Random, queries: int) -> Collection:
         for at, doc_id in enumerate(pool):
             about = subject if at < RELEVANT else rng.choice(SUBJECTS)
             told = " ".join(line.format(about) for line in rng.sample(TOLD, 3))
-            made.documents[doc_id] = Shown(f"The {about}", told)
+            made.documents[doc_id] = ShownDocument(f"The {about}", told)
     return made
 
 

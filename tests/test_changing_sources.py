@@ -14,7 +14,7 @@ from ettin_cli.corpus.ignores import parse
 from ettin_cli.corpus.registry import is_read
 from ettin_cli.index.reader import Index
 from ettin_cli.indexing import building
-from ettin_cli.indexing.planning import Plan, make_plan
+from ettin_cli.indexing.planning import IndexPlan, make_plan
 from tests.conftest import Ettin
 from tests.indexes import Builder, doc_ids
 from tests.reading import listed, read, why_not, write
@@ -72,7 +72,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> 
     """Run a callback once, between listing the files and reading them."""
     original, left = make_plan, [change]
 
-    def planned(*arguments: Any, **options: Any) -> Plan:
+    def planned(*arguments: Any, **options: Any) -> IndexPlan:
         plan = original(*arguments, **options)
         if left:
             left.pop()()

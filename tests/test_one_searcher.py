@@ -19,7 +19,7 @@ from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.models.embedders import find_embedder, load_embedder
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import EMBEDDED
-from ettin_cli.models.rerankers.long_texts import reading
+from ettin_cli.models.rerankers.long_texts import with_long_texts
 from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
 from ettin_cli.records import Advance, Reranker, Scores, Silence, no_progress
 from ettin_cli.searching.answering import search
@@ -150,7 +150,7 @@ class Remembering:
 def reranker(long: str) -> Reranker:
     files = find_reranker(EMBEDDED, offline=True, reporter=Silence())
     loaded = load_reranker(files, ENGINE, Silence())
-    return Remembering(reading(loaded, files, long, Silence()))
+    return Remembering(with_long_texts(loaded, files, long, Silence()))
 
 
 def searched(index: Index, folder: Path, one: Combination) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import passages as module
-from ettin_cli.index.known_vectors import joined
+from ettin_cli.index.known_vectors import joined_hashes
 from ettin_cli.index.passages import Passages, PassageWriter
 from ettin_cli.index.source_files import FileEntry, Files, write_files
 from ettin_cli.records import Passage, Rejection
@@ -57,7 +57,7 @@ def test_any_rows_are_read_as_they_were_written(
     assert stored.column("doc_id", rows) == [f"d{row // 3}" for row in rows]
     assert stored.column("file", np.array([], np.int64)) == []
     expected = hashes(*(passage(row).content for row in range(40)))
-    assert np.array_equal(joined(stored.hashes()), expected)
+    assert np.array_equal(joined_hashes(stored.hashes()), expected)
     found = [n for block in stored.blocks("file") for n in block[0].to_pylist()]
     assert found == [row // 10 for row in range(40)]
 

@@ -20,7 +20,14 @@ from ettin_cli.evaluation.report.axis import Axis
 from ettin_cli.evaluation.report.charts import frontier
 from ettin_cli.evaluation.report.page import report_html
 from ettin_cli.evaluation.report.reliability import ReliabilityPlot
-from ettin_cli.evaluation.results import Comparison, Evaluation, Gains, Measured, Shown, System
+from ettin_cli.evaluation.results import (
+    Comparison,
+    Evaluation,
+    Gains,
+    Measured,
+    ShownDocument,
+    System,
+)
 from tests.evaluations import METRICS, gains_by_first, realistic
 
 if TYPE_CHECKING:
@@ -456,7 +463,7 @@ def dressed(dress: Callable[[str], str]) -> Evaluation:
         },
         verdicts=[dress("verdict")],
         notes=[dress("note")],
-        documents={dress("d1"): Shown(dress("title"), dress("text"))},
+        documents={dress("d1"): ShownDocument(dress("title"), dress("text"))},
     )
 
 

@@ -217,7 +217,7 @@ def test_a_run_that_fails_at_once_leaves_nothing(ettin: Ettin, docs: Path, tmp_p
         raise KeyboardInterrupt
 
     with ettin.monkeypatch.context() as patch:
-        patch.setattr("ettin_cli.searching.session_models.load_one", full)
+        patch.setattr("ettin_cli.searching.session_models.load_single", full)
         assert ettin("rerank", "in.jsonl", "-r", "embedded", "-o", "out.jsonl").code == 130
     assert not list(tmp_path.glob("out*"))
     assert ettin("rerank", "in.jsonl", "-r", "embedded", "-o", "out.jsonl").code == 0

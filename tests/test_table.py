@@ -74,10 +74,10 @@ def test_a_long_title_ends_at_a_word() -> None:
     title = "Minutes of the season meeting, 18 March 2024, in the refectory"
     for width in range(60, 110):
         shown = drawn(hit("a", 1.0, title=title), width=width)[0]
-        shortened = re.search(r"(Minutes.*?)(?: …)? +a\.md:3$", shown)
-        assert shortened
-        assert title.startswith(shortened[1])
-        assert title[len(shortened[1]) :][:1] in ("", " ", ",")
+        shortened_path = re.search(r"(Minutes.*?)(?: …)? +a\.md:3$", shown)
+        assert shortened_path
+        assert title.startswith(shortened_path[1])
+        assert title[len(shortened_path[1]) :][:1] in ("", " ", ",")
 
 
 def test_a_title_of_one_long_word_is_cut_where_it_must_be() -> None:

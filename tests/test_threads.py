@@ -21,7 +21,7 @@ from ettin_cli.models.engines.onnxruntime_backend import OnnxRuntime
 from ettin_cli.models.engines.openvino_backend import OpenVino
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import EMBEDDED, ModelFiles
-from ettin_cli.models.remembered import recall, remember_one
+from ettin_cli.models.remembered import recall, remember_fact
 from ettin_cli.models.rerankers.cross_encoder import OnnxCrossEncoder, load_cross_encoder
 from ettin_cli.models.rerankers.registry import load_reranker, reranker_of
 from ettin_cli.records import Advance, Silence, no_progress
@@ -203,7 +203,7 @@ def test_facts_that_threads_remember_at_once_are_all_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path))
-    in_threads(lambda number: remember_one("facts.json", f"fact {number}", number))
+    in_threads(lambda number: remember_fact("facts.json", f"fact {number}", number))
     assert recall("facts.json") == {f"fact {number}": number for number in range(THREADS)}
 
 

@@ -24,7 +24,7 @@ from ettin_cli.training.progress import Measure
 from ettin_cli.training.recipe import Recipe, completed, rate_at
 from ettin_cli.training.rows import Example
 from ettin_cli.training.run import TrainRequest, train
-from ettin_cli.training.student import Student, placed
+from ettin_cli.training.student import Student, training_placement
 from tests import models
 from tests.indexes import Notices
 
@@ -392,7 +392,7 @@ def test_a_cpu_multiplies_in_bf16_only_where_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, dtype: str, native: bool
 ) -> None:
     monkeypatch.setattr(placement_module, "cpu_has_bf16", lambda: native)
-    _, half = placed(EngineSettings(device="cpu", dtype=dtype), Silence())
+    _, half = training_placement(EngineSettings(device="cpu", dtype=dtype), Silence())
     assert half is {"auto": False, "fast": native, "fp32": False, "bf16": True}[dtype]
 
 

@@ -18,7 +18,7 @@ from ettin_cli.index.reader import Index, bytes_a_vector
 from ettin_cli.index.salvage import Remains, damaged_files
 from ettin_cli.index.source_files import FileEntry
 from ettin_cli.index.vectors import inner_products
-from ettin_cli.index.writer import Generation, Recipe, remove_leftovers
+from ettin_cli.index.writer import BuildRecipe, Generation, remove_leftovers
 from ettin_cli.records import Advance, EmbedderCard, Passage, no_progress
 from ettin_cli.storage import checksum
 from tests.indexes import DIMENSION, unit_vectors, word_vector
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
 CARD = EmbedderCard("words", None, "f" * 64, DIMENSION, 64)
-RECIPE = Recipe(CARD, "auto", 0, "auto")
+RECIPE = BuildRecipe(CARD, "auto", 0, "auto")
 
 
 def embed(texts: Sequence[str], advance: Advance = no_progress) -> "Floats":
@@ -36,7 +36,7 @@ def embed(texts: Sequence[str], advance: Advance = no_progress) -> "Floats":
     return np.array([word_vector(text) for text in texts], np.float32)
 
 
-def begin(folder: Path, texts: Sequence[str], recipe: Recipe, old: Index | None) -> Generation:
+def begin(folder: Path, texts: Sequence[str], recipe: BuildRecipe, old: Index | None) -> Generation:
     generation = Generation(folder, recipe, old)
     for number, text in enumerate(texts):
         generation.passages.add(Passage(f"d{number}", text), 0)
@@ -44,7 +44,7 @@ def begin(folder: Path, texts: Sequence[str], recipe: Recipe, old: Index | None)
 
 
 def commit(
-    folder: Path, *texts: str, recipe: Recipe = RECIPE, old: Index | None = None
+    folder: Path, *texts: str, recipe: BuildRecipe = RECIPE, old: Index | None = None
 ) -> tuple[Manifest, list[str]]:
     """Commit a generation of these texts; return its manifest and the texts to be embedded."""
     embedded: list[str] = []

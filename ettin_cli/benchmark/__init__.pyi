@@ -1,7 +1,7 @@
 from .contenders import SENTENCE_TRANSFORMERS as SENTENCE_TRANSFORMERS
 from .machine import Machine as Machine, this_machine as this_machine
 from .measuring import Plan as Plan, check_lengths as check_lengths, measure as measure
-from .pairs import Pair as Pair, SampleTexts as SampleTexts, read_pairs as read_pairs
+from .pairs import SampleTexts as SampleTexts, read_pairs as read_pairs
 from .results import Race as Race
 from .rows import (
     AGREEMENT as AGREEMENT,

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ettin_cli.benchmark.pairs import Pair
 from ettin_cli.errors import MissingExtraError, ModelError, PluginError, first_line
 from ettin_cli.models import refuse_code
 from ettin_cli.models.engines import AUTO, EngineSettings
 from ettin_cli.models.rerankers import FolderReranker, load_reranker
-from ettin_cli.records import Reporter
+from ettin_cli.records import Pair, Reporter
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -46,7 +45,7 @@ class SentenceTransformers:
                 trust_remote_code=settings.trust_remote_code,
                 local_files_only=True,
             )
-        except Exception as error:  # damaged files fail in any way there is
+        except Exception as error:  # damaged files can raise anything
             raise ModelError(f"cannot load the model: {first_line(error)}") from error
         if self.model.num_labels != 1:
             raise ModelError(f"{model.name} gives {self.model.num_labels} scores per pair, not one")

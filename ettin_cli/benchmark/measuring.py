@@ -14,13 +14,13 @@ from ettin_cli.benchmark.agreement import agree
 from ettin_cli.benchmark.contenders import Contender, import_libraries, load_ours, load_reference
 from ettin_cli.benchmark.flops import Shape, shape_of
 from ettin_cli.benchmark.machine import Machine
-from ettin_cli.benchmark.pairs import Pair, PairTokens, SampleTexts
+from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
 from ettin_cli.benchmark.peaks import FLOAT32
 from ettin_cli.benchmark.results import Race, Speed
 from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models.engines import EngineSettings, token_limit
 from ettin_cli.models.rerankers import FolderReranker
-from ettin_cli.records import Reporter
+from ettin_cli.records import Pair, Reporter
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats

@@ -14,13 +14,12 @@ from ettin_cli.files import read_queries
 from ettin_cli.files.requests import RequestFields, open_requests
 from ettin_cli.models import ModelFiles
 from ettin_cli.models.rerankers import with_text
-from ettin_cli.records import Rejection, Request
+from ettin_cli.records import Pair, Rejection, Request
 from ettin_cli.storage import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Pair = tuple[str, str]
 
 MOST_PAIRS, LEAST_PAIRS = 200, 3
 TOKENS_IN_ALL = 25_000
@@ -43,7 +42,7 @@ class PairTokens:
             self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 str(files.folder), trust_remote_code=trust_remote_code, local_files_only=True
             )
-        except Exception as error:  # damaged files fail in any way there is
+        except Exception as error:  # damaged files can raise anything
             raise ModelError(
                 f"cannot read the tokenizer in {files.folder}: {first_line(error)}"
             ) from error

@@ -10,7 +10,6 @@ import typer
 from ettin_cli.benchmark import (
     SENTENCE_TRANSFORMERS,
     Machine,
-    Pair,
     Plan,
     Race,
     SampleTexts,
@@ -28,6 +27,7 @@ from ettin_cli.console import BENCH_FORMATS, Console, count, destination, show_r
 from ettin_cli.errors import CorpusError, ModelError, UsageError
 from ettin_cli.models.engines import check_backend, installed_backends
 from ettin_cli.models.rerankers import FolderReranker
+from ettin_cli.records import Pair
 from ettin_cli.searching import Models
 
 SAMPLE = "everyday_answers"

@@ -182,10 +182,10 @@ def report_build(
     if dry_run:
         console.notice(f"{folder}: {files}; dry run, nothing was written")
     elif report.manifest is not None:
-        _tell_made(report, report.manifest, folder, files, console)
+        _report_build(report, report.manifest, folder, files, console)
 
 
-def _tell_made(
+def _report_build(
     report: BuildReport, manifest: Manifest, folder: Path, files: str, console: Console
 ) -> None:
     counts = manifest.counts

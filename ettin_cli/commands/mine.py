@@ -23,9 +23,9 @@ from ettin_cli.searching import choose_retriever, require_retriever
 from ettin_cli.settings import AUTO, CANDIDATES
 from ettin_cli.training import (
     NEGATIVES,
-    Examples,
     Mined,
     MiningOptions,
+    PositiveExamples,
     Sought,
     judged,
     mine as mine_index,
@@ -122,7 +122,7 @@ def mine(
             sought: Iterator[Sought] = judged(opened, asked, relevant)
             total = len(asked)
         else:
-            examples = Examples(stack.enter_context(Spool()))
+            examples = PositiveExamples(stack.enter_context(Spool()))
             rejected = _read(queries, examples, console)
             sought, total = examples.sought(opened, console), len(examples)
         model = models.reranker(found) if found else None
@@ -146,7 +146,7 @@ def _checked(path: Path | None, option: str) -> Path:
     return path
 
 
-def _read(path: Path, examples: Examples, console: Console) -> int:
+def _read(path: Path, examples: PositiveExamples, console: Console) -> int:
     """Read rows of queries and their positives, and return the number of rejected ones.
 
     Raises:

@@ -13,7 +13,7 @@ from ettin_cli.commands.help import listed
 from ettin_cli.console import Console, destination
 from ettin_cli.errors import UsageError
 from ettin_cli.files import files_beside
-from ettin_cli.files.writers import RUN_NAME, formats, is_run, passed_over
+from ettin_cli.files.writers import RUN_NAME, formats, ignored_plugins, is_run
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import ResolvedReranker, score_folder
 
@@ -53,7 +53,7 @@ def answer_format(format: str, output: Path | None, console: Console) -> str:
         OutputError: The folder of the file does not exist.
     """
     resolved = destination(format, output)
-    for notice in passed_over():
+    for notice in ignored_plugins():
         console.notice(notice)
     return resolved
 

@@ -147,9 +147,11 @@ class _Scored:
                 self.rejected += len(rejections)
                 lengths = [len(pair.query) + len(pair.text) for pair in pairs]
                 progress.begin(lengths, len(pairs) * len(self.rerankers))
-                yield _Window(self._found(pairs, advance), rejections, end)
+                yield _Window(self._scored_rows(pairs, advance), rejections, end)
 
-    def _found(self, pairs: Sequence[_Pair], advance: Callable[[int], None]) -> list[_ScoredRow]:
+    def _scored_rows(
+        self, pairs: Sequence[_Pair], advance: Callable[[int], None]
+    ) -> list[_ScoredRow]:
         if not pairs:
             return []
         texts = [(pair.query, pair.text) for pair in pairs]

@@ -10,11 +10,11 @@ from ettin_cli.files import Digested, ResumableOutput
 from ettin_cli.records import Answer, Query
 from ettin_cli.searching import WINDOW
 
-Run = Callable[[Iterable[Query]], Iterator[Answer]]
+AnswerRun = Callable[[Iterable[Query]], Iterator[Answer]]
 
 
 def write_search(
-    run: Run,
+    run: AnswerRun,
     queries: Sequence[Query],
     output: ResumableOutput,
     found: AnswerCounts,
@@ -47,7 +47,7 @@ def write_search(
 
 
 def _write(
-    run: Run,
+    run: AnswerRun,
     queries: Sequence[Query],
     target: ResumableOutput,
     watch: Callable[[Iterable[Answer]], Iterator[Answer]],

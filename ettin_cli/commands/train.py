@@ -26,7 +26,7 @@ from ettin_cli.training import (
     Trained,
     TrainRequest,
     check_recipe,
-    joined,
+    joined_processes,
     read_examples,
     train as train_reranker,
 )
@@ -117,7 +117,7 @@ def train(
       ettin train mined.jsonl --base embedded -o mine --epochs 3 --resume
       ettin search "where are the life jackets" -r ./mine
     """
-    with joined() as processes:
+    with joined_processes() as processes:
         console = context.console
         rows = rows_of(batch_size)
         recipe = Recipe(loss, epochs, steps, hours, rows, learning_rate, seed, lora)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ettin_cli.console.progress import TaskProgress, bar, step_aside, ticker, untracked
-from ettin_cli.console.streams import Shown, write_line
+from ettin_cli.console.streams import EscapedStdout, write_line
 from ettin_cli.console.units import count
 from ettin_cli.errors import OutputError, UsageError
 from ettin_cli.files import output_file
@@ -196,7 +196,7 @@ class Console:
         elif format == TABLE:
             self._print(_unhindered(counted), many=many, full_text=full_text)
         else:
-            stdout = cast(BinaryIO, Shown()) if sys.stdout.isatty() else sys.stdout.buffer
+            stdout = cast(BinaryIO, EscapedStdout()) if sys.stdout.isatty() else sys.stdout.buffer
             write_answers(_unhindered(counted), format, stdout, many=many, text=text, tag=tag)
         sys.stdout.flush()
         self.report(tally)

@@ -18,7 +18,7 @@ from ettin_cli.console.judging_screen import (
     ToJudge,
     flowed,
     key_rows,
-    one_line,
+    single_line,
 )
 from ettin_cli.console.keyboard import END, Ask, keyboard
 from ettin_cli.errors import EttinError
@@ -151,7 +151,7 @@ class JudgingSession:
         (document, *others), *rest = self.waiting
         self.judgements.add(document.query_id, document.doc_id, relevance)
         self._next((tuple(others), *rest) if others else tuple(rest), relevance)
-        self.message = one_line(f"{_verdict(relevance)}: {document.title or document.doc_id}")
+        self.message = single_line(f"{_verdict(relevance)}: {document.title or document.doc_id}")
 
     def _put_off(self, *, entire_query: bool) -> None:
         first, *rest = self.waiting

@@ -20,7 +20,7 @@ def write_line(text: str, stream: TextIO | None = None) -> None:
         stream.flush()
 
 
-class Shown:
+class EscapedStdout:
     """Standard output on a terminal; control characters are escaped, as `ls` does."""
 
     def write(self, content: bytes) -> int:

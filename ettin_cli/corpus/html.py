@@ -109,7 +109,7 @@ class _Text(HTMLParser):
             self.handle_data(data.removeprefix("CDATA["))
 
     def parse_html_declaration(self, i: int) -> int:
-        """Skip `<![if ...]>` and the like, at which Python 3.11's parser fails an assertion."""
+        """Skip `<![if ...]>` and the like, which fails an assertion in Python 3.11's parser."""
         marked = self.rawdata.startswith("<![", i)
         if marked and not self.rawdata.startswith("<![CDATA[", i):
             return self.parse_bogus_comment(i)

@@ -33,7 +33,7 @@ def plugin_readers(suffix: str) -> tuple[Plugin, ...]:
     return installed_plugins(GROUP, WHAT).get(suffix.removeprefix("."), ())
 
 
-def plugin_of(name: str) -> Reader | None:
+def plugin_reader(name: str) -> Reader | None:
     """Return the plugin that reads files of this name; None if there is none.
 
     Raises:

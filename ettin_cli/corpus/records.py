@@ -72,7 +72,7 @@ class Fields:
         """Return the name of the text field.
 
         Raises:
-            NoTextFieldError: There is none.
+            NoTextFieldError: No field has such a name.
         """
         wanted = [self.text] if self.text else TEXT_FIELDS
         field = next((name for name in wanted if has_field(names, name)), None)
@@ -126,7 +126,7 @@ def as_read(record: object) -> object:
     return record.record if isinstance(record, LoneSurrogateError) else record
 
 
-def spared(
+def without_surrogates(
     record: object, needed: Collection[str], lists: Collection[str]
 ) -> tuple[object, list[str]]:
     """Return a record without values that contain a lone surrogate, and what was removed and why.

@@ -10,7 +10,7 @@ from ettin_cli.corpus.html import HTML
 from ettin_cli.corpus.mail import EMAIL
 from ettin_cli.corpus.packages import EPUB
 from ettin_cli.corpus.pdf import PDF
-from ettin_cli.corpus.plugin_readers import plugin_of, plugin_readers, plugin_suffixes
+from ettin_cli.corpus.plugin_readers import plugin_reader, plugin_readers, plugin_suffixes
 from ettin_cli.corpus.reader import DocumentReader, Reader, TableReader
 from ettin_cli.corpus.tables import CSV, JSON, JSONL, PARQUET, TSV
 from ettin_cli.corpus.texts import CODE, MARKDOWN, PROSE, RST
@@ -61,7 +61,7 @@ def reader_of(name: str) -> Reader | None:
     Raises:
         PluginError: The plugin for such files cannot be loaded or selected.
     """
-    return built_in_reader(name) or plugin_of(name)
+    return built_in_reader(name) or plugin_reader(name)
 
 
 def table_reader_of(name: str) -> TableReader | None:
@@ -103,7 +103,7 @@ def table_formats() -> str:
     )
 
 
-def passed_over(names: Iterable[str]) -> list[str]:
+def ignored_plugins(names: Iterable[str]) -> list[str]:
     """Return the plugins that are not used for files of these names, and why, a line each."""
     suffixes = {PurePath(name.lower()).suffix for name in names}
     return [

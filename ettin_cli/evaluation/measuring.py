@@ -10,7 +10,7 @@ from pathlib import Path
 from ettin_cli.errors import CorpusError
 from ettin_cli.evaluation.comparing import correction, gains, verdicts
 from ettin_cli.evaluation.metrics import Metric, coverage, evaluate, ordered
-from ettin_cli.evaluation.results import Evaluation, Gains, Measured, Shown, System
+from ettin_cli.evaluation.results import Evaluation, Gains, Measured, ShownDocument, System
 from ettin_cli.evaluation.sweep import Outcome, Sweep
 from ettin_cli.files import read_run, without_spaces
 from ettin_cli.index import Index
@@ -108,7 +108,7 @@ def with_documents(evaluation: Evaluation, index: Index) -> Evaluation:
             first.setdefault(doc_id, row)
     passages = [passage for passage, _ in index.passages.read(list(first.values()))]
     documents = {
-        doc_id: Shown(passage.title, passage.text[:SHOWN_CHARACTERS])
+        doc_id: ShownDocument(passage.title, passage.text[:SHOWN_CHARACTERS])
         for doc_id, passage in zip(first, passages, strict=True)
     }
     return replace(evaluation, documents=documents)

@@ -116,7 +116,7 @@ class Gains:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownDocument:
     """A document as the report shows it."""
 
     title: str
@@ -150,7 +150,7 @@ class Evaluation:
     gains: Mapping[str, Gains]
     verdicts: Sequence[str] = ()
     notes: Sequence[str] = ()
-    documents: Mapping[str, Shown] = field(default_factory=dict)
+    documents: Mapping[str, ShownDocument] = field(default_factory=dict)
     retrievers: Sequence[str] = ()
 
     @property

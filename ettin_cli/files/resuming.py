@@ -132,10 +132,10 @@ class ResumableFile:
             )
         if self._resume and self.journal.exists():
             if self.partial.exists():
-                self.mark = self._found()
+                self.mark = self._read_mark()
             elif self._ended():
                 # The earlier run was killed between its last two steps.
-                self.mark = self._found()
+                self.mark = self._read_mark()
                 self._tidy()
                 self.finished = True
                 return
@@ -167,12 +167,12 @@ class ResumableFile:
     def _ended(self) -> bool:
         """Return whether this run was complete except for the last rename."""
         try:
-            return self._found().finished
+            return self._read_mark().finished
         except OutputError:
             # Without its partial file there is nothing to resume.
             return False
 
-    def _found(self) -> Mark:
+    def _read_mark(self) -> Mark:
         import orjson
 
         try:

@@ -25,8 +25,8 @@ from .salvage import (
 from .source_files import FileEntry as FileEntry
 from .vectors import Rows as Rows, Stored as Stored, inner_products as inner_products
 from .writer import (
+    BuildRecipe as BuildRecipe,
     Generation as Generation,
-    Recipe as Recipe,
     forget_unfinished as forget_unfinished,
     remove_leftovers as remove_leftovers,
 )

@@ -266,7 +266,7 @@ def _seconds_a_query(vectors: Stored, path: Path) -> float:
 
 
 def _lists(count: int) -> int:
-    """Return the number of inverted lists: 4 sqrt(n) as a power of two, as FAISS's guide says."""
+    """Return the number of inverted lists: 4 sqrt(n) as a power of two (FAISS's guideline)."""
     lists: int = 1 << max(4, round(4 * count**0.5).bit_length() - 1)
     return lists
 

@@ -1,4 +1,4 @@
-"""Vectors that are reused: those of the old generation and of an interrupted run.
+"""Reused vectors: those of the old generation and of an interrupted run.
 
 A vector is identified by the hash of its text, so it is found again regardless of the file, row or
 run in which the text occurs.
@@ -40,7 +40,7 @@ def as_hashes(digests: bytes) -> Hashes:
     return np.frombuffer(digests, np.uint64).reshape(-1, 2)
 
 
-def joined(parts: Iterable[Hashes]) -> Hashes:
+def joined_hashes(parts: Iterable[Hashes]) -> Hashes:
     """Return the concatenation of several arrays of hashes."""
     import numpy as np
 

@@ -160,7 +160,7 @@ class Lexicon:
         return passages
 
     def score_text(self, terms: Mapping[str, float], text: Mapping[str, int]) -> float:
-        """Return the score of a text outside the index for a query, as a document of its own.
+        """Return the score of a text outside the index for a query, as a separate document.
 
         Args:
             terms: As in `scores`.

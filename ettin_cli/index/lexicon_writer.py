@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.index.known_vectors import Distinct, joined
+from ettin_cli.index.known_vectors import Distinct, joined_hashes
 from ettin_cli.index.lexicon import (
     COUNTS,
     DOCUMENTS,
@@ -66,7 +66,7 @@ def known_words(old: Index, hashes: Hashes, terms: Terms) -> Known | None:
     """
     if old.manifest.language is None or old.lexicon.made_by != terms.made_by:
         return None
-    return Known(old.lexicon, Distinct(joined(old.passages.hashes())).find(hashes))
+    return Known(old.lexicon, Distinct(joined_hashes(old.passages.hashes())).find(hashes))
 
 
 def write_lexicon(

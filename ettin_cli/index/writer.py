@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ettin_cli import __version__
 from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index.factories import build
-from ettin_cli.index.known_vectors import Distinct, Shards, joined
+from ettin_cli.index.known_vectors import Distinct, Shards, joined_hashes
 from ettin_cli.index.lexicon_writer import known_words, write_lexicon
 from ettin_cli.index.manifest import (
     GENERATIONS,
@@ -58,7 +58,7 @@ Embed = Callable[["Sequence[str]", Advance], "Floats"]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BuildRecipe:
     """The build settings of an index, which must match before another run may continue it."""
 
     embedder: EmbedderCard
@@ -78,7 +78,7 @@ class Generation:
             from scratch.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, old: Index | Remains | None) -> None:
+    def __init__(self, folder: Path, recipe: BuildRecipe, old: Index | Remains | None) -> None:
         remove_leftovers(folder)
         self.folder = folder
         self.recipe = recipe
@@ -147,11 +147,11 @@ class Generation:
     def _write_words(self, stored: Passages, advance: Advance) -> None:
         terms, known = Terms(self.recipe.language), None
         if isinstance(self.old, Index):
-            known = known_words(self.old, joined(stored.hashes()), terms)
+            known = known_words(self.old, joined_hashes(stored.hashes()), terms)
         write_lexicon(self.path, stored, terms, known, advance)
 
     def abandon(self) -> None:
-        """Remove what was written, except the computed vectors.
+        """Remove the written files, except the computed vectors.
 
         A generation that became current before a later failure stays, as does the previous one,
         which a power cut may bring back. Only the manifest on disk shows whether that happened.
@@ -184,7 +184,7 @@ class Missing:
         self.stored = stored
         dimension = generation.recipe.embedder.dimension
         self.vectors = _writable(generation.path / EMBEDDINGS, len(stored), dimension)
-        self.hashes = joined(stored.hashes())
+        self.hashes = joined_hashes(stored.hashes())
         self.distinct = Distinct(self.hashes)
         known = np.zeros(len(stored), np.bool_)
         for hashes, vectors in self._known_vectors():

@@ -25,7 +25,7 @@ class PlannedFile:
 
 
 @dataclass(slots=True)
-class Plan:
+class IndexPlan:
     """What a run has to do; files are in the order of their passages in the index."""
 
     files: list[PlannedFile] = field(default_factory=list)
@@ -84,14 +84,14 @@ def make_plan(
     old: Index | Remains | None,
     *,
     stream: Stream | None = None,
-) -> Plan:
+) -> IndexPlan:
     """Return a plan from comparing each source file with its entry in the old generation.
 
     Raises:
         CorpusError: A source no longer exists.
         InvalidArgumentError: Records of an earlier stream would have to be read again.
     """
-    plan = Plan()
+    plan = IndexPlan()
     before = _entries(old)
     for number, record in enumerate(recorded):
         if record.location == STREAM and stream is None and old is None:
@@ -113,7 +113,7 @@ def make_plan(
     return plan
 
 
-def out_of_date(folder: Path, index: Index) -> Plan:
+def out_of_date(folder: Path, index: Index) -> IndexPlan:
     """Return what changed since an index was built; files of a missing source count as gone."""
     there = [record for record in index.manifest.sources if is_there(record, folder)]
     return make_plan(folder, there, index)
@@ -150,7 +150,7 @@ def _entries(old: Index | Remains | None) -> dict[tuple[RecordedSource, str], Fi
 
 
 def _compare(
-    plan: Plan,
+    plan: IndexPlan,
     number: int,
     record: RecordedSource,
     listing: Listing,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
-from ettin_cli.index import Manifest, Recipe, RecordedSource, portable, require_factory
+from ettin_cli.index import BuildRecipe, Manifest, RecordedSource, portable, require_factory
 from ettin_cli.indexing.planning import base_of, record_source
 from ettin_cli.models import ModelFiles, check_trust, find_embedder, note_dimensions, read_card
 from ettin_cli.models.engines import EngineSettings
@@ -89,7 +89,7 @@ def _location(text: str, folder: Path) -> str:
 
 def settle_recipe(
     request: BuildRequest, manifest: Manifest | None, reporter: Reporter
-) -> tuple[ModelFiles, Recipe]:
+) -> tuple[ModelFiles, BuildRecipe]:
     """Return the embedder and the build settings; those not requested keep their values.
 
     Raises:
@@ -128,7 +128,7 @@ def settle_recipe(
     require_language(language)
     if request.dimensions:
         note_dimensions(files, request.dimensions, reporter)
-    return files, Recipe(card, chunking.size, chunking.overlap, factory, language)
+    return files, BuildRecipe(card, chunking.size, chunking.overlap, factory, language)
 
 
 def _kept(card: EmbedderCard, made: EmbedderCard, request: BuildRequest) -> EmbedderCard:

@@ -40,7 +40,7 @@ class Encoded(NamedTuple):
     tokens: Floats | None
 
 
-Sink = Callable[[list[int], Encoded], None]
+EncodedSink = Callable[[list[int], Encoded], None]
 
 
 class Encoder(Protocol):
@@ -58,7 +58,7 @@ class Encoder(Protocol):
     def encode(
         self,
         texts: Sequence[TokenIds],
-        sink: Sink,
+        sink: EncodedSink,
         advance: Advance = no_progress,
         *,
         prompt: str = "",
@@ -88,7 +88,7 @@ class OnnxEncoder:
     def encode(
         self,
         texts: Sequence[TokenIds],
-        sink: Sink,
+        sink: EncodedSink,
         advance: Advance = no_progress,
         *,
         prompt: str = "",
@@ -113,7 +113,7 @@ class StaticEncoder:
     def encode(
         self,
         texts: Sequence[TokenIds],
-        sink: Sink,
+        sink: EncodedSink,
         advance: Advance = no_progress,
         *,
         prompt: str = "",
@@ -168,7 +168,7 @@ class TorchEncoder:
     def encode(
         self,
         texts: Sequence[TokenIds],
-        sink: Sink,
+        sink: EncodedSink,
         advance: Advance = no_progress,
         *,
         prompt: str = "",

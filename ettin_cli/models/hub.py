@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ettin_cli.errors import MissingExtraError, ModelError, first_line
 from ettin_cli.models.model_folder import MODULES, check_folder
-from ettin_cli.models.remembered import recall, remember, remember_one
+from ettin_cli.models.remembered import recall, remember, remember_fact
 from ettin_cli.records import Reporter
 from ettin_cli.settings import (
     EMBEDDERS,
@@ -158,7 +158,7 @@ def weights_hash(folder: Path) -> str:
             path=folder,
         ) from error
     combined = hashes[0][1] if len(hashes) == 1 else _hash_of_hashes(hashes)
-    remember_one(HASHES, key, combined)
+    remember_fact(HASHES, key, combined)
     return combined
 
 

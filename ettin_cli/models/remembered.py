@@ -33,7 +33,7 @@ def remember(name: str, value: dict[str, Any]) -> None:
             draft.write_text(json.dumps(value), encoding="utf-8")
 
 
-def remember_one(name: str, key: str, value: Any) -> None:
+def remember_fact(name: str, key: str, value: Any) -> None:
     """Add a fact to those under a name; concurrent additions of other threads are kept."""
     with _remembering:
         remember(name, {**recall(name), key: value})

@@ -22,6 +22,7 @@ from .models import (
     EmbedderCard as EmbedderCard,
     Flags as Flags,
     Floats as Floats,
+    Pair as Pair,
     Reranker as Reranker,
     RerankerCard as RerankerCard,
     Scores as Scores,

@@ -1,4 +1,4 @@
-"""What is asked and found: queries, candidates, hits and answers."""
+"""Queries, candidates, hits and answers."""
 
 from __future__ import annotations
 

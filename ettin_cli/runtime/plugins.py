@@ -69,7 +69,7 @@ class Plugin:
             ) from error
 
     def unfit(self, reason: str) -> PluginError:
-        """Return an error for a loaded object that is not what it should be."""
+        """Return an error for a loaded object of the wrong kind."""
         problem = f"{self.what} from {self.package}, {self.entry.value}, {reason}"
         return PluginError(problem, package=self._name)
 

@@ -57,7 +57,7 @@ def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
     The name of an existing folder is taken literally, even if it contains commas or colons.
 
     Raises:
-        InvalidArgumentError: One before the last has no number, or the last one has one.
+        InvalidArgumentError: An earlier reranker has no number, or the last one has one.
 
     >>> parse_cascade("embedded:50,32m")
     ([('embedded', 50)], '32m')

@@ -13,7 +13,7 @@ from ettin_cli.models.rerankers import (
     TimedLongReranker,
     find_reranker,
     load_reranker,
-    reading,
+    with_long_texts,
 )
 from ettin_cli.records import Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Loaded
@@ -41,7 +41,7 @@ class RerankerCascade:
 
 
 def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> RerankerCascade:
-    """Return the reranker or cascade that `-r` names.
+    """Return the reranker or cascade given to `-r`.
 
     Raises:
         InvalidArgumentError: The text is not a valid reranker or cascade.
@@ -54,20 +54,20 @@ def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> RerankerC
     return RerankerCascade(find_reranker(last, offline=offline, reporter=reporter), steps)
 
 
-def load_one(
+def load_single(
     resolved: ResolvedReranker,
     settings: EngineSettings,
     long: str,
     reporter: Reporter,
     loaded: Loaded | None = None,
 ) -> Reranker:
-    """Return a loaded reranker that handles long texts as `long` says.
+    """Return a loaded reranker that scores long texts in the way `long`.
 
     Raises:
         ModelError: The reranker cannot be loaded.
     """
     plain = load_reranker(resolved, settings, reporter, loaded)
-    reranker = reading(plain, resolved, long, reporter)
+    reranker = with_long_texts(plain, resolved, long, reporter)
     reporter.detail(f"reranking with {reranker.card.name} on {reranker.card.backend}")
     return reranker
 

@@ -181,7 +181,7 @@ class Searcher(Closing):
             InvalidArgumentError: An option needs a reranker, or a single one.
             CalibrationError: `min_probability` is given and the index is not calibrated.
         """
-        len(self.index.passages)  # a closed index says so
+        len(self.index.passages)  # raises if the index is closed
         options = options or SearchOptions()
         self._check(options)
         return self._answers(queries, options)

@@ -1,4 +1,4 @@
-"""The models of a session: found, configured, and each loaded once."""
+"""The models of a session: located, configured, and each loaded once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from ettin_cli.models.rerankers import ResolvedReranker, find_reranker
 from ettin_cli.records import Embedder, Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Closing, Loaded
 from ettin_cli.searching.cascade import Step
-from ettin_cli.searching.rerankers import RerankerCascade, cached_reranker, find_rerankers, load_one
+from ettin_cli.searching.rerankers import (
+    RerankerCascade,
+    cached_reranker,
+    find_rerankers,
+    load_single,
+)
 from ettin_cli.settings import TRUNCATE
 
 if TYPE_CHECKING:
@@ -103,7 +108,7 @@ class Models(Closing):
         """
         return self.loaded.once(
             ("reranker", *_key(resolved), long),
-            lambda: load_one(resolved, self.settings, long, self.reporter, self.loaded),
+            lambda: load_single(resolved, self.settings, long, self.reporter, self.loaded),
         )
 
     def rerankers(

@@ -54,7 +54,7 @@ class TextReranker(Closing):
 
         Args:
             texts: Strings, whose ids are their positions from 0, or documents.
-            top_k: The most hits to return; None: all.
+            top_k: Maximum number of hits; None: all.
 
         Returns:
             The hits, best first; higher scores are better, on the reranker's own scale.
@@ -72,13 +72,13 @@ class TextReranker(Closing):
         min_score: float | None = None,
         blend: float = 0.0,
     ) -> Iterator[Answer]:
-        """Yield an answer a query, in order, as its documents are reranked.
+        """Yield an answer per query, in order, as soon as its documents are reranked.
 
         Args:
-            requests: Queries, each with the documents that somebody else retrieved, best first.
-            top_k: The most hits of an answer.
-            candidates: The most documents of a query that are scored.
-            min_score: Leave out hits below this.
+            requests: Queries, each with its retrieved documents, best first.
+            top_k: Maximum number of hits per answer.
+            candidates: Maximum number of documents scored per query.
+            min_score: Leave out hits below this score.
             blend: Share of the retrieval score in the final score, from 0 to 1.
         """
         options = SearchOptions(
@@ -91,7 +91,7 @@ class TextReranker(Closing):
     def score(self, pairs: Sequence[tuple[str, str]]) -> Scores:
         """Return the scores of (query, text) pairs: `values`, float32, shape (len(pairs),).
 
-        `truncated` says which texts were longer than the reranker reads.
+        `truncated` marks the texts that exceeded its token limit.
 
         Raises:
             InvalidArgumentError: This is a cascade, which scores some pairs only.

@@ -105,7 +105,7 @@ def chunk(
 
 
 def _token_starts(text: str, counter: TokenCounter) -> Sequence[int]:
-    """Return the start of each token, counted in pieces: tokenizers take 160 bytes a character."""
+    """Return each token's start, counted in pieces: tokenizers take 160 bytes per character."""
     starts = array("q")
     begin = 0
     while begin < len(text):

@@ -6,8 +6,8 @@ from .mining import (
     MiningOptions as MiningOptions,
     mine as mine,
 )
-from .positives import Examples as Examples, Sought as Sought, judged as judged
-from .processes import Processes as Processes, joined as joined
+from .positives import PositiveExamples as PositiveExamples, Sought as Sought, judged as judged
+from .processes import Processes as Processes, joined_processes as joined_processes
 from .progress import Measure as Measure
 from .recipe import LOSSES as LOSSES, SEED as SEED, Recipe as Recipe, check_recipe as check_recipe
 from .rows import Example as Example

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from ettin_cli.corpus import RecordError, Row, spared, table_formats, table_reader_of
+from ettin_cli.corpus import RecordError, Row, table_formats, table_reader_of, without_surrogates
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.files.requests import DOCUMENT, POSITIVE, QUERY, Spool, rejection, text_fields
 from ettin_cli.records import Reporter
@@ -22,7 +22,7 @@ from ettin_cli.training.teacher import Spread, remarks
 LICENCES = ("license", "licence")
 ROWS = "a row is query, document and score; or query, positive and negatives"
 PROBED_ROWS = 100
-# The fields that a row cannot do without.
+# Required fields of a row.
 NEEDED = (*QUERY, *DOCUMENT, POSITIVE)
 # The scored documents of a query are split into lists of at most this length.
 MOST_TEXTS = 32
@@ -161,14 +161,14 @@ class _Reader:
 
     def _reason(self, row: Row) -> RecordError | None:
         try:
-            example_of(_spared(row)[0])
+            example_of(_without_surrogates(row)[0])
         except RecordError as error:
             return error
         return None
 
     def _row(self, row: Row) -> None:
         try:
-            record, reasons = _spared(row)
+            record, reasons = _without_surrogates(row)
             example = example_of(record)
         except RecordError as error:
             self._reject(row, error)
@@ -292,6 +292,6 @@ def _hash(text: str) -> int:
     return xxhash.xxh3_128_intdigest(text.encode("utf-8", "surrogatepass"))
 
 
-def _spared(row: Row) -> tuple[object, list[str]]:
+def _without_surrogates(row: Row) -> tuple[object, list[str]]:
     """Return a row without values that hold a lone surrogate, and the reasons."""
-    return spared(row[0], NEEDED, text_fields(row[0]))
+    return without_surrogates(row[0], NEEDED, text_fields(row[0]))

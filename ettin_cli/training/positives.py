@@ -60,7 +60,7 @@ def judged(index: Index, queries: Sequence[Query], qrels: Qrels) -> Iterator[Sou
         yield Sought(query, [Positive(None, rows[doc_id]) for doc_id in there])
 
 
-class Examples:
+class PositiveExamples:
     """Queries with their positives, from rows of training data.
 
     All rows of a query are combined, since a positive in one row must not become a negative of

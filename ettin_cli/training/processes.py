@@ -132,7 +132,7 @@ ALONE = Processes()
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def joined_processes() -> Iterator[Processes]:
     """Join the processes started by a launcher, if there is one.
 
     Only the main process writes to stderr, and a failure shared by several is reported once.

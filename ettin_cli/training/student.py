@@ -46,7 +46,7 @@ class Student:
 
         if not settings.trust_remote_code:
             refuse_code(base.folder)
-        self.placement, self.half = placed(settings, reporter)
+        self.placement, self.half = training_placement(settings, reporter)
         self.between: Callable[[], None] = _nothing
         torch.manual_seed(seed)
         self.new_head = not is_reranker(base.folder)
@@ -186,7 +186,7 @@ def with_head(
     return CrossEncoder(modules=[trunk, *head], device=device, activation_fn=Identity())
 
 
-def placed(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, bool]:
+def training_placement(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, bool]:
     """Return the placement with fp32 weights, and whether to multiply in bf16.
 
     By default a GPU multiplies in bf16 and a CPU in fp32, so that a run on any CPU gives the same

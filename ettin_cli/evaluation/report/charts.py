@@ -29,7 +29,7 @@ SHIFT = 5.0  # so that the intervals of two blends do not overlap
 RERANKERS, BLENDS = 9, 4
 
 Line = Sequence[Comparison]
-Timed = tuple[Measured, float]
+TimedSystem = tuple[Measured, float]
 
 
 def named(system: System) -> str:
@@ -154,16 +154,16 @@ def _apart(positions: Sequence[float], gap: float = 14) -> list[float]:
     return [place - max(0.0, last - BOTTOM) + 4 for place in moved]
 
 
-def frontier(timed: Iterable[Timed], metric: str) -> list[Timed]:
+def frontier(timed: Iterable[TimedSystem], metric: str) -> list[TimedSystem]:
     """Return the Pareto frontier of quality and time, fastest first."""
-    best: list[Timed] = []
+    best: list[TimedSystem] = []
     for point in sorted(timed, key=lambda pair: (pair[1], -pair[0].mean(metric))):
         if not best or point[0].mean(metric) > best[-1][0].mean(metric):
             best.append(point)
     return best
 
 
-def cost(timed: Sequence[Timed], metric: str) -> Markup:
+def cost(timed: Sequence[TimedSystem], metric: str) -> Markup:
     """Return a chart of quality against seconds per query, with a numbered frontier."""
     end = WIDE - 8
     across = Axis.by_factor([seconds for _, seconds in timed], LEFT + 12, end - 12, least=10)

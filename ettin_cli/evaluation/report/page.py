@@ -19,7 +19,7 @@ from ettin_cli.evaluation.report.markup import (
     remark,
     section,
 )
-from ettin_cli.evaluation.report.queries import movement, worst_queries
+from ettin_cli.evaluation.report.queries import movement_section, worst_queries
 from ettin_cli.evaluation.report.reliability import ReliabilityPlot, reliability
 from ettin_cli.evaluation.results import Comparison, Evaluation, System
 
@@ -54,7 +54,7 @@ def report_html(evaluation: Evaluation, calibrations: Sequence[ReliabilityPlot] 
         _systems(evaluation),
         _gain_by_depth(evaluation),
         _quality_and_cost(evaluation),
-        movement(evaluation, best),
+        movement_section(evaluation, best),
         worst_queries(evaluation, best),
         reliability(calibrations),
         _notes(evaluation),

@@ -15,7 +15,7 @@ from ettin_cli.evaluation.report.markup import (
     section,
     shortened,
 )
-from ettin_cli.evaluation.results import Evaluation, Measured, Shown
+from ettin_cli.evaluation.results import Evaluation, Measured, ShownDocument
 
 WORST = 10
 SHOWN = 5
@@ -23,7 +23,7 @@ QUERY_LENGTH = 300
 TEXT_LENGTH = 200
 
 
-def movement(evaluation: Evaluation, best: Measured | None) -> Markup:
+def movement_section(evaluation: Evaluation, best: Measured | None) -> Markup:
     """Return the section on what the best system changed, query by query."""
     if best is None or not evaluation.queries:
         return Markup()
@@ -120,7 +120,7 @@ def _ranked(evaluation: Evaluation, measured: Measured, query_id: str) -> Markup
 
 
 def _document(evaluation: Evaluation, query_id: str, doc_id: str) -> Markup:
-    shown = evaluation.documents.get(doc_id, Shown("", ""))
+    shown = evaluation.documents.get(doc_id, ShownDocument("", ""))
     class_, word = _relevance(evaluation, query_id, doc_id)
     return element(
         "li",

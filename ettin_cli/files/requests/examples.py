@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ettin_cli.corpus import RecordError, as_read, spared
+from ettin_cli.corpus import RecordError, as_read, without_surrogates
 from ettin_cli.files.requests.values import (
     DOCUMENT,
     QUERY_ID,
@@ -57,7 +57,9 @@ def example(record: object, query_field: str | None = None) -> Example:
     Raises:
         RecordError: The query or the positive is missing, or a text is not a string.
     """
-    held, reasons = spared(record, [*query_fields(query_field), POSITIVE], text_fields(record))
+    held, reasons = without_surrogates(
+        record, [*query_fields(query_field), POSITIVE], text_fields(record)
+    )
     record = object_of(held)
     query, _ = query_of(record, query_field)
     if POSITIVE not in record:

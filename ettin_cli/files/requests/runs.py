@@ -11,7 +11,7 @@ from typing import Any, cast
 from ettin_cli.corpus import Fields, RecordError, Row, list_files, open_source, read_file
 from ettin_cli.errors import CorpusError
 from ettin_cli.files.queries import read_queries
-from ettin_cli.files.requests.fields import Pair
+from ettin_cli.files.requests.fields import PairRow
 from ettin_cli.files.requests.rows import readable
 from ettin_cli.files.requests.spool import Spool
 from ettin_cli.files.trec import run_line, without_spaces
@@ -70,7 +70,7 @@ class RunTexts:
         wanted = {row["doc_id"] for row, _, _ in run_rows(run) if isinstance(row, dict)}
         self.offsets = self._kept(wanted, fields)
 
-    def pair(self, record: object) -> Pair:
+    def pair(self, record: object) -> PairRow:
         """Return the pair of a row of the run.
 
         Raises:
@@ -85,7 +85,7 @@ class RunTexts:
             raise RecordError(f'document "{doc_id}" is not in {self.corpus}')
         passage = Passage(**self.spool.get(self.offsets[doc_id]))
         query = self.queries[query_id]
-        return Pair(query.query_id, query.text, Candidate(0, passage, record["score"]))
+        return PairRow(query.query_id, query.text, Candidate(0, passage, record["score"]))
 
     def _kept(self, wanted: set[str], fields: Fields) -> dict[str, int]:
         offsets: dict[str, int] = {}

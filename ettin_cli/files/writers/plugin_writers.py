@@ -24,7 +24,7 @@ def plugin_formats() -> list[str]:
     return sorted(installed_plugins(GROUP, WHAT))
 
 
-def plugin_of(format: str) -> TextWriter | BinaryWriter | None:
+def plugin_writer(format: str) -> TextWriter | BinaryWriter | None:
     """Return the plugin's writer for a format; None if there is none.
 
     Raises:
@@ -40,7 +40,7 @@ def plugin_for(suffix: str) -> TextWriter | BinaryWriter | None:
     Raises:
         PluginError: A plugin cannot be loaded, or two plugins have the suffix.
     """
-    writers = [plugin_of(name) for name in plugin_formats()]
+    writers = [plugin_writer(name) for name in plugin_formats()]
     matching = [writer for writer in writers if writer and suffix in writer.suffixes]
     if len(matching) > 1:
         names = " and ".join(writer.name for writer in matching)

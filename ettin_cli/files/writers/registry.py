@@ -16,7 +16,7 @@ from ettin_cli.files.writers.plugin_writers import (
     plugin_for,
     plugin_formats,
     plugin_notices,
-    plugin_of,
+    plugin_writer,
 )
 from ettin_cli.files.writers.trec import TREC
 from ettin_cli.files.writers.writer import (
@@ -68,7 +68,7 @@ def find_writer(format: str) -> TextWriter | BinaryWriter | None:
     Raises:
         PluginError: The plugin cannot be loaded, or two plugins declare the format.
     """
-    return None if format in SHOWN else _BY_NAME.get(format) or plugin_of(format)
+    return None if format in SHOWN else _BY_NAME.get(format) or plugin_writer(format)
 
 
 def writer_of(format: str) -> TextWriter | BinaryWriter:
@@ -115,7 +115,7 @@ def is_run(format: str) -> bool:
     return writer is not None and writer.is_run
 
 
-def passed_over() -> list[str]:
+def ignored_plugins() -> list[str]:
     """Return a notice for each plugin that is not used because its format is built in."""
     return plugin_notices([*SHOWN, *_BY_NAME])
 

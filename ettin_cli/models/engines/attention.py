@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ettin_cli.models.engines.graph import CONTRIBUTED, Graph
 
 FAR = -1e9
-# A longer text is a batch of its own, and its local layers compute only their window.
+# A longer text is a separate batch, and its local layers compute only their window.
 LONG_TOKENS = 384
 LENGTH_MULTIPLE = 16
 

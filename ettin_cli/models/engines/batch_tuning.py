@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ettin_cli.models.engines.devices import processor
-from ettin_cli.models.remembered import recall, remember_one
+from ettin_cli.models.remembered import recall, remember_fact
 
 PACES = "paces.json"
 ROUNDS = 2
@@ -48,7 +48,7 @@ def known_pace(model: str, threads: int) -> Pace | None:
 
 def remember_pace(model: str, threads: int, pace: Pace) -> None:
     """Store the pace of a model on this machine."""
-    remember_one(PACES, _key(model, threads), list(pace))
+    remember_fact(PACES, _key(model, threads), list(pace))
 
 
 def measured_pace(

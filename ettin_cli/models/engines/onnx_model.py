@@ -42,7 +42,7 @@ class OnnxModel:
     """A model that runs on the CPU without torch; several threads may use it concurrently.
 
     A text's values do not depend on the other texts of a batch, to the last bit: short texts are
-    padded to a multiple of 16 tokens, and a long text is a batch of its own.
+    padded to a multiple of 16 tokens, and a long text is a separate batch.
 
     Args:
         identity: Identifies this model when a pace is remembered.

@@ -113,7 +113,7 @@ def find_backend(name: str) -> Backend:
     """Return the backend with a name: one of BACKENDS, or a plugin's.
 
     Raises:
-        InvalidArgumentError: There is none.
+        InvalidArgumentError: There is no such backend.
         PluginError: The plugin fails.
     """
     if backend := next((known for known in BACKENDS if known.name == name), None):

@@ -80,7 +80,7 @@ def static_table(folder: Path) -> Floats:
     """Return the table of a static embedder, shape (tokens, dimension), mapped from its file.
 
     Raises:
-        ModelError: It has none, or its row numbers are not token ids.
+        ModelError: The table is missing, or its row numbers are not token ids.
     """
     part = static_part(folder)
     weights = Weights(part or folder)

@@ -134,7 +134,7 @@ def token_limit(folder: Path) -> int:
 
 
 def position_limit(folder: Path) -> int | None:
-    """Return the number of positions of a model; None if its configuration does not say."""
+    """Return the number of positions of a model; None if its configuration lacks it."""
     config = read_json(folder / "config.json", default={})
     positions: int | None = config.get("max_position_embeddings")
     if positions and config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):

@@ -2,8 +2,8 @@ from .embedded import ABOUT as ABOUT
 from .empty_texts import blanks_last as blanks_last, with_text as with_text
 from .long_texts import (
     TimedLongReranker as TimedLongReranker,
-    reading as reading,
     require_long as require_long,
+    with_long_texts as with_long_texts,
 )
 from .registry import (
     find_reranker as find_reranker,

@@ -209,7 +209,7 @@ class EmbeddedModel(FolderReranker):
 
 
 def find(reference: Reference) -> EmbeddedModel | None:
-    """Return the embedded reranker if the reference names it.
+    """Return the embedded reranker if the reference is to it, else None.
 
     Raises:
         MissingExtraError: Its package is not installed.

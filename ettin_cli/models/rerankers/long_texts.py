@@ -10,6 +10,7 @@ from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models.rerankers.resolved import ResolvedReranker
 from ettin_cli.records import (
     Advance,
+    Pair,
     Reporter,
     Reranker,
     RerankerCard,
@@ -23,8 +24,7 @@ from ettin_cli.settings import LONG, MAX
 if TYPE_CHECKING:
     from ettin_cli.records import Flags, Floats
 
-Pair = tuple[str, str]
-Timed = Callable[[Sequence[Pair], Advance], tuple[Scores, "Floats"]]
+TimedScoring = Callable[[Sequence[Pair], Advance], tuple[Scores, "Floats"]]
 
 # Consecutive windows overlap by an eighth, so that text at a border is complete in one of them.
 OVERLAP = 8
@@ -71,7 +71,9 @@ class LongReranker:
 
         return self._best(pairs, advance, untimed)[0]
 
-    def _best(self, pairs: Sequence[Pair], advance: Advance, timed: Timed) -> tuple[Scores, Floats]:
+    def _best(
+        self, pairs: Sequence[Pair], advance: Advance, timed: TimedScoring
+    ) -> tuple[Scores, Floats]:
         import numpy as np
 
         first = len(pairs) * len(pairs) // max(1, len(pairs) + self._expected(pairs))
@@ -157,7 +159,7 @@ def require_long(how: str, *, reranked: bool) -> None:
         raise InvalidArgumentError("windows of long texts need a reranker", argument="long")
 
 
-def reading(
+def with_long_texts(
     reranker: Reranker, resolved: ResolvedReranker, long: str, reporter: Reporter
 ) -> Reranker:
     """Return a reranker that scores long texts in one of the ways in LONG."""

@@ -17,7 +17,7 @@ from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.torch_runtime import device_name
 from ettin_cli.models.rerankers.empty_texts import no_scores, with_text
 from ettin_cli.models.rerankers.resolved import ResolvedReranker
-from ettin_cli.records import Advance, Reporter, Reranker, RerankerCard, Scores, no_progress
+from ettin_cli.records import Advance, Pair, Reporter, Reranker, RerankerCard, Scores, no_progress
 from ettin_cli.settings import cache_folder
 from ettin_cli.storage import private_folder
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
 T = TypeVar("T")
-Pair = tuple[str, str]
 
 SCORES = "scores"
 SCORES_FORMAT = 1
@@ -107,11 +106,11 @@ class CachedReranker:
         return scores, spent
 
     def _timed(self, pairs: Sequence[Pair], advance: Advance) -> tuple[Scores, Floats]:
-        keys, rows = self._found(pairs)
+        keys, rows = self._cached(pairs)
         if self._reranker is None and not rows.keys() >= set(keys):
             self._loaded()
             # The backend may differ from the remembered one.
-            keys, rows = self._found(pairs)
+            keys, rows = self._cached(pairs)
         distinct = dict(zip(keys, pairs, strict=True)).items()
         missing = [(key, pair) for key, pair in distinct if key not in rows]
         # Pairs with the same text are scored together: late interaction encodes it once per call.
@@ -123,7 +122,7 @@ class CachedReranker:
             rows.update(fresh)
         return _columns([rows[key] for key in keys])
 
-    def _found(self, pairs: Sequence[Pair]) -> tuple[list[bytes], dict[bytes, _Row]]:
+    def _cached(self, pairs: Sequence[Pair]) -> tuple[list[bytes], dict[bytes, _Row]]:
         model = self._known_model()
         keys = [_pair_key(model, pair) for pair in pairs]
         return keys, self._file.find(keys)
@@ -262,7 +261,7 @@ class _ScoreFile:
 
 
 def _primary_code(error: Exception) -> int:
-    """Return SQLite's primary error code; that of damage if there is none."""
+    """Return SQLite's primary error code; SQLITE_CORRUPT if there is none."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code & 0xFF
 

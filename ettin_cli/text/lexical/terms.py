@@ -152,7 +152,7 @@ def require_language(language: str) -> None:
     """Check that there is a stemmer for a language.
 
     Raises:
-        InvalidArgumentError: There is none.
+        InvalidArgumentError: The language is unknown.
     """
     if language not in LANGUAGES:
         raise InvalidArgumentError(
