@@ -237,7 +237,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("whole_shards", [0, 1, 3])
-def test_an_interrupted_build_goes_on_with_the_shard_it_was_at(
+def test_an_interrupted_build_resumes_with_the_shard_it_was_at(
     docs: Path,
     tmp_path: Path,
     build: Builder,

@@ -121,7 +121,7 @@ def test_only_safetensors_of_the_pinned_revision_are_fetched(
     assert notices.said == [f"downloading {files.name} from the hub"]
 
 
-def test_auto_goes_on_with_the_stand_in_and_says_so() -> None:
+def test_auto_falls_back_to_the_embedded_reranker_with_a_notice() -> None:
     notices = Notices()
     assert find_reranker("auto", offline=True, reporter=notices).name == EMBEDDED
     (said,) = notices.said

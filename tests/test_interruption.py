@@ -96,7 +96,7 @@ PLACES = {
 
 @pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
 @pytest.mark.parametrize("place", PLACES)
-def test_a_command_that_goes_on_says_so_whatever_the_signal_became(
+def test_a_resumable_command_reports_how_to_resume_whatever_the_signal_became(
     ettin: Ettin,
     build: Builder,
     docs: Path,

@@ -12,7 +12,7 @@ from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import lexicon_writer as inverting
 from ettin_cli.index.lexicon import COUNTS, DOCUMENTS, LENGTHS, LEXICAL, POSTINGS, Lexicon
-from ettin_cli.index.lexicon_writer import Known, write_lexicon
+from ettin_cli.index.lexicon_writer import KnownPostings, write_lexicon
 from ettin_cli.index.manifest import FileRecord, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import Index
@@ -145,7 +145,7 @@ def test_texts_that_are_known_give_the_bytes_that_looking_them_up_gives(
         rows = chance.integers(-1, len(texts), chance.integers(0, 12))
         now = [texts[row] if row >= 0 else f"new anchor {at}" for at, row in enumerate(rows)]
         passages = written(tmp_path / f"{run}", now)
-        write_lexicon(passages.path.parent, passages, TERMS, Known(lexicon, rows))
+        write_lexicon(passages.path.parent, passages, TERMS, KnownPostings(lexicon, rows))
         known = lexical_bytes(passages.path.parent)
         write_lexicon(passages.path.parent, passages, TERMS)
         assert known == lexical_bytes(passages.path.parent)

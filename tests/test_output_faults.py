@@ -40,7 +40,7 @@ def everything_once(folder: Path, fault: str, least: int) -> Iterator[Disk]:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
-def test_a_rerank_that_fails_anywhere_goes_on_to_the_same_bytes(
+def test_a_rerank_that_fails_anywhere_resumes_to_the_same_bytes(
     tmp_path: Path, format: str, fault: str
 ) -> None:
     (tmp_path / "calm").mkdir()

@@ -121,7 +121,7 @@ def test_accelerate_launches_it(ettin: Ettin, ettin_reranker: Path, tmp_path: Pa
         (signal.SIGTERM, [143, 143], "terminated; to resume, run the same command with --resume"),
     ],
 )
-def test_a_run_goes_on_to_the_same_weights_after_a_process_was_struck(
+def test_a_run_resumes_to_the_same_weights_after_a_process_was_struck(
     bert: Path, uninterrupted: Path, tmp_path: Path, number: int, codes: list[int], told: str
 ) -> None:
     more = ("--steps", "9", "--checkpoint-minutes", "0")
@@ -136,7 +136,7 @@ def test_a_run_goes_on_to_the_same_weights_after_a_process_was_struck(
     assert metrics(tmp_path / "model") == metrics(uninterrupted)
 
 
-def test_a_run_goes_on_by_another_number_of_processes(
+def test_a_run_resumes_by_another_number_of_processes(
     ettin: Ettin, ettin_reranker: Path, tmp_path: Path
 ) -> None:
     more = ("--steps", "9")

@@ -14,7 +14,7 @@ from ettin_cli.index.lock import writing
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.passages import PassageWriter
 from ettin_cli.index.reader import Index
-from ettin_cli.index.salvage import Remains, damaged_files, intact_texts
+from ettin_cli.index.salvage import IntactParts, damaged_files, intact_texts
 from ettin_cli.indexing.repairing import RepairReport, repair_index
 from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Passage, Silence
@@ -318,4 +318,4 @@ def test_a_repair_of_a_whole_index_does_nothing(
     ran = ettin("verify", "-i", "i", "--repair")
     assert (ran.code, ran.out, ran.err) == (0, "i is intact: nothing to repair\n", "")
     assert (tmp_path / "i" / "manifest.json").read_bytes() == before
-    assert Remains(tmp_path / "i").damaged == []
+    assert IntactParts(tmp_path / "i").damaged == []

@@ -316,7 +316,7 @@ def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
-def test_a_run_that_was_ended_goes_on_to_the_same_bytes(
+def test_a_run_that_was_ended_resumes_to_the_same_bytes(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     texts = [

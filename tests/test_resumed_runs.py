@@ -73,7 +73,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     ("signal", "noted", "average"),
     [(KILLED, 1, False), (TERMINATED, 3, False), (KILLED, 5, False), (KILLED, 2, True)],
 )
-def test_scoring_pairs_goes_on_to_the_same_bytes(
+def test_scoring_pairs_resumes_to_the_same_bytes(
     ettin: Ettin, pairs: Path, tmp_path: Path, model: str, signal: int, noted: int, average: bool
 ) -> None:
     words = ["score", "--pairs", pairs.name, "-r", "embedded", "--device", "cpu"]
@@ -167,7 +167,7 @@ def untimed(content: bytes) -> list[dict[str, Any]]:
     ("suffix", "signal", "noted"),
     [("trec", KILLED, 1), ("csv", TERMINATED, 2), ("parquet", KILLED, 4), ("jsonl", KILLED, 2)],
 )
-def test_searching_goes_on_to_the_same_bytes(
+def test_searching_resumes_to_the_same_bytes(
     ettin: Ettin, docs: Path, asked: Path, tmp_path: Path, suffix: str, signal: int, noted: int
 ) -> None:
     words = ["search", "--queries", asked.name, "docs", "-r", "embedded", "--threads", "1"]

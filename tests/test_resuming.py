@@ -65,7 +65,7 @@ def beside(target: Path) -> list[str]:
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("stop", [0, 1, 3])
-def test_a_run_that_goes_on_writes_the_same_bytes(tmp_path: Path, format: str, stop: int) -> None:
+def test_a_resumed_run_writes_the_same_bytes(tmp_path: Path, format: str, stop: int) -> None:
     whole, broken = tmp_path / "a" / f"out.{format}", tmp_path / "b" / f"out.{format}"
     whole.parent.mkdir()
     broken.parent.mkdir()

@@ -8,7 +8,7 @@ import pytest
 from ettin_cli.index.reader import Index
 from ettin_cli.records import Query, Silence
 from ettin_cli.searching.answering import search
-from ettin_cli.searching.constraints import demanded
+from ettin_cli.searching.constraints import matching_rows
 from ettin_cli.searching.feedback import expanded_terms, expanded_vector
 from ettin_cli.searching.ranking import SearchOptions
 from ettin_cli.searching.retrievers import (
@@ -130,7 +130,7 @@ def test_the_highest_are_chosen_as_a_whole_sort_would() -> None:
     ],
 )
 def test_demands_leave_what_holds_to_them(index: Index, query: str, expected: list[str]) -> None:
-    assert names(index, demanded(index, parse_query(query))) == expected
+    assert names(index, matching_rows(index, parse_query(query))) == expected
 
 
 def test_a_field_must_have_the_words(tmp_path: Path, build: Builder) -> None:
@@ -149,7 +149,7 @@ def test_a_field_must_have_the_words(tmp_path: Path, build: Builder) -> None:
         "x -year:2024": ["a"],
         'x -tags:"old boat" title:pumps': ["b"],
     }.items():
-        assert names(index, demanded(index, parse_query(query))) == expected
+        assert names(index, matching_rows(index, parse_query(query))) == expected
 
 
 def test_demands_hold_for_both_ways_of_retrieving(index: Index) -> None:

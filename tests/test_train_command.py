@@ -156,7 +156,7 @@ def test_an_encoder_becomes_a_reranker_laid_out_as_the_official_ones(
     assert read(ettin_reranker, name).items() <= read(model, name).items()
 
 
-def test_a_reranker_goes_on_from_the_weights_it_has(
+def test_a_reranker_resumes_from_the_weights_it_has(
     ettin: Ettin, data: Path, ettin_reranker: Path, tmp_path: Path
 ) -> None:
     assert trained(ettin, ettin_reranker, "model", "--learning-rate", "1e-12").code == 0
@@ -264,7 +264,7 @@ main()
 
 
 @pytest.mark.parametrize("when", STRIKES)
-def test_a_run_that_is_killed_goes_on_to_the_same_weights(
+def test_a_run_that_is_killed_resumes_to_the_same_weights(
     ettin: Ettin, data: Path, bert: Path, tmp_path: Path, when: str
 ) -> None:
     assert trained(ettin, bert, "whole", "--epochs", "2").code == 0
@@ -303,7 +303,7 @@ def interrupt_at(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_loses_nothing_and_goes_on_to_the_same_weights(
+def test_an_interrupted_run_loses_nothing_and_resumes_to_the_same_weights(
     ettin: Ettin, data: Path, bert: Path, tmp_path: Path, number: int, code: int, dtype: str
 ) -> None:
     more = ("--epochs", "2", "--dtype", dtype)
@@ -470,7 +470,7 @@ def test_the_student_is_measured_and_the_best_is_what_eval_says(
     assert f"{baseline['nDCG@10']:.4f} by retrieval alone" in card
 
 
-def test_a_run_that_is_interrupted_while_it_measures_goes_on_to_the_same_weights(
+def test_a_run_that_is_interrupted_while_it_measures_resumes_to_the_same_weights(
     ettin: Ettin, data: Path, bert: Path, beir: Path, tmp_path: Path
 ) -> None:
     more = ("--steps", "12", "--eval", "beir")
@@ -562,7 +562,7 @@ def test_lora_without_the_extra_names_it(ettin: Ettin, data: Path, bert: Path) -
     assert "error: --lora needs peft\n  hint: pip install 'ettin-cli[train]'" in done.err
 
 
-def test_lora_goes_on_to_the_same_weights_too(
+def test_lora_resumes_to_the_same_weights_too(
     ettin: Ettin, data: Path, bert: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("peft")

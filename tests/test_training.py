@@ -258,7 +258,7 @@ def test_an_epoch_holds_every_example_once_in_an_order_of_its_own(many: Examples
 
 
 @pytest.mark.parametrize("begin", [1, 15, 16, 17, 40, 41])
-def test_an_epoch_goes_on_from_any_of_its_steps(many: Examples, begin: int) -> None:
+def test_an_epoch_resumes_from_any_of_its_steps(many: Examples, begin: int) -> None:
     assert order(many, 12, 3, begin) == order(many, 12, 3)[begin:]
 
 

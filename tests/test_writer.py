@@ -15,7 +15,7 @@ from ettin_cli.errors import IndexDamagedError, IndexNotFoundError
 from ettin_cli.index import salvage as remains, writer as module
 from ettin_cli.index.manifest import MANIFEST, FileRecord, Manifest, read_manifest, write_manifest
 from ettin_cli.index.reader import Index, bytes_a_vector
-from ettin_cli.index.salvage import Remains, damaged_files
+from ettin_cli.index.salvage import IntactParts, damaged_files
 from ettin_cli.index.source_files import FileEntry
 from ettin_cli.index.vectors import inner_products
 from ettin_cli.index.writer import BuildRecipe, Generation, remove_leftovers
@@ -194,7 +194,7 @@ def test_an_index_of_format_1_is_searched_by_the_vectors_that_it_has(
     assert rows[0] == np.argmax(vectors @ query[0])
     narrowed, _ = index.retrieve(query, 5, np.arange(60))[0]
     assert narrowed.tolist() == rows.tolist()
-    kept = Remains(tmp_path).vectors
+    kept = IntactParts(tmp_path).vectors
     assert kept is not None
     assert np.array_equal(kept, vectors)
 

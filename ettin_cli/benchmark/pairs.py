@@ -131,13 +131,13 @@ class SampleTexts:
         return text
 
 
-def spread_out(tokens: int, at: int) -> int:
+def spread_out(tokens: int, position: int) -> int:
     """Return the length of the pair at a position, spread from 0.5 to 1.5 times `tokens`.
 
     >>> [spread_out(100, at) for at in range(5)]
     [50, 112, 74, 135, 97]
     """
-    return round(tokens * (0.5 + at * GOLDEN_RATIO % 1))
+    return round(tokens * (0.5 + position * GOLDEN_RATIO % 1))
 
 
 @dataclass(frozen=True, slots=True)

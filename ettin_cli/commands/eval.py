@@ -182,7 +182,7 @@ def evaluate(
         index_of([str(folder)], index, context) if folder else (Index(find_index(index)), False)
     )
     evaluator = Evaluator(opened, session.models, request)
-    with options.goes_on("to resume, run the same command; scores so far are kept", console):
+    with options.resumable("to resume, run the same command; scores so far are kept", console):
         if judge:
             _judge(evaluator, asked, judged_in, console)
         else:

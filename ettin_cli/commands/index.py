@@ -147,7 +147,7 @@ def index(
         dry_run=dry_run,
         wait=not no_wait,
     )
-    with options.goes_on("to resume, run the same command", console):
+    with options.resumable("to resume, run the same command", console):
         report = context.session.build_from(request)
     report_build(report, request.folder, console, dry_run=dry_run)
     if report.rejections:

@@ -120,7 +120,7 @@ def verify(
     request = BuildRequest(
         folder, settings=context.settings, offline=context.offline, wait=not no_wait
     )
-    with options.goes_on("to resume, run the same command", console):
+    with options.resumable("to resume, run the same command", console):
         report = repair_index(request, console)
     _tell_repaired(report, folder, console)
     if report.lost or (report.built and report.built.rejections):

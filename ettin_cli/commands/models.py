@@ -189,8 +189,8 @@ def _published_embedder(model: EmbedderModel) -> list[list[str]]:
     for name, prompt in (("query", model.query_prompt), ("document", model.document_prompt)):
         rows += [[f"{name} prompt", f'"{prompt}"']] if prompt else []
     if model.ndcg10:
-        told = "published: MTEB(eng, v2) retrieval, not reranked"
-        rows.append(["nDCG@10", f"{model.ndcg10:.4f}, {told}"])
+        source = "published: MTEB(eng, v2) retrieval, not reranked"
+        rows.append(["nDCG@10", f"{model.ndcg10:.4f}, {source}"])
     if model.own_code:
         rows.append(["code", "its own, needs --trust-remote-code"])
     return [*rows, ["licence", model.licence]]

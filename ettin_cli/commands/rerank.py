@@ -200,7 +200,7 @@ class _Job:
         if mark.items:
             self.console.notice(f"resuming after {count(mark.answers, 'query', 'queries')}")
         if not target.finished:
-            with options.goes_on("to resume, run the same command with --resume", self.console):
+            with options.resumable("to resume, run the same command with --resume", self.console):
                 watched = Digested(requests.items, mark)
                 for window in self._windows(watched, requests.share, mark.items):
                     end, digest = window.end, watched.digest()

@@ -195,7 +195,7 @@ def _write(scored: _Scored, target: ResumableFile, console: Console, *, average:
         lines = _averaged(scored_rows, scored.names)
         file.writelines(orjson.dumps(record) + b"\n" for record in lines)
 
-    with options.goes_on("to resume, run the same command with --resume", console):
+    with options.resumable("to resume, run the same command with --resume", console):
         watched = Digested(scored.items(), mark)
         for window in scored.windows(watched, mark.items):
             records = window.rows if average else map(named, window.rows)

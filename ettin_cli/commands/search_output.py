@@ -17,7 +17,7 @@ def write_search(
     run: AnswerRun,
     queries: Sequence[Query],
     output: ResumableOutput,
-    found: AnswerCounts,
+    counts: AnswerCounts,
     refresh: str,
     console: Console,
 ) -> bool:
@@ -28,7 +28,7 @@ def write_search(
 
     Args:
         run: Answers queries in order.
-        found: Counts the answers.
+        counts: Counts the answers.
         refresh: The command that updates stale hits.
 
     Raises:
@@ -39,8 +39,8 @@ def write_search(
         if mark.items:
             console.notice(f"resuming after {count(mark.answers, 'query', 'queries')}")
         if not target.finished:
-            with options.goes_on("to resume, run the same command with --resume", console):
-                _write(run, queries, target, lambda answers: tally.watch(found.watch(answers)))
+            with options.resumable("to resume, run the same command with --resume", console):
+                _write(run, queries, target, lambda answers: tally.watch(counts.watch(answers)))
         if tally.queries or not mark.items:
             console.report(tally)
     return bool(mark.items)

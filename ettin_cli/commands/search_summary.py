@@ -25,10 +25,12 @@ class AnswerCounts:
             yield answer
 
 
-def why_few(found: AnswerCounts, index: Index, retriever: str, chosen: SearchOptions) -> str | None:
+def why_few(
+    counts: AnswerCounts, index: Index, retriever: str, chosen: SearchOptions
+) -> str | None:
     """Return why there are no hits, or fewer than requested, if the cause is clear."""
-    if found.hits:
-        cut = found.most == chosen.candidates < chosen.top_k
+    if counts.hits:
+        cut = counts.most == chosen.candidates < chosen.top_k
         return f"-c also limits the hits; -c {chosen.top_k} may find more" if cut else None
     if not len(index.passages):
         return f"{index.folder} is empty"

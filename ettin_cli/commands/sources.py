@@ -14,7 +14,7 @@ def index_of(sources: list[str], index: Path | None, context: Context) -> tuple[
     if index == Path(os.environ.get("ETTIN_INDEX") or os.devnull):
         # ETTIN_INDEX is searched without SOURCE; a search must not add to it.
         index = None
-    with options.goes_on("to resume, run the same command", context.console):
+    with options.resumable("to resume, run the same command", context.console):
         opened, report = context.session.index_of(map(options.stdin_or, sources), into=index)
     if report.written or report.rejections:
         report_build(report, opened.folder, context.console)

@@ -135,7 +135,7 @@ def train(
             request = TrainRequest(
                 files, examples, recipe, engine, measure, checkpoint_minutes, license
             )
-            with options.goes_on("to resume, run the same command with --resume", console):
+            with options.resumable("to resume, run the same command with --resume", console):
                 trained = train_reranker(request, folder, console, processes)
             console.summary(_told(trained, measure, output))
             if examples.rejected:

@@ -177,10 +177,10 @@ def _cut(line: Text, room: int) -> Text:
     >>> _cut(Text("Minutes of the meeting"), 18).plain
     'Minutes of the …'
     """
-    return line if line.cell_len <= room else _going_on(line, room)
+    return line if line.cell_len <= room else _continued(line, room)
 
 
-def _going_on(line: Text, room: int) -> Text:
+def _continued(line: Text, room: int) -> Text:
     """Return the words of a line that fit, and an ellipsis."""
     from rich.text import Text
 
@@ -220,7 +220,7 @@ def cut(lines: Sequence[Text], rows: int, room: int) -> list[Text]:
     """Return the first lines, with an ellipsis at the end if there are more."""
     if len(lines) <= rows:
         return list(lines)
-    return [*lines[: rows - 1], _going_on(lines[rows - 1], room)]
+    return [*lines[: rows - 1], _continued(lines[rows - 1], room)]
 
 
 def _snippet(passage: Passage, query: str) -> str:

@@ -32,7 +32,7 @@ from ettin_cli.records import (
 )
 from ettin_cli.searching import (
     CandidateFinder,
-    Left,
+    Remaining,
     Retrieved,
     Retriever,
     Search,
@@ -269,7 +269,7 @@ class _Tries:
         system = self.sweep.alone(retriever)
         self.seconds[system] += retrieved[alone].seconds
         for query, candidates in zip(queries, retrieved[alone].candidates, strict=True):
-            self._rank(system, query, Left(candidates), None, alone)
+            self._rank(system, query, Remaining(candidates), None, alone)
         return retrieved
 
     def _judged(self, query: Query, search: Search) -> list[Candidate]:
@@ -334,7 +334,7 @@ class _Tries:
         self,
         system: System,
         query: Query,
-        left: Left,
+        left: Remaining,
         scores: Scores | None,
         options: SearchOptions,
     ) -> None:

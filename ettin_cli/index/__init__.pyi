@@ -18,7 +18,7 @@ from .manifest import (
 from .passages import Passages as Passages
 from .reader import Index as Index, bytes_a_vector as bytes_a_vector
 from .salvage import (
-    Remains as Remains,
+    IntactParts as IntactParts,
     damaged_files as damaged_files,
     require_intact as require_intact,
 )

@@ -47,7 +47,7 @@ MOST_COUNT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownPostings:
     """The lexical part of the old generation, and the old row of each passage's text.
 
     Args:
@@ -58,7 +58,7 @@ class Known:
     rows: Rows
 
 
-def known_words(old: Index, hashes: Hashes, terms: Terms) -> Known | None:
+def known_words(old: Index, hashes: Hashes, terms: Terms) -> KnownPostings | None:
     """Return the lexical data of an index for some texts; None if its terms were made differently.
 
     Args:
@@ -66,14 +66,14 @@ def known_words(old: Index, hashes: Hashes, terms: Terms) -> Known | None:
     """
     if old.manifest.language is None or old.lexicon.made_by != terms.made_by:
         return None
-    return Known(old.lexicon, Distinct(joined_hashes(old.passages.hashes())).find(hashes))
+    return KnownPostings(old.lexicon, Distinct(joined_hashes(old.passages.hashes())).find(hashes))
 
 
 def write_lexicon(
     folder: Path,
     passages: Passages,
     terms: Terms,
-    known: Known | None = None,
+    known: KnownPostings | None = None,
     advance: Advance = no_progress,
 ) -> None:
     """Write the lexical part of a generation.
@@ -161,7 +161,7 @@ def _write_documents(path: Path, passages: Passages) -> None:
             file.write(np.asarray(numbers, "<u4").tobytes())
 
 
-def _add_known(waiting: _Waiting, known: Known, lengths: Numbers) -> None:
+def _add_known(waiting: _Waiting, known: KnownPostings, lengths: Numbers) -> None:
     """Add the entries of old postings, under the current rows of their texts."""
     import numpy as np
 

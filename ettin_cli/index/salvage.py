@@ -73,7 +73,7 @@ def require_intact(folder: Path) -> None:
         raise damaged(Path(bad[0]))
 
 
-class Remains:
+class IntactParts:
     """The intact parts of an index's current generation.
 
     Args:

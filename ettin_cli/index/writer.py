@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ettin_cli.index.known_vectors import Hashes
-    from ettin_cli.index.salvage import Remains
+    from ettin_cli.index.salvage import IntactParts
     from ettin_cli.index.vectors import Stored
     from ettin_cli.records import Floats
 
@@ -78,7 +78,7 @@ class Generation:
             from scratch.
     """
 
-    def __init__(self, folder: Path, recipe: BuildRecipe, old: Index | Remains | None) -> None:
+    def __init__(self, folder: Path, recipe: BuildRecipe, old: Index | IntactParts | None) -> None:
         remove_leftovers(folder)
         self.folder = folder
         self.recipe = recipe

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ettin_cli.corpus import Listing, Source, SourceFile, is_encodable, list_files, open_source
 from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.index import FileEntry, Index, RecordedSource, Remains, is_unchanged, portable
+from ettin_cli.index import FileEntry, Index, IntactParts, RecordedSource, is_unchanged, portable
 from ettin_cli.records import Rejection
 from ettin_cli.storage import STREAM, Stream
 
@@ -81,7 +81,7 @@ def base_of(folder: Path) -> Path:
 def make_plan(
     folder: Path,
     recorded: Sequence[RecordedSource],
-    old: Index | Remains | None,
+    old: Index | IntactParts | None,
     *,
     stream: Stream | None = None,
 ) -> IndexPlan:
@@ -142,7 +142,7 @@ def _opened(record: RecordedSource, folder: Path, stream: Stream | None = None) 
         ) from error
 
 
-def _entries(old: Index | Remains | None) -> dict[tuple[RecordedSource, str], FileEntry]:
+def _entries(old: Index | IntactParts | None) -> dict[tuple[RecordedSource, str], FileEntry]:
     if old is None:
         return {}
     sources = old.manifest.sources

@@ -13,8 +13,8 @@ from ettin_cli.index import (
     FileEntry,
     Generation,
     Index,
+    IntactParts,
     RecordedSource,
-    Remains,
     forget_unfinished,
     remove_leftovers,
     writing,
@@ -57,7 +57,7 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
     """
     folder = request.folder
     with writing(folder, wait=request.wait, reporter=reporter), disk_errors(folder):
-        remains = Remains(folder)
+        remains = IntactParts(folder)
         damaged = [str(remains.generation / name) for name in remains.damaged]
         if not damaged:
             remove_leftovers(folder)
@@ -87,7 +87,7 @@ def _copied(
     return entries
 
 
-def _sources(remains: Remains, folder: Path) -> tuple[RecordedSource, ...]:
+def _sources(remains: IntactParts, folder: Path) -> tuple[RecordedSource, ...]:
     """Return the sources whose documents can be read again or copied from intact passages."""
     for source in remains.manifest.sources:
         if not is_there(source, folder):
@@ -102,7 +102,7 @@ def _sources(remains: Remains, folder: Path) -> tuple[RecordedSource, ...]:
     return tuple(s for s in remains.manifest.sources if kept or s.location != STREAM)
 
 
-def _lost(remains: Remains, plan: IndexPlan, folder: Path) -> list[str]:
+def _lost(remains: IntactParts, plan: IndexPlan, folder: Path) -> list[str]:
     lost = plan.gone
     if remains.passages is not None:
         before = dict.fromkeys(remains.passages.table.column("doc_id").to_pylist())

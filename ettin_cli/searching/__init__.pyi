@@ -5,7 +5,7 @@ from .candidates import (
     read_candidates as read_candidates,
 )
 from .cascade import (
-    Left as Left,
+    Remaining as Remaining,
     Step as Step,
     cascade_name as cascade_name,
     rerank_candidates as rerank_candidates,

@@ -12,7 +12,7 @@ from ettin_cli.index import Index, is_unchanged
 from ettin_cli.records import Answer, Candidate, Hit, Query, Reporter, Reranker, Scores
 from ettin_cli.searching.calibration.fitting import Calibration
 from ettin_cli.searching.candidates import CandidateFinder
-from ettin_cli.searching.cascade import Left, Step, cascade_name, rerank_candidates, work
+from ettin_cli.searching.cascade import Remaining, Step, cascade_name, rerank_candidates, work
 from ettin_cli.searching.progress import QueriesWatched
 from ettin_cli.searching.ranking import SearchOptions, rank
 from ettin_cli.searching.retrievers import Retriever
@@ -115,10 +115,10 @@ class _Searcher:
         queries: Sequence[Query],
         candidates: Sequence[Sequence[Candidate]],
         watched: QueriesWatched,
-    ) -> Sequence[tuple[Left, Scores | None]]:
+    ) -> Sequence[tuple[Remaining, Scores | None]]:
         """Return each query's candidates that reach the last reranker, with its scores."""
         if self.reranker is None:
-            return [(Left(retrieved), None) for retrieved in candidates]
+            return [(Remaining(retrieved), None) for retrieved in candidates]
         pairs = work(map(len, candidates), self.before)
         lengths = [
             len(query.text) + len(candidate.passage.text)
@@ -130,7 +130,7 @@ class _Searcher:
                 queries, candidates, self.before, self.reranker, self.options, advance
             )
 
-    def _ranked(self, left: Left, scores: Scores | None) -> list[Hit]:
+    def _ranked(self, left: Remaining, scores: Scores | None) -> list[Hit]:
         probabilities: list[float] | None = None
         if scores is not None and self.calibration is not None:
             values = self.calibration.probability(scores.values).tolist()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.index import Index
 from ettin_cli.records import Candidate, Passage
-from ettin_cli.searching.constraints import demanded
+from ettin_cli.searching.constraints import matching_rows
 from ettin_cli.searching.ranking import SearchOptions, most_documents
 from ettin_cli.searching.retrievers import Retrieved, Search
 from ettin_cli.settings import DOCUMENT, NEAR, PASSAGE, SAME
@@ -116,4 +116,4 @@ def chosen_rows(index: Index, options: SearchOptions) -> Rows:
     rows = index.select(options.filters, options.paths)
     if not options.demands:
         return rows
-    return np.intersect1d(rows, demanded(index, options.demands), assume_unique=True)
+    return np.intersect1d(rows, matching_rows(index, options.demands), assume_unique=True)

@@ -29,7 +29,7 @@ class Step(Generic[R_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Remaining:
     """The remaining candidates of a query.
 
     Args:
@@ -41,7 +41,7 @@ class Left:
     ranks: Sequence[int] | None = None
     stages: tuple[Stage, ...] = ()
 
-    def ending(self, last: Reranker, scores: Scores) -> Left:
+    def ending(self, last: Reranker, scores: Scores) -> Remaining:
         """Return a copy that also records the last reranker's stage."""
         return replace(self, stages=(*self.stages, _stage(last, scores, len(self.candidates))))
 
@@ -83,7 +83,7 @@ def cascade_name(before: Iterable[tuple[str, int]], last: str) -> str:
     return ",".join([*(f"{name}:{keep}" for name, keep in before), last])
 
 
-def pairs_of(queries: Sequence[Query], left: Sequence[Left]) -> list[tuple[str, str]]:
+def pairs_of(queries: Sequence[Query], left: Sequence[Remaining]) -> list[tuple[str, str]]:
     """Return a (query, text) pair for each candidate of each query."""
     return [
         (query.text, candidate.passage.content)
@@ -103,8 +103,8 @@ def work(counts: Iterable[int], before: Sequence[Step[Reranker]]) -> int:
 
 
 def narrowed(
-    left: Sequence[Left], scores: Scores, step: Step[Reranker], *, documents: int
-) -> Iterator[Left]:
+    left: Sequence[Remaining], scores: Scores, step: Step[Reranker], *, documents: int
+) -> Iterator[Remaining]:
     """Yield each query's candidates that a step keeps: the best by its scores, in retrieval order.
 
     Args:
@@ -117,7 +117,7 @@ def narrowed(
         values = verdict.values.tolist()
 
         def key(
-            at: int, remaining: Left = remaining, values: list[float] = values
+            at: int, remaining: Remaining = remaining, values: list[float] = values
         ) -> tuple[float, str, int]:
             candidate = remaining.candidates[at]
             return -values[at], candidate.passage.doc_id, candidate.passage_id
@@ -125,7 +125,7 @@ def narrowed(
         order = sorted(range(len(values)), key=key)
         doc_ids = [remaining.candidates[at].passage.doc_id for at in order]
         kept = sorted(order[place] for place in most_documents(doc_ids, step.keep, documents))
-        yield Left(
+        yield Remaining(
             [remaining.candidates[at] for at in kept],
             None if remaining.ranks is None else [remaining.ranks[at] for at in kept],
             (*remaining.stages, _stage(step.reranker, verdict, len(kept))),
@@ -139,11 +139,11 @@ def rerank_candidates(
     last: Reranker,
     options: SearchOptions,
     advance: Advance,
-) -> list[tuple[Left, Scores]]:
+) -> list[tuple[Remaining, Scores]]:
     """Return `rerank_in_steps` for candidates retrieved from an index with these options."""
     by_document = options.by == "document"
     left = [
-        Left(of_query, retrieval_ranks(of_query, by_document=by_document))
+        Remaining(of_query, retrieval_ranks(of_query, by_document=by_document))
         for of_query in candidates
     ]
     documents = options.top_k if by_document else 0
@@ -152,13 +152,13 @@ def rerank_candidates(
 
 def rerank_in_steps(
     queries: Sequence[Query],
-    left: Sequence[Left],
+    left: Sequence[Remaining],
     before: Sequence[Step[Reranker]],
     last: Reranker,
     advance: Advance,
     *,
     documents: int,
-) -> list[tuple[Left, Scores]]:
+) -> list[tuple[Remaining, Scores]]:
     """Return each query's candidates that reach the last reranker, with its scores."""
     for step in before:
         scores = step.reranker.score(pairs_of(queries, left), advance)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from ettin_cli.records import Advance, Answer, Rejection, Reporter, Request, Reranker, Share
-from ettin_cli.searching.cascade import Left, Step, cascade_name, rerank_in_steps, work
+from ettin_cli.searching.cascade import Remaining, Step, cascade_name, rerank_in_steps, work
 from ettin_cli.searching.progress import WindowProgress
 from ettin_cli.searching.ranking import SearchOptions, rank
 
@@ -88,7 +88,10 @@ def _answered(
     ]
     scored = rerank_in_steps(
         [request.query for request in requests],
-        [Left(request.candidates, range(1, len(request.candidates) + 1)) for request in requests],
+        [
+            Remaining(request.candidates, range(1, len(request.candidates) + 1))
+            for request in requests
+        ],
         before,
         reranker,
         advance,

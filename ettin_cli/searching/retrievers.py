@@ -42,9 +42,9 @@ class Retrieved:
     scores: Floats
     by_retriever: Mapping[str, Sequence[RetrieverRank]] = field(default_factory=dict)
 
-    def ranks_of(self, at: int) -> dict[str, RetrieverRank]:
+    def ranks_of(self, position: int) -> dict[str, RetrieverRank]:
         """Return the rank and score of one row in each retriever."""
-        return {name: ranks[at] for name, ranks in self.by_retriever.items()}
+        return {name: ranks[position] for name, ranks in self.by_retriever.items()}
 
 
 # Depth and the rows to choose from (None: all) -> the top rows.

@@ -66,8 +66,8 @@ class Examples:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def __getitem__(self, at: int) -> Example:
-        return Example(*self.spool.get(self.offsets[at]))
+    def __getitem__(self, position: int) -> Example:
+        return Example(*self.spool.get(self.offsets[position]))
 
     @property
     def digest(self) -> str:
