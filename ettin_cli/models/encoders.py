@@ -158,12 +158,12 @@ class TorchEncoder:
         hold_to_one_thread(TOKENIZERS)
         with self.turn:
             read = self.long_texts.beginnings(texts, self.max_tokens)
-            ids_read = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
-            cut = [len(ids) > self.max_tokens for ids in ids_read]
+            ids_of_texts = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
+            cut = [len(ids) > self.max_tokens for ids in ids_of_texts]
             if any(cut):
                 short = self.tokenizer(read, truncation=True, max_length=self.max_tokens)
-                ids_read = short["input_ids"]
-        return [TokenIds(ids, []) for ids in ids_read], cut
+                ids_of_texts = short["input_ids"]
+        return [TokenIds(ids, []) for ids in ids_of_texts], cut
 
     def encode(
         self,

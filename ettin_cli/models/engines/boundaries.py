@@ -120,13 +120,11 @@ class LongTexts:
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the start and end of each token; a long text is tokenized in pieces."""
         assert self.tokenizer is not None
-        offsets_read: list[tuple[int, int]] = []
+        offsets: list[tuple[int, int]] = []
         for begin, piece in self._pieces(text):
             spans = piece.offsets
-            offsets_read += (
-                [(begin + start, begin + end) for start, end in spans] if begin else spans
-            )
-        return offsets_read
+            offsets += [(begin + start, begin + end) for start, end in spans] if begin else spans
+        return offsets
 
     def _count(self, text: str) -> int:
         return sum(_size(piece) for _, piece in self._pieces(text))

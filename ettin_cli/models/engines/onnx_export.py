@@ -116,7 +116,7 @@ def _written(
 
 def _check(folder: Path, modules: list[dict[str, str]], harmless: Collection[str]) -> None:
     """Reject a model whose output depends on more than its configuration and weights."""
-    types = [kind["type"] for kind in modules]
+    types = [module["type"] for module in modules]
     foreign = [kind for kind in types if not (kind.startswith(OURS) or kind == PYLATE_DENSE)]
     if foreign or _kind(modules[0]) != "Transformer":
         raise UnsupportedModelError(f"a model with {(foreign or types)[0]}")

@@ -53,7 +53,7 @@ class OnnxTokenEncoder:
         ids, cut = self.of_queries.of_texts(
             [self.reading.query_prompt + query for query in queries]
         )
-        expanded = [self._expanded(tokens_of_query) for tokens_of_query in ids]
+        expanded = [self._expanded(tokens) for tokens in ids]
 
         def keep(at: int, tokens: Floats) -> None:
             vectors[at] = _weighted(tokens, mean=self.reading.mean)
@@ -113,11 +113,7 @@ def register_markers(tokenizer: Any, markers: Sequence[str]) -> None:
 
     for marker in filter(str.strip, markers):
         beginnings = marker, marker.split()[0]
-        known = [
-            marker_form
-            for marker_form in beginnings
-            if tokenizer.token_to_id(marker_form) is not None
-        ]
+        known = [form for form in beginnings if tokenizer.token_to_id(form) is not None]
         if known and tokenizer.encode(known[0], add_special_tokens=False).tokens != known[:1]:
             tokenizer.add_special_tokens([AddedToken(known[0], normalized=False, special=True)])
 

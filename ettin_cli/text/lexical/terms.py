@@ -94,11 +94,11 @@ class Terms:
 
         An identifier is one word; a run of a script without spaces gives its pairs.
         """
-        terms_read: list[str] = []
+        sequence: list[str] = []
         for word in words(text):
             terms = self._of_word[word]
-            terms_read += terms if _UNSPACED_WORD.match(word) else terms[-1:]
-        return terms_read
+            sequence += terms if _UNSPACED_WORD.match(word) else terms[-1:]
+        return sequence
 
     def of_word(self, word: str) -> tuple[str, ...]:
         """Return the terms of a single word."""
