@@ -71,7 +71,7 @@ class Kills:
             self.counts[self.story.verdict()] += 1
             if self.drawn.random() < 0.8:
                 return
-            self.story.go_on()
+            self.story.resume()
         elif code:
             raise BrokenStateError(f"a run ended with {code}")
         self.story.check_new("a run that ended")

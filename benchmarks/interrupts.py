@@ -135,7 +135,7 @@ def main() -> None:
                     if verdict == "refused" and story != "repair":
                         raise BrokenStateError(f"place {nth}: the index cannot be opened")
                     counts[verdict] += 1
-                    replay.go_on()
+                    replay.resume()
             except BrokenStateError as error:
                 print(f"{story}: {error}")
                 sys.exit(1)

@@ -103,8 +103,8 @@ class Given:
 
 def build(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the index and the queries; return the cost."""
-    from ettin_cli.index.files import FileEntry
-    from ettin_cli.index.writer import Generation, Recipe
+    from ettin_cli.index.source_files import FileEntry
+    from ettin_cli.index.writer import BuildRecipe, Generation
     from ettin_cli.records import EmbedderCard, Passage
 
     count = arguments.passages[0]
@@ -114,7 +114,7 @@ def build(arguments: argparse.Namespace) -> dict[str, Any]:
     drawn = Drawn(arguments.dimension, arguments.noise, seed=1)
     began = time.perf_counter()
     generation = Generation(
-        arguments.folder / "index", Recipe(card, "auto", 0, arguments.factory), None
+        arguments.folder / "index", BuildRecipe(card, "auto", 0, arguments.factory), None
     )
     entries = []
     for first in range(0, count, PASSAGES_A_FILE):

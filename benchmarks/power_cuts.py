@@ -38,7 +38,7 @@ def replayed(name: str, samples: int, root: Path) -> bool:
         moments = replay.record()
         for state in all_states(moments, samples):
             try:
-                replay.judge(state, go_on=True)
+                replay.judge(state, resume=True)
             except BrokenStateError as error:
                 broken[str(error)] += 1
         found = ", ".join(f"{count} {verdict}" for verdict, count in replay.verdicts.items())

@@ -25,15 +25,15 @@ from pathlib import Path
 
 import pytest
 
-from ettin_cli.commands import indexes
 from ettin_cli.errors import IndexNotFoundError
 from ettin_cli.index import writer
-from ettin_cli.index.files import FILES
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.passages import PASSAGES
 from ettin_cli.index.reader import Index
 from ettin_cli.index.salvage import damaged_files
+from ettin_cli.index.source_files import FILES
 from ettin_cli.indexing import building
+from ettin_cli.searching import session_models
 from tests.children import EARLY, ended, forked
 from tests.indexes import Builder, word_model, word_vector
 from tests.replay import run
@@ -248,7 +248,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         root = Path(name)
         builder = Builder(word_model(root / "words"))
-        for module in (building, indexes):
+        for module in (building, session_models):
             patch.setattr(module, "load_embedder", builder.load)
         patch.setattr(writer, "SHARD_ROWS", 2)
         patch.setenv("ETTIN_EMBEDDER", str(builder.model))

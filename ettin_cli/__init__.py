@@ -7,7 +7,7 @@
         answer = index.search("can I bring my dog", top_k=3)
         answer.hits[0].passage.title, answer.hits[0].score
 
-What is exported is imported when it is first used, so that the import itself takes no time.
+Exports are imported on first use, so that `import ettin_cli` takes no time.
 """
 
 from importlib import import_module
@@ -63,9 +63,9 @@ __all__ = ["__version__", *_EXPORTED]
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"ettin_cli.{_EXPORTED[name]}"), name)
-    globals()[name] = found
-    return found
+    exported = getattr(import_module(f"ettin_cli.{_EXPORTED[name]}"), name)
+    globals()[name] = exported
+    return exported
 
 
 def __dir__() -> list[str]:

@@ -8,18 +8,18 @@ from ettin_cli.errors import INTERRUPTED
 
 
 def main() -> None:
-    """Run `ettin` in a process of its own, where Ctrl-C never shows a traceback."""
+    """Run `ettin` as the main program; Ctrl-C never shows a traceback."""
     try:
         from ettin_cli.cli import main as run
 
         run()
     except KeyboardInterrupt:
-        # It has not begun to run.
+        # Interrupted during the import.
         with suppress(OSError, AttributeError):
             sys.stderr.write("ettin: interrupted\n")
         raise SystemExit(INTERRUPTED) from None
     finally:
-        # What is left is the end of the interpreter, which would tell of an exception it ignores.
+        # At exit the interpreter would report a KeyboardInterrupt that it ignores.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 

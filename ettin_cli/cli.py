@@ -121,7 +121,7 @@ def _run() -> None:
             _cut_short(error, code)
             raise SystemExit(code) from None
         if isinstance(error, (EttinError, OSError)) and os.environ.get("ETTIN_DEBUG") != "1":
-            raise SystemExit(_told(error)) from None
+            raise SystemExit(_reported(error)) from None
         # Typer exits with 1 when the reader of a pipe has gone.
         if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
             quietly_closed()
@@ -152,7 +152,7 @@ def _open_streams() -> None:
             setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
 
 
-def _told(error: EttinError | OSError) -> int:
+def _reported(error: EttinError | OSError) -> int:
     """Print what failed, and return the exit code."""
     if isinstance(error, EttinError):
         Console().error(error.problem, hint_of(error))

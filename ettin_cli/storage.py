@@ -182,7 +182,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """Yield a path beside `target` to write to, renamed over it when the block succeeds.
 
     If the block fails, the written file is removed and `target` is unchanged. A replaced file
-    keeps its permissions; a new one gets those that the umask leaves. Until then only the owner
+    keeps its permissions; a new one gets those allowed by the umask. Until then only the owner
     can open it.
     """
     target = Path(os.path.realpath(target))
@@ -205,9 +205,9 @@ def replacing(target: Path) -> Iterator[Path]:
 
 def private_folder(folder: Path) -> None:
     """Make a folder that only its owner can open, and its missing parents."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    for one in reversed(missing):
-        one.mkdir(mode=0o700, exist_ok=True)
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir(mode=0o700, exist_ok=True)
 
 
 def mode_for(target: Path) -> int:
@@ -218,11 +218,11 @@ def mode_for(target: Path) -> int:
 
 
 def _umask() -> int:
-    """Return the process's umask, without changing it where the system tells it."""
+    """Return the process's umask, without changing it if the system reports it."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
         return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
-    # For a moment, new files of other threads are for their owner alone.
+    # For a moment, new files of other threads are private to their owner.
     umask = os.umask(0o077)
     os.umask(umask)
     return umask

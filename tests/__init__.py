@@ -2,5 +2,5 @@ import os
 
 from tests.machine import VARIABLE, leave_out
 
-# Before any of the libraries is imported that would look.
+# Set before any library that reads these is imported.
 leave_out(os.environ.get(VARIABLE, ""))

@@ -1,4 +1,4 @@
-"""Command lines in children to be killed, forked so that one costs milliseconds."""
+"""Command lines run in forked children that tests kill; a fork takes milliseconds."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import traceback
 from tests.replay import run
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
-# Exit codes of a child that was interrupted before its command line began, and of one that failed.
+# Exit codes of a child interrupted before its command line began, and of one that failed.
 EARLY, CRASHED = 98, 99
 PATIENCE = 0.0005
 STDERR = 2
@@ -18,9 +18,9 @@ STDERR = 2
 def forked(words: list[str]) -> int:
     """Run a command line in a child; return its process id.
 
-    What a child that failed said, or the traceback of one that crashed, goes to stderr.
+    A failed child's message, or the traceback of a crashed one, goes to stderr.
     """
-    # A lock that another thread holds would be held for ever in the child.
+    # A lock held by another thread would stay locked in the child.
     assert threading.active_count() == 1
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     child = os.fork()
@@ -28,7 +28,7 @@ def forked(words: list[str]) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return child
     try:
-        # Whoever runs this in the background ignores it.
+        # A process started in the background ignores SIGINT.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         code, said = run(*words)
@@ -46,7 +46,7 @@ def forked(words: list[str]) -> int:
 
 
 def ended(child: int, seconds: float) -> int | None:
-    """Wait for a child; return its exit code, or None if it still runs."""
+    """Wait for a child; return its exit code, or None if it is still running."""
     until = time.perf_counter() + seconds
     while True:
         found, status = os.waitpid(child, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""What tests of commands share: `ettin` as a user types it, without a network."""
+"""Fixtures shared by tests of commands: `ettin` as a user types it, without a network."""
 
 import json
 import os
@@ -19,19 +19,19 @@ from ettin_cli.text.chunking import Chunking
 from tests.indexes import Builder, word_model
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # Whoever runs the tests in the background ignores it, and their children would too.
+    # A process started in the background ignores SIGINT, and so would its children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# What the terminal of whoever runs the tests is like must not show in them.
+# Results must not depend on the terminal in which the tests run.
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(name, None)
-# Run by Python itself, and nothing to test.
+# Imported by Python itself; not a test module.
 collect_ignore = ["without_openvino"]
-# Neither chance nor a busy machine decides whether a property holds.
+# Property tests must not depend on chance or on a busy machine.
 settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("steady")
-# Tests run in several processes, and threads that wait for each other would slow them all.
+# Tests run in several processes; threads that wait for each other would slow all of them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Ettin:
-    """Runs a command line through `main` and returns what came of it."""
+    """Runs a command line through `main` and returns its output and exit code."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self.monkeypatch, self.capfd = monkeypatch, capfd
@@ -69,7 +69,7 @@ def ettin(
     monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    # A GPU's scores are not the same to the last bit.
+    # A GPU's scores differ in the last bits.
     monkeypatch.setenv("ETTIN_DEVICE", "cpu")
     return Ettin(monkeypatch, capfd)
 
@@ -125,7 +125,7 @@ class Terminal:
         self.monkeypatch = monkeypatch
 
     def __call__(self, *words: str, width: int = 80) -> Outcome:
-        """Return the exit code, and all that was written as `out`."""
+        """Return the exit code, and everything written as `out`."""
         from tests.pseudo_terminal import on_terminal
 
         self.monkeypatch.setattr("sys.argv", ["ettin", *words])
@@ -145,7 +145,7 @@ def terminal(ettin: Ettin) -> Terminal:
 
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
-    """Return a function that builds an index, or brings one up to date."""
+    """Return a function that builds or updates an index."""
     monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
     builder = Builder(word_model(tmp_path / "words"))
     monkeypatch.setattr(building, "load_embedder", builder.load)

@@ -1,4 +1,4 @@
-"""A measurement as it comes from a real collection, made of seeded random numbers."""
+"""An evaluation like that of a real collection, made of seeded random numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ettin_cli.evaluation.results import Comparison, Evaluation, Gains, Measured, Shown, System
+from ettin_cli.evaluation.results import (
+    Comparison,
+    Evaluation,
+    Gains,
+    Measured,
+    ShownDocument,
+    System,
+)
 
 METRICS = ("nDCG@10", "RR@10", "R@100")
 POOL, JUDGED, RELEVANT = 120, 24, 5
@@ -30,12 +37,12 @@ Run = dict[str, list[tuple[str, float]]]
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Queries with the documents they are about, the first JUDGED of which have judgements."""
+    """Queries with documents about them; the first JUDGED queries have judgements."""
 
     queries: dict[str, str]
     pools: dict[str, list[str]]
     qrels: dict[str, dict[str, int]]
-    documents: dict[str, Shown]
+    documents: dict[str, ShownDocument]
 
 
 def realistic(
@@ -44,7 +51,7 @@ def realistic(
     depths: Sequence[int] = (10, 20, 50, 100),
     blends: Sequence[float] = (0.0, 0.3),
 ) -> Evaluation:
-    """Return a measurement of rerankers (name -> how well they tell) at depths and blends."""
+    """Return an evaluation of rerankers (name -> strength) at several depths and blends."""
     rng = random.Random(7)
     made = collection(rng, queries)
     retrieved = opinions(rng, made, 2.0)
@@ -81,7 +88,7 @@ def realistic(
 def gains_by_first(
     metrics: Sequence[str], comparisons: Sequence[Comparison | None]
 ) -> dict[str, Gains]:
-    """Return gains by the first metric, and none by the others."""
+    """Return gains for the first metric, and none for the others."""
     none: list[Comparison | None] = [None] * len(comparisons)
     return {metric: Gains(none if at else comparisons) for at, metric in enumerate(metrics)}
 
@@ -99,12 +106,12 @@ def collection(rng: random.Random, queries: int) -> Collection:
         for at, doc_id in enumerate(pool):
             about = subject if at < RELEVANT else rng.choice(SUBJECTS)
             told = " ".join(line.format(about) for line in rng.sample(TOLD, 3))
-            made.documents[doc_id] = Shown(f"The {about}", told)
+            made.documents[doc_id] = ShownDocument(f"The {about}", told)
     return made
 
 
 def opinions(rng: random.Random, made: Collection, strength: float) -> Run:
-    """Return runs that tell relevant documents from others the better, the greater `strength`."""
+    """Return runs that rank relevant documents higher, the more so the greater `strength`."""
     return {
         query_id: ordered(
             (doc_id, strength * (made.qrels[query_id].get(doc_id, 0) > 0) + rng.gauss(0, 0.8))
@@ -128,7 +135,7 @@ def ordered(hits: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
 
 
 def values(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, float]]:
-    """Return METRICS of every query, as their definitions say."""
+    """Return METRICS for every query, computed from their definitions."""
     measured: dict[str, dict[str, float]] = {metric: {} for metric in METRICS}
     for query_id, judged in qrels.items():
         found = [judged.get(doc_id, 0) for doc_id, _ in run[query_id]]
@@ -144,7 +151,7 @@ def dcg(grades: Sequence[int]) -> float:
 
 
 def compared(one: Measured, baseline: Measured, rows: int) -> Comparison:
-    """Return a plain bootstrap's and a sign test's view, with Bonferroni's correction."""
+    """Return a plain bootstrap interval and a sign test's p, with Bonferroni correction."""
     metric = METRICS[0]
     pairs = zip(one.values[metric].values(), baseline.values[metric].values(), strict=True)
     differences = np.array([after - before for after, before in pairs])

@@ -1,4 +1,4 @@
-"""Stand-ins for models: deterministic, instant, and meaningful enough for an order to be right."""
+"""Test doubles for models: deterministic, instant, and with plausible rankings."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from ettin_cli.records import Advance, RerankerCard, Scores, no_progress
 
 
 class OverlapReranker:
-    """Scores a text by the words it shares with the query; very long ones count as cut.
+    """Scores a text by the words it shares with the query; very long texts count as truncated.
 
     Args:
         noisy: Add what depends on the batch, as the last bits of a model's scores do.

@@ -1,4 +1,4 @@
-"""A disk on which the nth thing that a writer does fails, or at which the writer dies."""
+"""A disk on which the nth operation of a writer fails, or at which the writer dies."""
 
 import errno
 import io
@@ -16,17 +16,17 @@ CALLS = ("fsync", "replace", *CHANGES)
 
 
 class DiedError(BaseException):
-    """The process is gone: from here on it changes nothing on the disk."""
+    """The process has died: from now on it changes nothing on the disk."""
 
 
 class Disk:
-    """Counts what is done to the disk, and fails at one place.
+    """Counts disk operations, and fails at one of them.
 
     Args:
-        fail_at: Which of the things done fails, from 1; 0: none.
-        fault: The name of an error, "short" for a write that is cut short and then finds no
-            space, or "dies" for a process that is killed.
-        below: Only what is done below this folder counts.
+        fail_at: The number of the operation that fails, from 1; 0: none.
+        fault: The name of an error, "short" for a write that is cut short by a full
+            disk, or "dies" for a process that is killed.
+        below: Only operations below this folder count.
     """
 
     def __init__(self, below: Path, fail_at: int = 0, fault: str = "EIO") -> None:
@@ -35,7 +35,7 @@ class Disk:
         self.failed: str | None = None
 
     def check(self, what: str, path: object) -> None:
-        """Count one thing that is about to be done, and fail if it is the one."""
+        """Count an operation that is about to happen, and fail if it is the chosen one."""
         if self.failed and self.fault == "dies":
             raise DiedError(self.failed)
         if isinstance(path, (str, os.PathLike)) and self.below not in self._places(path):
@@ -55,7 +55,7 @@ class Disk:
 
 
 class _File(io.FileIO):
-    """A file that is written through a disk that may fail."""
+    """A file on a disk that may fail."""
 
     def __init__(self, disk: Disk, path: Any, mode: str) -> None:
         disk.check("open", path)
@@ -63,7 +63,7 @@ class _File(io.FileIO):
         self.disk = disk
 
     def write(self, data: Any, /) -> int:
-        """Write, or on a disk that fails half of it or nothing."""
+        """Write; if the disk fails, write half or nothing."""
         try:
             self.disk.check("write", self.name)
         except OSError:
@@ -75,7 +75,7 @@ class _File(io.FileIO):
 
 @contextmanager
 def on(disk: Disk) -> Iterator[Disk]:
-    """Let all that Python and Arrow write in the block go through a disk that may fail."""
+    """Send all writes of Python and Arrow in the block through a disk that may fail."""
     with pytest.MonkeyPatch.context() as patch:
         for name in CALLS:
             patch.setattr(os, name, _checked(disk, name, getattr(os, name)))

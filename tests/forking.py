@@ -2,7 +2,7 @@
 
     python -m tests.forking CASE FOLDER
 
-Writes a JSON line each of the parent and of its child, which ends as any Python process does.
+Writes a JSON line for the parent and one for its child, which exits like any Python process.
 """
 
 import json
@@ -57,7 +57,7 @@ def retrieve_in_threads(folder: Path) -> Work:
 
 
 def search(folder: Path) -> Work:
-    """Search by a command line: words, vectors and a reranker."""
+    """Search with a command line: terms, vectors and a reranker."""
 
     def compute() -> Any:
         words = ["ferry 3", "-i", str(folder / "i"), "-r", "embedded", "-k", "5", "-f", "jsonl"]
@@ -69,7 +69,7 @@ def search(folder: Path) -> Work:
 
 
 def build(folder: Path) -> Work:
-    """Build an index by a command line."""
+    """Build an index with a command line."""
 
     def compute() -> Any:
         target = tempfile.mkdtemp(dir=folder)
@@ -81,7 +81,7 @@ def build(folder: Path) -> Work:
 
 
 def factory(name: str) -> Callable[[Path], Work]:
-    """Return a case that trains, fills and searches an index of FAISS."""
+    """Return a case that trains, fills and searches a FAISS index."""
 
     def case(folder: Path) -> Work:
         def compute() -> Any:
@@ -104,7 +104,7 @@ def embed(folder: Path) -> Work:
 def rerank(engine: str) -> Callable[[Path], Work]:
     """Return a case that reranks with a model that was loaded once.
 
-    A few pairs share all threads, and many are computed in a thread each.
+    A few pairs are computed by all threads together, many by one thread each.
     """
 
     def case(folder: Path) -> Work:
@@ -116,12 +116,12 @@ def rerank(engine: str) -> Callable[[Path], Work]:
 
 
 def load_torch_again(folder: Path) -> Work:
-    """Load a model for two threads where torch has computed already."""
+    """Load a model for two threads after torch has computed in the parent."""
     return lambda: rerank("torch")(folder)()
 
 
 def read_pdf(folder: Path) -> Work:
-    """Read a PDF in the process for that, which the child has no share in."""
+    """Read a PDF in its separate process, which the child does not share."""
     return lambda: pdf_document(folder / "a.pdf", "a").text
 
 
@@ -143,7 +143,7 @@ CASES: dict[str, Callable[[Path], Work]] = {
 
 
 def main() -> None:
-    """Run a case in this process and in two children, one of which only ends."""
+    """Run a case in this process and in two children, one of which only exits."""
     work = CASES[sys.argv[1]](Path(sys.argv[2]))
     say(work())
     for idle in (True, False):
@@ -158,7 +158,7 @@ def main() -> None:
 
 
 def say(found: object) -> None:
-    """Write what was computed."""
+    """Write a result."""
     sys.stdout.write(json.dumps(found) + "\n")
     sys.stdout.flush()
 

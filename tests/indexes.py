@@ -1,4 +1,4 @@
-"""What tests of indexes share: vectors, an embedder that needs no torch, and building with it."""
+"""Helpers for tests of indexes: vectors, an embedder without torch, and building with it."""
 
 import json
 import zlib
@@ -29,21 +29,21 @@ DIMENSION = 32
 
 
 def unit_vectors(rows: int, dimension: int = 16, seed: int = 5) -> "Floats":
-    """Return random directions, the same for the same arguments."""
+    """Return random directions; equal arguments give equal directions."""
     vectors = np.random.default_rng(seed).standard_normal((rows, dimension), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
 
 
 def hashes(*texts: str) -> "Hashes":
-    """Return the hashes that some texts' vectors are known by."""
+    """Return the hashes under which the vectors of texts are stored."""
     return as_hashes(b"".join(text_hash(text) for text in texts))
 
 
 def word_vector(text: str) -> "Floats":
-    """Return a unit vector that counts a text's words, each where its checksum puts it.
+    """Return a unit vector that counts a text's words, each at an index given by its checksum.
 
-    It is one of half precision, so that an index stores it as it is.
+    Half precision represents it exactly, so that an index stores it unchanged.
     """
     vector = np.zeros(DIMENSION, np.float32)
     for word in text.lower().split():
@@ -53,9 +53,9 @@ def word_vector(text: str) -> "Floats":
 
 
 class WordEmbedder:
-    """Embeds by words, and remembers what it was given."""
+    """Embeds texts by their words, and records the texts it embedded."""
 
-    engine = "words"
+    backend = "words"
 
     def __init__(self, card: EmbedderCard) -> None:
         self.card = card
@@ -71,7 +71,7 @@ class WordEmbedder:
 
 
 class Notices(Silence):
-    """A reporter that keeps what it was told."""
+    """A reporter that records notices."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -123,7 +123,7 @@ def word_model(
 
 
 class Builder:
-    """Builds indexes with an embedder of words, and knows the texts that were embedded."""
+    """Builds indexes with the word embedder, and records the texts it embedded."""
 
     def __init__(self, model: Path) -> None:
         self.model = model
@@ -171,7 +171,7 @@ def doc_ids(folder: Path) -> list[str]:
 
 
 def assert_equal(one: Path, other: Path) -> None:
-    """Make sure that two indexes hold the same passages, vectors and files."""
+    """Check that two indexes hold the same passages, vectors and files."""
     first, second = Index(one), Index(other)
     assert first.passages.table.equals(second.passages.table)
     assert np.allclose(first.vectors, second.vectors, atol=1e-6)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Forked from a process that has imported them, those of a run start at once.
+# Forked from a process that has imported torch, so that runs start without delay.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
@@ -22,13 +22,13 @@ _FORKS.set_forkserver_preload(
     ]
 )
 
-# A score that is no number, and a GPU's memory that is full.
+# A score that is NaN, and a GPU that is out of memory.
 NAN, FULL = 0, -1
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """What befalls one of the processes in its n-th forward pass.
+    """A fault of one of the processes in its n-th forward pass.
 
     Args:
         what: A signal, NAN or FULL.
@@ -41,14 +41,14 @@ class Strike:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came of a run: each process's exit code, and what they said."""
+    """The result of a run: exit codes and output of each process."""
 
     codes: Sequence[int | None]
     err: str
 
 
 def launched(words: Sequence[str], size: int, strike: Strike | None = None) -> Ran:
-    """Run `ettin` in so many processes in this folder, and wait for them."""
+    """Run `ettin` in several processes in this folder, and wait for them."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     said = Path("said.txt")

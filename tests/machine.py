@@ -1,9 +1,9 @@
-"""Tests as another machine would run them: one that lacks something that this one has.
+"""Run the tests as on a machine that lacks a feature of this one.
 
-`ETTIN_TESTS_WITHOUT="bf16 cores" pytest` leaves out what it names, here and in child processes:
+`ETTIN_TESTS_WITHOUT="bf16 cores" pytest` disables the named features, also in child processes:
 
-- `bf16`: a processor that does not compute in bf16.
-- `avx512`: one without AVX-512 in the libraries that can be told so; leaves out bf16 as well.
+- `bf16`: the processor does not compute in bf16.
+- `avx512`: the libraries that allow it do not use AVX-512; also disables bf16.
 - `cores`: one core.
 - `openvino`: OpenVINO is not installed.
 """
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 VARIABLE = "ETTIN_TESTS_WITHOUT"
-# What the libraries are told by their own environment variables.
+# Environment variables that the libraries read.
 TOLD = {
     "bf16": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
     "avx512": {
@@ -26,15 +26,15 @@ WITHOUT_OPENVINO = Path(__file__).parent / "without_openvino"
 
 
 def leave_out(names: str) -> None:
-    """Leave out what these names say, from now on and in child processes."""
-    # What "avx512" leaves out includes what "bf16" does, so it comes last of the two.
+    """Disable the named features, from now on and in child processes."""
+    # "avx512" includes the settings of "bf16", so it must be applied last.
     for name in sorted(names.split(), reverse=True):
         if name in TOLD:
             os.environ.update(TOLD[name])
         elif name == "cores":
             _keep_one_core()
         elif name == "openvino":
-            # Python runs its sitecustomize.py at the start of every child.
+            # Python runs sitecustomize.py when a child starts.
             paths = [str(WITHOUT_OPENVINO), os.environ.get("PYTHONPATH", "")]
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
             sys.modules["openvino"] = None  # type: ignore[assignment]
@@ -43,7 +43,7 @@ def leave_out(names: str) -> None:
 
 
 def _keep_one_core() -> None:
-    """Stay on one core; processes that test in parallel each have one of their own."""
+    """Stay on one core; each parallel test process gets its own."""
     here = " ".join(map(str, sorted(os.sched_getaffinity(0))))
     cores = os.environ.setdefault("ETTIN_TESTS_CORES", here).split()
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -12,7 +12,7 @@ TEXTS = [
 
 
 def ettin(folder: Path, *, hidden: int = 256, layers: int = 7, heads: int = 4) -> Path:
-    """Write a reranker of Ettin's architecture; the defaults are the shape of 17m."""
+    """Write a reranker of Ettin's architecture; the defaults have the shape of 17m."""
     import torch
     from safetensors.torch import save_file
     from transformers import ModernBertConfig, ModernBertModel
@@ -91,7 +91,7 @@ def embedder(
     pooling: dict[str, object] | None = None,
     prompts: dict[str, str | None] | None = None,
 ) -> Path:
-    """Write a sentence-transformers embedder: a BERT of two layers, pooled by the mean."""
+    """Write a sentence-transformers embedder: a BERT of two layers with mean pooling."""
     import torch
     from transformers import BertConfig, BertModel
 

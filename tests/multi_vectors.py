@@ -1,4 +1,4 @@
-"""Small multi-vector models of random weights, saved by sentence-transformers itself."""
+"""Small multi-vector models with random weights, saved by sentence-transformers itself."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ DOCUMENT_TOKENS = 48
 
 
 def trunk(folder: Path, kind: str) -> Path:
-    """Write the model of transformers that a multi-vector model is built on."""
+    """Write the transformers model that a multi-vector model is built on."""
     folder.mkdir(parents=True)
     if kind == "modernbert":
         return ettin(folder, hidden=64, layers=4, heads=2)
@@ -68,7 +68,7 @@ def multi_vector(
     )
     torch.manual_seed(5)
     if added:
-        # In small letters no text holds such a token, unless it is one that nothing normalises.
+        # In lower case a text contains such a token only if the tokenizer does not normalise.
         base.tokenizer.backend_tokenizer.normalizer = Lowercase()
         base.tokenizer.add_tokens(list(added))
         base.model.resize_token_embeddings(len(base.tokenizer))
@@ -95,9 +95,9 @@ def multi_vector(
 
 
 def pylate(folder: Path, kind: str = "bert", **settings: Any) -> Path:
-    """Write a model as PyLate 1 lays it out: no mask, and how it reads beside the modules.
+    """Write a model in the layout of PyLate 1: no mask, and prompts outside the modules.
 
-    Its tokenizer knows the prefixes as tokens, as PyLate adds them.
+    Its tokenizer has the prefixes as tokens, as PyLate adds them.
     """
     model = multi_vector(folder, kind, added=("[Q] ", "[D] "))
     modules = json.loads((model / "modules.json").read_text())[:2]
@@ -124,7 +124,7 @@ def pylate(folder: Path, kind: str = "bert", **settings: Any) -> Path:
 
 
 def stanford(folder: Path, **metadata: Any) -> Path:
-    """Write a model as Stanford's ColBERT does: the projection lies with the trunk's weights."""
+    """Write a model in the layout of Stanford's ColBERT, with the projection among the weights."""
     import torch
     from safetensors.torch import load_file, save_file
 

@@ -1,4 +1,4 @@
-"""The pages of the documentation: their blocks, which run as a reader would run them, and links."""
+"""The documentation pages: their code blocks, run as a reader would, and their links."""
 
 import os
 import re
@@ -22,7 +22,7 @@ _BLOCK = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
-# What differs between machines and days.
+# Parts of output that differ between machines and days.
 _VARIABLE = re.compile(r"\d{4}-\d\d-\d\dT[\d:+]+|\d+ kB|\d+\.\d+(e-\d+)?")
 
 
@@ -61,7 +61,7 @@ def runnable(pages: list[Path]) -> list[Block]:
 
 
 class Clones:
-    """A copy of `like` for each page, which has of the repository what commands need.
+    """A copy of `like` per page, with the files of the repository that commands need.
 
     Args:
         folder: Where they are, and the cache that they share.
@@ -70,11 +70,11 @@ class Clones:
     def __init__(self, folder: Path) -> None:
         self.folder, self.like = folder, folder / "like"
         shutil.copytree(ROOT / CORPORA, self.like / CORPORA)
-        # A folder of documents, as the example in Python has it.
+        # A folder of documents, for the Python example.
         shutil.copytree(ROOT / CORPORA / "island_station" / "visiting", self.like / "docs")
 
     def of(self, place: Path | Block) -> Path:
-        """Return the clone of a page, which its blocks share, or that of one block."""
+        """Return the clone of a page, which its blocks share, or the clone of one block."""
         name = str(place if isinstance(place, Block) else place.relative_to(ROOT))
         clone = self.folder / re.sub(r"[/:]", "-", name)
         if not clone.exists():
@@ -82,7 +82,7 @@ class Clones:
         return clone
 
     def run(self, block: Block, clone: Path | None = None) -> None:
-        """Run a block as it stands, and compare what it prints where the page shows that."""
+        """Run a block unchanged, and compare its output with what the page shows."""
         if block.kind == "python":
             # The reranker that needs no network.
             code = block.text.replace('"32m"', '"embedded"')
@@ -98,9 +98,9 @@ class Clones:
         assert ran.returncode == 0, ran.stderr
 
     def compare(self, command: str, shown: str, clone: Path) -> None:
-        """Compare what a command prints on a terminal with what a page shows.
+        """Compare a command's output on a terminal with what a page shows.
 
-        That is its result, or where it has none remarks, among which there may be progress.
+        That is its result or, if it has none, its notices, which may include progress.
         """
         searches = command.startswith("ettin search") and " -f " not in command
         ran = self.shell(command + (" -f table" if searches else ""), clone)
@@ -134,7 +134,7 @@ class Clones:
 
 
 def _steady(text: str) -> str:
-    """Leave out what differs between processors and days."""
+    """Remove what differs between processors and days."""
     return _VARIABLE.sub("#", text)
 
 
@@ -144,7 +144,7 @@ def each_block(pages: list[Path]) -> pytest.MarkDecorator:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub forms them."""
     text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,4 +1,4 @@
-"""What tests of plugins share: a package as pip leaves it, and `ettin` where it is installed."""
+"""Helpers for tests of plugins: an installed package, and `ettin` in its environment."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ def install(
     """Write a module and the metadata of its distribution, version 0.1.
 
     Args:
-        entry_points: By group and name, what each is in the module.
+        entry_points: By group and name, the object in the module.
     """
     module = package.replace("-", "_")
     site.mkdir(exist_ok=True)
@@ -35,7 +35,7 @@ def install(
 def ettin_with(
     site: Path, folder: Path, *words: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `ettin` in a process in which the packages of a site folder are installed."""
+    """Run `ettin` in a process that sees the packages of a site folder."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ETTIN_")},
         "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]),

@@ -1,7 +1,7 @@
-"""What a power cut may leave: all that is done to the disk, recorded and replayed in part.
+"""The states a power cut may leave: all disk operations are recorded and replayed in part.
 
-The model is POSIX's: a file's content is sure to be there once the file was synced, and a name once
-its folder was. What was not may be lost whatever came later, a name with all that lies below it.
+The model is that of POSIX: a file's content is durable once the file was synced, and a name once
+its folder was. Anything else may be lost, a name together with everything below it.
 """
 
 import os
@@ -13,17 +13,17 @@ from pathlib import Path
 
 from tests.faults import Disk
 
-# Relative paths and what they name: a number that stands for one file or folder for good.
+# Relative paths and what they refer to: a number that permanently identifies a file or folder.
 Names = dict[str, int]
-# Relative paths and what is in them; None: a folder.
+# Relative paths and their content; None: a folder.
 State = dict[str, bytes | None]
-# What one thing done did to the names: what each stands for after it, None if it is gone.
+# The effect of one operation on names: what each refers to afterwards, None if it is gone.
 Change = dict[str, int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The disk before one thing is done to it, and the number of what that will sync."""
+    """The disk before an operation, and the number of what the operation will sync."""
 
     what: str
     names: Names
@@ -32,12 +32,12 @@ class Moment:
 
 
 class Recorder(Disk):
-    """Takes a picture of an index's folder before each thing that is done to the disk.
+    """Takes a snapshot of an index's folder before each disk operation.
 
-    What is written through a map shows in the next picture.
+    Writes through a memory map appear in the next snapshot.
 
     Args:
-        below: The folder of the index; that it is made is recorded as well.
+        below: The folder of the index; its creation is recorded as well.
     """
 
     def __init__(self, below: Path) -> None:
@@ -48,7 +48,7 @@ class Recorder(Disk):
         self.numbers = 0
 
     def check(self, what: str, path: object) -> None:
-        """Record one thing that is about to be done."""
+        """Record an operation that is about to happen."""
         inode = os.fstat(path).st_ino if isinstance(path, int) else None
         self._picture(what, inode)
 
@@ -61,7 +61,7 @@ class Recorder(Disk):
         paths = [self.root, *([self.below] if self.below.exists() else [])]
         paths += sorted(self.below.rglob("*"))
         inodes = {os.path.relpath(path, self.root): path.stat().st_ino for path in paths}
-        # The number of an inode that has no name left is given to a new file.
+        # An inode number without a name may be reused for a new file.
         kept = {inode: self.number_of.get(inode) for inode in inodes.values()}
         for inode, number in kept.items():
             if number is None:
@@ -78,11 +78,11 @@ class Recorder(Disk):
 
 
 class PowerCut:
-    """The power is cut at one moment: what is sure to be on the disk, and what may be.
+    """A power cut at one moment: what is durable, and what may be lost.
 
     Args:
-        moments: A whole recording.
-        at: The power is cut before the thing of this moment is done.
+        moments: A complete recording.
+        at: The power is cut before the operation of this moment.
     """
 
     def __init__(self, moments: Sequence[Moment], at: int) -> None:
@@ -105,7 +105,7 @@ class PowerCut:
                 synced_at[moment.synced] = number
                 if moment.contents[moment.synced] is not None:
                     self.synced[moment.synced] = moment.contents[moment.synced]
-        # The change of number n is done after moment n was pictured.
+        # Change number n happens after snapshot n.
         self.unsure = [
             number
             for number, change in enumerate(self.changes)
@@ -113,7 +113,7 @@ class PowerCut:
         ]
 
     def unsynced(self) -> list[int]:
-        """Return the files whose content is not all sure."""
+        """Return the files whose content is not entirely durable."""
         return [
             number
             for number, content in self.written.items()
@@ -121,11 +121,11 @@ class PowerCut:
         ]
 
     def state(self, kept: set[int], versions: dict[int, int]) -> State:
-        """Return the disk with some of the changes to names, and some versions of contents.
+        """Return the disk with some of the name changes, and some versions of contents.
 
         Args:
-            kept: Which of the changes that are not sure to outlive the cut did.
-            versions: Which of `VERSIONS` each file that is not synced has.
+            kept: The changes that survived, of those that are not durable.
+            versions: The one of `VERSIONS` that each unsynced file has.
         """
         names = dict(self.start)
         unsure = set(self.unsure) - kept
@@ -148,7 +148,7 @@ class PowerCut:
         return state
 
     def states(self, samples: int, chooser: random.Random) -> Iterator[State]:
-        """Yield states that may be found after the cut: the plain ones, and some at random."""
+        """Yield states that may be left by the cut: the plain ones, and some random ones."""
         unsure, unsynced = self.unsure, self.unsynced()
         choices = [set(unsure), set()]
         choices += [set(unsure[:count]) for count in range(1, len(unsure))]
@@ -165,8 +165,8 @@ VERSIONS = 5
 
 
 def _version(durable: bytes, written: bytes, version: int) -> bytes:
-    """Return what may be in a file: all of it, nothing new, or cut short or with zeros in it."""
-    # Bytes are compared here, and no paths.
+    """Return what a file may contain: everything, nothing new, or a truncated or zeroed part."""
+    # Compared as bytes; paths do not matter here.
     same = len(os.path.commonprefix([durable, written]))  # noqa: RUF071
     half = (same + len(written)) // 2
     return (
@@ -184,12 +184,12 @@ def _change(before: Names, after: Names) -> Change:
 
 
 def _folders(change: Change, names: Names) -> set[int]:
-    """Return the folders that have to be synced for a change of names to be sure."""
+    """Return the folders that must be synced to make a change of names durable."""
     return {names[os.path.dirname(name) or "."] for name in change}  # noqa: PTH120
 
 
 def all_states(moments: Sequence[Moment], samples: int, seed: int = 0) -> Iterator[State]:
-    """Yield every different state that a cut at any moment may leave, `samples` more a moment."""
+    """Yield each distinct state that a cut may leave, and `samples` random ones per moment."""
     chooser = random.Random(seed)
     seen: set[bytes] = set()
     for at in range(len(moments)):
@@ -201,13 +201,13 @@ def all_states(moments: Sequence[Moment], samples: int, seed: int = 0) -> Iterat
 
 
 def surest(moments: Sequence[Moment]) -> State:
-    """Return what a run that has ended is sure to have left."""
+    """Return what a completed run has durably written."""
     cut = PowerCut(moments, len(moments) - 1)
     return cut.state(set(), dict.fromkeys(cut.unsynced(), 1))
 
 
 def write(state: State, root: Path) -> None:
-    """Make a state of the disk again, below a folder."""
+    """Recreate a state of the disk below a folder."""
     for name, content in state.items():
         if content is None:
             (root / name).mkdir()

@@ -15,7 +15,7 @@ ROWS = 50
 
 @contextmanager
 def on_terminal(width: int) -> Iterator[Callable[[], str]]:
-    """Yield a function that returns what was written, once the block has ended."""
+    """Yield a function that returns the output once the block has ended."""
     inner, outer = pty.openpty()
     fcntl.ioctl(outer, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, width, 0, 0))
     written = bytearray()

@@ -1,4 +1,4 @@
-"""What tests of reading share: files to read, and reading them as the pipeline does."""
+"""Helpers for tests of reading: files to read, and reading them as the pipeline does."""
 
 import hashlib
 import os
@@ -63,7 +63,7 @@ def write(path: Path, content: str | bytes) -> Path:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Act as a user whom permissions bind, which they do not bind the superuser."""
+    """Act as a user restricted by permissions, which the superuser is not."""
     superuser = os.geteuid() == 0
     if superuser:
         os.seteuid(NOBODY)
@@ -77,7 +77,7 @@ def unprivileged() -> Iterator[None]:
 
 
 def write_pdf(path: Path, pages: Sequence[str], *, title: str = "", password: str = "") -> Path:
-    """Write a PDF of these pages, a line of text a line; a password locks it."""
+    """Write a PDF of these pages, one line of text per line; a password encrypts it."""
     first = 6
     objects = {
         1: "<< /Type /Catalog /Pages 2 0 R >>",
@@ -135,7 +135,7 @@ def _rc4(key: bytes, content: bytes) -> bytes:
 
 
 def write_epub(path: Path, chapters: dict[str, str | bytes], *, title: str = "") -> Path:
-    """Write a book of these chapters by file name, in their order."""
+    """Write an EPUB of these chapters by file name, in order."""
     items = "".join(f'<item id="c{at}" href="{name}"/>' for at, name in enumerate(chapters))
     spine = "".join(f'<itemref idref="c{at}"/>' for at in range(len(chapters)))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as book:

@@ -1,4 +1,4 @@
-"""A run that is stopped somewhere, and the verdict on what is found then."""
+"""A run that stops at some point, and the verdict on the state it leaves."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 
 class BrokenStateError(AssertionError):
-    """What was found is neither the old index, nor the new one, nor refused."""
+    """The state is neither the old index, nor the new one, nor refused."""
 
 
 def run(*words: str) -> tuple[int, str]:
-    """Run a command line in this process; return its exit code and what it said."""
+    """Run a command line in this process; return its exit code and output."""
     written = io.BytesIO()
     said = io.TextIOWrapper(written, encoding="utf-8", write_through=True)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
@@ -47,13 +47,13 @@ def run(*words: str) -> tuple[int, str]:
 
 
 class Replay:
-    """One story, and the judge of each state that it may be stopped in.
+    """A story, and the judge of each state in which it may stop.
 
     Args:
         root: An empty folder, the working folder.
-        patch: Puts an embedder of words in the place of models; undone by the caller.
+        patch: Replaces models by the word embedder; undone by the caller.
         more: Options of the story's command.
-        files: How many documents there are.
+        files: Number of documents.
     """
 
     def __init__(
@@ -87,37 +87,37 @@ class Replay:
         assert code == 0, said
         return disk.end()
 
-    def judge(self, state: State, *, go_on: bool) -> str:
-        """Return "old", "new" or "refused", the last once the command that was named has helped.
+    def judge(self, state: State, *, resume: bool) -> str:
+        """Return "old", "new" or "refused", the last if the suggested command repairs the index.
 
         Args:
-            go_on: Run the story's command again as well, which has to end in the new index.
+            resume: Also run the story's command again, which must end in the new index.
 
         Raises:
-            BrokenStateError: It is none of them.
+            BrokenStateError: It is none of these.
         """
         shutil.rmtree(self.scene.index, ignore_errors=True)
         write(state, self.scene.root)
-        # What is judged here need not outlive a power cut of its own.
+        # Replaying needs no durability.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "fsync", lambda _: None)
             verdict = self.verdict()
             if verdict == "refused":
                 self._run_again(self._named(), "what was named")
-            elif go_on:
-                self.go_on()
+            elif resume:
+                self.resume()
         self.verdicts[verdict] += 1
         return verdict
 
     def judge_end(self, moments: list[Moment]) -> str:
-        """Return the verdict on what is sure to be there once the command has ended."""
-        return self.judge(surest(moments), go_on=False)
+        """Return the verdict on what is durable once the command has ended."""
+        return self.judge(surest(moments), resume=False)
 
     def verdict(self) -> str:
-        """Return which index is there now: "old", "new", or "refused" if it cannot be opened.
+        """Return which index is there: "old", "new", or "refused" if it cannot be opened.
 
         Raises:
-            BrokenStateError: It is another.
+            BrokenStateError: It is a different one.
         """
         try:
             found = _content(self.scene.index)
@@ -136,12 +136,12 @@ class Replay:
                 return name
         raise BrokenStateError("it is opened, and holds what was never indexed")
 
-    def go_on(self) -> None:
-        """Run the story's command, which has to end in the new index, with nothing left over."""
+    def resume(self) -> None:
+        """Run the story's command, which must end in the new index and leave nothing behind."""
         self._run_again(self.command, "the next run")
 
     def check_new(self, what: str) -> None:
-        """Make sure that the index is the new one, and that nothing is left over."""
+        """Check that the index is the new one, and that nothing else is left."""
         if damaged := damaged_files(self.scene.index):
             raise BrokenStateError(f"{what} left damage: {damaged}")
         if litter := self.scene.litter():
@@ -150,7 +150,7 @@ class Replay:
             raise BrokenStateError(f"{what} made another index")
 
     def _named(self) -> list[str]:
-        """Return the command that the refusal names, with a source to read."""
+        """Return the command that the error message suggests, with a source to read."""
         program, *words = shlex.split((hint_of(self.error) or "").replace("SOURCE", "docs"))
         assert program == "ettin", self.error
         return words
@@ -167,7 +167,7 @@ Content = tuple[object, object, object, "Floats"]
 
 
 def _content(folder: Path) -> Content:
-    """Return all that an index holds, and what it finds."""
+    """Return everything that an index holds, and its search results."""
     index = Index(folder)
     files = [(entry.name, entry.first, entry.passages, entry.digest) for entry in index.files]
     passages = [(one.doc_id, one.text) for one in index.read(range(len(index.passages)))]

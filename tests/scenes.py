@@ -1,4 +1,4 @@
-"""A folder with documents and an index, in the state from which a run that may fail begins."""
+"""A folder with documents and an index, in the state before a run that may fail."""
 
 import shutil
 from pathlib import Path
@@ -18,12 +18,12 @@ DAMAGED = "vectors.faiss"
 
 
 class Scene:
-    """What a story needs: sources, the index before the run, and one that was built in peace.
+    """The parts of a story: sources, the index before the run, and one built without interruption.
 
     Args:
-        root: An empty folder; the stories' commands are run there.
+        root: An empty folder, in which the stories' commands run.
         story: One of `STORIES`.
-        files: How many there are before the run.
+        files: Number of files before the run.
     """
 
     def __init__(self, root: Path, story: str, build: Builder, files: int = 4) -> None:
@@ -49,13 +49,13 @@ class Scene:
         self.before = self.state()
 
     def reset(self) -> None:
-        """Go back to the state before the run."""
+        """Return to the state before the run."""
         shutil.rmtree(self.index, ignore_errors=True)
         if self.start.exists():
             shutil.copytree(self.start, self.index)
 
     def state(self) -> object:
-        """Return what tells the old state from the new one, and either from any other."""
+        """Return a value that distinguishes the old state, the new one and any other."""
         try:
             generation = read_manifest(self.index).generation
             damaged = [Path(path).name for path in damaged_files(self.index)]
@@ -64,7 +64,7 @@ class Scene:
             return type(error)
 
     def litter(self) -> list[str]:
-        """Return what a finished run should not have left."""
+        """Return the files that a completed run should have removed."""
         left = {path.name for path in self.index.iterdir()}
         left -= {"lock", "manifest.json", "generations"}
         generations = {path.name for path in (self.index / "generations").iterdir()}

@@ -1,4 +1,4 @@
-"""Bad input as a user meets it: each of it a line, the right exit code, and the rest is indexed."""
+"""Bad input is reported in one line each with the right exit code, and the rest is indexed."""
 
 import gzip
 import io
@@ -22,7 +22,7 @@ WORDS = "The keeper climbs the stairs at dusk and lights the lamp. " * 40
 
 @pytest.fixture
 def bad(tmp_path: Path) -> Iterator[Path]:
-    """A folder with one of everything that goes wrong, and a few files that do not."""
+    """A folder with every kind of invalid input, and a few valid files."""
     bad = tmp_path / "bad"
     write(bad / "good.md", "# Good\n\nThe ferry sails at nine.\n")
     write(bad / "one.json", '{"id": 7, "text": "A single record."}')
@@ -72,7 +72,7 @@ def write_tables(bad: Path) -> None:
 
 
 def write_silent(bad: Path) -> None:
-    """Write what is passed over with a count alone."""
+    """Write files that are skipped and only counted."""
     write(bad / "object.json", '{"name": "x"}')
     write(bad / "script.html", "<html><head><title>App</title></head><script>run()</script>")
     write(bad / "front.md", "---\ntitle: Only front matter\n---\n")
@@ -84,12 +84,12 @@ def write_silent(bad: Path) -> None:
 
 
 def rejected(ran: Outcome) -> list[str]:
-    """Return what was rejected and why, from the last folder of its path on."""
+    """Return the rejections with their reasons, paths shortened to the last folder."""
     lines = [line for line in ran.err.splitlines() if line.startswith("ettin: rejected ")]
     return [line.rpartition("/")[2] for line in lines]
 
 
-# As far as the words are our own.
+# Only the part of a message that is ours.
 REJECTED = [
     "caf\\udce9.txt: name is not UTF-8",
     "binary.txt: binary content",
@@ -203,7 +203,7 @@ def test_a_file_without_permission_is_named_and_the_rest_is_indexed(
     write(tmp_path / "docs" / "b.txt", "words too")
     for folder in (tmp_path, *(one for one in tmp_path.parents if "pytest" in one.as_posix())):
         folder.chmod(0o777)
-    # What runs without privileges cannot read Python's own modules here: all are loaded before.
+    # Without privileges Python's own modules cannot be read here, so all are imported first.
     ettin("search", "words", "docs", "-r", "none")
     (tmp_path / "docs" / "b.txt").chmod(0)
     with unprivileged():

@@ -1,4 +1,4 @@
-"""`ettin bench`: who is measured, on what pairs, and how far the scores and rankings agree."""
+"""`ettin bench`: the contenders, the pairs, and the agreement of scores and rankings."""
 
 import json
 import re
@@ -30,7 +30,7 @@ QUICK = ("--document-tokens", "96", "--limit", "24", "--engine", "torch", "--rou
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A processor that does not compute in bf16 would take minutes over those that measure one.
+    # On a processor without bf16, tests that measure bf16 would take minutes.
     monkeypatch.setattr(peaks, "CPU_SIZE", 128)
 
 
@@ -63,7 +63,7 @@ def test_kendalls_tau_is_that_of_scipy_ties_included(data: st.DataObject) -> Non
 def test_the_overlap_is_the_share_of_the_best_in_common() -> None:
     one = np.array([5, 4, 3, 2, 1], np.float32)
     other = np.array([5, 1, 2, 3, 4], np.float32)
-    # The best two are 0 and 1, and 0 and 4; the best three 0, 1, 2, and 0, 4, 3.
+    # The top two are 0 and 1, and 0 and 4; the top three 0, 1, 2, and 0, 4, 3.
     assert overlap(one, other, 2) == pytest.approx(1 / 2)
     assert overlap(one, other, 3) == pytest.approx(1 / 3)
     assert overlap(one, one, 2) == 1.0
@@ -97,7 +97,7 @@ def test_a_ranking_is_of_one_query_wherever_its_pairs_stand() -> None:
 
 
 def counted_flops(folder: Path, tokens: int) -> int:
-    """Count what torch multiplies in a pass over one text, attention everywhere."""
+    """Count torch's multiplications in a pass over one text, with global attention everywhere."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import AutoModel
@@ -113,7 +113,7 @@ def test_the_arithmetic_of_an_ettin_is_what_torch_counts(tmp_path: Path) -> None
     folder = ettin_model(tmp_path / "m", hidden=64, layers=4, heads=4)
     shape = shape_of(ModelFiles("m", folder))
     assert shape is not None
-    # Within a local layer's reach on either side attention is everywhere; torch also counts the
+    # Up to a local layer's reach on either side attention is global; torch also counts the
     # small products that turn positions into angles.
     assert shape.flops([64]) == pytest.approx(counted_flops(folder, 64), rel=0.01)
 
@@ -171,7 +171,7 @@ def test_the_processor_is_told_by_its_make_and_what_speeds_up_products(
     assert (found.device, found.cpu) == ("cpu", "A Processor")
     assert found.flags == ["avx2", "avx512f", "avx512_bf16"]
     assert 1e8 < found.matmul_gflops * 1e9 < 1e14
-    # This processor is made out to compute in bf16.
+    # This processor is presented as one that computes in bf16.
     assert list(found.matmul_peaks) == ["float32", "bfloat16"]
     assert found.matmul_gflops == found.matmul_peaks["float32"].gflops
 
@@ -206,7 +206,7 @@ def test_the_peak_is_that_of_the_best_library_for_each_type(
 def test_every_library_computes_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peaks, "_matrix", lambda size: np.arange(size**2, dtype="f").reshape(4, 4))
     matrix = np.arange(16, dtype=np.float64).reshape(4, 4)
-    # Rows of a table times matrices that are laid out as torch has them.
+    # Rows of a table times matrices in torch's layout.
     wanted = matrix
     for _ in range(peaks.PRODUCTS):
         wanted = wanted @ matrix.T
@@ -216,7 +216,7 @@ def test_every_library_computes_the_products(monkeypatch: pytest.MonkeyPatch) ->
         outputs: Any = ways[library]()
         assert outputs[0] == pytest.approx(wanted, rel=1e-5)
     assert ways["NumPy"]() == pytest.approx(np.linalg.matrix_power(matrix, 5), rel=1e-5)
-    # All elements of torch's matrix are 1 / 4, and so are those of its powers.
+    # All elements of torch's matrix are 1 / 4, as are those of its powers.
     assert ways["torch"]() == pytest.approx(0.25)
     assert list(dict(peaks._ways("cpu", "bfloat16", 4, 2))) == ["torch", "OpenVINO"]
     assert list(dict(peaks._ways("cpu", "float32", 4, 2))) == ["torch", "ONNX Runtime", "OpenVINO"]
@@ -320,7 +320,7 @@ def test_the_share_of_the_peak_is_the_arithmetic_done_in_the_time(
 
 
 class Backwards:
-    """A reranker that turns the order of another around."""
+    """A reranker that reverses the order of another."""
 
     def __init__(self, other: Reranker) -> None:
         self.other, self.card = other, replace(other.card, backend="backwards")
@@ -532,7 +532,7 @@ def test_a_table_fits_the_terminal(terminal: Terminal, model: Path, width: int) 
     assert headers[-1].endswith("max-diff  mean-diff     tau  overlap@10")
 
 
-# What cannot be measured
+# Errors
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""An empty text is accepted, ranks last, and moves no other; half a character costs one text."""
+"""Empty texts are accepted, rank last and affect no other; half a character costs one text."""
 
 import json
 import statistics
@@ -184,7 +184,7 @@ def test_training_learns_nothing_from_the_score_of_an_empty_text(
     ran = ettin("train", path, "--base", str(folders["ettin"]), "-o", "student", "--steps", "1")
     assert ran.code == 3
     assert 'a.jsonl:2: "score" -1e+09 marks an empty text' in ran.err
-    assert ran.err.count("rejected") == 2  # The row, and the count of rows.
+    assert ran.err.count("rejected") == 2  # The row, and the number of rows.
 
 
 def test_a_bench_measures_no_empty_texts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whatever happens on the way, an index becomes what a peaceful first build would have made."""
+"""Whatever interrupts it, an index ends up as an uninterrupted first build would have made it."""
 
 import json
 import random
@@ -58,14 +58,14 @@ def docs(tmp_path: Path) -> Path:
 
 
 def litter(folder: Path) -> list[str]:
-    """Return what a finished run should not have left."""
+    """Return the files that a completed run should have removed."""
     generations = [path.name for path in (folder / "generations").iterdir()]
     generations.remove(Index(folder).manifest.generation)
     shards = [path.name for path in folder.glob("work/*/*")]
     return [*generations, *shards, *(path.name for path in folder.glob(".manifest*"))]
 
 
-# Bringing up to date
+# Updates
 
 
 def test_a_second_run_embeds_only_what_is_new_or_changed(
@@ -237,7 +237,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("whole_shards", [0, 1, 3])
-def test_an_interrupted_build_goes_on_with_the_shard_it_was_at(
+def test_an_interrupted_build_resumes_with_the_shard_it_was_at(
     docs: Path,
     tmp_path: Path,
     build: Builder,
@@ -341,7 +341,7 @@ def test_a_run_killed_at_any_moment_leaves_the_old_state_and_its_work_to_the_nex
 
 @pytest.fixture
 def mismatched(docs: Path, tmp_path: Path, build: Builder) -> Path:
-    build(tmp_path / "i", docs, chunking=Chunking(8), engine=EngineSettings(max_length=32))
+    build(tmp_path / "i", docs, chunking=Chunking(8), settings=EngineSettings(max_length=32))
     return tmp_path / "i"
 
 
@@ -507,7 +507,7 @@ def test_a_second_writer_waits_or_fails_as_it_is_told(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a file system of 1 MB, where one can be made."""
+    """Return a file system of 1 MB, if one can be created."""
     place = tmp_path / "disk"
     place.mkdir()
     made = subprocess.run(
@@ -518,7 +518,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if made.returncode:
         pytest.skip("no file system can be made here")
     yield place
-    # Lazily, since a failed run's files may still be mapped.
+    # Lazily, since the files of a failed run may still be mapped.
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
@@ -568,7 +568,7 @@ def test_an_error_of_the_disk_is_said_in_the_words_of_the_system(
     )
 
 
-# What an embedder reads
+# Embedder input
 
 
 def test_what_the_embedder_cannot_read_is_counted(tmp_path: Path, build: Builder) -> None:

@@ -1,4 +1,4 @@
-"""Probabilities: the right curve for the data, never certain, and only for the model they fit."""
+"""Probabilities have the right curve, are never 0 or 1, and apply only to the model they fit."""
 
 import json
 import math
@@ -44,7 +44,7 @@ def sigmoid(logits: Doubles) -> Doubles:
 def judged(
     count: int, seed: int = 1, *, step: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], list[str]]:
-    """Draw judgements of 40 queries whose true probability is a curve or, with `step`, steps."""
+    """Draw judgements of 40 queries whose true probability is a curve or, with `step`, in steps."""
     rng = np.random.default_rng(seed)
     scores = rng.normal(4, 6, count).astype(np.float32)
     truth = true_steps(scores) if step else true_curve(scores)
@@ -75,7 +75,7 @@ def test_pooled_steps_are_the_closest_rising_sequence(pairs: list[tuple[int, int
 
 
 def closest_rising(means: Doubles, weights: Doubles) -> list[float]:
-    """Return the oracle: max over starts of the min over ends of the mean of what lies between."""
+    """Return the oracle: max over starts of min over ends of the mean in between."""
 
     def mean(first: int, last: int) -> float:
         part = slice(first, last + 1)
@@ -312,7 +312,7 @@ def other_method(
     return replace(calibration, method="logistic", parameters=fit_logistic(finite, relevant))
 
 
-# Beside an index
+# Stored with an index
 
 
 @pytest.fixture(autouse=True)

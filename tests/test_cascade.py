@@ -1,4 +1,4 @@
-"""Several rerankers one behind another: the last one ranks what those before it have left."""
+"""Cascades: the last reranker ranks what the earlier ones kept."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Candidate, Passage, Scores
-from ettin_cli.searching.cascade import Left, Step, narrowed, parse_cascade, work
+from ettin_cli.searching.cascade import Remaining, Step, narrowed, parse_cascade, work
 from tests.conftest import Ettin, Outcome
 from tests.fakes import OverlapReranker
 from tests.models import ettin as ettin_model
@@ -83,7 +83,7 @@ def test_the_best_go_on_in_the_order_of_retrieval(
 ) -> None:
     import numpy as np
 
-    left = [Left(candidates([d for d, _ in one]), range(1, len(one) + 1)) for one in queries]
+    left = [Remaining(candidates([d for d, _ in one]), range(1, len(one) + 1)) for one in queries]
     values = np.array([score for one in queries for _, score in one], np.float32)
     scores = Scores(values, values > 0.7)
     found = list(narrowed(left, scores, Step(OverlapReranker(), keep), documents=0))
@@ -91,7 +91,7 @@ def test_the_best_go_on_in_the_order_of_retrieval(
         ranked = sorted(range(len(one)), key=lambda at: (-one[at][1], one[at][0], at))
         best = sorted(ranked[:keep])
         assert [candidate.passage_id for candidate in rest.candidates] == best
-        assert rest.places == [at + 1 for at in best]
+        assert rest.ranks == [at + 1 for at in best]
         (stage,) = rest.stages
         assert (stage.scored, stage.kept) == (len(one), len(best))
         assert stage.truncated == sum(score > 0.7 for _, score in one)
@@ -105,7 +105,7 @@ def test_more_documents_go_on_where_few_own_the_best() -> None:
 
     scores = Scores(np.array([5, 4, 3, 2, 1], np.float32), np.zeros(5, np.bool_))
     step = Step(OverlapReranker(), 3)
-    (rest,) = narrowed([Left(candidates([*"aaabc"]))], scores, step, documents=2)
+    (rest,) = narrowed([Remaining(candidates([*"aaabc"]))], scores, step, documents=2)
     assert [candidate.passage_id for candidate in rest.candidates] == [0, 1, 3]
 
 

@@ -1,4 +1,4 @@
-"""A source that changes under a run, or is of an odd kind, is read or named."""
+"""Sources that change during a run, or are not regular files, are read or reported."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from ettin_cli.corpus.ignores import parse
 from ettin_cli.corpus.registry import is_read
 from ettin_cli.index.reader import Index
 from ettin_cli.indexing import building
-from ettin_cli.indexing.planning import Plan, make_plan
+from ettin_cli.indexing.planning import IndexPlan, make_plan
 from tests.conftest import Ettin
 from tests.indexes import Builder, doc_ids
 from tests.reading import listed, read, why_not, write
@@ -40,7 +40,7 @@ def put_pipe(path: Path) -> None:
 
 def put_socket(path: Path) -> None:
     path.unlink()
-    # The address of a socket may be no longer than some 100 bytes.
+    # A socket's address is limited to about 100 bytes.
     here = Path.cwd()
     os.chdir(path.parent)
     with socket.socket(socket.AF_UNIX) as one:
@@ -69,10 +69,10 @@ PUT: dict[Callable[[Path], None], str] = {
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
-    """Let something happen once, between listing the files and reading them."""
+    """Run a callback once, between listing the files and reading them."""
     original, left = make_plan, [change]
 
-    def planned(*arguments: Any, **options: Any) -> Plan:
+    def planned(*arguments: Any, **options: Any) -> IndexPlan:
         plan = original(*arguments, **options)
         if left:
             left.pop()()

@@ -1,4 +1,4 @@
-"""Passages hold all of a document's text, in order, within their size, with their places."""
+"""Passages cover a document's text in order, within their size, with correct locations."""
 
 import re
 from bisect import bisect_right
@@ -15,7 +15,7 @@ from ettin_cli.text.chunking import Chunking, chunk
 
 
 class Words:
-    """A token a run of letters or a mark, as a tokenizer gives offsets."""
+    """A token per run of letters or punctuation mark, with offsets as a tokenizer gives them."""
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         return [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]

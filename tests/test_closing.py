@@ -1,4 +1,4 @@
-"""What a long-lived process opens it can close, also while other threads use it."""
+"""A long-lived process can close what it opens, also while other threads use it."""
 
 import csv
 import os
@@ -32,7 +32,7 @@ def folder(tmp_path: Path, build: Builder) -> Path:
 
 
 def everything(index: Index) -> Any:
-    """Return what each way to read an index gives."""
+    """Return the results of each way to read an index."""
     [(rows, scores)] = index.retrieve(word_vector("ferry 3")[None], 5)
     return (
         [passage.text for passage in index.read(ROWS)],
@@ -50,10 +50,10 @@ def maps() -> str:
 
 
 def handles() -> list[str]:
-    """Return what the open files of this process are."""
+    """Return the open files of this process."""
     found = []
     for path in Path("/proc/self/fd").iterdir():
-        # The one that lists them is closed by then.
+        # The descriptor used for listing is closed by then.
         with suppress(FileNotFoundError):
             found.append(str(path.readlink()))
     return found
@@ -140,7 +140,7 @@ def test_threads_that_read_while_it_is_closed_get_the_whole_or_the_error(folder:
 
     found = in_threads(work)
     assert all(isinstance(count, int) for count in found)
-    # The first read of each ended before it was closed.
+    # The first read of each finished before it was closed.
     assert all(count for count in found[1:])
 
 
@@ -161,7 +161,7 @@ def test_a_newer_generation_is_told_of_and_the_older_is_read_on(
     for _ in range(2):
         build(folder)
     assert index.is_outdated()
-    # A second run has removed the older files.
+    # Another run has removed the older files.
     assert not index.generation.exists()
     assert everything(index) == before
     newer = Index(folder)

@@ -1,4 +1,4 @@
-"""What a user types, and what comes back: exit codes, stdout, stderr."""
+"""Command lines and their results: exit codes, stdout, stderr."""
 
 import json
 from pathlib import Path
@@ -95,7 +95,7 @@ def test_score_prints_a_bare_number_for_one_text_in_a_pipe(ettin: Ettin) -> None
     assert float(near.out) > float(far.out)
 
 
-def test_auto_says_that_it_goes_on_with_the_stand_in(ettin: Ettin) -> None:
+def test_auto_reports_that_it_uses_the_embedded_reranker(ettin: Ettin) -> None:
     ran = ettin("score", FERRY, "The ferry sails at nine.")
     assert "using the embedded reranker instead of Ettin 32m" in ran.err
 

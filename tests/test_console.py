@@ -1,4 +1,4 @@
-"""Results to stdout, all else to stderr, nothing that a terminal would obey, and a good table."""
+"""Results go to stdout, everything else to stderr, without control characters, in a good table."""
 
 import io
 import json
@@ -205,7 +205,7 @@ def test_a_table_does_not_go_into_a_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# Files of queries
+# Query files
 
 
 def test_queries_come_as_json_tabs_or_lines(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bytes become the text they were written as, or a reason why not."""
+"""Bytes are decoded to the text they encode, or rejected with a reason."""
 
 import codecs
 import gzip
@@ -58,7 +58,7 @@ def test_any_bytes_are_text_or_have_a_reason(some: bytes) -> None:
         assert is_utf8(text.encode())
 
 
-# Texts in older encodings
+# Texts in legacy encodings
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_what_is_no_text_is_not_made_one(tmp_path: Path, some: bytes) -> None:
     )
 
 
-# The beginning of a text that is read as a stream
+# The head of a text that is read as a stream
 
 
 @given(st.text(st.sampled_from("aé日😀"), min_size=1, max_size=20), st.integers(0, 60))
@@ -165,7 +165,7 @@ def test_a_beginning_tells_the_encoding() -> None:
         text_encoding(b"id\0text")
 
 
-# Packed text
+# Compressed text
 
 
 @pytest.mark.parametrize(

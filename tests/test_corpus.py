@@ -1,4 +1,4 @@
-"""Folders are walked as promised, and every format gives its text, title and places."""
+"""Folders are walked as documented, and every format gives text, title and line numbers."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""CSV and TSV give every row that can be had, each with its line, and name the rest."""
+"""CSV and TSV yield every valid row with its line, and report the others."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ ROWS = st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12)
 
 
 def rows(text: str, kind: str = "csv") -> list[tuple[dict[str, Any] | str, int]]:
-    """Return each row and its line, a broken one as its reason."""
+    """Return each row with its line; for a malformed row, the reason."""
     lines = io.StringIO(text, newline="")
     found = delimited_rows(lines, kind, "utf-8")
     return [(str(row) if isinstance(row, RecordError) else row, line) for row, line in found]

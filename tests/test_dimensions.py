@@ -1,4 +1,4 @@
-"""`--dimensions` keeps the first of a vector's, in the index and in every search of it."""
+"""`--dimensions` keeps a vector's leading dimensions, in the index and in every search of it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Passages that say the same, or nearly the same, are told from those that do not."""
+"""Duplicate and near-duplicate passages are detected, and no others."""
 
 from hypothesis import given, strategies as st
 

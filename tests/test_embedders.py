@@ -1,4 +1,4 @@
-"""The embedders known by name: each architecture gives the vectors of its reference code."""
+"""The embedders known by name: each architecture matches its reference implementation."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ from transformers import (
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import ModelError
-from ettin_cli.models import hub
+from ettin_cli.models import hub, model_folder
 from ettin_cli.models.embedders import find_embedder, load_embedder, read_card
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import NO_LIMIT
@@ -70,7 +70,7 @@ def nomic_bert(vocab: int) -> PreTrainedModel:
 
 
 def embedding_gemma(vocab: int) -> PreTrainedModel:
-    """Both ways, with windows shorter than the texts and a layer that sees all."""
+    """Both implementations, with windows shorter than the texts and a global layer."""
     kinds = ["sliding_attention", "sliding_attention", "full_attention"]
     both: dict[str, Any] = {
         "use_bidirectional_attention": True,
@@ -134,7 +134,7 @@ def assert_same(ours: Embedder, theirs: SentenceTransformer, within: float = 1e-
         (ours.embed_documents(VARIED), theirs.encode_document(VARIED, normalize_embeddings=True)),
     ):
         assert mine == pytest.approx(yours, abs=within)
-    # They differ enough from each other for the comparison to tell something.
+    # They differ enough for the comparison to be meaningful.
     assert np.ptp(mine @ mine.T) > 1e-2
 
 
@@ -174,7 +174,7 @@ def test_a_small_copy_of_each_architecture_embeds_as_its_reference_code(
 ) -> None:
     folder = built(tmp_path, alias, trunk, pooling, **options)
     ours, theirs = loaded(folder), reference(folder)
-    assert ours.engine.startswith(engine)
+    assert ours.backend.startswith(engine)
     assert ours.card.query_prompt == EMBEDDERS[alias].query_prompt
     assert ours.card.document_prompt == EMBEDDERS[alias].document_prompt
     assert_same(ours, theirs)
@@ -210,7 +210,7 @@ def test_a_static_embedder_gives_the_vectors_of_sentence_transformers(
 ) -> None:
     folder = static(tmp_path, cut=cut)
     ours = loaded(folder)
-    assert (ours.engine, ours.card.dimension) == ("numpy cpu float32", 24)
+    assert (ours.backend, ours.card.dimension) == ("numpy cpu float32", 24)
     assert ours.card.max_tokens == cut or (cut is None and ours.card.max_tokens > 100_000)
     assert_same(ours, reference(folder), within=1e-6)
     assert ours.embed_documents([]).shape == (0, 24)
@@ -296,7 +296,7 @@ def test_static_vectors_that_are_no_plain_table_are_refused(tmp_path: Path) -> N
         found(folder)
 
 
-# Code of its own
+# Custom code
 
 OWN = """
 from transformers import BertModel
@@ -311,7 +311,7 @@ class {name}(BertModel):
 
 @pytest.fixture
 def own(tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that makes a model which brings code of its own: it turns signs around."""
+    """Return a function that makes a model with custom code, which inverts signs."""
 
     def make(name: str) -> Path:
         folder = built(tmp_path / name, "minilm", bert, "mean")
@@ -337,7 +337,7 @@ def test_code_of_its_own_runs_with_trust_alone(
         loaded(folder)
     assert hint_of(caught.value) == "if you trust it: --trust-remote-code"
     trusted = loaded(folder, trust_remote_code=True)
-    assert trusted.engine.startswith("torch")
+    assert trusted.backend.startswith("torch")
     assert_same(trusted, reference(folder, trust_remote_code=True))
     plain = built(tmp_path / "plain", "minilm", bert, "mean")
     expected = loaded(plain).embed_documents(TEXTS)
@@ -365,15 +365,15 @@ def test_a_class_that_transformers_does_not_have_by_its_name_is_code_from_elsewh
         (tmp_path / "modules.json").write_text(json.dumps(modules))
     if refused:
         with pytest.raises(ModelError, match=f"needs {named}, which is custom code"):
-            hub.refuse_code(tmp_path)
+            model_folder.refuse_code(tmp_path)
     else:
-        hub.refuse_code(tmp_path)
+        model_folder.refuse_code(tmp_path)
 
 
 def test_code_that_transformers_has_taken_in_is_not_run(own: Callable[[str], Path]) -> None:
     folder = own("BertModel")
     plain = loaded(folder)
-    assert plain.engine.startswith("torch")
+    assert plain.backend.startswith("torch")
     assert_same(plain, reference(folder))
 
 
@@ -391,7 +391,7 @@ def test_an_embedder_with_code_of_its_own_is_refused_before_anything_is_read(
 
 
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alias: str, folder: Path) -> None:
-    """Let a folder stand for what the hub has under an alias."""
+    """Let a folder stand in for an alias on the hub."""
     model = EMBEDDERS[alias]
     here = {model.alias: folder, model.hub_id: folder}
     monkeypatch.setattr(hub, "cached_folder", here.get)
@@ -494,7 +494,7 @@ def own_prompts(files: hub.ModelFiles) -> dict[str, str]:
 def test_an_embedder_from_the_hub_gives_the_similarities_that_are_published(
     alias: str, similarities: list[float]
 ) -> None:
-    """As sentence-transformers' tests have them, with no prompts but those in a model's files."""
+    """As in sentence-transformers' tests, with only the prompts of the model's files."""
     files = from_hub(alias)
     own = {name: prompt for name, prompt in own_prompts(files).items() if prompt}
     card = replace(

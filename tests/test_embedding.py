@@ -1,4 +1,4 @@
-"""Vectors are those of sentence-transformers itself, and what is cut of a text is said."""
+"""Vectors equal those of sentence-transformers, and truncation is reported."""
 
 import json
 import shutil

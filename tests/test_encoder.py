@@ -1,4 +1,4 @@
-"""The encoder gives what the model gives, for every text, whatever the batches."""
+"""The encoder agrees with the model for every text, in any batch."""
 
 import json
 import shutil

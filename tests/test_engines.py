@@ -1,4 +1,4 @@
-"""Batches hold every text once and within bounds; what does not fit is halved; bad models end."""
+"""Batches contain every text once, within limits; oversized ones are halved; errors are raised."""
 
 import json
 import shutil
@@ -74,7 +74,7 @@ def test_a_batch_beyond_the_memory_is_halved_until_it_fits(placement: Placement,
     assert sum(advanced) == 20
     assert notices(placement) == ["the GPU is out of memory, so batches are halved"] * (fits < 8)
     assert [len(batch) for batch in tried[:2]] == ([8, 4] if fits < 8 else [8, 8])
-    # Texts are taken in the order that they were to be taken in.
+    # Texts are processed in the intended order.
     assert done == list(range(19, -1, -1))
 
 
@@ -135,7 +135,7 @@ def test_fast_is_bf16_where_the_processor_has_it(
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, placement: Placement) -> list[str]:
-    """Return how models are asked to attend, on what looks like a GPU with the kernels."""
+    """Return the attention setting of models on a simulated GPU with the kernels."""
     attentions: list[str] = []
 
     class Loaded:

@@ -1,4 +1,4 @@
-"""What the environment sets, an option overrides; what it gets wrong is said in one line."""
+"""Environment variables set defaults, options override them, and errors take one line."""
 
 import json
 import os
@@ -128,7 +128,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_and_is_not_asked_again(tmp_pat
     assert " s ago)" in said[1]
 
 
-# Our own cache
+# Cache folder
 
 
 def test_the_cache_goes_where_the_environment_says(ettin: Ettin, docs: Path) -> None:
@@ -197,7 +197,7 @@ def test_the_width_of_a_terminal_is_used(inside: Ettin, terminal: Terminal) -> N
         assert width - 20 < widest <= width
 
 
-# Telling more, telling less
+# Verbosity
 
 
 def test_verbose_tells_what_was_chosen_and_quiet_is_silent(inside: Ettin) -> None:

@@ -1,4 +1,4 @@
-"""Errors of the library know no command line: they have codes, which the commands turn to hints."""
+"""Errors of the library contain no command lines, only codes, which the commands map to hints."""
 
 import ast
 import inspect
@@ -24,14 +24,14 @@ KINDS: dict[str, type[EttinError]] = {
     for name, kind in vars(errors).items()
     if inspect.isclass(kind) and issubclass(kind, EttinError)
 }
-# An option, `-r ...` or a command of ours, as a shell has them.
+# An option, `-r ...` or an `ettin` command, as typed in a shell.
 OF_A_SHELL = re.compile(
     r"(^|[\s(\"'`])(--[a-z][a-z-]+|-[a-zA-Z]\b)|(?<!<)\bettin [a-z]+ |\bettin models\b"
 )
 
 
 class Raised(NamedTuple):
-    """A call that makes an error: where it is, its class, and its arguments."""
+    """A call that creates an error: its location, class and arguments."""
 
     place: str
     kind: type[EttinError]
@@ -43,13 +43,13 @@ class Raised(NamedTuple):
 
     @property
     def codes(self) -> set[str]:
-        """All codes that it may have: those of the strings in `code=`, else that of its class."""
+        """All codes it may have: those of the strings in `code=`, else that of its class."""
         given = self.keywords.get("code")
         return texts(given) if given is not None else {self.kind.usual_code}
 
 
 def texts(node: ast.AST) -> set[str]:
-    """Return the string constants in an expression, but those that a condition compares with."""
+    """Return the string constants in an expression, except those compared in a condition."""
     if isinstance(node, ast.IfExp):
         return texts(node.body) | texts(node.orelse)
     return {
@@ -79,7 +79,7 @@ LIBRARY, COMMANDS = raised(shell=False), raised(shell=True)
 
 
 class Anything(str):
-    """A field's value that can be formatted, computed with and listed in any way."""
+    """A field's value that can be formatted, calculated with and listed."""
 
     __slots__ = ()
 
@@ -94,11 +94,11 @@ class Anything(str):
 
 
 def reading_of(node: ast.Call) -> dict[str, Any]:
-    """Return fields as a call gives them, with a stand-in for each value that is computed."""
+    """Return the fields of a call, with a stand-in for each computed value."""
     fields: dict[str, Any] = {}
     for one in node.keywords:
         if one.arg is None:
-            # Fields that a function gathers: those of a calibration, or of another error.
+            # Fields computed by a function: those of a calibration, or of another error.
             fields |= dict.fromkeys(("folder", "reranker", "long", "package"), Anything("x"))
         elif one.arg != "code":
             constant = one.value.value if isinstance(one.value, ast.Constant) else None
@@ -135,7 +135,7 @@ def test_every_hint_for_an_argument_is_reached() -> None:
         if isinstance(value := one.keywords.get("argument"), ast.Constant)
     }
     assert ARGUMENTS.keys() <= named
-    # What a template names is a field of the error: a misspelt one would go unnoticed until then.
+    # A template's placeholders are fields of the error; a misspelt one would go unnoticed.
     for template in ARGUMENTS.values():
         assert all(name is None or name for _, name, _, _ in Formatter().parse(template))
 
@@ -147,14 +147,14 @@ def test_the_library_speaks_no_shell() -> None:
     assert spoken == []
 
 
-# Where the library writes a command line on purpose: how a model was trained, in its card.
+# Places where the library writes a command line on purpose, as in a model card.
 COMMAND_LINES = ("training/run.py", "training/card.py")
 # Arguments of other programs.
 OTHERS = {("corpus/pdf.py", "-P"), ("corpus/pdf.py", "-m")}
 
 
 def test_no_text_of_the_library_names_an_option() -> None:
-    """Notices and reasons too, wherever they are put together."""
+    """Notices and reasons too, wherever they are composed."""
     spoken = []
     for name, tree in modules(shell=False):
         docstrings = {
@@ -179,7 +179,7 @@ def test_the_library_gives_no_hints_and_raises_no_usage_errors() -> None:
 
 
 def test_the_library_does_not_read_standard_input() -> None:
-    # The child that reads PDFs gets its work there, and keeps what the parent has out.
+    # The child that reads PDFs gets its requests there, and keeps the parent's stdin out.
     own = "corpus/pdfium.py"
     found = [
         f"{name}:{node.lineno}"

@@ -1,4 +1,4 @@
-"""`ettin eval` as a user types it, with the embedded model."""
+"""`ettin eval` on the command line, with the embedded model."""
 
 import csv
 import json
@@ -18,13 +18,13 @@ from tests.conftest import Ettin
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that the tests of this module share, so that pairs are scored once."""
+    """A cache shared by the tests of this module, so that pairs are scored once."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sample corpus of 40 documents with the queries and judgements that belong to them."""
+    """A sample corpus of 40 documents with its queries and judgements."""
     whole = sample_corpus(EVERYDAY_ANSWERS)
     folder = tmp_path_factory.mktemp("small") / "small"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Systems are compared query by query, and the words say what the numbers do."""
+"""Systems are compared query by query, and the sentences agree with the numbers."""
 
 import csv
 import json
@@ -12,9 +12,9 @@ from hypothesis import given, strategies as st
 
 from ettin_cli.errors import CorpusError
 from ettin_cli.evaluation.comparing import compare, correction, gains, verdicts
-from ettin_cli.evaluation.files import file_name, write_evaluation
 from ettin_cli.evaluation.measuring import judged_queries, measure_runs
 from ettin_cli.evaluation.metrics import parse_metrics
+from ettin_cli.evaluation.output_folder import file_name, write_evaluation
 from ettin_cli.evaluation.results import Comparison, Evaluation, Gains, Measured, System
 from ettin_cli.evaluation.rows import shown_rows, summary, system_rows
 from ettin_cli.files.trec import read_run
@@ -55,8 +55,8 @@ def test_a_comparison_counts_and_averages_the_queries() -> None:
     assert found.gain == pytest.approx((0.2 + 0 - 0.1 + 0.6) / 4)
     assert (found.better, found.worse, found.same) == (2, 1, 1)
     assert found.interval[0] <= found.gain <= found.interval[1]
-    # Three differences have eight signs, of which +++, ---, and the two with only the smallest
-    # turned reach as far: 4 of 8.
+    # Of the eight sign patterns of three differences, +++, ---, and the two with only the smallest
+    # flipped are as extreme: 4 of 8.
     assert found.p == pytest.approx(0.5)
 
 
@@ -93,7 +93,7 @@ def test_reranking_is_compared_with_its_own_retriever_and_all_with_the_first() -
         [mean_difference(DENSE, one) for one in SWEPT[1:]]
     )
     assert over_hybrid.gain < 0 < found.over_first[2].gain
-    # Each of six differences has the same sign: 2 of 64 flips reach as far.
+    # Each of six differences has the same sign: 2 of 64 flips are as extreme.
     assert over_dense.p == pytest.approx(2 / 64)
 
 
@@ -253,7 +253,7 @@ def test_a_row_has_what_applies_to_its_system() -> None:
 
 
 def swept(*metrics: str) -> Evaluation:
-    """Return a measurement over two retrievers, whose other metrics are halves of the first."""
+    """Return an evaluation over two retrievers, whose other metrics are half of the first."""
     every = [
         replace(
             one,

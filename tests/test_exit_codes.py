@@ -1,4 +1,4 @@
-"""The exit codes that scripts depend on, each provoked, most of them in a process of its own."""
+"""The exit codes that scripts depend on, each provoked, most of them in a separate process."""
 
 import os
 import re
@@ -169,7 +169,7 @@ def test_a_signal_has_its_code_and_leaves_nothing_half_done(
     ettin("index", "docs")
     os.mkfifo("fifo")
     with started(words, environment) as process, Path("fifo").open("wb") as writer:
-        # It reads now, since the other end of a pipe could be opened.
+        # It is reading now, since the other end of the pipe could be opened.
         writer.write(b"ferry\n")
         writer.flush()
         process.send_signal(number)
@@ -183,7 +183,7 @@ def test_a_signal_has_its_code_and_leaves_nothing_half_done(
     assert not list(Path().glob("*out.jsonl*"))
 
 
-# Pipes that close, disks that are full
+# Closed pipes, full disks
 
 
 @pytest.mark.parametrize("words", [["models"], ["search", "--help"], ["info"]], ids=" ".join)

@@ -1,4 +1,4 @@
-"""Every format says the same; a run's order survives TREC; a file is whole or not there."""
+"""All formats agree; a run's order survives TREC; a file is complete or absent."""
 
 import csv
 import io

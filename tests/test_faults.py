@@ -1,4 +1,4 @@
-"""Each thing that indexing does to the disk fails once: the state is whole, the next run ends."""
+"""Each disk operation of indexing fails once: the index stays intact, and the next run works."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ def scene(
 
 
 def failing_once(scene: Scene, fault: str) -> Iterator[Disk]:
-    """Yield disks that fail at the first thing done, at the second and so on, and each scene."""
+    """Yield disks that fail at the first operation, at the second and so on, and each scene."""
     place = 0
     while True:
         place += 1

@@ -1,4 +1,4 @@
-"""A forked child computes what its parent does, and ends: with two threads in every library."""
+"""A forked child computes the same as its parent, and exits; every library has two threads."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.reading import write_pdf
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 ROOT = Path(__file__).parents[1]
-# Far more than a case takes; a child that waits for ever takes this long.
+# Far longer than a case takes; a child that hangs takes this long.
 PATIENCE_S = 120
 
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python(*words: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with two threads, and end it with all its children if it does not end."""
+    """Run Python with two threads; kill it and its children if it hangs."""
     names = ("ETTIN_", "TOKENIZERS_", "ORT_", "CI", "GITHUB_")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(names)},
@@ -91,5 +91,5 @@ def test_onnx_runtime_neither_sends_nor_keeps_anything_of_its_user(
 ) -> None:
     ran = python("-m", "tests.forking", "rerank by onnxruntime", str(folder), home=tmp_path)
     assert ran.returncode == 0, ran.stderr
-    # Its telemetry keeps an identifier of the device, and what it is yet to send.
+    # Its telemetry keeps a device identifier, and its queue of events.
     assert [path.name for path in tmp_path.rglob("*") if "onnxruntime" in path.name] == []

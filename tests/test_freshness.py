@@ -1,4 +1,4 @@
-"""Content decides whether a file has changed; its size and time only save reading it."""
+"""Content decides whether a file has changed; size and time only save reading it."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The other pages: their blocks run as they stand, each page in a clone of its own."""
+"""The other documentation pages: their blocks run unchanged, each page in a separate clone."""
 
 import pytest
 
@@ -10,7 +10,7 @@ PAGES = sorted({*(ROOT / "docs").rglob("*.md")} - {*test_readme.PAGES})
 
 @pytest.fixture(scope="module")
 def clones(tmp_path_factory: pytest.TempPathFactory) -> Clones:
-    """Clones that hold the index which the pages build, so that it is only updated."""
+    """Clones that hold the index that the pages build, so that it is only updated."""
     clones = Clones(tmp_path_factory.mktemp("clones"))
     ran = clones.shell(f"ettin index {CORPORA}/everyday_answers -i answers", clones.like)
     assert ran.returncode == 0, ran.stderr

@@ -1,6 +1,6 @@
-"""Every `--help` is recorded in golden/help/ and teaches by examples.
+"""Every `--help` is recorded in golden/help/ and has examples.
 
-After a change that is meant, write the files anew and review the difference:
+After an intended change, regenerate the files and review the difference:
 
     REGENERATE=1 pytest tests/test_help.py
 """

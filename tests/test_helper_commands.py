@@ -1,4 +1,4 @@
-"""`ettin models`, `ettin cache`, `ettin demo`, `--open` and completion, as a user meets them."""
+"""`ettin models`, `ettin cache`, `ettin demo`, `--open` and completion on the command line."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Hostile documents cost a bounded time and memory: named and rejected, and the rest is done."""
+"""Hostile documents take bounded time and memory: they are rejected, and the rest is read."""
 
 import gzip
 import json
@@ -21,7 +21,7 @@ CONTAINER = '<container><rootfile full-path="book.opf"/></container>'
 
 
 def write_book(path: Path, chapter: bytes, times: int = 1) -> Path:
-    """Write an EPUB whose spine names one chapter some times."""
+    """Write an EPUB whose spine lists one chapter several times."""
     spine = '<itemref idref="a"/>' * times
     manifest = '<manifest><item id="a" href="a.jpg"/></manifest>'
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as book:
@@ -65,7 +65,7 @@ def test_entities_that_multiply_are_not_expanded(tmp_path: Path) -> None:
     assert why_not(tmp_path / "a.epub").startswith("not a valid EPUB: ")
 
 
-# Packed text and tables
+# Compressed text and tables
 
 
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
@@ -116,7 +116,7 @@ def test_json_as_deep_as_it_is_long_is_broken(tmp_path: Path, name: str) -> None
     assert "depth limit exceeded" in why_not(write(tmp_path / name, b"[" * 2_000_000))
 
 
-# HTML: each of these took the standard library's parser, or this one, quadratic time
+# HTML: each of these made the standard library's parser, or ours, take quadratic time
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_pdf_whose_pages_go_round_in_a_circle_ends(tmp_path: Path) -> None:
     assert len(documents) + len(rejections) == 1
 
 
-# Lines without an end, in what is no document
+# Endless lines in files other than documents
 
 ENDLESS = '{"query": "' + "a" * 5000
 
@@ -212,7 +212,7 @@ def test_a_line_that_never_ends_is_one_line_and_not_read_to_its_end(
     assert told in error
 
 
-# All of them at once
+# All of them together
 
 
 def test_a_folder_of_bombs_is_named_file_by_file_and_the_rest_is_indexed(

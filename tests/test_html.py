@@ -1,4 +1,4 @@
-"""A page gives what a reader sees, each line with where it stands in the source."""
+"""A page yields its visible text, each line with its line number in the source."""
 
 import string
 

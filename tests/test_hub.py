@@ -1,4 +1,4 @@
-"""A model is found where it is, fetched once, and its absence is said at once and in one line."""
+"""A model is located, downloaded once, and reported in one line if it is missing."""
 
 import json
 import socket
@@ -13,7 +13,8 @@ import pytest
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import MissingExtraError, ModelError
 from ettin_cli.models import hub
-from ettin_cli.models.hub import EMBEDDED, find_model, hub_name, refuse_code, weights_hash
+from ettin_cli.models.hub import EMBEDDED, find_model, hub_name, weights_hash
+from ettin_cli.models.model_folder import refuse_code
 from ettin_cli.models.rerankers.registry import find_reranker
 from ettin_cli.records import Silence
 from ettin_cli.settings import ETTIN_MODELS, MINILM_SHA256
@@ -38,7 +39,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> list[str]:
-    """Let the hub answer with an error, and return the list of what it was asked."""
+    """Let the hub answer with an error, and return the list of requests."""
     asked: list[str] = []
 
     def model_info(_: Any, hub_id: str, **__: object) -> None:
@@ -120,7 +121,7 @@ def test_only_safetensors_of_the_pinned_revision_are_fetched(
     assert notices.said == [f"downloading {files.name} from the hub"]
 
 
-def test_auto_goes_on_with_the_stand_in_and_says_so() -> None:
+def test_auto_falls_back_to_the_embedded_reranker_with_a_notice() -> None:
     notices = Notices()
     assert find_reranker("auto", offline=True, reporter=notices).name == EMBEDDED
     (said,) = notices.said
@@ -183,11 +184,11 @@ def test_a_damaged_memory_of_hashes_costs_time_only(tmp_path: Path) -> None:
     assert len(weights_hash(folder)) == 64
 
 
-# A model's folder
+# Model folders
 
 
 def model_folder(place: Path, files: Mapping[str, str], modules: object = None) -> Path:
-    """Write a model's folder with these files and this list of parts."""
+    """Write a model's folder with these files and this list of modules."""
     for name, content in {"config.json": "{}", **files}.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(content)

@@ -1,4 +1,4 @@
-"""Ignored is what git ignores; git itself is asked."""
+"""The ignored files are those that git itself ignores."""
 
 import shutil
 import subprocess
@@ -133,13 +133,13 @@ def test_every_pattern_alone_is_git_s(tree: Path, pattern: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "kept"),
     [
-        # All but one kind of file, at any depth.
+        # All except one kind of file, at any depth.
         (["*", "!*/", "!*.md"], ["keep/x.md", "sub/b.md"]),
-        # All of a folder but one kind of file.
+        # All files of a folder except one kind.
         (["sub/**", "!sub/**/", "!sub/**/a.txt"], ["sub/a.txt", "sub/deep/a.txt"]),
-        # A folder that is taken back does not take back what is ignored inside of it.
+        # Re-including a folder does not re-include what is ignored inside it.
         (["deep/", "!sub/"], ["sub/a.txt", "sub/b.md", "sub/build/c.txt"]),
-        # What lies in an ignored folder cannot be taken back.
+        # Files in an ignored folder cannot be re-included.
         (["sub/", "!sub/a.txt"], []),
         (["sub/*", "!sub/a.txt"], ["sub/a.txt"]),
     ],

@@ -1,4 +1,4 @@
-"""An index is read exactly, from wherever it is, and says where it is damaged."""
+"""An index is read exactly, from any location, and reports where it is damaged."""
 
 import json
 from pathlib import Path
@@ -101,7 +101,7 @@ def test_an_index_behind_a_link_finds_its_files(
 
 
 def damaged(path: Path, at: int) -> None:
-    """Flip a byte in a copy that takes the file's place, since the old one may be mapped."""
+    """Flip a byte in a copy that replaces the file, since the old one may be mapped."""
     content = bytearray(path.read_bytes())
     content[at] ^= 4
     path.unlink()

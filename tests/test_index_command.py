@@ -1,4 +1,4 @@
-"""`ettin index`: what it says it did is what it did, and it refuses what it cannot mean."""
+"""`ettin index`: its summary agrees with what it did, and it rejects contradictory options."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ def holds(folder: str = ".ettin") -> set[str]:
     return set(Index(Path(folder)).doc_ids())
 
 
-# What a run does and says
+# Actions and summaries
 
 
 def test_a_first_run_counts_files_documents_and_passages(ettin: Ettin, docs: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_file_name_cannot_forge_a_line(ettin: Ettin, docs: Path) -> None:
     assert any("x\\nettin: all is well\\x1b[2K.pdf: not a valid PDF" in line for line in lines)
 
 
-# Refusals
+# Usage errors
 
 
 @pytest.mark.parametrize(

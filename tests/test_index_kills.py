@@ -1,4 +1,4 @@
-"""Runs that write an index are killed at random moments; what is there after each is whole."""
+"""Runs that write an index are killed at random moments; each leaves an intact index."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""An index beside a plain dictionary: whatever is done in whatever order, it holds the same."""
+"""An index compared with a dictionary: after any sequence of operations they agree."""
 
 import shutil
 import tempfile
@@ -24,12 +24,12 @@ from tests.indexes import Builder, word_model, word_vector
 NAMES = [f"{letter}.txt" for letter in "abcdef"]
 WORDS = ["ferry", "bread", "auk", "tern", "pier", "dough"]
 TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
-# More than an update does to the disk, so that some runs are left to end.
+# More than an update's disk operations, so that some runs complete.
 PLACES = st.integers(1, 70)
 
 
 class IndexStates(RuleBasedStateMachine):
-    """`here` is what the files hold; `held` what the index has to, None while there is none."""
+    """`here` is the content of the files; `held` that of the index, None if there is no index."""
 
     @initialize()
     def begin(self) -> None:
@@ -121,7 +121,7 @@ class IndexStates(RuleBasedStateMachine):
         assert damaged_files(self.folder) == [str(path)]
         repair_index(BuildRequest(self.folder, offline=True), Silence())
         if name != "vectors.faiss":
-            # The sources were read as they are now.
+            # The sources were read in their current state.
             self.held = dict(self.here)
         self.verify()
 

@@ -1,4 +1,4 @@
-"""`ettin info`, `verify`, `models` and `cache`: what is here is told as it is."""
+"""`ettin info`, `verify`, `models` and `cache` report the actual state."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from tests.conftest import BOATS, Ettin, Outcome, Terminal
 
 
 def facts(ran: Outcome) -> dict[str, str]:
-    """Return a table of two columns; of rows with the same name the last counts."""
+    """Return a table of two columns; of rows with the same name the last one counts."""
     pairs = (line.split(maxsplit=1) for line in ran.out.splitlines())
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 

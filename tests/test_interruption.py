@@ -1,6 +1,6 @@
-"""A signal ends a command as it is promised wherever it strikes, whatever becomes of it there.
+"""A signal ends a command as documented wherever it strikes, even if its exception is lost.
 
-Each is sent from within the work, so that it strikes at the same place every time.
+Each is sent from within the work, so that it strikes at the same point every time.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.indexes import Builder
 from tests.test_signals import GOES_ON, SIGNALS
 
 LOCK = threading.Lock()
-# Far longer than a signal waits, and an end to a test that fails.
+# Far longer than a signal takes to arrive; ends a failing test.
 PATIENCE_S = 30
 
 
@@ -32,7 +32,7 @@ def strike(number: signal.Signals) -> None:
 
 
 def became(other: Exception) -> Callable[[signal.Signals], None]:
-    """Return what strikes in a callback whose library makes another exception of it."""
+    """Return a callback that is struck, in a library that replaces the exception."""
 
     def callback(number: signal.Signals) -> None:
         try:
@@ -44,7 +44,7 @@ def became(other: Exception) -> Callable[[signal.Signals], None]:
 
 
 def in_a_finalizer(number: signal.Signals) -> None:
-    """Strike where an exception goes nowhere, and go on with the work."""
+    """Strike where the exception is swallowed, and continue."""
 
     class Finalized:
         def __del__(self) -> None:
@@ -55,7 +55,7 @@ def in_a_finalizer(number: signal.Signals) -> None:
 
 
 def in_a_callback_of_a_weak_reference(number: signal.Signals) -> None:
-    """Strike in another place from where an exception goes nowhere."""
+    """Strike at another point where the exception is swallowed."""
 
     class Referred:
         pass
@@ -68,7 +68,7 @@ def in_a_callback_of_a_weak_reference(number: signal.Signals) -> None:
 
 
 def taking_a_lock(number: signal.Signals) -> None:
-    """Strike where a lock is taken, and would not be given back since it was never entered."""
+    """Strike where a lock is acquired, which would not be released since it was never entered."""
 
     class Guard:
         def __enter__(self) -> None:
@@ -96,7 +96,7 @@ PLACES = {
 
 @pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
 @pytest.mark.parametrize("place", PLACES)
-def test_a_command_that_goes_on_says_so_whatever_the_signal_became(
+def test_a_resumable_command_reports_how_to_resume_whatever_the_signal_became(
     ettin: Ettin,
     build: Builder,
     docs: Path,
@@ -159,7 +159,7 @@ def test_a_signal_after_the_work_is_done_changes_nothing(
 ) -> None:
     calm = inside("search", "ferry", "-r", "none")
 
-    # The signal is remembered, and its exception has gone.
+    # The signal is remembered, and its exception was lost.
     def swallowed(*_: object) -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
@@ -204,12 +204,12 @@ def test_a_second_signal_does_not_wait() -> None:
     with interruption.heeded():
         with pytest.raises(KeyboardInterrupt), Guard():
             seen.append("entered")
-        # Nothing strikes what cleans up after it.
+        # No signal strikes during cleanup.
         assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
     assert seen == ["the first waits"]
 
 
-# A module whose initialization in C cannot fail with an interruption: pybind11 aborts the process.
+# A module whose initialisation in C aborts the process when interrupted (pybind11).
 LOADS = """
 import os, signal, sys, time
 sys.argv = ["ettin", "--version"]

@@ -1,4 +1,4 @@
-"""Judging in the terminal: quick keys, inert texts, and a file that is whole at any moment."""
+"""Judging in the terminal: single keys, escaped texts, and a file that is always intact."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rich.console import Console as RichConsole
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.console.console import Console
-from ettin_cli.console.judging import Counts, Session, judge
+from ettin_cli.console.judging import JudgingCounts, JudgingSession, judge
 from ettin_cli.console.judging_screen import Sheet, ToJudge
 from ettin_cli.console.keyboard import keyboard
 from ettin_cli.errors import CorpusError, EttinError, OutputError
@@ -58,13 +58,13 @@ def terminal(width: int = 80, height: int = 24) -> RichConsole:
 
 
 class Played:
-    """A session whose keys come from a string, and whose screens are kept."""
+    """A session with keys from a string, whose screens are recorded."""
 
     def __init__(
         self, qrels: Path, keys: str = "", items: list[ToJudge] = ITEMS, **size: int
     ) -> None:
         self.console = terminal(**size)
-        self.session = Session(items, Judgements(qrels), self.console)
+        self.session = JudgingSession(items, Judgements(qrels), self.console)
         self.screens: list[str] = []
         self.press(keys)
 
@@ -245,7 +245,7 @@ def test_the_last_judgement_can_be_undone(qrels: Path) -> None:
     assert "unknown key" in played.screen
     played.press("u")
     assert "query 2 of 2  document 3 of 3  5 of 6 judged" in played.screen
-    assert played.session.counts() == Counts(5, 1)
+    assert played.session.counts() == JudgingCounts(5, 1)
 
 
 def test_help_explains_every_key_and_judges_nothing(qrels: Path) -> None:
@@ -266,7 +266,7 @@ def test_whatever_is_pressed_the_file_tells_what_was_judged(first: str, second: 
     with tempfile.TemporaryDirectory() as folder:
         path, judged = Path(folder) / "qrels", 0
         for keys in (first, second):
-            session = Session(ITEMS, Judgements(path), terminal())
+            session = JudgingSession(ITEMS, Judgements(path), terminal())
             for key in keys:
                 session.press(key)
             counts = session.counts()
@@ -291,7 +291,7 @@ def test_what_is_judged_is_not_asked_again_whoever_judged_it(qrels: Path) -> Non
         ["q2", "d2"],
         ["q2", "d3"],
     ]
-    assert played.session.counts() == Counts(4, 0)
+    assert played.session.counts() == JudgingCounts(4, 0)
 
 
 # The screen
@@ -359,7 +359,7 @@ def test_a_query_that_is_cut_is_in_the_pages_of_the_text(qrels: Path) -> None:
 def test_the_words_of_the_query_are_marked(qrels: Path) -> None:
     played = Played(qrels)
     played.console = RichConsole(file=io.StringIO(), force_terminal=True, color_system="standard")
-    played.session = Session([item("the ferries sail")], Judgements(qrels), played.console)
+    played.session = JudgingSession([item("the ferries sail")], Judgements(qrels), played.console)
     played.press("")
     assert "the \x1b[1;33mferries\x1b[0m sail" in played.screen
 
@@ -391,7 +391,7 @@ from ettin_cli.console import Console
 from ettin_cli.console.judging import judge
 from tests.test_judging import EVIL, ITEMS, item
 items = [item(EVIL, EVIL, EVIL, EVIL)] if "evil" in sys.argv else ITEMS
-counts = judge(items, Path(sys.argv[1]), console=Console(), go_on="ettin eval --judge")
+counts = judge(items, Path(sys.argv[1]), console=Console(), resume_command="ettin eval --judge")
 print(f"returned {counts}")
 """
 EVIL = "\x1b[31mred\x1b]8;;http://x\x07link \u202eturned \x9b1m [bold]x[/bold]\r\x08\ud800\n" * 30
@@ -399,7 +399,7 @@ END = "\x1b[?1049l"
 
 
 class Terminal:
-    """A process at a terminal of its own: keys go in, and what it shows comes out."""
+    """A process with its own terminal, which takes keys and shows screens."""
 
     def __init__(self, *words: object, width: int = 80, **env: str) -> None:
         self.keyboard, process_end = pty.openpty()
@@ -417,7 +417,7 @@ class Terminal:
         os.close(process_end)
 
     def until(self, wanted: str) -> str:
-        """Read until the newest screen holds a text, and return that screen."""
+        """Read until the newest screen contains a text, and return that screen."""
         while wanted not in (screen := STYLE.sub("", self.shown.rsplit(CLEAR)[-1])):
             ready, _, _ = select.select([self.keyboard], [], [], DEADLINE_S)
             assert ready, f"no {wanted!r} in {screen!r}"
@@ -433,7 +433,7 @@ class Terminal:
         os.write(self.keyboard, keys.encode())
 
     def end(self) -> str:
-        """Wait for the end, and return what was said after the last screen."""
+        """Wait for the end, and return the output after the last screen."""
         said = self.until("returned ").rsplit(END)[-1]
         assert self.process.wait(DEADLINE_S) == 0
         assert termios.tcgetattr(self.keyboard) == self.settings
@@ -587,6 +587,6 @@ def test_without_a_terminal_it_is_said_what_to_do(
         for stream, name in ((io.StringIO(), "input"), (stdin, "output")):
             monkeypatch.setattr("sys.stdin", stream)
             with pytest.raises(EttinError, match=f"standard {name} is not one") as caught:
-                judge(ITEMS, qrels, console=Console(), go_on="")
+                judge(ITEMS, qrels, console=Console(), resume_command="")
             assert hint_of(caught.value)
     assert not qrels.exists()

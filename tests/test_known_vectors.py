@@ -1,4 +1,4 @@
-"""A vector is found again by its text alone, and only when every byte of it is there."""
+"""A vector is reused for the same text only, and only if all its bytes are intact."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from ettin_cli.index.known_vectors import Distinct, Shards, as_hashes, joined, text_hash
+from ettin_cli.index.known_vectors import Distinct, Shards, as_hashes, joined_hashes, text_hash
 from tests.indexes import hashes, unit_vectors
 
 TEXTS = st.lists(st.sampled_from("abcdefgh"), max_size=40)
@@ -30,8 +30,8 @@ def test_half_a_hash_is_no_match() -> None:
 
 
 def test_hashes_in_pieces_are_one_array() -> None:
-    assert joined([]).shape == (0, 2)
-    pieces = joined([hashes("a", "b"), hashes("c")])
+    assert joined_hashes([]).shape == (0, 2)
+    pieces = joined_hashes([hashes("a", "b"), hashes("c")])
     assert np.array_equal(pieces, hashes("a", "b", "c"))
 
 
@@ -45,7 +45,7 @@ def test_shards_come_back_in_order_with_every_bit(tmp_path: Path) -> None:
     shards.add(hashes("a", "b"), vectors[:2])
     shards.add(hashes("c", "d", "e"), vectors[2:])
     first, second = list(Shards(tmp_path / "work").load(3))
-    assert np.array_equal(joined([first[0], second[0]]), hashes(*"abcde"))
+    assert np.array_equal(joined_hashes([first[0], second[0]]), hashes(*"abcde"))
     assert np.array_equal(np.concatenate([first[1], second[1]]), vectors)
 
 

@@ -1,4 +1,4 @@
-"""A ModernBERT configuration is read as transformers reads it, whichever version wrote it."""
+"""A ModernBERT configuration is read as transformers reads it, from any version."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_a_configuration_of_either_age_gives_the_scores_of_sentence_transformers
     for name in ("global_attn_every_n_layers", "layer_types", "rope_parameters"):
         config.pop(name, None)
     if newer:
-        # Neither the layers nor the angles are those that would be taken without them.
+        # Neither the layers nor the angles are the defaults.
         config["layer_types"] = ["sliding_attention", "full_attention"] * 2 + ["full_attention"]
         config["rope_parameters"] = {
             "full_attention": {"rope_type": "default", "rope_theta": 5_000.0},

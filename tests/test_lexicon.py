@@ -1,4 +1,4 @@
-"""Every passage is scored by BM25 exactly, and damage is never taken for a score."""
+"""Every passage gets its exact BM25 score, and damage never yields a score."""
 
 import math
 from collections import Counter
@@ -12,7 +12,7 @@ from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import lexicon_writer as inverting
 from ettin_cli.index.lexicon import COUNTS, DOCUMENTS, LENGTHS, LEXICAL, POSTINGS, Lexicon
-from ettin_cli.index.lexicon_writer import Known, write_lexicon
+from ettin_cli.index.lexicon_writer import KnownPostings, write_lexicon
 from ettin_cli.index.manifest import FileRecord, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import Index
@@ -67,7 +67,7 @@ def lexicon(tmp_path: Path, passages: Passages) -> Lexicon:
 
 
 def bm25(query: Counter[str], texts: list[Counter[str]]) -> list[float]:
-    """Return BM25 as it is written in the books, as a share of the most that it can be."""
+    """Return BM25 by the textbook formula, divided by its maximum."""
     mean = sum(text.total() for text in texts) / len(texts)
     holding = {term: sum(term in text for text in texts) for term in query}
     idf = {t: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for t, n in holding.items()}
@@ -129,7 +129,7 @@ def test_passages_without_a_word_are_no_trouble(tmp_path: Path) -> None:
     assert not opened(tmp_path, 3).scores(Counter(["ferry"])).any()
 
 
-# What the old generation knows
+# Reuse of the old generation
 
 
 @pytest.mark.parametrize("block", [5, 1 << 22])
@@ -145,7 +145,7 @@ def test_texts_that_are_known_give_the_bytes_that_looking_them_up_gives(
         rows = chance.integers(-1, len(texts), chance.integers(0, 12))
         now = [texts[row] if row >= 0 else f"new anchor {at}" for at, row in enumerate(rows)]
         passages = written(tmp_path / f"{run}", now)
-        write_lexicon(passages.path.parent, passages, TERMS, Known(lexicon, rows))
+        write_lexicon(passages.path.parent, passages, TERMS, KnownPostings(lexicon, rows))
         known = lexical_bytes(passages.path.parent)
         write_lexicon(passages.path.parent, passages, TERMS)
         assert known == lexical_bytes(passages.path.parent)
@@ -156,7 +156,7 @@ def lexical_part(folder: Path) -> dict[str, bytes]:
 
 
 def note_lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return what is going to be looked up in texts, as it happens."""
+    """Return the words to be looked up in texts, as it happens."""
     looked_up: list[str] = []
 
     def noted(text: str) -> list[str]:

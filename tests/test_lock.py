@@ -1,4 +1,4 @@
-"""One writer at a time, whose name the others are told, in a folder that is an index's own."""
+"""One writer at a time, named in the others' error, in a folder that belongs to an index."""
 
 import ctypes
 import getpass
@@ -186,7 +186,7 @@ def test_what_an_interrupted_first_run_left_is_no_hindrance(tmp_path: Path) -> N
 
 
 def _no_override() -> None:
-    """Take from a child of root what lets root write where nobody may."""
+    """Drop the capabilities that let a child of root write anywhere."""
     libc = ctypes.CDLL(None)
     for capability in (1, 2):
         libc.prctl(24, capability, 0, 0, 0)

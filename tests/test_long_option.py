@@ -1,4 +1,4 @@
-"""`--long` as a user types it: what was cut is said, and with max nothing is."""
+"""`--long` on the command line: truncation is reported, and max truncates nothing."""
 
 import json
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_a_run_does_not_go_on_with_another_way_to_read(
 
 @pytest.fixture
 def index(stand_in: Ettin, tmp_path: Path) -> Path:
-    """A folder as BEIR has it, of whole documents, indexed."""
+    """A BEIR folder, with each document indexed as one passage."""
     folder = tmp_path / "beir"
     folder.mkdir()
     written(folder / "corpus.jsonl", {"_id": "short", "text": SHORT}, {"_id": "long", "text": LONG})

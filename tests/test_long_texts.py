@@ -1,4 +1,4 @@
-"""Of a long text no more is tokenized than is read, and the tokens are those of the whole text."""
+"""Only the needed part of a long text is tokenized, with the tokens of the complete text."""
 
 import random
 from collections.abc import Sequence
@@ -160,7 +160,7 @@ def test_pieces_have_the_tokens_and_offsets_of_the_whole(
 
 
 def prose(characters: int, seed: int = 1) -> str:
-    """Return words, sentences and lines, with all that is odd strewn in."""
+    """Return words, sentences and lines, with unusual characters in between."""
     draw = random.Random(seed)
     found = ""
     while len(found) < characters:
@@ -186,7 +186,7 @@ def test_a_long_text_is_cut_beyond_the_tokens_that_are_kept(
 def test_a_beginning_with_too_few_tokens_is_taken_again_longer(
     tokenizers: dict[str, Tokenizer],
 ) -> None:
-    # 20,000 characters that BERT reads as no token at all, and as one for each long word.
+    # 20,000 characters without a BERT token, and one token for each long word.
     text = "\u200b\n" * 10_000 + "w" * 5_000 + " " + prose(200_000)
     (begun,) = LongTexts(tokenizers["bert"]).beginnings([text], 16)
     assert 25_000 < len(begun) < 150_000
@@ -246,7 +246,7 @@ def test_a_text_that_is_cut_on_the_left_stays_whole(tokenizers: dict[str, Tokeni
 
 
 class Watched:
-    """A tokenizer that remembers the longest text that it was given."""
+    """A tokenizer that records the longest text it was given."""
 
     def __init__(self, inner: Any) -> None:
         self.inner, self.longest = inner, 0
@@ -277,7 +277,7 @@ PAIRS = [
 
 
 def cut_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]], limit: int) -> list[list[int]]:
-    """Return the ids of whole pairs, cut by transformers."""
+    """Return the ids of complete pairs, truncated by transformers."""
     queries, texts = [one for one, _ in pairs], [one for _, one in pairs]
     found = tokenizer(queries, texts, truncation="longest_first", max_length=limit)
     return [list(ids) for ids in found["input_ids"]]
@@ -419,7 +419,7 @@ def test_the_stand_in_scores_a_long_text_by_its_beginning() -> None:
     whole.no_padding()
     end = whole.encode(LONG, add_special_tokens=False).offsets[45][1]
     assert counter.beginning(LONG, 46) == LONG[:end]
-    # The first 46 tokens by themselves are not cut, and score the same.
+    # The first 46 tokens alone are not truncated, and score the same.
     scores = made.score([(QUERY, LONG), (QUERY, LONG[:end])])
     assert scores.values[0] == scores.values[1]
     assert scores.truncated.tolist() == [True, False]

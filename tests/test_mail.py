@@ -1,4 +1,4 @@
-"""A message is read as it was meant, however badly it is put together."""
+"""A message is read as intended, even if it is malformed."""
 
 from email.message import EmailMessage
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The manifest says what is in force, and nothing of it can change unnoticed."""
+"""The manifest determines the current generation, and any change to it is detected."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Every metric has trec_eval's value, its ties included, and the meaning its name promises."""
+"""Every metric equals trec_eval's, ties included, and agrees with its definition."""
 
 import json
 import math
@@ -29,7 +29,7 @@ from ettin_cli.records import Qrels, Run
 
 COLLECTIONS = Path(__file__).parents[1].parent / "shared" / "collections"
 
-# What trec_eval calls a metric.
+# Names of metrics in trec_eval.
 ORACLE = {
     "nDCG": "ndcg",
     "nDCG@1": "ndcg_cut_1",
@@ -55,7 +55,7 @@ METRICS = [Metric.parse(name) for name in ORACLE]
 
 
 def trec_eval(run: Run, qrels: Qrels, names: set[str], rel: int) -> dict[str, dict[str, float]]:
-    """Return trec_eval's values by query; it leaves judged queries out that the run lacks."""
+    """Return trec_eval's values by query; it leaves out judged queries that the run lacks."""
     whole = {query_id: dict(run.get(query_id, {})) for query_id in qrels}
     judged = {query_id: dict(levels) for query_id, levels in qrels.items()}
     evaluator = pytrec_eval.RelevanceEvaluator(judged, names, relevance_level=rel)
@@ -79,7 +79,7 @@ def value(name: str, run: Mapping[str, float], judged: Mapping[str, int]) -> flo
 
 
 def listed(documents: Iterable[str]) -> dict[str, float]:
-    """Return scores that put documents, a letter each in a string, in this order."""
+    """Return scores that order documents, each a letter of a string."""
     return {doc_id: -float(rank) for rank, doc_id in enumerate(documents)}
 
 
@@ -96,10 +96,10 @@ def texts(path: Path) -> dict[str, list[str]]:
 
 
 def retrieved(folder: Path, weigh: Callable[[int, float, float], float]) -> Run:
-    """Return the 200 best documents a query by the sum of weights of the words they share.
+    """Return the top 200 documents per query by the sum of weights of shared words.
 
-    A weight is made of a word's count, its rarity, and the document's length over the mean. The
-    commonest words take most of the time and tell least: they are left out.
+    A word's weight depends on its count, its rarity, and the document's length over the mean. The
+    commonest words take most of the time and matter least, so they are left out.
     """
     corpus, queries = texts(folder / "corpus.jsonl"), texts(folder / "queries.jsonl")
     mean = sum(map(len, corpus.values())) / len(corpus)
@@ -146,13 +146,13 @@ def test_real_runs_have_trec_evals_values(
     assert sum(ndcg.values()) > 0.1 * len(qrels)
 
 
-# Against trec_eval, on runs made of ties
+# Against trec_eval, on runs with many ties
 
-# Some are one number in float32 though two in float64, one is larger than any float32.
+# Some are equal in float32 but not in float64; one exceeds the range of float32.
 TIED = [1.0, 1.0 + 1e-9, 1.0 + 1e-7, 0.0, -0.0, 1e-46, -1.0, -1.0 - 1e-9, 3e38, 1e39, 1e300]
 DOC_IDS = ["d", "d1", "d10", "d2", "D", "_", "é", "z", "\ufb01", "\U0001f600"]
 RUNS = st.dictionaries(st.sampled_from(DOC_IDS), st.sampled_from(TIED))
-# trec_eval never ends where every judgement is negative.
+# trec_eval does not terminate where every judgement is negative.
 JUDGEMENTS = st.builds(
     lambda levels, one: {**levels, "judged": one},
     st.dictionaries(st.sampled_from(DOC_IDS), st.integers(-2, 4)),
@@ -200,11 +200,11 @@ def test_rr_at_k_is_rr_of_the_run_cut_there(
 
 
 def test_ndcg_takes_the_relevance_for_gain_and_all_that_is_judged_for_ideal() -> None:
-    # Found: 1 at rank 1 and 3 at rank 3, so 1/log2(2) + 3/log2(4) = 1 + 1.5 = 2.5.
-    # Best: 3, 2, 1, the 2 never found: 3/1 + 2/log2(3) + 1/2 = 3.5 + 2/1.5849625 = 4.7618595.
+    # Retrieved: 1 at rank 1 and 3 at rank 3, so 1/log2(2) + 3/log2(4) = 1 + 1.5 = 2.5.
+    # Ideal: 3, 2, 1, the 2 not retrieved: 3/1 + 2/log2(3) + 1/2 = 3.5 + 2/1.5849625 = 4.7618595.
     judged = {"a": 1, "c": 3, "missed": 2, "b": 0}
     assert value("nDCG", listed("abc"), judged) == pytest.approx(2.5 / 4.7618595)
-    # Down to rank 2: 1, of 3 + 1.2618595.
+    # Up to rank 2: 1, of 3 + 1.2618595.
     assert value("nDCG@2", listed("abc"), judged) == pytest.approx(1 / 4.2618595)
 
 
@@ -224,7 +224,7 @@ def test_success_is_whether_one_relevant_document_is_seen() -> None:
 
 
 def test_precision_divides_by_k_and_recall_by_what_is_relevant() -> None:
-    # Two of four relevant documents found among three.
+    # Two of four relevant documents among three retrieved.
     judged = {"a": 1, "c": 1, "x": 1, "y": 3}
     assert value("P@10", listed("abc"), judged) == 0.2
     assert value("R@10", listed("abc"), judged) == 0.5
@@ -259,7 +259,7 @@ def test_a_score_that_is_not_a_number_has_no_place() -> None:
         evaluate({"q": {"a": 1.0, "b": math.nan}}, {"q": {"a": 1}}, METRICS)
 
 
-# What holds of any run
+# Properties of any run
 
 NAMES = [*ORACLE, "RR@2", "Judged@3", "Judged@10"]
 

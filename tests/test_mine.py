@@ -1,4 +1,4 @@
-"""`ettin mine`: what becomes a negative, and what must not."""
+"""`ettin mine`: which passages become negatives, and which must not."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def write(path: Path, *rows: object) -> str:
 
 
 def scores(index: Path, query: str) -> dict[str, float]:
-    """Return each document's inner product with the query, by comparing with all."""
+    """Return each document's inner product with the query, by exhaustive comparison."""
     files = find_embedder("auto", offline=True, reporter=Silence())
     embedder = load_embedder(files, EngineSettings(device="cpu"), Silence())
     opened = Index(index)
@@ -181,7 +181,7 @@ def test_candidates_are_those_of_the_retriever_that_is_named(
         for name in ("auto", "hybrid", "bm25", "dense")
     }
     assert mined["auto"] == mined["hybrid"]
-    # Only two of the other texts have a word of the query.
+    # Only two of the other texts contain a word of the query.
     assert mined["bm25"] == ["fares", "noon"]
     assert set(mined["dense"]) == set(mined["hybrid"]) == set(OTHERS)
     assert ettin(*words, "--retriever", "none").code == 2

@@ -1,4 +1,4 @@
-"""Multi-vector models score as sentence-transformers has them score, by either route."""
+"""Multi-vector models score as in sentence-transformers, in ONNX Runtime and torch."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pytest
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.rerankers.long_texts import reading
+from ettin_cli.models.rerankers.long_texts import with_long_texts
 from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
 from ettin_cli.records import Reranker, Silence
 from tests.indexes import Notices
@@ -31,7 +31,7 @@ def reranker(folder: Path, reporter: Any = None, **settings: Any) -> Reranker:
 
 
 def expected(folder: Path) -> Any:
-    """Return what sentence-transformers itself makes of all the pairs; an empty text is last."""
+    """Return sentence-transformers' own scores of all pairs; an empty text ranks last."""
     from sentence_transformers import MultiVectorEncoder
 
     model = MultiVectorEncoder(str(folder), device="cpu")
@@ -150,7 +150,9 @@ def test_a_long_text_is_read_whole_in_windows(tmp_path: Path, name: str) -> None
     files = find_reranker(str(folder), offline=True, reporter=Silence())
     text = " ".join(f"{TEXTS[at % 3]} {at}" for at in range(40))
     plain = reranker(folder)
-    scores = reading(plain, files, "max", Silence()).score([("ferry", text), ("ferry", TEXTS[0])])
+    scores = with_long_texts(plain, files, "max", Silence()).score(
+        [("ferry", text), ("ferry", TEXTS[0])]
+    )
     short = plain.score([("ferry", text), ("ferry", TEXTS[0])])
     assert not scores.truncated.any()
     assert short.truncated.tolist() == [True, False]

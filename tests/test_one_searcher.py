@@ -1,4 +1,4 @@
-"""What `ettin eval` measures is what `ettin search` answers, to the last byte of a run."""
+"""`ettin eval` measures what `ettin search` answers, to the last byte of a run."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.models.embedders import find_embedder, load_embedder
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import EMBEDDED
-from ettin_cli.models.rerankers.long_texts import reading
+from ettin_cli.models.rerankers.long_texts import with_long_texts
 from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
 from ettin_cli.records import Advance, Reranker, Scores, Silence, no_progress
 from ettin_cli.searching.answering import search
@@ -56,7 +56,7 @@ SENTENCES = (
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """What a user can ask of both commands."""
+    """The options that both commands share."""
 
     retriever: str
     expand: bool
@@ -77,7 +77,7 @@ class Combination:
 
 
 def combinations(fold: str, by: str, long: str) -> list[Combination]:
-    """Return all that one sweep measures."""
+    """Return everything that one sweep measures."""
     axes = product(RETRIEVERS, (False, True), RERANKERS, CANDIDATES, BLENDS)
     return [Combination(*axis, fold, by, long) for axis in axes]
 
@@ -109,7 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETTIN_CACHE_DIR", str(folder / "cache"))
         request = BuildRequest(
-            folder / "index", [str(folder / "corpus.jsonl")], offline=True, engine=ENGINE
+            folder / "index", [str(folder / "corpus.jsonl")], offline=True, settings=ENGINE
         )
         build_index(request, Silence())
     return folder
@@ -130,7 +130,7 @@ def retriever(index: Index, name: str, expand: bool) -> Retriever:
 
 
 class Remembering:
-    """Scores each pair by itself, once: whatever shares its batch, a score is the same."""
+    """Scores each pair separately, so that its score does not depend on the batch."""
 
     def __init__(self, reranker: Reranker) -> None:
         self.reranker = reranker
@@ -150,7 +150,7 @@ class Remembering:
 def reranker(long: str) -> Reranker:
     files = find_reranker(EMBEDDED, offline=True, reporter=Silence())
     loaded = load_reranker(files, ENGINE, Silence())
-    return Remembering(reading(loaded, files, long, Silence()))
+    return Remembering(with_long_texts(loaded, files, long, Silence()))
 
 
 def searched(index: Index, folder: Path, one: Combination) -> bytes:
@@ -190,7 +190,7 @@ def test_the_run_that_eval_writes_is_that_of_a_search(
     assert len(set(runs.values())) > len(every) / 4
     for one, run in runs.items():
         assert searched(index, folder, one).decode().splitlines() == run.decode().splitlines(), one
-    # And one of them by the command.
+    # And one of them on the command line.
     one = every[SWEEPS.index((fold, by, long)) * 5 % len(every)]
     words = ["--retriever", one.retriever, "-r", one.reranker, "-c", str(one.candidates)]
     words += ["--blend", str(one.blend), *(["--expand"] if one.expand else [])]

@@ -1,4 +1,4 @@
-"""The torch-free route gives what sentence-transformers gives, at any length, for any batch."""
+"""The torch-free route agrees with sentence-transformers at any length, in any batch."""
 
 import json
 import shutil
@@ -17,10 +17,10 @@ from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models.encoders import Encoded, OnnxEncoder, load_encoder
 from ettin_cli.models.engines import (
     backends as libraries,
-    choosing,
     devices as devices_module,
     onnxruntime_backend as onnx_runtime,
     openvino_backend as open_vino,
+    registry,
 )
 from ettin_cli.models.engines.attention import LONG_TOKENS
 from ettin_cli.models.engines.backends import Library
@@ -43,7 +43,7 @@ LENGTHS = (2, 15, 16, 17, 129, 300, LONG_TOKENS, LONG_TOKENS + 1, 447, 448, 449,
 
 
 def pairs_of(lengths: tuple[int, ...]) -> list[tuple[str, str]]:
-    """Return pairs of so many tokens, special ones included; a letter here is two tokens."""
+    """Return pairs of this many tokens, special ones included; a letter here is two tokens."""
     random = np.random.default_rng(4)
     letters = list("üöäßñç")
     sizes = [max(0, (length - 5 + 1) // 2) for length in lengths]
@@ -76,7 +76,7 @@ def test_an_ettin_scores_as_sentence_transformers_does_around_every_bound(small:
 def test_an_ettin_of_the_size_of_17m_scores_long_documents_exactly(
     tmp_path: Path, tokens: int
 ) -> None:
-    # At the full length torch takes its time, and depth adds nothing to what can differ.
+    # At full length torch is slow, and more layers would test nothing new.
     folder = ettin(tmp_path / "m", layers=7 if tokens < 7999 else 4)
     pairs = pairs_of((tokens,))
     assert scored(folder, pairs) == pytest.approx(expected(folder, pairs), abs=1e-4)
@@ -185,13 +185,13 @@ def json_file(path: Path, **values: Any) -> None:
 
 
 def set_in(path: Path, **values: Any) -> None:
-    """Change values of a JSON file; None takes one out."""
+    """Change values of a JSON file; None removes one."""
     found = json.loads(path.read_text()) | values
     path.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
 
 
 def tables_cut(folder: Path, rows: int, name: str) -> None:
-    """Take all but the first rows of a table of weights away."""
+    """Remove all but the first rows of a weights table."""
     weights = load_file(folder / "model.safetensors")
     whole = next(key for key in weights if key.endswith(f"{name}.weight"))
     weights[whole] = weights[whole][:rows].clone()
@@ -229,7 +229,7 @@ def test_a_roberta_counts_no_position_for_padding_that_a_text_spells_out(tmp_pat
 
 
 def typed(folder: Path) -> None:
-    """Let a BERT's tokenizer.json, and its weights, tell the two sides of a pair apart."""
+    """Make a BERT's tokenizer.json and weights distinguish the two sides of a pair."""
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     for piece in tokenizer["post_processor"]["pair"][3:]:
         next(iter(piece.values()))["type_id"] = 1
@@ -475,7 +475,7 @@ def test_fast_is_bf16_where_the_cpu_has_it_and_else_exact(
             monkeypatch.setattr(module, "cpu_has_bf16", lambda: able)
 
     def chosen() -> Library | None:
-        fit = [one for one in choosing._tried(fast) if one.problem(fast) is None]
+        fit = [one for one in registry._tried(fast) if one.problem(fast) is None]
         return fit[0].library(fast)
 
     bf16(False)

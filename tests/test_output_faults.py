@@ -1,4 +1,4 @@
-"""Each thing `rerank` and `eval` do to the disk fails once: nothing half, and the next ends."""
+"""Each disk operation of `rerank` and `eval` fails once, without partial files or later faults."""
 
 import errno
 import json
@@ -24,7 +24,7 @@ FAULTS = ["ENOSPC", "EIO", "short", "dies"]
 
 
 def everything_once(folder: Path, fault: str, least: int) -> Iterator[Disk]:
-    """Yield disks that fail at the first thing done, at the second and so on."""
+    """Yield disks that fail at the first operation, at the second and so on."""
     place = 0
     while True:
         place += 1
@@ -40,7 +40,7 @@ def everything_once(folder: Path, fault: str, least: int) -> Iterator[Disk]:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
-def test_a_rerank_that_fails_anywhere_goes_on_to_the_same_bytes(
+def test_a_rerank_that_fails_anywhere_resumes_to_the_same_bytes(
     tmp_path: Path, format: str, fault: str
 ) -> None:
     (tmp_path / "calm").mkdir()
@@ -84,7 +84,7 @@ def collection(tmp_path: Path) -> Path:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Return what an evaluation leaves, but for the page, which holds times."""
+    """Return the output of an evaluation, except the page, which contains times."""
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     return {name: path.read_bytes() for name, path in found.items() if path.suffix == ".trec"}
 

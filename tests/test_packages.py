@@ -1,4 +1,4 @@
-"""PDF, DOCX and EPUB give all that is written in them, and damage is a reason, not a crash."""
+"""PDF, DOCX and EPUB yield all of their text, and damage gives a reason instead of a crash."""
 
 import gzip
 import io
@@ -63,7 +63,7 @@ def test_a_pdf_without_pages_is_not_taken_for_a_locked_one(tmp_path: Path) -> No
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[Callable[[Any], None]], str]:
-    """Return what is read of a DOCX file that a function has filled."""
+    """Return the text read from a DOCX file that a function has filled."""
 
     def text_of(fill: Callable[[Any], None]) -> str:
         file = docx.Document()
@@ -258,7 +258,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 @st.composite
 def damage(draw: st.DrawFn) -> Callable[[bytes], bytes]:
-    """Draw what may happen to a file: it is cut, some of it is lost, or bytes change."""
+    """Draw a kind of damage: the file is truncated, loses a part, or has changed bytes."""
     change = st.tuples(st.integers(0, 10**6), st.integers(0, 255))
     places = draw(st.lists(change, min_size=1, max_size=8))
     kind = draw(st.sampled_from(["cut", "lost", "changed"]))

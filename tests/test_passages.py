@@ -1,4 +1,4 @@
-"""Passages come back as they were written, by any row, and damage is never read as text."""
+"""Passages are read back exactly, by any row, and damage is never read as text."""
 
 import random
 import subprocess
@@ -13,9 +13,9 @@ import pytest
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import passages as module
-from ettin_cli.index.files import FileEntry, Files, write_files
-from ettin_cli.index.known_vectors import joined
+from ettin_cli.index.known_vectors import joined_hashes
 from ettin_cli.index.passages import Passages, PassageWriter
+from ettin_cli.index.source_files import FileEntry, Files, write_files
 from ettin_cli.records import Passage, Rejection
 from ettin_cli.storage import checksum
 from tests.indexes import hashes
@@ -57,7 +57,7 @@ def test_any_rows_are_read_as_they_were_written(
     assert stored.column("doc_id", rows) == [f"d{row // 3}" for row in rows]
     assert stored.column("file", np.array([], np.int64)) == []
     expected = hashes(*(passage(row).content for row in range(40)))
-    assert np.array_equal(joined(stored.hashes()), expected)
+    assert np.array_equal(joined_hashes(stored.hashes()), expected)
     found = [n for block in stored.blocks("file") for n in block[0].to_pylist()]
     assert found == [row // 10 for row in range(40)]
 
@@ -93,7 +93,7 @@ def test_rows_of_many_small_files_are_gathered_into_large_batches(
 
 @pytest.fixture
 def pool() -> Iterator[pa.MemoryPool]:
-    """Give Arrow a pool that counts from nothing."""
+    """Give Arrow a memory pool that starts counting at zero."""
     whole = pa.default_memory_pool()
     counting = pa.proxy_memory_pool(whole)
     pa.set_memory_pool(counting)

@@ -1,4 +1,4 @@
-"""A PDF is read in another process: whatever it does there, it costs itself alone."""
+"""A PDF is read in a separate process: a crash or hang there rejects one file."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from tests.conftest import Ettin
 from tests.indexes import Builder, doc_ids
 from tests.reading import one, write, write_pdf
 
-# What a PDF that breaks PDFium does, done by something else.
+# The effects of a PDF that breaks PDFium, caused by other means.
 ABORTS = [sys.executable, "-c", "import os; input(); print('\"half a page', end=''); os.abort()"]
 HANGS_UP = [sys.executable, "-c", "import os; os.close(0)"]
 
@@ -27,7 +27,7 @@ def process() -> Iterator[PdfProcess]:
 
 
 def write_bomb(path: Path, levels: int = 9, times: int = 12) -> Path:
-    """Write a PDF of a few KB whose drawings contain each other, many times over."""
+    """Write a PDF of a few KB whose drawings contain each other many times."""
     drawings = [f"/F{level + 1} Do\n" * times for level in range(levels)]
     drawings.append("BT /F 10 Tf 40 800 Td (ten thousand words) Tj ET")
     first = 5

@@ -1,4 +1,4 @@
-"""A run does what has changed and nothing else, and ends where a fresh start would."""
+"""A run does only what has changed, and ends in the same state as a fresh build."""
 
 import io
 import shutil
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def update(folder: Path) -> Update:
-    """Update the index with these sources; "-" is a stream of what is called stdin."""
+    """Update the index with these sources; "-" is standard input."""
 
     def run(
         *sources: Path | str, stdin: str = "", remove: Sequence[str] = (), rebuild: bool = False
@@ -43,7 +43,7 @@ def update(folder: Path) -> Update:
 
 
 def content(folder: Path) -> list[tuple[str, str, int | None]]:
-    """Return each passage's document, text and first line, in their order."""
+    """Return each passage's document, text and first line, in order."""
     index = Index(folder)
     passages = index.read(np.arange(len(index.passages)))
     return [(passage.doc_id, passage.text, passage.start_line) for passage in passages]
@@ -53,7 +53,7 @@ def doc_ids(folder: Path) -> list[str]:
     return [doc_id for doc_id, _, _ in content(folder)]
 
 
-# What changed
+# Changes
 
 
 def test_files_are_new_changed_the_same_or_gone(

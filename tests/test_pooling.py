@@ -1,4 +1,4 @@
-"""A pool holds what the systems found, and its order tells nothing of them."""
+"""A pool holds the systems' top documents in an order that does not reveal the systems."""
 
 import random
 

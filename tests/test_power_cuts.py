@@ -1,6 +1,6 @@
-"""The power is cut at every moment of a run, and what was not synced is lost in many ways.
+"""The power is cut at every moment of a run, and unsynced data is lost in many ways.
 
-`benchmarks/power_cuts.py` goes through all states, and goes on from each.
+`benchmarks/power_cuts.py` tries all states, and resumes from each.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def patch(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
         ("update", [], 1, {"old", "new"}),
         ("update", LISTS, 2, {"old", "new"}),
         ("rebuild", [], 2, {"old", "new"}),
-        # What is damaged before the repair is refused, and the command that is named repairs it.
+        # A damaged state is refused, and the suggested command repairs it.
         ("repair", [], 10, {"refused", "new"}),
     ],
 )
@@ -45,7 +45,7 @@ def test_a_power_cut_leaves_the_old_index_or_the_new_one(
     moments = replay.record()
     for number, state in enumerate(all_states(moments, samples=1)):
         if number % every == 0:
-            replay.judge(state, go_on=number % 40 == 0)
+            replay.judge(state, resume=number % 40 == 0)
     assert set(replay.verdicts) == expected
     assert replay.verdicts.total() > 50
     assert replay.judge_end(moments) == "new"
@@ -59,7 +59,7 @@ def test_each_thing_done_is_a_moment_of_its_own(
     changes = [change for change in PowerCut(moments, len(moments) - 1).changes if change]
     assert len(changes) > 10
     for change in changes:
-        # One name comes or goes, or one takes the place of another.
+        # A name appears, disappears, or replaces another.
         assert sorted(stands_for is None for stands_for in change.values()) in (
             [False],
             [True],
@@ -87,7 +87,7 @@ def test_a_run_stopped_right_after_the_switch_does_not_cost_the_old_index(
     assert isinstance(disk, Recorder)
     moments = disk.end()
     for state in all_states(moments, samples=1):
-        replay.judge(state, go_on=False)
+        replay.judge(state, resume=False)
     assert set(replay.verdicts) == {"old", "new"}
     assert replay.judge_end(moments) == "new"
 
@@ -97,7 +97,7 @@ def test_vectors_that_were_computed_outlive_a_power_cut(
 ) -> None:
     moments = Replay(tmp_path, "first", patch).record()
     shards = [{name for name in m.names if name.endswith(".shard")} for m in moments]
-    # The newest name is sure only once its folder is synced.
+    # The newest name is durable only once its folder is synced.
     last = max(at for at, found in enumerate(shards) if found and found == max(shards, key=len))
     assert len(shards[last]) == 2
     assert shards[last] <= set(surest(moments[: last + 1]))
@@ -123,7 +123,7 @@ def test_the_replay_finds_what_is_not_synced(
     def verdicts() -> Iterator[str]:
         try:
             for state in all_states(moments, samples=0):
-                yield replay.judge(state, go_on=False)
+                yield replay.judge(state, resume=False)
         except BrokenStateError:
             yield "broken"
 

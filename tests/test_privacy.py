@@ -1,4 +1,4 @@
-"""What a run writes on its way is for nobody else to read, and it speaks with nobody."""
+"""Intermediate files are readable by their owner only, and nothing connects to the network."""
 
 import json
 import os
@@ -98,7 +98,7 @@ COMMANDS = [
     ["verify", "-i", "i"],
     ["models"],
 ]
-# Python reads this module in every process, those of PDFs included.
+# Python imports this module in every process, also in those that read PDFs.
 COUNTS = """
 import socket
 
@@ -121,7 +121,7 @@ for name in ("getaddrinfo", "gethostbyname", "create_connection"):
 
 @pytest.fixture
 def counting(tmp_path: Path) -> Path:
-    """A folder whose `sitecustomize` writes what a process does with the network to `log`."""
+    """A folder whose `sitecustomize` writes a process's network use to `log`."""
     folder = tmp_path / "counting"
     write(folder / "sitecustomize.py", COUNTS.format(log=str(folder / "log")))
     return folder

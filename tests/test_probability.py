@@ -1,4 +1,4 @@
-"""Hits say how likely they are relevant, where the index is calibrated for the reranker in use."""
+"""Hits have a probability of relevance if the index is calibrated for the reranker in use."""
 
 import csv
 import io
@@ -54,7 +54,7 @@ def hits(ran: Outcome) -> list[dict[str, Any]]:
     return found
 
 
-# In the command
+# On the command line
 
 
 def test_every_hit_of_a_calibrated_index_has_its_probability(

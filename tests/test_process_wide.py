@@ -1,4 +1,4 @@
-"""A program that uses the package keeps its own settings of the process; `ettin` makes its own."""
+"""The package leaves a program's process-wide settings alone; `ettin` sets its own."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tests.indexes import ferry_files
 from tests.models import embedder, ettin
 
 ROOT = Path(__file__).parents[1]
-# Everything there is to see of a process that its libraries share.
+# All process-wide settings that the libraries share.
 SETTINGS = """
 import csv, json, locale, logging, os, signal, sys, warnings
 import faiss, onnxruntime, sentence_transformers, tokenizers, torch, transformers

@@ -1,4 +1,4 @@
-"""Several processes train as one: to the same weights, and with one voice."""
+"""Several processes train as one: the same weights, and each message once."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ SHARED = ["train", "data.jsonl", "--device", "cpu", "--batch-size", "8", "--lear
 
 @pytest.fixture(scope="module")
 def ettin_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A student without dropout, of which each process would draw another."""
+    """A student without dropout, whose masks would differ between processes."""
     return models.ettin(tmp_path_factory.mktemp("17m"), hidden=32, layers=2, heads=2)
 
 
@@ -77,7 +77,7 @@ def assert_close(one: Path, other: Path) -> None:
 
 
 def said(ran: Ran) -> list[str]:
-    """Return what the processes said of themselves, each line once or more."""
+    """Return the messages of the processes, with their counts."""
     return [line for line in ran.err.splitlines() if line.startswith("ettin: ")]
 
 
@@ -121,7 +121,7 @@ def test_accelerate_launches_it(ettin: Ettin, ettin_reranker: Path, tmp_path: Pa
         (signal.SIGTERM, [143, 143], "terminated; to resume, run the same command with --resume"),
     ],
 )
-def test_a_run_goes_on_to_the_same_weights_after_a_process_was_struck(
+def test_a_run_resumes_to_the_same_weights_after_a_process_was_struck(
     bert: Path, uninterrupted: Path, tmp_path: Path, number: int, codes: list[int], told: str
 ) -> None:
     more = ("--steps", "9", "--checkpoint-minutes", "0")
@@ -136,7 +136,7 @@ def test_a_run_goes_on_to_the_same_weights_after_a_process_was_struck(
     assert metrics(tmp_path / "model") == metrics(uninterrupted)
 
 
-def test_a_run_goes_on_by_another_number_of_processes(
+def test_a_run_resumes_by_another_number_of_processes(
     ettin: Ettin, ettin_reranker: Path, tmp_path: Path
 ) -> None:
     more = ("--steps", "9")

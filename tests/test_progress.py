@@ -1,4 +1,4 @@
-"""The time left that is shown of long work is the time that it then takes."""
+"""The time left that is shown agrees with the time that the work then takes."""
 
 import json
 import random
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ettin_cli.console.console import Console
-from ettin_cli.console.progress import Pace
+from ettin_cli.console.progress import TaskProgress
 from ettin_cli.files.requests.fields import RequestFields
 from ettin_cli.files.requests.reading import open_requests
 from ettin_cli.records import Advance, RerankerCard, Scores, no_progress
@@ -29,7 +29,7 @@ OPTIONS = SearchOptions(top_k=1, by="passage")
 
 
 class Clock:
-    """A clock that work moves on."""
+    """A clock that is advanced by work."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
@@ -37,7 +37,7 @@ class Clock:
 
 
 class SlowReranker:
-    """Takes a time for each character, in batches of eight texts, the longest first."""
+    """Takes time per character, in batches of eight texts, the longest first."""
 
     card = RerankerCard("slow", "none", 512)
 
@@ -60,14 +60,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[tuple[float, float | None]]:
-    """What is said of the time left, and when."""
+    """Records each time left that is shown, and when."""
     lines: list[tuple[float, float | None]] = []
 
     def say(text: str) -> None:
         found = LEFT.search(text)
         lines.append((clock.now, float(found[1]) * UNITS[found[2]] if found else None))
 
-    monkeypatch.setattr("ettin_cli.console.progress.say", say)
+    monkeypatch.setattr("ettin_cli.console.progress.write_line", say)
     return lines
 
 
@@ -118,11 +118,11 @@ def packed_file(path: Path) -> Path:
 
 
 def check(lines: list[tuple[float, float | None]], end: float) -> None:
-    """Make sure that each time left is what was left: to a fifth, as bytes are not characters."""
+    """Check that each time left was correct to a fifth, since bytes are not characters."""
     assert len(lines) > 20
     for now, left in lines[len(lines) // 10 :]:
         assert left is not None
-        # Where lines end is known to within a block of the file.
+        # Line ends are known to within a block of the file.
         rounding = 30 if left >= 100 else 5
         assert abs(left - (end - now)) <= rounding + 0.2 * (end - now)
 
@@ -220,7 +220,7 @@ def test_parts_that_add_up_to_more_than_the_whole_leave_no_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock(monkeypatch)
-    # As 0.1 + 0.2 is more than 0.3.
-    pace = Pace(None, "pairs", lambda: (0.1 + 0.2) / 0.3)
+    # In floating point 0.1 + 0.2 exceeds 0.3.
+    pace = TaskProgress(None, "pairs", lambda: (0.1 + 0.2) / 0.3)
     clock.now, pace.done = 30.0, 60
-    assert pace.told() == "60 pairs, 2.0/s, 0 s left"
+    assert pace.describe() == "60 pairs, 2.0/s, 0 s left"

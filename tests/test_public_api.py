@@ -1,4 +1,4 @@
-"""The Python API: what is exported, what a notebook gets, and the same results as the shell."""
+"""The Python API: exports, use in a notebook, and the same results as on the command line."""
 
 import io
 import json
@@ -296,7 +296,7 @@ def test_nothing_is_printed(
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Session, Path]]:
-    """Make models of few weights, and an index by one of them."""
+    """Make models with few weights, and an index built with one of them."""
     folder = tmp_path_factory.mktemp("small")
     for name in ("reranker", "embedder"):
         (folder / name).mkdir()
@@ -314,7 +314,7 @@ FEW = SearchOptions(candidates=3)
 
 
 def call(session: Session, index: Searcher, folder: Path, number: int) -> object:
-    """Make one of many calls of all kinds; one in ten fails, one in ten stops in the middle."""
+    """Make a random call; one in ten fails, and one in ten stops halfway."""
     query, reranker = WORDS[number % len(WORDS)], str(folder / "reranker")
     match number % 10:
         case 0 | 1 | 2:

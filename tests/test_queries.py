@@ -1,4 +1,4 @@
-"""A file of queries gives each with its id, or names the line that is none."""
+"""A query file yields each query with its id, or an error with the invalid line."""
 
 import io
 import json

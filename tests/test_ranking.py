@@ -1,4 +1,4 @@
-"""Hits are ordered as promised, whatever order the candidates come in."""
+"""Hits are ordered as documented, whatever the order of the candidates."""
 
 import random
 

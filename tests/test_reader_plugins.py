@@ -124,7 +124,7 @@ def test_a_file_that_a_plugin_fails_at_is_rejected_and_the_rest_is_read(
     assert "2 documents" in ran.stderr
 
 
-# What keeps a plugin from being used
+# Unusable plugins
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_two_plugins_for_a_suffix_are_one_line(tmp_path: Path, notes: Path) -> N
     ]
 
 
-# What it costs
+# Cost
 
 LOOKS = """
     import sys

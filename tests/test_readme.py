@@ -1,4 +1,4 @@
-"""README.md and the pages on searching: their blocks run as they stand, in one clone."""
+"""README.md and the pages on searching: their blocks run unchanged, in one clone."""
 
 import re
 import subprocess

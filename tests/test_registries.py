@@ -1,4 +1,4 @@
-"""No two formats want the same files or names, and what lists them follows from what they say."""
+"""No two formats claim the same files or names, and every list of formats follows from them."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""A damaged index becomes the one a peaceful build makes, and little is embedded again."""
+"""A damaged index is repaired to that of an undamaged build, with few texts embedded again."""
 
 import itertools
 import random
@@ -14,7 +14,7 @@ from ettin_cli.index.lock import writing
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.passages import PassageWriter
 from ettin_cli.index.reader import Index
-from ettin_cli.index.salvage import Remains, damaged_files, whole_texts
+from ettin_cli.index.salvage import IntactParts, damaged_files, intact_texts
 from ettin_cli.indexing.repairing import RepairReport, repair_index
 from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Passage, Silence
@@ -30,7 +30,7 @@ def docs(tmp_path: Path) -> Path:
 
 
 def flip(path: Path, at: int | None = None) -> None:
-    """Flip a bit in a copy that takes the file's place, since the old one may be mapped."""
+    """Flip a bit in a copy that replaces the file, since the old one may be mapped."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2 if at is None else at] ^= 4
     path.unlink()
@@ -46,7 +46,7 @@ def repair(folder: Path, **options: bool) -> RepairReport:
 
 
 def assert_repaired(folder: Path, peaceful: Path) -> None:
-    """Make sure that an index is whole, equal to a peaceful one, and that nothing litters it."""
+    """Check that an index is intact, equal to an undamaged one, and without leftover files."""
     assert damaged_files(folder) == []
     assert_equal(folder, peaceful)
     (generation,) = (folder / "generations").iterdir()
@@ -59,7 +59,7 @@ def assert_repaired(folder: Path, peaceful: Path) -> None:
     assert np.allclose(scores, wanted)
 
 
-# What is damaged, and what that costs
+# Kinds of damage, and their cost
 
 EMBEDDED_AGAIN = [
     (("files.arrow",), 0),
@@ -158,7 +158,7 @@ def test_any_flipped_bit_of_passages_leaves_every_kept_text_its_own_vector(tmp_p
             path.write_bytes(changed)
             found = {
                 (int(row), one.tobytes())
-                for rows, some in whole_texts(path)
+                for rows, some in intact_texts(path)
                 for row, one in zip(rows, some, strict=True)
             }
             assert found <= right
@@ -166,7 +166,7 @@ def test_any_flipped_bit_of_passages_leaves_every_kept_text_its_own_vector(tmp_p
     assert sum(kept) / len(kept) > 5
 
 
-# What can be had from nowhere
+# Irrecoverable parts
 
 
 def test_a_file_that_has_gone_is_lost_with_its_passages_and_named(
@@ -207,7 +207,7 @@ def test_a_source_that_has_gone_is_put_back_before_its_passages_are_given_up(
 def piped(
     ettin: Ettin, docs: Path, tmp_path: Path, build: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """An index of records from standard input, and after them of a folder."""
+    """An index of records from standard input, followed by those of a folder."""
     with jsonl(tmp_path / "stdin.jsonl", a="from a pipe", b="and more").open() as file:
         monkeypatch.setattr("sys.stdin", file)
         assert ettin("index", "-", "-i", "i", "--embedder", str(build.model)).code == 0
@@ -248,7 +248,7 @@ def test_documents_whose_list_of_files_is_damaged_are_named_when_they_are_lost(
     assert repair(tmp_path / "i").lost == ["5.txt"]
 
 
-# What is refused
+# Refusals
 
 
 def test_a_repair_takes_the_embedder_that_made_the_index_and_no_other(
@@ -318,4 +318,4 @@ def test_a_repair_of_a_whole_index_does_nothing(
     ran = ettin("verify", "-i", "i", "--repair")
     assert (ran.code, ran.out, ran.err) == (0, "i is intact: nothing to repair\n", "")
     assert (tmp_path / "i" / "manifest.json").read_bytes() == before
-    assert Remains(tmp_path / "i").damaged == []
+    assert IntactParts(tmp_path / "i").damaged == []

@@ -1,4 +1,4 @@
-"""The report tells the records' numbers, whatever they are, and obeys nothing that it shows."""
+"""The report shows the records' numbers, whatever they are, and escapes all texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ from ettin_cli.evaluation.report.axis import Axis
 from ettin_cli.evaluation.report.charts import frontier
 from ettin_cli.evaluation.report.page import report_html
 from ettin_cli.evaluation.report.reliability import ReliabilityPlot
-from ettin_cli.evaluation.results import Comparison, Evaluation, Gains, Measured, Shown, System
+from ettin_cli.evaluation.results import (
+    Comparison,
+    Evaluation,
+    Gains,
+    Measured,
+    ShownDocument,
+    System,
+)
 from tests.evaluations import METRICS, gains_by_first, realistic
 
 if TYPE_CHECKING:
@@ -103,7 +110,7 @@ def written(value: float, sign: str = "") -> str:
     return "0.000" if digits[1:] == "0.000" else digits
 
 
-# What is on the page
+# Content of the page
 
 
 def test_the_page_says_what_was_measured_then_the_verdict_then_the_evidence() -> None:
@@ -162,7 +169,7 @@ def test_the_highest_mean_of_a_metric_is_bold_unless_all_are_equal() -> None:
 
 
 def over_two_retrievers() -> Evaluation:
-    """Return the measurement as if half of its systems had another retriever."""
+    """Return the evaluation as if half of its systems had another retriever."""
     baseline = dataclasses.replace(EVALUATION.baseline, system=System(retriever="dense"))
     other = dataclasses.replace(
         EVALUATION.systems[2], system=System(retriever="hybrid"), seconds=0.02
@@ -433,7 +440,7 @@ HOSTILE = [
 
 
 def dressed(dress: Callable[[str], str]) -> Evaluation:
-    """Return an evaluation each text of which went through `dress`."""
+    """Return an evaluation in which each text was passed through `dress`."""
     metric = dress("metric")
     values = {metric: {dress("q1"): 0.5, dress("q2"): 0.25}}
     lower = {metric: {dress("q1"): 0.25, dress("q2"): 0.25}}
@@ -456,7 +463,7 @@ def dressed(dress: Callable[[str], str]) -> Evaluation:
         },
         verdicts=[dress("verdict")],
         notes=[dress("note")],
-        documents={dress("d1"): Shown(dress("title"), dress("text"))},
+        documents={dress("d1"): ShownDocument(dress("title"), dress("text"))},
     )
 
 
@@ -504,7 +511,7 @@ def test_a_long_text_is_cut_and_says_so() -> None:
         assert node.text.endswith("\u2026")
 
 
-# Edges
+# Edge cases
 
 
 def baseline_only() -> Evaluation:
@@ -697,11 +704,11 @@ def test_a_large_evaluation_stays_small_and_says_what_is_not_drawn() -> None:
     assert len(document.all("article")) == 20
 
 
-# Drawings
+# Charts
 
 
 def numbers(node: Node) -> dict[str, list[float]]:
-    """Return a drawing's coordinates by direction."""
+    """Return a chart's coordinates by direction."""
     found: dict[str, list[float]] = {"x": [], "y": []}
     for name, value in node.attributes.items():
         if name in ("x", "x1", "x2", "cx"):
@@ -723,7 +730,7 @@ def assert_drawn_inside(document: Node) -> None:
     for drawing in document.all("svg"):
         left, top, width, height = map(float, drawing.attributes["viewbox"].split())
         for node in drawing.walk():
-            # Coordinates are written to a tenth.
+            # Coordinates are rounded to a tenth.
             assert all(left <= x <= left + width + 0.1 for x in numbers(node)["x"])
             assert all(top <= y <= top + height + 0.1 for y in numbers(node)["y"])
 

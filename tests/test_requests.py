@@ -1,4 +1,4 @@
-"""Files of candidates are read as their makers meant them, in whatever order rows stand."""
+"""Files of candidates are read as intended, in any order of rows."""
 
 import gzip
 import io

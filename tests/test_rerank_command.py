@@ -1,4 +1,4 @@
-"""`ettin rerank` as a user types it, with the embedded model."""
+"""`ettin rerank` on the command line, with the embedded model."""
 
 import csv
 import json
@@ -161,7 +161,7 @@ def test_the_hits_of_a_search_keep_their_place_and_metadata(inside: Ettin, tmp_p
 
 
 def screen(written: str) -> str:
-    """Return what a terminal shows in the end: lines that are erased leave nothing."""
+    """Return the final content of a terminal, without erased lines."""
     lines, row = [""], 0
     for part in re.split(r"(\n|\r|\x1b\[[\d;?]*[A-Za-z])", written):
         if part == "\n":
@@ -316,7 +316,7 @@ def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
-def test_a_run_that_was_ended_goes_on_to_the_same_bytes(
+def test_a_run_that_was_ended_resumes_to_the_same_bytes(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     texts = [

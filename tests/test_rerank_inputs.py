@@ -1,4 +1,4 @@
-"""What other tools write goes into `ettin rerank`, and all of it comes out again."""
+"""`ettin rerank` reads files of other tools, and keeps all of their fields."""
 
 import csv
 import json
@@ -93,7 +93,7 @@ def test_positions_that_stand_for_ids_are_said(ettin: Ettin, tmp_path: Path) -> 
     assert sorted(run_of(named.out)) == [("1", "0"), ("1", "1"), ("1", "d3")]
 
 
-# All fields come back
+# All fields are kept
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])

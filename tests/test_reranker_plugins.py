@@ -51,13 +51,13 @@ OVERLAP = """
 
 
 def overlap(query: str, text: str) -> float:
-    """Return what the plugin above gives, computed here once more."""
+    """Return the scores of the plugin above, computed independently."""
     words = [set(one.lower().strip(".").split()) for one in (query, text)]
     return float(len(words[0] & words[1])) if text.strip() else -1e9
 
 
 class Installed:
-    """`ettin` beside a package that adds a reranker, and how many pairs that was given."""
+    """`ettin` with a package that adds a reranker, and the number of pairs that it scored."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ class Installed:
         return ran
 
     def scored(self) -> int:
-        """Return how many pairs were scored since the last time."""
+        """Return how many pairs were scored since the last call."""
         count = sum(map(int, self.calls.read_text().split())) if self.calls.exists() else 0
         self.calls.unlink(missing_ok=True)
         return count
@@ -115,7 +115,7 @@ def test_it_scores_a_file_which_is_resumed_unless_its_identity_changed(
 
 
 def unfinished(installed: Installed, words: tuple[str, ...]) -> None:
-    """Leave what a run leaves that fails once it has begun to write."""
+    """Leave the files of a run that failed once it had begun to write."""
     (installed.folder / "o.jsonl").unlink()
     broken = installed.folder / "site" / "sitecustomize.py"
     broken.write_text(

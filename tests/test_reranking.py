@@ -178,11 +178,11 @@ def test_an_older_cross_encoder_scores_as_sentence_transformers_does(tmp_path: P
     assert len(set(expected.tolist())) > 6
 
 
-# The embedded stand-in
+# The embedded reranker
 
 
 class PlainStandIn:
-    """The stand-in's formula over sentence-transformers' own token vectors."""
+    """The embedded reranker's formula over sentence-transformers' own token vectors."""
 
     def __init__(self, limit: int) -> None:
         from sentence_transformers import SentenceTransformer
@@ -245,7 +245,7 @@ def test_words_that_are_cut_off_and_queries_without_any_share_nothing() -> None:
     ).values
     assert there == pytest.approx(not_there, abs=1e-6)
     assert np.isfinite(empty)
-    # A sign that is left when its letters are taken away has no word piece to be told by.
+    # A combining mark without its letters has no word piece.
     assert np.isfinite(model.score([("\u094d", "\u094d")]).values).all()
 
 

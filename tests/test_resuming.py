@@ -1,4 +1,4 @@
-"""What an interrupted run wrote is not made again, and the whole is as if made in peace."""
+"""A resumed run repeats no finished work, and its output equals that of an uninterrupted one."""
 
 import csv
 import errno
@@ -40,7 +40,7 @@ def items(count: int = 30) -> list[Request | Rejection]:
 def write(
     target: Path, format: str, *, resume: bool = False, stop: int | None = None, key: str = "k"
 ) -> list[int]:
-    """Rerank into a file, and return how many pairs were scored at once, each time.
+    """Rerank into a file, and return the number of pairs of each scoring call.
 
     Args:
         stop: Interrupt before this window is written.
@@ -65,7 +65,7 @@ def beside(target: Path) -> list[str]:
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("stop", [0, 1, 3])
-def test_a_run_that_goes_on_writes_the_same_bytes(tmp_path: Path, format: str, stop: int) -> None:
+def test_a_resumed_run_writes_the_same_bytes(tmp_path: Path, format: str, stop: int) -> None:
     whole, broken = tmp_path / "a" / f"out.{format}", tmp_path / "b" / f"out.{format}"
     whole.parent.mkdir()
     broken.parent.mkdir()

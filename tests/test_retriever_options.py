@@ -1,4 +1,4 @@
-"""`ettin search --retriever`, demands and folding, as a user types them and reads what comes."""
+"""`ettin search --retriever`, query constraints and folding on the command line."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Words find what embeddings miss, both together keep the best of each, and demands hold."""
+"""BM25 finds what embeddings miss, hybrid keeps the best of both, and constraints hold."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from ettin_cli.index.reader import Index
 from ettin_cli.records import Query, Silence
 from ettin_cli.searching.answering import search
-from ettin_cli.searching.constraints import demanded
+from ettin_cli.searching.constraints import matching_rows
 from ettin_cli.searching.feedback import expanded_terms, expanded_vector
 from ettin_cli.searching.ranking import SearchOptions
 from ettin_cli.searching.retrievers import (
@@ -68,7 +68,7 @@ def test_both_scores_of_every_candidate_are_exact(index: Index) -> None:
     worth = dict(zip(held.rows.tolist(), held.scores.tolist(), strict=True))
     spread = float(np.std(list(cosine.values())))
     for at, row in enumerate(found.rows.tolist()):
-        places = found.places_of(at)
+        places = found.ranks_of(at)
         assert places["dense"].score == pytest.approx(cosine[row])
         assert places["bm25"].score == pytest.approx(worth.get(row, 0.0))
         expected = cosine[row] / spread + LEXICAL_WEIGHT * worth.get(row, 0.0)
@@ -85,7 +85,7 @@ def test_passages_that_are_all_equally_near_are_told_apart_by_words(
     index = Index(tmp_path / "i")
     [hybrid] = HybridRetriever(index, embedder(index)).searches([["a c"]])
     found = hybrid(5, None)
-    place = found.places_of(0)
+    place = found.ranks_of(0)
     expected = place["dense"].score + LEXICAL_WEIGHT * place["bm25"].score
     assert found.scores.tolist() == pytest.approx([expected] * 5)
 
@@ -130,7 +130,7 @@ def test_the_highest_are_chosen_as_a_whole_sort_would() -> None:
     ],
 )
 def test_demands_leave_what_holds_to_them(index: Index, query: str, expected: list[str]) -> None:
-    assert names(index, demanded(index, parse_query(query))) == expected
+    assert names(index, matching_rows(index, parse_query(query))) == expected
 
 
 def test_a_field_must_have_the_words(tmp_path: Path, build: Builder) -> None:
@@ -149,7 +149,7 @@ def test_a_field_must_have_the_words(tmp_path: Path, build: Builder) -> None:
         "x -year:2024": ["a"],
         'x -tags:"old boat" title:pumps': ["b"],
     }.items():
-        assert names(index, demanded(index, parse_query(query))) == expected
+        assert names(index, matching_rows(index, parse_query(query))) == expected
 
 
 def test_demands_hold_for_both_ways_of_retrieving(index: Index) -> None:
@@ -159,10 +159,10 @@ def test_demands_hold_for_both_ways_of_retrieving(index: Index) -> None:
     query = [Query("1", demands.text)]
     [answer] = search(index, query, retriever, None, options, Silence())
     assert {hit.passage.doc_id for hit in answer.hits} == {"ferry", "bread", "code", "train"}
-    assert answer.hits[0].places.keys() == {"dense", "bm25"}
+    assert answer.hits[0].by_retriever.keys() == {"dense", "bm25"}
 
 
-# Expanding
+# Query expansion
 
 
 def test_expanding_finds_what_only_the_first_passages_name(index: Index) -> None:

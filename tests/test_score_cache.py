@@ -1,4 +1,4 @@
-"""A cached score is the first score, to the bit; whatever the file is, the run goes on."""
+"""A cached score equals the first to the bit; a damaged cache never stops a run."""
 
 import multiprocessing
 import sqlite3
@@ -35,12 +35,12 @@ class Notices(Silence):
 
 
 def true_score(pair: Pair) -> np.float32:
-    """Return what `Counting` gives: a float32 with no short decimal form."""
+    """Return a score of `Counting`: a float32 without a short decimal form."""
     return np.float32(crc32(repr(pair).encode("utf-8", "surrogatepass")) / 7 - 3e8)
 
 
 class Counting:
-    """A reranker that remembers what it was asked."""
+    """A reranker that records the pairs it scores."""
 
     def __init__(self, backend: str = "torch cpu float32", fails_after: int | None = None) -> None:
         self.card = RerankerCard("counting", backend, 128)
@@ -173,7 +173,7 @@ def test_a_model_that_fails_to_score_is_said(files: FolderReranker) -> None:
         cached(files, Broken()).score(pairs(1))
 
 
-# What makes scores differ
+# Causes of different scores
 
 
 def test_whatever_changes_scores_changes_where_they_are_kept(files: FolderReranker) -> None:
@@ -220,7 +220,7 @@ def test_a_device_has_a_name_and_one_that_is_not_here_is_refused() -> None:
             device_name("cuda")
 
 
-# What can be wrong with the file
+# Damaged files
 
 
 def score_file(files: FolderReranker) -> Path:
@@ -352,7 +352,7 @@ def test_processes_share_the_file(files: FolderReranker) -> None:
     check(unloadable(files).score(pairs(119)), pairs(119))
 
 
-# What `ettin cache` shows
+# Output of `ettin cache`
 
 
 def test_the_cache_command_lists_and_clears_scores_as_one_entry(
@@ -363,7 +363,7 @@ def test_the_cache_command_lists_and_clears_scores_as_one_entry(
     (line,) = ettin("cache").out.splitlines()[1:]
     entry = line.split()[0]
     assert entry == f"scores/{score_folder(files, CPU).name}"
-    # A process that was killed leaves its log beside the file.
+    # A killed process leaves its log beside the file.
     score_file(files).with_name(FILE + "-wal").write_bytes(b"")
     assert len(ettin("cache").out.splitlines()) == 2
     assert ettin("cache", "clear", entry).code == 0

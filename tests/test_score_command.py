@@ -1,4 +1,4 @@
-"""`ettin score`: its order and values are the reranker's, whichever way the texts come in."""
+"""`ettin score`: order and values are the reranker's, for every way to pass the texts."""
 
 import json
 from pathlib import Path

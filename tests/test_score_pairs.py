@@ -184,7 +184,7 @@ def test_rows_of_training_data_that_are_none_are_named(ettin: Ettin, tmp_path: P
         assert f"rejected bad.jsonl:{line}: {reason}\n" in done.err
 
 
-# What makes no sense
+# Usage errors
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`ettin search`: what is found, in which order, in which shape, and what is said about it."""
+"""`ettin search`: hits, order, output formats and messages."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def ids(ran: Outcome) -> list[str]:
     return [hit["doc_id"] for hit in hits(ran)]
 
 
-# What is retrieved
+# Retrieval
 
 
 def test_hits_have_what_was_promised_and_nothing_more(inside: Ettin) -> None:
@@ -139,7 +139,7 @@ def test_the_environment_names_the_reranker_and_the_option_wins(inside: Ettin) -
     assert answers(inside("search", FERRY, "-r", "embedded"))[0]["reranker"] == "embedded"
 
 
-# Narrowing
+# Filters
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_an_empty_index_is_said_to_be_empty(ettin: Ettin, docs: Path) -> None:
 
 @pytest.fixture(scope="module")
 def readers() -> dict[str, Callable[[bytes], list[tuple[str, float]]]]:
-    """For each format a reader by other means than ours: document and score of each hit."""
+    """An independent reader per format: document and score of each hit."""
 
     def of_json(content: bytes) -> list[tuple[str, float]]:
         return [(hit["doc_id"], hit["score"]) for hit in json.loads(content)["hits"]]
@@ -356,7 +356,7 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work(
     assert not Path("cache").exists()
 
 
-# Queries from files
+# Query files
 
 
 @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ def test_no_queries_at_all_is_said(inside: Ettin, tmp_path: Path) -> None:
     assert (ran.code, ran.out, ran.err) == (0, "", "ettin: no queries\n")
 
 
-# Sources at hand
+# Search without an index
 
 
 def test_a_source_is_indexed_once_in_the_cache_and_then_kept_up_to_date(
@@ -477,7 +477,7 @@ def test_a_lower_cap_is_the_rerankers_and_leaves_the_index_of_a_source_alone(
     assert [hit["doc_id"] for hit in hits(ran) if hit.get("truncated")] == ["long.txt"]
 
 
-# Where hits are
+# Locations of hits
 
 
 @pytest.fixture
@@ -540,7 +540,7 @@ def test_a_changed_time_alone_is_not_stale(indexed: Ettin, docs: Path) -> None:
 
 @pytest.fixture
 def editor(ettin: Ettin, tmp_path: Path) -> Path:
-    """A program that notes what it was asked to open."""
+    """A program that records the files it was told to open."""
     script = tmp_path / "editor"
     script.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$(dirname "$0")/opened"\n')
     script.chmod(0o755)

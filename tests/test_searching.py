@@ -1,4 +1,4 @@
-"""A search embeds, retrieves and scores the right texts, and gives each query its own answer."""
+"""A search embeds, retrieves and scores the right texts, and answers each query separately."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ TEXTS = {
 
 
 class OverlapReranker:
-    """Scores by the words that a text shares with the query, less its length; keeps the pairs."""
+    """Scores by the words shared with the query, minus the text's length; records the pairs."""
 
     card = RerankerCard("overlap", "words", 64)
 
@@ -76,7 +76,7 @@ def test_without_a_reranker_hits_are_in_the_order_of_retrieval(folder: Path) -> 
     assert ids(answer) == sorted(values, key=lambda doc_id: -values[doc_id])
     assert [hit.score for hit in answer.hits] == pytest.approx(sorted(values.values())[::-1])
     assert [hit.retrieval_rank for hit in answer.hits] == [1, 2, 3, 4]
-    assert (answer.reranker, answer.engine, answer.embedder) == (
+    assert (answer.reranker, answer.backend, answer.embedder) == (
         "none",
         "words",
         Index(folder).manifest.embedder.name,
@@ -242,7 +242,7 @@ def test_no_more_documents_are_looked_for_than_there_are(
     assert depths == [30]
 
 
-# Passages that say the same
+# Duplicate passages
 
 
 def folder_of(tmp_path: Path, build: Builder, **texts: str) -> Path:

@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM while an index is written, searched or verified: said, and gone on from.
+"""Ctrl-C and SIGTERM while an index is written, searched or verified are reported and resumable.
 
-Each signal is sent from within the work, so that it comes at the same place every time.
+Each signal is sent from within the work, so that it comes at the same point every time.
 """
 
 import os
@@ -45,7 +45,7 @@ def at_call(nth: int, number: signal.Signals, original: Callable[..., Any]) -> C
 
 
 def signalling(patch: pytest.MonkeyPatch, build: Builder, nth: int, number: signal.Signals) -> None:
-    """Let embedding send a signal at its nth batch."""
+    """Make embedding send a signal at its nth batch."""
 
     def load(
         files: ModelFiles,

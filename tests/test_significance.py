@@ -1,4 +1,4 @@
-"""What is called significant is so by independent means: enumeration, SciPy and simulation."""
+"""Significance agrees with independent methods: enumeration, SciPy and simulation."""
 
 import math
 import tracemalloc
@@ -22,7 +22,7 @@ def normal(mean: float, count: int, seed: int) -> list[float]:
 
 
 def alone(differences: Sequence[float], seed: int = 0) -> Effect:
-    """Return the effect of a system that is the only one."""
+    """Return the effect of a single system."""
     [effect] = effects([differences], seed=seed)
     return effect
 
@@ -31,12 +31,12 @@ def p_of(differences: Sequence[float], seed: int = 0) -> float:
     return alone(differences, seed).p
 
 
-# The randomisation test of one system
+# Randomisation test of one system
 
 
 @given(DIFFERENCES)
 def test_p_is_the_share_of_signs_that_reach_as_far(differences: list[float]) -> None:
-    # In tenths the sums are whole, so that there is no rounding in this count.
+    # In tenths the sums are integers, so that counting involves no rounding.
     tenths = [round(10 * value) for value in differences]
     sums = [
         abs(sum(sign * value for sign, value in zip(signs, tenths, strict=True)))
@@ -56,7 +56,7 @@ def test_p_is_scipys() -> None:
 
 @pytest.mark.parametrize("mean", [0.0, 0.2, 0.4])
 def test_sampled_signs_agree_with_the_exact_share(mean: float) -> None:
-    # Of 18 differences all 262,144 signs can still be counted, by halves.
+    # With 18 differences all 262,144 sign patterns can still be enumerated, in halves.
     differences = np.array(normal(mean, 18, seed=3))
     signs = np.array(list(product([-1, 1], repeat=18)), np.int8)
     exact = (np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12).mean()
@@ -116,12 +116,12 @@ def test_without_a_query_there_is_no_effect_and_without_a_system_nothing_to_say(
 
 
 def students(rows: Sequence[Sequence[float]]) -> list[float]:
-    """Return SciPy's |t| of each row; 0 where every difference is."""
+    """Return SciPy's |t| of each row; 0 where all differences are 0."""
     return [abs(float(stats.ttest_1samp(row, 0).statistic)) if any(row) else 0.0 for row in rows]
 
 
 def enumerated(rows: list[list[float]]) -> tuple[list[float], float]:
-    """Return p of each row by all flips of queries, and the largest |t| with p >= 0.05."""
+    """Return p of each row over all flips of queries, and the largest |t| with p >= 0.05."""
     observed = students(rows)
     largest = [
         max(students([[s * v for s, v in zip(signs, row, strict=True)] for row in rows]))
@@ -183,7 +183,7 @@ def test_a_system_without_a_difference_changes_nothing() -> None:
 
 
 def shared(seed: int, systems: int, queries: int, mean: float) -> list[list[float]]:
-    """Return differences of systems that have half of their variance in common."""
+    """Return differences of systems that share half of their variance."""
     rng = np.random.default_rng(seed)
     common, own = rng.normal(size=queries), rng.normal(size=(systems, queries))
     rows: list[list[float]] = (mean + (common + own) / math.sqrt(2)).tolist()
@@ -239,7 +239,7 @@ def test_memory_does_not_grow_with_the_number_of_queries(monkeypatch: pytest.Mon
 
 
 def test_what_is_drawn_at_once_changes_nothing_but_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Their sum is 0, which every sample reaches: p is 1 only if all of them were drawn.
+    # Their sum is 0, which every sample reaches: p is 1 only if all of them were sampled.
     differences = [1.0, -1.0] * 10
     for numbers in (19, 999, 1 << 30):
         monkeypatch.setattr("ettin_cli.evaluation.significance.CHUNK", numbers)
@@ -248,7 +248,7 @@ def test_what_is_drawn_at_once_changes_nothing_but_chance(monkeypatch: pytest.Mo
         assert alone(differences).interval == pytest.approx((expected.low, expected.high), abs=0.07)
 
 
-# How many queries
+# Number of queries
 
 
 def test_queries_needed_is_the_textbooks_number() -> None:
@@ -261,7 +261,7 @@ def test_queries_needed_is_the_textbooks_number() -> None:
 
 
 def test_so_many_queries_find_the_effect_as_often_as_promised() -> None:
-    # A pilot whose mean is 0.4 and whose deviation is 1, as in what is then drawn.
+    # A pilot with mean 0.4 and deviation 1, as in the samples that follow.
     pilot = [0.4 + sign * math.sqrt(0.9) for sign in [1, -1] * 5]
     needed = queries_needed(pilot)
     assert needed is not None

@@ -1,11 +1,11 @@
-"""The lines chosen of a passage are those that hold most of the query's words."""
+"""The chosen lines of a passage are those with most of the query's words."""
 
 import pytest
 from hypothesis import given, strategies as st
 
 from ettin_cli.text.snippets import LONG_LINE, best_lines, query_words, spans
 
-# Of one length and no ending, so that each weighs the same.
+# Equal in length and without endings, so that all have the same weight.
 WORDS = ["amber", "birch", "cedar", "dogma", "flock", "llama"]
 LINES = st.lists(st.lists(st.sampled_from([*WORDS, "other"]), max_size=4).map(" ".join), min_size=1)
 

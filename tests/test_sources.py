@@ -1,4 +1,4 @@
-"""A walk ends well whatever a folder holds, and says what it leaves out."""
+"""A walk copes with anything in a folder, and reports what it skips."""
 
 import io
 import os
@@ -65,7 +65,7 @@ def test_pipes_and_sockets_are_never_opened(
 
 @pytest.fixture
 def abyss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A file in a folder so deep that what clears up after tests would fail at it, too."""
+    """A file in a folder so deep that the cleanup after tests would fail at it, too."""
     monkeypatch.chdir(tmp_path)
     for _ in range(1010):
         Path("d").mkdir()
@@ -176,7 +176,7 @@ def test_files_are_listed_once_and_by_name_whatever_order_the_disk_has(
     assert names(listed(folder)) == sorted(written)
 
 
-# Sources that cannot be read
+# Unreadable sources
 
 
 def test_what_may_not_be_read_is_named_and_the_rest_is_listed(tmp_path: Path) -> None:
@@ -247,6 +247,6 @@ def test_a_stream_is_a_source() -> None:
     source = open_source(stream)
     assert (source.kind, source.name) == ("stream", "-")
     assert list_files(source).files == [SourceFile(None, "-", in_folder=False, stream=stream)]
-    # The name of standard input is one for a shell alone.
+    # "-" stands for standard input only on the command line.
     with pytest.raises(CorpusError, match="cannot open -: No such file"):
         open_source("-")

@@ -1,4 +1,4 @@
-"""Every command that reads a file reads "-" as stdin, to the same result."""
+"""Every command that reads a file also reads "-" as stdin, with the same result."""
 
 import io
 import json
@@ -33,7 +33,7 @@ def files(ettin: Ettin, tmp_path: Path) -> Iterator[Ettin]:
 
 
 def fed(ettin: Ettin, content: str, *words: str) -> Outcome:
-    """Run a command with this on its standard input."""
+    """Run a command with this standard input."""
     with io.TextIOWrapper(io.BytesIO(content.encode())) as stdin:
         ettin.monkeypatch.setattr("sys.stdin", stdin)
         return ettin(*words)
@@ -61,7 +61,7 @@ def test_a_dash_is_stdin(files: Ettin, command: str, name: str) -> None:
     expected = files(*words)
     assert expected.out, expected.err
     found = fed(files, FILES[name], *("-" if word == name else word for word in words))
-    # An output may hold the name of the file itself.
+    # An output may contain the name of the input file.
     assert found.out.replace('"-"', f'"{name}"') == expected.out
     assert found.code == expected.code
 

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and their checksums are of their content."""
+"""Files appear complete or not at all, and checksums cover their content."""
 
 import os
 from pathlib import Path

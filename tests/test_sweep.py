@@ -1,4 +1,4 @@
-"""A sweep measures what `ettin search` answers, and scores no pair twice."""
+"""A sweep measures what `ettin search` answers, and scores each pair once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ METRICS = parse_metrics("nDCG@10,RR@10,R@100")
 
 
 class Timed(OverlapReranker):
-    """Takes a thousand seconds a pair, by its own word: nothing beside that counts."""
+    """Reports a thousand seconds per pair, so that no other time matters."""
 
     def timed(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
@@ -44,7 +44,7 @@ class Timed(OverlapReranker):
 
 
 class Backwards(Timed):
-    """Prefers what the words say least for, and of that the shorter."""
+    """Prefers the texts that match least, and of these the shorter."""
 
     card = RerankerCard("backwards", "words", 1000)
 
@@ -215,9 +215,9 @@ def test_hits_without_a_judgement_are_labelled_irrelevant_whatever_else_is_judge
 
 
 class Picks:
-    """Retrieves what it is made with, in that order."""
+    """Retrieves the given rows, in that order."""
 
-    engine, embedder = "picks", None
+    backend, embedder = "picks", None
 
     def __init__(self, name: str, rows: Sequence[int]) -> None:
         self.name, self.rows = name, rows

@@ -1,4 +1,4 @@
-"""Tables fit their terminal, keep what matters, and one thing stays on one line."""
+"""Tables fit the terminal, keep the important columns, and show each value on one line."""
 
 import io
 import re
@@ -29,7 +29,7 @@ def drawn(*hits: Hit, query: str = "ferry", width: int = 80, **options: Any) -> 
     return file.getvalue().split("\n")[:-1]
 
 
-# Whatever comes in
+# Arbitrary input
 
 
 @given(WIDTHS, TEXTS, TEXTS, PATHS, TEXTS, st.booleans())
@@ -74,10 +74,10 @@ def test_a_long_title_ends_at_a_word() -> None:
     title = "Minutes of the season meeting, 18 March 2024, in the refectory"
     for width in range(60, 110):
         shown = drawn(hit("a", 1.0, title=title), width=width)[0]
-        shortened = re.search(r"(Minutes.*?)(?: …)? +a\.md:3$", shown)
-        assert shortened
-        assert title.startswith(shortened[1])
-        assert title[len(shortened[1]) :][:1] in ("", " ", ",")
+        shortened_path = re.search(r"(Minutes.*?)(?: …)? +a\.md:3$", shown)
+        assert shortened_path
+        assert title.startswith(shortened_path[1])
+        assert title[len(shortened_path[1]) :][:1] in ("", " ", ",")
 
 
 def test_a_title_of_one_long_word_is_cut_where_it_must_be() -> None:
@@ -250,7 +250,7 @@ def test_columns_line_up_and_every_cell_is_inert(rows: list[tuple[str, str, str]
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", out.getvalue())
 
 
-# Widths that are none
+# Invalid widths
 
 
 @pytest.mark.parametrize("columns", ["", "0", "-5", "wide", "1e3"])

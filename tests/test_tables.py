@@ -1,4 +1,4 @@
-"""Records of JSONL, JSON, CSV, TSV and Parquet become documents; broken ones are named."""
+"""Records of JSONL, JSON, CSV, TSV and Parquet become documents; invalid ones are reported."""
 
 import gzip
 import io

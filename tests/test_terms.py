@@ -1,4 +1,4 @@
-"""Passages and queries give the same terms, nothing of a text is left out, demands are read."""
+"""Passages and queries give the same terms, no text is lost, and query syntax is parsed."""
 
 import unicodedata
 
@@ -101,7 +101,7 @@ def test_a_text_finds_itself(text: str) -> None:
     assert set(ENGLISH.of_query(text)) <= set(ENGLISH.of(text))
 
 
-# What a QUERY may demand
+# Query syntax
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Many threads in one process: each gets what it would get alone, whatever becomes of others."""
+"""Many threads in one process: each gets the result it would get alone, even if others fail."""
 
 import os
 import sys
@@ -20,7 +20,8 @@ from ettin_cli.models.engines.onnx_export import IDS, LENGTHS, SCORES, write_cro
 from ettin_cli.models.engines.onnxruntime_backend import OnnxRuntime
 from ettin_cli.models.engines.openvino_backend import OpenVino
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.hub import EMBEDDED, ModelFiles, recall, remember_one
+from ettin_cli.models.hub import EMBEDDED, ModelFiles
+from ettin_cli.models.remembered import recall, remember_fact
 from ettin_cli.models.rerankers.cross_encoder import OnnxCrossEncoder, load_cross_encoder
 from ettin_cli.models.rerankers.registry import load_reranker, reranker_of
 from ettin_cli.records import Advance, Silence, no_progress
@@ -33,15 +34,15 @@ from tests.threads import PATIENCE_S, THREADS, in_threads
 
 CALLS = 10
 CPU = EngineSettings("cpu")
-# Some are cut, and some are not, in whatever call.
+# Some are truncated, and some are not, in any call.
 PAIRS = [(query, text * times) for query in TEXTS for text in TEXTS for times in (1, 4, 20)]
 Pairs = Sequence[tuple[str, str]]
-# What a model makes of some pairs, as bytes, so that no bit can differ.
+# A model's scores of some pairs, as bytes, so that every bit is compared.
 Work = Callable[[Pairs, Advance], bytes]
 
 
 class CancelledError(Exception):
-    """What a caller ends its own call with."""
+    """The exception by which a caller ends its own call."""
 
 
 def cancel(_: int) -> None:
@@ -202,7 +203,7 @@ def test_facts_that_threads_remember_at_once_are_all_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path))
-    in_threads(lambda number: remember_one("facts.json", f"fact {number}", number))
+    in_threads(lambda number: remember_fact("facts.json", f"fact {number}", number))
     assert recall("facts.json") == {f"fact {number}": number for number in range(THREADS)}
 
 
@@ -218,7 +219,7 @@ def test_what_is_said_once_is_said_by_one_thread() -> None:
 
 
 class Model:
-    """Something to load, which can be referred to weakly."""
+    """An object to load that supports weak references."""
 
 
 def test_a_model_is_loaded_once_for_all_threads_and_freed_when_closed() -> None:

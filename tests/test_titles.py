@@ -1,4 +1,4 @@
-"""The first heading is the title, and front matter is told from text."""
+"""The first heading is the title, and front matter is separated from the text."""
 
 from pathlib import Path
 

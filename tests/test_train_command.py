@@ -1,4 +1,4 @@
-"""`ettin train` as a user types it: what it writes, and how it survives what befalls it."""
+"""`ettin train` on the command line: its output, and how it survives interruptions."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def modernbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoder of Ettin's architecture, as on the hub: without a head or a parts list."""
+    """An encoder of Ettin's architecture, as on the hub: without a head or a list of modules."""
     folder = models.ettin(tmp_path_factory.mktemp("encoder"), hidden=32, layers=2, heads=2)
     for name in ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
         (folder / name).unlink()
@@ -84,15 +84,15 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    # How long it took is no result.
+    # Times are not part of the result.
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
 def assert_same_losses(one: Path, other: Path, dtype: str) -> None:
-    """Check two runs that differ only in which texts are computed together.
+    """Check two runs that differ only in the composition of batches.
 
-    In fp32 they agree at every step. In bf16 a product depends on that in its third digit, so
-    they agree until the weights first move, and drift apart from there.
+    In fp32 they agree at every step. In bf16 the third digit of a product depends on the
+    batch, so they agree until the first update of the weights, and diverge afterwards.
     """
     names = ("step", "pairs", "loss", "gradient_norm")
     ours, theirs = (
@@ -105,7 +105,7 @@ def assert_same_losses(one: Path, other: Path, dtype: str) -> None:
         assert line == pytest.approx(expected, rel=tolerance)
 
 
-# What is written
+# Output
 
 
 @pytest.mark.parametrize("base", ["ettin_reranker", "modernbert", "bert"])
@@ -118,7 +118,7 @@ def test_sentence_transformers_and_every_route_here_give_the_same_scores(
 
     pairs = [(QUERY, text) for text in TEXTS]
     alone = CrossEncoder(str(tmp_path / "model"), device="cpu").predict(pairs)
-    # On a CPU fp32 is ONNX Runtime's, and what that cannot do is torch's.
+    # On a CPU fp32 runs in ONNX Runtime, and what it does not support in torch.
     for dtype, engine, tolerance in (("fp32", "onnxruntime", 1e-5), ("fp16", "torch", 2e-2)):
         scored = ettin("score", QUERY, *TEXTS, "-r", "model", "--dtype", dtype, "-v")
         assert f"reranking with model on {engine} cpu" in scored.err
@@ -156,7 +156,7 @@ def test_an_encoder_becomes_a_reranker_laid_out_as_the_official_ones(
     assert read(ettin_reranker, name).items() <= read(model, name).items()
 
 
-def test_a_reranker_goes_on_from_the_weights_it_has(
+def test_a_reranker_resumes_from_the_weights_it_has(
     ettin: Ettin, data: Path, ettin_reranker: Path, tmp_path: Path
 ) -> None:
     assert trained(ettin, ettin_reranker, "model", "--learning-rate", "1e-12").code == 0
@@ -182,7 +182,7 @@ def test_a_base_whose_ranking_is_not_kept_is_said_to_begin_anew(
     assert anew == (kind in ("embedded", "late interaction"))
     assert ("a new head among them" in done.err) == (kind != "cross-encoder")
     if kind == "embedded":
-        # What it was is not what the student is: its weights are those of the encoder alone.
+        # Only the encoder's weights are taken over, not what the model was.
         files = find_model("embedded", offline=True, reporter=Silence())
         before = load_file(files.folder / "model.safetensors")
         after = load_file(tmp_path / "model" / "model.safetensors")
@@ -236,7 +236,7 @@ def test_texts_beyond_the_cap_are_cut_and_the_card_says_how_many(
     assert told in (tmp_path / "model" / "README.md").read_text()
 
 
-# Interrupted, and gone on with
+# Interrupting and resuming
 
 
 STRIKES = {
@@ -264,7 +264,7 @@ main()
 
 
 @pytest.mark.parametrize("when", STRIKES)
-def test_a_run_that_is_killed_goes_on_to_the_same_weights(
+def test_a_run_that_is_killed_resumes_to_the_same_weights(
     ettin: Ettin, data: Path, bert: Path, tmp_path: Path, when: str
 ) -> None:
     assert trained(ettin, bert, "whole", "--epochs", "2").code == 0
@@ -287,7 +287,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(
 def interrupt_at(
     monkeypatch: pytest.MonkeyPatch, call: int, number: int, times: int = 1
 ) -> Callable[[], None]:
-    """Have a signal strike in the middle of a forward pass; return what undoes that."""
+    """Make a signal strike in the middle of a forward pass; return a function that undoes it."""
     whole, calls = Student.forward, iter(range(1, 10_000))
 
     def struck(student: Student, tokens: Any) -> Any:
@@ -303,11 +303,11 @@ def interrupt_at(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_loses_nothing_and_goes_on_to_the_same_weights(
+def test_an_interrupted_run_loses_nothing_and_resumes_to_the_same_weights(
     ettin: Ettin, data: Path, bert: Path, tmp_path: Path, number: int, code: int, dtype: str
 ) -> None:
     more = ("--epochs", "2", "--dtype", dtype)
-    # Several batches a step, so that the signal strikes within one.
+    # Several batches per step, so that the signal strikes within one.
     ettin.monkeypatch.setattr("ettin_cli.models.engines.torch_runtime.CPU_BATCH_TOKENS", 100)
     assert trained(ettin, bert, "whole", *more).code == 0
     undo = interrupt_at(ettin.monkeypatch, 23, number)
@@ -398,7 +398,7 @@ def test_a_damaged_checkpoint_is_said(ettin: Ettin, unfinished: Path, bert: Path
     assert f"error: cannot read {checkpoint}" in done.err
 
 
-# Refused at once
+# Errors before training
 
 
 def test_a_model_is_never_overwritten(ettin: Ettin, data: Path, bert: Path, tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
     assert not list(tmp_path.glob("model*"))
 
 
-# Measured meanwhile
+# Validation
 
 
 @pytest.fixture
@@ -470,7 +470,7 @@ def test_the_student_is_measured_and_the_best_is_what_eval_says(
     assert f"{baseline['nDCG@10']:.4f} by retrieval alone" in card
 
 
-def test_a_run_that_is_interrupted_while_it_measures_goes_on_to_the_same_weights(
+def test_a_run_that_is_interrupted_while_it_measures_resumes_to_the_same_weights(
     ettin: Ettin, data: Path, bert: Path, beir: Path, tmp_path: Path
 ) -> None:
     more = ("--steps", "12", "--eval", "beir")
@@ -498,7 +498,7 @@ def test_a_run_that_is_interrupted_while_it_measures_goes_on_to_the_same_weights
     assert metrics(tmp_path / "model") == metrics(tmp_path / "whole")
 
 
-# A GPU's memory
+# GPU memory
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -562,7 +562,7 @@ def test_lora_without_the_extra_names_it(ettin: Ettin, data: Path, bert: Path) -
     assert "error: --lora needs peft\n  hint: pip install 'ettin-cli[train]'" in done.err
 
 
-def test_lora_goes_on_to_the_same_weights_too(
+def test_lora_resumes_to_the_same_weights_too(
     ettin: Ettin, data: Path, bert: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("peft")

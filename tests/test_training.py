@@ -1,4 +1,4 @@
-"""What training is made of: examples, losses, their order, the learning rate."""
+"""The parts of training: examples, losses, their order, the learning rate."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from ettin_cli.training.progress import Measure
 from ettin_cli.training.recipe import Recipe, completed, rate_at
 from ettin_cli.training.rows import Example
 from ettin_cli.training.run import TrainRequest, train
-from ettin_cli.training.student import Student, placed
+from ettin_cli.training.student import Student, training_placement
 from tests import models
 from tests.indexes import Notices
 
@@ -171,7 +171,7 @@ def test_the_scale_of_a_teachers_scores_is_told_and_doubted(
     assert all(doubt.startswith(start) for doubt, start in zip(doubts, told, strict=True))
 
 
-# Losses, against what they are by hand
+# Losses, against values computed by hand
 
 
 def loss_of(scores: Sequence[float], example: Example, name: str | None) -> float:
@@ -258,7 +258,7 @@ def test_an_epoch_holds_every_example_once_in_an_order_of_its_own(many: Examples
 
 
 @pytest.mark.parametrize("begin", [1, 15, 16, 17, 40, 41])
-def test_an_epoch_goes_on_from_any_of_its_steps(many: Examples, begin: int) -> None:
+def test_an_epoch_resumes_from_any_of_its_steps(many: Examples, begin: int) -> None:
     assert order(many, 12, 3, begin) == order(many, 12, 3)[begin:]
 
 
@@ -311,7 +311,7 @@ def test_the_learning_rate_rises_and_falls_in_lines() -> None:
     assert rates[-1] == 0
 
 
-# A run
+# A training run
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +372,7 @@ def test_training_lowers_the_loss_on_what_can_be_learnt(encoder: Path, tmp_path:
         encoder, data, tmp_path / "model", Recipe(steps=150, batch_size=16, learning_rate=3e-3)
     )
     variance = np.var([float(str(row["score"])) for row in ferries(150)])
-    # A constant is wrong by the variance of the scores at least.
+    # A constant is off by at least the variance of the scores.
     assert done.progress.loss < variance / 2
 
 
@@ -392,7 +392,7 @@ def test_a_cpu_multiplies_in_bf16_only_where_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, dtype: str, native: bool
 ) -> None:
     monkeypatch.setattr(placement_module, "cpu_has_bf16", lambda: native)
-    _, half = placed(EngineSettings(device="cpu", dtype=dtype), Silence())
+    _, half = training_placement(EngineSettings(device="cpu", dtype=dtype), Silence())
     assert half is {"auto": False, "fast": native, "fp32": False, "bf16": True}[dtype]
 
 

@@ -1,4 +1,4 @@
-"""Judgements and runs are read as evaluation tools read them, and what is broken is named."""
+"""Judgements and runs are read as evaluation tools read them, and invalid lines are reported."""
 
 import gzip
 import io
@@ -214,7 +214,7 @@ def test_a_space_and_its_encoding_are_one_document_so_they_cannot_disagree(
 
 # Writing
 
-# "%20" is a space, and a mark at the start of a file is no part of an id.
+# "%20" is a space, and a byte order mark is not part of an id.
 SIGNS = st.characters(exclude_categories=["Cs"], exclude_characters="%\ufeff")
 IDS = st.text(SIGNS, min_size=1, max_size=6)
 

@@ -1,4 +1,4 @@
-"""Batches without padding give what padded ones give, and Flash Attention gets what it takes."""
+"""Batches without padding give the same results, and Flash Attention gets valid inputs."""
 
 import json
 from itertools import pairwise
@@ -45,7 +45,7 @@ def varlen(
     window_size: tuple[int, int] = (-1, -1),
     deterministic: bool = False,
 ) -> torch.Tensor:
-    """Do as the kernel does, a text at a time: values have shape (tokens, heads, size)."""
+    """Compute what the kernel computes, text by text; values have shape (tokens, heads, size)."""
     assert not causal and not dropout_p
     assert torch.equal(cu_seqlens_q, cu_seqlens_k)
     begins = cu_seqlens_q.tolist()
@@ -64,7 +64,7 @@ def varlen(
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
-    """Put plain torch in the place of the kernel, and return the dtypes that reach it."""
+    """Replace the kernel by plain torch, and return the dtypes it receives."""
     dtypes: list[torch.dtype] = []
 
     def kernel(q: torch.Tensor, *given: Any, **more: Any) -> torch.Tensor:
@@ -82,7 +82,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
 
 
 def unpad(model: Any) -> None:
-    """Have a model that was loaded with SDPA take Flash Attention."""
+    """Make a model that was loaded with SDPA use Flash Attention."""
     model[0].model.config._attn_implementation = "flash_attention_2"
     model[0].unpad_inputs = None
     assert model._can_flatten_inputs()
@@ -95,7 +95,7 @@ def ettin_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoder that is told which tokens are the query's."""
+    """An encoder that takes the position of the query's tokens."""
     folder = models.embedder(tmp_path_factory.mktemp("bert"), max_tokens=512)
     path = folder / "tokenizer_config.json"
     names = ["input_ids", "token_type_ids", "attention_mask"]
@@ -146,7 +146,7 @@ def test_weights_of_32_bits_reach_the_kernel_in_bf16(
     ettin_reranker: Path, seen: list[torch.dtype]
 ) -> None:
     one = student(ettin_reranker, "bf16")
-    # Which is in fp32 when it is measured.
+    # In fp32 while it is measured.
     one.model.train()
     scores, _ = learnt(one)
     unpad(one.model)

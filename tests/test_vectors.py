@@ -1,4 +1,4 @@
-"""FAISS finds what comparing with every vector finds: the same rows, and the same values."""
+"""FAISS returns the rows and values of an exhaustive comparison."""
 
 import time
 from collections.abc import Iterator
@@ -102,7 +102,7 @@ def test_few_are_chosen_from_as_many_as_recall_was_measured_with() -> None:
 
 
 class Found:
-    """Stands in for a tuned index: how much recall each depth and k_factor have."""
+    """Stands in for a tuned index, with a given recall for each depth and k_factor."""
 
     def __init__(self, recalls: dict[tuple[int, int], float]) -> None:
         self.recalls = recalls
@@ -120,9 +120,9 @@ class Found:
 @pytest.mark.parametrize(
     ("recalls", "search", "recall"),
     [
-        # Whole vectors: what is not found is not found by asking for more.
+        # Uncompressed vectors: a larger k_factor does not raise recall.
         ({(16, 1): 0.7, (16, 2): 0.7, (32, 1): 0.98}, {"nprobe": 32}, 0.98),
-        # The product is least at 32 times 2.
+        # The product is smallest at 32 times 2.
         (
             {(16, 1): 0.4, (16, 2): 0.6, (16, 4): 0.8, (16, 8): 0.98, (32, 1): 0.5, (32, 2): 0.99}
             | {(64, 1): 0.6, (64, 2): 0.99},
@@ -131,7 +131,7 @@ class Found:
         ),
         # The same product, with fewer rows to compare.
         ({(16, 1): 0.9, (16, 2): 0.98, (32, 1): 0.98}, {"nprobe": 32}, 0.98),
-        # Nothing is enough: as deep as can be, and no more compared than helps.
+        # No setting is enough: the greatest depth, and the smallest k_factor that helps.
         (
             {(16, 1): 0.1, (16, 2): 0.2, (16, 4): 0.2, (20, 1): 0.2, (20, 2): 0.3, (20, 4): 0.3},
             {"nprobe": 20, "k_factor": 2},

@@ -1,4 +1,4 @@
-"""A long text scores as the best of its windows, which together hold all of it."""
+"""A long text scores as the best of its windows, which together cover all of it."""
 
 import json
 import random
@@ -60,7 +60,7 @@ def limit_for(folder: Path, query: str = QUERY) -> int:
 
 
 def digits(count: int) -> str:
-    """Return a text of so many tokens: no digit is in what the tokenizer was trained on."""
+    """Return a text of this many tokens: the tokenizer's training data had no digits."""
     return "".join(random.Random(count).choices("0123456789", k=count))
 
 
@@ -106,7 +106,7 @@ WORDS = "the ferry dog bread station island water letter money winter".split()
 def test_the_stand_ins_score_is_the_best_of_its_windows_whatever_the_query_takes(
     query: str,
 ) -> None:
-    room, size = 62, 61  # a thirty-second is left free
+    room, size = 62, 61  # a thirty-second is kept free
     counts = [room - 1, room, room + 1, room * 5 // 2, room * 10]
     texts = [[WORDS[at * at % 7 + at % 3] for at in range(count)] for count in counts]
     ours = long("embedded", room + 2).score([(query, " ".join(text)) for text in texts])
@@ -171,7 +171,7 @@ def test_a_prompt_before_every_query_takes_its_room(tmp_path: Path) -> None:
 
 
 class Recording:
-    """A reranker that remembers what it was asked, and what of that it had to cut."""
+    """A reranker that records its pairs, and which of them it truncated."""
 
     def __init__(self, reranker: Reranker) -> None:
         self.reranker = reranker
@@ -198,7 +198,7 @@ def test_the_reranker_itself_finds_no_window_too_long(model: Path, name: str) ->
 
 
 def test_a_window_that_is_cut_nonetheless_is_said(model: Path) -> None:
-    # Two tokens are less than the four of which this character is made.
+    # Two tokens are fewer than the four of this character.
     ours = long(model, 8)
     assert ours.score([("987", "👩" * 3), ("987", "12345678")]).truncated.tolist() == [True, False]
 

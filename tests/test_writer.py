@@ -1,4 +1,4 @@
-"""A generation is put in force whole or not at all, and readers keep the one they have open."""
+"""A generation becomes current completely or not at all, and readers keep the one they opened."""
 
 import threading
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ import pytest
 
 from ettin_cli.errors import IndexDamagedError, IndexNotFoundError
 from ettin_cli.index import salvage as remains, writer as module
-from ettin_cli.index.files import FileEntry
 from ettin_cli.index.manifest import MANIFEST, FileRecord, Manifest, read_manifest, write_manifest
 from ettin_cli.index.reader import Index, bytes_a_vector
-from ettin_cli.index.salvage import Remains, damaged_files
+from ettin_cli.index.salvage import IntactParts, damaged_files
+from ettin_cli.index.source_files import FileEntry
 from ettin_cli.index.vectors import inner_products
-from ettin_cli.index.writer import Generation, Recipe, remove_leftovers
+from ettin_cli.index.writer import BuildRecipe, Generation, remove_leftovers
 from ettin_cli.records import Advance, EmbedderCard, Passage, no_progress
 from ettin_cli.storage import checksum
 from tests.indexes import DIMENSION, unit_vectors, word_vector
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
 CARD = EmbedderCard("words", None, "f" * 64, DIMENSION, 64)
-RECIPE = Recipe(CARD, "auto", 0, "auto")
+RECIPE = BuildRecipe(CARD, "auto", 0, "auto")
 
 
 def embed(texts: Sequence[str], advance: Advance = no_progress) -> "Floats":
@@ -36,7 +36,7 @@ def embed(texts: Sequence[str], advance: Advance = no_progress) -> "Floats":
     return np.array([word_vector(text) for text in texts], np.float32)
 
 
-def begin(folder: Path, texts: Sequence[str], recipe: Recipe, old: Index | None) -> Generation:
+def begin(folder: Path, texts: Sequence[str], recipe: BuildRecipe, old: Index | None) -> Generation:
     generation = Generation(folder, recipe, old)
     for number, text in enumerate(texts):
         generation.passages.add(Passage(f"d{number}", text), 0)
@@ -44,9 +44,9 @@ def begin(folder: Path, texts: Sequence[str], recipe: Recipe, old: Index | None)
 
 
 def commit(
-    folder: Path, *texts: str, recipe: Recipe = RECIPE, old: Index | None = None
+    folder: Path, *texts: str, recipe: BuildRecipe = RECIPE, old: Index | None = None
 ) -> tuple[Manifest, list[str]]:
-    """Commit a generation of these texts; return its manifest and what had to be embedded."""
+    """Commit a generation of these texts; return its manifest and the texts to be embedded."""
     embedded: list[str] = []
 
     def noting(some: Sequence[str], advance: Advance) -> "Floats":
@@ -113,13 +113,13 @@ TEXTS = [f"word{number} ferry" for number in range(60)]
 
 
 def unrounded(texts: Sequence[str], advance: Advance = no_progress) -> "Floats":
-    """Embed with vectors of which half precision keeps none."""
+    """Embed with vectors that half precision cannot represent."""
     rows = [unit_vectors(1, DIMENSION, seed=crc32(text.encode()))[0] for text in texts]
     return np.array(rows, np.float32).reshape(-1, DIMENSION)
 
 
 def made(folder: Path, texts: Sequence[str], factory: str, old: Index | None = None) -> Index:
-    """Commit a generation of texts with vectors that are not of half precision."""
+    """Commit a generation of texts with vectors that are not in half precision."""
     generation = begin(folder, texts, replace(RECIPE, factory=factory), old)
     missing = generation.missing()
     missing.embed(unrounded)
@@ -159,7 +159,7 @@ def test_a_vector_is_the_same_whichever_index_it_is_taken_over_from(
 
 
 def of_format_1(folder: Path, texts: Sequence[str], factory: str) -> Index:
-    """Write an index as it was when vectors were kept in single precision."""
+    """Write an index as it was when vectors were stored in single precision."""
     index = made(folder, texts, factory)
     vectors = unrounded(texts)
     manifest = read_manifest(folder)
@@ -194,7 +194,7 @@ def test_an_index_of_format_1_is_searched_by_the_vectors_that_it_has(
     assert rows[0] == np.argmax(vectors @ query[0])
     narrowed, _ = index.retrieve(query, 5, np.arange(60))[0]
     assert narrowed.tolist() == rows.tolist()
-    kept = Remains(tmp_path).vectors
+    kept = IntactParts(tmp_path).vectors
     assert kept is not None
     assert np.array_equal(kept, vectors)
 

@@ -6,12 +6,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 THREADS = 16
-# An end to a test that hangs.
+# Ends a test that hangs.
 PATIENCE_S = 600
 
 
 def in_threads(work: Callable[[int], T], threads: int = THREADS) -> list[T | BaseException]:
-    """Return what `work` gives, or raises, in each of some threads that begin together.
+    """Return what `work` returns, or raises, in each of several threads that start together.
 
     Args:
         work: Called with the thread's number, from 0.

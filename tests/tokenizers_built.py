@@ -1,4 +1,4 @@
-"""Tokenizers of every kind that models have, each small and whole."""
+"""Small, complete tokenizers of every kind that models have."""
 
 import struct
 from collections.abc import Callable
@@ -24,12 +24,12 @@ MAPPED = {"\u3000": " ", "\u00a0": " ", "\u200b": " ", "ﬁ": "fi", "①": "1", 
 
 
 def charsmap(mapped: dict[str, str]) -> bytes:
-    """Return a table of sentencepiece: a double array of keys, and what each becomes."""
+    """Return a sentencepiece table: a double array of keys, and the replacement of each."""
     values, places = b"", {}
     for key, value in mapped.items():
         places[key.encode() + b"\0"] = len(values)
         values += value.encode() + b"\0"
-    # Of every beginning of a key, the block of the array that holds what may come next.
+    # For every prefix of a key, the block of the array that holds its possible continuations.
     beginnings = sorted({key[:end] for key in places for end in range(len(key))}, key=len)
     block = {beginning: 256 * (1 + at) for at, beginning in enumerate(beginnings)}
     array = [0] * 256 * (1 + len(block))
@@ -55,7 +55,7 @@ def bert(_: Path) -> Tokenizer:
 def byte_level(folder: Path) -> Tokenizer:
     tokenizer(folder)
     found = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    # As in ModernBERT: runs of spaces are tokens of their own, and a mask takes the space before.
+    # As in ModernBERT: runs of spaces are separate tokens, and a mask includes the space before it.
     found.add_tokens([AddedToken(" " * n, normalized=True) for n in range(2, 9)])
     found.add_tokens([AddedToken("<|endoftext|>", special=True)])
     found.add_tokens([AddedToken("[GAP]", lstrip=True), AddedToken("|||IP|||", normalized=True)])

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.api.base import SessionBase
 from ettin_cli.benchmark import SENTENCE_TRANSFORMERS
-from ettin_cli.records import Qrels, Query
+from ettin_cli.records import Pair, Qrels, Query
 from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, METRICS, SAME, TRUNCATE
 
 if TYPE_CHECKING:
-    from ettin_cli.benchmark import Benchmark, Pair
+    from ettin_cli.benchmark import Benchmark
     from ettin_cli.evaluation import Evaluation
 
 

@@ -99,7 +99,7 @@ class IndexingCalls(SessionBase):
                 chunking=Chunking.parsed(chunk_size, chunk_overlap),
                 factory=factory,
                 language=language,
-                engine=self.models.settings,
+                settings=self.models.settings,
                 offline=self.models.offline,
                 rebuild=rebuild,
                 dry_run=dry_run,
@@ -177,7 +177,7 @@ class IndexingCalls(SessionBase):
 
         models = self.models
         request = BuildRequest(
-            find_index(index), engine=models.settings, offline=models.offline, wait=wait
+            find_index(index), settings=models.settings, offline=models.offline, wait=wait
         )
         return repair_index(request, models.reporter)
 
@@ -216,7 +216,7 @@ class IndexingCalls(SessionBase):
             folder,
             named,
             embedder=embedder,
-            engine=self.models.indexing,
+            settings=self.models.indexing,
             offline=self.models.offline,
         )
         report = self.build_from(request)

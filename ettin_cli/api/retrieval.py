@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.api.indexing import IndexingCalls
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Answer, Embedder, Query, Request, Scores
-from ettin_cli.searching import FoundRerankers, Text, TextReranker
+from ettin_cli.searching import RerankerCascade, Text, TextReranker
 from ettin_cli.settings import AUTO, TRUNCATE
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class RetrievalCalls(IndexingCalls):
     def searcher(
         self,
         index: Index,
-        rerankers: FoundRerankers | None,
+        rerankers: RerankerCascade | None,
         *,
         retriever: str = AUTO,
         expand: bool = False,
@@ -81,7 +81,7 @@ class RetrievalCalls(IndexingCalls):
             index, self.models, retriever=retriever, rerankers=rerankers, expand=expand, long=long
         )
 
-    def find_rerankers(self, name: str | None = None) -> FoundRerankers | None:
+    def find_rerankers(self, name: str | None = None) -> RerankerCascade | None:
         """Return the reranker or cascade of a name, without loading it; None for "none".
 
         Args:

@@ -106,7 +106,7 @@ class TrainingCalls(IndexingCalls):
         options: MiningOptions,
     ) -> Iterator[Mined]:
         from ettin_cli.searching import choose_retriever
-        from ettin_cli.training import PositiveRows, judged, mine
+        from ettin_cli.training import PositiveExamples, judged, mine
 
         models, reporter = self.models, self.models.reporter
         with ExitStack() as held:
@@ -115,7 +115,7 @@ class TrainingCalls(IndexingCalls):
                 asked = [_query(one) for one in queries]
                 sought, total = judged(index, asked, qrels), len(asked)
             else:
-                rows = held.enter_context(PositiveRows())
+                rows = held.enter_context(PositiveExamples())
                 for one in queries:
                     rows.add(_row(one))
                 sought, total = rows.sought(index, reporter), len(rows)
@@ -236,7 +236,7 @@ class TrainingCalls(IndexingCalls):
             AUTO, index, partial(models.embedder_of, index), models.reporter
         )
         found = Validation(index, retriever, queries, qrels)
-        told = f"{found.told}, of {folder.resolve().name}"
+        told = f"{found.description}, of {folder.resolve().name}"
         models.reporter.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
         return Measure(told, METRIC, found.retrieval, found.of), index
 

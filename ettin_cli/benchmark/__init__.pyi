@@ -1,7 +1,7 @@
 from .contenders import SENTENCE_TRANSFORMERS as SENTENCE_TRANSFORMERS
 from .machine import Machine as Machine
 from .measuring import Plan as Plan
-from .pairs import Pair as Pair, read_pairs as read_pairs
+from .pairs import read_pairs as read_pairs
 from .planning import (
     NOTHING as NOTHING,
     Benchmark as Benchmark,

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ettin_cli.benchmark.pairs import Pair
 from ettin_cli.errors import MissingExtraError, ModelError, PluginError, first_line
 from ettin_cli.models import refuse_code
 from ettin_cli.models.engines import AUTO, EngineSettings
 from ettin_cli.models.rerankers import FolderReranker, load_reranker
-from ettin_cli.records import Reporter
+from ettin_cli.records import Pair, Reporter
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -46,7 +45,7 @@ class SentenceTransformers:
                 trust_remote_code=settings.trust_remote_code,
                 local_files_only=True,
             )
-        except Exception as error:  # damaged files fail in any way there is
+        except Exception as error:  # damaged files can raise anything
             raise ModelError(f"cannot load the model: {first_line(error)}") from error
         if self.model.num_labels != 1:
             raise ModelError(f"{model.name} gives {self.model.num_labels} scores per pair, not one")
@@ -77,13 +76,13 @@ class Contender:
     """A loaded model, or why it cannot be loaded.
 
     Args:
-        engine: The backend and dtype in use; the requested one if it does not run.
+        backend: The backend and dtype in use; the requested one if it does not run.
         dtype: The requested dtype.
         score: Scores pairs; None if it does not run.
         error: Why it does not run.
     """
 
-    engine: str
+    backend: str
     dtype: str
     load_s: float | None = None
     score: Score | None = None
@@ -92,7 +91,7 @@ class Contender:
     @property
     def is_reference(self) -> bool:
         """Whether this is the reference for the others."""
-        return self.engine.startswith(SENTENCE_TRANSFORMERS)
+        return self.backend.startswith(SENTENCE_TRANSFORMERS)
 
 
 def import_libraries() -> None:
@@ -107,8 +106,8 @@ def load_reference(reranker: FolderReranker, settings: EngineSettings, device: s
         model = SentenceTransformers(reranker, settings, device)
     except ModelError as error:
         return Contender(SENTENCE_TRANSFORMERS, AUTO, error=error.problem)
-    engine = f"{SENTENCE_TRANSFORMERS} {device.partition(':')[0]} {model.dtype}"
-    return Contender(engine, AUTO, time.perf_counter() - began, model.score)
+    backend = f"{SENTENCE_TRANSFORMERS} {device.partition(':')[0]} {model.dtype}"
+    return Contender(backend, AUTO, time.perf_counter() - began, model.score)
 
 
 def load_ours(reranker: FolderReranker, settings: EngineSettings, reporter: Reporter) -> Contender:

@@ -59,7 +59,7 @@ def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
         device=device_name(place),
         place=place,
         cpu=cpu,
-        flags=_told(flags),
+        flags=_relevant_flags(flags),
         cores=usable_cores(),
         threads=torch.get_num_threads(),
         versions={"python": platform.python_version(), **_versions()},
@@ -68,17 +68,17 @@ def this_machine(settings: EngineSettings, reporter: Reporter) -> Machine:
     )
 
 
-def _told(flags: frozenset[str]) -> list[str]:
+def _relevant_flags(flags: frozenset[str]) -> list[str]:
     """Return the relevant flags of a processor."""
     known = FLAGS if not flags.isdisjoint(FLAGS) else ARM_FLAGS
     return [flag for flag in known if flag in flags]
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in LIBRARIES.split():
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -14,13 +14,13 @@ from ettin_cli.benchmark.agreement import agree
 from ettin_cli.benchmark.contenders import Contender, import_libraries, load_ours, load_reference
 from ettin_cli.benchmark.flops import Shape, shape_of
 from ettin_cli.benchmark.machine import Machine
-from ettin_cli.benchmark.pairs import Pair, PairTokens, SampleTexts
+from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
 from ettin_cli.benchmark.peaks import FLOAT32
 from ettin_cli.benchmark.results import Race, Speed
 from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models.engines import EngineSettings, token_limit
 from ettin_cli.models.rerankers import FolderReranker
-from ettin_cli.records import Reporter
+from ettin_cli.records import Pair, Reporter
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -34,7 +34,7 @@ class Plan:
 
     Args:
         models: The models, named individually in the results.
-        engines: The backends for each model, in order.
+        backends: The backends for each model, in order.
         dtypes: The dtypes for each backend.
         lengths: Tokens per pair made from the sample; unused if `pairs` are given.
         spread: Whether the lengths of those pairs vary around the target, like real passages.
@@ -45,7 +45,7 @@ class Plan:
 
     models: Sequence[FolderReranker]
     settings: EngineSettings
-    engines: Sequence[str]
+    backends: Sequence[str]
     dtypes: Sequence[str]
     sample: SampleTexts
     lengths: Sequence[int]
@@ -147,19 +147,19 @@ def _loaded(
     model: FolderReranker, plan: Plan, machine: Machine, reporter: Reporter
 ) -> list[Contender]:
     """Return the distinct contenders of a model, the reference first."""
-    found = []
+    contenders = []
     if plan.compared and model.has_counterpart:
-        found.append(load_reference(model, plan.settings, machine.place))
-    for engine, dtype in product(plan.engines, plan.dtypes):
-        settings = replace(plan.settings, engine=engine, dtype=dtype)
+        contenders.append(load_reference(model, plan.settings, machine.place))
+    for backend, dtype in product(plan.backends, plan.dtypes):
+        settings = replace(plan.settings, engine=backend, dtype=dtype)
         contender = load_ours(model, settings, reporter)
-        if contender.score and any(contender.engine == one.engine for one in found):
+        if contender.score and any(contender.backend == other.backend for other in contenders):
             reporter.notice(
-                f"{model.name} on {engine} in {dtype} is {contender.engine}, measured only once"
+                f"{model.name} on {backend} in {dtype} is {contender.backend}, measured only once"
             )
         else:
-            found.append(contender)
-    return found
+            contenders.append(contender)
+    return contenders
 
 
 @dataclass(slots=True)
@@ -188,16 +188,16 @@ def _timed(
 ) -> list[_Timed]:
     """Return the times of all contenders, which score the pairs in turn, once per round."""
     every = [_Timed(contender, error=contender.error) for contender in contenders]
-    running = [one for one in every if one.contender.score]
+    running = [entry for entry in every if entry.contender.score]
     length = f", {course.document_tokens:,} tokens" if course.document_tokens else ""
     total = len(running) * rounds * len(course.pairs)
     with reporter.track(f"{name}{length}", total, "pairs") as advance:
-        for one in running:
-            one.run(course.pairs[:WARM_UP_PAIRS])
-            one.seconds.clear()
-        for _, one in product(range(rounds), running):
-            if one.error is None:
-                one.run(course.pairs)
+        for entry in running:
+            entry.run(course.pairs[:WARM_UP_PAIRS])
+            entry.seconds.clear()
+        for _, entry in product(range(rounds), running):
+            if entry.error is None:
+                entry.run(course.pairs)
             advance(len(course.pairs))
     return every
 
@@ -205,14 +205,21 @@ def _timed(
 def _speeds(
     timed: Sequence[_Timed], course: _Course, shape: Shape | None, machine: Machine
 ) -> list[Speed]:
-    reference = next((one for one in timed if one.contender.is_reference and one.seconds), None)
+    reference = next(
+        (
+            contender
+            for contender in timed
+            if contender.contender.is_reference and contender.seconds
+        ),
+        None,
+    )
     gflop = shape.flops(course.lengths) / 1e9 if shape else None
     queries = [query for query, _ in course.pairs]
-    return [_speed(one, reference, queries, gflop, machine) for one in timed]
+    return [_speed(measured, reference, queries, gflop, machine) for measured in timed]
 
 
 def _speed(
-    one: _Timed,
+    measured: _Timed,
     reference: _Timed | None,
     queries: Sequence[str],
     gflop: float | None,
@@ -223,24 +230,24 @@ def _speed(
     Args:
         gflop: The operations that the pairs take, in 10^9.
     """
-    contender = one.contender
-    if not one.seconds:
-        return Speed(contender.engine, contender.dtype, contender.load_s, error=one.error)
-    median = statistics.median(one.seconds)
+    contender = measured.contender
+    if not measured.seconds:
+        return Speed(contender.backend, contender.dtype, contender.load_s, error=measured.error)
+    median = statistics.median(measured.seconds)
     ratio = agreement = None
     if reference is not None:
         ratio = statistics.median(reference.seconds) / median
-    if reference is not None and reference is not one:
+    if reference is not None and reference is not measured:
         assert reference.scores is not None
-        assert one.scores is not None
-        agreement = agree(queries, reference.scores, one.scores)
-    dtype = peak_dtype(contender.engine, machine)
+        assert measured.scores is not None
+        agreement = agree(queries, reference.scores, measured.scores)
+    dtype = peak_dtype(contender.backend, machine)
     at_peak_s = None if gflop is None else gflop / machine.matmul_peaks[dtype].gflops
     return Speed(
-        engine=contender.engine,
+        backend=contender.backend,
         dtype=contender.dtype,
         load_s=contender.load_s,
-        seconds=one.seconds,
+        seconds=measured.seconds,
         ratio=ratio,
         peak_share=None if at_peak_s is None else at_peak_s / median,
         peak_dtype=None if at_peak_s is None else dtype,
@@ -248,10 +255,10 @@ def _speed(
     )
 
 
-def peak_dtype(engine: str, machine: Machine) -> str:
+def peak_dtype(backend: str, machine: Machine) -> str:
     """Return the dtype in which the machine computes the products of a backend.
 
     Without native support for the backend's dtype, products are computed in float32.
     """
-    told = engine.rpartition(" ")[2]
-    return told if told in machine.matmul_peaks else FLOAT32
+    dtype = backend.rpartition(" ")[2]
+    return dtype if dtype in machine.matmul_peaks else FLOAT32

@@ -14,13 +14,12 @@ from ettin_cli.files import read_queries
 from ettin_cli.files.requests import RequestFields, open_requests
 from ettin_cli.models import ModelFiles
 from ettin_cli.models.rerankers import with_text
-from ettin_cli.records import Rejection, Request
+from ettin_cli.records import Pair, Rejection, Request
 from ettin_cli.storage import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Pair = tuple[str, str]
 
 MOST_PAIRS, LEAST_PAIRS = 200, 3
 TOKENS_IN_ALL = 25_000
@@ -43,7 +42,7 @@ class PairTokens:
             self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 str(files.folder), trust_remote_code=trust_remote_code, local_files_only=True
             )
-        except Exception as error:  # damaged files fail in any way there is
+        except Exception as error:  # damaged files can raise anything
             raise ModelError(
                 f"cannot read the tokenizer in {files.folder}: {first_line(error)}"
             ) from error
@@ -52,7 +51,7 @@ class PairTokens:
         """Return the token count of each pair, with special tokens and without truncation."""
         queries, texts = zip(*pairs, strict=True)
         ids = self.tokenizer(list(queries), list(texts), truncation=False, verbose=False)
-        return [len(one) for one in ids["input_ids"]]
+        return [len(tokens) for tokens in ids["input_ids"]]
 
     def cut(self, query: str, texts: Iterator[str], tokens: int) -> str:
         """Return texts joined to fill a pair of `tokens` tokens, the last one truncated."""
@@ -132,13 +131,13 @@ class SampleTexts:
         return text
 
 
-def spread_out(tokens: int, at: int) -> int:
+def spread_out(tokens: int, position: int) -> int:
     """Return the length of the pair at a position, spread from 0.5 to 1.5 times `tokens`.
 
     >>> [spread_out(100, at) for at in range(5)]
     [50, 112, 74, 135, 97]
     """
-    return round(tokens * (0.5 + at * GOLDEN_RATIO % 1))
+    return round(tokens * (0.5 + position * GOLDEN_RATIO % 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +166,10 @@ def read_pairs(path: Path | Stream, limit: int | None) -> FilePairs:
     rejections: list[Rejection] = []
     seen = 0
     with open_requests(path, RequestFields()) as requests:
-        for found in _pairs(requests.items, rejections, str(path)):
+        for pair in _pairs(requests.items, rejections, str(path)):
             if len(pairs) == limit:
                 break
-            pairs[found] = None
+            pairs[pair] = None
             seen += 1
     if not pairs:
         raise CorpusError(
@@ -187,7 +186,7 @@ def _pairs(
         if isinstance(item, Rejection):
             rejections.append(item)
         else:
-            pairs = [(item.query.text, one.passage.content) for one in item.candidates]
+            pairs = [(item.query.text, candidate.passage.content) for candidate in item.candidates]
             read = with_text(pairs)
             if blank := len(pairs) - len(read):
                 reason = f'query "{item.query.query_id}": {blank:,} empty texts, not measured'

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from ettin_cli.benchmark.contenders import SENTENCE_TRANSFORMERS
 from ettin_cli.benchmark.machine import Machine, this_machine
 from ettin_cli.benchmark.measuring import Plan, check_lengths, measure
-from ettin_cli.benchmark.pairs import Pair, SampleTexts
+from ettin_cli.benchmark.pairs import SampleTexts
 from ettin_cli.benchmark.results import Race
 from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.models.engines import check_engine, installed_backends
+from ettin_cli.models.engines import check_backend, installed_backends
 from ettin_cli.models.rerankers import FolderReranker
-from ettin_cli.records import Reporter
+from ettin_cli.records import Pair, Reporter
 from ettin_cli.searching import Models
 from ettin_cli.settings import AUTO
 
@@ -58,7 +58,7 @@ class BenchmarkRequest:
         if "none" in self.rerankers:
             raise InvalidArgumentError("nothing to measure without a reranker", argument="reranker")
         for engine in self.engines:
-            check_engine(engine)
+            check_backend(engine)
         for name, values in (
             ("document_tokens", self.document_tokens),
             ("rounds", [self.rounds]),
@@ -101,7 +101,7 @@ def plan_benchmark(request: BenchmarkRequest, models: Models) -> Benchmark:
     plan = Plan(
         models=list(found.values()),
         settings=settings,
-        engines=list(dict.fromkeys(request.engines or installed_backends(machine.place))),
+        backends=list(dict.fromkeys(request.engines or installed_backends(machine.place))),
         dtypes=dtypes,
         sample=SampleTexts.of(sample_corpus(EVERYDAY_ANSWERS)),
         lengths=lengths,

@@ -13,7 +13,7 @@ class Speed:
     """The speed of a model on a backend, at one pair length.
 
     Args:
-        engine: The backend and dtype that ran; the requested one if it did not run.
+        backend: The backend and dtype that ran; the requested one if it did not run.
         dtype: The requested dtype.
         load_s: Seconds to load the model, with its libraries already imported.
         seconds: Seconds for all pairs, per round; empty if it did not run.
@@ -25,7 +25,7 @@ class Speed:
         error: Why it did not run.
     """
 
-    engine: str
+    backend: str
     dtype: str
     load_s: float | None = None
     seconds: Sequence[float] = ()

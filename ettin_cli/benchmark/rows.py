@@ -27,7 +27,7 @@ def _row(race: Race, speed: Speed) -> dict[str, Any]:
     agreement = speed.agreement
     return {
         "model": race.model,
-        "engine": speed.engine,
+        "engine": speed.backend,
         "dtype": speed.dtype,
         "document_tokens": race.document_tokens,
         "pairs": race.pairs,

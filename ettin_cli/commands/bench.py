@@ -11,7 +11,6 @@ from ettin_cli.benchmark import (
     SENTENCE_TRANSFORMERS,
     BenchmarkRequest,
     Machine,
-    Pair,
     Plan,
     Race,
     plan_benchmark,
@@ -23,6 +22,7 @@ from ettin_cli.commands.help import listed
 from ettin_cli.commands.output_options import check_apart
 from ettin_cli.console import BENCH_FORMATS, Console, count, destination, show_races
 from ettin_cli.errors import CorpusError, ModelError, UsageError
+from ettin_cli.records import Pair
 from ettin_cli.settings import AUTO
 
 

@@ -114,18 +114,22 @@ def shared(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        added = {name: one for name, one in SHARED.items() if name not in without}
+        added = {name: parameter for name, parameter in SHARED.items() if name not in without}
 
         def called(*arguments: Any, **options: Any) -> None:
             common = {name: options.pop(name) for name in list(options) if name in added}
             command(*arguments, context=_context(**common), **options)
 
         signature = inspect.signature(command)
-        own = {name: one for name, one in signature.parameters.items() if name != "context"}
+        own = {
+            name: parameter for name, parameter in signature.parameters.items() if name != "context"
+        }
         keyword = {n: p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for n, p in added.items()}
         parameters = own | keyword
         called.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
-        called.__annotations__ = {name: one.annotation for name, one in parameters.items()}
+        called.__annotations__ = {
+            name: parameter.annotation for name, parameter in parameters.items()
+        }
         called.__name__, called.__doc__ = command.__name__, command.__doc__
         called.__module__ = command.__module__
         return called

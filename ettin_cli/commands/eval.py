@@ -188,7 +188,7 @@ def evaluate(
         index_of([str(folder)], index, context) if folder else (Index(find_index(index)), False)
     )
     evaluator = Evaluator(opened, session.models, request)
-    with options.goes_on("to resume, run the same command; scores so far are kept", console):
+    with options.resumable("to resume, run the same command; scores so far are kept", console):
         if judge:
             _judge(evaluator, asked, judged_in, console)
         else:
@@ -238,7 +238,9 @@ def _judge(evaluator: Evaluator, queries: Sequence[Query], qrels: Path, console:
         for query_id, doc_ids in pool(runs, JUDGED_DEPTH).items()
         for doc_id in doc_ids
     ]
-    judge_documents(items, qrels, console=console, go_on=shlex.join(["ettin", *sys.argv[1:]]))
+    judge_documents(
+        items, qrels, console=console, resume_command=shlex.join(["ettin", *sys.argv[1:]])
+    )
 
 
 def _to_judge(index: Index, query_id: str, query: str, doc_id: str, row: int) -> ToJudge:

@@ -69,12 +69,12 @@ class LazyCommands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         module, _, attribute = self.listed[name].place.partition(":")
-        found = getattr(import_module(module), attribute)
-        if not isinstance(found, typer.Typer):
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, typer.Typer):
             alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-            alone.command(name, cls=PlainCommand)(found)
+            alone.command(name, cls=PlainCommand)(command)
             return get_command(alone)
-        group = get_command(found)
+        group = get_command(command)
         group.name = name
         return group
 
@@ -101,7 +101,7 @@ class LazyGroup(PlainGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands with their summaries."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, one.summary) for name, one in self.listed.items()])
+            formatter.write_dl([(name, command.summary) for name, command in self.listed.items()])
 
 
 def examples_kept(help: str | None) -> str | None:
@@ -113,7 +113,9 @@ def examples_kept(help: str | None) -> str | None:
     if help is None:
         return None
     paragraphs = help.split("\n\n")
-    return "\n\n".join((_AS_WRITTEN if "\n " in one else "") + one for one in paragraphs)
+    return "\n\n".join(
+        (_AS_WRITTEN if "\n " in paragraph else "") + paragraph for paragraph in paragraphs
+    )
 
 
 def listed(words: Sequence[str]) -> str:

@@ -128,9 +128,9 @@ def index(
             "--include, --exclude, --id-field and --text-field need a SOURCE",
             hint="pass the SOURCE again, with all of its options",
         )
-    added = [options.stdin_or(one) for one in source or ()]
-    for one in added:
-        open_source(one)  # fails before a folder is made for the index
+    added = [options.stdin_or(text) for text in source or ()]
+    for text in added:
+        open_source(text)  # fails before a folder is made for the index
     request = BuildRequest(
         folder=_folder(index, source),
         add=added,
@@ -141,15 +141,15 @@ def index(
         chunking=Chunking.parsed(chunk_size, chunk_overlap),
         factory=factory,
         language=language,
-        engine=context.settings,
+        settings=context.settings,
         offline=context.offline,
         rebuild=rebuild,
         dry_run=dry_run,
         wait=not no_wait,
     )
-    with options.goes_on("to resume, run the same command", console):
+    with options.resumable("to resume, run the same command", console):
         report = context.session.build_from(request)
-    tell(report, request.folder, console, dry_run=dry_run)
+    report_build(report, request.folder, console, dry_run=dry_run)
     if report.rejections:
         raise typer.Exit(options.REJECTED)
 
@@ -162,7 +162,9 @@ def _folder(index: Path | None, source: list[str] | None) -> Path:
     return index or Path(DEFAULT_INDEX)
 
 
-def tell(report: BuildReport, folder: Path, console: Console, *, dry_run: bool = False) -> None:
+def report_build(
+    report: BuildReport, folder: Path, console: Console, *, dry_run: bool = False
+) -> None:
     """Report what a run did, and every file and record that it could not read."""
     plan = report.plan
     for rejection in report.rejections:
@@ -180,10 +182,10 @@ def tell(report: BuildReport, folder: Path, console: Console, *, dry_run: bool =
     if dry_run:
         console.notice(f"{folder}: {files}; dry run, nothing was written")
     elif report.manifest is not None:
-        _tell_made(report, report.manifest, folder, files, console)
+        _report_build(report, report.manifest, folder, files, console)
 
 
-def _tell_made(
+def _report_build(
     report: BuildReport, manifest: Manifest, folder: Path, files: str, console: Console
 ) -> None:
     counts = manifest.counts

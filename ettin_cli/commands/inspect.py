@@ -118,9 +118,9 @@ def verify(
         _check(folder, console)
         return
     request = BuildRequest(
-        folder, engine=context.settings, offline=context.offline, wait=not no_wait
+        folder, settings=context.settings, offline=context.offline, wait=not no_wait
     )
-    with options.goes_on("to resume, run the same command", console):
+    with options.resumable("to resume, run the same command", console):
         report = repair_index(request, console)
     _tell_repaired(report, folder, console)
     if report.lost or (report.built and report.built.rejections):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ettin_cli.console import Shown, destination
+from ettin_cli.console import EscapedStdout, destination
 from ettin_cli.errors import UsageError
 from ettin_cli.files import output_file
 from ettin_cli.files.writers import JSONL
@@ -40,7 +40,7 @@ def write_jsonl(records: Iterable[Mapping[str, Any]], output: Path | None) -> No
         with output_file(output) as file:
             file.writelines(lines)
         return
-    stdout = cast(BinaryIO, Shown()) if sys.stdout.isatty() else sys.stdout.buffer
+    stdout = cast(BinaryIO, EscapedStdout()) if sys.stdout.isatty() else sys.stdout.buffer
     for line in lines:
         stdout.write(line)
     stdout.flush()

@@ -20,7 +20,7 @@ from ettin_cli.models import (
     find_model,
     hub_name,
 )
-from ettin_cli.models.rerankers import ABOUT, external_reranker, external_rerankers, find_reranker
+from ettin_cli.models.rerankers import ABOUT, find_reranker, reranker_plugin, reranker_plugins
 from ettin_cli.settings import EMBEDDERS, ETTIN_MODELS, EmbedderModel, EttinModel
 from ettin_cli.storage import folder_size
 
@@ -60,9 +60,9 @@ def list_models(color: Color = "auto") -> None:
     rows = [_reranker_row(model) for model in ETTIN_MODELS.values()]
     rows.append([EMBEDDED, "stand-in", "23M", "256", "", *_here(EMBEDDED), "", ""])
     rows += [
-        [name, one.package, *[""] * 4, "yes", "", ""]
-        for name, found in sorted(external_rerankers().items())
-        for one in found
+        [name, plugin.package, *[""] * 4, "yes", "", ""]
+        for name, plugins in sorted(reranker_plugins().items())
+        for plugin in plugins
     ]
     headers = ["-r", "kind", "params", "tokens", "nDCG@10", "disk", "here", "CPU/s", "GPU/s"]
     console.rows(headers, rows, right="params tokens nDCG@10 disk CPU/s GPU/s")
@@ -94,7 +94,7 @@ def show(
         console.line("")
         console.rows(["", ""], [["on this machine", _place(EMBEDDED)]])
         return
-    if plugin := external_reranker(name):
+    if plugin := reranker_plugin(name):
         console.rows(["", ""], [["reranker", name], ["added by", plugin.package]])
         return
     hub_id, revision = hub_name(name)
@@ -139,15 +139,15 @@ def pull(
             failed.append(error)
         else:
             console.line(f"{name}  {place}")
-    for one in failed[:-1]:
-        console.error(one.problem)
+    for failure in failed[:-1]:
+        console.error(failure.problem)
     if failed:
         raise failed[-1]
 
 
 def _fetched(name: str, offline: bool, console: Console) -> str:
     """Download a model if needed, and return its folder, or the package that provides it."""
-    if plugin := external_reranker(name):
+    if plugin := reranker_plugin(name):
         find_reranker(name, offline=offline, reporter=console)
         return plugin.package
     find = find_embedder if name in AUTO else find_model
@@ -189,8 +189,8 @@ def _published_embedder(model: EmbedderModel) -> list[list[str]]:
     for name, prompt in (("query", model.query_prompt), ("document", model.document_prompt)):
         rows += [[f"{name} prompt", f'"{prompt}"']] if prompt else []
     if model.ndcg10:
-        told = "published: MTEB(eng, v2) retrieval, not reranked"
-        rows.append(["nDCG@10", f"{model.ndcg10:.4f}, {told}"])
+        source = "published: MTEB(eng, v2) retrieval, not reranked"
+        rows.append(["nDCG@10", f"{model.ndcg10:.4f}, {source}"])
     if model.own_code:
         rows.append(["code", "its own, needs --trust-remote-code"])
     return [*rows, ["licence", model.licence]]

@@ -83,7 +83,7 @@ Expand = Annotated[
 
 
 @contextmanager
-def goes_on(how: str, console: Console) -> Iterator[None]:
+def resumable(how: str, console: Console) -> Iterator[None]:
     """Print how to resume when the work in the block is interrupted or terminated."""
     try:
         yield

@@ -13,7 +13,7 @@ from ettin_cli.commands.help import listed
 from ettin_cli.console import Console, destination
 from ettin_cli.errors import UsageError
 from ettin_cli.files import files_beside
-from ettin_cli.files.writers import RUN_NAME, formats, is_run, passed_over
+from ettin_cli.files.writers import RUN_NAME, formats, ignored_plugins, is_run
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import ResolvedReranker, score_folder
 
@@ -38,7 +38,7 @@ Fields = Annotated[
 ]
 
 
-def appears_whole(output: Path | None) -> TypeGuard[Path]:
+def appears_complete(output: Path | None) -> TypeGuard[Path]:
     """Return whether an output is a file that appears once complete, not a stream or device."""
     if output is None or str(output) == STREAM:
         return False
@@ -52,10 +52,10 @@ def answer_format(format: str, output: Path | None, console: Console) -> str:
         UsageError: The format is unknown, or cannot be written there.
         OutputError: The folder of the file does not exist.
     """
-    found = destination(format, output)
-    for notice in passed_over():
+    resolved = destination(format, output)
+    for notice in ignored_plugins():
         console.notice(notice)
-    return found
+    return resolved
 
 
 def check_resume(output: Path | None, *, resume: bool) -> None:
@@ -64,7 +64,7 @@ def check_resume(output: Path | None, *, resume: bool) -> None:
     Raises:
         UsageError: The output is not a file.
     """
-    if resume and not appears_whole(output):
+    if resume and not appears_complete(output):
         raise UsageError("--resume needs an output file", hint="name it with -o")
 
 
@@ -82,13 +82,13 @@ def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> Non
     if output is None or str(output) == STREAM:
         written = {"stdout": _stream(1)}
     else:
-        beside = files_beside(output) if appears_whole(output) else []
+        beside = files_beside(output) if appears_complete(output) else []
         written = {str(path): _file(path) for path in (output, *beside)}
-    for one in inputs:
-        source = _stream(0) if str(one) == STREAM else _file(one)
+    for source_path in inputs:
+        source = _stream(0) if str(source_path) == STREAM else _file(source_path)
         for name, target in written.items():
             if source and target and os.path.samestat(source, target):
-                given = "stdin" if str(one) == STREAM else one
+                given = "stdin" if str(source_path) == STREAM else source_path
                 raise UsageError(
                     f"{name} is the same file as the input {given}",
                     hint="choose another output with -o",
@@ -115,13 +115,13 @@ def _regular(status: os.stat_result) -> os.stat_result | None:
 
 
 def fingerprint(
-    rerankers: Iterable[ResolvedReranker], engine: EngineSettings, *options: object
+    rerankers: Iterable[ResolvedReranker], settings: EngineSettings, *options: object
 ) -> str:
     """Return a hash of everything but the input that determines the bytes of the output."""
     import xxhash
 
-    models = [score_folder(one, engine).name for one in rerankers]
-    parts = [__version__, *models, engine, *options]
+    models = [score_folder(reranker, settings).name for reranker in rerankers]
+    parts = [__version__, *models, settings, *options]
     return xxhash.xxh3_128_hexdigest(repr(parts).encode("utf-8", "surrogatepass"))
 
 
@@ -152,9 +152,9 @@ def columns(names: str | None) -> tuple[str, ...]:
     """
     if names is None:
         return ()
-    found = tuple(name.strip() for name in names.split(","))
-    if "" in found or len(set(found)) < len(found):
+    chosen = tuple(name.strip() for name in names.split(","))
+    if "" in chosen or len(set(chosen)) < len(chosen):
         raise UsageError(
             f"--fields {names!r} has an empty or repeated name", hint="--fields qid,query"
         )
-    return found
+    return chosen

@@ -18,8 +18,8 @@ from ettin_cli.files.writers import RUN_NAME, is_run
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Rejection, Request, Share
 from ettin_cli.searching import (
-    FoundRerankers,
     Models,
+    RerankerCascade,
     SearchOptions,
     Window,
     rerank as rerank_requests,
@@ -123,15 +123,15 @@ def rerank(
         blend=blend,
     )
     models = context.session.models
-    found = models.find_rerankers(reranker)
-    job = _Job(console, models, found, chosen, long, text=not no_text, tag=tag)
+    cascade = models.find_rerankers(reranker)
+    job = _Job(console, models, cascade, chosen, long, text=not no_text, tag=tag)
     with open_requests(
         options.stdin_or(input),
         named,
         queries=queries and options.stdin_or(queries),
         corpus=corpus and options.stdin_or(corpus),
     ) as requests:
-        if not writing.appears_whole(output):
+        if not writing.appears_complete(output):
             job.show(requests, output, format)
         else:
             key = job.fingerprint(named, format)
@@ -139,7 +139,7 @@ def rerank(
                 output, format, key, text=not no_text, resume=resume, tag=tag
             ) as target:
                 job.write(requests, target)
-    job.tell()
+    job.report()
     if job.rejected:
         raise typer.Exit(options.REJECTED)
 
@@ -160,14 +160,14 @@ class _Job:
         self,
         console: Console,
         models: Models,
-        found: FoundRerankers,
+        cascade: RerankerCascade,
         chosen: SearchOptions,
         long: str,
         *,
         text: bool,
         tag: str = RUN_NAME,
     ) -> None:
-        self.console, self.models, self.found = console, models, found
+        self.console, self.models, self.cascade = console, models, cascade
         self.chosen, self.long, self.text = chosen, long, text
         self.tag, self.is_run = tag, False
         self.tally = Tally(many=True)
@@ -176,9 +176,9 @@ class _Job:
 
     def fingerprint(self, fields: RequestFields, format: str) -> str:
         """Return a hash of everything but the input that determines the bytes of the output."""
-        kept = [keep for _, keep in self.found.before]
+        kept = [keep for _, keep in self.cascade.before]
         options = (kept, self.chosen, self.long, self.text, fields, format, self.tag)
-        return writing.fingerprint(self.found.every, self.models.settings, *options)
+        return writing.fingerprint(self.cascade.every, self.models.settings, *options)
 
     def show(self, requests: RequestFile, output: Path | None, format: str) -> None:
         """Write answers to stdout as they arrive."""
@@ -200,7 +200,7 @@ class _Job:
         if mark.items:
             self.console.notice(f"resuming after {count(mark.answers, 'query', 'queries')}")
         if not target.finished:
-            with options.goes_on("to resume, run the same command with --resume", self.console):
+            with options.resumable("to resume, run the same command with --resume", self.console):
                 watched = Digested(requests.items, mark)
                 for window in self._windows(watched, requests.share, mark.items):
                     end, digest = window.end, watched.digest()
@@ -208,12 +208,12 @@ class _Job:
                 watched.check()
                 target.finish()
         if self.tally.queries or not mark.items:
-            self.console.tell(self.tally)
+            self.console.report(self.tally)
 
     def _windows(
         self, items: Iterable[Request | Rejection], share: Share, done: int = 0
     ) -> Iterator[Window]:
-        reranker, before = self.models.rerankers(self.found, self.long)
+        reranker, before = self.models.rerankers(self.cascade, self.long)
         windows = rerank_requests(
             items,
             reranker,
@@ -242,7 +242,7 @@ class _Job:
         for answer in window.answers:
             self.tally.add(answer)
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Report what was left out or replaced."""
         if self.unnamed:
             self.console.notice(f"{count(self.unnamed, 'document')} without an id: {NO_ID}")

@@ -102,15 +102,15 @@ def score(
         every = _find(names, models)
         key = writing.fingerprint(every, models.settings, long, named, average)
         job = PairsJob(options.stdin_or(pairs), output, named, average, resume, key)
-        if score_pairs(job, [models.reranker(one, long) for one in every], console):
+        if score_pairs(job, [models.reranker(resolved, long) for resolved in every], console):
             raise typer.Exit(options.REJECTED)
         return
     query, texts = _arguments(query, text or [], output, resume=resume, named=bool(named))
     if not texts:
         console.notice("no texts")
         return
-    [found] = _find(names, models)
-    scores = models.reranker(found, long).score([(query, one) for one in texts])
+    [resolved] = _find(names, models)
+    scores = models.reranker(resolved, long).score([(query, content) for content in texts])
     _show(texts, scores, format, console)
 
 
@@ -124,11 +124,11 @@ def _check_several(names: list[str], pairs: Path | None, *, average: bool) -> No
 
 
 def _find(names: list[str], models: Models) -> list[ResolvedReranker]:
-    found = [models.find_reranker(name) for name in names]
-    for at, one in enumerate(found):
-        if one.name in [earlier.name for earlier in found[:at]]:
-            raise UsageError(f"{one.name} is given twice", hint="leave out one of the -r")
-    return found
+    resolved = [models.find_reranker(name) for name in names]
+    for at, reranker in enumerate(resolved):
+        if reranker.name in [earlier.name for earlier in resolved[:at]]:
+            raise UsageError(f"{reranker.name} is given twice", hint="leave out one of the -r")
+    return resolved
 
 
 def _check_pairs(query: str | None, pairs: Path, output: Path | None, *, resume: bool) -> None:

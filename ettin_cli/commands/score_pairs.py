@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ettin_cli.commands import options
 from ettin_cli.commands.jsonl import write_jsonl
-from ettin_cli.commands.output_options import appears_whole
+from ettin_cli.commands.output_options import appears_complete
 from ettin_cli.console import Console, count
 from ettin_cli.corpus import RecordError, Row
 from ettin_cli.files import Digested, ResumableFile
@@ -66,7 +66,7 @@ def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) 
     rows = MeasuredRows(job.path, read_rows(job.path, "pairs", columns=job.columns))
     scored = _Scored(rows, str(job.path), rerankers, console)
     where = ""
-    if appears_whole(job.output):
+    if appears_complete(job.output):
         with ResumableFile(job.output, job.fingerprint, resume=job.resume) as target:
             _write(scored, target, console, average=job.average)
             where = f"; reasons in {target.rejects}"
@@ -93,13 +93,13 @@ class _Pair(NamedTuple):
 class _Window(NamedTuple):
     """A window of scored records, and the rows rejected in it."""
 
-    found: Sequence[_Found]
+    rows: Sequence[_ScoredRow]
     rejections: Sequence[Rejection]
     end: int
 
 
 # A record, and one score per reranker.
-_Found = tuple[dict[str, Any], Sequence[float]]
+_ScoredRow = tuple[dict[str, Any], Sequence[float]]
 _Item = _Pair | Rejection
 
 
@@ -118,10 +118,10 @@ class _Scored:
         """Yield the pairs of the rows and the rejections, in input order."""
         for row in self.rows:
             try:
-                found, reasons = _pairs(row)
+                pairs, reasons = _pairs(row)
             except RecordError as error:
-                found, reasons = [], [str(error)]
-            yield from found
+                pairs, reasons = [], [str(error)]
+            yield from pairs
             for reason in reasons:
                 yield rejection(self.shown, row, RecordError(reason))
 
@@ -142,36 +142,38 @@ class _Scored:
                     continue
                 pairs = [item for item in window if isinstance(item, _Pair)]
                 rejections = [item for item in window if isinstance(item, Rejection)]
-                for one in rejections:
-                    self.console.notice(f"rejected {one}")
+                for rejection in rejections:
+                    self.console.notice(f"rejected {rejection}")
                 self.rejected += len(rejections)
-                lengths = [len(one.query) + len(one.text) for one in pairs]
+                lengths = [len(pair.query) + len(pair.text) for pair in pairs]
                 progress.begin(lengths, len(pairs) * len(self.rerankers))
-                yield _Window(self._found(pairs, advance), rejections, end)
+                yield _Window(self._scored_rows(pairs, advance), rejections, end)
 
-    def _found(self, pairs: Sequence[_Pair], advance: Callable[[int], None]) -> list[_Found]:
+    def _scored_rows(
+        self, pairs: Sequence[_Pair], advance: Callable[[int], None]
+    ) -> list[_ScoredRow]:
         if not pairs:
             return []
-        texts = [(one.query, one.text) for one in pairs]
+        texts = [(pair.query, pair.text) for pair in pairs]
         verdicts = [reranker.score(texts, advance) for reranker in self.rerankers]
         self.pairs += len(pairs)
         for at, scores in enumerate(verdicts):
             self.truncated[at] += int(scores.truncated.sum())
         columns = [scores.values.tolist() for scores in verdicts]
         rows = zip(*columns, strict=True)
-        return [(one.record, values) for one, values in zip(pairs, rows, strict=True)]
+        return [(pair.record, values) for pair, values in zip(pairs, rows, strict=True)]
 
 
 def _show(scored: _Scored, output: Path | None, *, average: bool) -> None:
     """Write the pairs to stdout as they are scored; with an average, once all are scored."""
-    found = (one for window in scored.windows(scored.items()) for one in window.found)
+    scored_rows = (row for window in scored.windows(scored.items()) for row in window.rows)
     if not average:
-        write_jsonl(map(_named(scored.names), found), output)
+        write_jsonl(map(_named(scored.names), scored_rows), output)
         return
     # Only the scores are held in memory.
     with Spool() as spool:
-        places = array("q", (spool.add(one) for one in found))
-        write_jsonl(_averaged(lambda: map(spool.get, places), scored.names), output)
+        offsets = array("q", (spool.add(row) for row in scored_rows))
+        write_jsonl(_averaged(lambda: map(spool.get, offsets), scored.names), output)
 
 
 def _write(scored: _Scored, target: ResumableFile, console: Console, *, average: bool) -> None:
@@ -186,17 +188,17 @@ def _write(scored: _Scored, target: ResumableFile, console: Console, *, average:
         return
 
     def averaged(partial: Path, file: BinaryIO) -> None:
-        def found() -> Iterator[_Found]:
+        def scored_rows() -> Iterator[_ScoredRow]:
             with partial.open("rb") as lines:
                 yield from map(orjson.loads, lines)
 
-        lines = _averaged(found, scored.names)
+        lines = _averaged(scored_rows, scored.names)
         file.writelines(orjson.dumps(record) + b"\n" for record in lines)
 
-    with options.goes_on("to resume, run the same command with --resume", console):
+    with options.resumable("to resume, run the same command with --resume", console):
         watched = Digested(scored.items(), mark)
         for window in scored.windows(watched, mark.items):
-            records = window.found if average else map(named, window.found)
+            records = window.rows if average else map(named, window.rows)
             lines = [orjson.dumps(record) + b"\n" for record in records]
             target.append(lines, len(lines), window.rejections, window.end, watched.digest())
         watched.check()
@@ -207,9 +209,9 @@ def _pairs(row: Row) -> tuple[list[_Pair], Sequence[str]]:
     """Return the pairs of a row or of its training data, and why texts of it are rejected."""
     record = row[0]
     if not holds_example(record):
-        found = pair(record, RequestFields())
+        request = pair(record, RequestFields())
         assert isinstance(record, dict)
-        return [_Pair(record, found.query, found.candidate.passage.content)], ()
+        return [_Pair(record, request.query, request.candidate.passage.content)], ()
     held = example(record)
     labelled = [(text, 1) for text in held.positives] + [(text, 0) for text in held.negatives]
     pairs = [
@@ -219,11 +221,11 @@ def _pairs(row: Row) -> tuple[list[_Pair], Sequence[str]]:
     return pairs, held.reasons
 
 
-def _named(names: Sequence[str]) -> Callable[[_Found], dict[str, Any]]:
+def _named(names: Sequence[str]) -> Callable[[_ScoredRow], dict[str, Any]]:
     """Return a function that adds the scores to a record."""
 
-    def named(found: _Found) -> dict[str, Any]:
-        record, values = found
+    def named(row: _ScoredRow) -> dict[str, Any]:
+        record, values = row
         if len(names) == 1:
             return {**record, "score": values[0]}
         return {**record, "scores": dict(zip(names, values, strict=True))}
@@ -232,18 +234,18 @@ def _named(names: Sequence[str]) -> Callable[[_Found], dict[str, Any]]:
 
 
 def _averaged(
-    found: Callable[[], Iterable[_Found]], names: Sequence[str]
+    read: Callable[[], Iterable[_ScoredRow]], names: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield each record with its scores and their mean.
 
     Args:
-        found: Returns a new iterator over all scored records at each call.
+        read: Returns a new iterator over all scored records at each call.
     """
     columns = [array("f") for _ in names]
-    for _, values in found():
+    for _, values in read():
         for column, value in zip(columns, values, strict=True):
             column.append(value)
-    for (record, values), mean in zip(found(), _means(columns), strict=True):
+    for (record, values), mean in zip(read(), _means(columns), strict=True):
         yield {**record, "score": mean, "scores": dict(zip(names, values, strict=True))}
 
 
@@ -261,5 +263,5 @@ def _means(columns: Sequence[array[float]]) -> list[float]:
         some = scores[:, read]
         spread = np.where(np.ptp(some, axis=1) > 0, some.std(axis=1), 1)[:, None]
         means[read] = ((some - some.mean(axis=1)[:, None]) / spread).mean(axis=0)
-    found: list[float] = means.tolist()
-    return found
+    rows: list[float] = means.tolist()
+    return rows

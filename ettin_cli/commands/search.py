@@ -11,7 +11,7 @@ from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.open_hit import open_hit
 from ettin_cli.commands.search_input import as_asked, asked_queries
 from ettin_cli.commands.search_output import write_search
-from ettin_cli.commands.search_summary import Found, why_few
+from ettin_cli.commands.search_summary import AnswerCounts, why_few
 from ettin_cli.commands.sources import index_of
 from ettin_cli.errors import UsageError
 from ettin_cli.files import ResumableOutput
@@ -19,7 +19,7 @@ from ettin_cli.index import Index, find_index
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.searching import (
-    FoundRerankers,
+    RerankerCascade,
     SearchOptions,
     parsed,
     require_no_scores,
@@ -161,9 +161,9 @@ def search(
         opened, rejected = index_of(sources, index, context)
     searcher = session.searcher(opened, rerankers, retriever=retriever, expand=expand, long=long)
     run = partial(searcher.search_many, options=chosen)
-    found, refresh = Found(), options.refresh(opened.folder)
+    found, refresh = AnswerCounts(), options.refresh(opened.folder)
     resumed = False
-    if queries is not None and writing.appears_whole(output):
+    if queries is not None and writing.appears_complete(output):
         job = (retriever, expand, chosen, long, format, tag)
         key = _key(opened, rerankers, context.settings, job)
         target = ResumableOutput(output, format, key, text=True, resume=resume, tag=tag)
@@ -205,7 +205,7 @@ def _check_output(
 
 
 def _key(
-    index: Index, rerank: FoundRerankers | None, engine: EngineSettings, job: tuple[object, ...]
+    index: Index, rerank: RerankerCascade | None, engine: EngineSettings, job: tuple[object, ...]
 ) -> str:
     """Return a hash of everything but the queries that determines the output."""
     kept = [keep for _, keep in rerank.before] if rerank else []

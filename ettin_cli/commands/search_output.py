@@ -4,20 +4,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from ettin_cli.commands import options
-from ettin_cli.commands.search_summary import Found
+from ettin_cli.commands.search_summary import AnswerCounts
 from ettin_cli.console import Console, Tally, count
 from ettin_cli.files import Digested, ResumableOutput
 from ettin_cli.records import Answer, Query
 from ettin_cli.searching import WINDOW
 
-Run = Callable[[Iterable[Query]], Iterator[Answer]]
+AnswerRun = Callable[[Iterable[Query]], Iterator[Answer]]
 
 
 def write_search(
-    run: Run,
+    run: AnswerRun,
     queries: Sequence[Query],
     output: ResumableOutput,
-    found: Found,
+    counts: AnswerCounts,
     refresh: str,
     console: Console,
 ) -> bool:
@@ -28,7 +28,7 @@ def write_search(
 
     Args:
         run: Answers queries in order.
-        found: Counts the answers.
+        counts: Counts the answers.
         refresh: The command that updates stale hits.
 
     Raises:
@@ -39,15 +39,15 @@ def write_search(
         if mark.items:
             console.notice(f"resuming after {count(mark.answers, 'query', 'queries')}")
         if not target.finished:
-            with options.goes_on("to resume, run the same command with --resume", console):
-                _write(run, queries, target, lambda answers: tally.watch(found.watch(answers)))
+            with options.resumable("to resume, run the same command with --resume", console):
+                _write(run, queries, target, lambda answers: tally.watch(counts.watch(answers)))
         if tally.queries or not mark.items:
-            console.tell(tally)
+            console.report(tally)
     return bool(mark.items)
 
 
 def _write(
-    run: Run,
+    run: AnswerRun,
     queries: Sequence[Query],
     target: ResumableOutput,
     watch: Callable[[Iterable[Answer]], Iterator[Answer]],

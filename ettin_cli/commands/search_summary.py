@@ -7,7 +7,7 @@ from ettin_cli.records import Answer, Hit, Query
 from ettin_cli.searching import BM25, SearchOptions, chosen_rows
 
 
-class Found:
+class AnswerCounts:
     """Counts answers, hits and the maximum hits per query; keeps the first hit."""
 
     def __init__(self) -> None:
@@ -25,10 +25,12 @@ class Found:
             yield answer
 
 
-def why_few(found: Found, index: Index, retriever: str, chosen: SearchOptions) -> str | None:
+def why_few(
+    counts: AnswerCounts, index: Index, retriever: str, chosen: SearchOptions
+) -> str | None:
     """Return why there are no hits, or fewer than requested, if the cause is clear."""
-    if found.hits:
-        cut = found.most == chosen.candidates < chosen.top_k
+    if counts.hits:
+        cut = counts.most == chosen.candidates < chosen.top_k
         return f"-c also limits the hits; -c {chosen.top_k} may find more" if cut else None
     if not len(index.passages):
         return f"{index.folder} is empty"

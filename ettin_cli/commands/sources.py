@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context
-from ettin_cli.commands.index import tell
+from ettin_cli.commands.index import report_build
 from ettin_cli.index import Index
 
 
@@ -14,8 +14,8 @@ def index_of(sources: list[str], index: Path | None, context: Context) -> tuple[
     if index == Path(os.environ.get("ETTIN_INDEX") or os.devnull):
         # ETTIN_INDEX is searched without SOURCE; a search must not add to it.
         index = None
-    with options.goes_on("to resume, run the same command", context.console):
+    with options.resumable("to resume, run the same command", context.console):
         opened, report = context.session.index_of(map(options.stdin_or, sources), into=index)
     if report.written or report.rejections:
-        tell(report, opened.folder, context.console)
+        report_build(report, opened.folder, context.console)
     return opened, bool(report.rejections)

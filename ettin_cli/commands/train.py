@@ -9,7 +9,7 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, rows_of, shared
 from ettin_cli.console import count, duration
 from ettin_cli.evaluation import METRIC
-from ettin_cli.training import CHECKPOINT_MINUTES, SEED, Trained, joined
+from ettin_cli.training import CHECKPOINT_MINUTES, SEED, Trained, joined_processes
 
 
 @shared("batch_size")
@@ -97,9 +97,9 @@ def train(
       ettin train mined.jsonl --base embedded -o mine --epochs 3 --resume
       ettin search "where are the life jackets" -r ./mine
     """
-    with joined() as processes:
+    with joined_processes() as processes:
         console = context.console
-        with options.goes_on("to resume, run the same command with --resume", console):
+        with options.resumable("to resume, run the same command with --resume", console):
             trained = context.session.train(
                 *data,
                 base=base,

@@ -3,5 +3,5 @@ from .console import Console as Console, Tally as Tally, destination as destinat
 from .eval_table import EVAL_FORMATS as EVAL_FORMATS, show_evaluation as show_evaluation
 from .judging import judge as judge
 from .judging_screen import ToJudge as ToJudge
-from .streams import Shown as Shown, quietly_closed as quietly_closed
+from .streams import EscapedStdout as EscapedStdout, quietly_closed as quietly_closed
 from .units import count as count, duration as duration, size as size

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from ettin_cli.console.progress import Pace, bar, step_aside, ticker, untracked
-from ettin_cli.console.streams import Shown, say
+from ettin_cli.console.progress import TaskProgress, bar, step_aside, ticker, untracked
+from ettin_cli.console.streams import EscapedStdout, write_line
 from ettin_cli.console.units import count
 from ettin_cli.errors import OutputError, UsageError
 from ettin_cli.files import output_file
@@ -60,7 +60,7 @@ class Console:
 
     def notice(self, message: str) -> None:
         """Print a message that matters for the result."""
-        say(f"ettin: {inert_line(message)}")
+        write_line(f"ettin: {inert_line(message)}")
 
     def detail(self, message: str) -> None:
         """Print what was chosen and why, with --verbose."""
@@ -69,9 +69,9 @@ class Console:
 
     def error(self, problem: str, hint: str | None = None) -> None:
         """Print what failed and what to do about it."""
-        say(f"ettin: error: {inert_line(problem)}")
+        write_line(f"ettin: error: {inert_line(problem)}")
         if hint:
-            say(f"  hint: {inert_line(hint)}")
+            write_line(f"  hint: {inert_line(hint)}")
 
     def summary(self, message: str) -> None:
         """Print what was done, unless --quiet."""
@@ -89,14 +89,14 @@ class Console:
         """Show the progress of long work: a bar on a terminal, else a line every five seconds."""
         if self.quiet or total == 0:
             return untracked()
-        pace = Pace(total, unit, share, note)
+        pace = TaskProgress(total, unit, share, note)
         if not sys.stderr.isatty():
             return ticker(label, pace)
         return bar(label, pace, colored=self.colored)
 
     def line(self, text: str) -> None:
         """Write a line of data."""
-        say(text, sys.stdout)
+        write_line(text, sys.stdout)
 
     def json(self, value: object) -> None:
         """Write a value as indented JSON."""
@@ -196,12 +196,12 @@ class Console:
         elif format == TABLE:
             self._print(_unhindered(counted), many=many, full_text=full_text)
         else:
-            stdout = cast(BinaryIO, Shown()) if sys.stdout.isatty() else sys.stdout.buffer
+            stdout = cast(BinaryIO, EscapedStdout()) if sys.stdout.isatty() else sys.stdout.buffer
             write_answers(_unhindered(counted), format, stdout, many=many, text=text, tag=tag)
         sys.stdout.flush()
-        self.tell(tally)
+        self.report(tally)
 
-    def tell(self, tally: Tally) -> None:
+    def report(self, tally: Tally) -> None:
         """Print warnings and a summary for the answers just written."""
         for message in tally.warnings():
             self.notice(message)
@@ -258,8 +258,8 @@ class Tally:
         self.seconds += answer.seconds.get("total", 0.0)
         before = self.stages or [replace(stage, scored=0, kept=0) for stage in answer.stages]
         self.stages = [
-            replace(one, scored=one.scored + more.scored, kept=one.kept + more.kept)
-            for one, more in zip(before, answer.stages, strict=True)
+            replace(earlier, scored=earlier.scored + more.scored, kept=earlier.kept + more.kept)
+            for earlier, more in zip(before, answer.stages, strict=True)
         ]
 
     def warnings(self) -> Iterator[str]:
@@ -287,8 +287,8 @@ class Tally:
         took = self.last.seconds if self.last else {}
         seconds = self.seconds if took else time.monotonic() - self.began
         times = ", ".join(f"{k} {v:.2f}" for k, v in took.items() if k != "total")
-        told = f" ({times})" if stages and times and not self.many else ""
-        return f"{what}, {how}, {seconds:.2f} s{told}"
+        timing = f" ({times})" if stages and times and not self.many else ""
+        return f"{what}, {how}, {seconds:.2f} s{timing}"
 
     def _by(self) -> str:
         """Return the reranker; for a cascade, all with the number of passages each kept."""

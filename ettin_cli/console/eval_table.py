@@ -42,8 +42,8 @@ def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> No
     # Notes on what the numbers leave out are printed even with --quiet.
     for note in evaluation.notes:
         console.notice(note)
-    for said in [*left_out, *evaluation.verdicts]:
-        console.summary(said)
+    for line in [*left_out, *evaluation.verdicts]:
+        console.summary(line)
 
 
 def _show_table(console: Console, evaluation: Evaluation) -> list[str]:

@@ -18,7 +18,7 @@ from ettin_cli.console.judging_screen import (
     ToJudge,
     flowed,
     key_rows,
-    one_line,
+    single_line,
 )
 from ettin_cli.console.keyboard import END, Ask, keyboard
 from ettin_cli.errors import EttinError
@@ -35,7 +35,7 @@ Waiting = tuple[tuple[ToJudge, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class JudgingCounts:
     """The outcome of a session.
 
     Args:
@@ -47,7 +47,9 @@ class Counts:
     left: int
 
 
-def judge(items: Sequence[ToJudge], qrels: Path, *, console: Console, go_on: str) -> Counts:
+def judge(
+    items: Sequence[ToJudge], qrels: Path, *, console: Console, resume_command: str
+) -> JudgingCounts:
     """Ask for judgements in the terminal, and return how many were made and how many are left.
 
     Each judgement is appended to `qrels` on disk before the next document is shown. Documents
@@ -55,7 +57,7 @@ def judge(items: Sequence[ToJudge], qrels: Path, *, console: Console, go_on: str
 
     Args:
         items: In the order to judge them; each document of a query once.
-        go_on: The command line that continues with the rest, shown to the user.
+        resume_command: The command line that continues with the rest, shown to the user.
 
     Raises:
         EttinError: Standard input or output is not a terminal.
@@ -74,18 +76,18 @@ def judge(items: Sequence[ToJudge], qrels: Path, *, console: Console, go_on: str
         sys.stdout.reconfigure(errors="backslashreplace")
     no_color = True if console.color == "never" else None
     screen = RichConsole(no_color=no_color, highlight=False, markup=False, emoji=False)
-    session = Session(items, Judgements(qrels), screen)
+    session = JudgingSession(items, Judgements(qrels), screen)
     if session.waiting:
         # Ctrl-C arrives as a key; a signal from another process ends the session likewise.
         with keyboard() as ask, screen.screen(), suppress(KeyboardInterrupt):
             session.run(ask)
     counts = session.counts()
-    rest = f"{counts.left} left; to continue: {go_on}" if counts.left else "none left"
+    rest = f"{counts.left} left; to continue: {resume_command}" if counts.left else "none left"
     console.notice(f"{counts.judged} judged into {qrels}, {rest}")
     return counts
 
 
-class Session:
+class JudgingSession:
     """The documents that wait for a judgement, and the action of each key.
 
     Keys of this session can be undone; judgements of an earlier session cannot.
@@ -126,14 +128,14 @@ class Session:
         elif self.waiting and key in GRADES:
             self._judge(int(key))
         elif self.waiting and key in ("s", "n"):
-            self._put_off(whole_query=key == "n")
+            self._put_off(entire_query=key == "n")
         else:
             self.message = "unknown key; ? shows the keys"
 
-    def counts(self) -> Counts:
+    def counts(self) -> JudgingCounts:
         """Return how many documents were judged, and how many are left."""
         judged = sum(relevance is not None for _, relevance in self.past)
-        return Counts(judged, sum(map(len, self.waiting)))
+        return JudgingCounts(judged, sum(map(len, self.waiting)))
 
     def show(self) -> None:
         """Draw the screen."""
@@ -148,20 +150,20 @@ class Session:
     def _judge(self, relevance: int) -> None:
         (document, *others), *rest = self.waiting
         self.judgements.add(document.query_id, document.doc_id, relevance)
-        self._go_on((tuple(others), *rest) if others else tuple(rest), relevance)
-        self.message = one_line(f"{_verdict(relevance)}: {document.title or document.doc_id}")
+        self._next((tuple(others), *rest) if others else tuple(rest), relevance)
+        self.message = single_line(f"{_verdict(relevance)}: {document.title or document.doc_id}")
 
-    def _put_off(self, *, whole_query: bool) -> None:
+    def _put_off(self, *, entire_query: bool) -> None:
         first, *rest = self.waiting
-        others = rest if whole_query else first[1:]
+        others = rest if entire_query else first[1:]
         if not others:
-            self.message = f"the last {'query' if whole_query else 'document of this query'}"
-        elif whole_query:
-            self._go_on((*rest, first))
+            self.message = f"the last {'query' if entire_query else 'document of this query'}"
+        elif entire_query:
+            self._next((*rest, first))
         else:
-            self._go_on(((*first[1:], first[0]), *rest))
+            self._next(((*first[1:], first[0]), *rest))
 
-    def _go_on(self, waiting: Waiting, relevance: int | None = None) -> None:
+    def _next(self, waiting: Waiting, relevance: int | None = None) -> None:
         self.past.append((self.waiting, relevance))
         self.waiting, self.page = waiting, 0
 

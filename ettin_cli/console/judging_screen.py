@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ettin_cli.console.table import cut, flowing, marked, shortened
+from ettin_cli.console.table import cut, flowing, marked, shortened_path
 from ettin_cli.text import best_lines, inert
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Sheet:
         self.console, self.document = console, document
         self.width, height = self.size = console.size
         self.text = _for_width(document.text.strip("\n"), self.width)
-        self.query = self._wrapped(Text(one_line(document.query), style="bold"))
+        self.query = self._wrapped(Text(single_line(document.query), style="bold"))
         shown = cut(self.query, max(1, height // QUERY_SHARE), self.width)
         above = flowed([Text(phrase, style="dim") for phrase in progress], self.width)
         self.head = [*above, *shown, Text(), *self._title_and_place()]
@@ -97,12 +97,12 @@ class Sheet:
     def page(self, number: int) -> tuple[list[Text], str]:
         """Return the lines of a page, and a label for them."""
         # A long text is laid out only when its pages are requested.
-        if len(self.text) <= self.room * self.width and len(self.whole) <= self.room:
-            return self.whole, "full text"
-        pages = math.ceil(len(self.whole) / self.room) if number else 0
+        if len(self.text) <= self.room * self.width and len(self.all_rows) <= self.room:
+            return self.all_rows, "full text"
+        pages = math.ceil(len(self.all_rows) / self.room) if number else 0
         if number := number % (pages + 1):
             start = (number - 1) * self.room
-            return self.whole[start : start + self.room], f"text {number} of {pages}"
+            return self.all_rows[start : start + self.room], f"text {number} of {pages}"
         return self._best(), "best lines"
 
     def _best(self) -> list[Text]:
@@ -123,7 +123,7 @@ class Sheet:
         return cut(lines, self.room, self.width)
 
     @cached_property
-    def whole(self) -> list[Text]:
+    def all_rows(self) -> list[Text]:
         """Return all lines of the text, preceded by the query if the header truncates it."""
         from rich.text import Text
 
@@ -135,15 +135,15 @@ class Sheet:
         from rich.cells import cell_len
         from rich.text import Text
 
-        title = Text(one_line(self.document.title), style="bold")
-        place = one_line(self.document.place)
+        title = Text(single_line(self.document.title), style="bold")
+        place = single_line(self.document.place)
         if not title:
-            return [Text(shortened(place, self.width), style="bold")]
+            return [Text(shortened_path(place, self.width), style="bold")]
         gap = self.width - title.cell_len - cell_len(place)
         if gap >= 2:
             return [title + Text(" " * gap) + Text(place, style="dim")]
         titles = cut(self._wrapped(title), TITLE_ROWS, self.width)
-        return [*titles, Text(shortened(place, self.width), style="dim")]
+        return [*titles, Text(shortened_path(place, self.width), style="dim")]
 
     def _marked(self, text: str) -> list[Text]:
         return self._wrapped(marked(text, self.document.query))
@@ -172,7 +172,7 @@ def flowed(phrases: Sequence[Text], width: int) -> list[Text]:
     return rows
 
 
-def one_line(text: str) -> str:
+def single_line(text: str) -> str:
     """Return an untrusted text, escaped and on one line."""
     return " ".join(inert(text).split())
 

@@ -29,7 +29,7 @@ def keyboard() -> Iterator[Ask]:
     import termios
 
     stdin = sys.stdin.fileno()
-    found, ours = termios.tcgetattr(stdin), termios.tcgetattr(stdin)
+    original, ours = termios.tcgetattr(stdin), termios.tcgetattr(stdin)
     ours[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
     ours[6][termios.VMIN], ours[6][termios.VTIME] = 1, 0
 
@@ -48,23 +48,23 @@ def keyboard() -> Iterator[Ask]:
         termios.tcsetattr(stdin, termios.TCSAFLUSH, ours)
         yield ask
     finally:
-        termios.tcsetattr(stdin, termios.TCSAFLUSH, found)
+        termios.tcsetattr(stdin, termios.TCSAFLUSH, original)
 
 
 @contextmanager
 def _changes_of_size() -> Iterator[int]:
     """Yield a descriptor that becomes readable when the terminal is resized."""
-    changed, told = os.pipe()
-    os.set_blocking(told, False)
+    changed, woken = os.pipe()
+    os.set_blocking(woken, False)
     before = signal.signal(signal.SIGWINCH, lambda *_: None)
-    wakeup = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    wakeup = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     try:
         yield changed
     finally:
         signal.set_wakeup_fd(wakeup)
         signal.signal(signal.SIGWINCH, before)
         os.close(changed)
-        os.close(told)
+        os.close(woken)
 
 
 def _ask_windows(show: Callable[[], None]) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ettin_cli.console.streams import say
+from ettin_cli.console.streams import write_line
 from ettin_cli.console.units import duration, rate
 from ettin_cli.records import Advance, Note, Share
 
@@ -28,7 +28,7 @@ def untracked() -> Iterator[Advance]:
     yield lambda done: None
 
 
-class Pace:
+class TaskProgress:
     """The progress, rate and remaining time of work.
 
     Args:
@@ -40,7 +40,7 @@ class Pace:
     def __init__(
         self, total: int | None, unit: str, share: Share | None = None, note: Note | None = None
     ) -> None:
-        self.total, self.unit, self._tell_share, self._tell_note = total, unit, share, note
+        self.total, self.unit, self._read_share, self._read_note = total, unit, share, note
         self.done = 0
         self.began = time.monotonic()
 
@@ -49,11 +49,11 @@ class Pace:
         """The share of the work that is done, if known."""
         if self.total:
             return self.done / self.total
-        share = self._tell_share() if self._tell_share else None
+        share = self._read_share() if self._read_share else None
         # Rounding may push the sum of parts above 1.
         return None if share is None else min(share, 1.0)
 
-    def told(self, *, roomy: bool = True) -> str:
+    def describe(self, *, roomy: bool = True) -> str:
         """Return the progress as text; if not `roomy`, without unit and rate."""
         elapsed = time.monotonic() - self.began
         count = f"{self.done:,} of {self.total:,}" if self.total else f"{self.done:,}"
@@ -63,13 +63,13 @@ class Pace:
             parts.append(rate(self.done / elapsed))
         if share:
             parts.append(f"{duration(elapsed / share - elapsed)} left")
-        if self._tell_note and (note := self._tell_note()):
+        if self._read_note and (note := self._read_note()):
             parts.append(note)
         return ", ".join(parts)
 
 
 @contextmanager
-def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
+def bar(label: str, pace: TaskProgress, *, colored: bool) -> Iterator[Advance]:
     """Show a bar with rate and time left, removed when the work is done."""
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -81,13 +81,13 @@ def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
 
     class Figures(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(pace.told(roomy=roomy))
+            return Text(pace.describe(roomy=roomy))
 
-    whole = Column(no_wrap=True)
+    unwrapped = Column(no_wrap=True)
     columns = (
-        TextColumn("{task.description}", table_column=whole),
+        TextColumn("{task.description}", table_column=unwrapped),
         *([BarColumn(bar_width=BAR_WIDTH)] if roomy else []),
-        Figures(table_column=whole),
+        Figures(table_column=unwrapped),
     )
     # Output to stdout in the meantime stays on stdout.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
@@ -107,16 +107,16 @@ def bar(label: str, pace: Pace, *, colored: bool) -> Iterator[Advance]:
 
 
 @contextmanager
-def ticker(label: str, pace: Pace) -> Iterator[Advance]:
+def ticker(label: str, pace: TaskProgress) -> Iterator[Advance]:
     """Write a line every five seconds, for logs."""
-    said = pace.began
+    printed = pace.began
 
     def advance(more: int) -> None:
-        nonlocal said
+        nonlocal printed
         pace.done += more
         now = time.monotonic()
-        if now - said >= PLAIN_PROGRESS_S and 0 < pace.done != pace.total:
-            said = now
-            say(f"ettin: {label}: {pace.told()}")
+        if now - printed >= PLAIN_PROGRESS_S and 0 < pace.done != pace.total:
+            printed = now
+            write_line(f"ettin: {label}: {pace.describe()}")
 
     yield advance

@@ -10,7 +10,7 @@ from typing import TextIO
 from ettin_cli.text import inert
 
 
-def say(text: str, stream: TextIO | None = None) -> None:
+def write_line(text: str, stream: TextIO | None = None) -> None:
     """Write a line, to stderr by default; characters that the encoding lacks are escaped."""
     stream = stream or sys.stderr
     encoding = stream.encoding or "utf-8"
@@ -20,7 +20,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
         stream.flush()
 
 
-class Shown:
+class EscapedStdout:
     """Standard output on a terminal; control characters are escaped, as `ls` does."""
 
     def write(self, content: bytes) -> int:

@@ -55,7 +55,7 @@ def print_answer(console: Console, answer: Answer, *, titled: bool, full_text: b
         console.print()
 
 
-def movement(hit: Hit, rank: int, arrows: dict[str, str]) -> tuple[str, str]:
+def rank_change(hit: Hit, rank: int, arrows: dict[str, str]) -> tuple[str, str]:
     """Return how many ranks the reranker moved a hit, and the style to show it in."""
     moved = hit.retrieval_rank - rank
     if moved > 0:
@@ -72,7 +72,7 @@ def _head(console: Console, hit: Hit, rank: int, digits: int, *, reranked: bool)
     arrows = ARROWS if _can_show(console, ARROWS["up"]) else PLAIN_ARROWS
     head = Text(f"{rank:>{digits}}  ", style="bold")
     if reranked:
-        moved, style = movement(hit, rank, arrows)
+        moved, style = rank_change(hit, rank, arrows)
         head.append(f"{moved:<{digits + 1}} ", style=style)
     score = f"{hit.score:.0e}" if hit.score <= NO_TEXT else f"{hit.score:.3f}"
     head.append(f"{score:>7}  ", style="cyan")
@@ -115,7 +115,7 @@ def _stacked(hit: Hit, query: str, room: int) -> list[Text]:
     from rich.text import Text
 
     title, marks = _title(hit), _marks(hit)
-    where = Text(shortened(inert_line(place(hit, query)), room - marks.cell_len))
+    where = Text(shortened_path(inert_line(place(hit, query)), room - marks.cell_len))
     return [*([_cut(title, room)] if title else []), where + marks]
 
 
@@ -126,8 +126,8 @@ def _title_and_place(hit: Hit, query: str, room: int) -> Text:
     title, marks = _title(hit), _marks(hit)
     where = inert_line(place(hit, query))
     if not title:
-        return Text(shortened(where, room - marks.cell_len), style="bold") + marks
-    right = Text(shortened(where, room // 2 - marks.cell_len), style="dim") + marks
+        return Text(shortened_path(where, room - marks.cell_len), style="bold") + marks
+    right = Text(shortened_path(where, room // 2 - marks.cell_len), style="dim") + marks
     shown = _cut(title, room - right.cell_len - 2)
     return shown + Text(" " * (room - shown.cell_len - right.cell_len)) + right
 
@@ -152,7 +152,7 @@ def _marks(hit: Hit) -> Text:
     return marks
 
 
-def shortened(path: str, room: int) -> str:
+def shortened_path(path: str, room: int) -> str:
     """Return a path, without its beginning if it is too long.
 
     >>> shortened("a/long/way/to/file.md:12", 16)
@@ -177,10 +177,10 @@ def _cut(line: Text, room: int) -> Text:
     >>> _cut(Text("Minutes of the meeting"), 18).plain
     'Minutes of the …'
     """
-    return line if line.cell_len <= room else _going_on(line, room)
+    return line if line.cell_len <= room else _continued(line, room)
 
 
-def _going_on(line: Text, room: int) -> Text:
+def _continued(line: Text, room: int) -> Text:
     """Return the words of a line that fit, and an ellipsis."""
     from rich.text import Text
 
@@ -220,7 +220,7 @@ def cut(lines: Sequence[Text], rows: int, room: int) -> list[Text]:
     """Return the first lines, with an ellipsis at the end if there are more."""
     if len(lines) <= rows:
         return list(lines)
-    return [*lines[: rows - 1], _going_on(lines[rows - 1], room)]
+    return [*lines[: rows - 1], _continued(lines[rows - 1], room)]
 
 
 def _snippet(passage: Passage, query: str) -> str:

@@ -3,13 +3,13 @@
 _BYTES = 1000
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
+def count(number: int, singular: str, plural: str | None = None) -> str:
     """Return a number with its noun, in the singular or plural.
 
     >>> count(1, "hit"), count(1200, "hit"), count(2, "query", "queries")
     ('1 hit', '1,200 hits', '2 queries')
     """
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def size(number: float) -> str:

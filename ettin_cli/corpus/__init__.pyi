@@ -18,12 +18,12 @@ from .records import (
     as_read as as_read,
     id_text as id_text,
     shallow as shallow,
-    spared as spared,
+    without_surrogates as without_surrogates,
 )
 from .registry import (
     built_in_formats as built_in_formats,
+    ignored_plugins as ignored_plugins,
     is_code as is_code,
-    passed_over as passed_over,
     table_formats as table_formats,
     table_reader_of as table_reader_of,
 )

@@ -100,7 +100,7 @@ def _rows(lines: _Lines, kind: str, encoding: str) -> Iterator[tuple[list[str] |
             if kind == "tsv" and (isinstance(row, RecordError) or _swallowed(row)):
                 lines.give_back()
                 row = lines.row[0].rstrip("\r\n").split("\t")
-            if not _is_whole(lines.row):
+            if not _is_complete(lines.row):
                 row = RecordError(f"not {encoding.upper().removesuffix('-SIG')}")
             if row:
                 yield row, begins
@@ -137,7 +137,7 @@ def _swallowed(row: list[str]) -> bool:
     return any("\t" in cell and "\n" in cell for cell in row)
 
 
-def _is_whole(lines: list[str]) -> bool:
+def _is_complete(lines: list[str]) -> bool:
     try:
         for line in lines:
             line.encode()

@@ -109,7 +109,7 @@ class _Text(HTMLParser):
             self.handle_data(data.removeprefix("CDATA["))
 
     def parse_html_declaration(self, i: int) -> int:
-        """Skip `<![if ...]>` and the like, at which Python 3.11's parser fails an assertion."""
+        """Skip `<![if ...]>` and the like, which fails an assertion in Python 3.11's parser."""
         marked = self.rawdata.startswith("<![", i)
         if marked and not self.rawdata.startswith("<![CDATA[", i):
             return self.parse_bogus_comment(i)
@@ -119,8 +119,8 @@ class _Text(HTMLParser):
         """Skip a comment; once none is terminated any more, do not scan the remaining text."""
         if self._searched is not self.rawdata:
             self._searched, self._last_end = self.rawdata, -1
-            for found in COMMENT_END.finditer(self.rawdata):
-                self._last_end = found.start()
+            for end in COMMENT_END.finditer(self.rawdata):
+                self._last_end = end.start()
         return -1 if i > self._last_end else super().parse_comment(i, report)
 
     def _add(self, text: str, number: int) -> None:

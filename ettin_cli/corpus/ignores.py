@@ -64,14 +64,14 @@ class Ignores:
     def verdict(self, path: Path, is_folder: bool) -> bool | None:
         """Return whether this file ignores a path; None if no pattern matches."""
         name = path.relative_to(self.folder).as_posix()
-        fitting = (one for one in reversed(self.patterns) if one.fits(name, is_folder))
+        fitting = (pattern for pattern in reversed(self.patterns) if pattern.fits(name, is_folder))
         last = next(fitting, None)
         return None if last is None else not last.negated
 
 
 def ignored(path: Path, is_folder: bool, ignores: Sequence[Ignores]) -> bool:
     """Return whether the innermost ignore file with a matching pattern ignores this path."""
-    verdicts = (one.verdict(path, is_folder) for one in reversed(ignores))
+    verdicts = (ignore.verdict(path, is_folder) for ignore in reversed(ignores))
     return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
@@ -109,13 +109,19 @@ def outer_ignores(root: Path, reject: Reject) -> list[Ignores]:
     top = next((at for at, parent in enumerate(parents) if (parent / ".git").exists()), None)
     if top is None or (root / ".git").exists():
         return []
-    found = [one for parent in reversed(parents[: top + 1]) for one in ignores_of(parent, reject)]
+    ignores = [
+        ignore for parent in reversed(parents[: top + 1]) for ignore in ignores_of(parent, reject)
+    ]
     way = [root, *parents[:top]]
-    return [] if any(ignored(folder, True, _above(folder, found)) for folder in way) else found
+    return [] if any(ignored(folder, True, _above(folder, ignores)) for folder in way) else ignores
 
 
 def _above(folder: Path, ignores: Sequence[Ignores]) -> list[Ignores]:
-    return [one for one in ignores if one.folder != folder and folder.is_relative_to(one.folder)]
+    return [
+        ignore
+        for ignore in ignores
+        if ignore.folder != folder and folder.is_relative_to(ignore.folder)
+    ]
 
 
 def parse(text: str) -> Iterator[Pattern]:

@@ -90,10 +90,10 @@ def require_small_markup(path: Path) -> None:
 
 
 def _first(tree: ElementTree.Element, name: str) -> ElementTree.Element:
-    found = tree.find(f".//{{*}}{name}")
-    if found is None:
+    element = tree.find(f".//{{*}}{name}")
+    if element is None:
         raise KeyError(f"no {name}")
-    return found
+    return element
 
 
 @contextmanager

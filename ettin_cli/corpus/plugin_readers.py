@@ -33,7 +33,7 @@ def plugin_readers(suffix: str) -> tuple[Plugin, ...]:
     return installed_plugins(GROUP, WHAT).get(suffix.removeprefix("."), ())
 
 
-def plugin_of(name: str) -> Reader | None:
+def plugin_reader(name: str) -> Reader | None:
     """Return the plugin that reads files of this name; None if there is none.
 
     Raises:
@@ -110,9 +110,9 @@ def _check(document: Document) -> None:
             raise TypeError(f"{type(text).__name__} in a Document instead of str")
     orjson.dumps([document.doc_id, document.text, document.title, dict(document.metadata)])
     count = document.text.count("\n") + 1
-    for name, places in (("lines", document.lines), ("pages", document.pages)):
-        if len(places) not in (0, 1, count):
-            raise ValueError(f"{len(places)} {name} of a text of {count}")
+    for name, numbers in (("lines", document.lines), ("pages", document.pages)):
+        if len(numbers) not in (0, 1, count):
+            raise ValueError(f"{len(numbers)} {name} of a text of {count}")
 
 
 def _json_or_error(record: object) -> object | RecordError:

@@ -1,7 +1,7 @@
 """The description of a corpus format: its name, its suffixes and its reader.
 
 A format is a `DocumentReader` if a file is one document, or a `TableReader` if it has many
-records. Each is defined in a module of its own or with related formats, and listed in
+records. Each is defined in its own module or with related formats, and listed in
 `registry.py`. Other packages add formats through entry points of the group `ettin.readers`.
 """
 

@@ -72,14 +72,14 @@ class Fields:
         """Return the name of the text field.
 
         Raises:
-            NoTextFieldError: There is none.
+            NoTextFieldError: No field has such a name.
         """
         wanted = [self.text] if self.text else TEXT_FIELDS
-        found = next((name for name in wanted if has_field(names, name)), None)
-        if found is None:
+        field = next((name for name in wanted if has_field(names, name)), None)
+        if field is None:
             missing = None if self.text else "text"
             raise NoTextFieldError(f'no "{self.text or "text"}" field', missing=missing)
-        return found
+        return field
 
 
 def record_document(
@@ -126,7 +126,7 @@ def as_read(record: object) -> object:
     return record.record if isinstance(record, LoneSurrogateError) else record
 
 
-def spared(
+def without_surrogates(
     record: object, needed: Collection[str], lists: Collection[str]
 ) -> tuple[object, list[str]]:
     """Return a record without values that contain a lone surrogate, and what was removed and why.
@@ -147,10 +147,10 @@ def spared(
     reasons = []
     for name, value in record.record.items():
         if isinstance(value, list) and name in lists:
-            found = [RecordError(LONE) if has_surrogate(one) else one for one in value]
-            places = [at for at, one in enumerate(found) if isinstance(one, RecordError)]
-            reasons += [f"{name}[{at}]: {LONE}" for at in places]
-            kept[name] = found
+            items = [RecordError(LONE) if has_surrogate(item) else item for item in value]
+            rejected = [at for at, item in enumerate(items) if isinstance(item, RecordError)]
+            reasons += [f"{name}[{at}]: {LONE}" for at in rejected]
+            kept[name] = items
         elif not has_surrogate([name, value]):
             kept[name] = value
         elif name in needed:
@@ -168,10 +168,12 @@ def has_surrogate(value: object) -> bool:
     """
     level = [value]
     while level:
-        if any(isinstance(one, str) and SURROGATE.search(one) for one in level):
+        if any(isinstance(item, str) and SURROGATE.search(item) for item in level):
             return True
-        names = [name for one in level if isinstance(one, dict) for name in one]
-        inner = [one for outer in level if isinstance(outer, (dict, list)) for one in _inner(outer)]
+        names = [name for item in level if isinstance(item, dict) for name in item]
+        inner = [
+            item for outer in level if isinstance(outer, (dict, list)) for item in _inner(outer)
+        ]
         level = names + inner
     return False
 
@@ -192,7 +194,9 @@ def shallow(value: object, name: str) -> object:
     """
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [one for outer in level if isinstance(outer, (dict, list)) for one in _inner(outer)]
+        level = [
+            inner for outer in level if isinstance(outer, (dict, list)) for inner in _inner(outer)
+        ]
         if not level:
             return value
     raise RecordError(f'"{name}" is nested more than {MAX_DEPTH} deep')

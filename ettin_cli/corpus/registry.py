@@ -10,7 +10,7 @@ from ettin_cli.corpus.html import HTML
 from ettin_cli.corpus.mail import EMAIL
 from ettin_cli.corpus.packages import EPUB
 from ettin_cli.corpus.pdf import PDF
-from ettin_cli.corpus.plugin_readers import plugin_of, plugin_readers, plugin_suffixes
+from ettin_cli.corpus.plugin_readers import plugin_reader, plugin_readers, plugin_suffixes
 from ettin_cli.corpus.reader import DocumentReader, Reader, TableReader
 from ettin_cli.corpus.tables import CSV, JSON, JSONL, PARQUET, TSV
 from ettin_cli.corpus.texts import CODE, MARKDOWN, PROSE, RST
@@ -51,8 +51,8 @@ def built_in_reader(name: str) -> Reader | None:
     compressed = path.suffix in COMPRESSED
     if compressed:
         path = path.with_suffix("")
-    found = _BY_NAME.get(path.name) or _BY_SUFFIX.get(path.suffix)
-    return None if found and compressed and not found.compressed else found
+    reader = _BY_NAME.get(path.name) or _BY_SUFFIX.get(path.suffix)
+    return None if reader and compressed and not reader.compressed else reader
 
 
 def reader_of(name: str) -> Reader | None:
@@ -61,7 +61,7 @@ def reader_of(name: str) -> Reader | None:
     Raises:
         PluginError: The plugin for such files cannot be loaded or selected.
     """
-    return built_in_reader(name) or plugin_of(name)
+    return built_in_reader(name) or plugin_reader(name)
 
 
 def table_reader_of(name: str) -> TableReader | None:
@@ -70,8 +70,8 @@ def table_reader_of(name: str) -> TableReader | None:
     Raises:
         PluginError: As in `reader_of`.
     """
-    found = reader_of(name)
-    return found if isinstance(found, TableReader) else None
+    reader = reader_of(name)
+    return reader if isinstance(reader, TableReader) else None
 
 
 def is_read(name: str) -> bool:
@@ -98,10 +98,12 @@ def known_formats() -> str:
 
 def table_formats() -> str:
     """Return the suffixes of the formats with rows."""
-    return ", ".join(one.suffixes[0][1:] for one in READERS if isinstance(one, TableReader))
+    return ", ".join(
+        reader.suffixes[0][1:] for reader in READERS if isinstance(reader, TableReader)
+    )
 
 
-def passed_over(names: Iterable[str]) -> list[str]:
+def ignored_plugins(names: Iterable[str]) -> list[str]:
     """Return the plugins that are not used for files of these names, and why, a line each."""
     suffixes = {PurePath(name.lower()).suffix for name in names}
     return [

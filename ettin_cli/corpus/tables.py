@@ -73,8 +73,8 @@ def _parsed(content: bytes) -> object | RecordError:
         reason = f"broken JSON: {error.msg} at column {error.colno}"
         if not is_utf8(content):
             return RecordError("not UTF-8")
-        found = _with_surrogates(content.decode())
-        return RecordError(reason) if found is None else LoneSurrogateError(LONE, found)
+        record = _with_surrogates(content.decode())
+        return RecordError(reason) if record is None else LoneSurrogateError(LONE, record)
     return parsed
 
 
@@ -84,10 +84,10 @@ def _with_surrogates(text: str) -> object | None:
         return None
     try:
         # All other values are parsed as by the parser that rejects surrogates.
-        found: object = json.loads(text, parse_int=_number, parse_constant=_no_number)
+        value: object = json.loads(text, parse_int=_number, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return None
-    return found if has_surrogate(found) else None
+    return value if has_surrogate(value) else None
 
 
 def _number(digits: str) -> object:
@@ -187,9 +187,9 @@ def _plain(value: object) -> object:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, bytes):
         return value.decode() if is_utf8(value) else {"bytes": len(value)}
     return str(value)

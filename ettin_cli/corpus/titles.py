@@ -28,8 +28,8 @@ def split_front_matter(text: str) -> tuple[int, str]:
     for number, line in enumerate(lines[1:], start=1):
         if line.rstrip() in ("---", "..."):
             titles = [_FRONT_TITLE.match(line) for line in lines[1:number]]
-            found = next((title.group(1) for title in titles if title), "")
-            return number + 1, found.strip().strip("\"'")
+            heading = next((title.group(1) for title in titles if title), "")
+            return number + 1, heading.strip().strip("\"'")
         if not _FRONT_LINE.match(line):
             break
     return 0, ""

@@ -4,10 +4,10 @@ from .evaluator import (
     named_rerankers as named_rerankers,
     require_calibratable as require_calibratable,
 )
-from .files import REPORT as REPORT, write_evaluation as write_evaluation
 from .judgements import Judgements as Judgements
 from .measuring import measure_runs as measure_runs, with_documents as with_documents
 from .metrics import parse_metrics as parse_metrics
+from .output_folder import REPORT as REPORT, write_evaluation as write_evaluation
 from .pooling import pool as pool
 from .results import Evaluation as Evaluation
 from .rows import (
@@ -18,4 +18,4 @@ from .rows import (
     system_rows as system_rows,
 )
 from .sweep import Outcome as Outcome
-from .validating import METRIC as METRIC, Validation as Validation
+from .validation import METRIC as METRIC, Validation as Validation

@@ -11,7 +11,7 @@ SEED = 20_240_517
 # Smaller differences are rounding errors and count as no change.
 SAME = 1e-9
 
-Pair = tuple[Measured, Measured]
+SystemPair = tuple[Measured, Measured]
 
 
 def gains(measured: Sequence[Measured], metric: str) -> Gains:
@@ -21,26 +21,30 @@ def gains(measured: Sequence[Measured], metric: str) -> Gains:
     is also compared with the first retriever alone.
     """
     baseline, *systems = measured
-    reranked = [one for one in systems if not one.system.alone]
-    found = iter(compare([(reference(one.system, measured), one) for one in reranked], metric))
-    several = len({one.system.retriever for one in measured}) > 1
+    reranked = [entry for entry in systems if not entry.system.alone]
+    comparisons = iter(
+        compare([(reference(entry.system, measured), entry) for entry in reranked], metric)
+    )
+    several = len({entry.system.retriever for entry in measured}) > 1
     return Gains(
-        [None if one.system.alone else next(found) for one in systems],
-        compare([(baseline, one) for one in systems], metric) if several else (),
+        [None if entry.system.alone else next(comparisons) for entry in systems],
+        compare([(baseline, entry) for entry in systems], metric) if several else (),
     )
 
 
-def compare(pairs: Sequence[Pair], metric: str) -> list[Comparison]:
+def compare(pairs: Sequence[SystemPair], metric: str) -> list[Comparison]:
     """Return how the second system of each pair differs from the first, query by query.
 
     p-values and intervals are corrected for the number of pairs, since among many systems some
     look better by chance.
     """
     differences = [_differences(before, after, metric) for before, after in pairs]
-    found = effects([[d if abs(d) > SAME else 0.0 for d in one] for one in differences], seed=SEED)
+    results = effects(
+        [[d if abs(d) > SAME else 0.0 for d in row] for row in differences], seed=SEED
+    )
     return [
-        _comparison(system.system, metric, one, effect.p, effect.interval, effect.queries_needed)
-        for (_, system), one, effect in zip(pairs, differences, found, strict=True)
+        _comparison(system.system, metric, row, effect.p, effect.interval, effect.queries_needed)
+        for (_, system), row, effect in zip(pairs, differences, results, strict=True)
     ]
 
 
@@ -72,7 +76,7 @@ def _differences(before: Measured, after: Measured, metric: str) -> list[float]:
     return [new[query_id] - old[query_id] for query_id in old]
 
 
-def verdicts(found: Gains, first: str) -> list[str]:
+def verdicts(gains: Gains, first: str) -> list[str]:
     """Return a sentence for each reranker, each further retriever and each further run.
 
     A reranker is judged by its deepest system with the lowest blend, which is fixed before
@@ -81,20 +85,26 @@ def verdicts(found: Gains, first: str) -> list[str]:
     Args:
         first: Name of the first retriever or run.
     """
-    reranked = [one for one in found.over_alone if one is not None]
-    names = dict.fromkeys(one.system.name for one in reranked)
-    groups = [[one for one in reranked if one.system.name == name] for name in names]
-    retrievers = [_judgement(one, first) for one in found.over_first if one.system.alone]
+    reranked = [comparison for comparison in gains.over_alone if comparison is not None]
+    names = dict.fromkeys(comparison.system.name for comparison in reranked)
+    groups = [
+        [comparison for comparison in reranked if comparison.system.name == name] for name in names
+    ]
+    retrievers = [
+        _judgement(comparison, first) for comparison in gains.over_first if comparison.system.alone
+    ]
     return [*("; ".join(_verdict(group, first)) for group in groups), *retrievers]
 
 
-def correction(found: Gains) -> str | None:
+def correction(gains: Gains) -> str | None:
     """Return how multiple comparisons are corrected; None for at most one."""
     counts = {
-        "with the same retriever alone": sum(one is not None for one in found.over_alone),
-        "with the first retriever": len(found.over_first),
+        "with the same retriever alone": sum(
+            comparison is not None for comparison in gains.over_alone
+        ),
+        "with the first retriever": len(gains.over_first),
     }
-    if not found.over_first:
+    if not gains.over_first:
         counts = {"": counts["with the same retriever alone"]}
     several = [f"{count:,} comparisons {of}".strip() for of, count in counts.items() if count > 1]
     if not several:
@@ -140,10 +150,10 @@ def _judgement(row: Comparison, first: str) -> str:
     if reranks:
         what = f"{reranking} has no significant effect"
     few = "1 query" if total == 1 else f"{total:,} queries"
-    told = f"{what} on {few}: {measured}"
+    verdict = f"{what} on {few}: {measured}"
     if row.queries_needed is None or row.queries_needed <= total:
-        return told
-    return f"{told}; a difference of this size needs about {row.queries_needed:,} queries"
+        return verdict
+    return f"{verdict}; a difference of this size needs about {row.queries_needed:,} queries"
 
 
 def _depth(plain: Sequence[Comparison], judged: Comparison) -> Iterator[str]:

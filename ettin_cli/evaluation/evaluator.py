@@ -16,8 +16,8 @@ from ettin_cli.index import Index
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Qrels, Query, TimedReranker
 from ettin_cli.searching import (
-    FoundRerankers,
     Models,
+    RerankerCascade,
     Retriever,
     SearchOptions,
     Step,
@@ -48,7 +48,7 @@ class EvaluationRequest:
     """
 
     retrievers: Sequence[str] = (AUTO,)
-    rerankers: Mapping[str, FoundRerankers] = field(default_factory=dict)
+    rerankers: Mapping[str, RerankerCascade] = field(default_factory=dict)
     candidates: Sequence[int] = (CANDIDATES,)
     blends: Sequence[float] = (0.0,)
     metrics: Sequence[Metric] = field(default_factory=lambda: parse_metrics(METRICS))
@@ -100,12 +100,12 @@ class Evaluator:
             for expand in ((False, True) if request.expand else (False,))
         ]
         return Sweep(
-            {one.name: one for one in retrievers},
-            {name: self._reranker(found) for name, found in request.rerankers.items()},
+            {retriever.name: retriever for retriever in retrievers},
+            {name: self._reranker(cascade) for name, cascade in request.rerankers.items()},
             request.candidates,
             request.blends,
             request.metrics,
-            {name: self._before(found) for name, found in request.rerankers.items()},
+            {name: self._before(cascade) for name, cascade in request.rerankers.items()},
             request.options,
         )
 
@@ -118,12 +118,15 @@ class Evaluator:
             expand=expand,
         )
 
-    def _reranker(self, found: FoundRerankers) -> TimedReranker:
-        return self.models.cached_reranker(found.last, self.request.long)
+    def _reranker(self, cascade: RerankerCascade) -> TimedReranker:
+        return self.models.cached_reranker(cascade.last, self.request.long)
 
-    def _before(self, found: FoundRerankers) -> list[Step[TimedReranker]]:
+    def _before(self, cascade: RerankerCascade) -> list[Step[TimedReranker]]:
         long = self.request.long
-        return [Step(self.models.cached_reranker(one, long), keep) for one, keep in found.before]
+        return [
+            Step(self.models.cached_reranker(reranker, long), keep)
+            for reranker, keep in cascade.before
+        ]
 
     def run(self, queries: Sequence[Query], qrels: Qrels) -> Outcome:
         """Return the outcome of answering queries with every system."""
@@ -162,7 +165,7 @@ class Evaluator:
             yield Calibrated(name, fitted, path)
 
 
-def require_calibratable(rerankers: Mapping[str, FoundRerankers]) -> None:
+def require_calibratable(rerankers: Mapping[str, RerankerCascade]) -> None:
     """Check that rerankers can be calibrated.
 
     Raises:
@@ -170,14 +173,14 @@ def require_calibratable(rerankers: Mapping[str, FoundRerankers]) -> None:
     """
     if not rerankers:
         raise InvalidArgumentError("a calibration needs a reranker", argument="calibrate")
-    if several := [name for name, found in rerankers.items() if found.before]:
+    if several := [name for name, cascade in rerankers.items() if cascade.before]:
         raise InvalidArgumentError(
             f"cannot calibrate the cascade {several[0]}; give single rerankers",
             argument="calibrate",
         )
 
 
-def named_rerankers(names: Sequence[str], models: Models) -> dict[str, FoundRerankers]:
+def named_rerankers(names: Sequence[str], models: Models) -> dict[str, RerankerCascade]:
     """Return rerankers by short names, without `none`, which stands for retrieval alone.
 
     Raises:
@@ -185,25 +188,25 @@ def named_rerankers(names: Sequence[str], models: Models) -> dict[str, FoundRera
         ModelError: A reranker is unknown or cannot be downloaded.
     """
     wanted = [name for name in dict.fromkeys(names) if name != "none"]
-    return {_short(one): one for one in map(models.find_rerankers, wanted)}
+    return {_short(cascade): cascade for cascade in map(models.find_rerankers, wanted)}
 
 
-def _short(found: FoundRerankers) -> str:
+def _short(cascade: RerankerCascade) -> str:
     aliases = {model.hub_id: model.alias for model in ETTIN_MODELS.values()}
-    *before, last = [aliases.get(one.name, one.name) for one in found.every]
-    keeps = [keep for _, keep in found.before]
+    *before, last = [aliases.get(reranker.name, reranker.name) for reranker in cascade.every]
+    keeps = [keep for _, keep in cascade.before]
     return cascade_name(zip(before, keeps, strict=True), last)
 
 
 def _fitted(labelled: Sequence[Labelled], retrievers: Sequence[str]) -> Calibration:
     import numpy as np
 
-    scores = np.array([one.score for one in labelled], np.float32)
-    relevant = np.array([one.relevant for one in labelled], np.bool_)
+    scores = np.array([pair.score for pair in labelled], np.float32)
+    relevant = np.array([pair.relevant for pair in labelled], np.bool_)
     return fit(
         scores,
         relevant,
-        [one.query_id for one in labelled],
-        judged=sum(one.judged for one in labelled),
+        [pair.query_id for pair in labelled],
+        judged=sum(pair.judged for pair in labelled),
         retrievers=retrievers,
     )

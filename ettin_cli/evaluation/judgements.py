@@ -66,10 +66,10 @@ class Judgements:
         query, document = _encoded(query_id), _encoded(doc_id)
         wanted = [query, b"0", document, b"%d" % relevance]
         lines = _lines(self.path)
-        found = [number for number, line in enumerate(lines) if line.split() == wanted]
-        if not found:
+        matches = [number for number, line in enumerate(lines) if line.split() == wanted]
+        if not matches:
             return False
-        del lines[found[-1]]
+        del lines[matches[-1]]
         try:
             with replacing(self.path) as draft:
                 draft.write_bytes(b"".join(lines))

@@ -10,7 +10,7 @@ from pathlib import Path
 from ettin_cli.errors import CorpusError
 from ettin_cli.evaluation.comparing import correction, gains, verdicts
 from ettin_cli.evaluation.metrics import Metric, coverage, evaluate, ordered
-from ettin_cli.evaluation.results import Evaluation, Gains, Measured, Shown, System
+from ettin_cli.evaluation.results import Evaluation, Gains, Measured, ShownDocument, System
 from ettin_cli.evaluation.sweep import Outcome, Sweep
 from ettin_cli.files import read_run, without_spaces
 from ettin_cli.index import Index
@@ -62,8 +62,8 @@ def evaluation_of(
         more.append(deeper)
     for reranker, truncated in outcome.truncated.items():
         if truncated:
-            told = f"{truncated:,} of {outcome.scored[reranker]:,} texts"
-            more.append(f"{told} truncated at the token limit of {reranker}")
+            share = f"{truncated:,} of {outcome.scored[reranker]:,} texts"
+            more.append(f"{share} truncated at the token limit of {reranker}")
     compared = _compared([outcome.baseline, *outcome.systems], sweep.metrics)
     main = compared[str(sweep.metrics[0])]
     return Evaluation(
@@ -108,7 +108,7 @@ def with_documents(evaluation: Evaluation, index: Index) -> Evaluation:
             first.setdefault(doc_id, row)
     passages = [passage for passage, _ in index.passages.read(list(first.values()))]
     documents = {
-        doc_id: Shown(passage.title, passage.text[:SHOWN_CHARACTERS])
+        doc_id: ShownDocument(passage.title, passage.text[:SHOWN_CHARACTERS])
         for doc_id, passage in zip(first, passages, strict=True)
     }
     return replace(evaluation, documents=documents)
@@ -149,13 +149,13 @@ def _compared(measured: Sequence[Measured], metrics: Sequence[Metric]) -> dict[s
     return {str(metric): gains(measured, str(metric)) for metric in metrics}
 
 
-def _verdicts(found: Gains, baseline: Measured) -> list[str]:
-    return [*verdicts(found, baseline.system.name), *filter(None, [correction(found)])]
+def _verdicts(gains: Gains, baseline: Measured) -> list[str]:
+    return [*verdicts(gains, baseline.system.name), *filter(None, [correction(gains)])]
 
 
 def _named(path: Path | Stream, paths: Sequence[Path | Stream]) -> str:
     """Return a run's name: its file name, or its full path if two are equal."""
-    names = [str(one) if isinstance(one, Stream) else one.name for one in paths]
+    names = [str(other) if isinstance(other, Stream) else other.name for other in paths]
     name = names[list(paths).index(path)]
     return name if names.count(name) == 1 else str(path)
 
@@ -163,7 +163,7 @@ def _named(path: Path | Stream, paths: Sequence[Path | Stream]) -> str:
 def _measured(
     name: str, run: Mapping[str, Mapping[str, float]], qrels: Qrels, metrics: Sequence[Metric]
 ) -> Measured:
-    values = {str(metric): found for metric, found in evaluate(run, qrels, metrics).items()}
+    values = {str(metric): by_query for metric, by_query in evaluate(run, qrels, metrics).items()}
     ranked = {query_id: ranking(run.get(query_id, {})) for query_id in qrels}
     return Measured(System(run=name), values, ranked)
 

@@ -104,11 +104,11 @@ def evaluate(run: Run, qrels: Qrels, metrics: Iterable[Metric]) -> dict[Metric, 
     """
     values: dict[Metric, dict[str, float]] = {metric: {} for metric in metrics}
     for query_id, judged in qrels.items():
-        found = [judged.get(doc_id) for doc_id in ordered(run.get(query_id, {}))]
+        grades = [judged.get(doc_id) for doc_id in ordered(run.get(query_id, {}))]
         levels = list(judged.values())
         for metric in values:
             measure = KINDS[metric.name].measure
-            values[metric][query_id] = measure(found[: metric.cutoff], levels, metric)
+            values[metric][query_id] = measure(grades[: metric.cutoff], levels, metric)
     return values
 
 
@@ -151,63 +151,63 @@ def coverage(run: Run, qrels: Qrels) -> Coverage:
 
 
 # The relevance of each retrieved document, best first, down to the cutoff; None: not judged.
-Found = Sequence[int | None]
+Grades = Sequence[int | None]
 
 
-def _ndcg(found: Found, levels: Sequence[int], metric: Metric) -> float:
+def _ndcg(grades: Grades, levels: Sequence[int], metric: Metric) -> float:
     """Discounted cumulative gain, normalised by the best possible.
 
     The gain is the relevance itself and the discount log2(rank + 1), as in trec_eval; other tools
     use the gain 2^relevance - 1. Järvelin and Kekäläinen 2002, ACM TOIS 20(4).
     """
     best = _dcg(sorted(levels, reverse=True)[: metric.cutoff])
-    return _dcg(found) / best if best else 0.0
+    return _dcg(grades) / best if best else 0.0
 
 
-def _dcg(found: Found) -> float:
-    gains = ((rank, gain) for rank, gain in enumerate(found, start=1) if gain and gain > 0)
+def _dcg(grades: Grades) -> float:
+    gains = ((rank, gain) for rank, gain in enumerate(grades, start=1) if gain and gain > 0)
     return sum(gain / math.log2(rank + 1) for rank, gain in gains)
 
 
-def _reciprocal_rank(found: Found, _levels: Sequence[int], metric: Metric) -> float:
+def _reciprocal_rank(grades: Grades, _levels: Sequence[int], metric: Metric) -> float:
     """1 / rank of the first relevant document. Voorhees 1999, TREC-8 question answering."""
-    return next((1 / rank for rank in _relevant_ranks(found, metric)), 0.0)
+    return next((1 / rank for rank in _relevant_ranks(grades, metric)), 0.0)
 
 
-def _average_precision(found: Found, levels: Sequence[int], metric: Metric) -> float:
+def _average_precision(grades: Grades, levels: Sequence[int], metric: Metric) -> float:
     """Precision at the rank of each relevant document, averaged over all relevant documents.
 
     One that is not retrieved counts as 0. Harman 1992, Information Processing and Management 28(4).
     """
-    ranks = _relevant_ranks(found, metric)
+    ranks = _relevant_ranks(grades, metric)
     return _share(sum(count / rank for count, rank in enumerate(ranks, start=1)), levels, metric)
 
 
-def _precision(found: Found, _levels: Sequence[int], metric: Metric) -> float:
+def _precision(grades: Grades, _levels: Sequence[int], metric: Metric) -> float:
     """Share of the top k that is relevant; missing documents count as not relevant.
 
     Van Rijsbergen 1979, Information Retrieval; recall likewise.
     """
-    return len(_relevant_ranks(found, metric)) / (metric.cutoff or 1)
+    return len(_relevant_ranks(grades, metric)) / (metric.cutoff or 1)
 
 
-def _recall(found: Found, levels: Sequence[int], metric: Metric) -> float:
+def _recall(grades: Grades, levels: Sequence[int], metric: Metric) -> float:
     """Share of all relevant documents that is in the top k."""
-    return _share(len(_relevant_ranks(found, metric)), levels, metric)
+    return _share(len(_relevant_ranks(grades, metric)), levels, metric)
 
 
-def _success(found: Found, _levels: Sequence[int], metric: Metric) -> float:
+def _success(grades: Grades, _levels: Sequence[int], metric: Metric) -> float:
     """1 if a relevant document is in the top k, else 0."""
-    return 1.0 if _relevant_ranks(found, metric) else 0.0
+    return 1.0 if _relevant_ranks(grades, metric) else 0.0
 
 
-def _judged(found: Found, _levels: Sequence[int], _metric: Metric) -> float:
+def _judged(grades: Grades, _levels: Sequence[int], _metric: Metric) -> float:
     """Share of the top k, or of all documents retrieved if fewer, that is judged."""
-    return sum(relevance is not None for relevance in found) / len(found) if found else 0.0
+    return sum(relevance is not None for relevance in grades) / len(grades) if grades else 0.0
 
 
-def _relevant_ranks(found: Found, metric: Metric) -> list[int]:
-    ranked = enumerate(found, start=1)
+def _relevant_ranks(grades: Grades, metric: Metric) -> list[int]:
+    ranked = enumerate(grades, start=1)
     return [rank for rank, level in ranked if level is not None and level >= metric.rel]
 
 
@@ -221,7 +221,7 @@ def _share(value: float, levels: Sequence[int], metric: Metric) -> float:
 class Kind:
     """The properties shared by all metrics of one name."""
 
-    measure: Callable[[Found, Sequence[int], Metric], float]
+    measure: Callable[[Grades, Sequence[int], Metric], float]
     needs_cutoff: bool = False
     takes_rel: bool = True
 

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-Run = Mapping[str, Sequence[str]]
+RankedIds = Mapping[str, Sequence[str]]
 
 
-def pool(runs: Sequence[Run], depth: int) -> dict[str, list[str]]:
+def pool(runs: Sequence[RankedIds], depth: int) -> dict[str, list[str]]:
     """Return the documents to judge for each query: the top `depth` of every system, each once.
 
     Their order depends on the ids alone, so it reveals no system's ranking, is reproducible, and
@@ -29,13 +29,13 @@ def pool(runs: Sequence[Run], depth: int) -> dict[str, list[str]]:
     """
     if depth < 1:
         raise ValueError(f"depth {depth} is below 1")
-    found: dict[str, set[str]] = {}
+    pooled: dict[str, set[str]] = {}
     for run in runs:
         for query_id, doc_ids in run.items():
-            found.setdefault(query_id, set()).update(islice(dict.fromkeys(doc_ids), depth))
+            pooled.setdefault(query_id, set()).update(islice(dict.fromkeys(doc_ids), depth))
     return {
-        query_id: sorted(found[query_id], key=lambda doc_id: _lot(query_id, doc_id))
-        for query_id in sorted(found)
+        query_id: sorted(pooled[query_id], key=lambda doc_id: _lot(query_id, doc_id))
+        for query_id in sorted(pooled)
     }
 
 

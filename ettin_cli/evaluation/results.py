@@ -116,7 +116,7 @@ class Gains:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownDocument:
     """A document as the report shows it."""
 
     title: str
@@ -150,7 +150,7 @@ class Evaluation:
     gains: Mapping[str, Gains]
     verdicts: Sequence[str] = ()
     notes: Sequence[str] = ()
-    documents: Mapping[str, Shown] = field(default_factory=dict)
+    documents: Mapping[str, ShownDocument] = field(default_factory=dict)
     retrievers: Sequence[str] = ()
 
     @property
@@ -171,7 +171,7 @@ class Evaluation:
     @property
     def comparisons(self) -> list[Comparison]:
         """All comparisons with the same retriever alone, by the first metric."""
-        return [one for one in self.over_alone if one is not None]
+        return [comparison for comparison in self.over_alone if comparison is not None]
 
     def reference(self, measured: Measured) -> Measured:
         """Return the reference of a system's gain: the same retriever alone, else the baseline."""
@@ -181,7 +181,7 @@ class Evaluation:
 def reference(system: System, measured: Sequence[Measured]) -> Measured:
     """Return the reference of a system: the same retriever alone, else the first system."""
     if not system.alone:
-        for one in measured:
-            if one.system.alone and one.system.retriever == system.retriever:
-                return one
+        for candidate in measured:
+            if candidate.system.alone and candidate.system.retriever == system.retriever:
+                return candidate
     return measured[0]

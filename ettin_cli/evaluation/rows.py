@@ -48,8 +48,8 @@ def _row(evaluation: Evaluation, at: int, measured: Measured) -> dict[str, Any]:
         "seconds_per_query": measured.seconds,
     }
     for metric in metrics[1:]:
-        found = evaluation.gains[metric].over_alone
-        row |= _gain(found[at - 1] if at else None, f"{metric}_")
+        gains = evaluation.gains[metric].over_alone
+        row |= _gain(gains[at - 1] if at else None, f"{metric}_")
     if len(evaluation.retrievers) > 1:
         for metric, prefix in zip(
             metrics, ["", *(f"{name}_" for name in metrics[1:])], strict=True

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ettin_cli.records import Advance, RerankerCard, Scores, TimedReranker, no_progress
-
-Pair = tuple[str, str]
+from ettin_cli.records import Advance, Pair, RerankerCard, Scores, TimedReranker, no_progress
 
 
 @dataclass(slots=True)

@@ -71,7 +71,7 @@ def effects(differences: Sequence[Sequence[float]], *, seed: int) -> list[Effect
 
     if not differences:
         return []
-    values = np.stack([_checked(one) for one in differences])
+    values = np.stack([_checked(row) for row in differences])
     if not values.shape[1]:
         raise ValueError("no differences")
     # |t| is monotone in |sum| / root of the sum of squares, and flips leave the squares unchanged.
@@ -80,7 +80,7 @@ def effects(differences: Sequence[Sequence[float]], *, seed: int) -> list[Effect
     flips = _largest(scaled, seed)
     observed = abs(scaled.sum(axis=1))
     least = observed - ROUNDING * abs(scaled).sum(axis=1)
-    reached = np.array([(flips >= one).sum() for one in least])
+    reached = np.array([(flips >= statistic).sum() for statistic in least])
     # The observed signs are added to sampled flips.
     more = 0 if scaled.shape[1] <= EXACT else 1
     p = (reached + more) / (len(flips) + more)
@@ -88,11 +88,11 @@ def effects(differences: Sequence[Sequence[float]], *, seed: int) -> list[Effect
     critical = float(np.sort(flips)[-place])
     return [
         Effect(
-            float(one),
-            _interval(row, critical, differs=bool(one < ALPHA)),
+            float(value),
+            _interval(row, critical, differs=bool(value < ALPHA)),
             queries_needed(row, critical=critical),
         )
-        for one, row in zip(p, values, strict=True)
+        for value, row in zip(p, values, strict=True)
     ]
 
 

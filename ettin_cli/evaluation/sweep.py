@@ -32,7 +32,7 @@ from ettin_cli.records import (
 )
 from ettin_cli.searching import (
     CandidateFinder,
-    Left,
+    Remaining,
     Retrieved,
     Retriever,
     Search,
@@ -190,7 +190,7 @@ def run_sweep(
 
 
 @dataclass(slots=True)
-class _Found:
+class _Candidates:
     """Each query's candidates under some options, and the total seconds to find them."""
 
     candidates: list[list[Candidate]] = field(default_factory=list)
@@ -219,7 +219,7 @@ class _Tries:
         steps = chain.from_iterable(sweep.before.values())
         rerankers = [*sweep.rerankers.values(), *(step.reranker for step in steps)]
         self.meter = Meter()
-        self.once = {id(one): ScoredOnce(one, self.meter) for one in rerankers}
+        self.once = {id(reranker): ScoredOnce(reranker, self.meter) for reranker in rerankers}
         self.runs: dict[System, dict[str, Ranking]] = defaultdict(dict)
         self.seconds: dict[System, float] = defaultdict(float)
         self.labelled: dict[str, dict[tuple[str, str], Labelled]] = defaultdict(dict)
@@ -233,38 +233,44 @@ class _Tries:
         """Add a window of queries to the run of every system."""
         rerankers = self.sweep.rerankers
         for at, retriever in enumerate(self.sweep.retrievers):
-            found = self._retrieve(retriever, queries)
+            retrieved = self._retrieve(retriever, queries)
             for job, name in enumerate(rerankers, at * len(rerankers)):
                 self.progress = job / (len(rerankers) * len(self.sweep.retrievers))
                 # The deepest first: its pairs include most of the others'.
                 for depth in reversed(self.sweep.depths):
-                    self._rerank(retriever, name, depth, queries, found, advance)
+                    self._rerank(retriever, name, depth, queries, retrieved, advance)
         for once in self.once.values():
             once.forget()
 
-    def _retrieve(self, retriever: str, queries: Sequence[Query]) -> Mapping[SearchOptions, _Found]:
+    def _retrieve(
+        self, retriever: str, queries: Sequence[Query]
+    ) -> Mapping[SearchOptions, _Candidates]:
         """Return the candidates of each search of the sweep, and rank retrieval alone."""
         began = time.perf_counter()
-        searches = self.sweep.retrievers[retriever].searches([one.every_form for one in queries])
+        searches = self.sweep.retrievers[retriever].searches(
+            [query.every_form for query in queries]
+        )
         embedding = time.perf_counter() - began
         alone = self.sweep.searched_alone
         reranked = map(self.sweep.searched, self.sweep.depths) if self.sweep.rerankers else ()
         read = _ReadOnce(self.index)
-        finders = {one: CandidateFinder(self.index, one, read) for one in (alone, *reranked)}
-        found = {options: _Found(seconds=embedding) for options in finders}
+        finders = {
+            options: CandidateFinder(self.index, options, read) for options in (alone, *reranked)
+        }
+        retrieved = {options: _Candidates(seconds=embedding) for options in finders}
         # All depths of a query before the next query: a retriever caches its last scores.
         for query, search in zip(queries, searches, strict=True):
             for options, finder in finders.items():
                 began = time.perf_counter()
                 judged = not self.sweep.candidates
                 candidates = self._judged(query, search) if judged else finder.find(search)
-                found[options].candidates.append(candidates)
-                found[options].seconds += time.perf_counter() - began
+                retrieved[options].candidates.append(candidates)
+                retrieved[options].seconds += time.perf_counter() - began
         system = self.sweep.alone(retriever)
-        self.seconds[system] += found[alone].seconds
-        for query, candidates in zip(queries, found[alone].candidates, strict=True):
-            self._rank(system, query, Left(candidates), None, alone)
-        return found
+        self.seconds[system] += retrieved[alone].seconds
+        for query, candidates in zip(queries, retrieved[alone].candidates, strict=True):
+            self._rank(system, query, Remaining(candidates), None, alone)
+        return retrieved
 
     def _judged(self, query: Query, search: Search) -> list[Candidate]:
         """Return all passages of the judged documents, those not retrieved last."""
@@ -274,10 +280,10 @@ class _Tries:
         self.unindexed += sum(doc_id not in self.rows_of for doc_id in judged)
         rows = [row for doc_id in judged for row in self.rows_of.get(doc_id, ())]
         among = np.array(sorted(rows), np.int64)
-        found = search(max(1, len(rows)), among)
-        rest = np.setdiff1d(among, found.rows)
-        scores = np.concatenate([found.scores, np.zeros(len(rest), np.float32)])
-        every = Retrieved(np.concatenate([found.rows, rest]), scores)
+        retrieved = search(max(1, len(rows)), among)
+        rest = np.setdiff1d(among, retrieved.rows)
+        scores = np.concatenate([retrieved.scores, np.zeros(len(rest), np.float32)])
+        every = Retrieved(np.concatenate([retrieved.rows, rest]), scores)
         return read_candidates(self.index.read, every, range(len(every.rows)))
 
     def _rerank(
@@ -286,12 +292,12 @@ class _Tries:
         name: str,
         depth: int | None,
         queries: Sequence[Query],
-        found: Mapping[SearchOptions, _Found],
+        retrieved: Mapping[SearchOptions, _Candidates],
         advance: Advance,
     ) -> None:
         """Rank the candidates with a reranker or cascade at one depth and every blend."""
         options = self.sweep.searched(depth)
-        candidates = found[options].candidates
+        candidates = retrieved[options].candidates
         deepest = depth == self.sweep.depths[-1]
         steps = self.sweep.before.get(name, ())
         before = [Step(self.once[id(step.reranker)], step.keep) for step in steps]
@@ -302,7 +308,7 @@ class _Tries:
         scored = rerank_candidates(queries, candidates, before, last, options, advance)
         for blend in self.sweep.blends:
             system = System(name, depth, blend, retriever)
-            self.seconds[system] += found[options].seconds + self.meter.seconds
+            self.seconds[system] += retrieved[options].seconds + self.meter.seconds
             for query, (left, scores) in zip(queries, scored, strict=True):
                 self._rank(system, query, left, scores, replace(options, blend=blend))
         if deepest:
@@ -316,10 +322,10 @@ class _Tries:
 
     def _watched(self, pairs: int, advance: Advance) -> Advance:
         """Return an `advance` that also records progress through a system's pairs in a window."""
-        whole = max(1, pairs) * len(self.sweep.rerankers) * len(self.sweep.retrievers)
+        total = max(1, pairs) * len(self.sweep.rerankers) * len(self.sweep.retrievers)
 
         def watched(more: int) -> None:
-            self.progress += more / whole
+            self.progress += more / total
             advance(more)
 
         return watched
@@ -328,12 +334,12 @@ class _Tries:
         self,
         system: System,
         query: Query,
-        left: Left,
+        left: Remaining,
         scores: Scores | None,
         options: SearchOptions,
     ) -> None:
         """Add a query's hits to the run of a system."""
-        hits = rank(left.candidates, scores, options, left.places)
+        hits = rank(left.candidates, scores, options, left.ranks)
         self.runs[system][query.query_id] = trec_ranking(hits)
         rows = self.rows[query.query_id]
         for hit in hits:
@@ -356,7 +362,7 @@ class _Tries:
         return Outcome(
             baseline,
             systems,
-            {name: list(found.values()) for name, found in self.labelled.items()},
+            {name: list(pairs.values()) for name, pairs in self.labelled.items()},
             self.rows,
             self.unindexed,
             dict(self.scored),

@@ -178,8 +178,8 @@ def _from_topics(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Qu
 
 
 def _topic(text: str, place: str) -> Query:
-    found = [pattern.search(text) for pattern in (_NUMBER, _TITLE)]
-    number, title = (" ".join(one[1].split()) if one else "" for one in found)
+    matches = [pattern.search(text) for pattern in (_NUMBER, _TITLE)]
+    number, title = (" ".join(match[1].split()) if match else "" for match in matches)
     if not number or not title:
         raise CorpusError(f"{place}: a topic without a {'<title>' if number else '<num>'}")
     return Query(number, title)

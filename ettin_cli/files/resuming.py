@@ -132,10 +132,10 @@ class ResumableFile:
             )
         if self._resume and self.journal.exists():
             if self.partial.exists():
-                self.mark = self._found()
+                self.mark = self._read_mark()
             elif self._ended():
                 # The earlier run was killed between its last two steps.
-                self.mark = self._found()
+                self.mark = self._read_mark()
                 self._tidy()
                 self.finished = True
                 return
@@ -167,12 +167,12 @@ class ResumableFile:
     def _ended(self) -> bool:
         """Return whether this run was complete except for the last rename."""
         try:
-            return self._found().finished
+            return self._read_mark().finished
         except OutputError:
             # Without its partial file there is nothing to resume.
             return False
 
-    def _found(self) -> Mark:
+    def _read_mark(self) -> Mark:
         import orjson
 
         try:
@@ -294,10 +294,10 @@ class ResumableOutput(ResumableFile):
         resume: bool,
         tag: str = RUN_NAME,
     ) -> None:
-        found = writer_of(format)
+        wanted = writer_of(format)
         self.format, self.layout = format, Layout(True, text, tag)
-        self.binary = found if isinstance(found, BinaryWriter) else None
-        self.lines = HIT_LINES if isinstance(found, BinaryWriter) else found
+        self.binary = wanted if isinstance(wanted, BinaryWriter) else None
+        self.lines = HIT_LINES if isinstance(wanted, BinaryWriter) else wanted
         super().__init__(target, fingerprint, resume=resume, begin=self.lines.begin(self.layout))
 
     def write(
@@ -363,7 +363,7 @@ class Digested(Generic[T]):
 def files_beside(target: Path) -> list[Path]:
     """Return the temporary files that a run keeps beside its output."""
     real = Path(os.path.realpath(target))
-    return [_beside(real, one) for one in (PARTIAL, JOURNAL, DRAFT, REJECTS, PARTIAL_REJECTS)]
+    return [_beside(real, suffix) for suffix in (PARTIAL, JOURNAL, DRAFT, REJECTS, PARTIAL_REJECTS)]
 
 
 def _beside(target: Path, suffix: str) -> Path:

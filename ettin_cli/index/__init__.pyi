@@ -1,6 +1,5 @@
+from .default_index import find_index as find_index
 from .factories import require_factory as require_factory
-from .files import FileEntry as FileEntry
-from .finding import find_index as find_index
 from .freshness import (
     entry_for as entry_for,
     is_unchanged as is_unchanged,
@@ -19,14 +18,15 @@ from .manifest import (
 from .passages import Passages as Passages
 from .reader import Index as Index, bytes_a_vector as bytes_a_vector
 from .salvage import (
-    Remains as Remains,
+    IntactParts as IntactParts,
     damaged_files as damaged_files,
-    require_whole as require_whole,
+    require_intact as require_intact,
 )
+from .source_files import FileEntry as FileEntry
 from .vectors import Rows as Rows, Stored as Stored, inner_products as inner_products
 from .writer import (
+    BuildRecipe as BuildRecipe,
     Generation as Generation,
-    Recipe as Recipe,
     forget_unfinished as forget_unfinished,
     remove_leftovers as remove_leftovers,
 )

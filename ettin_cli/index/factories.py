@@ -266,7 +266,7 @@ def _seconds_a_query(vectors: Stored, path: Path) -> float:
 
 
 def _lists(count: int) -> int:
-    """Return the number of inverted lists: 4 sqrt(n) as a power of two, as FAISS's guide says."""
+    """Return the number of inverted lists: 4 sqrt(n) as a power of two (FAISS's guideline)."""
     lists: int = 1 << max(4, round(4 * count**0.5).bit_length() - 1)
     return lists
 
@@ -284,12 +284,12 @@ def _tuned(index: Any, vectors: Stored) -> tuple[dict[str, int], float]:
     least = math.inf
     for value, depth in _depths(index):
         k_factor, recall = _rescored(index, queries, exact)
-        found = {**depth, K_FACTOR: k_factor} if k_factor > 1 else depth
+        parameters = {**depth, K_FACTOR: k_factor} if k_factor > 1 else depth
         if recall >= RECALL_WANTED and value * k_factor <= least:
-            best, least = (found, recall), value * k_factor
+            best, least = (parameters, recall), value * k_factor
         if value >= least:
             break
-    return best or (found, recall)
+    return best or (parameters, recall)
 
 
 def _depths(index: Any) -> Iterator[tuple[int, dict[str, int]]]:
@@ -337,8 +337,8 @@ def _exact(vectors: Stored, queries: Floats) -> Rows:
     for begin in range(0, len(vectors), BLOCK_ROWS):
         block = _single(vectors[begin : begin + BLOCK_ROWS])
         depth = min(RECALL_AT, len(block))
-        some, places = faiss.knn(queries, block, depth, faiss.METRIC_INNER_PRODUCT)
-        scores, rows = np.hstack([scores, some]), np.hstack([rows, places + begin])
+        some, positions = faiss.knn(queries, block, depth, faiss.METRIC_INNER_PRODUCT)
+        scores, rows = np.hstack([scores, some]), np.hstack([rows, positions + begin])
         best = np.argsort(-scores, axis=1, kind="stable")[:, :RECALL_AT]
         scores = np.take_along_axis(scores, best, axis=1)
         rows = np.take_along_axis(rows, best, axis=1)
@@ -368,9 +368,9 @@ def _recall(index: Any, queries: Floats, exact: Rows, k_factor: int) -> float:
     """
     if not exact.size:
         return 1.0
-    found = nearest(index, queries, RECALL_AT * k_factor)
+    retrieved = nearest(index, queries, RECALL_AT * k_factor)
     shares = [
-        len(set(one.tolist()) & set(best.tolist())) / len(best)
-        for one, best in zip(found, exact, strict=True)
+        len(set(rows.tolist()) & set(best.tolist())) / len(best)
+        for rows, best in zip(retrieved, exact, strict=True)
     ]
     return sum(shares) / len(shares)

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ettin_cli.index.files import FileEntry
+from ettin_cli.index.source_files import FileEntry
 from ettin_cli.storage import checksum
 
 # A file modified this shortly before it was read may change again without a new mtime.

@@ -1,4 +1,4 @@
-"""Vectors that are reused: those of the old generation and of an interrupted run.
+"""Reused vectors: those of the old generation and of an interrupted run.
 
 A vector is identified by the hash of its text, so it is found again regardless of the file, row or
 run in which the text occurs.
@@ -40,7 +40,7 @@ def as_hashes(digests: bytes) -> Hashes:
     return np.frombuffer(digests, np.uint64).reshape(-1, 2)
 
 
-def joined(parts: Iterable[Hashes]) -> Hashes:
+def joined_hashes(parts: Iterable[Hashes]) -> Hashes:
     """Return the concatenation of several arrays of hashes."""
     import numpy as np
 
@@ -76,9 +76,9 @@ class Distinct:
 
         if not len(self.rows):
             return np.full(len(hashes), -1, np.int64)
-        places = np.minimum(np.searchsorted(self._keys, hashes[:, 0]), len(self.rows) - 1)
-        same = (self.hashes[places] == hashes).all(axis=1)
-        return np.where(same, self.rows[places], -1)
+        positions = np.minimum(np.searchsorted(self._keys, hashes[:, 0]), len(self.rows) - 1)
+        same = (self.hashes[positions] == hashes).all(axis=1)
+        return np.where(same, self.rows[positions], -1)
 
 
 class Shards:

@@ -63,12 +63,12 @@ class Lexicon:
         self.counts = _mapped(generation / COUNTS, np.dtype("<u2"))
         self.lengths = _mapped(generation / LENGTHS, np.dtype("<u4"))
         self._documents = _mapped(generation / DOCUMENTS, np.dtype("<u4"))
-        for name, found, wanted in (
+        for name, stored, wanted in (
             (COUNTS, len(self.counts), len(self.rows)),
             (LENGTHS, len(self.lengths), rows),
             (DOCUMENTS, len(self._documents), rows),
         ):
-            if found != wanted:
+            if stored != wanted:
                 raise damaged(generation / name)
 
     def __len__(self) -> int:
@@ -98,20 +98,20 @@ class Lexicon:
     @property
     def made_by(self) -> str:
         """The settings and versions that these terms were made with."""
-        found: bytes = (self._table.schema.metadata or {}).get(MADE_BY, b"")
-        return found.decode()
+        version: bytes = (self._table.schema.metadata or {}).get(MADE_BY, b"")
+        return version.decode()
 
     @property
     def terms(self) -> list[str]:
         """Every term, sorted."""
-        found: list[str] = self._table.column("term").to_pylist()
-        return found
+        names: list[str] = self._table.column("term").to_pylist()
+        return names
 
     @cached_property
     def begins(self) -> NDArray[np.int64]:
         """The start of each term's postings."""
-        found: NDArray[np.int64] = self._table.column("begin").to_numpy()
-        return found
+        column: NDArray[np.int64] = self._table.column("begin").to_numpy()
+        return column
 
     def postings(self, term: str) -> tuple[Numbers, Numbers]:
         """Return the rows that contain a term, ascending, and its count in each."""
@@ -153,14 +153,14 @@ class Lexicon:
             weight = times * inverse_frequency(len(lengths), len(owners))
             documents[owners] += weight * saturated(sums, lengths[owners], document_mean)
             most_documents += weight
-        found = np.flatnonzero(passages)
-        if len(found):
-            whole = documents[self._documents[found]] / most_documents
-            passages[found] = (passages[found] / most + whole) / 2
+        matching = np.flatnonzero(passages)
+        if len(matching):
+            of_document = documents[self._documents[matching]] / most_documents
+            passages[matching] = (passages[matching] / most + of_document) / 2
         return passages
 
     def score_text(self, terms: Mapping[str, float], text: Mapping[str, int]) -> float:
-        """Return the score of a text outside the index for a query, as a document of its own.
+        """Return the score of a text outside the index for a query, as a separate document.
 
         Args:
             terms: As in `scores`.
@@ -187,11 +187,11 @@ class Lexicon:
         """Return the rows that contain all of the given terms."""
         import numpy as np
 
-        found: Rows | None = None
+        common: Rows | None = None
         for term in dict.fromkeys(terms):
             rows = self.postings(term)[0].astype(np.int64)
-            found = rows if found is None else np.intersect1d(found, rows, assume_unique=True)
-        return np.empty(0, np.int64) if found is None else found
+            common = rows if common is None else np.intersect1d(common, rows, assume_unique=True)
+        return np.empty(0, np.int64) if common is None else common
 
     @cached_property
     def _document_lengths(self) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.index.known_vectors import Distinct, joined
+from ettin_cli.index.known_vectors import Distinct, joined_hashes
 from ettin_cli.index.lexicon import (
     COUNTS,
     DOCUMENTS,
@@ -47,7 +47,7 @@ MOST_COUNT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownPostings:
     """The lexical part of the old generation, and the old row of each passage's text.
 
     Args:
@@ -58,7 +58,7 @@ class Known:
     rows: Rows
 
 
-def known_words(old: Index, hashes: Hashes, terms: Terms) -> Known | None:
+def known_words(old: Index, hashes: Hashes, terms: Terms) -> KnownPostings | None:
     """Return the lexical data of an index for some texts; None if its terms were made differently.
 
     Args:
@@ -66,14 +66,14 @@ def known_words(old: Index, hashes: Hashes, terms: Terms) -> Known | None:
     """
     if old.manifest.language is None or old.lexicon.made_by != terms.made_by:
         return None
-    return Known(old.lexicon, Distinct(joined(old.passages.hashes())).find(hashes))
+    return KnownPostings(old.lexicon, Distinct(joined_hashes(old.passages.hashes())).find(hashes))
 
 
 def write_lexicon(
     folder: Path,
     passages: Passages,
     terms: Terms,
-    known: Known | None = None,
+    known: KnownPostings | None = None,
     advance: Advance = no_progress,
 ) -> None:
     """Write the lexical part of a generation.
@@ -153,15 +153,15 @@ def _write_documents(path: Path, passages: Passages) -> None:
     last, number = None, -1
     with path.open("wb") as file:
         for (block,) in passages.blocks("doc_id"):
-            found = array("I")
+            numbers = array("I")
             for doc_id in block.to_pylist():
                 if doc_id != last:
                     last, number = doc_id, number + 1
-                found.append(number)
-            file.write(np.asarray(found, "<u4").tobytes())
+                numbers.append(number)
+            file.write(np.asarray(numbers, "<u4").tobytes())
 
 
-def _add_known(waiting: _Waiting, known: Known, lengths: Numbers) -> None:
+def _add_known(waiting: _Waiting, known: KnownPostings, lengths: Numbers) -> None:
     """Add the entries of old postings, under the current rows of their texts."""
     import numpy as np
 
@@ -173,10 +173,10 @@ def _add_known(waiting: _Waiting, known: Known, lengths: Numbers) -> None:
     first = np.cumsum(times) - times
     for begin in range(0, len(lexicon.rows), BLOCK_TERMS):
         rows = lexicon.rows[begin : begin + BLOCK_TERMS]
-        places = np.arange(begin, begin + len(rows))
-        terms = np.searchsorted(lexicon.begins, places, side="right") - 1
+        positions = np.arange(begin, begin + len(rows))
+        terms = np.searchsorted(lexicon.begins, positions, side="right") - 1
         which, nth = _repeated(times[rows])
-        counts = lexicon.counts[places]
+        counts = lexicon.counts[positions]
         waiting.add(terms[which], now[first[rows[which]] + nth], counts[which])
 
 
@@ -207,26 +207,26 @@ def _add_fresh(
         return tuple(vocabulary.setdefault(t, len(vocabulary)) for t in terms.of_word(word))
 
     numbers = Remembered(numbered)
-    found, begin = array("I"), 0
+    term_numbers, begin = array("I"), 0
     for at in range(0, len(fresh), READ_ROWS):
         rows = fresh[at : at + READ_ROWS]
         sizes = []
         for text in passages.contents(rows):
-            sizes.append(len(found))
-            found.extend(chain.from_iterable(map(numbers.__getitem__, words(text))))
-        lengths[rows] = np.diff(sizes, append=len(found))
-        if len(found) >= BLOCK_TERMS or at + READ_ROWS >= len(fresh):
+            sizes.append(len(term_numbers))
+            term_numbers.extend(chain.from_iterable(map(numbers.__getitem__, words(text))))
+        lengths[rows] = np.diff(sizes, append=len(term_numbers))
+        if len(term_numbers) >= BLOCK_TERMS or at + READ_ROWS >= len(fresh):
             done = fresh[begin : at + READ_ROWS]
-            waiting.add(*_counted(found, np.repeat(done, lengths[done])))
-            found, begin = array("I"), at + READ_ROWS
+            waiting.add(*_counted(term_numbers, np.repeat(done, lengths[done])))
+            term_numbers, begin = array("I"), at + READ_ROWS
         advance(len(rows))
 
 
-def _counted(found: Sequence[int], rows: Rows) -> tuple[Numbers, Numbers, Numbers]:
+def _counted(numbers: Sequence[int], rows: Rows) -> tuple[Numbers, Numbers, Numbers]:
     """Return the terms of each row once, with the row and the count."""
     import numpy as np
 
-    keys, counts = np.unique((rows << 32) | np.asarray(found, np.int64), return_counts=True)
+    keys, counts = np.unique((rows << 32) | np.asarray(numbers, np.int64), return_counts=True)
     return keys & 0xFFFFFFFF, keys >> 32, counts
 
 
@@ -243,8 +243,8 @@ def _write_by_term(
     place = np.empty(len(held), np.int64)
     place[numbers] = np.arange(len(names))
     begins = np.cumsum(held[numbers]) - held[numbers]
-    found = _write_postings(folder, waiting, place, begins)
-    columns = [pa.array(names, pa.string()), pa.array(begins), pa.array(found)]
+    checksums = _write_postings(folder, waiting, place, begins)
+    columns = [pa.array(names, pa.string()), pa.array(begins), pa.array(checksums)]
     batch = pa.record_batch(columns, terms_schema(made_by))
     with pa.OSFile(str(folder / TERMS), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as file:
         file.write_batch(batch)
@@ -264,17 +264,17 @@ def _write_postings(
         order = np.argsort(terms, kind="stable")
         sizes = np.bincount(terms, minlength=len(begins))
         _, nth = _repeated(sizes)
-        places = following[terms[order]] + nth
-        rows[places], counts[places] = block["row"][order], block["count"][order]
+        positions = following[terms[order]] + nth
+        rows[positions], counts[positions] = block["row"][order], block["count"][order]
         following += sizes
-    found = [np.empty(0, np.uint64)]
+    checksums = [np.empty(0, np.uint64)]
     for first, last in _ranges(begins, total):
         piece = slice(begins[first], begins[last] if last < len(begins) else total)
         terms = np.repeat(np.arange(first, last), np.diff(begins[first:last], append=piece.stop))
         order = np.argsort(terms << 32 | rows[piece], kind="stable")
         rows[piece], counts[piece] = rows[piece][order], counts[piece][order]
-        found.append(seals(rows[piece], counts[piece], begins[first:last] - piece.start))
-    return np.concatenate(found)
+        checksums.append(seals(rows[piece], counts[piece], begins[first:last] - piece.start))
+    return np.concatenate(checksums)
 
 
 def _ranges(begins: Rows, total: int) -> Iterator[tuple[int, int]]:

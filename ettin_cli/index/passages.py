@@ -161,15 +161,15 @@ class Passages:
         """Return the values of one column for these rows."""
         import numpy as np
 
-        batches, places = self._places(np.asarray(rows, np.int64))
-        values: list[Any] = [None] * len(places)
+        batches, positions = self._located(np.asarray(rows, np.int64))
+        values: list[Any] = [None] * len(positions)
         order = np.argsort(batches, kind="stable")
         for part in np.split(order, np.flatnonzero(np.diff(batches[order])) + 1):
             if len(part):
                 block = self._checked(self._batches[batches[part[0]]].column(name))
                 # Arrow's own take would first load all of its functions, which takes longer.
                 for at in part.tolist():
-                    values[at] = block[int(places[at])].as_py()
+                    values[at] = block[int(positions[at])].as_py()
         return values
 
     def read(self, rows: Rows) -> list[tuple[Passage, int]]:
@@ -180,7 +180,7 @@ class Passages:
         """
         return [self._passage(self._row(row)) for row in rows]
 
-    def _places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _located(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the batch of each row and the row's offset in it."""
         import numpy as np
 
@@ -192,8 +192,8 @@ class Passages:
         number = bisect_right(self._begins, row) - 1
         batch = self._batches[number].slice(row - self._begins[number], 1)
         piece = self._checked(batch.select(names) if names else batch)
-        found: dict[str, Any] = piece.to_pylist()[0]
-        return found
+        row_values: dict[str, Any] = piece.to_pylist()[0]
+        return row_values
 
     def _checked(self, piece: Any) -> Any:
         import pyarrow as pa

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ClosedError, IndexDamagedError, IndexMismatchError
-from ettin_cli.index.files import FILES, FileEntry, Files
 from ettin_cli.index.lexicon import TERMS, Lexicon
 from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages
+from ettin_cli.index.source_files import FILES, FileEntry, Files
 from ettin_cli.index.vectors import (
     EXACT,
     inner_products,
@@ -137,11 +137,11 @@ class Index(Closing):
         import numpy as np
 
         if among is None:
-            found = self._nearest(queries, depth)
+            retrieved = self._nearest(queries, depth)
         else:
-            found = nearest_among(self.vectors, among, queries, depth)
+            retrieved = nearest_among(self.vectors, among, queries, depth)
         answers = []
-        for query, rows in zip(queries, found, strict=True):
+        for query, rows in zip(queries, retrieved, strict=True):
             scores = inner_products(self.vectors[rows], query)
             order = np.lexsort((rows, -scores))[:depth]
             answers.append((rows[order], scores[order]))
@@ -150,18 +150,18 @@ class Index(Closing):
     def _nearest(self, queries: Floats, depth: int) -> list[Rows]:
         depth = to_compare(depth, self.manifest.search)
         try:
-            found = nearest(self._contents.faiss, queries, depth)
+            retrieved = nearest(self._contents.faiss, queries, depth)
         except RuntimeError as error:
             raise damaged(self.generation / VECTORS) from error
-        if any(len(rows) and rows.max() >= len(self.passages) for rows in found):
+        if any(len(rows) and rows.max() >= len(self.passages) for rows in retrieved):
             raise damaged(self.generation / VECTORS)
-        return found
+        return retrieved
 
     def read(self, rows: Rows | Sequence[int]) -> list[Passage]:
         """Return passages by row, with the absolute paths of their files."""
-        found = self.passages.read(rows)
-        paths = {file: self.path_of(self._file(file)) for file in {file for _, file in found}}
-        return [replace(passage, path=paths[file]) for passage, file in found]
+        passages = self.passages.read(rows)
+        paths = {file: self.path_of(self._file(file)) for file in {file for _, file in passages}}
+        return [replace(passage, path=paths[file]) for passage, file in passages]
 
     def doc_ids(self) -> Iterator[str]:
         """Yield the document id of each passage, in row order."""
@@ -208,16 +208,16 @@ class Index(Closing):
         """
         import numpy as np
 
-        found: list[bool] = []
+        matching: list[bool] = []
         for titles, metadata in self.passages.blocks("title", "metadata"):
             if field == "title":
-                found += map(fits, titles.to_pylist())
+                matching += map(fits, titles.to_pylist())
             else:
-                found += (
+                matching += (
                     any(map(fits, _values(self._metadata(record), field)))
                     for record in metadata.to_pylist()
                 )
-        return np.flatnonzero(found).astype(np.int64)
+        return np.flatnonzero(matching).astype(np.int64)
 
     def _files_matching(self, globs: Sequence[str]) -> list[int]:
         import pathspec
@@ -233,8 +233,8 @@ class Index(Closing):
         import orjson
 
         try:
-            found: dict[str, Any] = orjson.loads(record) if record else {}
-            return found
+            metadata: dict[str, Any] = orjson.loads(record) if record else {}
+            return metadata
         except orjson.JSONDecodeError as error:
             raise damaged(self.generation / PASSAGES) from error
 
@@ -256,7 +256,7 @@ def _values(metadata: Mapping[str, Any], name: str) -> list[str]:
     """Return the values of a field in the form a user would type."""
     value = metadata.get(name)
     values = value if isinstance(value, list) else [value]
-    return [_as_typed(one) for one in values if one is not None]
+    return [_as_typed(item) for item in values if item is not None]
 
 
 def _as_typed(value: object) -> str:

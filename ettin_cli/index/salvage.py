@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.index.files import FILES, FileEntry, Files
 from ettin_cli.index.known_vectors import as_hashes, text_hash
 from ettin_cli.index.manifest import GENERATIONS, Manifest, damaged, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages, passage_schema
 from ettin_cli.index.reader import VECTORS, known_vectors, vectors_file
+from ettin_cli.index.source_files import FILES, FileEntry, Files
 from ettin_cli.index.vectors import exact_vectors, mapped, open_index
 from ettin_cli.records import Passage
 from ettin_cli.storage import checksum
@@ -52,18 +52,18 @@ def _damaged(folder: Path, manifest: Manifest) -> list[str]:
     return [
         name
         for name, record in manifest.files.items()
-        if not _is_whole(generation / name, record.bytes, record.checksum)
+        if not _is_intact(generation / name, record.bytes, record.checksum)
     ]
 
 
-def _is_whole(path: Path, size: int, expected: str) -> bool:
+def _is_intact(path: Path, size: int, expected: str) -> bool:
     try:
         return path.stat().st_size == size and checksum(path) == expected
     except (FileNotFoundError, IsADirectoryError):
         return False
 
 
-def require_whole(folder: Path) -> None:
+def require_intact(folder: Path) -> None:
     """Check that no file is damaged before building on it, since new checksums would hide damage.
 
     Raises:
@@ -73,7 +73,7 @@ def require_whole(folder: Path) -> None:
         raise damaged(Path(bad[0]))
 
 
-class Remains:
+class IntactParts:
     """The intact parts of an index's current generation.
 
     Args:
@@ -135,8 +135,8 @@ class Remains:
             return mapped(self.generation / stored, rows, dimension, dtype)
         if not self._has(VECTORS):
             return None
-        found = exact_vectors(open_index(self.generation / VECTORS, {}))
-        return found if found is not None and found.shape == (rows, dimension) else None
+        exact = exact_vectors(open_index(self.generation / VECTORS, {}))
+        return exact if exact is not None and exact.shape == (rows, dimension) else None
 
     def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
         """Yield the intact vectors with the hashes of their texts, in pieces."""
@@ -145,12 +145,12 @@ class Remains:
         if self.passages is not None:
             yield from known_vectors(self.passages, self.vectors)
         elif (self.generation / PASSAGES).is_file():
-            for rows, hashes in whole_texts(self.generation / PASSAGES):
+            for rows, hashes in intact_texts(self.generation / PASSAGES):
                 below = rows < len(self.vectors)
                 yield hashes[below], self.vectors[rows[below]]
 
 
-def whole_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
+def intact_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
     """Yield the rows of a damaged passages.arrow whose texts match their hashes, and the hashes.
 
     The file is read sequentially as far as possible. The offsets in its footer may be damaged and
@@ -167,7 +167,7 @@ def whole_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
                 if batches.schema != passage_schema() or not _is_as_long_as_it_says(batch):
                     return
                 for first, piece in _sound(batch.select(COLUMNS), begin):
-                    yield _whole(piece, first)
+                    yield _intact(piece, first)
                 begin += len(batch)
     except (pa.ArrowException, OSError, MemoryError):
         return
@@ -175,8 +175,8 @@ def whole_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
 
 def _is_as_long_as_it_says(batch: pa.RecordBatch) -> bool:
     """Return whether a batch has all its hashes, since later rows depend on its length."""
-    places = batch.column("hash").buffers()[1]
-    return places is not None and int(places.size) == 16 * len(batch)
+    hashes = batch.column("hash").buffers()[1]
+    return hashes is not None and int(hashes.size) == 16 * len(batch)
 
 
 def _sound(batch: pa.RecordBatch, begin: int) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -193,13 +193,13 @@ def _sound(batch: pa.RecordBatch, begin: int) -> Iterator[tuple[int, pa.RecordBa
             yield from _sound(batch.slice(half), begin + half)
 
 
-def _whole(batch: pa.RecordBatch, begin: int) -> tuple[NDArray[np.int64], Hashes]:
+def _intact(batch: pa.RecordBatch, begin: int) -> tuple[NDArray[np.int64], Hashes]:
     import numpy as np
 
-    places = [at for at, row in enumerate(batch.to_pylist()) if _matches(row)]
+    positions = [at for at, row in enumerate(batch.to_pylist()) if _matches(row)]
     hashes = batch.column("hash")
-    found = as_hashes(b"".join(hashes[at].as_py() for at in places))
-    return np.array(places, np.int64) + begin, found
+    intact = as_hashes(b"".join(hashes[at].as_py() for at in positions))
+    return np.array(positions, np.int64) + begin, intact
 
 
 def _matches(row: dict[str, Any]) -> bool:

@@ -70,7 +70,7 @@ def nearest(index: Any, queries: Floats, depth: int) -> list[Rows]:
     hold_to_one_thread("faiss")
     _, rows = index.search(queries, depth)
     # FAISS pads with -1 when the visited lists contain fewer rows than requested.
-    return [found[found >= 0] for found in rows]
+    return [row[row >= 0] for row in rows]
 
 
 def nearest_among(vectors: Stored, rows: Rows, queries: Floats, depth: int) -> list[Rows]:
@@ -91,7 +91,7 @@ def nearest_among(vectors: Stored, rows: Rows, queries: Floats, depth: int) -> l
                 every, every_row = every[reach], every_row[reach]
             order = np.argsort(-every, kind="stable")[:depth]
             best[at] = every[order], every_row[order]
-    return [found for _, found in best]
+    return [nearest_rows for _, nearest_rows in best]
 
 
 def inner_products(vectors: Stored, query: Floats) -> Floats:
@@ -117,8 +117,8 @@ def exact_vectors(index: Any) -> Floats | None:
         inner.make_direct_map()
     elif type(inner) is not faiss.IndexHNSWFlat:
         return None
-    found: Floats = np.asarray(inner.reconstruct_n(0, inner.ntotal), np.float32)
-    return found
+    vectors: Floats = np.asarray(inner.reconstruct_n(0, inner.ntotal), np.float32)
+    return vectors
 
 
 def mapped(path: Path, rows: int, dimension: int, dtype: str) -> Stored:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from ettin_cli import __version__
 from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index.factories import build
-from ettin_cli.index.files import FILES, FileEntry, write_files
-from ettin_cli.index.known_vectors import Distinct, Shards, joined
+from ettin_cli.index.known_vectors import Distinct, Shards, joined_hashes
 from ettin_cli.index.lexicon_writer import known_words, write_lexicon
 from ettin_cli.index.manifest import (
     GENERATIONS,
@@ -32,6 +31,7 @@ from ettin_cli.index.manifest import (
 )
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
+from ettin_cli.index.source_files import FILES, FileEntry, write_files
 from ettin_cli.index.vectors import EXACT, mapped, release
 from ettin_cli.records import Advance, EmbedderCard, no_progress
 from ettin_cli.storage import allocate, checksum, make_folder, sync_file, sync_folder
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ettin_cli.index.known_vectors import Hashes
-    from ettin_cli.index.salvage import Remains
+    from ettin_cli.index.salvage import IntactParts
     from ettin_cli.index.vectors import Stored
     from ettin_cli.records import Floats
 
@@ -58,7 +58,7 @@ Embed = Callable[["Sequence[str]", Advance], "Floats"]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BuildRecipe:
     """The build settings of an index, which must match before another run may continue it."""
 
     embedder: EmbedderCard
@@ -78,7 +78,7 @@ class Generation:
             from scratch.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, old: Index | Remains | None) -> None:
+    def __init__(self, folder: Path, recipe: BuildRecipe, old: Index | IntactParts | None) -> None:
         remove_leftovers(folder)
         self.folder = folder
         self.recipe = recipe
@@ -147,11 +147,11 @@ class Generation:
     def _write_words(self, stored: Passages, advance: Advance) -> None:
         terms, known = Terms(self.recipe.language), None
         if isinstance(self.old, Index):
-            known = known_words(self.old, joined(stored.hashes()), terms)
+            known = known_words(self.old, joined_hashes(stored.hashes()), terms)
         write_lexicon(self.path, stored, terms, known, advance)
 
     def abandon(self) -> None:
-        """Remove what was written, except the computed vectors.
+        """Remove the written files, except the computed vectors.
 
         A generation that became current before a later failure stays, as does the previous one,
         which a power cut may bring back. Only the manifest on disk shows whether that happened.
@@ -184,7 +184,7 @@ class Missing:
         self.stored = stored
         dimension = generation.recipe.embedder.dimension
         self.vectors = _writable(generation.path / EMBEDDINGS, len(stored), dimension)
-        self.hashes = joined(stored.hashes())
+        self.hashes = joined_hashes(stored.hashes())
         self.distinct = Distinct(self.hashes)
         known = np.zeros(len(stored), np.bool_)
         for hashes, vectors in self._known_vectors():
@@ -246,8 +246,8 @@ def _vectors_key(embedder: EmbedderCard) -> str:
 
 def _generations(folder: Path) -> list[Path]:
     """Return the folders named like generations; the folder may contain other files."""
-    found = (folder / GENERATIONS).glob("*")
-    return [path for path in found if GENERATION_NAME.fullmatch(path.name)]
+    folders = (folder / GENERATIONS).glob("*")
+    return [path for path in folders if GENERATION_NAME.fullmatch(path.name)]
 
 
 def _next_name(folder: Path) -> str:

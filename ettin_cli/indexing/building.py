@@ -10,28 +10,28 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_cli.corpus import Fields, close_pdfs, passed_over, read_file
+from ettin_cli.corpus import Fields, close_pdfs, ignored_plugins, read_file
 from ettin_cli.errors import EttinError, IndexNotFoundError, OutputError
 from ettin_cli.index import (
+    BuildRecipe,
     FileEntry,
     Generation,
     Index,
+    IntactParts,
     Manifest,
-    Recipe,
     RecordedSource,
-    Remains,
     entry_for,
     forget_unfinished,
     is_unchanged,
     portable,
     read_manifest,
     remove_leftovers,
-    require_whole,
+    require_intact,
     touched,
     writing,
 )
 from ettin_cli.indexing.document_ids import DocumentIds
-from ettin_cli.indexing.planning import Plan, PlannedFile, base_of, make_plan
+from ettin_cli.indexing.planning import IndexPlan, PlannedFile, base_of, make_plan
 from ettin_cli.indexing.requests import BuildRequest, settle_recipe, settle_sources
 from ettin_cli.models import ModelFiles, load_embedder, load_token_counter
 from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 class BuildReport:
     """The result of a run; `manifest` is None after a dry run without an existing index."""
 
-    plan: Plan
+    plan: IndexPlan
     manifest: Manifest | None
     written: bool = False
     embedded: int = 0
@@ -79,13 +79,13 @@ def build_index(
         sources = settle_sources(request, manifest)
         files, recipe = settle_recipe(request, manifest, reporter)
         plan = make_plan(request.folder, sources, old, stream=request.stream)
-        for notice in passed_over(planned.file.name for planned in plan.files):
+        for notice in ignored_plugins(planned.file.name for planned in plan.files):
             reporter.notice(notice)
         if old and plan.up_to_date and _same(old, recipe, sources):
             return _untouched(plan, old)
         if old:
-            require_whole(request.folder)
-        run = Run(request, recipe, files, old, plan, reporter, loaded)
+            require_intact(request.folder)
+        run = GenerationBuild(request, recipe, files, old, plan, reporter, loaded)
         return run.finish(sources)
 
 
@@ -96,7 +96,7 @@ def _dry_run(request: BuildRequest) -> BuildReport:
     return BuildReport(plan, manifest, rejections=plan.rejections)
 
 
-def _untouched(plan: Plan, index: Index) -> BuildReport:
+def _untouched(plan: IndexPlan, index: Index) -> BuildReport:
     remove_leftovers(index.folder)
     forget_unfinished(index.folder, index.manifest.embedder)
     again = [rejection for entry in index.files for rejection in entry.rejections]
@@ -119,7 +119,7 @@ def _opened(request: BuildRequest) -> tuple[Index | None, Manifest | None]:
         raise
 
 
-def _same(old: Index, recipe: Recipe, sources: tuple[RecordedSource, ...]) -> bool:
+def _same(old: Index, recipe: BuildRecipe, sources: tuple[RecordedSource, ...]) -> bool:
     manifest = old.manifest
     return (
         manifest.sources == sources
@@ -156,16 +156,16 @@ def _in_force(folder: Path) -> str | None:
     return None
 
 
-class Run:
+class GenerationBuild:
     """A new generation being built."""
 
     def __init__(
         self,
         request: BuildRequest,
-        recipe: Recipe,
+        recipe: BuildRecipe,
         files: ModelFiles,
-        old: Index | Remains | None,
-        plan: Plan,
+        old: Index | IntactParts | None,
+        plan: IndexPlan,
         reporter: Reporter,
         loaded: Loaded | None = None,
     ) -> None:
@@ -198,9 +198,9 @@ class Run:
             if missing.total:
                 card = self.recipe.embedder
                 embedder = load_embedder(
-                    self.files, self.request.engine, self.reporter, card, self.loaded
+                    self.files, self.request.settings, self.reporter, card, self.loaded
                 )
-                self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.engine}")
+                self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.backend}")
                 with self.reporter.track("embedding", missing.total, "passages") as advance:
                     missing.embed(embedder.embed_documents, advance)
             missing.finish()
@@ -312,7 +312,9 @@ class _DocIds:
 class _FileReader:
     """Reads one file's documents into the generation and counts them."""
 
-    def __init__(self, run: Run, planned: PlannedFile, number: int, source: RecordedSource) -> None:
+    def __init__(
+        self, run: GenerationBuild, planned: PlannedFile, number: int, source: RecordedSource
+    ) -> None:
         self.run, self.planned, self.number, self.source = run, planned, number, source
         self.rejections: list[Rejection] = []
         self.skipped = ""

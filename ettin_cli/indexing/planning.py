@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ettin_cli.corpus import Listing, Source, SourceFile, is_encodable, list_files, open_source
 from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.index import FileEntry, Index, RecordedSource, Remains, is_unchanged, portable
+from ettin_cli.index import FileEntry, Index, IntactParts, RecordedSource, is_unchanged, portable
 from ettin_cli.records import Rejection
 from ettin_cli.storage import STREAM, Stream
 
@@ -25,7 +25,7 @@ class PlannedFile:
 
 
 @dataclass(slots=True)
-class Plan:
+class IndexPlan:
     """What a run has to do; files are in the order of their passages in the index."""
 
     files: list[PlannedFile] = field(default_factory=list)
@@ -81,17 +81,17 @@ def base_of(folder: Path) -> Path:
 def make_plan(
     folder: Path,
     recorded: Sequence[RecordedSource],
-    old: Index | Remains | None,
+    old: Index | IntactParts | None,
     *,
     stream: Stream | None = None,
-) -> Plan:
+) -> IndexPlan:
     """Return a plan from comparing each source file with its entry in the old generation.
 
     Raises:
         CorpusError: A source no longer exists.
         InvalidArgumentError: Records of an earlier stream would have to be read again.
     """
-    plan = Plan()
+    plan = IndexPlan()
     before = _entries(old)
     for number, record in enumerate(recorded):
         if record.location == STREAM and stream is None and old is None:
@@ -113,7 +113,7 @@ def make_plan(
     return plan
 
 
-def out_of_date(folder: Path, index: Index) -> Plan:
+def out_of_date(folder: Path, index: Index) -> IndexPlan:
     """Return what changed since an index was built; files of a missing source count as gone."""
     there = [record for record in index.manifest.sources if is_there(record, folder)]
     return make_plan(folder, there, index)
@@ -142,7 +142,7 @@ def _opened(record: RecordedSource, folder: Path, stream: Stream | None = None) 
         ) from error
 
 
-def _entries(old: Index | Remains | None) -> dict[tuple[RecordedSource, str], FileEntry]:
+def _entries(old: Index | IntactParts | None) -> dict[tuple[RecordedSource, str], FileEntry]:
     if old is None:
         return {}
     sources = old.manifest.sources
@@ -150,7 +150,7 @@ def _entries(old: Index | Remains | None) -> dict[tuple[RecordedSource, str], Fi
 
 
 def _compare(
-    plan: Plan,
+    plan: IndexPlan,
     number: int,
     record: RecordedSource,
     listing: Listing,

@@ -13,14 +13,14 @@ from ettin_cli.index import (
     FileEntry,
     Generation,
     Index,
+    IntactParts,
     RecordedSource,
-    Remains,
     forget_unfinished,
     remove_leftovers,
     writing,
 )
-from ettin_cli.indexing.building import BuildReport, Run, disk_errors
-from ettin_cli.indexing.planning import Plan, base_of, is_there, make_plan
+from ettin_cli.indexing.building import BuildReport, GenerationBuild, disk_errors
+from ettin_cli.indexing.planning import IndexPlan, base_of, is_there, make_plan
 from ettin_cli.indexing.requests import BuildRequest, settle_recipe
 from ettin_cli.records import Reporter
 from ettin_cli.storage import STREAM
@@ -57,7 +57,7 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
     """
     folder = request.folder
     with writing(folder, wait=request.wait, reporter=reporter), disk_errors(folder):
-        remains = Remains(folder)
+        remains = IntactParts(folder)
         damaged = [str(remains.generation / name) for name in remains.damaged]
         if not damaged:
             remove_leftovers(folder)
@@ -67,12 +67,12 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
         sources = remains.manifest.sources
         passages = remains.passages
         if passages is not None and remains.knows_files:
-            run = Run(request, recipe, files, remains, Plan(), reporter)
+            run = GenerationBuild(request, recipe, files, remains, IndexPlan(), reporter)
             entries = partial(_copied, run.generation, passages, remains.files)
             return RepairReport(damaged, run.complete(entries, sources))
         sources = _sources(remains, folder)
         plan = make_plan(folder, sources, remains)
-        built = Run(request, recipe, files, remains, plan, reporter).finish(sources)
+        built = GenerationBuild(request, recipe, files, remains, plan, reporter).finish(sources)
         return RepairReport(damaged, built, _lost(remains, plan, folder))
 
 
@@ -87,7 +87,7 @@ def _copied(
     return entries
 
 
-def _sources(remains: Remains, folder: Path) -> tuple[RecordedSource, ...]:
+def _sources(remains: IntactParts, folder: Path) -> tuple[RecordedSource, ...]:
     """Return the sources whose documents can be read again or copied from intact passages."""
     for source in remains.manifest.sources:
         if not is_there(source, folder):
@@ -102,7 +102,7 @@ def _sources(remains: Remains, folder: Path) -> tuple[RecordedSource, ...]:
     return tuple(s for s in remains.manifest.sources if kept or s.location != STREAM)
 
 
-def _lost(remains: Remains, plan: Plan, folder: Path) -> list[str]:
+def _lost(remains: IntactParts, plan: IndexPlan, folder: Path) -> list[str]:
     lost = plan.gone
     if remains.passages is not None:
         before = dict.fromkeys(remains.passages.table.column("doc_id").to_pylist())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
-from ettin_cli.index import Manifest, Recipe, RecordedSource, portable, require_factory
+from ettin_cli.index import BuildRecipe, Manifest, RecordedSource, portable, require_factory
 from ettin_cli.indexing.planning import base_of, record_source
 from ettin_cli.models import ModelFiles, check_trust, find_embedder, note_dimensions, read_card
 from ettin_cli.models.engines import EngineSettings
@@ -38,7 +38,7 @@ class BuildRequest:
     chunking: Chunking | None = None
     factory: str | None = None
     language: str | None = None
-    engine: EngineSettings = field(default_factory=EngineSettings)
+    settings: EngineSettings = field(default_factory=EngineSettings)
     offline: bool = False
     rebuild: bool = False
     dry_run: bool = False
@@ -89,7 +89,7 @@ def _location(text: str, folder: Path) -> str:
 
 def settle_recipe(
     request: BuildRequest, manifest: Manifest | None, reporter: Reporter
-) -> tuple[ModelFiles, Recipe]:
+) -> tuple[ModelFiles, BuildRecipe]:
     """Return the embedder and the build settings; those not requested keep their values.
 
     Raises:
@@ -100,8 +100,8 @@ def settle_recipe(
     """
     name = request.embedder or (manifest.embedder.name if manifest else "auto")
     files = find_embedder(name, offline=request.offline, reporter=reporter)
-    check_trust(files, request.engine)
-    card = read_card(files, request.engine.max_length, request.dimensions)
+    check_trust(files, request.settings)
+    card = read_card(files, request.settings.max_length, request.dimensions)
     made = Chunking(manifest.chunk_size, manifest.chunk_overlap) if manifest else Chunking()
     chunking = request.chunking or made
     if manifest and card.weights == manifest.embedder.weights:
@@ -112,7 +112,7 @@ def settle_recipe(
                 f"{request.folder} was made {difference}",
                 folder=request.folder,
                 embedder=name,
-                max_length=card.max_tokens if request.engine.max_length else None,
+                max_length=card.max_tokens if request.settings.max_length else None,
                 dimensions=card.dimension if request.dimensions else None,
             )
         if chunking != made:
@@ -128,12 +128,12 @@ def settle_recipe(
     require_language(language)
     if request.dimensions:
         note_dimensions(files, request.dimensions, reporter)
-    return files, Recipe(card, chunking.size, chunking.overlap, factory, language)
+    return files, BuildRecipe(card, chunking.size, chunking.overlap, factory, language)
 
 
 def _kept(card: EmbedderCard, made: EmbedderCard, request: BuildRequest) -> EmbedderCard:
     """Return an embedder's card with the limits of the existing index, unless requested."""
-    if request.engine.max_length is None:
+    if request.settings.max_length is None:
         card = replace(card, max_tokens=min(card.max_tokens, made.max_tokens))
     if request.dimensions is None:
         card = replace(card, dimension=min(card.dimension, made.dimension))

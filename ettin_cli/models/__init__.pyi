@@ -14,9 +14,11 @@ from .hub import (
     embedded_folder as embedded_folder,
     find_model as find_model,
     hub_name as hub_name,
+    weights_hash as weights_hash,
+)
+from .model_folder import (
     read_json as read_json,
     read_modules as read_modules,
     refuse_code as refuse_code,
-    weights_hash as weights_hash,
 )
 from .token_counting import load_token_counter as load_token_counter

@@ -12,15 +12,8 @@ from ettin_cli.models.encoders import Encoded, shared_encoder, unit
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import static_table
 from ettin_cli.models.engines.tokens import static_part, token_limit
-from ettin_cli.models.hub import (
-    EMBEDDED,
-    ModelFiles,
-    find_model,
-    read_json,
-    read_modules,
-    refuse_code,
-    weights_hash,
-)
+from ettin_cli.models.hub import EMBEDDED, ModelFiles, find_model, weights_hash
+from ettin_cli.models.model_folder import read_json, read_modules, refuse_code
 from ettin_cli.records import Advance, Embedder, EmbedderCard, Reporter, no_progress
 from ettin_cli.runtime import Loaded
 from ettin_cli.settings import EMBEDDERS, MINILM_ID, EmbedderModel
@@ -42,11 +35,11 @@ def find_embedder(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles
         ModelError: It is neither cached nor downloadable, or is a reranker.
     """
     if name not in AUTO:
-        found = find_model(name, offline=offline, reporter=reporter)
-        _refuse_reranker(found)
+        files = find_model(name, offline=offline, reporter=reporter)
+        _refuse_reranker(files)
         # An index may be searched from another working folder than it was built in.
         is_folder = Path(name).is_dir() and name != EMBEDDED
-        return replace(found, name=str(Path(name).absolute())) if is_folder else found
+        return replace(files, name=str(Path(name).absolute())) if is_folder else files
     try:
         return find_model(EMBEDDED, offline=offline, reporter=reporter)
     except MissingExtraError as missing:
@@ -80,20 +73,20 @@ def read_card(
         InvalidArgumentError: Its vectors have fewer dimensions.
     """
     folder = files.folder
-    most, whole = token_limit(folder), _dimension(folder)
-    if dimensions is not None and not 1 <= dimensions <= whole:
+    most, full = token_limit(folder), _dimension(folder)
+    if dimensions is not None and not 1 <= dimensions <= full:
         raise InvalidArgumentError(
-            f"{files.name} gives vectors of {whole} dimensions, so {dimensions} cannot be kept",
+            f"{files.name} gives vectors of {full} dimensions, so {dimensions} cannot be kept",
             argument="dimensions",
             value=dimensions,
-            most=whole,
+            most=full,
         )
     query, document = _prompts(files)
     return EmbedderCard(
         name=files.name,
         revision=files.revision,
         weights=weights_hash(folder),
-        dimension=dimensions or whole,
+        dimension=dimensions or full,
         max_tokens=min(most, max_length) if max_length else most,
         query_prompt=query,
         document_prompt=document,
@@ -139,10 +132,10 @@ def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> N
     trained = model.matryoshka if model else ()
     if dimensions in trained:
         return
-    told = f"was trained for {', '.join(map(str, trained))} dimensions"
+    remark = f"was trained for {', '.join(map(str, trained))} dimensions"
     if not trained:
-        told = "is not known to be trained for truncated vectors"
-    reporter.notice(f"{files.name} {told}; evaluate what keeping {dimensions} costs")
+        remark = "is not known to be trained for truncated vectors"
+    reporter.notice(f"{files.name} {remark}; evaluate what keeping {dimensions} costs")
 
 
 def _dimension(folder: Path) -> int:
@@ -152,8 +145,8 @@ def _dimension(folder: Path) -> int:
     for module in reversed(read_modules(folder)):
         if module["path"]:
             config = read_json(folder / module["path"] / "config.json", default={})
-            if found := next((config[name] for name in names if name in config), None):
-                return int(found) * _poolings(config)
+            if size := next((config[name] for name in names if name in config), None):
+                return int(size) * _poolings(config)
     return int(read_json(folder / "config.json", default={}).get("hidden_size", 0))
 
 
@@ -176,9 +169,9 @@ class _Embedder:
         loaded: Loaded,
     ) -> None:
         self.card, self.reporter = card, reporter
-        self.whole = _dimension(files.folder)
+        self.full_dimension = _dimension(files.folder)
         self.encoder = shared_encoder(files.folder, card.max_tokens, settings, reporter, loaded)
-        self.engine = self.encoder.backend
+        self.backend = self.encoder.backend
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
@@ -203,10 +196,10 @@ class _Embedder:
 
         def keep(batch: list[int], output: Encoded) -> None:
             dimension = output.vectors.shape[1]
-            if dimension != self.whole:
+            if dimension != self.full_dimension:
                 raise ModelError(
                     f"{self.card.name} gives vectors of {dimension} dimensions, but its "
-                    f"files say {self.whole}",
+                    f"files say {self.full_dimension}",
                     code="model-incomplete",
                 )
             vectors[batch] = unit(output.vectors[:, : self.card.dimension])

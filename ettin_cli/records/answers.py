@@ -1,4 +1,4 @@
-"""What is asked and found: queries, candidates, hits and answers."""
+"""Queries, candidates, hits and answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RetrieverRank:
     """The rank and score of a passage in one of several retrievers.
 
     Args:
@@ -57,14 +57,14 @@ class Candidate:
     Args:
         passage_id: Its row in the index, or its 0-based position in a given candidate list.
         retrieval_score: None if a given candidate list has no scores.
-        places: Rank and score by retriever, if several were combined; else empty.
+        by_retriever: Rank and score by retriever, if several were combined; else empty.
         duplicates: Passages with the same text that this one represents, by passage_id.
     """
 
     passage_id: int
     passage: Passage
     retrieval_score: float | None
-    places: Mapping[str, Place] = field(default_factory=dict)
+    by_retriever: Mapping[str, RetrieverRank] = field(default_factory=dict)
     duplicates: Mapping[int, Passage] = field(default_factory=dict)
 
 
@@ -96,7 +96,7 @@ class Hit:
         truncated: Whether the reranker could not read all of the text.
         stale: Whether the source file has changed or gone since it was indexed.
         probability: Probability of relevance if the index is calibrated; else None.
-        places: Rank and score by retriever, if several were combined; else empty.
+        by_retriever: Rank and score by retriever, if several were combined; else empty.
         duplicates: Passages with the same text that this one represents, by passage_id.
     """
 
@@ -109,7 +109,7 @@ class Hit:
     truncated: bool = False
     stale: bool = False
     probability: float | None = None
-    places: Mapping[str, Place] = field(default_factory=dict)
+    by_retriever: Mapping[str, RetrieverRank] = field(default_factory=dict)
     duplicates: Mapping[int, Passage] = field(default_factory=dict)
 
     def to_dict(self, rank: int = 1, *, text: bool = True) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Stage:
     """
 
     reranker: str
-    engine: str
+    backend: str
     scored: int
     truncated: int
     kept: int
@@ -162,7 +162,7 @@ class Answer:
     hits: Sequence[Hit]
     embedder: str | None
     reranker: str
-    engine: str
+    backend: str
     seconds: Mapping[str, float] = field(default_factory=dict)
     fields: Metadata = field(default_factory=dict)
     retriever: str | None = None

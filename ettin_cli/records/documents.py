@@ -1,4 +1,4 @@
-"""What is indexed: documents, their passages, and inputs that could not be read."""
+"""Documents, their passages, and inputs that could not be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models are to the stages: embedders, rerankers, and the scores they give."""
+"""The interfaces of embedders and rerankers, and the scores that these return."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
     Flags = NDArray[np.bool_]
+
+
+# A query and a text.
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Embedder(Protocol):
     """Turns texts into unit vectors whose inner product is their similarity."""
 
     card: EmbedderCard
-    engine: str
+    backend: str
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
@@ -105,7 +109,7 @@ class Reranker(Protocol):
         """The description of this reranker in results."""
         ...
 
-    def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
+    def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order.
 
         Raises:
@@ -117,8 +121,6 @@ class Reranker(Protocol):
 class TimedReranker(Reranker, Protocol):
     """A reranker that measures the time of each score."""
 
-    def timed(
-        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
-    ) -> tuple[Scores, Floats]:
+    def timed(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> tuple[Scores, Floats]:
         """Return the scores, and the seconds that scoring each pair took."""
         ...

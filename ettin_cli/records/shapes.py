@@ -7,7 +7,7 @@ from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.records.answers import Answer, Hit
+from ettin_cli.records.answers import Answer, Hit, Stage
 from ettin_cli.records.documents import Passage
 
 if TYPE_CHECKING:
@@ -57,11 +57,21 @@ def answer_json(answer: Answer, *, text: bool = True) -> dict[str, Any]:
         **({"retriever": answer.retriever} if answer.retriever is not None else {}),
         **({"embedder": answer.embedder} if answer.embedder is not None else {}),
         "reranker": answer.reranker,
-        "engine": answer.engine,
-        **({"stages": [asdict(stage) for stage in answer.stages]} if answer.stages else {}),
+        "engine": answer.backend,
+        **({"stages": [_stage_json(stage) for stage in answer.stages]} if answer.stages else {}),
         "hits": hits,
     }
     return {**shape, "seconds": dict(answer.seconds)} if answer.seconds else shape
+
+
+def _stage_json(stage: Stage) -> dict[str, Any]:
+    return {
+        "reranker": stage.reranker,
+        "engine": stage.backend,
+        "scored": stage.scored,
+        "truncated": stage.truncated,
+        "kept": stage.kept,
+    }
 
 
 def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
@@ -76,7 +86,7 @@ def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
         "probability": hit.probability,
         "retrieval_rank": hit.retrieval_rank,
         "retrieval_score": hit.retrieval_score,
-        "retrieval": {name: asdict(place) for name, place in hit.places.items()} or None,
+        "retrieval": {name: asdict(place) for name, place in hit.by_retriever.items()} or None,
         "title": passage.title,
         "path": passage.path,
         "start_line": passage.start_line,
@@ -84,7 +94,7 @@ def hit_json(hit: Hit, rank: int, *, text: bool = True) -> dict[str, Any]:
         "page": passage.page,
         "text": passage.text if text else None,
         "metadata": dict(passage.metadata),
-        "duplicates": [_duplicate(*one) for one in hit.duplicates.items()] or None,
+        "duplicates": [_duplicate(*item) for item in hit.duplicates.items()] or None,
         "truncated": hit.truncated or None,
         "stale": hit.stale or None,
     }

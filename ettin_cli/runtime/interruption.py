@@ -70,12 +70,12 @@ def _handlers() -> dict[int, Any]:
     """Return the handlers of the signals replaced by `heeded`; none outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    found = {int(signal.SIGTERM): signal.getsignal(signal.SIGTERM)}
+    handlers = {int(signal.SIGTERM): signal.getsignal(signal.SIGTERM)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        found[signal.SIGINT] = signal.default_int_handler
+        handlers[signal.SIGINT] = signal.default_int_handler
     if hasattr(signal, "setitimer"):
-        found[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
-    return found
+        handlers[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
+    return handlers
 
 
 def _strike(number: int, frame: FrameType | None) -> None:

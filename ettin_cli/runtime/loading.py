@@ -23,7 +23,7 @@ class Loaded(Closing):
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._places: dict[Hashable, _Place] | None = {}
+        self._entries: dict[Hashable, _Entry] | None = {}
 
     def once(self, key: Hashable, load: Callable[[], T]) -> T:
         """Return what the first call of `load` returned for this key.
@@ -35,22 +35,22 @@ class Loaded(Closing):
             ClosedError: `close` was called.
         """
         with self._lock:
-            if self._places is None:
+            if self._entries is None:
                 raise ClosedError("these models are closed and cannot load others")
-            place = self._places.setdefault(key, _Place())
-        with place.lock:
-            if not place.filled:
-                place.value, place.filled = load(), True
-            found: T = place.value
-            return found
+            entry = self._entries.setdefault(key, _Entry())
+        with entry.lock:
+            if not entry.filled:
+                entry.value, entry.filled = load(), True
+            loaded: T = entry.value
+            return loaded
 
     def close(self) -> None:
         """Release everything; objects still in use are freed when their threads finish."""
         with self._lock:
-            self._places = None
+            self._entries = None
 
 
-class _Place:
+class _Entry:
     def __init__(self) -> None:
         self.lock = Lock()
         self.filled = False

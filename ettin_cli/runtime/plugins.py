@@ -69,7 +69,7 @@ class Plugin:
             ) from error
 
     def unfit(self, reason: str) -> PluginError:
-        """Return an error for a loaded object that is not what it should be."""
+        """Return an error for a loaded object of the wrong kind."""
         problem = f"{self.what} from {self.package}, {self.entry.value}, {reason}"
         return PluginError(problem, package=self._name)
 
@@ -91,19 +91,19 @@ def installed_plugins(group: str, what: str) -> Mapping[str, tuple[Plugin, ...]]
     """
     from importlib import metadata
 
-    found: dict[str, tuple[Plugin, ...]] = {}
+    plugins: dict[str, tuple[Plugin, ...]] = {}
     try:
         for entry in metadata.entry_points(group=group):
             name = entry.name.lower().removeprefix(".")
             package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-            found[name] = (*found.get(name, ()), Plugin(entry, package, what.format(name)))
+            plugins[name] = (*plugins.get(name, ()), Plugin(entry, package, what.format(name)))
     except Exception as error:  # any exception that damaged package metadata leads to
         if interruption.struck():
             raise
         raise PluginError(
             f"cannot read the entry points of installed packages: {first_line(error)}"
         ) from error
-    return found
+    return plugins
 
 
 def plugin_named(group: str, what: str, name: str) -> Plugin | None:
@@ -112,8 +112,8 @@ def plugin_named(group: str, what: str, name: str) -> Plugin | None:
     Raises:
         PluginError: Several packages declare a plugin of this name.
     """
-    found = installed_plugins(group, what).get(name, ())
-    if len(found) > 1:
-        packages = " and ".join(sorted(plugin.package for plugin in found))
-        raise PluginError(f"{packages} each have {found[0].what}", code="plugins-clash")
-    return found[0] if found else None
+    plugins = installed_plugins(group, what).get(name, ())
+    if len(plugins) > 1:
+        packages = " and ".join(sorted(plugin.package for plugin in plugins))
+        raise PluginError(f"{packages} each have {plugins[0].what}", code="plugins-clash")
+    return plugins[0] if plugins else None

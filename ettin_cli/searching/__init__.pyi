@@ -5,7 +5,7 @@ from .candidates import (
     read_candidates as read_candidates,
 )
 from .cascade import (
-    Left as Left,
+    Remaining as Remaining,
     Step as Step,
     cascade_name as cascade_name,
     rerank_candidates as rerank_candidates,
@@ -14,7 +14,7 @@ from .cascade import (
 from .progress import WindowProgress as WindowProgress
 from .ranking import SearchOptions as SearchOptions, rank as rank
 from .rerank_requests import Window as Window, rerank as rerank
-from .rerankers import FoundRerankers as FoundRerankers
+from .rerankers import RerankerCascade as RerankerCascade
 from .retrievers import (
     BM25 as BM25,
     Retrieved as Retrieved,

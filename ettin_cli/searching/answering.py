@@ -12,7 +12,7 @@ from ettin_cli.index import Index, is_unchanged
 from ettin_cli.records import Answer, Candidate, Hit, Query, Reporter, Reranker, Scores
 from ettin_cli.searching.calibration.fitting import Calibration
 from ettin_cli.searching.candidates import CandidateFinder
-from ettin_cli.searching.cascade import Left, Step, cascade_name, rerank_candidates, work
+from ettin_cli.searching.cascade import Remaining, Step, cascade_name, rerank_candidates, work
 from ettin_cli.searching.progress import QueriesWatched
 from ettin_cli.searching.ranking import SearchOptions, rank
 from ettin_cli.searching.retrievers import Retriever
@@ -58,9 +58,11 @@ def source_index(sources: Sequence[str], settings: str) -> Path:
     """
     import xxhash
 
-    places = [source if source == "-" else str(Path(source).resolve()) for source in sources]
-    key = xxhash.xxh3_64_hexdigest("\0".join([*places, settings]).encode("utf-8", "surrogatepass"))
-    name = Path(places[0]).name or "root"
+    locations = [source if source == "-" else str(Path(source).resolve()) for source in sources]
+    key = xxhash.xxh3_64_hexdigest(
+        "\0".join([*locations, settings]).encode("utf-8", "surrogatepass")
+    )
+    name = Path(locations[0]).name or "root"
     return cache_folder() / INDEXES / f"{name[:40]}-{key}"
 
 
@@ -103,7 +105,7 @@ class _Searcher:
                 retriever=self.retriever.name,
                 embedder=self.retriever.embedder,
                 reranker=self.name,
-                engine=self.reranker.card.backend if self.reranker else self.retriever.engine,
+                backend=self.reranker.card.backend if self.reranker else self.retriever.backend,
                 seconds=share,
                 stages=left.stages,
             )
@@ -113,28 +115,28 @@ class _Searcher:
         queries: Sequence[Query],
         candidates: Sequence[Sequence[Candidate]],
         watched: QueriesWatched,
-    ) -> Sequence[tuple[Left, Scores | None]]:
+    ) -> Sequence[tuple[Remaining, Scores | None]]:
         """Return each query's candidates that reach the last reranker, with its scores."""
         if self.reranker is None:
-            return [(Left(found), None) for found in candidates]
+            return [(Remaining(retrieved), None) for retrieved in candidates]
         pairs = work(map(len, candidates), self.before)
         lengths = [
             len(query.text) + len(candidate.passage.text)
-            for query, found in zip(queries, candidates, strict=True)
-            for candidate in found
+            for query, retrieved in zip(queries, candidates, strict=True)
+            for candidate in retrieved
         ]
         with watched.watch(len(queries), lengths, pairs) as advance:
             return rerank_candidates(
                 queries, candidates, self.before, self.reranker, self.options, advance
             )
 
-    def _ranked(self, left: Left, scores: Scores | None) -> list[Hit]:
+    def _ranked(self, left: Remaining, scores: Scores | None) -> list[Hit]:
         probabilities: list[float] | None = None
         if scores is not None and self.calibration is not None:
-            found = self.calibration.probability(scores.values).tolist()
+            values = self.calibration.probability(scores.values).tolist()
             # In float64, so that 0.1 in the calibration equals 0.1 given as an option.
-            probabilities = [round(value, 6) for value in found]
-        return rank(left.candidates, scores, self.options, left.places, probabilities)
+            probabilities = [round(value, 6) for value in values]
+        return rank(left.candidates, scores, self.options, left.ranks, probabilities)
 
     def _with_freshness(self, hit: Hit) -> Hit:
         path = hit.passage.path

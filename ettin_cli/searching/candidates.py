@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.index import Index
 from ettin_cli.records import Candidate, Passage
-from ettin_cli.searching.constraints import demanded
+from ettin_cli.searching.constraints import matching_rows
 from ettin_cli.searching.ranking import SearchOptions, most_documents
 from ettin_cli.searching.retrievers import Retrieved, Search
 from ettin_cli.settings import DOCUMENT, NEAR, PASSAGE, SAME
@@ -45,17 +45,19 @@ class CandidateFinder:
         """
         depth = self.options.candidates
         while True:
-            found = search(depth, self.among)
-            groups = self._folded(found.rows)
-            doc_ids = self.index.passages.column("doc_id", found.rows[[one[0] for one in groups]])
-            if len(found.rows) < depth or self._are_enough(doc_ids):
+            retrieved = search(depth, self.among)
+            groups = self._folded(retrieved.rows)
+            doc_ids = self.index.passages.column(
+                "doc_id", retrieved.rows[[group[0] for group in groups]]
+            )
+            if len(retrieved.rows) < depth or self._are_enough(doc_ids):
                 break
             depth *= 4
         documents = self.options.top_k if self.options.by == DOCUMENT else 0
         kept = most_documents(doc_ids, self.options.candidates, documents)
-        candidates = read_candidates(self.read, found, [groups[at][0] for at in kept])
+        candidates = read_candidates(self.read, retrieved, [groups[at][0] for at in kept])
         return [
-            self._standing_for(candidate, found.rows[groups[at][1:]])
+            self._standing_for(candidate, retrieved.rows[groups[at][1:]])
             for candidate, at in zip(candidates, kept, strict=True)
         ]
 
@@ -92,11 +94,13 @@ class CandidateFinder:
         return options.by == PASSAGE or len(set(doc_ids)) >= wanted
 
 
-def read_candidates(read: Read, found: Retrieved, kept: Sequence[int]) -> list[Candidate]:
+def read_candidates(read: Read, retrieved: Retrieved, kept: Sequence[int]) -> list[Candidate]:
     """Return the retrieved rows at the positions `kept` as candidates with their passages."""
-    passages = read(found.rows[kept])
+    passages = read(retrieved.rows[kept])
     return [
-        Candidate(int(found.rows[at]), passage, float(found.scores[at]), found.places_of(at))
+        Candidate(
+            int(retrieved.rows[at]), passage, float(retrieved.scores[at]), retrieved.ranks_of(at)
+        )
         for at, passage in zip(kept, passages, strict=True)
     ]
 
@@ -112,4 +116,4 @@ def chosen_rows(index: Index, options: SearchOptions) -> Rows:
     rows = index.select(options.filters, options.paths)
     if not options.demands:
         return rows
-    return np.intersect1d(rows, demanded(index, options.demands), assume_unique=True)
+    return np.intersect1d(rows, matching_rows(index, options.demands), assume_unique=True)

@@ -29,19 +29,19 @@ class Step(Generic[R_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Remaining:
     """The remaining candidates of a query.
 
     Args:
-        places: Each candidate's retrieval rank in the full list; None: not computed yet.
+        ranks: Each candidate's retrieval rank in the full list; None: not computed yet.
         stages: The reranking stages completed so far.
     """
 
     candidates: Sequence[Candidate]
-    places: Sequence[int] | None = None
+    ranks: Sequence[int] | None = None
     stages: tuple[Stage, ...] = ()
 
-    def ending(self, last: Reranker, scores: Scores) -> Left:
+    def ending(self, last: Reranker, scores: Scores) -> Remaining:
         """Return a copy that also records the last reranker's stage."""
         return replace(self, stages=(*self.stages, _stage(last, scores, len(self.candidates))))
 
@@ -57,7 +57,7 @@ def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
     The name of an existing folder is taken literally, even if it contains commas or colons.
 
     Raises:
-        InvalidArgumentError: One before the last has no number, or the last one has one.
+        InvalidArgumentError: An earlier reranker has no number, or the last one has one.
 
     >>> parse_cascade("embedded:50,32m")
     ([('embedded', 50)], '32m')
@@ -66,8 +66,8 @@ def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
         return [], text
     *first, last = (part.strip() for part in text.split(","))
     before = [NAMED.fullmatch(part) for part in first]
-    for part, found in zip(first, before, strict=True):
-        if found is None or not int(found[2]) or found[1] == "none":
+    for part, match in zip(first, before, strict=True):
+        if match is None or not int(match[2]) or match[1] == "none":
             raise InvalidArgumentError(
                 f"{part!r} in {text!r} is not NAME:NUMBER", argument="cascade"
             )
@@ -75,7 +75,7 @@ def parse_cascade(text: str) -> tuple[list[tuple[str, int]], str]:
         raise InvalidArgumentError(
             f"{text!r} does not end with a reranker", argument="cascade", value=text
         )
-    return [(found[1], int(found[2])) for found in before if found], last
+    return [(match[1], int(match[2])) for match in before if match], last
 
 
 def cascade_name(before: Iterable[tuple[str, int]], last: str) -> str:
@@ -83,12 +83,12 @@ def cascade_name(before: Iterable[tuple[str, int]], last: str) -> str:
     return ",".join([*(f"{name}:{keep}" for name, keep in before), last])
 
 
-def pairs_of(queries: Sequence[Query], left: Sequence[Left]) -> list[tuple[str, str]]:
+def pairs_of(queries: Sequence[Query], left: Sequence[Remaining]) -> list[tuple[str, str]]:
     """Return a (query, text) pair for each candidate of each query."""
     return [
         (query.text, candidate.passage.content)
-        for query, one in zip(queries, left, strict=True)
-        for candidate in one.candidates
+        for query, remaining in zip(queries, left, strict=True)
+        for candidate in remaining.candidates
     ]
 
 
@@ -103,8 +103,8 @@ def work(counts: Iterable[int], before: Sequence[Step[Reranker]]) -> int:
 
 
 def narrowed(
-    left: Sequence[Left], scores: Scores, step: Step[Reranker], *, documents: int
-) -> Iterator[Left]:
+    left: Sequence[Remaining], scores: Scores, step: Step[Reranker], *, documents: int
+) -> Iterator[Remaining]:
     """Yield each query's candidates that a step keeps: the best by its scores, in retrieval order.
 
     Args:
@@ -112,21 +112,23 @@ def narrowed(
         documents: How many documents to keep where possible: the best passage of each further
             document then replaces the weakest passage of the others, as in retrieval.
     """
-    verdicts = scores.split(len(one.candidates) for one in left)
-    for one, verdict in zip(left, verdicts, strict=True):
+    verdicts = scores.split(len(remaining.candidates) for remaining in left)
+    for remaining, verdict in zip(left, verdicts, strict=True):
         values = verdict.values.tolist()
 
-        def key(at: int, one: Left = one, values: list[float] = values) -> tuple[float, str, int]:
-            candidate = one.candidates[at]
+        def key(
+            at: int, remaining: Remaining = remaining, values: list[float] = values
+        ) -> tuple[float, str, int]:
+            candidate = remaining.candidates[at]
             return -values[at], candidate.passage.doc_id, candidate.passage_id
 
         order = sorted(range(len(values)), key=key)
-        doc_ids = [one.candidates[at].passage.doc_id for at in order]
+        doc_ids = [remaining.candidates[at].passage.doc_id for at in order]
         kept = sorted(order[place] for place in most_documents(doc_ids, step.keep, documents))
-        yield Left(
-            [one.candidates[at] for at in kept],
-            None if one.places is None else [one.places[at] for at in kept],
-            (*one.stages, _stage(step.reranker, verdict, len(kept))),
+        yield Remaining(
+            [remaining.candidates[at] for at in kept],
+            None if remaining.ranks is None else [remaining.ranks[at] for at in kept],
+            (*remaining.stages, _stage(step.reranker, verdict, len(kept))),
         )
 
 
@@ -137,28 +139,34 @@ def rerank_candidates(
     last: Reranker,
     options: SearchOptions,
     advance: Advance,
-) -> list[tuple[Left, Scores]]:
+) -> list[tuple[Remaining, Scores]]:
     """Return `rerank_in_steps` for candidates retrieved from an index with these options."""
     by_document = options.by == "document"
-    left = [Left(one, retrieval_ranks(one, by_document=by_document)) for one in candidates]
+    left = [
+        Remaining(of_query, retrieval_ranks(of_query, by_document=by_document))
+        for of_query in candidates
+    ]
     documents = options.top_k if by_document else 0
     return rerank_in_steps(queries, left, before, last, advance, documents=documents)
 
 
 def rerank_in_steps(
     queries: Sequence[Query],
-    left: Sequence[Left],
+    left: Sequence[Remaining],
     before: Sequence[Step[Reranker]],
     last: Reranker,
     advance: Advance,
     *,
     documents: int,
-) -> list[tuple[Left, Scores]]:
+) -> list[tuple[Remaining, Scores]]:
     """Return each query's candidates that reach the last reranker, with its scores."""
     for step in before:
         scores = step.reranker.score(pairs_of(queries, left), advance)
         left = list(narrowed(left, scores, step, documents=documents))
     scores = last.score(pairs_of(queries, left), advance)
-    verdicts = scores.split(len(one.candidates) for one in left)
+    verdicts = scores.split(len(remaining.candidates) for remaining in left)
     scored = zip(left, verdicts, strict=True)
-    return [(one.ending(last, verdict) if before else one, verdict) for one, verdict in scored]
+    return [
+        (remaining.ending(last, verdict) if before else remaining, verdict)
+        for remaining, verdict in scored
+    ]

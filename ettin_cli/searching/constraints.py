@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ettin_cli.records import Flags
 
 
-def demanded(index: Index, demands: Demands) -> Rows:
+def matching_rows(index: Index, demands: Demands) -> Rows:
     """Return the rows that contain all phrases and fields, and nothing excluded.
 
     Raises:

@@ -18,22 +18,22 @@ TERMS = 20
 OWN_SHARE = 0.5
 
 
-def expanded_vector(query: Floats, found: Stored) -> Floats:
+def expanded_vector(query: Floats, vectors: Stored) -> Floats:
     """Return a query vector moved halfway to the mean of its top passages (Rocchio, 1971).
 
     Args:
         query: A unit vector.
-        found: Unit vectors, one per passage; without any the query is returned unchanged.
+        vectors: Unit vectors, one per passage; without any the query is returned unchanged.
     """
     import numpy as np
 
-    if not len(found):
+    if not len(vectors):
         return query
-    return unit(OWN_SHARE * query + (1 - OWN_SHARE) * found.astype(np.float32).mean(axis=0))
+    return unit(OWN_SHARE * query + (1 - OWN_SHARE) * vectors.astype(np.float32).mean(axis=0))
 
 
 def expanded_terms(
-    query: Mapping[str, float], found: Sequence[Sequence[str]], scores: Sequence[float]
+    query: Mapping[str, float], passages: Sequence[Sequence[str]], scores: Sequence[float]
 ) -> dict[str, float]:
     """Return weighted query terms, expanded with the most likely terms of the passages (RM3).
 
@@ -41,14 +41,14 @@ def expanded_terms(
     Abdul-Jaleel et al. (2004).
 
     Args:
-        found: The terms of each passage, without stop words.
+        passages: The terms of each passage, without stop words.
         scores: The score of each passage, 0 or more.
     """
     likely: defaultdict[str, float] = defaultdict(float)
-    for terms, score in zip(found, scores, strict=True):
+    for terms, score in zip(passages, scores, strict=True):
         for term, times in Counter(terms).items():
             likely[term] += times / len(terms) * score
-    best = dict(sorted(likely.items(), key=lambda one: (-one[1], one[0]))[:TERMS])
+    best = dict(sorted(likely.items(), key=lambda entry: (-entry[1], entry[0]))[:TERMS])
     own = OWN_SHARE if best and sum(best.values()) else 1.0
     mixed = {term: own * times / sum(query.values()) for term, times in query.items()}
     for term, weight in best.items():

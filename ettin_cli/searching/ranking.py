@@ -91,7 +91,7 @@ def rank(
     candidates: Sequence[Candidate],
     scores: Scores | None,
     options: SearchOptions,
-    places: Sequence[int] | None = None,
+    ranks: Sequence[int] | None = None,
     probabilities: Sequence[float] | None = None,
 ) -> list[Hit]:
     """Return the top hits, best first; ties are ordered by doc_id.
@@ -99,13 +99,13 @@ def rank(
     Args:
         candidates: In any order, or best first if one has no retrieval score.
         scores: The reranker's score of each candidate; None: order by the retrieval score.
-        places: Each candidate's retrieval rank; None: computed from the retrieval scores.
+        ranks: Each candidate's retrieval rank; None: computed from the retrieval scores.
         probabilities: Each candidate's calibrated probability of relevance. Without them no hit
             passes `min_probability`.
     """
-    if places is None:
-        places = retrieval_ranks(candidates, by_document=options.by == "document")
-    hits = _scored(candidates, scores, options.blend, places)
+    if ranks is None:
+        ranks = retrieval_ranks(candidates, by_document=options.by == "document")
+    hits = _scored(candidates, scores, options.blend, ranks)
     if probabilities is not None:
         hits = [replace(hit, probability=p) for hit, p in zip(hits, probabilities, strict=True)]
     hits.sort(key=lambda hit: (-hit.score, hit.passage.doc_id, hit.passage_id))
@@ -142,7 +142,8 @@ def best_passages(hits: Sequence[Hit]) -> Iterable[Hit]:
     """
     seen: set[str] = set()
     groups = [
-        [hit.passage.doc_id, *(one.doc_id for one in hit.duplicates.values())] for hit in hits
+        [hit.passage.doc_id, *(duplicate.doc_id for duplicate in hit.duplicates.values())]
+        for hit in hits
     ]
     for hit, place in zip(hits, leading(groups), strict=True):
         shown = _shown_as(hit, place) if place else hit
@@ -173,14 +174,18 @@ def standardised(scores: Sequence[float]) -> list[float]:
 
 def retrieval_scores(candidates: Sequence[Candidate]) -> list[float]:
     """Return the retrieval scores; if one is missing, each candidate's reciprocal rank."""
-    scores = [one.retrieval_score for one in candidates if one.retrieval_score is not None]
+    scores = [
+        candidate.retrieval_score
+        for candidate in candidates
+        if candidate.retrieval_score is not None
+    ]
     if len(scores) == len(candidates):
         return scores
     return [1 / rank for rank in range(1, len(candidates) + 1)]
 
 
 def _scored(
-    candidates: Sequence[Candidate], scores: Scores | None, blend: float, places: Sequence[int]
+    candidates: Sequence[Candidate], scores: Scores | None, blend: float, ranks: Sequence[int]
 ) -> list[Hit]:
     retrieval = retrieval_scores(candidates)
     reranked = retrieval if scores is None else [float(value) for value in scores.values]
@@ -192,11 +197,11 @@ def _scored(
             passage_id=candidate.passage_id,
             passage=candidate.passage,
             score=final[at],
-            retrieval_rank=places[at],
+            retrieval_rank=ranks[at],
             retrieval_score=candidate.retrieval_score,
             rerank_score=reranked[at] if final is not reranked else None,
             truncated=scores is not None and bool(scores.truncated[at]),
-            places=candidate.places,
+            by_retriever=candidate.by_retriever,
             duplicates=candidate.duplicates,
         )
         for at, candidate in enumerate(candidates)
@@ -213,8 +218,8 @@ def _blended(retrieval: Sequence[float], reranked: Sequence[float], blend: float
     read = [at for at, score in enumerate(reranked) if score > NO_TEXT]
     first = standardised([retrieval[at] for at in read])
     second = standardised([reranked[at] for at in read])
-    for at, one, other in zip(read, first, second, strict=True):
-        final[at] = blend * one + (1 - blend) * other
+    for at, retrieval_score, rerank_score in zip(read, first, second, strict=True):
+        final[at] = blend * retrieval_score + (1 - blend) * rerank_score
     return final
 
 
@@ -232,7 +237,7 @@ def retrieval_ranks(candidates: Sequence[Candidate], *, by_document: bool) -> li
         zip(retrieval_scores(candidates), candidates, strict=True),
         key=lambda pair: (-pair[0], pair[1].passage.doc_id, pair[1].passage_id),
     )
-    places: dict[str | int, int] = {}
+    ranks: dict[str | int, int] = {}
     for _, candidate in ordered:
-        places.setdefault(key(candidate), len(places) + 1)
-    return [places[key(candidate)] for candidate in candidates]
+        ranks.setdefault(key(candidate), len(ranks) + 1)
+    return [ranks[key(candidate)] for candidate in candidates]

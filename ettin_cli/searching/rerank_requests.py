@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from ettin_cli.records import Advance, Answer, Rejection, Reporter, Request, Reranker, Share
-from ettin_cli.searching.cascade import Left, Step, cascade_name, rerank_in_steps, work
+from ettin_cli.searching.cascade import Remaining, Step, cascade_name, rerank_in_steps, work
 from ettin_cli.searching.progress import WindowProgress
 from ettin_cli.searching.ranking import SearchOptions, rank
 
@@ -68,7 +68,7 @@ def rerank(
             if end <= done:
                 progress.skip()
                 continue
-            lengths = [_lengths(one, options) for one in window if isinstance(one, Request)]
+            lengths = [_lengths(item, options) for item in window if isinstance(item, Request)]
             progress.begin(list(chain(*lengths)), work(map(len, lengths), before))
             yield _answered(window, end, reranker, before, options, advance)
 
@@ -81,11 +81,17 @@ def _answered(
     options: SearchOptions,
     advance: Advance,
 ) -> Window:
-    whole = [item for item in items if isinstance(item, Request)]
-    requests = [replace(one, candidates=one.candidates[: options.candidates]) for one in whole]
+    full_requests = [item for item in items if isinstance(item, Request)]
+    requests = [
+        replace(request, candidates=request.candidates[: options.candidates])
+        for request in full_requests
+    ]
     scored = rerank_in_steps(
         [request.query for request in requests],
-        [Left(one.candidates, range(1, len(one.candidates) + 1)) for one in requests],
+        [
+            Remaining(request.candidates, range(1, len(request.candidates) + 1))
+            for request in requests
+        ],
         before,
         reranker,
         advance,
@@ -96,10 +102,10 @@ def _answered(
         answers=[
             Answer(
                 query=request.query,
-                hits=rank(left.candidates, verdict, options, left.places),
+                hits=rank(left.candidates, verdict, options, left.ranks),
                 embedder=None,
                 reranker=cascade_name(steps, reranker.card.name),
-                engine=reranker.card.backend,
+                backend=reranker.card.backend,
                 fields=request.fields,
                 stages=left.stages,
             )
@@ -108,8 +114,8 @@ def _answered(
         rejections=[item for item in items if isinstance(item, Rejection)],
         end=end,
         unscored=sum(
-            len(one.candidates) - len(request.candidates)
-            for one, request in zip(whole, requests, strict=True)
+            len(full.candidates) - len(request.candidates)
+            for full, request in zip(full_requests, requests, strict=True)
         ),
         repeated=sum(map(_repeated, requests)),
         scoreless=sum(map(_scoreless, requests)),
@@ -123,7 +129,9 @@ def _lengths(request: Request, options: SearchOptions) -> list[int]:
 
 
 def _repeated(request: Request) -> int:
-    return len(request.candidates) - len({one.passage.doc_id for one in request.candidates})
+    return len(request.candidates) - len(
+        {candidate.passage.doc_id for candidate in request.candidates}
+    )
 
 
 def _scoreless(request: Request) -> bool:

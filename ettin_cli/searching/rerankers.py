@@ -13,7 +13,7 @@ from ettin_cli.models.rerankers import (
     TimedLongReranker,
     find_reranker,
     load_reranker,
-    reading,
+    with_long_texts,
 )
 from ettin_cli.records import Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Loaded
@@ -22,7 +22,7 @@ from ettin_cli.settings import MAX
 
 
 @dataclass(frozen=True, slots=True)
-class FoundRerankers:
+class RerankerCascade:
     """A reranker that is not loaded yet, and the cascade steps before it."""
 
     last: ResolvedReranker
@@ -40,34 +40,34 @@ class FoundRerankers:
         return cascade_name(steps, self.last.name)
 
 
-def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> FoundRerankers:
-    """Return the reranker or cascade that `-r` names.
+def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> RerankerCascade:
+    """Return the reranker or cascade given to `-r`.
 
     Raises:
         InvalidArgumentError: The text is not a valid reranker or cascade.
         ModelError: A reranker is unknown or cannot be downloaded.
     """
     before, last = parse_cascade(text)
-    found = [
+    steps = [
         (find_reranker(name, offline=offline, reporter=reporter), keep) for name, keep in before
     ]
-    return FoundRerankers(find_reranker(last, offline=offline, reporter=reporter), found)
+    return RerankerCascade(find_reranker(last, offline=offline, reporter=reporter), steps)
 
 
-def load_one(
+def load_single(
     resolved: ResolvedReranker,
     settings: EngineSettings,
     long: str,
     reporter: Reporter,
     loaded: Loaded | None = None,
 ) -> Reranker:
-    """Return a loaded reranker that handles long texts as `long` says.
+    """Return a loaded reranker that scores long texts in the way `long`.
 
     Raises:
         ModelError: The reranker cannot be loaded.
     """
     plain = load_reranker(resolved, settings, reporter, loaded)
-    reranker = reading(plain, resolved, long, reporter)
+    reranker = with_long_texts(plain, resolved, long, reporter)
     reporter.detail(f"reranking with {reranker.card.name} on {reranker.card.backend}")
     return reranker
 

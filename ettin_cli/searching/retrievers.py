@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ettin_cli.index import Index, inner_products
 from ettin_cli.models import unit
-from ettin_cli.records import Embedder, Place
+from ettin_cli.records import Embedder, RetrieverRank
 from ettin_cli.searching.feedback import PASSAGES, expanded_terms, expanded_vector
 from ettin_cli.settings import AUTO
 from ettin_cli.text.lexical import Terms
@@ -35,16 +35,16 @@ class Retrieved:
     """The rows retrieved for a query, best first; ties are in corpus order.
 
     Args:
-        places: The rows' ranks in each retriever that was combined; empty for a single retriever.
+        by_retriever: The rows' ranks in each combined retriever; empty for a single one.
     """
 
     rows: Rows
     scores: Floats
-    places: Mapping[str, Sequence[Place]] = field(default_factory=dict)
+    by_retriever: Mapping[str, Sequence[RetrieverRank]] = field(default_factory=dict)
 
-    def places_of(self, at: int) -> dict[str, Place]:
+    def ranks_of(self, position: int) -> dict[str, RetrieverRank]:
         """Return the rank and score of one row in each retriever."""
-        return {name: places[at] for name, places in self.places.items()}
+        return {name: ranks[position] for name, ranks in self.by_retriever.items()}
 
 
 # Depth and the rows to choose from (None: all) -> the top rows.
@@ -61,7 +61,7 @@ class Retriever(Protocol):
         ...
 
     @property
-    def engine(self) -> str:
+    def backend(self) -> str:
         """The backend and dtype that embed queries."""
         ...
 
@@ -93,7 +93,7 @@ class DenseRetriever:
     def __init__(self, index: Index, embedder: Embedder, *, expand: bool = False) -> None:
         self.index, self.model, self.expand = index, embedder, expand
         self.name = _named(DENSE, expand)
-        self.embedder, self.engine = embedder.card.name, embedder.engine
+        self.embedder, self.backend = embedder.card.name, embedder.backend
 
     def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
         """Return a search per query; the queries are embedded in one batch."""
@@ -118,7 +118,7 @@ class LexicalRetriever:
         expand: Retrieve again with terms of the top passages.
     """
 
-    engine = "numpy"
+    backend = "numpy"
     embedder = None
 
     def __init__(self, index: Index, *, expand: bool = False) -> None:
@@ -183,14 +183,14 @@ class HybridRetriever:
     def __init__(self, index: Index, embedder: Embedder, *, expand: bool = False) -> None:
         self.index, self.model, self.expand = index, embedder, expand
         self.name = _named(HYBRID, expand)
-        self.embedder, self.engine = embedder.card.name, embedder.engine
+        self.embedder, self.backend = embedder.card.name, embedder.backend
         self.lexical = LexicalRetriever(index)
 
     def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
         """Return a search per query; the queries are embedded in one batch."""
         vectors = embedded(self.model, queries)
         terms = map(self.lexical.terms_of, queries)
-        return [partial(self._best, *one) for one in zip(vectors, terms, strict=True)]
+        return [partial(self._best, *pair) for pair in zip(vectors, terms, strict=True)]
 
     def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
         """Return the fused scores of texts outside the index for a query."""
@@ -222,11 +222,11 @@ class HybridRetriever:
         scores = cosines / self._spread(vector) + np.float32(LEXICAL_WEIGHT) * worth[rows]
         order = np.lexsort((rows, -scores))[:depth]
         rows = rows[order]
-        places = {
-            DENSE: _places(rows, nearest, cosines[order]),
-            BM25: _places(rows, holding, worth[rows]),
+        ranks = {
+            DENSE: _ranks(rows, nearest, cosines[order]),
+            BM25: _ranks(rows, holding, worth[rows]),
         }
-        return Retrieved(rows, scores[order], places)
+        return Retrieved(rows, scores[order], ranks)
 
     def _spread(self, vector: Floats) -> float:
         """Return the standard deviation of a query's cosines; 1 if it is negligible."""
@@ -277,10 +277,10 @@ def highest(scores: Floats, depth: int, among: Rows | None = None) -> Rows:
     return rows[np.lexsort((rows, -scores[rows]))][:depth]
 
 
-def _places(rows: Rows, ranked: Rows, scores: Floats) -> list[Place]:
+def _ranks(rows: Rows, ranked: Rows, scores: Floats) -> list[RetrieverRank]:
     """Return the rows' ranks in one retriever's top list; rows beyond it have no rank."""
     ranks = {row: rank for rank, row in enumerate(ranked.tolist(), start=1)}
     return [
-        Place(ranks.get(row), score)
+        RetrieverRank(ranks.get(row), score)
         for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
     ]

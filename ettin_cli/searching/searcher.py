@@ -19,7 +19,7 @@ from ettin_cli.searching.calibration.fitting import Calibration
 from ettin_cli.searching.calibration.stored import is_calibrated, load, not_calibrated
 from ettin_cli.searching.cascade import Step
 from ettin_cli.searching.ranking import SearchOptions
-from ettin_cli.searching.rerankers import FoundRerankers
+from ettin_cli.searching.rerankers import RerankerCascade
 from ettin_cli.searching.retrievers import (
     BM25,
     DENSE,
@@ -58,7 +58,7 @@ class Searcher(Closing):
         models: Models,
         *,
         retriever: str = AUTO,
-        rerankers: FoundRerankers | None = None,
+        rerankers: RerankerCascade | None = None,
         expand: bool = False,
         long: str = TRUNCATE,
     ) -> None:
@@ -211,7 +211,7 @@ class Searcher(Closing):
             >>> [(answer.query.query_id, len(answer.hits)) for answer in answers]
             [('1', 1), ('2', 1)]
         """
-        len(self.index.passages)  # a closed index says so
+        len(self.index.passages)  # raises if the index is closed
         options = options or SearchOptions()
         self._check(options)
         return self._answers(queries, options)

@@ -1,4 +1,4 @@
-"""The models of a session: found, configured, and each loaded once."""
+"""The models of a session: located, configured, and each loaded once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from ettin_cli.models.rerankers import ResolvedReranker, find_reranker
 from ettin_cli.records import Embedder, Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Closing, Loaded
 from ettin_cli.searching.cascade import Step
-from ettin_cli.searching.rerankers import FoundRerankers, cached_reranker, find_rerankers, load_one
+from ettin_cli.searching.rerankers import (
+    RerankerCascade,
+    cached_reranker,
+    find_rerankers,
+    load_single,
+)
 from ettin_cli.settings import TRUNCATE
 
 if TYPE_CHECKING:
@@ -74,7 +79,7 @@ class Models(Closing):
             lambda: load_embedder(files, self.settings, self.reporter, card, self.loaded),
         )
 
-    def find_rerankers(self, text: str) -> FoundRerankers:
+    def find_rerankers(self, text: str) -> RerankerCascade:
         """Return the reranker or cascade that a name stands for.
 
         Raises:
@@ -103,19 +108,19 @@ class Models(Closing):
         """
         return self.loaded.once(
             ("reranker", *_key(resolved), long),
-            lambda: load_one(resolved, self.settings, long, self.reporter, self.loaded),
+            lambda: load_single(resolved, self.settings, long, self.reporter, self.loaded),
         )
 
     def rerankers(
-        self, found: FoundRerankers, long: str = TRUNCATE
+        self, cascade: RerankerCascade, long: str = TRUNCATE
     ) -> tuple[Reranker, list[Step[Reranker]]]:
         """Return the loaded last reranker of a cascade, and the steps before it.
 
         Raises:
             ModelError: A reranker cannot be loaded.
         """
-        before = [Step(self.reranker(one, long), keep) for one, keep in found.before]
-        return self.reranker(found.last, long), before
+        before = [Step(self.reranker(reranker, long), keep) for reranker, keep in cascade.before]
+        return self.reranker(cascade.last, long), before
 
     def cached_reranker(self, resolved: ResolvedReranker, long: str = TRUNCATE) -> TimedReranker:
         """Return a reranker that caches scores on disk and loads when a pair is not cached."""

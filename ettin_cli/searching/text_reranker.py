@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.files.requests import placed
+from ettin_cli.files.requests import renumbered
 from ettin_cli.records import (
     Answer,
     Candidate,
@@ -55,7 +55,7 @@ class TextReranker(Closing):
 
         Args:
             texts: Strings, whose ids are their positions from 0, or documents.
-            top_k: The most hits to return; None: all.
+            top_k: Maximum number of hits; None: all.
 
         Returns:
             The hits, best first; higher scores are better, on the reranker's own scale.
@@ -79,13 +79,13 @@ class TextReranker(Closing):
         min_score: float | None = None,
         blend: float = 0.0,
     ) -> Iterator[Answer]:
-        """Yield an answer a query, in order, as its documents are reranked.
+        """Yield an answer per query, in order, as soon as its documents are reranked.
 
         Args:
-            requests: Queries, each with the documents that somebody else retrieved, best first.
-            top_k: The most hits of an answer.
-            candidates: The most documents of a query that are scored.
-            min_score: Leave out hits below this.
+            requests: Queries, each with its retrieved documents, best first.
+            top_k: Maximum number of hits per answer.
+            candidates: Maximum number of documents scored per query.
+            min_score: Leave out hits below this score.
             blend: Share of the retrieval score in the final score, from 0 to 1.
 
         Example:
@@ -97,14 +97,14 @@ class TextReranker(Closing):
         options = SearchOptions(
             top_k=top_k, candidates=candidates, min_score=min_score, blend=blend
         )
-        items = (_request(one, number) for number, one in enumerate(requests, start=1))
+        items = (_request(item, number) for number, item in enumerate(requests, start=1))
         for window in rerank(items, self.last, options, self.reporter, before=self.before):
             yield from window.answers
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> Scores:
         """Return the scores of (query, text) pairs: `values`, float32, shape (len(pairs),).
 
-        `truncated` says which texts were longer than the reranker reads.
+        `truncated` marks the texts that exceeded its token limit.
 
         Raises:
             InvalidArgumentError: This is a cascade, which scores some pairs only.
@@ -125,7 +125,7 @@ def _request(item: Request | tuple[str, Sequence[Text]], number: int) -> Request
         return item
     query, texts = item
     candidates = [Candidate(0, _passage(text), None) for text in texts]
-    return Request(Query(str(number), query), placed(enumerate(candidates)))
+    return Request(Query(str(number), query), renumbered(enumerate(candidates)))
 
 
 def _passage(text: Text) -> Passage:

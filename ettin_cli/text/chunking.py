@@ -95,9 +95,9 @@ def chunk(
     """
     titled = len(counter.offsets(document.title)) if document.title else 0
     starts = _token_starts(document.text, counter)
-    places = _Places(document)
+    positions = _Positions(document)
     for start, end in _spans(document, starts, _capacity(chunking, max_tokens, titled), chunking):
-        passage = places.passage(start, end)
+        passage = positions.passage(start, end)
         if passage is not None:
             tokens = bisect_left(starts, end) - bisect_left(starts, start)
             title_read = titled if passage.content is not passage.text else 0
@@ -105,7 +105,7 @@ def chunk(
 
 
 def _token_starts(text: str, counter: TokenCounter) -> Sequence[int]:
-    """Return the start of each token, counted in pieces: tokenizers take 160 bytes a character."""
+    """Return each token's start, counted in pieces: tokenizers take 160 bytes per character."""
     starts = array("q")
     begin = 0
     while begin < len(text):
@@ -182,18 +182,18 @@ def _overlapped(
 
 def _boundaries(document: Document) -> tuple[list[int], list[int]]:
     """Return the sorted offsets at which a passage may begin, and the strength of each."""
-    found: dict[int, int] = {}
+    levels: dict[int, int] = {}
     if document.kind != "code":
         for match in _SENTENCE_END.finditer(document.text):
             if not _ABBREVIATION.search(document.text, max(0, match.start() - 6), match.start()):
-                found[match.end()] = SENTENCE
+                levels[match.end()] = SENTENCE
     lines = document.text.split("\n")
     offsets = [0, *accumulate(len(line) + 1 for line in lines)]
     for number, level in enumerate(_line_levels(document, lines)):
         place = offsets[number]
-        found[place] = max(level, found.get(place, 0))
-    positions = sorted(place for place in found if 0 < place < len(document.text))
-    return positions, [found[place] for place in positions]
+        levels[place] = max(level, levels.get(place, 0))
+    positions = sorted(place for place in levels if 0 < place < len(document.text))
+    return positions, [levels[place] for place in positions]
 
 
 def _line_levels(document: Document, lines: list[str]) -> Iterator[int]:
@@ -237,7 +237,7 @@ def _page_begins(document: Document, number: int) -> bool:
     return 0 < number < len(pages) and pages[number] != pages[number - 1]
 
 
-class _Places:
+class _Positions:
     """Turns a span of a document into a passage with its position in the source."""
 
     def __init__(self, document: Document) -> None:
@@ -268,6 +268,6 @@ class _Places:
         return bisect_right(self.line_starts, offset) - 1
 
 
-def _at(places: Sequence[int], line: int) -> int | None:
+def _at(numbers: Sequence[int], line: int) -> int | None:
     """Return the source line or page of a line of text; the last entry applies to the rest."""
-    return places[min(line, len(places) - 1)] if places else None
+    return numbers[min(line, len(numbers) - 1)] if numbers else None

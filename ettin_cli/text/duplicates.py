@@ -37,15 +37,15 @@ def leading(groups: Iterable[Sequence[str]]) -> list[int]:
     >>> leading([["a"], ["a", "b"], ["a", "b"]])
     [0, 1, 0]
     """
-    places: list[int] = []
+    positions: list[int] = []
     leaders: set[str] = set()
     seen: set[str] = set()
     for doc_ids in groups:
         unseen = (place for place, doc_id in enumerate(doc_ids) if doc_id not in seen)
-        places.append(next(unseen, 0) if doc_ids[0] in leaders else 0)
-        leaders.add(doc_ids[places[-1]])
+        positions.append(next(unseen, 0) if doc_ids[0] in leaders else 0)
+        leaders.add(doc_ids[positions[-1]])
         seen.update(doc_ids)
-    return places
+    return positions
 
 
 def nearly_grouped(texts: Sequence[str]) -> list[list[int]]:
@@ -60,7 +60,9 @@ def nearly_grouped(texts: Sequence[str]) -> list[list[int]]:
     for place, text in enumerate(texts):
         shingles = _shingles(text)
         # The text is compared only with group leaders that share a run with it.
-        shared = Counter(chain.from_iterable(holding[one] for one in shingles & holding.keys()))
+        shared = Counter(
+            chain.from_iterable(holding[shingle] for shingle in shingles & holding.keys())
+        )
         near = [
             group
             for group, both in shared.items()
@@ -69,8 +71,8 @@ def nearly_grouped(texts: Sequence[str]) -> list[list[int]]:
         if near:
             groups[min(near)].append(place)
             continue
-        for one in shingles:
-            holding[one].append(len(groups))
+        for shingle in shingles:
+            holding[shingle].append(len(groups))
         groups.append([place])
         sizes.append(len(shingles))
     return groups

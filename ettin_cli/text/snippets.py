@@ -88,12 +88,12 @@ def _units(text: str) -> list[tuple[str, int]]:
 
 def _weights(text: str, wanted: set[str]) -> dict[str, float]:
     """Return the query's words in a text with their weights; long words weigh more."""
-    found = wanted.intersection(_terms().of(text))
-    return {word: 1 + min(len(word), 10) / 10 for word in found}
+    matching = wanted.intersection(_terms().of(text))
+    return {word: 1 + min(len(word), 10) / 10 for word in matching}
 
 
 def _value(weights: list[dict[str, float]]) -> float:
     together: dict[str, float] = {}
-    for one in weights:
-        together |= one
+    for line in weights:
+        together |= line
     return sum(together.values())

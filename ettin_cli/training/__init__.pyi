@@ -7,13 +7,13 @@ from .mining import (
     mine as mine,
 )
 from .positives import (
+    PositiveExamples as PositiveExamples,
     PositiveRow as PositiveRow,
-    PositiveRows as PositiveRows,
     Sought as Sought,
     example_with_positive as example_with_positive,
     judged as judged,
 )
-from .processes import ALONE as ALONE, Processes as Processes, joined as joined
+from .processes import ALONE as ALONE, Processes as Processes, joined_processes as joined_processes
 from .progress import Measure as Measure
 from .recipe import LOSSES as LOSSES, SEED as SEED, Recipe as Recipe, check_recipe as check_recipe
 from .run import (

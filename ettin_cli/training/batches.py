@@ -31,7 +31,7 @@ class Read:
     @property
     def longest(self) -> int:
         """The number of tokens of the longest text."""
-        return max(len(one["input_ids"]) for one in self.tokens)
+        return max(len(tokens["input_ids"]) for tokens in self.tokens)
 
 
 def steps(
@@ -52,21 +52,21 @@ def steps(
     first = begin // WINDOW
     for number in range(first, -(-len(order) // size)):
         window = _read([examples[at] for at in order[number * size : (number + 1) * size]], read)
-        window.sort(key=lambda one: one.longest)
+        window.sort(key=lambda item: item.longest)
         parts = [window[at : at + rows] for at in range(0, len(window), rows)]
-        places = np.random.default_rng([seed, epoch, number]).permutation(len(parts))
+        shuffled = np.random.default_rng([seed, epoch, number]).permutation(len(parts))
         done = begin - first * WINDOW if number == first else 0
-        yield from (parts[at] for at in places[done:])
+        yield from (parts[at] for at in shuffled[done:])
 
 
 def _read(examples: Sequence[Example], read: Tokenize) -> list[Read]:
-    tokens, cut = read([(one.query, text) for one in examples for text in one.texts])
-    found, begin = [], 0
-    for one in examples:
-        part = slice(begin, begin + len(one.texts))
-        found.append(Read(one, tokens[part], sum(cut[part])))
-        begin += len(one.texts)
-    return found
+    tokens, cut = read([(example.query, text) for example in examples for text in example.texts])
+    tokenized, begin = [], 0
+    for example in examples:
+        part = slice(begin, begin + len(example.texts))
+        tokenized.append(Read(example, tokens[part], sum(cut[part])))
+        begin += len(example.texts)
+    return tokenized
 
 
 def bounded(step: Sequence[Read], tokens: int) -> Iterator[list[Read]]:
@@ -76,12 +76,12 @@ def bounded(step: Sequence[Read], tokens: int) -> Iterator[list[Read]]:
     """
     batch: list[Read] = []
     texts = 0
-    for one in sorted(step, key=lambda one: -one.longest):
-        longest = batch[0].longest if batch else one.longest
-        if batch and longest * (texts + len(one.tokens)) > tokens:
+    for item in sorted(step, key=lambda item: -item.longest):
+        longest = batch[0].longest if batch else item.longest
+        if batch and longest * (texts + len(item.tokens)) > tokens:
             yield batch
             batch, texts = [], 0
-        batch.append(one)
-        texts += len(one.tokens)
+        batch.append(item)
+        texts += len(item.tokens)
     if batch:
         yield batch

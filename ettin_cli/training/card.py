@@ -104,7 +104,7 @@ def _licences(file: DataFile) -> str:
     named: Mapping[str, int] = file.licences
     if len(named) == 1 and sum(named.values()) == file.scored + file.listed:
         return next(iter(named))
-    return ", ".join(f"{one} ({count:,})" for one, count in named.items()) or "not stated"
+    return ", ".join(f"{licence} ({count:,})" for licence, count in named.items()) or "not stated"
 
 
 def _recipe(recipe: Recipe, progress: Progress) -> Iterator[str]:
@@ -127,8 +127,9 @@ def _figures(progress: Progress, measure: Measure | None) -> Iterator[str]:
         yield "no metric was measured"
         return
     yield (
-        f"{measure.told}: {progress.best:.4f} at step {progress.best_step:,}, whose weights were "
-        f"kept; {progress.before:.4f} before training, {measure.retrieval:.4f} by retrieval alone"
+        f"{measure.description}: {progress.best:.4f} at step {progress.best_step:,}, "
+        f"whose weights were kept; {progress.before:.4f} before training, "
+        f"{measure.retrieval:.4f} by retrieval alone"
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from ettin_cli.corpus import RecordError, Row, spared
+from ettin_cli.corpus import RecordError, Row, without_surrogates
 from ettin_cli.errors import CorpusError
 from ettin_cli.files.requests import (
     DOCUMENT,
@@ -30,7 +30,7 @@ from ettin_cli.training.teacher import Spread, remarks
 LICENCES = ("license", "licence")
 ROWS = "a row is query, document and score; or query, positive and negatives"
 PROBED_ROWS = 100
-# The fields that a row cannot do without.
+# Required fields of a row.
 NEEDED = (*QUERY, *DOCUMENT, POSITIVE)
 # The scored documents of a query are split into lists of at most this length.
 MOST_TEXTS = 32
@@ -59,7 +59,7 @@ class Examples:
         import xxhash
 
         self.spool = Spool()
-        self.places = array("q")
+        self.offsets = array("q")
         self.files: list[DataFile] = []
         self.rejected = 0
         self.spread = Spread()
@@ -72,10 +72,10 @@ class Examples:
         self.spool.__exit__()
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.offsets)
 
-    def __getitem__(self, at: int) -> Example:
-        return Example(*self.spool.get(self.places[at]))
+    def __getitem__(self, position: int) -> Example:
+        return Example(*self.spool.get(self.offsets[position]))
 
     @property
     def digest(self) -> str:
@@ -86,7 +86,7 @@ class Examples:
         """Append an example."""
         value = [example.query, list(example.texts), list(example.targets), example.scored]
         self.hash.update(repr(value).encode("utf-8", "surrogatepass"))
-        self.places.append(self.spool.add(value))
+        self.offsets.append(self.spool.add(value))
 
 
 def read_examples(paths: Sequence[Path | Stream], loss: str | None, reporter: Reporter) -> Examples:
@@ -159,14 +159,14 @@ class _Reader:
 
     def _reason(self, row: Row) -> RecordError | None:
         try:
-            example_of(_spared(row)[0])
+            example_of(_without_surrogates(row)[0])
         except RecordError as error:
             return error
         return None
 
     def _row(self, row: Row) -> None:
         try:
-            record, reasons = _spared(row)
+            record, reasons = _without_surrogates(row)
             example = example_of(record)
         except RecordError as error:
             self._reject(row, error)
@@ -231,9 +231,9 @@ class _Reader:
     def finish(self, paths: Sequence[Path | Stream]) -> None:
         """Group scored documents into lists if the loss compares them, and report remarks."""
         alone = 0
-        for places in self.by_query.values():
-            alone += len(places) == 1
-            for part in parts(places, MOST_TEXTS) if len(places) > 1 else ():
+        for numbers in self.by_query.values():
+            alone += len(numbers) == 1
+            for part in parts(numbers, MOST_TEXTS) if len(numbers) > 1 else ():
                 rows = [self.examples.spool.get(place) for place in part]
                 query, texts, scores = (
                     rows[0][0],
@@ -290,6 +290,6 @@ def _hash(text: str) -> int:
     return xxhash.xxh3_128_intdigest(text.encode("utf-8", "surrogatepass"))
 
 
-def _spared(row: Row) -> tuple[object, list[str]]:
+def _without_surrogates(row: Row) -> tuple[object, list[str]]:
     """Return a row without values that hold a lone surrogate, and the reasons."""
-    return spared(row[0], NEEDED, text_fields(row[0]))
+    return without_surrogates(row[0], NEEDED, text_fields(row[0]))

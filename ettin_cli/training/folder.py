@@ -97,7 +97,7 @@ class ModelFolder:
         made = state.pop("facts")
         for name, value in facts.items():
             if made.get(name) != value:
-                was, now = (str(one)[:SHOWN] for one in (made.get(name), value))
+                was, now = (str(fact)[:SHOWN] for fact in (made.get(name), value))
                 # Facts are named after options.
                 what = name.removeprefix("--").replace("-", " ")
                 raise OutputError(
@@ -136,14 +136,14 @@ class ModelFolder:
 
         path = self.partial / name
         try:
-            found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+            stored: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise OutputError(
                 f"cannot read {path}: {first_line(error)}",
                 code="resume-damaged",
                 partial=self.partial,
             ) from error
-        return found
+        return stored
 
     @property
     def metrics(self) -> Path:

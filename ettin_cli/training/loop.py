@@ -78,20 +78,20 @@ class Loop:
 
     def _restore(self) -> None:
         """Resume from the last checkpoint, if there is one."""
-        found = self.folder.last(self.facts)
-        if found is not None:
-            self.load(found["weights"])
-            self.optimizer.load_state_dict(found["optimizer"])
+        checkpoint = self.folder.last(self.facts)
+        if checkpoint is not None:
+            self.load(checkpoint["weights"])
+            self.optimizer.load_state_dict(checkpoint["optimizer"])
             # Checkpoints of older versions lack the key.
-            states = [found["random"], *found.get("others", ())]
+            states = [checkpoint["random"], *checkpoint.get("others", ())]
             if self.processes.rank < len(states):
                 _set_random_state(states[self.processes.rank])
-            self.progress = Progress(**found["progress"])
-            told = f"resuming after step {self.progress.step:,}"
+            self.progress = Progress(**checkpoint["progress"])
+            message = f"resuming after step {self.progress.step:,}"
             if len(states) != self.processes.size:
                 now = self.processes.size
-                told += f" with another number of processes: {now}, not {len(states)}"
-            self.reporter.notice(told)
+                message += f" with another number of processes: {now}, not {len(states)}"
+            self.reporter.notice(message)
         elif self.folder.resume:
             self.reporter.notice(
                 f"no checkpoint in {self.folder.partial}, starting from the beginning"
@@ -123,7 +123,7 @@ class Loop:
             """Return the share of this process's work that is done."""
             return (self.share - began) / (1 - began) if began < 1 else 1.0
 
-        track = self.reporter.track("training", None, "pairs", share, note=self._told)
+        track = self.reporter.track("training", None, "pairs", share, note=self._progress_note)
         with metrics.open("ab") as self.file, interrupts as self.interrupts:
             self.student.between = self.interrupts.check
             with track as advance:
@@ -144,7 +144,7 @@ class Loop:
                 return
             step = next(waiting)
             noted = self._learn(step)
-            advance(sum(len(one.tokens) for one in step))
+            advance(sum(len(item.tokens) for item in step))
             if self.progress.seconds - self.saved >= self.checkpoint_s:
                 self._checkpoint()
             self.interrupts.heed(noted)
@@ -176,7 +176,7 @@ class Loop:
             yield from steps(self.examples, self.student.read, self.rows, seed, epoch, begin)
             epoch, begin = epoch + 1, 0
 
-    def _told(self) -> str:
+    def _progress_note(self) -> str:
         loss = self.progress.loss
         return "" if loss is None else f"loss {loss:.4g}"
 
@@ -193,15 +193,15 @@ class Loop:
             raise self._diverged()
         self.optimizer.step()
         now, done = time.monotonic(), self.progress
-        told = self.processes.gather((now - self.marked, self.interrupts.noted))
-        done.seconds, self.marked = done.seconds + told[0][0], now
+        gathered = self.processes.gather((now - self.marked, self.interrupts.noted))
+        done.seconds, self.marked = done.seconds + gathered[0][0], now
         done.step += 1
-        done.pairs += sum(len(one.tokens) for one in step)
-        done.cut += sum(one.cut for one in step)
+        done.pairs += sum(len(item.tokens) for item in step)
+        done.cut += sum(item.cut for item in step)
         done.first_loss = loss if done.first_loss is None else done.first_loss
         done.loss = loss if done.loss is None else done.loss + NEWEST * (loss - done.loss)
         self._note(loss=loss, learning_rate=rate, gradient_norm=norm)
-        return [noted for _, noted in told]
+        return [noted for _, noted in gathered]
 
     def _gradients(self, step: Sequence[Read]) -> float:
         """Compute a step's gradients and return its loss, halving batches that do not fit."""
@@ -233,8 +233,8 @@ class Loop:
         for batch in bounded(part, self.progress.batch_tokens):
             if self.interrupts.noted is not None:
                 break
-            scores = self.student.forward([tokens for one in batch for tokens in one.tokens])
-            examples = [one.example for one in batch]
+            scores = self.student.forward([tokens for item in batch for tokens in item.tokens])
+            examples = [item.example for item in batch]
             loss = total_loss(scores, examples, self.recipe.loss) / len(step)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
@@ -245,7 +245,7 @@ class Loop:
 
         batches = list(bounded(step, self.progress.batch_tokens))
         if all(len(batch) == 1 for batch in batches):
-            most = max(step, key=lambda one: one.longest * len(one.tokens))
+            most = max(step, key=lambda item: item.longest * len(item.tokens))
             raise ModelError(
                 f"a query with {len(most.tokens)} texts of up to {most.longest} tokens does not "
                 "fit the GPU's memory",

@@ -34,7 +34,7 @@ def total_loss(scores: torch.Tensor, examples: Sequence[Example], name: str | No
     parts = torch.split(scores, [len(example.texts) for example in examples])
     total = scores.new_zeros(())
     for pointwise in (MSE, BCE):
-        chosen = [at for at, one in enumerate(examples) if _named(one, name) == pointwise]
+        chosen = [at for at, example in enumerate(examples) if _named(example, name) == pointwise]
         if chosen:
             picked = [parts[at] for at in chosen]
             total = total + _pointwise(picked, [examples[at] for at in chosen], pointwise)
@@ -55,8 +55,10 @@ def _pointwise(
     from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
     scores = torch.cat(list(parts))
-    targets = scores.new_tensor([target for one in examples for target in one.targets])
-    weights = scores.new_tensor([1 / len(one.texts) for one in examples for _ in one.texts])
+    targets = scores.new_tensor([target for example in examples for target in example.targets])
+    weights = scores.new_tensor(
+        [1 / len(example.texts) for example in examples for _ in example.texts]
+    )
     if name == BCE:
         return cross_entropy(scores, targets, weights, reduction="sum")
     return ((scores - targets).square() * weights).sum()
@@ -68,18 +70,18 @@ def _listed(scores: torch.Tensor, example: Example, name: str) -> torch.Tensor:
         return _margins(scores, targets)
     if example.scored:
         return -(targets.softmax(0) * scores.log_softmax(0)).sum()
-    return _told_apart(scores, targets > 0)
+    return _contrastive(scores, targets > 0)
 
 
 def _margins(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     import torch
 
-    one, other = torch.triu_indices(len(scores), len(scores), 1, device=scores.device)
-    errors = (scores[one] - scores[other]) - (targets[one] - targets[other])
+    first, second = torch.triu_indices(len(scores), len(scores), 1, device=scores.device)
+    errors = (scores[first] - scores[second]) - (targets[first] - targets[second])
     return errors.square().mean()
 
 
-def _told_apart(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+def _contrastive(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     """Return the mean over positives of -log softmax of it and all negatives."""
     import torch
 

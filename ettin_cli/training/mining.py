@@ -119,7 +119,7 @@ def mine(
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Retrieved:
     """The positives and candidates of a query, with the scores for the margin."""
 
     query: Query
@@ -145,20 +145,20 @@ class _Miner:
         self.finder = CandidateFinder(index, searched)
 
     def mine(self, sought: Sequence[Sought], advance: Advance) -> Iterator[Mined]:
-        searches = self.retriever.searches([one.query.every_form for one in sought])
-        found = [self._found(*one) for one in zip(sought, searches, strict=True)]
+        searches = self.retriever.searches([item.query.every_form for item in sought])
+        retrieved = [self._retrieved(*item) for item in zip(sought, searches, strict=True)]
         if self.reranker is not None:
-            found = self._reranked(found, self.reranker, advance)
-        return map(self._mined, found)
+            retrieved = self._reranked(retrieved, self.reranker, advance)
+        return map(self._mined, retrieved)
 
-    def _found(self, sought: Sought, search: Search) -> _Found:
+    def _retrieved(self, sought: Sought, search: Search) -> _Retrieved:
         known = [self._positive(positive, sought.query, search) for positive in sought.positives]
         indexed = any(len(positive.rows) for positive in sought.positives)
         texts, scores = [text for text, _ in known], [score for _, score in known]
         candidates = self._others(sought, texts, self.finder.find(search)) if known else []
-        kept = [one.retrieval_score or 0.0 for one in candidates]
-        passages = [one.passage for one in candidates]
-        return _Found(sought.query, texts, scores, passages, kept, indexed)
+        kept = [candidate.retrieval_score or 0.0 for candidate in candidates]
+        passages = [candidate.passage for candidate in candidates]
+        return _Retrieved(sought.query, texts, scores, passages, kept, indexed)
 
     def _positive(self, positive: Positive, query: Query, search: Search) -> tuple[str, float]:
         """Return the text and the retrieval score of a positive."""
@@ -171,10 +171,10 @@ class _Miner:
             [score] = self.retriever.score_texts(query.every_form, [positive.text])
             return positive.text, score
         own = np.sort(np.array(positive.rows, np.int64))
-        found = search(1, own)
+        retrieved = search(1, own)
         # BM25 retrieves no passage without a query term.
-        score = float(found.scores[0]) if len(found.rows) else 0.0
-        [passage] = self.index.read(found.rows[:1] if len(found.rows) else own[:1])
+        score = float(retrieved.scores[0]) if len(retrieved.rows) else 0.0
+        [passage] = self.index.read(retrieved.rows[:1] if len(retrieved.rows) else own[:1])
         # With the title, as in the negatives, so that it does not distinguish them.
         if positive.text is None or squeezed(positive.text) == squeezed(passage.text):
             return passage.content, score
@@ -188,33 +188,39 @@ class _Miner:
         answers = [squeezed(text) for text in positives]
         others: list[Candidate] = []
         seen: set[str] = set()
-        for one in candidates:
-            text = squeezed(one.passage.content)
-            known = text in seen or not own.isdisjoint([one.passage_id, *one.duplicates])
+        for candidate in candidates:
+            text = squeezed(candidate.passage.content)
+            known = text in seen or not own.isdisjoint(
+                [candidate.passage_id, *candidate.duplicates]
+            )
             if not known and not any(text in answer or answer in text for answer in answers):
                 seen.add(text)
-                others.append(one)
+                others.append(candidate)
         return others
 
     def _reranked(
-        self, found: Sequence[_Found], reranker: Reranker, advance: Advance
-    ) -> list[_Found]:
-        texts = [[*one.positives, *(p.content for p in one.candidates)] for one in found]
-        pairs = [(one.query.text, t) for one, some in zip(found, texts, strict=True) for t in some]
+        self, retrieved: Sequence[_Retrieved], reranker: Reranker, advance: Advance
+    ) -> list[_Retrieved]:
+        texts = [[*entry.positives, *(p.content for p in entry.candidates)] for entry in retrieved]
+        pairs = [
+            (entry.query.text, t)
+            for entry, some in zip(retrieved, texts, strict=True)
+            for t in some
+        ]
         verdicts = reranker.score(pairs, advance).split(map(len, texts))
         reranked = []
-        for one, verdict in zip(found, verdicts, strict=True):
-            values, own = verdict.values.tolist(), len(one.positives)
+        for entry, verdict in zip(retrieved, verdicts, strict=True):
+            values, own = verdict.values.tolist(), len(entry.positives)
             cut = int(verdict.truncated.sum())
             reranked.append(
-                replace(one, positive_scores=values[:own], scores=values[own:], truncated=cut)
+                replace(entry, positive_scores=values[:own], scores=values[own:], truncated=cut)
             )
         return reranked
 
-    def _mined(self, found: _Found) -> Mined:
+    def _mined(self, retrieved: _Retrieved) -> Mined:
         skip, wanted = self.options.skip_top, self.options.negatives
-        bound = self._bound(found.positive_scores)
-        ranked = list(zip(found.candidates, found.scores, strict=True))[skip:]
+        bound = self._bound(retrieved.positive_scores)
+        ranked = list(zip(retrieved.candidates, retrieved.scores, strict=True))[skip:]
         negatives: list[Passage] = []
         dropped = 0
         for passage, score in ranked:
@@ -225,7 +231,12 @@ class _Miner:
             else:
                 dropped += 1
         return Mined(
-            found.query, found.positives, negatives, found.indexed, dropped, found.truncated
+            retrieved.query,
+            retrieved.positives,
+            negatives,
+            retrieved.indexed,
+            dropped,
+            retrieved.truncated,
         )
 
     def _bound(self, scores: Sequence[float]) -> float:

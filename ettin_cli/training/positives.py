@@ -66,7 +66,7 @@ def judged(index: Index, queries: Sequence[Query], qrels: Qrels) -> Iterator[Sou
 PositiveRow = Mapping[str, Any] | Example
 
 
-class PositiveRows:
+class PositiveExamples:
     """Queries with their positives, from rows of training data.
 
     All rows of a query are combined, since a positive in one row must not become a negative of
@@ -75,7 +75,7 @@ class PositiveRows:
 
     def __init__(self) -> None:
         self.spool = Spool()
-        self.places: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        self.offsets: dict[int, array[int]] = defaultdict(lambda: array("q"))
         self.texts: set[int] = set()
         self.added = 0
 
@@ -101,17 +101,17 @@ class PositiveRows:
         self.added += 1
         positives = [text for text in held.positives if text.strip()]
         place = self.spool.add([held.query_id, held.query, positives])
-        self.places[_key(squeezed(held.query))].append(place)
+        self.offsets[_key(squeezed(held.query))].append(place)
         self.texts.update(_key(squeezed(text)) for text in positives)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.offsets)
 
     def sought(self, index: Index, reporter: Reporter) -> Iterator[Sought]:
         """Yield the queries in order of their first rows; a missing id is the query's number."""
         rows = rows_of_texts(index, self.texts, reporter)
-        for number, places in enumerate(self.places.values(), start=1):
-            kept = [self.spool.get(place) for place in places]
+        for number, offsets in enumerate(self.offsets.values(), start=1):
+            kept = [self.spool.get(place) for place in offsets]
             query_id = next((name for name, _, _ in kept if name is not None), str(number))
             texts = {_key(squeezed(text)): text for *_, texts in kept for text in texts}
             positives = [Positive(text, rows.get(key, ())) for key, text in texts.items()]
@@ -134,7 +134,7 @@ def rows_of_texts(
     index: Index, wanted: set[int], reporter: Reporter
 ) -> Mapping[int, Sequence[int]]:
     """Return the rows of each wanted text that is a passage or document of an index, by key."""
-    found: dict[int, array[int]] = defaultdict(lambda: array("q"))
+    rows_by_key: dict[int, array[int]] = defaultdict(lambda: array("q"))
     with reporter.track("looking for positives", len(index.passages), "passages") as advance:
         for rows, title, texts in _documents(index):
             pieces = [squeezed(text) for text in texts]
@@ -143,9 +143,9 @@ def rows_of_texts(
                 held.append(("".join(pieces), rows))
             for piece, span in held:
                 for key in {_key(piece), _key(squeezed(title) + piece)} & wanted:
-                    found[key].extend(span)
+                    rows_by_key[key].extend(span)
             advance(len(rows))
-    return found
+    return rows_by_key
 
 
 def _documents(index: Index) -> Iterator[tuple[range, str, list[str]]]:

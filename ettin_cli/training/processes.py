@@ -75,10 +75,10 @@ class Processes:
             return [value]
         import torch.distributed as dist
 
-        found: list[Any] = [None] * self.size
+        values: list[Any] = [None] * self.size
         with _connected():
-            dist.all_gather_object(found, value)
-        return found
+            dist.all_gather_object(values, value)
+        return values
 
     def on_main(self, work: Callable[[], T]) -> T:
         """Return the result of the main process; an exception there is raised in all processes."""
@@ -109,7 +109,9 @@ class Processes:
         import torch.distributed as dist
 
         # A process whose part of a step is empty has no gradients.
-        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
+        gradients = [
+            torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights
+        ]
         with _connected():
             for weight, gradient in zip(weights, gradients, strict=True):
                 dist.all_reduce(gradient)
@@ -130,7 +132,7 @@ ALONE = Processes()
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def joined_processes() -> Iterator[Processes]:
     """Join the processes started by a launcher, if there is one.
 
     Only the main process writes to stderr, and a failure shared by several is reported once.

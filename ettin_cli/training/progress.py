@@ -13,13 +13,13 @@ class Measure:
     """The validation metric of a student during training.
 
     Args:
-        told: A description for the log and the model card.
+        description: A description for the log and the model card.
         metric: The name of the metric.
         retrieval: The value of retrieval alone.
         of: Returns the value of a reranker; higher is better.
     """
 
-    told: str
+    description: str
     metric: str
     retrieval: float
     of: Callable[[TimedReranker], float]

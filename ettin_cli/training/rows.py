@@ -39,9 +39,11 @@ def example_of(record: object) -> Example:
         raise record
     if isinstance(record, dict) and record.get(POSITIVE) is not None:
         return _listed(record)
-    found = pair(record, RequestFields())
+    request = pair(record, RequestFields())
     assert isinstance(record, dict)
-    return Example(found.query, [found.candidate.passage.content], [_score(record)], scored=True)
+    return Example(
+        request.query, [request.candidate.passage.content], [_score(record)], scored=True
+    )
 
 
 def _score(record: Mapping[str, Any]) -> float:

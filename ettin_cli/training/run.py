@@ -30,7 +30,7 @@ class TrainRequest:
     Args:
         base: A cross-encoder, which keeps its head, or another encoder, which gets a new head of
             Ettin's shape.
-        engine: Device, dtype, threads and token limit; the recipe sets the rows per step.
+        settings: Device, dtype, threads and token limit; the recipe sets the rows per step.
         measure: Selects the best weights; None keeps the last.
         license: The licence of the model, for its card.
     """
@@ -38,7 +38,7 @@ class TrainRequest:
     base: ModelFiles
     examples: Examples
     recipe: Recipe
-    engine: EngineSettings
+    settings: EngineSettings
     measure: Measure | None = None
     checkpoint_minutes: float = CHECKPOINT_MINUTES
     license: str | None = None
@@ -78,7 +78,7 @@ def train(
     """
     check_recipe(request.recipe)
     recipe = request.recipe
-    student = Student(request.base, request.engine, reporter, seed=recipe.seed, lora=recipe.lora)
+    student = Student(request.base, request.settings, reporter, seed=recipe.seed, lora=recipe.lora)
     if student.new_head and (ranks := reranker_of(request.base).ranks_by):
         reporter.notice(
             f"{request.base.name} ranks by {ranks}, which a cross-encoder cannot use: the student "
@@ -134,7 +134,7 @@ def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:
 def _plan(loop: Loop) -> str:
     """Return a one-line summary of the run."""
     student, recipe = loop.student, loop.recipe
-    what = sum(one.numel() for one in loop.weights)
+    what = sum(weight.numel() for weight in loop.weights)
     length = f"{loop.total:,} steps" if loop.total else f"{recipe.hours:g} hours"
     if loop.total and recipe.hours:
         length += f" or {recipe.hours:g} hours"
@@ -155,7 +155,7 @@ def _facts(request: TrainRequest, recipe: Recipe, student: Student) -> Mapping[s
         "base": f"{request.base.name} with hash {weights_hash(request.base.folder)}",
         **options,
         "--max-length": student.max_tokens,
-        "--eval": request.measure and request.measure.told,
+        "--eval": request.measure and request.measure.description,
         "--device": student.placement.device.type,
         "--dtype": "bf16" if student.half else "fp32",
     }

@@ -46,7 +46,7 @@ class Student:
 
         if not settings.trust_remote_code:
             refuse_code(base.folder)
-        self.placement, self.half = placed(settings, reporter)
+        self.placement, self.half = training_placement(settings, reporter)
         self.between: Callable[[], None] = _nothing
         torch.manual_seed(seed)
         self.new_head = not is_reranker(base.folder)
@@ -55,10 +55,10 @@ class Student:
         self.max_tokens = min(limit for limit in [*limits, settings.max_length] if limit)
         self.card = RerankerCard("student", "training", self.max_tokens)
         self.long_texts = LongTexts.of_transformers(self.model.tokenizer)
-        self.parameters = sum(one.numel() for one in self.model.parameters())
+        self.parameters = sum(weight.numel() for weight in self.model.parameters())
         self.tuner = _adapted(self.model, lora) if lora else None
         self.trained = {
-            name: one for name, one in self.model.named_parameters() if one.requires_grad
+            name: weight for name, weight in self.model.named_parameters() if weight.requires_grad
         }
 
     def _loaded(self, folder: Path) -> Any:
@@ -126,7 +126,7 @@ class Student:
             values[batch] = self.forward([tokens[at] for at in batch]).cpu().numpy()
 
         self.model.eval()
-        run([len(one["input_ids"]) for one in tokens], keep, self.placement, advance)
+        run([len(encoded["input_ids"]) for encoded in tokens], keep, self.placement, advance)
         self.model.train()
         if not np.isfinite(values).all():
             raise ModelError(
@@ -186,7 +186,7 @@ def with_head(
     return CrossEncoder(modules=[trunk, *head], device=device, activation_fn=Identity())
 
 
-def placed(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, bool]:
+def training_placement(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, bool]:
     """Return the placement with fp32 weights, and whether to multiply in bf16.
 
     By default a GPU multiplies in bf16 and a CPU in fp32, so that a run on any CPU gives the same

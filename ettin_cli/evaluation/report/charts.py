@@ -29,7 +29,7 @@ SHIFT = 5.0  # so that the intervals of two blends do not overlap
 RERANKERS, BLENDS = 9, 4
 
 Line = Sequence[Comparison]
-Timed = tuple[Measured, float]
+TimedSystem = tuple[Measured, float]
 
 
 def named(system: System) -> str:
@@ -46,7 +46,9 @@ def tone(comparison: Comparison) -> str:
 
 def gains_axis(comparisons: Iterable[Comparison], start: float, end: float) -> Axis:
     """Return an axis that includes zero and every gain with its interval."""
-    ends = [value for one in comparisons for value in (one.gain, *one.interval)]
+    ends = [
+        value for comparison in comparisons for value in (comparison.gain, *comparison.interval)
+    ]
     return Axis.over([0.0, *ends], start, end)
 
 
@@ -76,11 +78,13 @@ def lines_by_depth(comparisons: Iterable[Comparison]) -> dict[str, list[Line]]:
     Best first, limited to a readable number: the best rerankers, and their best blends.
     """
     lines = defaultdict[tuple[str, float], list[Comparison]](list)
-    for one in comparisons:
-        if one.system.candidates and math.isfinite(one.gain):
-            lines[one.system.name, one.system.blend].append(one)
+    for comparison in comparisons:
+        if comparison.system.candidates and math.isfinite(comparison.gain):
+            lines[comparison.system.name, comparison.system.blend].append(comparison)
     drawn: dict[str, list[Line]] = {}
-    for line in sorted(lines.values(), key=lambda line: -max(one.gain for one in line)):
+    for line in sorted(
+        lines.values(), key=lambda line: -max(comparison.gain for comparison in line)
+    ):
         reranker = line[0].system.name
         if reranker in drawn or len(drawn) < RERANKERS:
             drawn.setdefault(reranker, []).append(sorted(line, key=_depth))
@@ -92,14 +96,14 @@ def lines_by_depth(comparisons: Iterable[Comparison]) -> dict[str, list[Line]]:
 
 def gain_by_depth(reranker: str, drawn: Mapping[str, Sequence[Line]]) -> Markup:
     """Return a chart of a reranker's gains by depth, the others in grey, on shared axes."""
-    every = [one for lines in drawn.values() for line in lines for one in line]
-    depths = sorted({_depth(one) for one in every})
+    every = [comparison for lines in drawn.values() for line in lines for comparison in line]
+    depths = sorted({_depth(comparison) for comparison in every})
     end = NARROW - WORDS
     across = Axis.by_factor(depths, LEFT + 10, end - 20, least=4)
     up = gains_axis(every, BOTTOM, TOP)
     others = [line for name, lines in drawn.items() for line in lines if name != reranker]
     own = drawn[reranker]
-    blends = sorted({one.system.blend for one in every})
+    blends = sorted({comparison.system.blend for comparison in every})
     styles = [f"line{blends.index(line[0].system.blend) % BLENDS}" for line in own]
     names = _apart([up.at(line[-1].gain) for line in own])
     aside = across.end + SHIFT * (len(own) - 1) + 8
@@ -115,11 +119,13 @@ def gain_by_depth(reranker: str, drawn: Mapping[str, Sequence[Line]]) -> Markup:
 
 
 def _line(line: Line, across: Axis, up: Axis, shift: float, style: str) -> Markup:
-    points = [(across.at(_depth(one)) + shift, up.at(one.gain)) for one in line]
+    points = [
+        (across.at(_depth(comparison)) + shift, up.at(comparison.gain)) for comparison in line
+    ]
     intervals = [
-        stroke(x, up.at(one.interval[0]), x, up.at(one.interval[1]), "range")
-        for (x, _), one in zip(points, line, strict=True)
-        if all(map(math.isfinite, one.interval))
+        stroke(x, up.at(comparison.interval[0]), x, up.at(comparison.interval[1]), "range")
+        for (x, _), comparison in zip(points, line, strict=True)
+        if all(map(math.isfinite, comparison.interval))
     ]
     return element(
         "g",
@@ -139,38 +145,41 @@ def _depth(comparison: Comparison) -> int:
     return comparison.system.candidates or 0
 
 
-def _apart(places: Sequence[float], gap: float = 14) -> list[float]:
+def _apart(positions: Sequence[float], gap: float = 14) -> list[float]:
     """Return label positions beside the given ones, moved apart so that none overlap."""
-    moved = list(places)
+    moved = list(positions)
     last = -math.inf
-    for at in sorted(range(len(places)), key=lambda at: places[at]):
-        last = moved[at] = max(places[at], last + gap)
+    for at in sorted(range(len(positions)), key=lambda at: positions[at]):
+        last = moved[at] = max(positions[at], last + gap)
     return [place - max(0.0, last - BOTTOM) + 4 for place in moved]
 
 
-def frontier(timed: Iterable[Timed], metric: str) -> list[Timed]:
+def frontier(timed: Iterable[TimedSystem], metric: str) -> list[TimedSystem]:
     """Return the Pareto frontier of quality and time, fastest first."""
-    best: list[Timed] = []
-    for one in sorted(timed, key=lambda pair: (pair[1], -pair[0].mean(metric))):
-        if not best or one[0].mean(metric) > best[-1][0].mean(metric):
-            best.append(one)
+    best: list[TimedSystem] = []
+    for point in sorted(timed, key=lambda pair: (pair[1], -pair[0].mean(metric))):
+        if not best or point[0].mean(metric) > best[-1][0].mean(metric):
+            best.append(point)
     return best
 
 
-def cost(timed: Sequence[Timed], metric: str) -> Markup:
+def cost(timed: Sequence[TimedSystem], metric: str) -> Markup:
     """Return a chart of quality against seconds per query, with a numbered frontier."""
     end = WIDE - 8
     across = Axis.by_factor([seconds for _, seconds in timed], LEFT + 12, end - 12, least=10)
-    up = Axis.over([one.mean(metric) for one, _ in timed], BOTTOM - 6, TOP + 6)
-    best = [(across.at(time), up.at(one.mean(metric))) for one, time in frontier(timed, metric)]
+    up = Axis.over([measured.mean(metric) for measured, _ in timed], BOTTOM - 6, TOP + 6)
+    best = [
+        (across.at(time), up.at(measured.mean(metric)))
+        for measured, time in frontier(timed, metric)
+    ]
     return svg(
         f"{metric} against seconds per query",
         (WIDE, HEIGHT),
         frame(up, end, across.ticks(), "seconds per query"),
         path(best, "frontier"),
         *(
-            dot(across.at(time), up.at(one.mean(metric)), 3.5, named(one.system))
-            for one, time in timed
+            dot(across.at(time), up.at(measured.mean(metric)), 3.5, named(measured.system))
+            for measured, time in timed
         ),
         *(
             element("g", dot(x, y, 8), label(str(at), x, y + 4), class_="best")
@@ -208,14 +217,14 @@ def frame(
     """Return the grid lines and labels of a chart; labels without room are left out."""
     heights = up.ticks(sign)
     last, numbers = -math.inf, list[Markup]()
-    for x, said in below:
-        if x - last > 8 * len(said) + 4:
-            numbers.append(label(said, x, BOTTOM + 17))
+    for x, text in below:
+        if x - last > 8 * len(text) + 4:
+            numbers.append(label(text, x, BOTTOM + 17))
             last = x
     return element(
         "g",
         *(stroke(LEFT, y, end, y, "grid") for y, _ in heights),
-        *(label(said, LEFT - 6, y + 4, "end") for y, said in heights),
+        *(label(text, LEFT - 6, y + 4, "end") for y, text in heights),
         *numbers,
         label(what, end, BOTTOM + 32, "end"),
     )

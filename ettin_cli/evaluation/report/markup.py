@@ -124,10 +124,10 @@ def number(value: float | None, digits: int = 3, sign: str = "-") -> str:
     return f"{rounded:{sign if rounded else '-'}.{digits}f}".replace("-", MINUS)
 
 
-def counted(amount: int, one: str, many: str = "") -> str:
+def counted(amount: int, singular: str, plural: str = "") -> str:
     """Return an amount with its noun.
 
     >>> counted(1, "query", "queries"), counted(1200, "system")
     ('1 query', '1,200 systems')
     """
-    return f"{amount:,} {one if amount == 1 else many or one + 's'}"
+    return f"{amount:,} {singular if amount == 1 else plural or singular + 's'}"

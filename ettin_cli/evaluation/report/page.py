@@ -19,7 +19,7 @@ from ettin_cli.evaluation.report.markup import (
     remark,
     section,
 )
-from ettin_cli.evaluation.report.queries import movement, worst_queries
+from ettin_cli.evaluation.report.queries import movement_section, worst_queries
 from ettin_cli.evaluation.report.reliability import ReliabilityPlot, reliability
 from ettin_cli.evaluation.results import Comparison, Evaluation, System
 
@@ -46,13 +46,15 @@ def report_html(evaluation: Evaluation, calibrations: Sequence[ReliabilityPlot] 
 
     Equal evaluations give byte-identical files.
     """
-    best = max(evaluation.systems, key=lambda one: one.mean(evaluation.metrics[0]), default=None)
+    best = max(
+        evaluation.systems, key=lambda entry: entry.mean(evaluation.metrics[0]), default=None
+    )
     sections = [
         _verdicts(evaluation),
         _systems(evaluation),
         _gain_by_depth(evaluation),
         _quality_and_cost(evaluation),
-        movement(evaluation, best),
+        movement_section(evaluation, best),
         worst_queries(evaluation, best),
         reliability(calibrations),
         _notes(evaluation),
@@ -83,27 +85,31 @@ def _header(evaluation: Evaluation) -> Markup:
 
 
 def _verdicts(evaluation: Evaluation) -> Markup:
-    said = [element("p", verdict) for verdict in evaluation.verdicts]
-    return element("section", *said, class_="verdicts", aria_label="Verdicts") if said else Markup()
+    verdicts = [element("p", verdict) for verdict in evaluation.verdicts]
+    return (
+        element("section", *verdicts, class_="verdicts", aria_label="Verdicts")
+        if verdicts
+        else Markup()
+    )
 
 
 def _systems(evaluation: Evaluation) -> Markup:
     measured = evaluation.measured
     across = charts.row_axis([*evaluation.comparisons, *evaluation.over_first])
-    means = {metric: [one.mean(metric) for one in measured] for metric in evaluation.metrics}
-    timed = any(one.seconds is not None for one in measured)
+    means = {metric: [entry.mean(metric) for entry in measured] for metric in evaluation.metrics}
+    timed = any(entry.seconds is not None for entry in measured)
     over_first: Sequence[Comparison | None] = evaluation.over_first
     firsts = over_first or [None] * len(evaluation.systems)
     rows = [
         element(
             "tr",
-            _system_cell(one.system),
-            *(_mean_cell(one.mean(metric), means[metric]) for metric in means),
+            _system_cell(entry.system),
+            *(_mean_cell(entry.mean(metric), means[metric]) for metric in means),
             *(_compared_cells(compared, across) if evaluation.comparisons else ()),
             *(_gain_cells(first, across) if evaluation.over_first else ()),
-            *([_cell(number(one.seconds))] if timed else ()),
+            *([_cell(number(entry.seconds))] if timed else ()),
         )
-        for one, compared, first in zip(
+        for entry, compared, first in zip(
             measured, [None, *evaluation.over_alone], [None, *firsts], strict=True
         )
     ]
@@ -175,10 +181,10 @@ def _over(evaluation: Evaluation) -> str:
 
 def _gain_by_depth(evaluation: Evaluation) -> Markup:
     drawn = charts.lines_by_depth(evaluation.comparisons)
-    points = [one for lines in drawn.values() for line in lines for one in line]
-    if len({one.system.candidates for one in points}) < 2:
+    points = [comparison for lines in drawn.values() for line in lines for comparison in line]
+    if len({comparison.system.candidates for comparison in points}) < 2:
         return Markup()
-    said = (
+    remark_text = (
         f"Mean gain in {evaluation.metrics[0]} over {_over(evaluation)}, by the candidates "
         "reranked, with 95 % intervals."
     )
@@ -187,22 +193,22 @@ def _gain_by_depth(evaluation: Evaluation) -> Markup:
     left_out = _left_out(
         len(evaluation.comparisons) - len(points), "for lack of room or candidates"
     )
-    return section("Gain by depth", remark(said, beside, left_out), grid(*panels))
+    return section("Gain by depth", remark(remark_text, beside, left_out), grid(*panels))
 
 
 def _quality_and_cost(evaluation: Evaluation) -> Markup:
     metric = evaluation.metrics[0]
     measured = evaluation.measured
-    timed = [(one, one.seconds) for one in measured if one.seconds is not None]
+    timed = [(entry, entry.seconds) for entry in measured if entry.seconds is not None]
     if len(timed) < 2 or not evaluation.queries:
         return Markup()
     best = [
         element(
             "li",
-            charts.named(one.system),
-            element("small", f"{number(one.mean(metric))} in {number(seconds)} s"),
+            charts.named(entry.system),
+            element("small", f"{number(entry.mean(metric))} in {number(seconds)} s"),
         )
-        for one, seconds in charts.frontier(timed, metric)
+        for entry, seconds in charts.frontier(timed, metric)
     ]
     return section(
         "Quality and cost",

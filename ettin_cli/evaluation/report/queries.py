@@ -15,7 +15,7 @@ from ettin_cli.evaluation.report.markup import (
     section,
     shortened,
 )
-from ettin_cli.evaluation.results import Evaluation, Measured, Shown
+from ettin_cli.evaluation.results import Evaluation, Measured, ShownDocument
 
 WORST = 10
 SHOWN = 5
@@ -23,7 +23,7 @@ QUERY_LENGTH = 300
 TEXT_LENGTH = 200
 
 
-def movement(evaluation: Evaluation, best: Measured | None) -> Markup:
+def movement_section(evaluation: Evaluation, best: Measured | None) -> Markup:
     """Return the section on what the best system changed, query by query."""
     if best is None or not evaluation.queries:
         return Markup()
@@ -31,8 +31,8 @@ def movement(evaluation: Evaluation, best: Measured | None) -> Markup:
     reference = evaluation.reference(best)
     before, after = reference.values[metric], best.values[metric]
     differences = [after[query_id] - before[query_id] for query_id in evaluation.queries]
-    rose, fell = (sum(sign * one > 0 for one in differences) for sign in (1, -1))
-    said = (
+    rose, fell = (sum(sign * difference > 0 for difference in differences) for sign in (1, -1))
+    remark_text = (
         f"Each query's difference in {metric} between {named(reference.system)} and "
         f"the best system, {named(best.system)}, from the largest rise to the largest fall."
     )
@@ -46,7 +46,9 @@ def movement(evaluation: Evaluation, best: Measured | None) -> Markup:
     ]
     chart = figure(charts.movement(differences, metric))
     return section(
-        "Query by query", remark(said), grid(chart, element("ul", *counts), class_="grid beside")
+        "Query by query",
+        remark(remark_text),
+        grid(chart, element("ul", *counts), class_="grid beside"),
     )
 
 
@@ -61,10 +63,14 @@ def worst_queries(evaluation: Evaluation, best: Measured | None) -> Markup:
     metric = evaluation.metrics[0]
     before = (evaluation.reference(best) if best else evaluation.baseline).values[metric]
     after = best.values[metric] if best else before
-    changes = sorted((after[one] - before[one], one) for one in evaluation.queries)
-    lost = [one for change, one in changes if change < 0][:WORST]
-    rest = sorted((after[one], one) for one in evaluation.queries if one not in lost)
-    lowest = [one for value, one in rest if value < 1][:WORST]
+    changes = sorted(
+        (after[query_id] - before[query_id], query_id) for query_id in evaluation.queries
+    )
+    lost = [query_id for change, query_id in changes if change < 0][:WORST]
+    rest = sorted(
+        (after[query_id], query_id) for query_id in evaluation.queries if query_id not in lost
+    )
+    lowest = [query_id for value, query_id in rest if value < 1][:WORST]
     others = " of the others" if lost else ""
     titled = {
         f"The {len(lost)} that lost most": lost,
@@ -74,7 +80,10 @@ def worst_queries(evaluation: Evaluation, best: Measured | None) -> Markup:
         part
         for title, query_ids in titled.items()
         if query_ids
-        for part in (element("h3", title), *(_query(evaluation, best, one) for one in query_ids))
+        for part in (
+            element("h3", title),
+            *(_query(evaluation, best, query_id) for query_id in query_ids),
+        )
     ]
     return section("Worst queries", *parts) if parts else Markup()
 
@@ -88,7 +97,7 @@ def _query(evaluation: Evaluation, best: Measured | None, query_id: str) -> Mark
         after = best.values[metric][query_id]
         tone = "gain" if after > before else "loss" if after < before else None
         values += [" \u2192 ", element("b", number(after), class_=tone)]
-    columns = [_ranked(evaluation, one, query_id) for one in (reference, best) if one]
+    columns = [_ranked(evaluation, system, query_id) for system in (reference, best) if system]
     text = shortened(evaluation.queries[query_id], QUERY_LENGTH)
     return element(
         "article",
@@ -99,19 +108,19 @@ def _query(evaluation: Evaluation, best: Measured | None, query_id: str) -> Mark
 
 
 def _ranked(evaluation: Evaluation, measured: Measured, query_id: str) -> Markup:
-    found = [doc_id for doc_id, _ in measured.run.get(query_id, ())]
-    documents = [_document(evaluation, query_id, doc_id) for doc_id in found[:SHOWN]]
-    ranked = element("ol", *documents) if found else element("p", "Nothing was found.")
+    retrieved = [doc_id for doc_id, _ in measured.run.get(query_id, ())]
+    documents = [_document(evaluation, query_id, doc_id) for doc_id in retrieved[:SHOWN]]
+    ranked = element("ol", *documents) if retrieved else element("p", "Nothing was found.")
     return element(
         "div",
         element("h5", named(measured.system)),
         ranked,
-        _first_relevant(evaluation, query_id, found),
+        _first_relevant(evaluation, query_id, retrieved),
     )
 
 
 def _document(evaluation: Evaluation, query_id: str, doc_id: str) -> Markup:
-    shown = evaluation.documents.get(doc_id, Shown("", ""))
+    shown = evaluation.documents.get(doc_id, ShownDocument("", ""))
     class_, word = _relevance(evaluation, query_id, doc_id)
     return element(
         "li",
@@ -132,12 +141,12 @@ def _relevance(evaluation: Evaluation, query_id: str, doc_id: str) -> tuple[str,
     return "relevant", f"relevant, {grades[doc_id]}" if grades[doc_id] > 1 else "relevant"
 
 
-def _first_relevant(evaluation: Evaluation, query_id: str, found: list[str]) -> Markup:
+def _first_relevant(evaluation: Evaluation, query_id: str, retrieved: list[str]) -> Markup:
     """Return the rank of the first relevant document, if it is not among those shown."""
     grades = evaluation.qrels.get(query_id, {})
-    places = [at for at, doc_id in enumerate(found, 1) if grades.get(doc_id, 0) > 0]
-    if not found or (places and places[0] <= SHOWN):
+    ranks = [at for at, doc_id in enumerate(retrieved, 1) if grades.get(doc_id, 0) > 0]
+    if not retrieved or (ranks and ranks[0] <= SHOWN):
         return Markup()
-    depth = counted(len(found), "document")
-    said = f"First relevant: rank {places[0]}." if places else f"None relevant among {depth}."
-    return element("p", said, class_="remark")
+    depth = counted(len(retrieved), "document")
+    remark_text = f"First relevant: rank {ranks[0]}." if ranks else f"None relevant among {depth}."
+    return element("p", remark_text, class_="remark")

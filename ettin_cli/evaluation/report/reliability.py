@@ -59,16 +59,16 @@ def reliability(calibrations: Sequence[ReliabilityPlot]) -> Markup:
         )
         for plot in calibrations
     ]
-    said = (
+    remark_text = (
         "Observed share of relevant documents against the predicted probability; on the dashed "
         "line they are equal. Larger dots stand for more documents."
     )
-    return section("Reliability", remark(said), grid(*panels))
+    return section("Reliability", remark(remark_text), grid(*panels))
 
 
 def _chart(plot: ReliabilityPlot) -> Markup:
     across, up = Axis(0, 1, LEFT, LEFT + BOTTOM - TOP), Axis(0, 1, BOTTOM, TOP)
-    filled = [one for one in plot.bins if one[2]]
+    filled = [bin for bin in plot.bins if bin[2]]
     most = max((count for *_, count in filled), default=0)
     points = [(across.at(predicted), up.at(observed)) for predicted, observed, _ in filled]
     dots = [

@@ -1,4 +1,3 @@
-from .counted import MeasuredRows as MeasuredRows
 from .examples import (
     POSITIVE as POSITIVE,
     Example as Example,
@@ -7,7 +6,8 @@ from .examples import (
     negative_fields as negative_fields,
     text_fields as text_fields,
 )
-from .fields import RequestFields as RequestFields, pair as pair, placed as placed
+from .fields import RequestFields as RequestFields, pair as pair, renumbered as renumbered
+from .measured_rows import MeasuredRows as MeasuredRows
 from .pairs import rejection as rejection
 from .reading import RequestFile as RequestFile, open_requests as open_requests
 from .rows import read_rows as read_rows, readable as readable

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ettin_cli.corpus import RecordError, as_read, spared
+from ettin_cli.corpus import RecordError, as_read, without_surrogates
 from ettin_cli.files.requests.values import (
     DOCUMENT,
     QUERY_ID,
@@ -57,7 +57,9 @@ def example(record: object, query_field: str | None = None) -> Example:
     Raises:
         RecordError: The query or the positive is missing, or a text is not a string.
     """
-    held, reasons = spared(record, [*query_fields(query_field), POSITIVE], text_fields(record))
+    held, reasons = without_surrogates(
+        record, [*query_fields(query_field), POSITIVE], text_fields(record)
+    )
     record = object_of(held)
     query, _ = query_of(record, query_field)
     if POSITIVE not in record:
@@ -102,7 +104,11 @@ def _is_example_field(name: str) -> bool:
 
 def _negative_ids(record: Mapping[str, Any], count: int) -> Sequence[str]:
     ids = record.get(NEGATIVE_IDS)
-    if isinstance(ids, list) and len(ids) == count and all(isinstance(one, str) for one in ids):
+    if (
+        isinstance(ids, list)
+        and len(ids) == count
+        and all(isinstance(doc_id, str) for doc_id in ids)
+    ):
         return ids
     return [""] * count
 

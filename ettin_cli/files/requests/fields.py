@@ -6,7 +6,14 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ettin_cli.corpus import TITLE_FIELD, RecordError, as_read, field_of, has_field, spared
+from ettin_cli.corpus import (
+    TITLE_FIELD,
+    RecordError,
+    as_read,
+    field_of,
+    has_field,
+    without_surrogates,
+)
 from ettin_cli.files.requests.examples import example, holds_example
 from ettin_cli.files.requests.values import (
     DOCUMENT,
@@ -72,7 +79,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PairRow:
     """A row with a query and one document."""
 
     query_id: str | None
@@ -100,7 +107,7 @@ def listed(record: object, fields: RequestFields) -> Listed:
     if name is None and _holds_example(record, fields):
         return _from_example(record, fields)
     needed = [*query_fields(fields.query), *([name.partition(".")[0]] if name else [])]
-    rest, left_out = spared(record, needed, [name] if name else [])
+    rest, left_out = without_surrogates(record, needed, [name] if name else [])
     reasons = [RecordError(reason) for reason in left_out]
     record = object_of(rest if name else record)
     query, held = query_of(record, fields.query)
@@ -112,7 +119,7 @@ def listed(record: object, fields: RequestFields) -> Listed:
             continue
         try:
             candidate = _candidate(document, fields)
-            candidates.append((place, _found_again(candidate) if name == HITS else candidate))
+            candidates.append((place, _from_answer(candidate) if name == HITS else candidate))
         except RecordError as error:
             reason = f"{name}[{place}]: {error}"
             reasons.append(RecordError(reason, missing=error.missing))
@@ -122,11 +129,11 @@ def listed(record: object, fields: RequestFields) -> Listed:
     more = {key: value for key, value in held.items() if key not in of_query | own.keys()}
     query_id = id_of(record, ids) or id_of(held, ids)
     own |= kept(more, ANSWERED)
-    unnamed = sum(not one.passage.doc_id for _, one in candidates)
-    return Listed(query_id, query, placed(candidates), own, reasons, unnamed)
+    unnamed = sum(not candidate.passage.doc_id for _, candidate in candidates)
+    return Listed(query_id, query, renumbered(candidates), own, reasons, unnamed)
 
 
-def pair(record: object, fields: RequestFields) -> Pair:
+def pair(record: object, fields: RequestFields) -> PairRow:
     """Return the query and the document of a row; other fields become the document's metadata.
 
     Raises:
@@ -139,18 +146,19 @@ def pair(record: object, fields: RequestFields) -> Pair:
     # The row id is the document's id, unless a document id field is filled.
     ids = names_of(fields.id, (*DOCUMENT_IDS, *ROW_ID))
     query_id = id_of(record, QUERY_ID) or id_of(held, (*QUERY_ID, *ROW_ID))
-    return Pair(query_id, query, _from_object(record, text, ids, used))
+    return PairRow(query_id, query, _from_object(record, text, ids, used))
 
 
-def placed(candidates: Iterable[tuple[int, Candidate]]) -> list[Candidate]:
+def renumbered(candidates: Iterable[tuple[int, Candidate]]) -> list[Candidate]:
     """Return candidates numbered by their list positions, which serve as ids if they have none.
 
     If the id is taken, position 2 becomes #2.
     """
-    found = list(candidates)
-    taken = {candidate.passage.doc_id for _, candidate in found}
+    numbered = list(candidates)
+    taken = {candidate.passage.doc_id for _, candidate in numbered}
     return [
-        replace(one, passage_id=at, passage=_named(one.passage, at, taken)) for at, one in found
+        replace(candidate, passage_id=at, passage=_named(candidate.passage, at, taken))
+        for at, candidate in numbered
     ]
 
 
@@ -176,9 +184,9 @@ def _from_example(record: object, fields: RequestFields) -> Listed:
         for doc_id, text in zip(held.negative_ids, held.negatives, strict=True)
     ]
     passages = [*positives, *negatives]
-    candidates = placed(enumerate(Candidate(0, one, None) for one in passages))
+    candidates = renumbered(enumerate(Candidate(0, passage, None) for passage in passages))
     own = kept(held.fields, ANSWERED)
-    unnamed = sum(not one.doc_id for one in passages)
+    unnamed = sum(not passage.doc_id for passage in passages)
     reasons = [RecordError(reason) for reason in held.reasons]
     return Listed(held.query_id, held.query, candidates, own, reasons, unnamed)
 
@@ -228,11 +236,11 @@ def _from_object(
     return Candidate(0, passage, score_of(document))
 
 
-def _found_again(hit: Candidate) -> Candidate:
+def _from_answer(hit: Candidate) -> Candidate:
     """Return a hit read from an answer, with location and metadata moved to the passage."""
     rest = dict(hit.passage.metadata)
-    places = [name for name, kind in PLACE.items() if isinstance(rest.get(name), kind)]
-    place = {name: rest.pop(name) for name in places}
+    names = [name for name, kind in PLACE.items() if isinstance(rest.get(name), kind)]
+    place = {name: rest.pop(name) for name in names}
     own = rest.pop("metadata") if isinstance(rest.get("metadata"), dict) else {}
     return replace(hit, passage=replace(hit.passage, **place, metadata=rest | own))
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ettin_cli.corpus import RecordError, Row
-from ettin_cli.files.requests.fields import Pair, placed
+from ettin_cli.files.requests.fields import PairRow, renumbered
 from ettin_cli.files.requests.spool import Spool
 from ettin_cli.records import Candidate, Query, Rejection, Request
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OTHER_QUERY = "already has another query"
 
-Parse = Callable[[object], Pair]
+Parse = Callable[[object], PairRow]
 Rows = Callable[[], Iterator[Row]]
 
 
@@ -63,14 +63,16 @@ class PairFile:
             else:
                 pairs = (pair for pair, _ in self._good())
             for number, request in enumerate(requests(pairs), start=1):
-                self.read += sum(_weight(request.query.text, one) for one in request.candidates)
+                self.read += sum(
+                    _weight(request.query.text, candidate) for candidate in request.candidates
+                )
                 yield self._finished(request, number)
 
     def share(self) -> float | None:
         """Return the share of the rows yielded so far, by text length."""
         return self.read / self.total if self.total else None
 
-    def _good(self) -> Iterator[tuple[Pair, object]]:
+    def _good(self) -> Iterator[tuple[PairRow, object]]:
         """Yield the accepted rows, as pairs and as records."""
         numbers = _Numbers(self.parse)
         for record, _, _ in self.rows():
@@ -79,10 +81,10 @@ class PairFile:
             except RecordError:
                 continue
 
-    def _sorted(self, order: NDArray[np.int64], stack: ExitStack) -> Iterator[Pair]:
+    def _sorted(self, order: NDArray[np.int64], stack: ExitStack) -> Iterator[PairRow]:
         spool = stack.enter_context(Spool())
-        places = array("q", (spool.add(record) for _, record in self._good()))
-        return (self.parse(spool.get(places[at])) for at in order)
+        offsets = array("q", (spool.add(record) for _, record in self._good()))
+        return (self.parse(spool.get(offsets[at])) for at in order)
 
     def _finished(self, request: Request, number: int) -> Request:
         if self.best_first:
@@ -98,7 +100,7 @@ class _Numbers:
         self.known: dict[int, int] = {}
         self.texts = array("Q")
 
-    def of(self, record: object) -> tuple[int, Pair]:
+    def of(self, record: object) -> tuple[int, PairRow]:
         """Return the number of a record's query, and its pair.
 
         Raises:
@@ -122,7 +124,7 @@ def adjacent_requests(
     The rows of a query must be adjacent; rows of an earlier query are rejected.
     """
     seen: set[int] = set()
-    waiting: list[Pair] = []
+    waiting: list[PairRow] = []
     number = 0
     for row in rows:
         try:
@@ -152,11 +154,11 @@ def numbered(request: Request, number: int) -> Request:
     return replace(request, query=Query(query.query_id or str(number), query.text))
 
 
-def requests(pairs: Iterable[Pair]) -> Iterator[Request]:
+def requests(pairs: Iterable[PairRow]) -> Iterator[Request]:
     """Yield a request for each run of adjacent pairs with one query; a missing id is ""."""
     for _, group in groupby(pairs, key=lambda pair: pair.key):
         rows = list(group)
-        candidates = placed(enumerate(pair.candidate for pair in rows))
+        candidates = renumbered(enumerate(pair.candidate for pair in rows))
         unnamed = sum(not pair.candidate.passage.doc_id for pair in rows)
         yield Request(Query(rows[0].query_id or "", rows[0].query), candidates, unnamed=unnamed)
 
@@ -179,5 +181,5 @@ def _weight(query: str, candidate: Candidate) -> int:
 
 
 def _best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
-    ordered = sorted(candidates, key=lambda one: -(one.retrieval_score or 0.0))
+    ordered = sorted(candidates, key=lambda candidate: -(candidate.retrieval_score or 0.0))
     return [replace(candidate, passage_id=place) for place, candidate in enumerate(ordered)]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ettin_cli.corpus import Fields, RecordError, Row
 from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.files.requests.counted import MeasuredRows
 from ettin_cli.files.requests.fields import RequestFields, holds_list, listed, pair
+from ettin_cli.files.requests.measured_rows import MeasuredRows
 from ettin_cli.files.requests.pairs import PairFile, adjacent_requests, rejection
 from ettin_cli.files.requests.rows import read_rows
 from ettin_cli.files.requests.runs import RunTexts, run_rows
@@ -137,14 +137,14 @@ def _stream(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
 def _lists(rows: Iterator[Row], shown: str, fields: RequestFields) -> Items:
     for row in rows:
         try:
-            found = listed(row[0], fields)
+            request = listed(row[0], fields)
         except RecordError as error:
             yield rejection(shown, row, error)
             continue
-        for reason in found.reasons:
+        for reason in request.reasons:
             yield rejection(shown, row, reason)
-        query = Query(found.query_id or str(row[2]), found.query)
-        yield Request(query, found.candidates, found.fields, found.unnamed)
+        query = Query(request.query_id or str(row[2]), request.query)
+        yield Request(query, request.candidates, request.fields, request.unnamed)
 
 
 def _unknown() -> float | None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from ettin_cli.corpus import Fields, RecordError, Row, list_files, open_source, read_file
 from ettin_cli.errors import CorpusError
 from ettin_cli.files.queries import read_queries
-from ettin_cli.files.requests.fields import Pair
+from ettin_cli.files.requests.fields import PairRow
 from ettin_cli.files.requests.rows import readable
 from ettin_cli.files.requests.spool import Spool
 from ettin_cli.files.trec import run_line, without_spaces
@@ -65,12 +65,12 @@ class RunTexts:
         spool: Spool,
     ) -> None:
         self.queries_path, self.corpus, self.spool = queries, corpus, spool
-        self.queries = {without_spaces(one.query_id): one for one in read_queries(queries)}
+        self.queries = {without_spaces(query.query_id): query for query in read_queries(queries)}
         self.rejections: list[Rejection] = []
         wanted = {row["doc_id"] for row, _, _ in run_rows(run) if isinstance(row, dict)}
-        self.places = self._kept(wanted, fields)
+        self.offsets = self._kept(wanted, fields)
 
-    def pair(self, record: object) -> Pair:
+    def pair(self, record: object) -> PairRow:
         """Return the pair of a row of the run.
 
         Raises:
@@ -81,14 +81,14 @@ class RunTexts:
         query_id, doc_id = record["query_id"], record["doc_id"]
         if query_id not in self.queries:
             raise RecordError(f'query "{query_id}" is not in {self.queries_path}')
-        if doc_id not in self.places:
+        if doc_id not in self.offsets:
             raise RecordError(f'document "{doc_id}" is not in {self.corpus}')
-        passage = Passage(**self.spool.get(self.places[doc_id]))
+        passage = Passage(**self.spool.get(self.offsets[doc_id]))
         query = self.queries[query_id]
-        return Pair(query.query_id, query.text, Candidate(0, passage, record["score"]))
+        return PairRow(query.query_id, query.text, Candidate(0, passage, record["score"]))
 
     def _kept(self, wanted: set[str], fields: Fields) -> dict[str, int]:
-        places: dict[str, int] = {}
+        offsets: dict[str, int] = {}
         source = open_source(self.corpus)
         listing = list_files(source)
         self.rejections += listing.rejections
@@ -97,9 +97,9 @@ class RunTexts:
             reject = self.rejections.append
             for document in read_file(file, fields, reject, _passed_over, blank=True):
                 name = without_spaces(document.doc_id)
-                if name in wanted and name not in places:
-                    places[name] = self.spool.add(_passage(document, path))
-        return places
+                if name in wanted and name not in offsets:
+                    offsets[name] = self.spool.add(_passage(document, path))
+        return offsets
 
 
 def _passage(document: Document, path: str | None) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from .registry import (
     formats as formats,
     holds_measurement as holds_measurement,
     holds_races as holds_races,
+    ignored_plugins as ignored_plugins,
     is_run as is_run,
-    passed_over as passed_over,
     write_answers as write_answers,
     writer_of as writer_of,
 )

@@ -24,7 +24,7 @@ def plugin_formats() -> list[str]:
     return sorted(installed_plugins(GROUP, WHAT))
 
 
-def plugin_of(format: str) -> TextWriter | BinaryWriter | None:
+def plugin_writer(format: str) -> TextWriter | BinaryWriter | None:
     """Return the plugin's writer for a format; None if there is none.
 
     Raises:
@@ -40,20 +40,20 @@ def plugin_for(suffix: str) -> TextWriter | BinaryWriter | None:
     Raises:
         PluginError: A plugin cannot be loaded, or two plugins have the suffix.
     """
-    writers = [plugin_of(name) for name in plugin_formats()]
-    found = [writer for writer in writers if writer and suffix in writer.suffixes]
-    if len(found) > 1:
-        names = " and ".join(writer.name for writer in found)
+    writers = [plugin_writer(name) for name in plugin_formats()]
+    matching = [writer for writer in writers if writer and suffix in writer.suffixes]
+    if len(matching) > 1:
+        names = " and ".join(writer.name for writer in matching)
         raise PluginError(f"the formats {names} have the suffix {suffix}", code="suffix-ambiguous")
-    return found[0] if found else None
+    return matching[0] if matching else None
 
 
 def plugin_notices(names: Collection[str]) -> list[str]:
     """Return a notice for each plugin that is not used because of these names."""
     return [
         f"{plugin.what} from {plugin.package} is not used: {name} is built in"
-        for name, found in sorted(installed_plugins(GROUP, WHAT).items())
-        for plugin in found
+        for name, plugins in sorted(installed_plugins(GROUP, WHAT).items())
+        for plugin in plugins
         if name in names
     ]
 
@@ -123,7 +123,7 @@ class _Binary(BinaryWriter):
             self.writer.write(rows, file, layout)
 
 
-def _bytes(found: object) -> bytes:
-    if not isinstance(found, bytes):
-        raise TypeError(f"{type(found).__name__} returned where bytes are needed")
-    return found
+def _bytes(content: object) -> bytes:
+    if not isinstance(content, bytes):
+        raise TypeError(f"{type(content).__name__} returned where bytes are needed")
+    return content

@@ -16,7 +16,7 @@ from ettin_cli.files.writers.plugin_writers import (
     plugin_for,
     plugin_formats,
     plugin_notices,
-    plugin_of,
+    plugin_writer,
 )
 from ettin_cli.files.writers.trec import TREC
 from ettin_cli.files.writers.writer import (
@@ -68,7 +68,7 @@ def find_writer(format: str) -> TextWriter | BinaryWriter | None:
     Raises:
         PluginError: The plugin cannot be loaded, or two plugins declare the format.
     """
-    return None if format in SHOWN else _BY_NAME.get(format) or plugin_of(format)
+    return None if format in SHOWN else _BY_NAME.get(format) or plugin_writer(format)
 
 
 def writer_of(format: str) -> TextWriter | BinaryWriter:
@@ -78,15 +78,15 @@ def writer_of(format: str) -> TextWriter | BinaryWriter:
         InvalidArgumentError: The format is unknown.
         PluginError: See `find_writer`.
     """
-    found = find_writer(format)
-    if found is None:
+    writer = find_writer(format)
+    if writer is None:
         raise InvalidArgumentError(
             f"unknown format {format!r}",
             argument="format",
             value=format,
             choices=(*formats(), *plugin_formats()),
         )
-    return found
+    return writer
 
 
 def format_for(output: Path | None, wanted: str) -> str:
@@ -101,21 +101,21 @@ def format_for(output: Path | None, wanted: str) -> str:
     if wanted != AUTO or output is None or str(output) == "-":
         return wanted
     suffix = output.suffix.lower()
-    found = _BY_SUFFIX.get(suffix) or plugin_for(suffix)
-    if found is None:
+    writer = _BY_SUFFIX.get(suffix) or plugin_for(suffix)
+    if writer is None:
         raise InvalidArgumentError(
             f"no format has the suffix of {output}", argument="output", choices=tuple(_BY_SUFFIX)
         )
-    return found.name
+    return writer.name
 
 
 def is_run(format: str) -> bool:
     """Return whether answers in this format are runs."""
-    found = find_writer(format)
-    return found is not None and found.is_run
+    writer = find_writer(format)
+    return writer is not None and writer.is_run
 
 
-def passed_over() -> list[str]:
+def ignored_plugins() -> list[str]:
     """Return a notice for each plugin that is not used because its format is built in."""
     return plugin_notices([*SHOWN, *_BY_NAME])
 

@@ -1,11 +1,5 @@
 from .backends import Backend as Backend, Library as Library
 from .boundaries import LongTexts as LongTexts
-from .choosing import (
-    BACKENDS as BACKENDS,
-    check_engine as check_engine,
-    installed_backends as installed_backends,
-    load_model as load_model,
-)
 from .devices import cpu_has_bf16 as cpu_has_bf16, processor as processor
 from .graph import Graph as Graph
 from .modernbert import (
@@ -16,6 +10,12 @@ from .modernbert import (
 )
 from .onnx_export import WrittenModel as WrittenModel
 from .onnx_model import OnnxModel as OnnxModel
+from .registry import (
+    BACKENDS as BACKENDS,
+    check_backend as check_backend,
+    installed_backends as installed_backends,
+    load_model as load_model,
+)
 from .settings import (
     AUTO as AUTO,
     DTYPES as DTYPES,

@@ -64,7 +64,7 @@ class Library(Protocol):
 
 
 class Backend(ABC):
-    """A way to run models: one of `choosing.BACKENDS`, or a plugin's.
+    """A way to run models: one of `registry.BACKENDS`, or a plugin's.
 
     Attributes:
         name: Its name for `ettin bench --engine` and `EngineSettings`.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ettin_cli.models.engines.devices import processor
-from ettin_cli.models.hub import recall, remember_one
+from ettin_cli.models.remembered import recall, remember_fact
 
 PACES = "paces.json"
 ROUNDS = 2
@@ -39,16 +39,16 @@ def candidates(threads: int) -> tuple[Pace, ...]:
 
 def known_pace(model: str, threads: int) -> Pace | None:
     """Return the fastest pace measured for a model on this machine, or None."""
-    found = recall(PACES).get(_key(model, threads))
-    if not (isinstance(found, list) and len(found) == len(Pace._fields)):
+    stored = recall(PACES).get(_key(model, threads))
+    if not (isinstance(stored, list) and len(stored) == len(Pace._fields)):
         return None
-    pace = Pace(int(found[0]), bool(found[1]))
+    pace = Pace(int(stored[0]), bool(stored[1]))
     return pace if pace in candidates(threads) else None
 
 
 def remember_pace(model: str, threads: int, pace: Pace) -> None:
     """Store the pace of a model on this machine."""
-    remember_one(PACES, _key(model, threads), list(pace))
+    remember_fact(PACES, _key(model, threads), list(pace))
 
 
 def measured_pace(

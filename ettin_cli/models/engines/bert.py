@@ -56,20 +56,20 @@ class _Bert:
         if not typed:
             positions = positions + types[0]
         # Padding may extend beyond the last position.
-        at = graph.node("Min", self._positions(), graph.whole(len(positions) - 1))
-        whole = graph.node("Add", words, graph.node("Gather", graph.weight(positions), at))
+        at = graph.node("Min", self._positions(), graph.integer(len(positions) - 1))
+        summed = graph.node("Add", words, graph.node("Gather", graph.weight(positions), at))
         if typed:
-            whole = graph.node("Add", whole, graph.rows_of(types, "types"))
-        return graph.reshape(whole, -1, self.hidden)
+            summed = graph.node("Add", summed, graph.rows_of(types, "types"))
+        return graph.reshape(summed, -1, self.hidden)
 
     def _positions(self) -> str:
         graph = self.graph
         if self.config["model_type"] == "bert":
-            return graph.node("Range", graph.whole(0), self.layout.length, graph.whole(1))
+            return graph.node("Range", graph.integer(0), self.layout.length, graph.integer(1))
         # RoBERTa's positions start after the padding token's id and skip such tokens in a text.
-        padding = graph.whole(int(self.config["pad_token_id"]))
+        padding = graph.integer(int(self.config["pad_token_id"]))
         token = graph.node("Cast", graph.node("Not", graph.node("Equal", "ids", padding)), to=7)
-        counted = graph.node("CumSum", token, graph.whole(1))
+        counted = graph.node("CumSum", token, graph.integer(1))
         return graph.node("Add", graph.node("Mul", counted, token), padding)
 
     def _layer(self, rows: str, name: str) -> str:
@@ -78,11 +78,11 @@ class _Bert:
             graph.node("Reshape", self._linear(rows, f"{name}.attention.self.{part}"), self.shape)
             for part in ("query", "key", "value")
         )
-        found = self.everywhere.attend(graph, query, key, value)
-        found = self._linear(
-            graph.reshape(found, -1, self.hidden), f"{name}.attention.output.dense"
+        attended = self.everywhere.attend(graph, query, key, value)
+        attended = self._linear(
+            graph.reshape(attended, -1, self.hidden), f"{name}.attention.output.dense"
         )
-        rows = self._norm(graph.node("Add", rows, found), f"{name}.attention.output.LayerNorm")
+        rows = self._norm(graph.node("Add", rows, attended), f"{name}.attention.output.LayerNorm")
         inner = self._linear(rows, f"{name}.intermediate.dense")
         active = graph.activation(self.config.get("hidden_act", "gelu"), inner)
         outer = self._linear(active, f"{name}.output.dense")

@@ -85,16 +85,16 @@ class LongTexts:
 
         The tokens of a beginning are the first tokens of its text.
         """
-        found = list(texts)
+        begun = list(texts)
         size = CHARACTERS_A_TOKEN * tokens + LEAST_CHARACTERS
         waiting = [at for at, text in enumerate(texts) if len(text) > 2 * size]
         while waiting and self._boundary is not None:
             for at in waiting:
-                found[at] = texts[at][: self._next_boundary(self._boundary, texts[at], size)]
-            cut = [at for at in waiting if len(found[at]) < len(texts[at])]
-            waiting = [at for at in cut if self._count(found[at]) <= tokens]
+                begun[at] = texts[at][: self._next_boundary(self._boundary, texts[at], size)]
+            cut = [at for at in waiting if len(begun[at]) < len(texts[at])]
+            waiting = [at for at in cut if self._count(begun[at]) <= tokens]
             size *= GROWTH
-        return found
+        return begun
 
     def beginnings_of_pairs(
         self, pairs: Sequence[tuple[str, str]], tokens: int
@@ -106,25 +106,25 @@ class LongTexts:
         sides = list(dict.fromkeys(side for pair in pairs for side in pair))
         begun = dict(zip(sides, self.beginnings(sides, tokens), strict=True))
         count = cache(self._count)
-        found = []
+        cut_pairs = []
         for pair in pairs:
-            one, other = begun[pair[0]], begun[pair[1]]
-            if (one, other) != pair and min(count(one), count(other)) > tokens:
+            first, second = begun[pair[0]], begun[pair[1]]
+            if (first, second) != pair and min(count(first), count(second)) > tokens:
                 if count(pair[0]) > count(pair[1]):
-                    one = self.beginnings(pair[:1], count(other))[0]
+                    first = self.beginnings(pair[:1], count(second))[0]
                 else:
-                    other = self.beginnings(pair[1:], count(one))[0]
-            found.append((one, other))
-        return found
+                    second = self.beginnings(pair[1:], count(first))[0]
+            cut_pairs.append((first, second))
+        return cut_pairs
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the start and end of each token; a long text is tokenized in pieces."""
         assert self.tokenizer is not None
-        found: list[tuple[int, int]] = []
+        offsets: list[tuple[int, int]] = []
         for begin, piece in self._pieces(text):
             spans = piece.offsets
-            found += [(begin + one, begin + other) for one, other in spans] if begin else spans
-        return found
+            offsets += [(begin + start, begin + end) for start, end in spans] if begin else spans
+        return offsets
 
     def _count(self, text: str) -> int:
         return sum(_size(piece) for _, piece in self._pieces(text))
@@ -166,8 +166,8 @@ class LongTexts:
     def _boundary(self) -> re.Pattern[str] | None:
         if self.tokenizer is None or self.side != "right":
             return None
-        found = boundaries(self.tokenizer)
-        return found.pattern() if found else None
+        known = boundaries(self.tokenizer)
+        return known.pattern() if known else None
 
     @cached_property
     def _has_charsmap(self) -> bool:
@@ -215,10 +215,10 @@ def _parts(component: Any) -> list[dict[str, Any]]:
     if component is None:
         return []
     try:
-        whole = json.loads(component.__getstate__())
+        settings = json.loads(component.__getstate__())
     except Exception:  # written in Python; tokenizers raises no specific exception
         return [{"type": "Custom"}]
-    return list(_flat(whole))
+    return list(_flat(settings))
 
 
 def _flat(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -226,8 +226,8 @@ def _flat(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield part
         return
     for name in ("normalizers", "pretokenizers", "processors"):
-        for one in part.get(name, ()):
-            yield from _flat(one)
+        for inner in part.get(name, ()):
+            yield from _flat(inner)
 
 
 def _is_local(part: dict[str, Any]) -> bool:

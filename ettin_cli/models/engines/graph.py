@@ -73,7 +73,7 @@ class Graph:
 
         return self.constant(np.array(values, np.int64))
 
-    def whole(self, value: int) -> str:
+    def integer(self, value: int) -> str:
         """Add a single integer."""
         import numpy as np
 

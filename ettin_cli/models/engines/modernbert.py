@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.models.engines.attention import (
     LONG_TOKENS,
+    BatchLayout,
     GlobalAttention,
-    Layout,
     LocalAttention,
     layout,
 )
@@ -63,7 +63,7 @@ def modernbert(graph: Graph, config: dict[str, Any], weights: Weights, *, first_
 
 class _ModernBert:
     def __init__(
-        self, graph: Graph, config: dict[str, Any], weights: Weights, layout: Layout
+        self, graph: Graph, config: dict[str, Any], weights: Weights, layout: BatchLayout
     ) -> None:
         self.graph, self.config, self.weights, self.layout = graph, config, weights, layout
         self.hidden = int(config["hidden_size"])
@@ -86,7 +86,7 @@ class _ModernBert:
         for at, kind in enumerate(self.kinds):
             rows = self._layer(rows, at, kind, first=first_only and at == last)
         rows = self._norm(rows, "final_norm")
-        return self._texts(rows, one=first_only)
+        return self._texts(rows, first_only=first_only)
 
     def _layer(self, rows: str, at: int, kind: str, *, first: bool) -> str:
         graph, name = self.graph, f"layers.{at}"
@@ -95,8 +95,8 @@ class _ModernBert:
         asking = normed
         if first:
             rows, asking = self._first(rows), self._first(normed)
-        found = self._attention(asking, normed, name, kind, first=first)
-        rows = graph.node("Add", rows, self._linear(found, f"{name}.attn.Wo"))
+        attended = self._attention(asking, normed, name, kind, first=first)
+        rows = graph.node("Add", rows, self._linear(attended, f"{name}.attn.Wo"))
         return graph.node("Add", rows, self._mlp(self._norm(rows, f"{name}.mlp_norm"), name))
 
     def _attention(self, asking: str, rows: str, name: str, kind: str, *, first: bool) -> str:
@@ -114,11 +114,11 @@ class _ModernBert:
         value = self._texts(value)
         if first:
             # RoPE at position 0 is the identity.
-            found = self._attend_first(self._texts(query, one=True), key, value, kind)
+            attended = self._attend_first(self._texts(query, first_only=True), key, value, kind)
         else:
             query = self._rotated(self._texts(query), kind)
-            found = self._attend(query, key, value, kind)
-        return graph.reshape(found, -1, size)
+            attended = self._attend(query, key, value, kind)
+        return graph.reshape(attended, -1, size)
 
     def _attend(self, query: str, key: str, value: str, kind: str) -> str:
         if kind == GLOBAL:
@@ -183,18 +183,18 @@ class _ModernBert:
             graph.node("Unsqueeze", graph.part(table, graph.ints(0), length, 0), graph.ints(0, 2))
             for table in self.rotations[kind]
         )
-        whole = graph.reshape(x, 0, 0, self.heads, 2 * half)
-        first = graph.part(whole, graph.ints(0), graph.ints(half), 3)
-        second = graph.part(whole, graph.ints(half), graph.ints(2 * half), 3)
+        by_head = graph.reshape(x, 0, 0, self.heads, 2 * half)
+        first = graph.part(by_head, graph.ints(0), graph.ints(half), 3)
+        second = graph.part(by_head, graph.ints(half), graph.ints(2 * half), 3)
         turned = (
             graph.node("Sub", graph.node("Mul", first, cosines), graph.node("Mul", second, sines)),
             graph.node("Add", graph.node("Mul", second, cosines), graph.node("Mul", first, sines)),
         )
         return graph.reshape(graph.node("Concat", *turned, axis=3), 0, 0, self.hidden)
 
-    def _texts(self, rows: str, *, one: bool = False) -> str:
-        """Reshape rows to (texts, length, hidden), or (texts, 1, hidden) if `one`."""
-        if one:
+    def _texts(self, rows: str, *, first_only: bool = False) -> str:
+        """Reshape rows to (texts, length, hidden), or (texts, 1, hidden) if `first_only`."""
+        if first_only:
             return self.graph.reshape(rows, -1, 1, self.hidden)
         graph = self.graph
         length = graph.node("Reshape", self.layout.length, graph.ints(1))
@@ -203,7 +203,7 @@ class _ModernBert:
 
     def _first(self, rows: str) -> str:
         graph = self.graph
-        first = graph.node("Gather", self._texts(rows), graph.whole(0), axis=1)
+        first = graph.node("Gather", self._texts(rows), graph.integer(0), axis=1)
         return graph.reshape(first, -1, self.hidden)
 
     def _of(self, name: str) -> tuple[Floats, Floats | None]:

@@ -12,7 +12,7 @@ from ettin_cli.models.engines.graph import Graph, UnsupportedModelError
 from ettin_cli.models.engines.modernbert import GLOBAL, MODERNBERT, layer_kinds, modernbert
 from ettin_cli.models.engines.tokens import check_tokenizer, gives_types, read_trunk_settings
 from ettin_cli.models.engines.weights import Weights
-from ettin_cli.models.hub import OURS, PYLATE_DENSE, own_class, read_json, read_modules
+from ettin_cli.models.model_folder import OURS, PYLATE_DENSE, own_class, read_json, read_modules
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -116,8 +116,8 @@ def _written(
 
 def _check(folder: Path, modules: list[dict[str, str]], harmless: Collection[str]) -> None:
     """Reject a model whose output depends on more than its configuration and weights."""
-    types = [one["type"] for one in modules]
-    foreign = [one for one in types if not (one.startswith(OURS) or one == PYLATE_DENSE)]
+    types = [module["type"] for module in modules]
+    foreign = [kind for kind in types if not (kind.startswith(OURS) or kind == PYLATE_DENSE)]
     if foreign or _kind(modules[0]) != "Transformer":
         raise UnsupportedModelError(f"a model with {(foreign or types)[0]}")
     if modules[0]["path"]:
@@ -276,7 +276,7 @@ def _pooling_mode(config: dict[str, Any]) -> str:
 def _pool(graph: Graph, tokens: str, mode: str) -> str:
     """Add one vector per text, shape (texts, hidden), pooled from its tokens' vectors."""
     if mode == "cls":
-        return graph.node("Gather", tokens, graph.whole(0), axis=1)
+        return graph.node("Gather", tokens, graph.integer(0), axis=1)
     if mode == "mean":
         # A product, not ReduceSum, which sums the tokens of a one-text batch in another order.
         inside = graph.node("Cast", _inside(graph, tokens), to=1)
@@ -292,8 +292,8 @@ def _pool(graph: Graph, tokens: str, mode: str) -> str:
 
 
 def _inside(graph: Graph, tokens: str) -> str:
-    length = graph.node("Gather", graph.node("Shape", tokens), graph.whole(1))
-    positions = graph.node("Range", graph.whole(0), length, graph.whole(1))
+    length = graph.node("Gather", graph.node("Shape", tokens), graph.integer(1))
+    positions = graph.node("Range", graph.integer(0), length, graph.integer(1))
     return graph.node("Less", positions, graph.node("Unsqueeze", LENGTHS, graph.ints(1)))
 
 

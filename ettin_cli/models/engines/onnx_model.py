@@ -42,7 +42,7 @@ class OnnxModel:
     """A model that runs on the CPU without torch; several threads may use it concurrently.
 
     A text's values do not depend on the other texts of a batch, to the last bit: short texts are
-    padded to a multiple of 16 tokens, and a long text is a batch of its own.
+    padded to a multiple of 16 tokens, and a long text is a separate batch.
 
     Args:
         identity: Identifies this model when a pace is remembered.
@@ -134,8 +134,8 @@ class OnnxModel:
             )
             for group, computed in _ahead(submitted, 2 * workers):
                 with self._failures():
-                    found = computed.result()
-                sink(group, found)
+                    values = computed.result()
+                sink(group, values)
                 advance(len(group))
 
     def _feeds(self, texts: Sequence[TokenIds]) -> dict[str, NDArray[Any]]:
@@ -210,8 +210,8 @@ def _ahead(
 ) -> Iterator[tuple[list[int], Future[Any]]]:
     """Yield results in the order of submission, with some tasks submitted ahead."""
     waiting: deque[tuple[list[int], Future[Any]]] = deque()
-    for one in submitted:
-        waiting.append(one)
+    for future in submitted:
+        waiting.append(future)
         if len(waiting) > most:
             yield waiting.popleft()
     yield from waiting

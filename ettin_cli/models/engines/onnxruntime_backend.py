@@ -97,7 +97,9 @@ class _OnnxRuntimeSession:
         options.log_severity_level = 3
         # A memory plan for every input shape would grow without limit.
         options.enable_mem_pattern = False
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in written.weights.values()]
+        values = [
+            onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in written.weights.values()
+        ]
         options.add_external_initializers(list(written.weights), values)
         self.session = onnxruntime.InferenceSession(
             written.graph, options, providers=["CPUExecutionProvider"]
@@ -113,8 +115,8 @@ class _OnnxRuntimeRun:
         self.options = _onnxruntime().RunOptions()
 
     def compute(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
-        found: list[Floats] = self.session.run(outputs, feeds, self.options)
-        return found
+        arrays: list[Floats] = self.session.run(outputs, feeds, self.options)
+        return arrays
 
     def stop(self) -> None:
         self.options.terminate = True

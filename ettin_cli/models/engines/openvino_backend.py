@@ -97,9 +97,9 @@ class _OpenVinoRun:
     def compute(self, outputs: Sequence[str], feeds: Feeds) -> list[Floats]:
         if not hasattr(self.own, "request"):
             self.own.request = self.model.create_infer_request()
-        found = self.own.request.infer(dict(feeds))
+        results = self.own.request.infer(dict(feeds))
         # The request's own memory is overwritten by the next batch.
-        return [found[self.model.output(name)].copy() for name in outputs]
+        return [results[self.model.output(name)].copy() for name in outputs]
 
     def stop(self) -> None:
         """Let the running batch finish."""

@@ -26,7 +26,7 @@ class EngineSettings:
         max_length: A token limit below the model's own.
         threads: CPU threads of a model; None: the number of cores. With torch the number applies
             to the process, and None leaves it unchanged.
-        engine: auto, or the name of a backend (see `choosing.BACKENDS`).
+        engine: auto, or the name of a backend (see `registry.BACKENDS`).
 
     Raises:
         InvalidArgumentError: The device or dtype does not exist, or a number is below 1.

@@ -49,8 +49,10 @@ class StaticModel:
         if self.max_tokens < NO_LIMIT:
             read = self.long_texts.beginnings(texts, self.max_tokens)
         hold_to_one_thread(TOKENIZERS)
-        found = self.tokenizer.encode_batch_fast(read, add_special_tokens=False)
-        return [TokenIds(one.ids, []) for one in found], [bool(one.overflowing) for one in found]
+        encodings = self.tokenizer.encode_batch_fast(read, add_special_tokens=False)
+        return [TokenIds(encoding.ids, []) for encoding in encodings], [
+            bool(encoding.overflowing) for encoding in encodings
+        ]
 
     def vectors(self, texts: Sequence[TokenIds]) -> Floats:
         """Return the mean of each text's rows; zeros for a text without tokens.
@@ -60,7 +62,7 @@ class StaticModel:
         """
         import numpy as np
 
-        found = np.zeros((len(texts), self.table.shape[1]), np.float32)
+        means = np.zeros((len(texts), self.table.shape[1]), np.float32)
         for row, text in enumerate(texts):
             if text.ids:
                 if max(text.ids) >= len(self.table):
@@ -70,15 +72,15 @@ class StaticModel:
                         code="model-incomplete",
                         folder=self.folder,
                     )
-                found[row] = self.table[text.ids].mean(axis=0)
-        return found
+                means[row] = self.table[text.ids].mean(axis=0)
+        return means
 
 
 def static_table(folder: Path) -> Floats:
     """Return the table of a static embedder, shape (tokens, dimension), mapped from its file.
 
     Raises:
-        ModelError: It has none, or its row numbers are not token ids.
+        ModelError: The table is missing, or its row numbers are not token ids.
     """
     part = static_part(folder)
     weights = Weights(part or folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.boundaries import LongTexts
 from ettin_cli.models.engines.graph import UnsupportedModelError
-from ettin_cli.models.hub import STATIC, read_json, read_modules
+from ettin_cli.models.model_folder import STATIC, read_json, read_modules
 from ettin_cli.runtime import TOKENIZERS, Lock, guard_children, hold_to_one_thread
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def token_limit(folder: Path) -> int:
 
 
 def position_limit(folder: Path) -> int | None:
-    """Return the number of positions of a model; None if its configuration does not say."""
+    """Return the number of positions of a model; None if its configuration lacks it."""
     config = read_json(folder / "config.json", default={})
     positions: int | None = config.get("max_position_embeddings")
     if positions and config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
@@ -166,7 +166,7 @@ def _check_rebuilt(rebuilt: Rebuilt, written: dict[str, Any], settings: dict[str
         if part.get(name) != settings.get(setting, default):
             raise UnsupportedModelError(f"a tokenizer.json that contradicts {setting}")
     last = written["post_processor"]
-    pair = [piece["type_id"] for one in last.get("pair", ()) for piece in one.values()]
+    pair = [piece["type_id"] for entry in last.get("pair", ()) for piece in entry.values()]
     if last["type"] != rebuilt.processor and pair != rebuilt.pair:
         raise UnsupportedModelError("a tokenizer.json that contradicts its class")
 
@@ -202,7 +202,7 @@ class Tokens:
         """Return each text's tokens, and whether it was truncated."""
         with self.turn:
             read = self._encoded(self.long_texts.beginnings(texts, self.limit))
-            return self._finished([(one, None) for one in read])
+            return self._finished([(encoding, None) for encoding in read])
 
     def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[TokenIds], list[bool]]:
         """Return each pair's tokens, and whether it was truncated, the longer side first.
@@ -229,10 +229,10 @@ class Tokens:
             self.limit - self.tokenizer.num_special_tokens_to_add(is_pair)
             for is_pair in (False, True)
         ]
-        found, cut = [], []
-        for one, other in encoded:
-            whole = self.tokenizer.post_process(one, other)
-            found.append(TokenIds(whole.ids, whole.type_ids))
-            size = len(one) + (len(other) if other is not None else 0)
-            cut.append(size > room[other is not None])
-        return found, cut
+        ids, cut = [], []
+        for first, second in encoded:
+            encoding = self.tokenizer.post_process(first, second)
+            ids.append(TokenIds(encoding.ids, encoding.type_ids))
+            size = len(first) + (len(second) if second is not None else 0)
+            cut.append(size > room[second is not None])
+        return ids, cut

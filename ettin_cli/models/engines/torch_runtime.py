@@ -109,9 +109,9 @@ class Placement:
         if not model._can_flatten_inputs():
             padded = model.tokenizer.pad(list(tokens), return_tensors="pt")
             return {name: value.to(self.device) for name, value in padded.items()}
-        lengths = [len(one["input_ids"]) for one in tokens]
+        lengths = [len(text["input_ids"]) for text in tokens]
         names = tokens[0].keys() - {"attention_mask"}
-        rows = {name: [value for one in tokens for value in one[name]] for name in names}
+        rows = {name: [value for text in tokens for value in text[name]] for name in names}
         first = model[0]._flatten_position_offset
         rows["position_ids"] = [first + at for length in lengths for at in range(length)]
         begins = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=self.device)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ModelError
-from ettin_cli.models.hub import read_json
+from ettin_cli.models.model_folder import read_json
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
@@ -37,21 +37,23 @@ class Weights(Mapping[str, "Floats"]):
         files = _files(folder)
         if not files:
             raise ModelError(f"{folder} has no weights", code="model-incomplete", folder=folder)
-        self._places = {name: place for file in files for name, place in _places(file).items()}
+        self._locations = {
+            name: place for file in files for name, place in _locations(file).items()
+        }
 
     def under(self, prefix: str) -> Weights:
         """Return the same weights under a longer prefix."""
         narrower = Weights.__new__(Weights)
         narrower.folder, narrower.prefix = self.folder, self.prefix + prefix
-        narrower._places = self._places
+        narrower._locations = self._locations
         return narrower
 
     def __getitem__(self, name: str) -> Floats:
-        return _mapped(*self._places[self.prefix + name])
+        return _mapped(*self._locations[self.prefix + name])
 
     def __iter__(self) -> Iterator[str]:
         size = len(self.prefix)
-        return (name[size:] for name in self._places if name.startswith(self.prefix))
+        return (name[size:] for name in self._locations if name.startswith(self.prefix))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -59,15 +61,15 @@ class Weights(Mapping[str, "Floats"]):
 
 def _files(folder: Path) -> list[Path]:
     """Return the files that transformers reads; others beside them are other versions."""
-    whole = folder / "model.safetensors"
-    if whole.is_file():
-        return [whole]
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
     parts = read_json(folder / "model.safetensors.index.json", default={})
     # Only the last path component, so that no name leads out of the folder.
     return sorted({folder / Path(name).name for name in parts.get("weight_map", {}).values()})
 
 
-def _places(file: Path) -> dict[str, tuple[Path, int, dict[str, Any]]]:
+def _locations(file: Path) -> dict[str, tuple[Path, int, dict[str, Any]]]:
     """Return the location of each array: the file, the start of its data, and its entry."""
     try:
         with file.open("rb") as opened:

@@ -1,5 +1,5 @@
 from .encoding import load_token_encoder as load_token_encoder
-from .kind import LateInteractionModel as LateInteractionModel, find as find
+from .late_interaction import LateInteractionModel as LateInteractionModel, find as find
 from .reading import (
     Reading as Reading,
     is_multi_vector as is_multi_vector,

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.boundaries import LongTexts
-from ettin_cli.models.engines.choosing import load_model
 from ettin_cli.models.engines.graph import UnsupportedModelError
 from ettin_cli.models.engines.modernbert import MODERNBERT, local_reach
 from ettin_cli.models.engines.onnx_export import TOKENS, WrittenModel, write_multi_vector
 from ettin_cli.models.engines.onnx_model import OnnxModel
+from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import NO_LIMIT, TokenIds, Tokens
 from ettin_cli.models.engines.torch_runtime import Placement, run
-from ettin_cli.models.hub import read_json, read_modules
+from ettin_cli.models.model_folder import read_json, read_modules
 from ettin_cli.models.multi_vector.reading import MEAN, NATIVE, Reading, read_reading
 from ettin_cli.models.rerankers.maxsim import QueryVectors, TextSink, TextVectors, TokenEncoder
 from ettin_cli.records import Reporter
@@ -49,21 +49,23 @@ class OnnxTokenEncoder:
         """Return each query's vectors, and which queries were truncated."""
         import numpy as np
 
-        found: dict[int, QueryVectors] = {}
-        ids, cut = self.of_queries.of_texts([self.reading.query_prompt + one for one in queries])
-        whole = [self._expanded(one) for one in ids]
+        vectors: dict[int, QueryVectors] = {}
+        ids, cut = self.of_queries.of_texts(
+            [self.reading.query_prompt + query for query in queries]
+        )
+        expanded = [self._expanded(tokens) for tokens in ids]
 
         def keep(at: int, tokens: Floats) -> None:
-            found[at] = _weighted(tokens, mean=self.reading.mean)
+            vectors[at] = _weighted(tokens, mean=self.reading.mean)
 
-        self._run(whole, QUERY, keep)
-        return [found[at] for at in range(len(queries))], np.array(cut, np.bool_)
+        self._run(expanded, QUERY, keep)
+        return [vectors[at] for at in range(len(queries))], np.array(cut, np.bool_)
 
     def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
         """Pass `sink` each text's position and vectors; return which texts were truncated."""
         import numpy as np
 
-        ids, cut = self.of_texts.of_texts([self.reading.document_prompt + one for one in texts])
+        ids, cut = self.of_texts.of_texts([self.reading.document_prompt + text for text in texts])
         self._run(ids, DOCUMENT, lambda at, tokens: sink(at, TextVectors(tokens)))
         return np.array(cut, np.bool_)
 
@@ -111,15 +113,15 @@ def register_markers(tokenizer: Any, markers: Sequence[str]) -> None:
 
     for marker in filter(str.strip, markers):
         beginnings = marker, marker.split()[0]
-        known = [one for one in beginnings if tokenizer.token_to_id(one) is not None]
+        known = [form for form in beginnings if tokenizer.token_to_id(form) is not None]
         if known and tokenizer.encode(known[0], add_special_tokens=False).tokens != known[:1]:
             tokenizer.add_special_tokens([AddedToken(known[0], normalized=False, special=True)])
 
 
 def _ids(tokens: Tokens, words: Sequence[str]) -> list[int]:
     """Return the ids of those words that are single tokens."""
-    found = [tokens.tokenizer.token_to_id(word) for word in words]
-    return [one for one in found if one is not None]
+    ids = [tokens.tokenizer.token_to_id(word) for word in words]
+    return [number for number in ids if number is not None]
 
 
 def expansion_id(folder: Path, reading: Reading) -> int | None:
@@ -134,12 +136,12 @@ def expansion_id(folder: Path, reading: Reading) -> int | None:
     named = {**read_json(folder / "special_tokens_map.json", default={}), **settings}
     token = reading.expansion.token or named.get("mask_token") or named.get("eos_token")
     name = token.get("content") if isinstance(token, dict) else token
-    found = Tokens(folder, 1).tokenizer.token_to_id(str(name)) if name else None
-    if found is None:
+    token_id = Tokens(folder, 1).tokenizer.token_to_id(str(name)) if name else None
+    if token_id is None:
         raise UnsupportedModelError(f"query expansion with {name}")
     if settings.get("padding_side", "right") != "right":
         raise UnsupportedModelError("query expansion on the left")
-    return int(found)
+    return int(token_id)
 
 
 class TorchTokenEncoder:
@@ -175,14 +177,14 @@ class TorchTokenEncoder:
 
     def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:
         """Return each query's vectors, and which queries were truncated."""
-        found: dict[int, QueryVectors] = {}
+        vectors: dict[int, QueryVectors] = {}
         mean = self.model.similarity_fn_name == MEAN
 
         def keep(at: int, tokens: Floats) -> None:
-            found[at] = _weighted(tokens, mean=mean)
+            vectors[at] = _weighted(tokens, mean=mean)
 
         cut = self._run(queries, QUERY, self.query_tokens, keep)
-        return [found[at] for at in range(len(queries))], cut
+        return [vectors[at] for at in range(len(queries))], cut
 
     def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
         """Pass `sink` each text's position and vectors; return which texts were truncated."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from ettin_cli.models.engines.onnx_export import STANFORD
 from ettin_cli.models.engines.tokens import position_limit, read_trunk_settings, token_limit
-from ettin_cli.models.hub import read_json, read_modules
+from ettin_cli.models.model_folder import read_json, read_modules
 
 NATIVE = "MultiVectorEncoder"
 PYLATE = "ColBERT"
@@ -108,7 +108,11 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def _of_sentence_transformers(folder: Path, settings: Mapping[str, Any]) -> Reading:
     trunk = read_trunk_settings(folder)
-    masks = [one["path"] for one in read_modules(folder) if one["type"].endswith("MultiVectorMask")]
+    masks = [
+        module["path"]
+        for module in read_modules(folder)
+        if module["type"].endswith("MultiVectorMask")
+    ]
     mask = read_json(folder / masks[-1] / "config.json", default={}) if masks else {}
     prompts = settings.get("prompts") or {}
     return _reading(

@@ -2,15 +2,15 @@ from .embedded import ABOUT as ABOUT
 from .empty_texts import blanks_last as blanks_last, with_text as with_text
 from .long_texts import (
     TimedLongReranker as TimedLongReranker,
-    reading as reading,
     require_long as require_long,
+    with_long_texts as with_long_texts,
 )
 from .registry import (
-    external_reranker as external_reranker,
-    external_rerankers as external_rerankers,
     find_reranker as find_reranker,
     load_reranker as load_reranker,
     reranker_of as reranker_of,
+    reranker_plugin as reranker_plugin,
+    reranker_plugins as reranker_plugins,
 )
 from .resolved import FolderReranker as FolderReranker, ResolvedReranker as ResolvedReranker
 from .score_cache import CachedReranker as CachedReranker, score_folder as score_folder

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.boundaries import LongTexts
-from ettin_cli.models.engines.choosing import load_model
 from ettin_cli.models.engines.onnx_export import SCORES, write_cross_encoder
 from ettin_cli.models.engines.onnx_model import OnnxModel
+from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import Tokens, token_limit
 from ettin_cli.models.engines.torch_runtime import Placement, run
-from ettin_cli.models.hub import ModelFiles, read_json
+from ettin_cli.models.hub import ModelFiles
+from ettin_cli.models.model_folder import read_json
 from ettin_cli.models.rerankers.empty_texts import blanks_last
 from ettin_cli.models.rerankers.resolved import FolderReranker, Reference
 from ettin_cli.models.rerankers.score_checks import ScriptNotice, checked, distinct
@@ -132,10 +133,10 @@ class TorchCrossEncoder:
         prompted = [((self.prompt or "") + query, text) for query, text in pairs]
         read = self.long_texts.beginnings_of_pairs(prompted, self.max_tokens)
         queries, texts = [query for query, _ in read], [text for _, text in read]
-        whole = self.tokenizer(queries, texts, truncation=False, verbose=False)
-        cut = [len(ids) > self.max_tokens for ids in whole["input_ids"]]
+        untruncated = self.tokenizer(queries, texts, truncation=False, verbose=False)
+        cut = [len(ids) > self.max_tokens for ids in untruncated["input_ids"]]
         if not any(cut):
-            return dict(whole), cut
+            return dict(untruncated), cut
         short = self.tokenizer(
             queries, texts, truncation="longest_first", max_length=self.max_tokens
         )

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from ettin_cli.models.encoders import Encoded, shared_encoder, unit
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import TokenIds
-from ettin_cli.models.hub import EMBEDDED, ModelFiles, read_json
+from ettin_cli.models.hub import EMBEDDED, ModelFiles
+from ettin_cli.models.model_folder import read_json
 from ettin_cli.models.rerankers.empty_texts import blanks_last
 from ettin_cli.models.rerankers.maxsim import (
     LateInteractionReranker,
@@ -103,7 +104,7 @@ class EmbeddedTokens:
         import numpy as np
 
         ids, _ = self.encoder.token_ids(terms) if terms else ([], [])
-        return np.array([self.idf[one.ids[1:-1]].max(initial=0) for one in ids], np.float32)
+        return np.array([self.idf[encoded.ids[1:-1]].max(initial=0) for encoded in ids], np.float32)
 
     def _run(self, ids: Sequence[TokenIds], sink: TextSink) -> None:
         """Pass `sink` each text's unit vectors, without padding."""
@@ -208,7 +209,7 @@ class EmbeddedModel(FolderReranker):
 
 
 def find(reference: Reference) -> EmbeddedModel | None:
-    """Return the embedded reranker if the reference names it.
+    """Return the embedded reranker if the reference is to it, else None.
 
     Raises:
         MissingExtraError: Its package is not installed.

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Concatenate, TypeVar
 
-from ettin_cli.records import NO_TEXT, Advance, Scores, no_progress
+from ettin_cli.records import NO_TEXT, Advance, Pair, Scores, no_progress
 
-Pair = tuple[str, str]
 S = TypeVar("S")
 Method = Callable[Concatenate[S, ...], Scores]
 

@@ -10,6 +10,7 @@ from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models.rerankers.resolved import ResolvedReranker
 from ettin_cli.records import (
     Advance,
+    Pair,
     Reporter,
     Reranker,
     RerankerCard,
@@ -23,8 +24,7 @@ from ettin_cli.settings import LONG, MAX
 if TYPE_CHECKING:
     from ettin_cli.records import Flags, Floats
 
-Pair = tuple[str, str]
-Timed = Callable[[Sequence[Pair], Advance], tuple[Scores, "Floats"]]
+TimedScoring = Callable[[Sequence[Pair], Advance], tuple[Scores, "Floats"]]
 
 # Consecutive windows overlap by an eighth, so that text at a border is complete in one of them.
 OVERLAP = 8
@@ -71,7 +71,9 @@ class LongReranker:
 
         return self._best(pairs, advance, untimed)[0]
 
-    def _best(self, pairs: Sequence[Pair], advance: Advance, timed: Timed) -> tuple[Scores, Floats]:
+    def _best(
+        self, pairs: Sequence[Pair], advance: Advance, timed: TimedScoring
+    ) -> tuple[Scores, Floats]:
         import numpy as np
 
         first = len(pairs) * len(pairs) // max(1, len(pairs) + self._expected(pairs))
@@ -105,19 +107,19 @@ class LongReranker:
         """Return the windows after the first of every truncated text."""
         cut = truncated.nonzero()[0].tolist()
         rooms = {query: self._room(query) for query in {pairs[at][0] for at in cut}}
-        places: dict[str, list[int]] = defaultdict(list)
+        by_text: dict[str, list[int]] = defaultdict(list)
         for at in cut:
-            places[pairs[at][1]].append(at)
-        found = []
-        for text, ats in places.items():
+            by_text[pairs[at][1]].append(at)
+        windows = []
+        for text, ats in by_text.items():
             pieces: dict[int, list[str]] = {}
             for at in ats:
                 room = rooms[pairs[at][0]]
                 if room not in pieces:
                     ranges = window_ranges(text, self.tokens, room)[1:]
                     pieces[room] = [text[begin:end] for begin, end in ranges]
-                found += [_Window(at, (pairs[at][0], piece)) for piece in pieces[room]]
-        return found
+                windows += [_Window(at, (pairs[at][0], piece)) for piece in pieces[room]]
+        return windows
 
     def _room(self, query: str) -> int:
         """Return how many tokens of a long text fit beside a query."""
@@ -157,7 +159,7 @@ def require_long(how: str, *, reranked: bool) -> None:
         raise InvalidArgumentError("windows of long texts need a reranker", argument="long")
 
 
-def reading(
+def with_long_texts(
     reranker: Reranker, resolved: ResolvedReranker, long: str, reporter: Reporter
 ) -> Reranker:
     """Return a reranker that scores long texts in one of the ways in LONG."""
@@ -207,13 +209,13 @@ def _reach(
     return end
 
 
-def _scaled(advance: Advance, units: int, whole: int) -> Advance:
-    """Return a callback that reports `whole` steps to `advance` as `units`."""
+def _scaled(advance: Advance, units: int, total: int) -> Advance:
+    """Return a callback that reports `total` steps to `advance` as `units`."""
     done = 0
 
     def scaled(more: int) -> None:
         nonlocal done
         before, done = done, done + more
-        advance(units * done // max(1, whole) - units * before // max(1, whole))
+        advance(units * done // max(1, total) - units * before // max(1, total))
 
     return scaled

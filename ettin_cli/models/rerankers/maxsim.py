@@ -116,7 +116,7 @@ class LateInteractionReranker:
         texts, text_of = distinct([text for _, text in pairs])
         self.script.check([*queries, *texts])
         encoded, queries_cut = self.encoder.queries(queries)
-        self._tell(int(queries_cut.sum()))
+        self._report(int(queries_cut.sum()))
         wanted: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         for at, (query, text) in enumerate(zip(query_of, text_of, strict=True)):
             wanted[text][query].append(at)
@@ -130,6 +130,6 @@ class LateInteractionReranker:
         cut = self.encoder.texts(texts, compare)
         return Scores(checked(values, self.card.name), cut[text_of] | queries_cut[query_of])
 
-    def _tell(self, cut: int) -> None:
+    def _report(self, cut: int) -> None:
         if cut and self.first_cut():
             self.reporter.notice(f"a query is longer than {self.card.name} reads and was truncated")

@@ -10,7 +10,7 @@ from ettin_cli.models import multi_vector
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import EMBEDDED, ModelFiles, may_be_model
 from ettin_cli.models.rerankers import cross_encoder, embedded as stand_in
-from ettin_cli.models.rerankers.external import ExternalReranker
+from ettin_cli.models.rerankers.plugin_rerankers import PluginReranker
 from ettin_cli.models.rerankers.resolved import Reference, ResolvedReranker
 from ettin_cli.records import Reporter, Reranker
 from ettin_cli.runtime import Loaded, Plugin, installed_plugins, plugin_named
@@ -38,16 +38,16 @@ def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ResolvedRe
             f'expected a single reranker, got "{name}"', argument="reranker", value=name
         )
     if name != "auto":
-        return _found(Reference(name, offline=offline, reporter=reporter))
+        return _resolved(Reference(name, offline=offline, reporter=reporter))
     try:
-        return _found(Reference(AUTO_RERANKER, offline=offline, reporter=reporter))
+        return _resolved(Reference(AUTO_RERANKER, offline=offline, reporter=reporter))
     except ModelError as error:
         try:
-            found = _found(Reference(EMBEDDED, offline=offline, reporter=reporter))
+            embedded = _resolved(Reference(EMBEDDED, offline=offline, reporter=reporter))
         except MissingExtraError as missing:
             raise ModelError(error.problem, code=missing.code, **missing.fields) from error
         reporter.notice(f"using the embedded reranker instead of Ettin 32m: {error.problem}")
-        return found
+        return embedded
 
 
 def reranker_of(files: ModelFiles) -> ResolvedReranker:
@@ -72,7 +72,7 @@ def load_reranker(
     return reranker.load(settings, reporter, loaded or Loaded())
 
 
-def external_reranker(name: str) -> Plugin | None:
+def reranker_plugin(name: str) -> Plugin | None:
     """Return the plugin of the reranker with a name, if there is one.
 
     Raises:
@@ -82,17 +82,17 @@ def external_reranker(name: str) -> Plugin | None:
     return None if may_be_model(name) else plugin_named(GROUP, WHAT, name.lower())
 
 
-def external_rerankers() -> Mapping[str, Sequence[Plugin]]:
+def reranker_plugins() -> Mapping[str, Sequence[Plugin]]:
     """Return the rerankers of other installed packages, by name; imports none of them."""
     return installed_plugins(GROUP, WHAT)
 
 
-def _found(reference: Reference) -> ResolvedReranker:
-    if plugin := external_reranker(reference.name):
-        return ExternalReranker(plugin, reference)
+def _resolved(reference: Reference) -> ResolvedReranker:
+    if plugin := reranker_plugin(reference.name):
+        return PluginReranker(plugin, reference)
     return _built_in(reference)
 
 
 def _built_in(reference: Reference) -> ResolvedReranker:
-    found = (find(reference) for find in KINDS)
-    return next(one for one in found if one is not None)
+    matches = (find(reference) for find in KINDS)
+    return next(match for match in matches if match is not None)

@@ -1,4 +1,4 @@
-"""The base class of rerankers that were found but not loaded.
+"""The base class of rerankers that are resolved but not loaded.
 
 It knows no kinds; `registry` lists them.
 """
@@ -66,7 +66,7 @@ class TextLayout(NamedTuple):
 
 
 class ResolvedReranker(ABC):
-    """A reranker that was found but not loaded.
+    """A reranker that is resolved but not loaded.
 
     Args:
         name: Its name in results.

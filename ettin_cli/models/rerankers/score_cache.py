@@ -18,7 +18,7 @@ from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.torch_runtime import device_name
 from ettin_cli.models.rerankers.empty_texts import no_scores, with_text
 from ettin_cli.models.rerankers.resolved import ResolvedReranker
-from ettin_cli.records import Advance, Reporter, Reranker, RerankerCard, Scores, no_progress
+from ettin_cli.records import Advance, Pair, Reporter, Reranker, RerankerCard, Scores, no_progress
 from ettin_cli.settings import cache_folder
 from ettin_cli.storage import private_folder
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
 T = TypeVar("T")
-Pair = tuple[str, str]
 
 SCORES = "scores"
 SCORES_FORMAT = 1
@@ -109,11 +108,11 @@ class CachedReranker:
         return scores, spent
 
     def _timed(self, pairs: Sequence[Pair], advance: Advance) -> tuple[Scores, Floats]:
-        keys, rows = self._found(pairs)
+        keys, rows = self._cached(pairs)
         if self._reranker is None and not rows.keys() >= set(keys):
             self._loaded()
             # The backend may differ from the remembered one.
-            keys, rows = self._found(pairs)
+            keys, rows = self._cached(pairs)
         distinct = dict(zip(keys, pairs, strict=True)).items()
         missing = [(key, pair) for key, pair in distinct if key not in rows]
         # Pairs with the same text are scored together: late interaction encodes it once per call.
@@ -125,7 +124,7 @@ class CachedReranker:
             rows.update(fresh)
         return _columns([rows[key] for key in keys])
 
-    def _found(self, pairs: Sequence[Pair]) -> tuple[list[bytes], dict[bytes, _Row]]:
+    def _cached(self, pairs: Sequence[Pair]) -> tuple[list[bytes], dict[bytes, _Row]]:
         model = self._known_model()
         keys = [_pair_key(model, pair) for pair in pairs]
         return keys, self._file.find(keys)
@@ -209,8 +208,8 @@ class _ScoreFile:
 
     def model(self) -> _Model | None:
         """Return the properties remembered when the model was last loaded."""
-        found = self._attempt(_select_model, None)
-        return _Model(*found) if found else None
+        row = self._attempt(_select_model, None)
+        return _Model(*row) if row else None
 
     def remember(self, model: _Model) -> None:
         self._insert("model", [(1, *model)])
@@ -266,16 +265,16 @@ class _ScoreFile:
 
 
 def _primary_code(error: Exception) -> int:
-    """Return SQLite's primary error code; that of damage if there is none."""
+    """Return SQLite's primary error code; SQLITE_CORRUPT if there is none."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code & 0xFF
 
 
 def _select_model(connection: sqlite3.Connection) -> tuple[str, int] | None:
-    found: tuple[str, int] | None = connection.execute(
+    row: tuple[str, int] | None = connection.execute(
         "SELECT engine, max_tokens FROM model"
     ).fetchone()
-    return found
+    return row
 
 
 def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterable[tuple[bytes, _Row]]:
@@ -293,8 +292,8 @@ def _pair_key(model: _Model, pair: Pair) -> bytes:
     import xxhash
 
     query, text = pair
-    whole = f"{model.backend}\0{model.max_tokens}\0{len(query)}\0{query}{text}"
-    return xxhash.xxh3_128_digest(whole.encode("utf-8", "surrogatepass"))
+    key = f"{model.backend}\0{model.max_tokens}\0{len(query)}\0{query}{text}"
+    return xxhash.xxh3_128_digest(key.encode("utf-8", "surrogatepass"))
 
 
 def score_folder(reranker: ResolvedReranker, settings: EngineSettings) -> Path:

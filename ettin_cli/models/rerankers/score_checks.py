@@ -59,9 +59,9 @@ def distinct(items: Sequence[Any]) -> tuple[list[Any], list[int]]:
     >>> distinct(["b", "a", "b"])
     (['b', 'a'], [0, 1, 0])
     """
-    places: dict[Any, int] = {}
-    which = [places.setdefault(item, len(places)) for item in items]
-    return list(places), which
+    positions: dict[Any, int] = {}
+    which = [positions.setdefault(item, len(positions)) for item in items]
+    return list(positions), which
 
 
 def checked(values: Floats, name: str) -> Floats:

@@ -65,12 +65,12 @@ class Calibration:
     def basis(self) -> str:
         """A description of the pairs it was fitted to."""
         judged = self.pairs if self.judged is None else self.judged
-        found = (
+        source = (
             f"hits of {' and '.join(self.retrievers)}" if self.retrievers else "judged documents"
         )
         return (
             f"{judged:,} judged pairs ({self.relevant:,} relevant) and {self.pairs - judged:,} "
-            f"unjudged pairs taken as irrelevant, {found} for {self.queries:,} queries; base rate "
+            f"unjudged pairs taken as irrelevant, {source} for {self.queries:,} queries; base rate "
             f"{100 * self.base_rate:.1f} %"
         )
 
@@ -94,8 +94,10 @@ class Calibration:
         """Return probabilities in (0, 1), non-decreasing in the score."""
         import numpy as np
 
-        found: Floats = MAPS[self.method](self.parameters, _doubles(scores)).astype(np.float32)
-        return found
+        probabilities: Floats = MAPS[self.method](self.parameters, _doubles(scores)).astype(
+            np.float32
+        )
+        return probabilities
 
 
 def fit(
@@ -131,7 +133,7 @@ def fit(
     _check_enough(relevant, queries)
     fold_of = folds(groups)
     held_out = {method: _held_out(method, raw, relevant, fold_of) for method in FITS}
-    losses = {method: _log_loss(found, relevant) for method, found in held_out.items()}
+    losses = {method: _log_loss(predicted, relevant) for method, predicted in held_out.items()}
     best = min(losses, key=lambda method: losses[method])
     return Calibration(
         method=best,
@@ -177,11 +179,11 @@ def _held_out(method: str, scores: Doubles, relevant: Flags, fold_of: NDArray[np
     """Return each pair's probability from the map fitted without its fold."""
     import numpy as np
 
-    found = np.empty(len(scores))
+    predicted = np.empty(len(scores))
     for fold in range(int(fold_of.max()) + 1):
         out = fold_of == fold
-        found[out] = MAPS[method](FITS[method](scores[~out], relevant[~out]), scores[out])
-    return found
+        predicted[out] = MAPS[method](FITS[method](scores[~out], relevant[~out]), scores[out])
+    return predicted
 
 
 def _log_loss(probabilities: Doubles, relevant: Flags) -> float:

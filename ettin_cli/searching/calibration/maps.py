@@ -70,8 +70,8 @@ def isotonic(parameters: Parameters, scores: Doubles) -> Doubles:
     share = np.clip((scores - knots[left]) / width, 0, 1)
     # Rounding must not lift a value above the next knot.
     between = np.minimum(levels[left] + share * (levels[right] - levels[left]), levels[right])
-    found: Doubles = np.clip(between, LEAST, 1 - LEAST)
-    return found
+    probabilities: Doubles = np.clip(between, LEAST, 1 - LEAST)
+    return probabilities
 
 
 def fit_logistic(scores: Doubles, relevant: Flags) -> Parameters:
@@ -106,9 +106,9 @@ def _newton(design: Doubles, targets: Doubles, start: Doubles) -> Doubles:
 
     weights, reached = start, loss(start)
     for _ in range(NEWTON_STEPS):
-        found = _sigmoid(design @ weights)
-        curvature = (design * (found * (1 - found))[:, None]).T @ design + 1e-12 * np.eye(2)
-        step = np.linalg.solve(curvature, design.T @ (found - targets))
+        predicted = _sigmoid(design @ weights)
+        curvature = (design * (predicted * (1 - predicted))[:, None]).T @ design + 1e-12 * np.eye(2)
+        step = np.linalg.solve(curvature, design.T @ (predicted - targets))
         while loss(weights - step) > reached and np.abs(step).max() > 1e-12:
             step = step / 2
         weights, before, reached = weights - step, reached, loss(weights - step)
@@ -128,8 +128,8 @@ def logistic(parameters: Parameters, scores: Doubles) -> Doubles:
 def _sigmoid(logits: Doubles) -> Doubles:
     import numpy as np
 
-    found: Doubles = np.exp(-np.logaddexp(0, -logits))
-    return found
+    probabilities: Doubles = np.exp(-np.logaddexp(0, -logits))
+    return probabilities
 
 
 FITS: dict[str, Callable[[Doubles, Flags], Parameters]] = {

@@ -81,8 +81,10 @@ def load(
         raise CalibrationError(
             f"{path} was made for a reranker of {', '.join(differences)}", **fields
         )
-    found = body["calibration"]
-    return Calibration(**{**found, "reliability": [Bin(**one) for one in found["reliability"]]})
+    stored = body["calibration"]
+    return Calibration(
+        **{**stored, "reliability": [Bin(**values) for values in stored["reliability"]]}
+    )
 
 
 def is_calibrated(folder: Path, reranker: ResolvedReranker) -> bool:
@@ -103,7 +105,7 @@ def _read(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
 
     try:
         body: dict[str, Any] = orjson.loads(path.read_bytes())
-        whole = body.pop("checksum") == _seal(body)
+        intact = body.pop("checksum") == _seal(body)
         version = body["format"]
     except OSError as error:
         raise CalibrationError(f"cannot read {path}: {error.strerror}", **fields) from error
@@ -116,7 +118,7 @@ def _read(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
             path=path,
             format=version,
         )
-    if not whole:
+    if not intact:
         raise CalibrationError(f"{path} is damaged", **fields)
     return body
 

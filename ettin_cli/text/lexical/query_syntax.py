@@ -54,13 +54,13 @@ fields=(('lang', 'en'),), other_fields=())
     fields: list[tuple[str, str]] = []
     other_fields: list[tuple[str, str]] = []
 
-    def take(found: re.Match[str]) -> str:
-        if found["field"]:
-            named = other_fields if found["minus"] else fields
-            named.append((found["field"], found["value"].strip('"')))
+    def take(match: re.Match[str]) -> str:
+        if match["field"]:
+            named = other_fields if match["minus"] else fields
+            named.append((match["field"], match["value"].strip('"')))
             return ""
-        text: str = found["phrase"] or found["word"]
-        if found["minus"]:
+        text: str = match["phrase"] or match["word"]
+        if match["minus"]:
             excluded.append(text)
             return ""
         phrases.append(text)

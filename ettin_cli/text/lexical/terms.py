@@ -85,20 +85,20 @@ class Terms:
 
     def of_query(self, text: str) -> list[str]:
         """Return the terms of a query, without stop words unless it has only stop words."""
-        found = words(text)
-        telling = [word for word in found if word.lower() not in self._stop]
-        return list(chain.from_iterable(map(self._of_word.__getitem__, telling or found)))
+        all_words = words(text)
+        telling = [word for word in all_words if word.lower() not in self._stop]
+        return list(chain.from_iterable(map(self._of_word.__getitem__, telling or all_words)))
 
     def sequence(self, text: str) -> list[str]:
         """Return one term per word of a text, in order, for comparing phrases.
 
         An identifier is one word; a run of a script without spaces gives its pairs.
         """
-        found: list[str] = []
+        sequence: list[str] = []
         for word in words(text):
             terms = self._of_word[word]
-            found += terms if _UNSPACED_WORD.match(word) else terms[-1:]
-        return found
+            sequence += terms if _UNSPACED_WORD.match(word) else terms[-1:]
+        return sequence
 
     def of_word(self, word: str) -> tuple[str, ...]:
         """Return the terms of a single word."""
@@ -152,7 +152,7 @@ def require_language(language: str) -> None:
     """Check that there is a stemmer for a language.
 
     Raises:
-        InvalidArgumentError: There is none.
+        InvalidArgumentError: The language is unknown.
     """
     if language not in LANGUAGES:
         raise InvalidArgumentError(

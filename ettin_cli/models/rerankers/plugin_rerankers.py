@@ -12,7 +12,7 @@ from ettin_cli.records import Advance, Reporter, Reranker, RerankerCard, Scores,
 from ettin_cli.runtime import Loaded, Plugin
 
 
-class ExternalReranker(ResolvedReranker):
+class PluginReranker(ResolvedReranker):
     """A reranker that a plugin's entry point returned for a reference.
 
     Raises:
@@ -24,34 +24,34 @@ class ExternalReranker(ResolvedReranker):
         if not callable(resolve):
             raise plugin.unfit("cannot be called with a reference")
         with plugin.failures("cannot be found"):
-            found = resolve(reference)
-        if not isinstance(found, ResolvedReranker):
-            raise plugin.unfit(f"gives {type(found).__name__}, not a ResolvedReranker")
-        super().__init__(found.name, found.revision)
-        self.found, self.plugin = found, plugin
+            resolved = resolve(reference)
+        if not isinstance(resolved, ResolvedReranker):
+            raise plugin.unfit(f"gives {type(resolved).__name__}, not a ResolvedReranker")
+        super().__init__(resolved.name, resolved.revision)
+        self.resolved, self.plugin = resolved, plugin
 
     @property
     def identity(self) -> str:
         """A string that changes whenever scores may change."""
         with self.plugin.failures("has no identity"):
-            return f"{self.found.identity!s}"
+            return f"{self.resolved.identity!s}"
 
     @property
     def stored_name(self) -> str:
         """The name of files about it; independent of how it is referred to."""
         with self.plugin.failures("has no name"):
-            return self.found.stored_name
+            return self.resolved.stored_name
 
     @property
     def facts(self) -> dict[str, str]:
         """Facts that a stored calibration must match, by name for messages."""
         with self.plugin.failures("has no identity"):
-            return dict(self.found.facts)
+            return dict(self.resolved.facts)
 
     def layout(self) -> TextLayout:
         """Return the layout of its input, for `--long max`."""
         with self.plugin.failures("does not read long texts"):
-            return self.found.layout()
+            return self.resolved.layout()
 
     def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
         """Load the reranker.
@@ -60,7 +60,7 @@ class ExternalReranker(ResolvedReranker):
             PluginError: The plugin fails, or returns something else.
         """
         with self.plugin.failures("cannot be loaded"):
-            reranker = self.found.load(settings, reporter, loaded)
+            reranker = self.resolved.load(settings, reporter, loaded)
             card = reranker.card
         if not isinstance(card, RerankerCard):
             raise self.plugin.unfit("has no RerankerCard as its card")

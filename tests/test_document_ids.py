@@ -1,4 +1,4 @@
-"""Every document has an id of its own, the same after any number of runs as after one."""
+"""Every document has a unique id, the same after several runs as after one."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from ettin_cli.indexing.document_ids import DocumentIds
 
-# Names and ids that can be each other's prefixes.
+# Names and ids that can be prefixes of each other.
 NAMES = st.lists(st.sampled_from(["x", "y", "x-2"]), min_size=1, max_size=4)
 DOC_ID = st.sampled_from(["a", "b", "x/a", "y/a", "x-2/a", "x/x/a", "x-3/a", ""])
 Corpus = Sequence[Sequence[str]]
@@ -81,7 +81,7 @@ def test_taking_a_source_away_takes_its_prefixes_away(
 
 
 def again(ids: DocumentIds, known: str | None, doc_id: str, source: int) -> str | None:
-    """Claim an id as the pipeline does: as it was, else anew."""
+    """Claim an id as the pipeline does: the recorded one, else a new one."""
     if known is not None and ids.claim_again([known], source):
         return known
     return ids.claim(doc_id, source)

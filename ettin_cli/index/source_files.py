@@ -101,7 +101,7 @@ class Files:
 def _entry(row: dict[str, Any]) -> FileEntry:
     import orjson
 
-    rejections = tuple(_rejection(*one) for one in orjson.loads(row["rejections"]))
+    rejections = tuple(_rejection(*rejection) for rejection in orjson.loads(row["rejections"]))
     return FileEntry(**{**row, "rejections": rejections})
 
 

@@ -1,4 +1,4 @@
-"""An index in another place than it was made in, or in one where nothing can be written."""
+"""An index that was moved, or that is in a folder without write permission."""
 
 import json
 import os
@@ -16,7 +16,7 @@ READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"'
 
 
 def read_only(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command that finds a folder on a file system that can only be read."""
+    """Run a command with a folder on a read-only file system."""
     script = f'{READ_ONLY} && cd "$1" && shift && exec "$@"'
     return subprocess.run(
         ["unshare", "-m", "sh", "-c", script, "sh", str(folder), *command],

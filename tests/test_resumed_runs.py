@@ -1,4 +1,4 @@
-"""Files of results never take the place of an input, and a killed run goes on to the same bytes."""
+"""Output files never overwrite an input, and a resumed run gives the same bytes."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Ettin
 
-# Runs `ettin`, and ends it by a signal when it has noted so many windows as done.
+# Runs `ettin`, and sends it a signal once it has recorded this many windows.
 STRUCK = """
 import os, sys
 from ettin_cli.cli import main
@@ -73,7 +73,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     ("signal", "noted", "average"),
     [(KILLED, 1, False), (TERMINATED, 3, False), (KILLED, 5, False), (KILLED, 2, True)],
 )
-def test_scoring_pairs_goes_on_to_the_same_bytes(
+def test_scoring_pairs_resumes_to_the_same_bytes(
     ettin: Ettin, pairs: Path, tmp_path: Path, model: str, signal: int, noted: int, average: bool
 ) -> None:
     words = ["score", "--pairs", pairs.name, "-r", "embedded", "--device", "cpu"]
@@ -82,7 +82,7 @@ def test_scoring_pairs_goes_on_to_the_same_bytes(
     assert whole.code == 3
     ended = struck(tmp_path, signal, noted, *words, "-o", "out.jsonl")
     assert ended.returncode == CODES[signal], ended.stderr
-    # The fifth note is that all is done, but for the name.
+    # After the fifth record only the renaming is left.
     assert not (tmp_path / "out.jsonl").exists()
     left = {path.name for path in tmp_path.glob("out*")} - {"out.jsonl.partial.lock"}
     suffixes = ("partial", "partial.json", "rejects.jsonl.partial")
@@ -91,7 +91,7 @@ def test_scoring_pairs_goes_on_to_the_same_bytes(
     assert ettin(*words, "-o", "out.jsonl").code == 1
     done = ettin(*words, "-o", "out.jsonl", "--resume")
     assert done.code == 3
-    # Of five items a window, one of the first and one of the last are rejected.
+    # With five items per window, one of the first and one of the last are rejected.
     assert f"resuming after {({1: 4, 2: 9, 3: 14, 5: 18})[noted]} pairs" in done.err
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     rejects = [(tmp_path / f"{name}.jsonl.rejects.jsonl").read_text() for name in ("out", "whole")]
@@ -167,7 +167,7 @@ def untimed(content: bytes) -> list[dict[str, Any]]:
     ("suffix", "signal", "noted"),
     [("trec", KILLED, 1), ("csv", TERMINATED, 2), ("parquet", KILLED, 4), ("jsonl", KILLED, 2)],
 )
-def test_searching_goes_on_to_the_same_bytes(
+def test_searching_resumes_to_the_same_bytes(
     ettin: Ettin, docs: Path, asked: Path, tmp_path: Path, suffix: str, signal: int, noted: int
 ) -> None:
     words = ["search", "--queries", asked.name, "docs", "-r", "embedded", "--threads", "1"]
@@ -183,7 +183,7 @@ def test_searching_goes_on_to_the_same_bytes(
     assert f"resuming after {min(64 * noted, 150)} queries" in done.err
     out, whole = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("out", "whole"))
     if suffix == "jsonl":
-        # A time is never the same twice.
+        # Times differ between runs.
         assert untimed(out) == untimed(whole)
         assert len(untimed(out)) == 150
     else:
@@ -217,7 +217,7 @@ def test_a_run_that_fails_at_once_leaves_nothing(ettin: Ettin, docs: Path, tmp_p
         raise KeyboardInterrupt
 
     with ettin.monkeypatch.context() as patch:
-        patch.setattr("ettin_cli.searching.session_models.load_one", full)
+        patch.setattr("ettin_cli.searching.session_models.load_single", full)
         assert ettin("rerank", "in.jsonl", "-r", "embedded", "-o", "out.jsonl").code == 130
     assert not list(tmp_path.glob("out*"))
     assert ettin("rerank", "in.jsonl", "-r", "embedded", "-o", "out.jsonl").code == 0
@@ -239,7 +239,7 @@ def test_what_cannot_go_on_is_one_line(
     assert said in done.err
 
 
-# An output in the place of an input
+# An output in place of an input
 
 
 @pytest.mark.parametrize("way", ["itself", "./", "symlink", "hard link", "linked folder"])

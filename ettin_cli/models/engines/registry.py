@@ -16,7 +16,8 @@ from ettin_cli.models.engines.openvino_backend import OpenVinoBackend
 from ettin_cli.models.engines.settings import AUTO, EngineSettings
 from ettin_cli.models.engines.torch_backend import TorchBackend
 from ettin_cli.models.engines.torch_runtime import Placement
-from ettin_cli.models.hub import refuse_code, weights_hash
+from ettin_cli.models.hub import weights_hash
+from ettin_cli.models.model_folder import refuse_code
 from ettin_cli.records import Reporter
 from ettin_cli.runtime import Plugin, installed_plugins, plugin_named
 
@@ -30,7 +31,7 @@ G = TypeVar("G")
 T = TypeVar("T")
 
 
-class Writer(Protocol):
+class GraphWriter(Protocol):
     """Writes a folder's model as a graph; with standard ONNX operators only if `plain`."""
 
     def __call__(self, folder: Path, *, plain: bool = False) -> WrittenModel:
@@ -42,7 +43,7 @@ def load_model(
     folder: Path,
     settings: EngineSettings,
     reporter: Reporter,
-    write: Writer,
+    write: GraphWriter,
     of_graph: Callable[[Path, OnnxModel], G],
     of_torch: Callable[[Path, Placement], T],
 ) -> G | T:
@@ -69,7 +70,7 @@ def torch_free(
     folder: Path,
     settings: EngineSettings,
     reporter: Reporter,
-    write: Writer,
+    write: GraphWriter,
 ) -> OnnxModel | None:
     """Return a model that runs without torch, or None if torch should run it.
 
@@ -104,7 +105,7 @@ def torch_free(
 def _tried(settings: EngineSettings) -> Sequence[Backend]:
     """Return the backends that may run a model, in the order in which they are tried."""
     if settings.engine == AUTO:
-        return [one for one in reversed(BACKENDS) if one.automatic(settings)]
+        return [backend for backend in reversed(BACKENDS) if backend.automatic(settings)]
     return [find_backend(settings.engine)]
 
 
@@ -112,19 +113,19 @@ def find_backend(name: str) -> Backend:
     """Return the backend with a name: one of BACKENDS, or a plugin's.
 
     Raises:
-        InvalidArgumentError: There is none.
+        InvalidArgumentError: There is no such backend.
         PluginError: The plugin fails.
     """
-    if found := next((one for one in BACKENDS if one.name == name), None):
-        return found
+    if backend := next((known for known in BACKENDS if known.name == name), None):
+        return backend
     if plugin := plugin_named(GROUP, WHAT, name.lower()):
-        return ExternalBackend(name, plugin)
+        return PluginBackend(name, plugin)
     raise InvalidArgumentError(
         f"unknown engine {name!r}", argument="engine", choices=(AUTO, *backend_names())
     )
 
 
-def check_engine(name: str) -> None:
+def check_backend(name: str) -> None:
     """Check that a backend name is valid for `EngineSettings`; `auto` is.
 
     Raises:
@@ -137,7 +138,7 @@ def check_engine(name: str) -> None:
 
 def backend_names() -> list[str]:
     """Return the names of all backends: the built-in ones and those of plugins."""
-    return [*(one.name for one in BACKENDS), *sorted(installed_plugins(GROUP, WHAT))]
+    return [*(backend.name for backend in BACKENDS), *sorted(installed_plugins(GROUP, WHAT))]
 
 
 def installed_backends(device: str) -> list[str]:
@@ -157,7 +158,7 @@ def installed_backends(device: str) -> list[str]:
     return list(filter(usable, backend_names()))
 
 
-class ExternalBackend(Backend):
+class PluginBackend(Backend):
     """A backend of another package; its failures are reported in one line.
 
     Raises:
@@ -165,9 +166,9 @@ class ExternalBackend(Backend):
     """
 
     def __init__(self, name: str, plugin: Plugin) -> None:
-        found = plugin.load()
+        provided = plugin.load()
         with plugin.failures("cannot be made"):
-            made = found() if isinstance(found, type) else found
+            made = provided() if isinstance(provided, type) else provided
         if not isinstance(made, Backend):
             raise plugin.unfit("is not an ettin_cli.models.engines.Backend")
         self.backend, self.plugin = made, plugin

@@ -38,7 +38,7 @@ class Validation:
         self.qrels = {query.query_id: kept[query.query_id] for query in self.queries}
         of = f"{len(self.queries):,} of {len(judged):,} judged queries"
         each = f"the best {CANDIDATES} candidates of {retriever.name} retrieval each"
-        self.told = f"{METRIC} over {of}, {each}"
+        self.description = f"{METRIC} over {of}, {each}"
         self.retrieval = _mean(self._swept({}).baseline.values[METRIC].values())
 
     def of(self, reranker: TimedReranker) -> float:
