@@ -20,7 +20,7 @@ def test_models_lists_every_ettin_and_says_what_is_here(ettin: Ettin) -> None:
         assert f"{model.ndcg10:.4f}" in line
         assert " no " in line
     embedded = next(line for line in ran.out.splitlines() if line.startswith("embedded"))
-    assert " stand-in " in embedded
+    assert " built-in " in embedded
     assert embedded.endswith("yes")
 
 

@@ -214,6 +214,27 @@ FAILING: list[tuple[Call, type[EttinError], str]] = [
     ),
     (lambda s, f: EngineSettings(device="tpu"), InvalidArgumentError, "invalid-argument"),
 ]
+# Arguments of a type that would be taken for something else, or fail far away.
+WRONG: dict[str, Callable[[Session, Path, Any], object]] = {
+    "paths": lambda s, f, wrong: searched(s, f, "a", "none", paths=wrong("*.md")),
+    "each of filters": lambda s, f, wrong: searched(s, f, "a", "none", filters=["ab", wrong("cd")]),
+    "top_k": lambda s, f, wrong: searched(s, f, "a", "none", top_k=wrong("3")),
+    "query": lambda s, f, wrong: searched(s, f, wrong(None), "none"),
+    "texts": lambda s, f, wrong: s.reranker("embedded").rank("a", wrong("one text")),
+    "each of texts": lambda s, f, wrong: s.reranker("embedded").rank("a", ["b", wrong(None)]),
+    "pairs": lambda s, f, wrong: s.score(wrong("ab"), reranker="embedded"),
+    "each of pairs": lambda s, f, wrong: s.score([wrong("cd")], reranker="embedded"),
+    "each of requests": lambda s, f, wrong: list(s.rerank([wrong("ab")], reranker="embedded")),
+    "documents": lambda s, f, wrong: s.build(documents=wrong({"text": "a"}), into=f / "no"),
+    "include": lambda s, f, wrong: s.build(f, include=wrong("*.md"), into=f / "no"),
+    "rerankers": lambda s, f, wrong: s.evaluate(f, [], {}, rerankers=wrong("embedded")),
+    "queries": lambda s, f, wrong: s.mine(f, wrong("q"), {}),
+    "rows": lambda s, f, wrong: s.train(base="embedded", output=f / "no", rows=wrong({})),
+}
+
+
+def as_it_is(value: object) -> object:
+    return value
 
 
 def searched(session: Session, folder: Path, query: str, reranker: str, **options: Any) -> object:
@@ -228,6 +249,23 @@ def test_failures_are_errors_with_a_code(
     with pytest.raises(kind) as caught:
         call(session, folder)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("argument", WRONG)
+def test_an_argument_of_the_wrong_type_is_named(
+    session: Session, folder: Path, argument: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^{argument} must be "):
+        WRONG[argument](session, folder, as_it_is)
+
+
+def test_filters_are_a_mapping_or_pairs(session: Session, tmp_path: Path) -> None:
+    documents = [{"_id": "a", "text": "tea", "at": "x"}, {"_id": "b", "text": "tea", "at": "y"}]
+    session.build(documents=documents, into=tmp_path / "i")
+    with session.open(tmp_path / "i", reranker="none") as index:
+        for filters in ({"at": "y"}, [("at", "y")]):
+            [hit] = index.search("tea", filters=filters).hits
+            assert hit.passage.doc_id == "b"
 
 
 def test_an_evaluation_is_that_of_the_shell(session: Session, folder: Path, ettin: Ettin) -> None:

@@ -267,6 +267,9 @@ def test_a_folder_and_a_built_in_name_come_before_it(installed: Installed, tmp_p
     install(installed.site, "other", "", {"ettin.rerankers": {"embedded": "find", "32m": "find"}})
     assert installed("score", QUERY, "a text", "-r", "embedded").returncode == 0
     assert "is not on this machine" in installed("score", QUERY, "a text", "-r", "32m").stderr
+    listed = installed("models")
+    assert "the reranker embedded from other 0.1 is not used: embedded is built in" in listed.stderr
+    assert listed.stdout.count("\nembedded ") == 1
     (tmp_path / "overlap").mkdir()
     assert "overlap is not a model" in installed("score", QUERY, "a text", "-r", "overlap").stderr
 

@@ -609,3 +609,16 @@ def test_what_a_file_holds_cannot_command_a_terminal(
     ran = terminal("search", "ferry", "-r", "none", "-f", format)
     assert ran.code == 0
     assert not set("\x1b\x07\x9b\u202e") & set(ran.out)
+
+
+def test_a_search_of_files_changes_no_index_of_others(ettin: Ettin, docs: Path) -> None:
+    (docs.parent / "other.md").write_text("The shop opens at nine.")
+    ettin("index", "docs", "-i", "mine")
+    before = json.loads(Path("mine/manifest.json").read_text())
+    done = ettin("search", "shop", "other.md", "-i", "mine", "-r", "none")
+    assert (done.code, done.out) == (2, "")
+    assert "mine is an index of other sources: docs" in done.err
+    assert "leave out -i, or search the index without SOURCE" in done.err
+    assert json.loads(Path("mine/manifest.json").read_text()) == before
+    assert ettin("search", "shop", "docs", "-i", "mine", "-r", "none").code == 0
+    assert ettin("search", "shop", "other.md", "-i", "new", "-r", "none", "-f", "paths").out

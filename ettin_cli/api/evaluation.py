@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.api.base import SessionBase
 from ettin_cli.benchmark import SENTENCE_TRANSFORMERS
-from ettin_cli.records import Pair, Qrels, Query
+from ettin_cli.records import Pair, Qrels, Query, require_list
 from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, METRICS, SAME, TRUNCATE
 
 if TYPE_CHECKING:
@@ -84,6 +84,13 @@ class EvaluationCalls(SessionBase):
         from ettin_cli.index import Index, find_index
         from ettin_cli.searching import SearchOptions
 
+        for name, values in (
+            ("rerankers", rerankers or ()),
+            ("retrievers", retrievers),
+            ("candidates", candidates),
+            ("blends", blends),
+        ):
+            require_list(values, name)
         names = rerankers or [os.environ.get("ETTIN_RERANKER") or AUTO]
         found = named_rerankers(names, self.models)
         if calibrate:
@@ -133,6 +140,7 @@ class EvaluationCalls(SessionBase):
         """
         from ettin_cli.evaluation import measure_runs, parse_metrics
 
+        require_list(runs, "runs")
         return measure_runs(list(map(Path, runs)), qrels, parse_metrics(metrics), queries)
 
     def bench(
@@ -179,6 +187,13 @@ class EvaluationCalls(SessionBase):
         """
         from ettin_cli.benchmark import BenchmarkRequest, plan_benchmark
 
+        for name, values in (
+            ("rerankers", rerankers or ()),
+            ("engines", engines),
+            ("dtypes", dtypes or ()),
+            ("document_tokens", document_tokens),
+        ):
+            require_list(values, name)
         request = BenchmarkRequest(
             rerankers or [os.environ.get("ETTIN_RERANKER") or AUTO],
             against,

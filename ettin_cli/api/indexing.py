@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.api.base import SessionBase
-from ettin_cli.records import Document
+from ettin_cli.records import Document, require_list
 from ettin_cli.settings import AUTO, DEFAULT_INDEX
 from ettin_cli.storage import Stream
 
@@ -84,8 +84,11 @@ class IndexingCalls(SessionBase):
         from ettin_cli.indexing import BuildRequest
         from ettin_cli.text import Chunking
 
+        for name, values in (("remove", remove), ("include", include), ("exclude", exclude)):
+            require_list(values, name)
         added: list[str | Stream] = [os.fspath(source) for source in sources]
         if documents is not None:
+            require_list(documents, "documents")
             added.append(document_stream(documents))
         fields = tuple(include), tuple(exclude), id_field, text_field
         return self.build_from(
@@ -201,6 +204,7 @@ class IndexingCalls(SessionBase):
 
         Raises:
             CorpusError: A source does not exist.
+            InvalidArgumentError: The folder is an index of other sources.
         """
         from ettin_cli.index import Index
         from ettin_cli.indexing import BuildRequest
@@ -218,6 +222,7 @@ class IndexingCalls(SessionBase):
             embedder=embedder,
             settings=self.models.indexing,
             offline=self.models.offline,
+            only=True,
         )
         report = self.build_from(request)
         return Index(folder), report

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.api.indexing import IndexingCalls
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.records import Answer, Embedder, Query, Request, Scores
+from ettin_cli.records import Answer, Embedder, Query, Request, Scores, require_list
 from ettin_cli.searching import RerankerCascade, Text, TextReranker
 from ettin_cli.settings import AUTO, TRUNCATE
 
@@ -238,5 +238,6 @@ class RetrievalCalls(IndexingCalls):
             >>> vectors.shape, int((vectors @ query).argmax())
             ((2, 384), 0)
         """
+        require_list(texts, "texts")
         model = self.embedder(embedder)
         return model.embed_queries(texts) if queries else model.embed_documents(texts)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.api.indexing import IndexingCalls
 from ettin_cli.corpus import document_stream
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.records import Qrels, Query
+from ettin_cli.records import Qrels, Query, require_list
 from ettin_cli.settings import AUTO, CANDIDATES
 from ettin_cli.storage import Stream
 from ettin_cli.training import (
@@ -86,6 +86,7 @@ class TrainingCalls(IndexingCalls):
         from ettin_cli.index import Index, find_index
         from ettin_cli.searching import require_retriever
 
+        require_list(queries, "queries")
         require_retriever(retriever)
         if reranker is not None and max_score_ratio is None:
             raise InvalidArgumentError(
@@ -205,6 +206,7 @@ class TrainingCalls(IndexingCalls):
         files = find_model(base, offline=models.offline, reporter=models.reporter)
         read: list[Path | Stream] = list(map(Path, data))
         if rows is not None:
+            require_list(rows, "rows")
             read.append(document_stream(rows))
         with read_examples(read, loss, models.reporter) as examples, ExitStack() as held:
             measure = None

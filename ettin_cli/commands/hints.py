@@ -23,6 +23,7 @@ ARGUMENTS = {
     "document_tokens": "--document-tokens {most}",
     "glob": 'use a glob such as "*.md" or "drafts/"',
     "max_score_ratio": "--max-score-ratio 0.95",
+    "into": "leave out -i, or search the index without SOURCE",
     "metric": "{known}",
     "output": "choose the format with -f, or use {choices}",
     "pairs": "--pairs FILE measures your own",

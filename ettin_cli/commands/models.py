@@ -58,18 +58,17 @@ def list_models(color: Color = "auto") -> None:
     """
     console = make_console(color)
     rows = [_reranker_row(model) for model in ETTIN_MODELS.values()]
-    rows.append([EMBEDDED, "stand-in", "23M", "256", "", *_here(EMBEDDED), "", ""])
-    rows += [
-        [name, plugin.package, *[""] * 4, "yes", "", ""]
-        for name, plugins in sorted(reranker_plugins().items())
-        for plugin in plugins
-    ]
+    rows.append([EMBEDDED, "built-in", "23M", "256", "", *_here(EMBEDDED), "", ""])
+    plugins, notices = reranker_plugins()
+    rows += [[name, plugin.package, *[""] * 4, "yes", "", ""] for name, plugin in plugins]
     headers = ["-r", "kind", "params", "tokens", "nDCG@10", "disk", "here", "CPU/s", "GPU/s"]
     console.rows(headers, rows, right="params tokens nDCG@10 disk CPU/s GPU/s")
     console.line("")
     headers = ["embedder", "params", "dims", "tokens", "nDCG@10", "here", "code", "licence"]
     embedders = [_embedder_row(model) for model in EMBEDDERS.values()]
     console.rows(headers, embedders, right="params dims tokens nDCG@10")
+    for notice in notices:
+        console.notice(notice)
     console.notice(
         "nDCG@10 and pairs per second are as published; for details: ettin models show NAME; "
         "the embedder auto is minilm"

@@ -26,6 +26,7 @@ class BuildRequest:
         remove: Sources to drop.
         source: The options for reading new sources.
         dimensions: The number of leading dimensions of each vector to keep.
+        only: Fail if the index has other sources than those to add.
         wait: Wait for another writer rather than fail.
     """
 
@@ -42,6 +43,7 @@ class BuildRequest:
     offline: bool = False
     rebuild: bool = False
     dry_run: bool = False
+    only: bool = False
     wait: bool = True
 
     @property
@@ -54,8 +56,8 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
     """Return the sources of the index after the request.
 
     Raises:
-        InvalidArgumentError: No source is left, a source to drop is not in the index, or records
-            of a stream would be lost.
+        InvalidArgumentError: No source is left, the index has other sources, a source to drop is
+            not in the index, or records of a stream would be lost.
     """
     recorded = manifest.sources if manifest else ()
     removed = [_location(text, request.folder) for text in request.remove]
@@ -68,9 +70,14 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
                 folder=request.folder,
             )
     kept = {s.location: s for s in recorded if s.location not in removed}
-    for one in request.add:
-        source = record_source(one, request.folder, request.source)
-        kept[source.location] = source
+    added = [record_source(one, request.folder, request.source) for one in request.add]
+    kept |= {source.location: source for source in added}
+    if request.only and (others := kept.keys() - {source.location for source in added}):
+        raise InvalidArgumentError(
+            f"{request.folder} is an index of other sources: {', '.join(sorted(others))}",
+            argument="into",
+            folder=request.folder,
+        )
     if request.rebuild and STREAM in kept and request.stream is None:
         raise InvalidArgumentError(
             "a rebuild would lose the records from standard input, which only the index holds",

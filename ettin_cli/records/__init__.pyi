@@ -9,6 +9,7 @@ from .answers import (
     Run as Run,
     Stage as Stage,
 )
+from .arguments import require_list as require_list, require_type as require_type
 from .documents import (
     Document as Document,
     DocumentKind as DocumentKind,

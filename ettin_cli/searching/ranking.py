@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.records import NO_TEXT, Candidate, Hit, Scores
+from ettin_cli.records import NO_TEXT, Candidate, Hit, Scores, require_list, require_type
 from ettin_cli.settings import CANDIDATES, DOCUMENT, PASSAGE, SAME, TOP_K
 from ettin_cli.text import FOLDS, leading
 from ettin_cli.text.lexical import Demands
@@ -48,6 +48,14 @@ class SearchOptions:
     fold: str = SAME
 
     def __post_init__(self) -> None:
+        require_list(self.paths, "paths")
+        require_list(self.filters, "filters")
+        for filter in self.filters:
+            require_type(filter, (tuple, list), "each of filters")
+            if len(filter) != 2:
+                raise InvalidArgumentError(
+                    "each of filters must be a field and a value", argument="filters"
+                )
         if self.by not in UNITS:
             raise InvalidArgumentError(
                 f"unit of hits {self.by!r} is neither document nor passage",
@@ -61,7 +69,8 @@ class SearchOptions:
                 argument="fold",
                 value=self.fold,
             )
-        for name, value in (("hits", self.top_k), ("candidates", self.candidates)):
+        for name, value in (("top_k", self.top_k), ("candidates", self.candidates)):
+            require_type(value, (int,), name)
             if value < 1:
                 raise InvalidArgumentError(f"{name} must be at least 1, not {value}", argument=name)
         if not 0 <= self.blend <= 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,17 @@ from typing import Self
 from ettin_cli.errors import CalibrationError, InvalidArgumentError
 from ettin_cli.index import Index
 from ettin_cli.models.rerankers import require_long
-from ettin_cli.records import Answer, Embedder, Hit, Passage, Query, Reporter, Reranker
+from ettin_cli.records import (
+    Answer,
+    Embedder,
+    Hit,
+    Passage,
+    Query,
+    Reporter,
+    Reranker,
+    require_list,
+    require_type,
+)
 from ettin_cli.runtime import Closing, Loaded
 from ettin_cli.searching.answering import search
 from ettin_cli.searching.calibration.fitting import Calibration
@@ -139,7 +149,7 @@ class Searcher(Closing):
         min_score: float | None = None,
         min_probability: float | None = None,
         blend: float = 0.0,
-        filters: Iterable[tuple[str, str]] = (),
+        filters: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         paths: Iterable[str] = (),
         fold: str = SAME,
     ) -> Answer:
@@ -157,7 +167,7 @@ class Searcher(Closing):
             min_score: Leave out hits below this score.
             min_probability: Leave out hits below this probability; needs a calibrated index.
             blend: Share of the retrieval score in the final score, from 0 to 1.
-            filters: Metadata fields and the values they must have.
+            filters: Metadata fields and the values they must have, as a mapping or as pairs.
             paths: Globs, one of which a hit's path must match.
             fold: Merge duplicate passages into one hit: "same", "near" or "none".
 
@@ -175,6 +185,8 @@ class Searcher(Closing):
             >>> hit.passage.doc_id, hit.retrieval_rank
             ('faq.html', 1)
         """
+        require_type(query, (str, Query), "query")
+        require_list(paths, "paths")
         options = SearchOptions(
             top_k=top_k,
             candidates=candidates,
@@ -182,7 +194,7 @@ class Searcher(Closing):
             min_score=min_score,
             min_probability=min_probability,
             blend=blend,
-            filters=tuple(filters),
+            filters=tuple(filters.items() if isinstance(filters, Mapping) else filters),
             paths=tuple(paths),
             fold=fold,
         )

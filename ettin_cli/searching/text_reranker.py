@@ -17,6 +17,8 @@ from ettin_cli.records import (
     Reranker,
     Scores,
     Silence,
+    require_list,
+    require_type,
 )
 from ettin_cli.runtime import Closing
 from ettin_cli.searching.cascade import Step, cascade_name
@@ -66,7 +68,8 @@ class TextReranker(Closing):
             >>> [(hit.passage.doc_id, hit.passage.text) for hit in answer.hits]
             [('1', 'It sails at nine.'), ('0', 'Bread is at noon.')]
         """
-        most = max(1, top_k or len(texts))
+        require_list(texts, "texts")
+        most = max(1, len(texts)) if top_k is None else top_k
         [answer] = self.rerank([(query, texts)], top_k=most, candidates=max(1, len(texts)))
         return answer
 
@@ -97,9 +100,10 @@ class TextReranker(Closing):
         options = SearchOptions(
             top_k=top_k, candidates=candidates, min_score=min_score, blend=blend
         )
+        require_list(requests, "requests")
         items = (_request(item, number) for number, item in enumerate(requests, start=1))
-        for window in rerank(items, self.last, options, self.reporter, before=self.before):
-            yield from window.answers
+        windows = rerank(items, self.last, options, self.reporter, before=self.before)
+        return (answer for window in windows for answer in window.answers)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> Scores:
         """Return the scores of (query, text) pairs: `values`, float32, shape (len(pairs),).
@@ -117,13 +121,27 @@ class TextReranker(Closing):
         """
         if self.before:
             raise InvalidArgumentError("a cascade scores some pairs only; use rank or rerank")
+        require_list(pairs, "pairs")
+        for pair in pairs:
+            require_type(pair, (tuple, list), "each of pairs")
+            if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+                raise InvalidArgumentError(
+                    "each of pairs must be a query and a text", argument="pairs"
+                )
         return self.last.score(pairs)
 
 
 def _request(item: Request | tuple[str, Sequence[Text]], number: int) -> Request:
     if isinstance(item, Request):
         return item
+    require_type(item, (tuple, list), "each of requests")
+    if len(item) != 2:
+        raise InvalidArgumentError(
+            "each of requests must be a query and its texts", argument="requests"
+        )
     query, texts = item
+    require_type(query, (str,), "query")
+    require_list(texts, "texts")
     candidates = [Candidate(0, _passage(text), None) for text in texts]
     return Request(Query(str(number), query), renumbered(enumerate(candidates)))
 
@@ -133,4 +151,5 @@ def _passage(text: Text) -> Passage:
         return text
     if isinstance(text, Document):
         return Passage(text.doc_id, text.text, text.title, metadata=text.metadata)
+    require_type(text, (str, Document, Passage), "each of texts")
     return Passage("", text)

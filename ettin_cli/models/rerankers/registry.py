@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ettin_cli.errors import InvalidArgumentError, MissingExtraError, ModelError
 from ettin_cli.models import multi_vector
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import EMBEDDED, ModelFiles, may_be_model
-from ettin_cli.models.rerankers import cross_encoder, embedded as stand_in
+from ettin_cli.models.rerankers import cross_encoder, embedded
 from ettin_cli.models.rerankers.plugin_rerankers import PluginReranker
 from ettin_cli.models.rerankers.resolved import Reference, ResolvedReranker
 from ettin_cli.records import Reporter, Reranker
@@ -18,8 +18,10 @@ from ettin_cli.settings import AUTO_RERANKER
 
 Find = Callable[[Reference], ResolvedReranker | None]
 
-# Each is tried in this order with a reference. The last accepts any model.
-KINDS: tuple[Find, ...] = (stand_in.find, multi_vector.find, cross_encoder.find)
+# Rerankers that are not models of the hub, by the name for `-r`. No plugin or folder replaces them.
+NAMED: Mapping[str, Find] = {EMBEDDED: embedded.find}
+# The kinds of models, tried in this order with a reference. The last accepts any model.
+KINDS: tuple[Find, ...] = (multi_vector.find, cross_encoder.find)
 # Group of entry points that add rerankers: a function like those in KINDS, or a class called
 # with a Reference. The name of the entry point is the name for `-r`.
 GROUP, WHAT = "ettin.rerankers", "the reranker {}"
@@ -43,11 +45,11 @@ def find_reranker(name: str, *, offline: bool, reporter: Reporter) -> ResolvedRe
         return _resolved(Reference(AUTO_RERANKER, offline=offline, reporter=reporter))
     except ModelError as error:
         try:
-            embedded = _resolved(Reference(EMBEDDED, offline=offline, reporter=reporter))
+            built_in = _resolved(Reference(EMBEDDED, offline=offline, reporter=reporter))
         except MissingExtraError as missing:
             raise ModelError(error.problem, code=missing.code, **missing.fields) from error
         reporter.notice(f"using the embedded reranker instead of Ettin 32m: {error.problem}")
-        return embedded
+        return built_in
 
 
 def reranker_of(files: ModelFiles) -> ResolvedReranker:
@@ -79,12 +81,27 @@ def reranker_plugin(name: str) -> Plugin | None:
         PluginError: There are several.
     """
     # Reading entry points takes time, so only names that cannot be models are looked up.
-    return None if may_be_model(name) else plugin_named(GROUP, WHAT, name.lower())
+    if name in NAMED or may_be_model(name):
+        return None
+    return plugin_named(GROUP, WHAT, name.lower())
 
 
-def reranker_plugins() -> Mapping[str, Sequence[Plugin]]:
-    """Return the rerankers of other installed packages, by name; imports none of them."""
-    return installed_plugins(GROUP, WHAT)
+def reranker_plugins() -> tuple[list[tuple[str, Plugin]], list[str]]:
+    """Return the rerankers of other installed packages with their names; imports none of them.
+
+    The second value has a notice for each plugin that is not used because of its name.
+    """
+    usable: list[tuple[str, Plugin]] = []
+    notices: list[str] = []
+    for name, plugins in sorted(installed_plugins(GROUP, WHAT).items()):
+        if name in NAMED or may_be_model(name):
+            notices += [
+                f"{plugin.what} from {plugin.package} is not used: {name} is built in or a folder"
+                for plugin in plugins
+            ]
+        else:
+            usable += [(name, plugin) for plugin in plugins]
+    return usable, notices
 
 
 def _resolved(reference: Reference) -> ResolvedReranker:
@@ -94,5 +111,6 @@ def _resolved(reference: Reference) -> ResolvedReranker:
 
 
 def _built_in(reference: Reference) -> ResolvedReranker:
-    matches = (find(reference) for find in KINDS)
+    kinds = [NAMED[reference.name]] if reference.name in NAMED else KINDS
+    matches = (find(reference) for find in kinds)
     return next(match for match in matches if match is not None)
