@@ -274,7 +274,7 @@ def test_half_a_character_rejects_one_record_of_a_json_array(ettin: Ettin, tmp_p
     (tmp_path / "a.json").write_text(json.dumps(records))
     ran = ettin("index", "a.json", "-i", "made")
     assert ran.code == 3
-    assert "a lone surrogate, which is not a character (record 2)" in ran.err
+    assert "lone surrogate, which is not a valid character (record 2)" in ran.err
     assert "2 documents" in ran.err
 
 

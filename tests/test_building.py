@@ -349,11 +349,14 @@ def mismatched(docs: Path, tmp_path: Path, build: Builder) -> Path:
     ("options", "said"),
     [
         (["--embedder", "other"], r"was made with embedder \S+/words \(\w+\), not \S+/other \("),
-        (["--chunk-size", "none"], "has passages of 8 tokens with overlap 0, not whole documents"),
-        (["--chunk-size", "9"], "of 8 tokens with overlap 0, not 9 tokens with overlap 0"),
-        (["--chunk-size", "8", "--chunk-overlap", "2"], "not 8 tokens with overlap 2"),
-        (["--chunk-size", "auto"], "not the embedder's size with overlap 0"),
-        (["--max-length", "16"], r"with \S+/words reading 32 tokens, not 16"),
+        (["--chunk-size", "none"], "of 8 tokens (overlap 0), not complete documents as passages"),
+        (
+            ["--chunk-size", "9"],
+            "was built with passages of 8 tokens (overlap 0), not passages of 9 ",
+        ),
+        (["--chunk-size", "8", "--chunk-overlap", "2"], "not passages of 8 tokens (overlap 2)"),
+        (["--chunk-size", "auto"], "not passages sized for the embedder (overlap 0)"),
+        (["--max-length", "16"], r"with \S+/words and a limit of 32 tokens, not 16"),
     ],
 )
 def test_another_recipe_is_refused_with_the_command_that_follows_it(
@@ -597,7 +600,7 @@ def test_the_reporter_is_told_of_every_file_and_every_embedded_passage(
     assert notices.tracked == [
         ("reading", 7, "files"),
         ("embedding", 7, "passages"),
-        ("indexing words", 7, "passages"),
+        ("indexing terms", 7, "passages"),
     ]
     assert notices.advanced == 21
 

@@ -124,7 +124,7 @@ def test_help_is_told_with_its_size_and_how_deep_it_needs_to_go() -> None:
     rows = [comparison(10, 0.020), comparison(30, 0.029), comparison(100, 0.031)]
     assert said(rows) == [
         "reranking with 32m helps your data: +0.031 nDCG@10 [0.011, 0.051], 41 queries better, "
-        "18 worse; 30 candidates give 94 % of it"
+        "18 worse; 30 candidates already give 94 % of the gain"
     ]
 
 
@@ -179,8 +179,8 @@ def test_only_judged_queries_are_asked_and_the_others_are_counted() -> None:
     assert [query.query_id for query in kept] == ["a%20b", "2"]
     assert list(qrels) == ["a%20b", "2"]
     assert notes == [
-        "1 of 3 queries have no judgements and are left out",
-        "1 judged queries are not among the queries and are left out",
+        "1 of 3 queries have no judgements and are skipped",
+        "1 judged queries are not among the queries and are skipped",
     ]
 
 
@@ -209,7 +209,7 @@ def test_runs_of_any_tool_are_measured(runs: list[Path]) -> None:
     assert found.baseline.seconds is None
     assert found.notes == [
         "1 judged queries are not in b.trec and count as 0",
-        "1 queries of b.trec have no judgements and are left out",
+        "1 queries of b.trec have no judgements and are skipped",
     ]
 
 

@@ -298,7 +298,7 @@ def test_an_unknown_entry_is_refused_before_a_known_one_is_removed(
     (entry,) = Path("cache/indexes").iterdir()
     ran = ettin("cache", "clear", f"indexes/{entry.name}", "indexes/../../docs")
     assert ran.code == 2
-    assert "no entry indexes/../../docs in the cache" in ran.err
+    assert "unknown cache entry 'indexes/../../docs'" in ran.err
     assert entry.is_dir()
     assert docs.is_dir()
 

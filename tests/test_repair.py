@@ -193,10 +193,10 @@ def test_a_source_that_has_gone_is_put_back_before_its_passages_are_given_up(
     flip(file_of(tmp_path / "i", "passages.arrow"))
     docs.rename(tmp_path / "away")
     before = (tmp_path / "i" / "manifest.json").read_bytes()
-    with pytest.raises(CorpusError, match="cannot repair .* is gone") as caught:
+    with pytest.raises(CorpusError, match="cannot repair .* no longer exists") as caught:
         repair(tmp_path / "i")
     assert hint_of(caught.value) == (
-        f"restore it, or: ettin index -i {tmp_path / 'i'} --rebuild --remove {docs}"
+        f"restore it, or run: ettin index -i {tmp_path / 'i'} --rebuild --remove {docs}"
     )
     assert (tmp_path / "i" / "manifest.json").read_bytes() == before
     (tmp_path / "away").rename(docs)

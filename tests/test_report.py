@@ -124,7 +124,7 @@ def test_the_page_says_what_was_measured_then_the_verdict_then_the_evidence() ->
         "Worst queries",
         "Reliability",
         "Notes",
-        "How the numbers were made",
+        "Method",
     ]
     assert EVALUATION.notes[0] in document.text
 
@@ -309,7 +309,7 @@ def test_the_worst_queries_are_those_that_lost_most_then_the_lowest_others() -> 
     low = sorted(set(after) - set(lost), key=lambda q: (after[q], q))[:10]
     document = page(EVALUATION)
     assert [h.text for h in document.all("h3")] == [
-        f"The {len(lost)} that lost most",
+        f"The {len(lost)} largest losses",
         "The 10 lowest of the others",
     ]
     articles = document.all("article")
@@ -353,7 +353,7 @@ def test_relevance_is_told_by_word_and_class() -> None:
     ("found", "said"),
     [
         (["a", "b", "c", "d", "e", "f", "wanted"], "First relevant: rank 7."),
-        (["a", "b"], "None relevant among 2 documents."),
+        (["a", "b"], "None of 2 documents is relevant."),
         (["a", "wanted"], ""),
         ([], ""),
     ],
@@ -371,7 +371,7 @@ def test_a_relevant_document_below_those_shown_is_told_by_its_rank(
     )
     article = page(evaluation).all("article")[0]
     assert "".join(remark.text for remark in article.all("p", "remark")) == said
-    assert ("Nothing was found." in article.text) == (not found)
+    assert ("No hits." in article.text) == (not found)
 
 
 def test_a_calibration_is_drawn_with_its_log_losses_and_without_empty_bins() -> None:
@@ -611,7 +611,7 @@ def headings(evaluation: Evaluation) -> list[str]:
 
 def test_retrieval_alone_is_reported_without_comparing() -> None:
     document = page(baseline_only())
-    assert headings(baseline_only()) == ["Systems", "Worst queries", "How the numbers were made"]
+    assert headings(baseline_only()) == ["Systems", "Worst queries", "Method"]
     assert [head.text for head in document.all("thead")[0].all("th")] == [
         "System",
         "nDCG@10",

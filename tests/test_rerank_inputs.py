@@ -290,7 +290,7 @@ def test_a_row_with_another_number_of_columns_is_named(ettin: Ettin, tmp_path: P
     (tmp_path / "top.tsv").write_text(TOP + "q1\td3\n")
     done = ettin("rerank", "top.tsv", "-r", "embedded", "--fields", "qid,pid,query,passage")
     assert done.code == 3
-    assert "rejected top.tsv:3: 2 fields where 4 were named" in done.err
+    assert "rejected top.tsv:3: 2 fields, but 4 column names" in done.err
     assert len(lines(done.out)[0]["hits"]) == 2
 
 

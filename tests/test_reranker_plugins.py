@@ -197,7 +197,7 @@ def test_what_needs_a_model_in_a_folder_says_so(installed: Installed) -> None:
     assert "cannot measure overlap: it is not a model folder" in ran.stderr
     ran = installed("score", QUERY, "a text", "-r", "overlap", "--long", "max")
     assert ran.returncode == 1
-    assert "overlap does not read long texts in windows" in ran.stderr
+    assert "overlap cannot score long texts in windows" in ran.stderr
 
 
 BROKEN = {
@@ -236,7 +236,7 @@ BROKEN = {
     ),
     "it gives no number": (
         OVERLAP.replace("len(words(query) & words(text))", "float('nan')"),
-        "overlap gave a score that is not a number",
+        "overlap returned a score that is not a number",
     ),
 }
 

@@ -79,9 +79,7 @@ def test_losses_that_compare_get_the_scored_documents_of_a_query_together(
     found, said = read(written(tmp_path / "data.jsonl", [SCORED[0], SCORED[2], SCORED[1]]), loss)
     texts = ["The ferry sails at nine.", "Knead the dough."]
     assert found == [Example("ferry", texts, [7.5, -3.0], scored=True)]
-    assert said[0] == (
-        "1 queries have only one scored document, with nothing to compare, and are left out"
-    )
+    assert said[0] == ("1 queries have only one scored document to compare and are skipped")
 
 
 def test_repeated_rows_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -90,8 +88,9 @@ def test_repeated_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     found, said = read(written(tmp_path / "data.jsonl", rows))
     assert [example.targets for example in found] == [[7.5], [-3.0], [2.5], [1.0, 0.0, 0.0]]
     assert said[:2] == [
-        "2 rows repeat an earlier one and are left out",
-        "1 rows repeat an earlier pair with another score and are left out; the first score counts",
+        "2 duplicate rows are skipped",
+        "1 rows repeat an earlier pair with a different score and are skipped; the first "
+        "score is kept",
     ]
 
 
@@ -138,7 +137,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     ("rows", "loss", "problem"),
     [
         ([*SCORED, LISTED], "mse", "data.jsonl:4: the loss mse needs scores, which"),
-        (SCORED, "bce", "data.jsonl:1: the loss bce needs probabilities, not the score 7.5"),
+        (SCORED, "bce", "data.jsonl:1: the loss bce needs probabilities, but the score is 7.5"),
         (SCORED[1:], "listwise", "has two scored documents for the loss listwise to compare"),
     ],
 )
@@ -380,9 +379,9 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_what_to_do(
     encoder: Path, tmp_path: Path
 ) -> None:
     data = written(tmp_path / "data.jsonl", ferries(40))
-    with pytest.raises(ModelError, match="the loss is not a number at step") as caught:
+    with pytest.raises(ModelError, match="the loss is not finite at step") as caught:
         run(encoder, data, tmp_path / "model", Recipe(steps=9, batch_size=4, learning_rate=4e30))
-    assert hint_of(caught.value) == "start again with --learning-rate 1e+30, or --dtype fp32"
+    assert hint_of(caught.value) == "start over with --learning-rate 1e+30, or --dtype fp32"
     assert list(tmp_path.iterdir()) == [data]
 
 

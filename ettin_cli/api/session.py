@@ -305,7 +305,7 @@ class Session(Closing):
         """
         found = self.find_rerankers(name)
         if found is None:
-            raise InvalidArgumentError("there is no score without a reranker")
+            raise InvalidArgumentError("scoring needs a reranker")
         last, before = self.models.rerankers(found, long)
         return TextReranker(last, before, self.models.reporter)
 

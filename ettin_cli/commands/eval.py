@@ -113,7 +113,7 @@ def evaluate(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="Write values per query, runs and report.html.",
+            help="Write per-query values, runs and report.html.",
         ),
     ] = None,
     format: Annotated[
@@ -137,14 +137,14 @@ def evaluate(
     Each row is one system. The gain is over the same retriever without reranking (or over the
     first --run), with a 95 % confidence interval and a p-value. Both are corrected for the number
     of rows, so the interval excludes 0 exactly if p is below 0.05. With several --retriever,
-    another column has the gain over the first one. json and csv have the gains of every metric.
+    another column has the gain over the first one. JSON and CSV have the gains of every metric.
     Scores are cached, so a repeated sweep is fast.
 
-    A system is a search. The run that -o writes for it equals that of ettin search --queries
-    -f trec with the same options and -k K, where K is the deepest cutoff of --metrics, at least
-    10.
+    Each system is a search. The run that -o writes for it is identical to that of ettin search
+    --queries -f trec with the same options and -k K, where K is the deepest cutoff of --metrics,
+    at least 10.
 
-    --calibrate uses all hits at the greatest depth of --candidates, of every --retriever. Hits
+    --calibrate uses all hits of every --retriever at the greatest depth of --candidates. Hits
     without a judgement count as irrelevant, as in the metrics.
 
     Examples:
@@ -266,7 +266,7 @@ def given(path: Path | None, option: str, folder: Path | None, names: Sequence[s
     """Return the file passed with an option, or else the one in a BEIR folder."""
     if path is None and folder is not None:
         if not folder.is_dir():
-            raise CorpusError(f"there is no folder {folder}")
+            raise CorpusError(f"no such folder: {folder}")
         path = next((folder / name for name in names if (folder / name).is_file()), None)
         if path is None and names:
             raise CorpusError(f"{folder} has no {names[0]}", hint=f"pass the file with {option}")

@@ -110,7 +110,7 @@ def search(
 ) -> None:
     """Retrieve passages for a query, rerank them, print the best.
 
-    INDEX defaults to `.ettin` in this folder or a parent. With SOURCE, an index is built or
+    INDEX defaults to `.ettin` in the current folder or a parent. With SOURCE, an index is built or
     updated in the cache first, with the embedder in ETTIN_EMBEDDER. Scores of an Ettin reranker
     are raw logits: use them for ranking, not as probabilities.
 

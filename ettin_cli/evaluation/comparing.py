@@ -143,7 +143,7 @@ def _judgement(row: Comparison, first: str) -> str:
     told = f"{what} on {few}: {measured}"
     if row.queries_needed is None or row.queries_needed <= total:
         return told
-    return f"{told}; a difference of this size needs about {row.queries_needed:,} queries"
+    return f"{told}; a significant result would need about {row.queries_needed:,} queries"
 
 
 def _depth(plain: Sequence[Comparison], judged: Comparison) -> Iterator[str]:
@@ -155,4 +155,6 @@ def _depth(plain: Sequence[Comparison], judged: Comparison) -> Iterator[str]:
     if enough:
         least = min(enough, key=lambda row: row.system.candidates or 0)
         share = least.gain / judged.gain
-        yield f"{least.system.candidates} candidates give {share:.0%} of it".replace("%", " %")
+        yield f"{least.system.candidates} candidates already give {share:.0%} of the gain".replace(
+            "%", " %"
+        )

@@ -83,7 +83,7 @@ def read_card(
     most, whole = token_limit(folder), _dimension(folder)
     if dimensions is not None and not 1 <= dimensions <= whole:
         raise InvalidArgumentError(
-            f"{files.name} gives vectors of {whole} dimensions, so {dimensions} cannot be kept",
+            f"vectors of {files.name} have {whole} dimensions, so {dimensions} cannot be kept",
             argument="dimensions",
             value=dimensions,
             most=whole,
@@ -125,7 +125,7 @@ def check_trust(files: ModelFiles, settings: EngineSettings) -> None:
         return
     refuse_code(files.folder)
     if (model := known_embedder(files)) and model.own_code:
-        raise ModelError(f"{files.name} runs custom code", code="untrusted-code", model=files.name)
+        raise ModelError(f"{files.name} needs custom code", code="untrusted-code", model=files.name)
 
 
 def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> None:
@@ -142,7 +142,7 @@ def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> N
     told = f"was trained for {', '.join(map(str, trained))} dimensions"
     if not trained:
         told = "is not known to be trained for truncated vectors"
-    reporter.notice(f"{files.name} {told}; evaluate what keeping {dimensions} costs")
+    reporter.notice(f"{files.name} {told}; evaluate the effect of keeping {dimensions}")
 
 
 def _dimension(folder: Path) -> int:
@@ -185,10 +185,10 @@ class _Embedder:
         prompt = self.card.query_prompt
         long = sum(self.encoder.token_ids([prompt + text for text in texts])[1])
         if long:
-            queries = "1 query is" if long == 1 else f"{long} queries are"
+            queries = "1 query" if long == 1 else f"{long} queries"
             self.reporter.notice(
-                f"{queries} longer than the {self.card.max_tokens} tokens that "
-                f"{self.card.name} reads; the rest is truncated"
+                f"{queries} truncated at the embedder's token limit "
+                f"({self.card.name}: {self.card.max_tokens} tokens)"
             )
         return self._embed(texts, prompt, no_progress)
 
@@ -205,8 +205,8 @@ class _Embedder:
             dimension = output.vectors.shape[1]
             if dimension != self.whole:
                 raise ModelError(
-                    f"{self.card.name} gives vectors of {dimension} dimensions, but its "
-                    f"files say {self.whole}",
+                    f"{self.card.name} returned vectors of {dimension} dimensions, but its "
+                    f"files specify {self.whole}",
                     code="model-incomplete",
                 )
             vectors[batch] = unit(output.vectors[:, : self.card.dimension])
@@ -215,7 +215,7 @@ class _Embedder:
         self.encoder.encode(ids, keep, advance, prompt=prompt)
         if not np.isfinite(vectors).all():
             raise ModelError(
-                f"{self.card.name} gave a vector that is not finite",
+                f"{self.card.name} returned a vector that is not finite",
                 code="not-a-number",
                 name=self.card.name,
             )

@@ -36,7 +36,7 @@ class Loaded(Closing):
         """
         with self._lock:
             if self._places is None:
-                raise ClosedError("these models are closed and cannot load others")
+                raise ClosedError("the models are closed")
             place = self._places.setdefault(key, _Place())
         with place.lock:
             if not place.filled:

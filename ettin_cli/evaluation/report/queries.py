@@ -67,8 +67,8 @@ def worst_queries(evaluation: Evaluation, best: Measured | None) -> Markup:
     lowest = [one for value, one in rest if value < 1][:WORST]
     others = " of the others" if lost else ""
     titled = {
-        f"The {len(lost)} that lost most": lost,
-        f"The {len(lowest)} lowest{others}": lowest,
+        f"The {len(lost)} largest losses": lost,
+        f"The {len(lowest)} lowest values{others}": lowest,
     }
     parts = [
         part
@@ -101,7 +101,7 @@ def _query(evaluation: Evaluation, best: Measured | None, query_id: str) -> Mark
 def _ranked(evaluation: Evaluation, measured: Measured, query_id: str) -> Markup:
     found = [doc_id for doc_id, _ in measured.run.get(query_id, ())]
     documents = [_document(evaluation, query_id, doc_id) for doc_id in found[:SHOWN]]
-    ranked = element("ol", *documents) if found else element("p", "Nothing was found.")
+    ranked = element("ol", *documents) if found else element("p", "No hits.")
     return element(
         "div",
         element("h5", named(measured.system)),
@@ -139,5 +139,5 @@ def _first_relevant(evaluation: Evaluation, query_id: str, found: list[str]) -> 
     if not found or (places and places[0] <= SHOWN):
         return Markup()
     depth = counted(len(found), "document")
-    said = f"First relevant: rank {places[0]}." if places else f"None relevant among {depth}."
+    said = f"First relevant: rank {places[0]}." if places else f"None of {depth} is relevant."
     return element("p", said, class_="remark")
