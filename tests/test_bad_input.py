@@ -253,7 +253,7 @@ def test_a_source_that_vanished_is_told_and_found_again(ettin: Ettin, docs: Path
     docs.rename(docs.parent / "away")
     ran = ettin("index")
     assert (ran.code, ran.out) == (1, "")
-    assert f"source {docs} is gone" in ran.err
+    assert f"source {docs} no longer exists" in ran.err
     assert f"hint: ettin index -i .ettin --remove {docs}" in ran.err
     told = ettin("info", "--check")
     assert (told.code, "0 new, 0 changed, 3 gone" in told.out) == (1, True)

@@ -432,7 +432,7 @@ def test_a_calibration_for_another_formula_of_the_stand_in_is_refused(
     scores = score_folder(embedded, EngineSettings("cpu"))
     assert load(tmp_path, embedded, 512) == fitted()
     monkeypatch.setattr("ettin_cli.models.rerankers.embedded.VERSION", 99)
-    assert "a reranker of formula" in refusal(tmp_path, embedded).problem
+    assert "a different reranker: formula" in refusal(tmp_path, embedded).problem
     assert score_folder(embedded, EngineSettings("cpu")) != scores
 
 

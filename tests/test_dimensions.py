@@ -80,7 +80,7 @@ def test_other_dimensions_than_the_indexs_are_refused_with_the_command_that_rebu
     ettin("index", "docs", "--embedder", str(model), "--dimensions", "8")
     ran = ettin("index", "--dimensions", "16")
     assert ran.code == 1
-    assert f"was made with 8 dimensions of {model}, not 16" in ran.err
+    assert f"was built with 8 dimensions of {model}, not 16" in ran.err
     hint = ran.err.partition("hint: ettin ")[2].split()
     assert hint[-2:] == ["--dimensions", "16"]
     assert ettin(*hint).code == 0

@@ -94,7 +94,7 @@ def test_a_run_does_not_go_on_with_another_way_to_read(
         assert stand_in(*words, "--long", "max").code == 130
     refused = stand_in(*words)
     assert refused.code == 1
-    assert "made from another input, model or options" in refused.err
+    assert "made with a different input, model or options" in refused.err
     assert stand_in(*words, "--long", "max").code == 0
     whole = stand_in("rerank", candidates, "--long", "max")
     assert (tmp_path / "out.jsonl").read_text() == whole.out

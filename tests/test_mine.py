@@ -84,7 +84,7 @@ def test_negatives_are_the_best_hits_that_neither_hold_a_positive_nor_are_held_b
             "negative_ids": best,
         }
     ]
-    assert "1 query without a positive in the index, left out\n" in done.err
+    assert "1 query without a positive in the index, skipped\n" in done.err
     assert "1 query with fewer negatives than 5\n" in done.err
     assert "3 negatives for 1 of 2 queries\n" in done.err
 

@@ -110,7 +110,7 @@ def test_accelerate_launches_it(ettin: Ettin, ettin_reranker: Path, tmp_path: Pa
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
-    assert ran.stderr.count("1 steps of 8 shared by 2 processes") == 1
+    assert ran.stderr.count("1 steps of 8 rows shared by 2 processes") == 1
     assert ran.stderr.count("ettin: model: 1 step in") == 1
 
 
@@ -165,7 +165,7 @@ def test_what_fits_not_in_one_process_is_halved_in_all(
     assert ettin(*words(ettin_reranker, "whole", "--steps", "5")).code == 0
     ran = in_two(ettin_reranker, "model", "--steps", "5", strike=Strike(1, 2, FULL))
     assert ran.codes == [0, 0], ran.err
-    assert ran.err.count("out of memory, so batches are halved") == 1
+    assert ran.err.count("out of GPU memory; halving the batches") == 1
     assert_close(tmp_path / "model", tmp_path / "whole")
 
 

@@ -666,7 +666,7 @@ def test_runs_made_elsewhere_have_no_times_and_are_called_by_their_names() -> No
 def test_systems_without_a_time_are_said_to_be_missing_from_the_chart() -> None:
     untimed = [dataclasses.replace(one, seconds=None) for one in EVALUATION.systems[:2]]
     evaluation = dataclasses.replace(EVALUATION, systems=[*untimed, *EVALUATION.systems[2:]])
-    assert "Not drawn: 2 systems without a time." in page(evaluation).text
+    assert "Not shown: 2 systems without a time." in page(evaluation).text
     assert rows(page(evaluation))[1][-1] == "\u2013"
 
 
@@ -693,7 +693,7 @@ def test_a_large_evaluation_stays_small_and_says_what_is_not_drawn() -> None:
     panels = [one for one in document.all("figure") if one.all("path", "other")]
     assert len(panels) == 9
     assert all(len(panel.all("path", "line")) == 4 for panel in panels)
-    assert f"Not drawn: {120 - 9 * 4 * 2} systems for lack of room or candidates." in document.text
+    assert f"Not shown: {120 - 9 * 4 * 2} systems for lack of room or candidates." in document.text
     assert len(document.all("article")) == 20
 
 

@@ -111,7 +111,10 @@ def test_it_scores_a_file_which_is_resumed_unless_its_identity_changed(
     assert lines((tmp_path / "o.jsonl").read_text()) == written
     unfinished(installed, words)
     refused = installed(*words, "--resume", IDENTITY="overlap 2")
-    assert (refused.returncode, "another input, model or options" in refused.stderr) == (1, True)
+    assert (refused.returncode, "a different input, model or options" in refused.stderr) == (
+        1,
+        True,
+    )
 
 
 def unfinished(installed: Installed, words: tuple[str, ...]) -> None:

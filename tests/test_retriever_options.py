@@ -80,7 +80,7 @@ def test_what_a_query_demands_holds_and_the_query_is_shown_as_it_was_typed(
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
-        ('"?!"', '"?!" contains no searchable words'),
+        ('"?!"', '"?!" has no terms to search for'),
         ("localhost:8080", "contains only exclusions or fields"),
     ],
 )

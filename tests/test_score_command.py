@@ -110,7 +110,7 @@ def test_stdin_that_is_no_utf8_is_named_by_its_line(score: Ettin) -> None:
             'expected a single reranker, got "embedded:5,32m"',
         ),
         ([QUERY, "text", "--batch-size", "many"], 2, "batch size 'many'"),
-        ([QUERY], 2, "no TEXT"),
+        ([QUERY], 2, "missing TEXT"),
     ],
 )
 def test_what_cannot_be_scored_is_said(

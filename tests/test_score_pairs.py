@@ -198,8 +198,8 @@ def test_rows_of_training_data_that_are_none_are_named(ettin: Ettin, tmp_path: P
         (["--pairs", "none.jsonl"], 1, "no such file: none.jsonl"),
         (["--pairs", "pairs.txt"], 2, "not in a format that holds pairs"),
         (["a query", "--pairs", "pairs.jsonl"], 2, "QUERY cannot be combined with --pairs"),
-        (["a query"], 2, "no TEXT"),
-        ([], 2, "no QUERY"),
+        (["a query"], 2, "missing TEXT"),
+        ([], 2, "missing QUERY"),
         (["q", "t", "-o", "out.jsonl"], 2, "-o needs --pairs"),
     ],
 )

@@ -355,7 +355,7 @@ def test_text_stored_as_bytes_is_text_where_it_is_utf8(tmp_path: Path) -> None:
 def test_two_columns_of_one_name_are_refused_in_parquet_too(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["text", "text"])
     pq.write_table(table, tmp_path / "a.parquet")
-    assert rejected(tmp_path / "a.parquet") == [(None, '2 columns are called "text"')]
+    assert rejected(tmp_path / "a.parquet") == [(None, '2 columns are named "text"')]
 
 
 def test_an_empty_table_is_rejected_by_name_and_skipped_in_a_folder(tmp_path: Path) -> None:

@@ -110,7 +110,6 @@ def _slower(fields: Fields) -> str:
     return f"{first}start over with {lower}"
 
 
-_HF = "copy its folder here"
 _SOURCE = "pass a file, a folder, or - for JSONL on stdin"
 _AGAIN = "download the complete model again"
 _OTHER = "choose a different output with -o"
@@ -131,7 +130,7 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "not-judged": "use the query ids of the qrels, or judge some: ettin eval ... --judge",
     "unknown-model": "ettin models",
     "model-unavailable": "use embedded, or download it on a machine with a network "
-    f"(ettin models pull {{name!q}}) and {_HF}",
+    "(ettin models pull {name!q}) and copy its cache here (HF_HOME)",
     "model-gated": "request access there, then: hf auth login",
     "download-failed": "run the same command to resume",
     "untrusted-code": "if you trust it: --trust-remote-code",

@@ -47,7 +47,7 @@ def models(context: typer.Context) -> None:
 
 @app.command("list", cls=PlainCommand)
 def list_models(color: Color = "auto") -> None:
-    """List models with their quality and speed, and which are local.
+    """List models with their quality and speed, and which are on disk.
 
     nDCG@10 is the mean over MTEB(eng, v2) retrieval: for a reranker with the top 100 reranked, for
     an embedder without reranking. Speeds are as published with the release: pairs per second on
@@ -65,10 +65,10 @@ def list_models(color: Color = "auto") -> None:
         for name, found in sorted(external_rerankers().items())
         for one in found
     ]
-    headers = ["-r", "kind", "params", "tokens", "nDCG@10", "size", "local", "CPU/s", "GPU/s"]
+    headers = ["-r", "kind", "params", "tokens", "nDCG@10", "size", "disk", "CPU/s", "GPU/s"]
     console.rows(headers, rows, right="params tokens nDCG@10 size CPU/s GPU/s")
     console.line("")
-    headers = ["embedder", "params", "dims", "tokens", "nDCG@10", "local", "code", "licence"]
+    headers = ["embedder", "params", "dims", "tokens", "nDCG@10", "disk", "code", "licence"]
     embedders = [_embedder_row(model) for model in EMBEDDERS.values()]
     console.rows(headers, embedders, right="params dims tokens nDCG@10")
     console.notice(
@@ -176,7 +176,7 @@ def _embedder_row(model: EmbedderModel) -> list[str]:
         f"{model.max_tokens:,}" if model.max_tokens else "all",
         f"{model.ndcg10:.4f}" if model.ndcg10 else "",
         "yes" if _folder(model.alias) else "no",
-        "custom" if model.own_code else "",
+        "own" if model.own_code else "",
         model.licence,
     ]
 

@@ -248,7 +248,7 @@ class _Job:
             self.console.notice(f"{count(self.unnamed, 'document')} without an id: {NO_ID}")
         if self.unscored:
             what = count(self.unscored, "document")
-            self.console.notice(f"{what} beyond --max-documents left out")
+            self.console.notice(f"{what} beyond --max-documents skipped")
         if self.repeated:
             what = count(self.repeated, "document")
             lost = ", left out of the run" if self.is_run else ""

@@ -198,7 +198,7 @@ def _check_output(
     if resume and queries is None:
         raise UsageError("--resume needs --queries", hint="--queries FILE -o run.trec")
     if resume and exit_status:
-        raise UsageError("-e does not count hits of an earlier run", hint="leave out -e")
+        raise UsageError("-e cannot be combined with --resume", hint="leave out -e")
     writing.check_apart(output, [queries, *sources])
 
 

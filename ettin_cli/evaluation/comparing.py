@@ -128,7 +128,7 @@ def _judgement(row: Comparison, first: str) -> str:
     retrieval = f" over {system.retriever}" if system.retriever else ""
     reranking = f"reranking with {system.reranker}{retrieval}"
     if row.p < ALPHA and reranks:
-        return f"{reranking} {'helps' if row.gain > 0 else 'harms'} your data: {measured}"
+        return f"{reranking} {'helps' if row.gain > 0 else 'hurts'} on your data: {measured}"
     if row.p < ALPHA:
         return f"{system.name} is {'better' if row.gain > 0 else 'worse'} than {first}: {measured}"
     if not row.better and not row.worse:

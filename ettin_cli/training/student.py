@@ -71,7 +71,7 @@ class Student:
         if model.num_labels != 1:
             raise ModelError(
                 f"{folder} returns {model.num_labels} scores per pair, not one; "
-                "--base takes an encoder, or a reranker with one score",
+                "a base is an encoder, or a reranker with one score",
                 model=folder,
             )
         return model

@@ -68,7 +68,7 @@ def worst_queries(evaluation: Evaluation, best: Measured | None) -> Markup:
     others = " of the others" if lost else ""
     titled = {
         f"The {len(lost)} largest losses": lost,
-        f"The {len(lowest)} lowest values{others}": lowest,
+        f"The {len(lowest)} lowest{others}": lowest,
     }
     parts = [
         part
