@@ -49,7 +49,7 @@ class Commands(LazyGroup):
         ),
         "bench": Listed(
             "ettin_cli.commands.bench:bench",
-            "Compare the speed of rerankers here with sentence-transformers.",
+            "Compare the speed of rerankers with sentence-transformers.",
         ),
         "demo": Listed(
             "ettin_cli.commands.demo:demo",
@@ -65,11 +65,11 @@ class Commands(LazyGroup):
         ),
         "models": Listed(
             "ettin_cli.commands.models:app",
-            "List, show and download the models known by name.",
+            "List, show and download models.",
         ),
         "cache": Listed(
             "ettin_cli.commands.cache:app",
-            "List and clear the cache: indexes of SOURCE, ONNX exports, scores.",
+            "List and clear the cache: indexes of SOURCE, scores of ettin eval.",
         ),
     }
 

@@ -102,12 +102,12 @@ REJECTED = [
     "deep.json: broken JSON: ",
     "encoding.txt: invalid UTF-8, first in line 10",
     "locked.pdf: needs a password",
-    "rows.csv:3: 1 fields where the header has 2",
-    "rows.csv:4: 3 fields where the header has 2",
+    "rows.csv:3: 1 fields, but the header has 2",
+    "rows.csv:4: 3 fields, but the header has 2",
     "rows.csv:5: broken CSV: ",
     "rows.jsonl:2: broken JSON: unexpected end of data at column 14",
     'rows.jsonl:3: duplicate id "rows.jsonl#a"',
-    'rows.jsonl:4: no "text" field; name it with --text-field',
+    'rows.jsonl:4: no "text" field; set it with --text-field',
     "scan.pdf: no text layer (a scan?)",
 ]
 INDEXED = [
@@ -159,7 +159,7 @@ def test_a_bad_file_named_as_the_source_is_told_the_same(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("object.json", 'object.json: no "text" field; name it with --text-field'),
+        ("object.json", 'object.json: no "text" field; set it with --text-field'),
         ("script.html", "script.html: empty"),
         ("front.md", "front.md: empty"),
         ("nothing.docx", "nothing.docx: empty"),
@@ -253,7 +253,7 @@ def test_a_source_that_vanished_is_told_and_found_again(ettin: Ettin, docs: Path
     docs.rename(docs.parent / "away")
     ran = ettin("index")
     assert (ran.code, ran.out) == (1, "")
-    assert f"source {docs} is gone" in ran.err
+    assert f"source {docs} no longer exists" in ran.err
     assert f"hint: ettin index -i .ettin --remove {docs}" in ran.err
     told = ettin("info", "--check")
     assert (told.code, "0 new, 0 changed, 3 gone" in told.out) == (1, True)

@@ -414,7 +414,7 @@ def test_what_is_the_same_under_two_names_takes_part_once(ettin: Ettin, model: P
     ran = ettin("bench", "-r", str(model), *QUICK, "--engine", "auto", "--engine", "onnxruntime")
     engines = [row["engine"].split()[0] for row in rows(ran)]
     assert engines == ["sentence-transformers", "torch", "onnxruntime"]
-    assert "on onnxruntime in auto is onnxruntime cpu float32, measured only once" in ran.err
+    assert "on onnxruntime in auto also runs as onnxruntime cpu float32; measured" in ran.err
 
 
 def test_dtypes_and_lengths_are_rows_of_their_own(ettin: Ettin, model: Path) -> None:
@@ -543,11 +543,11 @@ def test_a_table_fits_the_terminal(terminal: Terminal, model: Path, width: int) 
         (["--against", "other"], 2, "unknown baseline 'other'"),
         (["--document-tokens", "128,many"], 2, "'128,many' is not a list of numbers above 0"),
         (["--document-tokens", "0"], 2, "'0' is not a list of numbers above 0"),
-        (["--document-tokens", "128,8000"], 2, "reads 7,999 tokens of a pair, not 8,000"),
-        (["--document-tokens", "64", "--max-length", "32"], 2, "reads 32 tokens"),
-        (["--document-tokens", "6"], 2, "pairs of 6 tokens have no room for text"),
-        (["--limit", "4000"], 2, "4,000 pairs are more than the 3,600"),
-        (["--pairs", "none.jsonl"], 1, "there is no file none.jsonl"),
+        (["--document-tokens", "128,8000"], 2, "reads at most 7,999 tokens per pair, not 8,000"),
+        (["--document-tokens", "64", "--max-length", "32"], 2, "reads at most 32 tokens"),
+        (["--document-tokens", "6"], 2, "pairs of 6 tokens are too short for the query"),
+        (["--limit", "4000"], 2, "the sample corpus has only 3,600 pairs, not 4,000"),
+        (["--pairs", "none.jsonl"], 1, "no such file: none.jsonl"),
         (["--pairs", "empty.jsonl"], 1, "empty.jsonl has no pairs"),
         (
             ["--pairs", "empty.jsonl", "--document-tokens", "64"],
@@ -556,7 +556,7 @@ def test_a_table_fits_the_terminal(terminal: Terminal, model: Path, width: int) 
         ),
         (["-f", "trec"], 2, "unsupported format 'trec'"),
         (["-o", "speed.csv"], 2, "unsupported format: speed.csv"),
-        (["-r", "none"], 2, "nothing to measure without a reranker"),
+        (["-r", "none"], 2, "ettin bench needs a reranker"),
         (["-r", "no-such-model"], 1, "no model 'no-such-model'"),
         (["--device", "cuda:99"], 1, "device cuda:99 cannot be used"),
     ],

@@ -166,7 +166,7 @@ def test_sources_are_added_and_dropped(docs: Path, tmp_path: Path, build: Builde
         "t.jsonl",
     ]
     shutil.rmtree(docs)
-    with pytest.raises(CorpusError, match="is gone") as caught:
+    with pytest.raises(CorpusError, match="no longer exists") as caught:
         build(tmp_path / "i")
     words = shlex.split(hint_of(caught.value) or "")
     assert words[:2] == ["ettin", "index"]
@@ -348,12 +348,18 @@ def mismatched(docs: Path, tmp_path: Path, build: Builder) -> Path:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--embedder", "other"], r"was made with embedder \S+/words \(\w+\), not \S+/other \("),
-        (["--chunk-size", "none"], "has passages of 8 tokens with overlap 0, not whole documents"),
-        (["--chunk-size", "9"], "of 8 tokens with overlap 0, not 9 tokens with overlap 0"),
-        (["--chunk-size", "8", "--chunk-overlap", "2"], "not 8 tokens with overlap 2"),
-        (["--chunk-size", "auto"], "not the embedder's size with overlap 0"),
-        (["--max-length", "16"], r"with \S+/words reading 32 tokens, not 16"),
+        (["--embedder", "other"], r"was built with embedder \S+/words \(\w+\), not \S+/other \("),
+        (
+            ["--chunk-size", "none"],
+            r"of 8 tokens \(overlap 0\), not complete documents as passages",
+        ),
+        (
+            ["--chunk-size", "9"],
+            r"was built with passages of 8 tokens \(overlap 0\), not passages of 9 ",
+        ),
+        (["--chunk-size", "8", "--chunk-overlap", "2"], r"not passages of 8 tokens \(overlap 2\)"),
+        (["--chunk-size", "auto"], r"not passages sized for the embedder \(overlap 0\)"),
+        (["--max-length", "16"], r"with \S+/words and a limit of 32 tokens, not 16"),
     ],
 )
 def test_another_recipe_is_refused_with_the_command_that_follows_it(
@@ -392,7 +398,7 @@ def test_a_changed_prompt_is_another_embedder(docs: Path, tmp_path: Path, build:
     build(tmp_path / "i", docs)
     settings = build.model / "config_sentence_transformers.json"
     settings.write_text(json.dumps({"prompts": {"query": "find: "}}))
-    with pytest.raises(IndexMismatchError, match="was made with older prompts of"):
+    with pytest.raises(IndexMismatchError, match="was built with older prompts of"):
         build(tmp_path / "i")
 
 
@@ -597,7 +603,7 @@ def test_the_reporter_is_told_of_every_file_and_every_embedded_passage(
     assert notices.tracked == [
         ("reading", 7, "files"),
         ("embedding", 7, "passages"),
-        ("indexing words", 7, "passages"),
+        ("indexing terms", 7, "passages"),
     ]
     assert notices.advanced == 21
 

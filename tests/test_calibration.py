@@ -379,8 +379,8 @@ def based_on(relevant: int, pairs: int) -> Calibration:
 
 def test_what_a_calibration_rests_on_is_said_with_what_was_taken_for_irrelevant() -> None:
     assert based_on(38, 1600).basis == (
-        "38 judged pairs (38 relevant) and 1,562 unjudged pairs taken as irrelevant, hits of dense "
-        "and hybrid for 30 queries; base rate 2.4 %"
+        "38 judged pairs (38 relevant) and 1,562 unjudged pairs counted as irrelevant, hits of "
+        "dense and hybrid for 30 queries; base rate 2.4 %"
     )
 
 
@@ -432,7 +432,7 @@ def test_a_calibration_for_another_formula_of_the_stand_in_is_refused(
     scores = score_folder(embedded, EngineSettings("cpu"))
     assert load(tmp_path, embedded, 512) == fitted()
     monkeypatch.setattr("ettin_cli.models.rerankers.embedded.VERSION", 99)
-    assert "a reranker of formula" in refusal(tmp_path, embedded).problem
+    assert "a different reranker: formula" in refusal(tmp_path, embedded).problem
     assert score_folder(embedded, EngineSettings("cpu")) != scores
 
 
@@ -479,7 +479,7 @@ def test_any_change_to_the_file_is_noticed(tmp_path: Path, files: FolderReranker
 def test_a_newer_format_is_refused_by_name(tmp_path: Path, files: FolderReranker) -> None:
     path = save(tmp_path, files, 512, fitted())
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(CalibrationError, match="format 2, newer than the 1 read here"):
+    with pytest.raises(CalibrationError, match="format 2, newer than the supported 1"):
         load(tmp_path, files, 512)
 
 

@@ -79,7 +79,7 @@ READS: dict[str, Callable[[Index], object]] = {
 def test_a_closed_index_says_so_whatever_is_read_of_it(folder: Path, read: str) -> None:
     with Index(folder) as index:
         READS[read](index)
-    with pytest.raises(ClosedError, match="the index in .*i was closed") as caught:
+    with pytest.raises(ClosedError, match="the index in .*i is closed") as caught:
         READS[read](index)
     assert caught.value.code == "closed"
     assert index.manifest.counts.passages == 7

@@ -193,7 +193,7 @@ def test_cut_and_stale_texts_are_counted(capsys: pytest.CaptureFixture[str]) -> 
     hits = [replace(hit("a", 1.0), truncated=True), replace(hit("b", 1.0), stale=True)]
     Console(quiet=True).answers([answer(hits)], format="jsonl", output=None, many=False)
     said = capsys.readouterr().err
-    assert "1 of 2 texts truncated at the reranker's limit" in said
+    assert "1 of 2 texts truncated at the reranker's token limit" in said
     assert "1 of 2 hits stale" in said
     assert said.endswith("to update: ettin index\n")
 

@@ -131,8 +131,8 @@ def test_columns_without_a_name_are_called_by_their_place() -> None:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("\nid,text,text\n", '2 columns are called "text"'),
-        ("\nid, id ,id\n", '3 columns are called "id"'),
+        ("\nid,text,text\n", '2 columns are named "text"'),
+        ("\nid, id ,id\n", '3 columns are named "id"'),
     ],
 )
 def test_a_header_in_which_a_column_hides_another_is_refused(header: str, said: str) -> None:

@@ -80,7 +80,7 @@ def test_other_dimensions_than_the_indexs_are_refused_with_the_command_that_rebu
     ettin("index", "docs", "--embedder", str(model), "--dimensions", "8")
     ran = ettin("index", "--dimensions", "16")
     assert ran.code == 1
-    assert f"was made with 8 dimensions of {model}, not 16" in ran.err
+    assert f"was built with 8 dimensions of {model}, not 16" in ran.err
     hint = ran.err.partition("hint: ettin ")[2].split()
     assert hint[-2:] == ["--dimensions", "16"]
     assert ettin(*hint).code == 0
@@ -92,7 +92,7 @@ def test_other_dimensions_than_the_indexs_are_refused_with_the_command_that_rebu
 @pytest.mark.parametrize(
     ("dimensions", "said"),
     [
-        ("33", "gives vectors of 32 dimensions, so 33 cannot be kept"),
+        ("33", "have 32 dimensions, so 33 cannot be kept"),
         ("0", "greater than or equal to 1"),
         ("many", "a valid integer"),
     ],
@@ -114,7 +114,7 @@ def test_a_number_that_an_embedder_was_not_trained_for_is_noted(
     notices = Notices()
     note_dimensions(files, dimensions, notices)
     trained = "nomic-ai/nomic-embed-text-v1.5 was trained for 768, 512, 256, 128, 64 dimensions"
-    told = f"{trained}; evaluate what keeping {dimensions} costs"
+    told = f"{trained}; evaluate the effect of keeping {dimensions}"
     assert notices.said == ([told] if noted else [])
 
 

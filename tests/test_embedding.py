@@ -153,12 +153,12 @@ def test_a_query_that_is_cut_is_counted(tmp_path: Path) -> None:
     ours = loaded(folder, notices)
     ours.embed_queries([TEXTS[0], TEXTS[0] * 9, TEXTS[1] * 9])
     assert notices.said == [
-        f"2 queries are longer than the 32 tokens that {folder} reads; the rest is truncated"
+        f"2 queries truncated at the embedder's token limit ({folder}: 32 tokens)"
     ]
     ours.embed_documents([TEXTS[0] * 9])
     assert len(notices.said) == 1
     ours.embed_queries([TEXTS[0] * 9])
-    assert notices.said[1].startswith("1 query is longer than the 32 tokens")
+    assert notices.said[1].startswith("1 query truncated at the embedder's token limit")
 
 
 def test_the_name_of_a_folder_is_good_in_any_working_folder(
@@ -187,7 +187,7 @@ def test_files_that_promise_another_dimension_are_refused(tmp_path: Path) -> Non
     folder = embedder(tmp_path / "m")
     settings = {"embedding_dimension": 48, "pooling_mode": "mean"}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(ModelError, match="vectors of 32 dimensions, but its files say 48"):
+    with pytest.raises(ModelError, match="vectors of 32 dimensions, but its files specify 48"):
         loaded(folder).embed_documents(TEXTS)
 
 

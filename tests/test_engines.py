@@ -72,7 +72,7 @@ def test_a_batch_beyond_the_memory_is_halved_until_it_fits(placement: Placement,
     run(list(range(1, 21)), forward, placement, advanced.append)
     assert sorted(done) == list(range(20))
     assert sum(advanced) == 20
-    assert notices(placement) == ["the GPU is out of memory, so batches are halved"] * (fits < 8)
+    assert notices(placement) == ["out of GPU memory; halving the batches"] * (fits < 8)
     assert [len(batch) for batch in tried[:2]] == ([8, 4] if fits < 8 else [8, 8])
     # Texts are processed in the intended order.
     assert done == list(range(19, -1, -1))

@@ -230,5 +230,5 @@ def test_a_command_knows_better_than_the_table() -> None:
 def test_a_field_that_rows_lack_can_be_named_by_an_option_of_the_commands() -> None:
     for missing, option in FIELD_OPTIONS.items():
         told = rejected(Rejection("a", f'no "{missing}" field', 1, missing))
-        assert told == f'rejected a:1: no "{missing}" field; name it with {option}'
+        assert told == f'rejected a:1: no "{missing}" field; set it with {option}'
     assert rejected(Rejection("a", "empty text", 1)) == "rejected a:1: empty text"

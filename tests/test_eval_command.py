@@ -64,7 +64,7 @@ def test_a_folder_is_measured_with_a_row_a_system(measure: Ettin, corpus: Path) 
         assert row["better"] + row["worse"] + row["same"] == judged
         assert row["gain_low"] <= row["gain"] <= row["gain_high"]
         assert row["seconds_per_query"] > rows[0]["seconds_per_query"]
-    assert f"{30 - judged} of 30 queries have no judgements and are left out" in done.err
+    assert f"{30 - judged} of 30 queries have no judgements and are skipped" in done.err
     assert "reranking with embedded" in done.err
 
 
@@ -148,8 +148,8 @@ def test_rows_come_in_every_format(measure: Ettin, corpus: Path, format: str) ->
         assert [row["reranker"] for row in body["systems"]] == ["none", "embedded"]
         assert "reranking with embedded" in body["verdicts"][0]
         assert body["notes"] == [
-            "18 of 30 queries have no judgements and are left out",
-            "nDCG@10, RR@10, R@100: systems with 5 candidates rank no further documents",
+            "18 of 30 queries have no judgements and are skipped",
+            "nDCG@10, RR@10, R@100: systems with 5 candidates rank only those",
         ]
     elif format in ("csv", "tsv"):
         delimiter = "," if format == "csv" else "\t"
@@ -202,8 +202,8 @@ def test_quiet_leaves_the_results_and_what_is_left_out_of_them(
     assert "corrected for the number of comparisons (2 comparisons)" in loud.err
     quiet = measure(*words, "-q")
     left_out = (
-        "ettin: 18 of 30 queries have no judgements and are left out\n"
-        "ettin: nDCG@10, RR@10, R@100: systems with 5 or 6 candidates rank no further documents\n"
+        "ettin: 18 of 30 queries have no judgements and are skipped\n"
+        "ettin: nDCG@10, RR@10, R@100: systems with 5 or 6 candidates rank only those\n"
     )
     assert (quiet.code, quiet.err) == (0, left_out)
     assert len(parsed(quiet.out)) == len(parsed(loud.out)) == 3
@@ -225,7 +225,7 @@ def test_a_row_is_a_line_at_any_width_and_what_has_no_room_is_named(
     assert [name for name in every if name not in header.split()] == (
         left_out.split(", ") if left_out else []
     )
-    assert (f"no room at {width} columns for {left_out};" in done.err) == bool(left_out)
+    assert (f"not shown at {width} characters: {left_out};" in done.err) == bool(left_out)
 
 
 def test_an_index_is_measured_with_files_of_queries_and_judgements(
@@ -248,7 +248,7 @@ def test_calibration_gives_hits_their_probability(measure: Ettin, corpus: Path) 
     done = measure("eval", "-i", "mine", *files, "-r", "embedded", "-c", "20", "--calibrate")
     judged = sum(map(len, read_qrels(corpus / "qrels.tsv").values()))
     assert f"calibrated on {judged} judged pairs ({judged} relevant) and " in done.err
-    assert "unjudged pairs taken as irrelevant, hits of hybrid for 12 queries" in done.err
+    assert "unjudged pairs counted as irrelevant, hits of hybrid for 12 queries" in done.err
     found = measure(*search, "--min-probability", "0.2", "-f", "json")
     hits = json.loads(found.out)["hits"]
     assert 0 < len(hits) < 10
@@ -338,7 +338,7 @@ def test_missing_files_are_named_with_the_option_that_gives_them(
     )
     assert "--queries" in done.err
     done = measure("eval", "nowhere", "-r", "none")
-    assert (done.code, done.err) == (1, "ettin: error: there is no folder nowhere\n")
+    assert (done.code, done.err) == (1, "ettin: error: no such folder: nowhere\n")
     done = measure("eval", "-r", "none")
     assert done.code == 2
     assert "missing --queries" in done.err

@@ -99,7 +99,7 @@ def test_reranking_is_compared_with_its_own_retriever_and_all_with_the_first() -
 
 def test_each_verdict_names_the_retriever_that_it_is_about() -> None:
     helps, unsure, better = verdicts(gains(SWEPT, NDCG), "dense")
-    assert helps.startswith("reranking with 32m over dense helps your data: +0.200 nDCG@10 [")
+    assert helps.startswith("reranking with 32m over dense helps on your data: +0.200 nDCG@10 [")
     assert unsure.startswith(
         "reranking with 32m over hybrid has no significant effect on 6 queries: -0.05"
     )
@@ -123,16 +123,16 @@ def test_one_retriever_is_compared_with_itself_alone() -> None:
 def test_help_is_told_with_its_size_and_how_deep_it_needs_to_go() -> None:
     rows = [comparison(10, 0.020), comparison(30, 0.029), comparison(100, 0.031)]
     assert said(rows) == [
-        "reranking with 32m helps your data: +0.031 nDCG@10 [0.011, 0.051], 41 queries better, "
-        "18 worse; 30 candidates give 94 % of it"
+        "reranking with 32m helps on your data: +0.031 nDCG@10 [0.011, 0.051], 41 queries better, "
+        "18 worse; 30 candidates already give 94 % of the gain"
     ]
 
 
 def test_harm_is_told_as_plainly_and_a_blend_that_does_better_is_named() -> None:
     rows = [comparison(50, -0.1), comparison(50, 0.01, blend=0.5)]
     assert said(rows) == [
-        "reranking with 32m harms your data: -0.100 nDCG@10 [-0.120, -0.080], 41 queries better, "
-        "18 worse; blend 0.5 gives +0.010"
+        "reranking with 32m hurts on your data: -0.100 nDCG@10 [-0.120, -0.080], 41 queries "
+        "better, 18 worse; blend 0.5 gives +0.010"
     ]
 
 
@@ -140,7 +140,7 @@ def test_too_few_queries_are_said_to_be_too_few() -> None:
     assert said([comparison(50, 0.01, p=0.3, needed=1200)]) == [
         "reranking with 32m has no significant effect on 65 queries: +0.010 nDCG@10 "
         "[-0.010, 0.030], 41 queries better, 18 worse; "
-        "a difference of this size needs about 1,200 queries"
+        "a significant result would need about 1,200 queries"
     ]
     assert "needs" not in said([comparison(50, 0.0, p=1.0)])[0]
 
@@ -179,8 +179,8 @@ def test_only_judged_queries_are_asked_and_the_others_are_counted() -> None:
     assert [query.query_id for query in kept] == ["a%20b", "2"]
     assert list(qrels) == ["a%20b", "2"]
     assert notes == [
-        "1 of 3 queries have no judgements and are left out",
-        "1 judged queries are not among the queries and are left out",
+        "1 of 3 queries have no judgements and are skipped",
+        "1 judged queries are not among the queries and are skipped",
     ]
 
 
@@ -209,7 +209,7 @@ def test_runs_of_any_tool_are_measured(runs: list[Path]) -> None:
     assert found.baseline.seconds is None
     assert found.notes == [
         "1 judged queries are not in b.trec and count as 0",
-        "1 queries of b.trec have no judgements and are left out",
+        "1 queries of b.trec have no judgements and are skipped",
     ]
 
 

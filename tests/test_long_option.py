@@ -14,8 +14,8 @@ FILLER = "Knead the dough for ten minutes and let it rest in a warm place. "
 ANSWER = "The ferry sails at nine."
 LONG = FILLER * 40 + ANSWER
 SHORT = "The pier was painted in spring."
-CUT = "1 of 2 texts truncated at the reranker's limit"
-TOLD = "texts too long for embedded: 1 of 2, scored in 3 windows"
+CUT = "1 of 2 texts truncated at the reranker's token limit"
+TOLD = "1 of 2 texts exceed the token limit of embedded: scored in 3 windows"
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_score_pairs_likewise(stand_in: Ettin, tmp_path: Path) -> None:
     rows = [{"query": QUERY, "document": text} for text in (SHORT, LONG)]
     words = ("score", "--pairs", str(written(tmp_path / "pairs.jsonl", *rows)))
     cut = stand_in(*words)
-    assert "1 of 2 pairs truncated at the reranker's limit" in cut.err
+    assert "1 of 2 pairs truncated at the reranker's token limit" in cut.err
     whole = stand_in(*words, "--long", "max", "-v")
     assert "truncated at" not in whole.err
     assert TOLD in whole.err
@@ -94,7 +94,7 @@ def test_a_run_does_not_go_on_with_another_way_to_read(
         assert stand_in(*words, "--long", "max").code == 130
     refused = stand_in(*words)
     assert refused.code == 1
-    assert "made from another input, model or options" in refused.err
+    assert "made with a different input, model or options" in refused.err
     assert stand_in(*words, "--long", "max").code == 0
     whole = stand_in("rerank", candidates, "--long", "max")
     assert (tmp_path / "out.jsonl").read_text() == whole.out
@@ -172,7 +172,7 @@ def test_an_unknown_way_is_wrong_usage(stand_in: Ettin, words: list[str]) -> Non
     ran = stand_in(*words, "--long", "mean")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines() == [
-        "ettin: error: not a known way to score long texts: 'mean'",
+        "ettin: error: unknown mode for long texts 'mean'",
         "  hint: truncate, max",
     ]
 

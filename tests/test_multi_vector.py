@@ -133,7 +133,7 @@ def test_a_lower_limit_cuts_texts_and_is_counted(tmp_path: Path, engine: str) ->
     assert scores.truncated.sum() >= len(DOCUMENTS)
     ours.score(PAIRS)
     assert [one for one in notices.said if "was truncated" in one] == [
-        f"a query is longer than {folder} reads and was truncated"
+        f"a query was truncated at the token limit of {folder}"
     ]
 
 

@@ -350,7 +350,7 @@ def test_a_token_that_the_model_has_no_vector_for_ends_in_one_clear_line(
     folder = classifier(tmp_path / "m", "Bert")
     tables_cut(folder, 200, "word_embeddings")
     model = load_cross_encoder(folder, EngineSettings("cpu", engine=engine), Silence())
-    with pytest.raises(ModelError, match="gives ids up to .*, but the model has 200 of them"):
+    with pytest.raises(ModelError, match="returns ids up to .*, but the model has only 200"):
         model.score(pairs_of((20,)))
 
 
@@ -358,7 +358,7 @@ def test_a_side_that_the_model_has_no_vector_for_ends_in_one_clear_line(tmp_path
     folder = classifier(tmp_path / "m", "Bert")
     typed(folder)
     tables_cut(folder, 1, "token_type_embeddings")
-    with pytest.raises(ModelError, match="gives types up to 1, but the model has 1 of them"):
+    with pytest.raises(ModelError, match="returns types up to 1, but the model has only 1"):
         load_cross_encoder(folder, CPU, Silence()).score(pairs_of((20,)))
 
 

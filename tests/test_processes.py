@@ -90,7 +90,7 @@ def test_two_processes_make_what_one_makes_and_the_main_one_alone_tells(
     ran = in_two(ettin_reranker, "model", *more)
     assert ran.codes == [0, 0], ran.err
     plan, done = (line for line in said(ran) if "teacher's scores" not in line)
-    assert ": 18 steps of 8 shared by 2 processes, learning rate 0.01" in plan
+    assert ": 18 steps of 8 rows shared by 2 processes, learning rate 0.01" in plan
     assert done.startswith("ettin: model: 18 steps in")
     if dtype == "fp32":
         assert_close(tmp_path / "model", tmp_path / "whole")
@@ -110,7 +110,7 @@ def test_accelerate_launches_it(ettin: Ettin, ettin_reranker: Path, tmp_path: Pa
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
-    assert ran.stderr.count("1 steps of 8 shared by 2 processes") == 1
+    assert ran.stderr.count("1 steps of 8 rows shared by 2 processes") == 1
     assert ran.stderr.count("ettin: model: 1 step in") == 1
 
 
@@ -145,7 +145,7 @@ def test_a_run_resumes_by_another_number_of_processes(
     assert struck.codes == [130, 130], struck.err
     done = ettin(*words(ettin_reranker, "model", *more, "--resume"))
     assert done.code == 0, done.err
-    assert "resuming after step 4 with another number of processes: 1, not 2\n" in done.err
+    assert "resuming after step 4 with a different number of processes: 1, not 2\n" in done.err
     assert_close(tmp_path / "model", tmp_path / "whole")
 
 
@@ -155,7 +155,7 @@ def test_what_is_no_number_in_one_process_stops_all_with_one_line(
     ran = in_two(ettin_reranker, "model", "--steps", "9", strike=Strike(1, 3, NAN))
     assert ran.codes == [1, 1]
     assert ran.err.count("error:") == 1
-    assert "ettin: error: the loss is not a number at step 3\n  hint: start again" in ran.err
+    assert "ettin: error: the loss is not finite at step 3\n  hint: start over" in ran.err
     assert not list(tmp_path.glob("model*"))
 
 
@@ -165,7 +165,7 @@ def test_what_fits_not_in_one_process_is_halved_in_all(
     assert ettin(*words(ettin_reranker, "whole", "--steps", "5")).code == 0
     ran = in_two(ettin_reranker, "model", "--steps", "5", strike=Strike(1, 2, FULL))
     assert ran.codes == [0, 0], ran.err
-    assert ran.err.count("out of memory, so batches are halved") == 1
+    assert ran.err.count("out of GPU memory; halving the batches") == 1
     assert_close(tmp_path / "model", tmp_path / "whole")
 
 
@@ -194,5 +194,5 @@ def test_each_process_computes_on_a_gpu_of_its_own() -> None:
     assert [alone.device(one) for one in ("auto", "cuda:3")] == ["auto", "cuda:3"]
     assert (second.device("cpu"), second.device("cuda")) == ("cpu", "cuda:1")
     assert second.device("auto") == ("cuda:1" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(InvalidArgumentError, match="2 processes cannot share the device cuda:0"):
+    with pytest.raises(InvalidArgumentError, match="2 processes cannot share device cuda:0"):
         second.device("cuda:0")

@@ -179,10 +179,10 @@ def test_a_cell_may_hold_a_line_break_and_a_column_alone_is_numbered(tmp_path: P
         ("q.csv", "q1,when does it sail\nq2,bread\n", "2: the header has no column text,"),
         ("q.csv", "number,query\n1,x\n", "2: the header has no column _id, id,"),
         ("q.tsv", "number\tquery\n1\tx\n", "2: the header has no column _id, id,"),
-        ("q.csv", "id,text\n1,x,y\n", "2: 3 fields where the header has 2"),
+        ("q.csv", "id,text\n1,x,y\n", "2: 3 fields, but the header has 2"),
         ("q.csv", "id,text\n1,x\n2, \n", "3: empty query"),
         ("q.csv", "id,text\n1,x\n\n1,y\n", '4: duplicate query id "1"'),
-        ("q.csv", "id,id,text\n1,1,x\n", '1: 2 columns are called "id"'),
+        ("q.csv", "id,id,text\n1,1,x\n", '1: 2 columns are named "id"'),
         ("q.csv", "\nq1,when does it sail\n", "2: the header has no column text,"),
         ("q.csv", "when does it sail", "1: the header has no column text,"),
         ("q.csv", "lang,text\n\n", "1: the header has no column _id, id,"),
@@ -249,8 +249,8 @@ def test_a_title_may_hold_a_less_than_sign(tmp_path: Path) -> None:
         ("<top>\n<title> x\n</top>\n", "1: a topic without a <num>"),
         ("<top>\n<num>1<title>x\n</top>\nx\n", "4: expected <top> at the start of a topic"),
         ("<top><num>1<title>x</top>\n<top><num>1<title>y</top>", "2: duplicate query id"),
-        ('<?xml version="1.0"?>\n<topics>\n', "1: markup that is not TREC's <top> topics"),
-        ('<topics task="x">\n<topic number="1">\n', "1: markup that is not TREC's"),
+        ('<?xml version="1.0"?>\n<topics>\n', "1: XML that is not a list of TREC topics (<top>)"),
+        ('<topics task="x">\n<topic number="1">\n', "1: XML that is not a list of TREC topics"),
     ],
 )
 def test_topics_that_cannot_be_read_are_one_line(tmp_path: Path, content: str, said: str) -> None:

@@ -193,10 +193,10 @@ def test_a_source_that_has_gone_is_put_back_before_its_passages_are_given_up(
     flip(file_of(tmp_path / "i", "passages.arrow"))
     docs.rename(tmp_path / "away")
     before = (tmp_path / "i" / "manifest.json").read_bytes()
-    with pytest.raises(CorpusError, match="cannot repair .* is gone") as caught:
+    with pytest.raises(CorpusError, match="cannot repair .* no longer exists") as caught:
         repair(tmp_path / "i")
     assert hint_of(caught.value) == (
-        f"restore it, or: ettin index -i {tmp_path / 'i'} --rebuild --remove {docs}"
+        f"restore it, or run: ettin index -i {tmp_path / 'i'} --rebuild --remove {docs}"
     )
     assert (tmp_path / "i" / "manifest.json").read_bytes() == before
     (tmp_path / "away").rename(docs)
@@ -257,7 +257,7 @@ def test_a_repair_takes_the_embedder_that_made_the_index_and_no_other(
     build(tmp_path / "i", docs)
     flip(file_of(tmp_path / "i", "vectors.faiss"))
     (build.model / "model.safetensors").write_bytes(b"other")
-    with pytest.raises(IndexMismatchError, match="was made with embedder"):
+    with pytest.raises(IndexMismatchError, match="was built with embedder"):
         repair(tmp_path / "i")
     assert len(damaged_files(tmp_path / "i")) == 1
 
@@ -303,7 +303,7 @@ def test_verify_names_a_missing_file_beside_a_damaged_one_and_repair_mends_both(
         named = sorted(f"damaged: {file_of(Path('i'), name)}" for name in (one, other))
         ran = ettin("verify", "-i", "i")
         assert (ran.code, ran.out.splitlines()) == (1, named)
-        assert ran.err == "ettin: repair it: ettin verify -i i --repair\n"
+        assert ran.err == "ettin: to repair it: ettin verify -i i --repair\n"
         mended = ettin(*ran.err.partition(": ettin ")[2].split())
         assert (mended.code, mended.out.splitlines()) == (0, named)
         assert "i is repaired: " in mended.err

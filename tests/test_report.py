@@ -131,7 +131,7 @@ def test_the_page_says_what_was_measured_then_the_verdict_then_the_evidence() ->
         "Worst queries",
         "Reliability",
         "Notes",
-        "How the numbers were made",
+        "Method",
     ]
     assert EVALUATION.notes[0] in document.text
 
@@ -316,7 +316,7 @@ def test_the_worst_queries_are_those_that_lost_most_then_the_lowest_others() -> 
     low = sorted(set(after) - set(lost), key=lambda q: (after[q], q))[:10]
     document = page(EVALUATION)
     assert [h.text for h in document.all("h3")] == [
-        f"The {len(lost)} that lost most",
+        f"The {len(lost)} largest losses",
         "The 10 lowest of the others",
     ]
     articles = document.all("article")
@@ -360,7 +360,7 @@ def test_relevance_is_told_by_word_and_class() -> None:
     ("found", "said"),
     [
         (["a", "b", "c", "d", "e", "f", "wanted"], "First relevant: rank 7."),
-        (["a", "b"], "None relevant among 2 documents."),
+        (["a", "b"], "None of 2 documents is relevant."),
         (["a", "wanted"], ""),
         ([], ""),
     ],
@@ -378,7 +378,7 @@ def test_a_relevant_document_below_those_shown_is_told_by_its_rank(
     )
     article = page(evaluation).all("article")[0]
     assert "".join(remark.text for remark in article.all("p", "remark")) == said
-    assert ("Nothing was found." in article.text) == (not found)
+    assert ("No hits." in article.text) == (not found)
 
 
 def test_a_calibration_is_drawn_with_its_log_losses_and_without_empty_bins() -> None:
@@ -618,7 +618,7 @@ def headings(evaluation: Evaluation) -> list[str]:
 
 def test_retrieval_alone_is_reported_without_comparing() -> None:
     document = page(baseline_only())
-    assert headings(baseline_only()) == ["Systems", "Worst queries", "How the numbers were made"]
+    assert headings(baseline_only()) == ["Systems", "Worst queries", "Method"]
     assert [head.text for head in document.all("thead")[0].all("th")] == [
         "System",
         "nDCG@10",
@@ -673,7 +673,7 @@ def test_runs_made_elsewhere_have_no_times_and_are_called_by_their_names() -> No
 def test_systems_without_a_time_are_said_to_be_missing_from_the_chart() -> None:
     untimed = [dataclasses.replace(one, seconds=None) for one in EVALUATION.systems[:2]]
     evaluation = dataclasses.replace(EVALUATION, systems=[*untimed, *EVALUATION.systems[2:]])
-    assert "Not drawn: 2 systems without a time." in page(evaluation).text
+    assert "Not shown: 2 systems without a time." in page(evaluation).text
     assert rows(page(evaluation))[1][-1] == "\u2013"
 
 
@@ -700,7 +700,7 @@ def test_a_large_evaluation_stays_small_and_says_what_is_not_drawn() -> None:
     panels = [one for one in document.all("figure") if one.all("path", "other")]
     assert len(panels) == 9
     assert all(len(panel.all("path", "line")) == 4 for panel in panels)
-    assert f"Not drawn: {120 - 9 * 4 * 2} systems for lack of room or candidates." in document.text
+    assert f"Not shown: {120 - 9 * 4 * 2} systems for lack of room or candidates." in document.text
     assert len(document.all("article")) == 20
 
 

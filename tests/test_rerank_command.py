@@ -72,7 +72,7 @@ def test_what_is_kept_can_be_narrowed(ettin: Ettin, given: Path) -> None:
     assert [hit["doc_id"] for hit in first["hits"]] == ["bread"]
     assert [hit["doc_id"] for hit in second["hits"]] == ["0"]
     assert "text" not in first["hits"][0]
-    assert "ettin: 2 documents beyond --max-documents left out" in done.err
+    assert "ettin: 2 documents beyond --max-documents skipped" in done.err
     scores = [hit["score"] for hit in parsed(ettin("rerank", str(given)).out)[0]["hits"]]
     floor = sum(scores) / 2
     kept = parsed(ettin("rerank", str(given), "--min-score", str(floor)).out)[0]["hits"]
@@ -206,7 +206,7 @@ def test_a_document_of_a_megabyte_is_cut_and_said(ettin: Ettin, tmp_path: Path) 
     (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
     done = ettin("rerank", "in.jsonl", "-r", "embedded", "--no-text")
     assert [hit.get("truncated", False) for hit in parsed(done.out)[0]["hits"]] == [True, False]
-    assert "1 of 2 texts truncated at the reranker's limit" in done.err
+    assert "1 of 2 texts truncated at the reranker's token limit" in done.err
 
 
 def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: 
     (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
     done = ettin("rerank", "in.jsonl", "-r", "embedded", "--blend", "0.5")
     assert [hit["doc_id"] for hit in parsed(done.out)[0]["hits"]] == ["1", "1"]
-    assert "ettin: 1 document with a repeated id" in done.err
+    assert "ettin: 1 document with a duplicate id" in done.err
     assert "ettin: 1 query without scores: --blend used 1/rank" in done.err
     assert "not in Latin script" in done.err
 
@@ -222,12 +222,12 @@ def test_repeated_ids_blends_and_other_scripts_are_said(ettin: Ettin, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["none.jsonl"], 1, "there is no file none.jsonl"),
+        (["none.jsonl"], 1, "no such file: none.jsonl"),
         (["in.jsonl", "--resume"], 2, "--resume needs an output file"),
-        (["in.jsonl", "-r", "none"], 2, "nothing to do without a reranker"),
+        (["in.jsonl", "-r", "none"], 2, "ettin rerank needs a reranker"),
         (["in.jsonl", "--queries", "in.jsonl"], 2, "both --queries FILE and --corpus SOURCE"),
         (["in.jsonl", "-o", "out.xyz"], 2, "no format has the suffix"),
-        (["in.jsonl", "-o", "none/out.jsonl"], 1, "there is no folder none"),
+        (["in.jsonl", "-o", "none/out.jsonl"], 1, "no such folder: none"),
         (["in.jsonl", "-o", "cache", "-f", "jsonl"], 1, "it is a folder"),
         (["in.jsonl", "-f", "table", "-o", "out.csv"], 2, "a table cannot be written to a file"),
         (["in.jsonl", "--query-field", "ask"], 3, 'no "ask" field'),
@@ -260,7 +260,7 @@ def test_an_unfinished_run_does_not_go_on_with_another_input(
         given.write_text(other)
         refused = ettin(*words)
         assert (refused.code, refused.out) == (1, "")
-        assert "made from another input" in refused.err
+        assert "a different input" in refused.err
     given.write_text(original)
     assert ettin(*words).code == 0
     assert len(parsed((tmp_path / "out.jsonl").read_text())) == 2

@@ -290,7 +290,7 @@ def test_a_row_with_another_number_of_columns_is_named(ettin: Ettin, tmp_path: P
     (tmp_path / "top.tsv").write_text(TOP + "q1\td3\n")
     done = ettin("rerank", "top.tsv", "-r", "embedded", "--fields", "qid,pid,query,passage")
     assert done.code == 3
-    assert "rejected top.tsv:3: 2 fields where 4 were named" in done.err
+    assert "rejected top.tsv:3: 2 fields, but 4 column names" in done.err
     assert len(lines(done.out)[0]["hits"]) == 2
 
 
@@ -320,8 +320,8 @@ def test_pairs_to_score_and_the_corpus_of_a_run_may_lack_a_header_too(
     [
         (("rerank", "in.jsonl", "--fields", "qid,query"), "column names need a CSV or TSV"),
         (("rerank", "-", "--fields", "qid,query"), "column names need a CSV or TSV"),
-        (("rerank", "in.jsonl", "--fields", "qid,,query"), "an empty or repeated name"),
-        (("rerank", "in.jsonl", "--fields", "a,b,a"), "an empty or repeated name"),
+        (("rerank", "in.jsonl", "--fields", "qid,,query"), "an empty or duplicate name"),
+        (("rerank", "in.jsonl", "--fields", "a,b,a"), "an empty or duplicate name"),
         (("score", "q", "t", "--fields", "a,b"), "--fields needs --pairs"),
         (("score", "q", "t", "--resume"), "--resume needs --pairs"),
         (("score", "--pairs", "in.jsonl", "--resume"), "--resume needs an output file"),
@@ -358,8 +358,8 @@ def test_a_run_can_be_given_a_name(ettin: Ettin, docs: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("tag", "format", "said"),
     [
-        ("a b", "trec", "has white space"),
-        ("a\u00a0b", "trec", "has white space"),
+        ("a b", "trec", "contains white space"),
+        ("a\u00a0b", "trec", "contains white space"),
         ("", "trec", "is empty"),
         ("a", "jsonl", "--tag needs TREC output"),
     ],

@@ -111,7 +111,10 @@ def test_it_scores_a_file_which_is_resumed_unless_its_identity_changed(
     assert lines((tmp_path / "o.jsonl").read_text()) == written
     unfinished(installed, words)
     refused = installed(*words, "--resume", IDENTITY="overlap 2")
-    assert (refused.returncode, "another input, model or options" in refused.stderr) == (1, True)
+    assert (refused.returncode, "a different input, model or options" in refused.stderr) == (
+        1,
+        True,
+    )
 
 
 def unfinished(installed: Installed, words: tuple[str, ...]) -> None:
@@ -197,7 +200,7 @@ def test_what_needs_a_model_in_a_folder_says_so(installed: Installed) -> None:
     assert "cannot measure overlap: it is not a model folder" in ran.stderr
     ran = installed("score", QUERY, "a text", "-r", "overlap", "--long", "max")
     assert ran.returncode == 1
-    assert "overlap does not read long texts in windows" in ran.stderr
+    assert "overlap cannot score long texts in windows" in ran.stderr
 
 
 BROKEN = {
@@ -236,7 +239,7 @@ BROKEN = {
     ),
     "it gives no number": (
         OVERLAP.replace("len(words(query) & words(text))", "float('nan')"),
-        "overlap gave a score that is not a number",
+        "overlap returned a score that is not a number",
     ),
 }
 

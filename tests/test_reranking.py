@@ -147,7 +147,7 @@ def test_a_score_that_is_not_a_number_is_refused(tmp_path: Path) -> None:
     save_file(weights, path)
     with pytest.raises(ModelError, match="a score that is not a number") as caught:
         reranker(folder).score(PAIRS[:2])
-    assert hint_of(caught.value) == "--dtype fp32, or another model"
+    assert hint_of(caught.value) == "try --dtype fp32, or a different model"
 
 
 def test_a_model_of_several_scores_is_refused(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_model_of_several_scores_is_refused(tmp_path: Path) -> None:
     (folder / "modules.json").unlink()
     config = BertConfig.from_pretrained(folder, num_labels=3)
     BertForSequenceClassification(config).save_pretrained(folder)
-    with pytest.raises(ModelError, match="gives 3 scores per pair, not one"):
+    with pytest.raises(ModelError, match="returns 3 scores per pair, not one"):
         reranker(folder)
 
 

@@ -142,11 +142,11 @@ def test_another_input_or_reranker_does_not_go_on(
     words = ["score", "--pairs", pairs.name, "-r", "embedded", "-o", "out.jsonl"]
     assert struck(tmp_path, KILLED, 2, *words).returncode == -9
     other = ettin(*words, "-r", model, "--resume")
-    assert (other.code, "another input, model or options" in other.err) == (1, True)
+    assert (other.code, "a different input, model or options" in other.err) == (1, True)
     original = pairs.read_text()
     pairs.write_text(original.replace("Boats and 1 things", "Boats and 8 things"))
     other = ettin(*words, "--resume")
-    assert (other.code, "made from another input" in other.err) == (1, True)
+    assert (other.code, "a different input" in other.err) == (1, True)
     pairs.write_text(original)
     assert ettin(*words, "--resume").code == 3
 
@@ -177,7 +177,7 @@ def test_searching_resumes_to_the_same_bytes(
     assert ("run the same command with --resume" in ended.stderr) == (signal == TERMINATED)
     assert not (tmp_path / f"out.{suffix}").exists()
     again = ettin(*words, "-o", f"out.{suffix}")
-    assert (again.code, "left from an unfinished run" in again.err) == (1, True)
+    assert (again.code, "left over from an unfinished run" in again.err) == (1, True)
     done = ettin(*words, "-o", f"out.{suffix}", "--resume")
     assert done.code == 0
     assert f"resuming after {min(64 * noted, 150)} queries" in done.err
@@ -200,11 +200,11 @@ def test_other_queries_or_another_index_do_not_go_on(
     original = asked.read_text()
     asked.write_text(original.replace("ferry 3 ", "boat 3 "))
     other = ettin(*words, "--resume")
-    assert (other.code, "made from another input" in other.err) == (1, True)
+    assert (other.code, "a different input" in other.err) == (1, True)
     asked.write_text(original)
     (docs / "more.txt").write_text("Another ferry.\n")
     other = ettin(*words, "--resume")
-    assert (other.code, "another input, model or options" in other.err) == (1, True)
+    assert (other.code, "a different input, model or options" in other.err) == (1, True)
 
 
 def test_a_run_that_fails_at_once_leaves_nothing(ettin: Ettin, docs: Path, tmp_path: Path) -> None:
@@ -228,7 +228,10 @@ def test_a_run_that_fails_at_once_leaves_nothing(ettin: Ettin, docs: Path, tmp_p
     [
         (("--queries", "queries.tsv", "--resume"), "--resume needs an output file"),
         (("ferry", "-o", "out.jsonl", "--resume"), "--resume needs --queries"),
-        (("--queries", "queries.tsv", "-o", "o.trec", "--resume", "-e"), "-e does not count"),
+        (
+            ("--queries", "queries.tsv", "-o", "o.trec", "--resume", "-e"),
+            "-e cannot be combined with --resume",
+        ),
     ],
 )
 def test_what_cannot_go_on_is_one_line(

@@ -101,7 +101,7 @@ def test_an_unfinished_run_is_not_thrown_away(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write(target, "jsonl", stop=2)
     before = (tmp_path / "out.jsonl.partial").read_bytes()
-    with pytest.raises(OutputError, match="left from an unfinished run") as error:
+    with pytest.raises(OutputError, match="left over from an unfinished run") as error:
         write(target, "jsonl")
     assert hint_of(error.value) is not None
     assert "--resume" in str(hint_of(error.value))
@@ -112,7 +112,7 @@ def test_another_input_or_model_does_not_go_on_with_it(tmp_path: Path) -> None:
     target = tmp_path / "out.jsonl"
     with pytest.raises(KeyboardInterrupt):
         write(target, "jsonl", stop=2)
-    with pytest.raises(OutputError, match="another input, model or options"):
+    with pytest.raises(OutputError, match="a different input, model or options"):
         write(target, "jsonl", resume=True, key="other")
     assert not target.exists()
 
@@ -133,7 +133,7 @@ def test_a_partial_file_that_lost_its_end_is_refused(tmp_path: Path) -> None:
         write(target, "jsonl", stop=3)
     partial = tmp_path / "out.jsonl.partial"
     partial.write_bytes(partial.read_bytes()[:-5])
-    with pytest.raises(OutputError, match="is cut short"):
+    with pytest.raises(OutputError, match="is incomplete"):
         write(target, "jsonl", resume=True)
 
 

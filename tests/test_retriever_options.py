@@ -80,7 +80,7 @@ def test_what_a_query_demands_holds_and_the_query_is_shown_as_it_was_typed(
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
-        ('"?!"', '"?!" contains no searchable words'),
+        ('"?!"', '"?!" has no terms to search for'),
         ("localhost:8080", "contains only exclusions or fields"),
     ],
 )
@@ -110,7 +110,7 @@ def test_words_cut_by_another_version_are_told_of_and_renewed(
     monkeypatch.setattr("ettin_cli.text.lexical.terms.VERSION", 99)
     for retriever, told in (("bm25", True), ("hybrid", True), ("dense", False)):
         ran = search(indexed, "ferry", "--retriever", retriever)
-        assert ("the terms of i were made by another version" in ran.err) == told
+        assert ("the BM25 terms of i are from a different version" in ran.err) == told
     assert " 0 passages embedded, " in indexed("index", "-i", "i").err
     ran = search(indexed, "ferry", "--retriever", "bm25")
     assert ids(ran) == ["fare", "port"]
@@ -127,10 +127,10 @@ def test_an_index_without_words_is_searched_by_embeddings_until_it_gets_them(
     write_manifest(Path("i"), replace(manifest, files=files, language=None))
     ran = search(indexed, "ferry")
     assert len(hits(ran)) == 3
-    assert "retrieving by embeddings alone: i has no terms" in ran.err
+    assert "using dense retrieval: i has no BM25 terms" in ran.err
     for retriever, query in (("bm25", "ferry"), ("hybrid", "ferry"), ("auto", "ferry -ticket")):
         ran = search(indexed, query, "--retriever", retriever)
         assert (ran.code, ran.out) == (1, "")
-        assert "i has no BM25 terms, only vectors\n  hint: ettin index -i i" in ran.err
+        assert "i has no BM25 terms, only vectors\n  hint: add them: ettin index -i i" in ran.err
     assert " 0 passages embedded, " in indexed("index", "-i", "i").err
     assert ids(search(indexed, "ferry", "--retriever", "bm25")) == ["fare", "port"]

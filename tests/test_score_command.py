@@ -103,14 +103,14 @@ def test_stdin_that_is_no_utf8_is_named_by_its_line(score: Ettin) -> None:
         ([QUERY, "@"], 1, "cannot read @: Is a directory"),
         ([QUERY, "@latin1"], 1, "latin1: not UTF-8"),
         ([QUERY, "text", "-f", "trec"], 2, "unsupported format 'trec'"),
-        ([QUERY, "text", "-r", "none"], 2, "nothing to score without a reranker"),
+        ([QUERY, "text", "-r", "none"], 2, "ettin score needs a reranker"),
         (
             [QUERY, "text", "-r", "embedded:5,32m"],
             2,
             'expected a single reranker, got "embedded:5,32m"',
         ),
         ([QUERY, "text", "--batch-size", "many"], 2, "batch size 'many'"),
-        ([QUERY], 2, "no TEXT"),
+        ([QUERY], 2, "missing TEXT"),
     ],
 )
 def test_what_cannot_be_scored_is_said(
@@ -124,7 +124,7 @@ def test_what_cannot_be_scored_is_said(
 
 def test_a_cut_text_is_counted(score: Ettin) -> None:
     ran = score("score", QUERY, "ferry " * 50, "short", "--max-length", "16")
-    assert "ettin: 1 of 2 texts truncated at the reranker's limit\n" in ran.err
+    assert "ettin: 1 of 2 texts truncated at the reranker's token limit\n" in ran.err
 
 
 def test_verbose_tells_what_ran(score: Ettin) -> None:

@@ -341,7 +341,7 @@ def test_a_dash_is_stdout(inside: Ettin) -> None:
     ("output", "code", "said", "hint"),
     [
         ("out.docx", 2, "no format has the suffix of out.docx", "choose the format with -f"),
-        ("no/such folder/out.json", 1, "there is no folder no/such folder", "mkdir -p 'no/such"),
+        ("no/such folder/out.json", 1, "no such folder: no/such folder", "mkdir -p 'no/such"),
         ("a.json", 1, "cannot write a.json: it is a folder", "-o"),
     ],
 )
@@ -426,8 +426,7 @@ def test_a_retriever_that_there_is_not_is_refused_before_a_source_is_indexed(
     ran = ettin("search", FERRY, "docs", "-r", "none", "--retriever", "sparse")
     assert (ran.code, ran.out) == (2, "")
     assert (
-        ran.err
-        == "ettin: error: not a known retriever: 'sparse'\n  hint: auto, dense, bm25, hybrid\n"
+        ran.err == "ettin: error: unknown retriever 'sparse'\n  hint: auto, dense, bm25, hybrid\n"
     )
     assert not Path("cache").exists()
 
@@ -473,7 +472,7 @@ def test_a_lower_cap_is_the_rerankers_and_leaves_the_index_of_a_source_alone(
     ettin("search", FERRY, "docs", "-r", "none")
     ran = ettin("search", FERRY, "docs", "-r", "embedded", "--max-length", "16")
     assert ran.code == 0
-    assert "1 of 4 texts truncated at the reranker's limit" in ran.err
+    assert "1 of 4 texts truncated at the reranker's token limit" in ran.err
     assert [hit["doc_id"] for hit in hits(ran) if hit.get("truncated")] == ["long.txt"]
 
 
@@ -570,7 +569,7 @@ def test_a_file_name_that_begins_with_a_dash_is_no_option(ettin: Ettin, editor: 
 def test_nothing_to_open_is_an_error(inside: Ettin, options: list[str]) -> None:
     ran = inside("search", FERRY, "-r", "none", "--open", *options)
     assert ran.code == 1
-    assert "there is no file to open" in ran.err
+    assert "no file to open" in ran.err
 
 
 def test_an_editor_that_is_not_there_is_said(inside: Ettin) -> None:

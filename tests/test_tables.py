@@ -108,8 +108,8 @@ def test_a_row_of_another_width_is_named(tmp_path: Path) -> None:
     documents, rejections, _ = read(path)
     assert [document.doc_id for document in documents] == ["1", "4"]
     assert [(r.line, r.reason) for r in rejections] == [
-        (3, "1 fields where the header has 2"),
-        (4, "3 fields where the header has 2"),
+        (3, "1 fields, but the header has 2"),
+        (4, "3 fields, but the header has 2"),
     ]
 
 
@@ -181,7 +181,7 @@ def test_a_stream_is_json_lines() -> None:
         ('{"text": "x", "m": ' + "[" * 150 + "]" * 150 + "}", '"m" is nested more than 100 deep'),
         ('{"text": "x", "m": ' + '{"a":' * 150 + "1" + "}" * 151, '"m" is nested more than'),
         ("[" * 5000 + "]" * 5000, "broken JSON: depth limit"),
-        ('{"text": "\\ud800"}', "a lone surrogate, which is not a character"),
+        ('{"text": "\\ud800"}', "lone surrogate, which is not a valid character"),
         ('{"text": NaN}', "broken JSON: unexpected character"),
         ("null", "not a JSON object"),
     ],
@@ -355,7 +355,7 @@ def test_text_stored_as_bytes_is_text_where_it_is_utf8(tmp_path: Path) -> None:
 def test_two_columns_of_one_name_are_refused_in_parquet_too(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["text", "text"])
     pq.write_table(table, tmp_path / "a.parquet")
-    assert rejected(tmp_path / "a.parquet") == [(None, '2 columns are called "text"')]
+    assert rejected(tmp_path / "a.parquet") == [(None, '2 columns are named "text"')]
 
 
 def test_an_empty_table_is_rejected_by_name_and_skipped_in_a_folder(tmp_path: Path) -> None:

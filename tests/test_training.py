@@ -79,9 +79,7 @@ def test_losses_that_compare_get_the_scored_documents_of_a_query_together(
     found, said = read(written(tmp_path / "data.jsonl", [SCORED[0], SCORED[2], SCORED[1]]), loss)
     texts = ["The ferry sails at nine.", "Knead the dough."]
     assert found == [Example("ferry", texts, [7.5, -3.0], scored=True)]
-    assert said[0] == (
-        "1 queries have only one scored document, with nothing to compare, and are left out"
-    )
+    assert said[0] == ("1 queries have only one scored document to compare and are skipped")
 
 
 def test_repeated_rows_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -90,15 +88,16 @@ def test_repeated_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     found, said = read(written(tmp_path / "data.jsonl", rows))
     assert [example.targets for example in found] == [[7.5], [-3.0], [2.5], [1.0, 0.0, 0.0]]
     assert said[:2] == [
-        "2 rows repeat an earlier one and are left out",
-        "1 rows repeat an earlier pair with another score and are left out; the first score counts",
+        "2 duplicate rows are skipped",
+        "1 rows repeat an earlier pair with a different score and are skipped; the first "
+        "score is kept",
     ]
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"query": "a", "document": "b"}, 'no "score" from a teacher'),
+        ({"query": "a", "document": "b"}, 'no "score" field'),
         ({"query": "a", "document": "b", "score": None}, 'no "score"'),
         ({"query": "a", "document": "b", "retrieval_score": 3.0}, 'no "score"'),
         ({"query": "a", "document": "b", "score": "high"}, '"score" is not a finite number'),
@@ -108,7 +107,7 @@ def test_repeated_rows_are_left_out_and_counted(tmp_path: Path) -> None:
         ({"query": "a", "positive": "b"}, 'no "negatives"'),
         ({"query": "a", "positive": "b", "negatives": ["b"]}, "both a positive and a negative"),
         ({"query": "a", "positive": "b", "negatives": [3]}, '"negatives" is neither'),
-        ({"query": "a", "positive": [" "], "negatives": ["c"]}, '"positive" holds an empty text'),
+        ({"query": "a", "positive": [" "], "negatives": ["c"]}, '"positive" has an empty text'),
         ({"positive": "b", "negatives": ["c"]}, '"query" is missing'),
         ([1], "not a JSON object"),
     ],
@@ -130,16 +129,16 @@ def test_a_file_without_any_example_is_refused_by_its_first_row(tmp_path: Path) 
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no rows in .*data.jsonl"):
+    with pytest.raises(CorpusError, match="no valid rows in .*data.jsonl"):
         read(written(tmp_path / "data.jsonl", []))
 
 
 @pytest.mark.parametrize(
     ("rows", "loss", "problem"),
     [
-        ([*SCORED, LISTED], "mse", "data.jsonl:4: the loss mse needs scores, which"),
-        (SCORED, "bce", "data.jsonl:1: the loss bce needs probabilities, not the score 7.5"),
-        (SCORED[1:], "listwise", "has two scored documents for the loss listwise to compare"),
+        ([*SCORED, LISTED], "mse", "data.jsonl:4: the loss mse needs scores, not a positive"),
+        (SCORED, "bce", "data.jsonl:1: the loss bce needs probabilities, but the score is 7.5"),
+        (SCORED[1:], "listwise", "the loss listwise compares documents, but no query in"),
     ],
 )
 def test_data_that_a_loss_can_make_nothing_of_is_refused(
@@ -156,7 +155,7 @@ def test_data_that_a_loss_can_make_nothing_of_is_refused(
         ([0.1, 0.9, 1.0], None, ["the scores look like probabilities"]),
         ([0.1, 0.9, 1.0], "bce", []),
         ([0.1, 0.9, 1.0], "listwise", []),
-        ([0, 900, 1000], "mse", ["the spread is far wider than for raw scores"]),
+        ([0, 900, 1000], "mse", ["the scores vary far more than raw scores"]),
         ([3, 3, 3], "mse", ["the scores are all equal"]),
     ],
 )
@@ -166,7 +165,9 @@ def test_the_scale_of_a_teachers_scores_is_told_and_doubted(
     rows = [{"query": "a", "text": f"b{n}", "score": score} for n, score in enumerate(scores)]
     _, [scale, *doubts] = read(written(tmp_path / "data.jsonl", rows), loss)
     mean, spread = f"{np.mean(scores):.3g}", f"{np.std(scores):.3g}"
-    assert scale.startswith(f"the teacher's scores: mean {mean}, spread {spread}, from ")
+    assert scale.startswith(
+        f"the teacher's scores: mean {mean}, standard deviation {spread}, from "
+    )
     assert len(doubts) == len(told)
     assert all(doubt.startswith(start) for doubt, start in zip(doubts, told, strict=True))
 
@@ -380,9 +381,9 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_what_to_do(
     encoder: Path, tmp_path: Path
 ) -> None:
     data = written(tmp_path / "data.jsonl", ferries(40))
-    with pytest.raises(ModelError, match="the loss is not a number at step") as caught:
+    with pytest.raises(ModelError, match="the loss is not finite at step") as caught:
         run(encoder, data, tmp_path / "model", Recipe(steps=9, batch_size=4, learning_rate=4e30))
-    assert hint_of(caught.value) == "start again with --learning-rate 1e+30, or --dtype fp32"
+    assert hint_of(caught.value) == "start over with --learning-rate 1e+30, or --dtype fp32"
     assert list(tmp_path.iterdir()) == [data]
 
 

@@ -77,21 +77,21 @@ def test_relevance_is_graded_and_may_be_negative_or_written_with_a_point(tmp_pat
         (TREC + b"q2 0 d9\n", ":4: 3 fields instead of 4"),
         (TREC + b"q2 0 d 9 1\n", ":4: 5 fields instead of 4"),
         (b"q1\td1\t2\n", ":1: 3 fields instead of 4"),
-        (TREC + b"q2 0 d9 high\n", ":4: relevance 'high' is not a whole number"),
-        (TREC + b"\nq2 0 d9 0.5\n", ":5: relevance '0.5' is not a whole number"),
-        (TREC + b"q2 0 d9 1e2\n", ":4: relevance '1e2' is not a whole number"),
-        (TREC + b"q2 0 d9 1_0\n", ":4: relevance '1_0' is not a whole number"),
+        (TREC + b"q2 0 d9 high\n", ":4: relevance 'high' is not an integer"),
+        (TREC + b"\nq2 0 d9 0.5\n", ":5: relevance '0.5' is not an integer"),
+        (TREC + b"q2 0 d9 1e2\n", ":4: relevance '1e2' is not an integer"),
+        (TREC + b"q2 0 d9 1_0\n", ":4: relevance '1_0' is not an integer"),
         (TREC + b"q2 0 d9 %s\n" % (b"9" * 5000), ":4: relevance '999"),
-        (TREC + b"q2 0 d1 0\n", ":4: d1 is judged 0 for query q2, but 1 before"),
+        (TREC + b"q2 0 d1 0\n", ":4: d1 is judged 0 for query q2, but 1 in an earlier line"),
         (TREC + b"q2 0 d\xe9 0\n", ":4: not UTF-8"),
         (TREC.decode().encode("utf-16"), ":1: not UTF-8"),
-        (BEIR + BEIR, ":5: relevance 'score' is not a whole number"),
+        (BEIR + BEIR, ":5: relevance 'score' is not an integer"),
         (BEIR + b"q2\td9\n", ":5: 2 non-empty cells instead of 3"),
         (BEIR + b"q2\t\t1\n", ":5: 2 non-empty cells instead of 3"),
         (BEIR + b"q2\ta\tb\t1\n", ":5: 4 non-empty cells instead of 3"),
         (BEIR + b'q2\t"a\t1\n', ":5: broken TSV"),
-        (BEIR + b"q2\td9\t0.5\n", ":5: relevance '0.5' is not a whole number"),
-        (BEIR + b"q2\td1\t2\n", ":5: d1 is judged 2 for query q2, but 1 before"),
+        (BEIR + b"q2\td9\t0.5\n", ":5: relevance '0.5' is not an integer"),
+        (BEIR + b"q2\td1\t2\n", ":5: d1 is judged 2 for query q2, but 1 in an earlier line"),
     ],
 )
 def test_a_broken_judgement_is_named_by_its_line(
@@ -208,7 +208,9 @@ def test_a_space_and_its_encoding_are_one_document_so_they_cannot_disagree(
     tmp_path: Path,
 ) -> None:
     rows = b"query-id\tcorpus-id\tscore\nq\ta b\t1\nq\ta%20b\t0\n"
-    with pytest.raises(CorpusError, match=":3: a%20b is judged 0 for query q, but 1 before"):
+    with pytest.raises(
+        CorpusError, match=":3: a%20b is judged 0 for query q, but 1 in an earlier line"
+    ):
         read_qrels(file(tmp_path, rows))
 
 

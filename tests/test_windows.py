@@ -295,7 +295,7 @@ def test_what_was_scored_in_windows_is_told_in_detail(model: Path) -> None:
     ours.score([(QUERY, digits(3))])
     assert details.told == []
     ours.score([(QUERY, digits(count)) for count in (3, 60, 25)])
-    assert details.told == [f"texts too long for {model}: 2 of 3, scored in 5 windows"]
+    assert details.told == [f"2 of 3 texts exceed the token limit of {model}: scored in 5 windows"]
 
 
 def test_without_a_tokenizer_to_count_with_there_are_no_windows(

@@ -109,7 +109,7 @@ def test_a_plugins_binary_format_is_made_of_all_rows(tmp_path: Path, site: Path)
         ),
         (
             LIST.replace('"list"', '"other"'),
-            "the writer of list from ettin-list 0.1, ettin_list:WRITER, calls itself 'other'",
+            "the writer of list from ettin-list 0.1, ettin_list:WRITER, has the name 'other'",
         ),
         (
             LIST.replace('b"end\\n"', '"text"'),

@@ -48,7 +48,9 @@ class SentenceTransformers:
         except Exception as error:  # damaged files can raise anything
             raise ModelError(f"cannot load the model: {first_line(error)}") from error
         if self.model.num_labels != 1:
-            raise ModelError(f"{model.name} gives {self.model.num_labels} scores per pair, not one")
+            raise ModelError(
+                f"{model.name} returns {self.model.num_labels} scores per pair, not one"
+            )
         if settings.max_length:
             own = self.model.max_seq_length or settings.max_length
             self.model.max_seq_length = min(own, settings.max_length)

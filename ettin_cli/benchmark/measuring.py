@@ -68,7 +68,7 @@ def check_lengths(
         limit = _limit(model, max_length)
         if max(lengths) > limit:
             raise InvalidArgumentError(
-                f"{model.name} reads {limit:,} tokens of a pair, not {max(lengths):,}",
+                f"{model.name} reads at most {limit:,} tokens per pair, not {max(lengths):,}",
                 argument="document_tokens",
                 value=max(lengths),
                 most=limit,
@@ -155,7 +155,8 @@ def _loaded(
         contender = load_ours(model, settings, reporter)
         if contender.score and any(contender.backend == other.backend for other in contenders):
             reporter.notice(
-                f"{model.name} on {backend} in {dtype} is {contender.backend}, measured only once"
+                f"{model.name} on {backend} in {dtype} also runs as {contender.backend}; "
+                "measured only once"
             )
         else:
             contenders.append(contender)

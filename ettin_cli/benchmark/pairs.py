@@ -106,7 +106,7 @@ class SampleTexts:
         most = len(self.queries) * len(self.texts)
         if wanted > most:
             raise InvalidArgumentError(
-                f"{wanted:,} pairs are more than the {most:,} of the sample corpus",
+                f"the sample corpus has only {most:,} pairs, not {wanted:,}",
                 argument="pairs",
                 value=wanted,
                 most=most,
@@ -124,7 +124,7 @@ class SampleTexts:
         text = counter.cut(query, onwards, tokens)
         if not text:
             raise InvalidArgumentError(
-                f"pairs of {tokens} tokens have no room for text after {query!r}",
+                f"pairs of {tokens} tokens are too short for the query {query!r} and a text",
                 argument="tokens",
                 value=tokens,
             )
@@ -189,6 +189,6 @@ def _pairs(
             pairs = [(item.query.text, candidate.passage.content) for candidate in item.candidates]
             read = with_text(pairs)
             if blank := len(pairs) - len(read):
-                reason = f'query "{item.query.query_id}": {blank:,} empty texts, not measured'
+                reason = f'query "{item.query.query_id}": {blank:,} empty texts, skipped'
                 rejections.append(Rejection(shown, reason))
             yield from (pairs[at] for at in read)

@@ -66,7 +66,7 @@ def bench(
         int | None, typer.Option(metavar="N", min=1, help="Pairs per length, or from FILE.")
     ] = None,
     rounds: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How often all pairs are scored.")
+        int, typer.Option(metavar="N", min=1, help="Number of times all pairs are scored.")
     ] = 3,
     output: Annotated[
         Path | None,
@@ -86,18 +86,18 @@ def bench(
     *,
     context: Context,
 ) -> None:
-    """Compare the speed of rerankers here with sentence-transformers.
+    """Compare the speed of rerankers with sentence-transformers.
 
     Each model runs with each engine and dtype, and in CrossEncoder.predict with its defaults.
-    All score the same pairs, in turn.
+    They take turns on the same pairs.
 
     Columns:
       ratio        speed relative to CrossEncoder.predict
       pairs/s      median of the rounds; range is the slowest and the fastest
-      peak         share of the speed of large matrix products in the same
-                   dtype, by the fastest installed library
-      load         time to load the model, without importing libraries
-      max-diff     largest difference of a score; mean-diff is the mean
+      peak         share of the peak speed of matrix multiplication in the
+                   same dtype, by the fastest installed library
+      load         time to load the model, excluding imports
+      max-diff     largest score difference; mean-diff is the mean
       tau          Kendall's tau of the rankings, mean over queries
       overlap@10   overlap of the top ten, mean over queries
 
@@ -116,7 +116,7 @@ def bench(
     if pairs is not None and document_tokens is not None:
         raise UsageError("--document-tokens cannot be combined with --pairs")
     if pairs is not None and str(pairs) != "-" and not pairs.is_file():
-        raise CorpusError(f"there is no file {pairs}")
+        raise CorpusError(f"no such file: {pairs}")
     check_apart(output, [pairs])
     request = BenchmarkRequest(
         reranker or [AUTO],
@@ -181,7 +181,7 @@ def _tell(plan: Plan, machine: Machine, console: Console) -> None:
         f"{dtype} {peak.gflops:,.0f} GFLOP/s ({peak.library})"
         for dtype, peak in machine.matmul_peaks.items()
     ]
-    console.summary(f"peak of matrix products: {', '.join(peaks)}")
+    console.summary(f"peak of matrix multiplication: {', '.join(peaks)}")
     for model in plan.models if plan.compared else ():
         if not model.has_counterpart:
             console.notice(

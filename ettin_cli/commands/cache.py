@@ -24,7 +24,7 @@ app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def cache(context: typer.Context) -> None:
-    """List and clear the cache: indexes of SOURCE, ONNX exports, scores.
+    """List and clear the cache: indexes of SOURCE, scores of ettin eval.
 
     Without COMMAND, the entries are listed. ETTIN_CACHE_DIR sets the folder. Models are not in it.
 
@@ -66,7 +66,7 @@ def clear(
 ) -> None:
     """Remove entries of the cache, or all of them.
 
-    Removed entries are made again when they are needed.
+    Removed entries are recreated when they are needed.
 
     Examples:
       ettin cache clear                      # all of it
@@ -77,7 +77,7 @@ def clear(
     known = entries()
     unknown = [name for name in names or () if name not in known]
     if unknown:
-        raise UsageError(f"no entry {unknown[0]} in the cache", hint="ettin cache list")
+        raise UsageError(f"unknown cache entry {unknown[0]!r}", hint="ettin cache list")
     removed = freed = 0
     for name in dict.fromkeys(names or known):
         path = known[name]

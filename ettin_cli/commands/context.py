@@ -85,7 +85,7 @@ def _context(
         int | None, typer.Option(metavar="N", envvar="ETTIN_THREADS", min=1, help="CPU threads.")
     ] = None,
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that a model ships.")
+        bool, typer.Option("--trust-remote-code", help="Run custom code shipped with a model.")
     ] = False,
     offline: Offline = False,
     color: Color = "auto",

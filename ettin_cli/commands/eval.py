@@ -118,7 +118,7 @@ def evaluate(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="Write values per query, runs and report.html.",
+            help="Write per-query values, runs and report.html.",
         ),
     ] = None,
     format: Annotated[
@@ -142,14 +142,14 @@ def evaluate(
     Each row is one system. The gain is over the same retriever without reranking (or over the
     first --run), with a 95 % confidence interval and a p-value. Both are corrected for the number
     of rows, so the interval excludes 0 exactly if p is below 0.05. With several --retriever,
-    another column has the gain over the first one. json and csv have the gains of every metric.
+    another column has the gain over the first one. JSON and CSV have the gains of every metric.
     Scores are cached, so a repeated sweep is fast.
 
-    A system is a search. The run that -o writes for it equals that of ettin search --queries
-    -f trec with the same options and -k K, where K is the deepest cutoff of --metrics, at least
-    10.
+    Each system is a search. The run that -o writes for it is identical to that of ettin search
+    --queries -f trec with the same options and -k K, where K is the deepest cutoff of --metrics,
+    at least 10.
 
-    --calibrate uses all hits at the greatest depth of --candidates, of every --retriever. Hits
+    --calibrate uses all hits of every --retriever at the greatest depth of --candidates. Hits
     without a judgement count as irrelevant, as in the metrics.
 
     Examples:

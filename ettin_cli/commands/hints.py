@@ -26,7 +26,7 @@ ARGUMENTS = {
     "into": "leave out -i, or search the index without SOURCE",
     "metric": "{known}",
     "output": "choose the format with -f, or use {choices}",
-    "pairs": "--pairs FILE measures your own",
+    "pairs": "use your own pairs with --pairs FILE",
     "queries": "pass both --queries FILE and --corpus SOURCE",
     "remove": "ettin info -i {folder!q}",
     "reranker": "-r auto",
@@ -83,7 +83,7 @@ def _plugin(fields: Fields) -> str:
 
 def _examples(fields: Fields) -> str:
     """Return what rows of training data should hold, or the losses that suit them."""
-    return fields.get("expected") or f"--loss {' or '.join(fields['losses'])} can learn from them"
+    return fields.get("expected") or f"use --loss {' or '.join(fields['losses'])}"
 
 
 def _rebuild(fields: Fields) -> str:
@@ -109,32 +109,31 @@ def _slower(fields: Fields) -> str:
     lower = (
         f"--learning-rate {rate / 4:.1g}, or --dtype fp32" if rate else "a lower --learning-rate"
     )
-    return f"{first}start again with {lower}"
+    return f"{first}start over with {lower}"
 
 
-_HF = "copy the folder or set HF_HOME"
 _SOURCE = "pass a file, a folder, or - for JSONL on stdin"
 _AGAIN = "download the complete model again"
-_OTHER = "choose another output with -o"
+_OTHER = "choose a different output with -o"
 
 HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "invalid-argument": _argument,
     "unknown-format": _formats,
     "source-not-found": _SOURCE,
     "source-gone": "ettin index -i {folder!q} --remove {source!q}",
-    "cannot-repair": "restore it, or: ettin index -i {folder!q} --rebuild --remove {source!q}",
-    "stream-not-repeatable": "pass them again: ettin index - -i {folder!q} --rebuild, "
+    "cannot-repair": "restore it, or run: ettin index -i {folder!q} --rebuild --remove {source!q}",
+    "stream-not-repeatable": "pass them again: ettin index - -i {folder!q} --rebuild; "
     "or remove them with --remove -",
     "path-not-utf8": "rename it",
     "invalid-input": _expected,
-    "fields-not-found": "name its fields with --query-field, --documents-field, --text-field, "
-    "--id-field, or the columns of a table without a header with --fields",
+    "fields-not-found": "set the field names with --query-field, --documents-field, --text-field, "
+    "--id-field, or the columns of a CSV or TSV without a header with --fields",
     "invalid-examples": _examples,
     "not-a-collection": "a BEIR folder has corpus.jsonl, queries.jsonl and qrels/test.tsv",
     "not-judged": "use the query ids of the qrels, or judge some: ettin eval ... --judge",
     "unknown-model": "ettin models",
     "model-unavailable": "use embedded, or download it on a machine with a network "
-    f"(ettin models pull {{name!q}}) and {_HF}",
+    "(ettin models pull {name!q}) and copy its cache here (HF_HOME)",
     "model-gated": "request access there, then: hf auth login",
     "download-failed": "run the same command to resume",
     "untrusted-code": "if you trust it: --trust-remote-code",
@@ -142,7 +141,7 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "model-incomplete": _AGAIN,
     "not-an-embedder": "--embedder auto",
     "no-token-counts": "--long truncate",
-    "not-a-number": "--dtype fp32, or another model",
+    "not-a-number": "try --dtype fp32, or a different model",
     "device-unavailable": "--device cpu",
     "out-of-memory": "--max-length 2048, or --device cpu",
     "missing-package": "pip install {package!q}",
@@ -153,10 +152,10 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "training-out-of-memory": "--max-length 512, --lora 16, or fewer negatives per row",
     "training-diverged": _slower,
     "process-ended": "run the same command with --resume",
-    "not-an-index": "choose another folder with -i",
+    "not-an-index": "choose a different folder with -i",
     "index-not-found": "ettin index SOURCE -i {folder!q}",
     "index-mismatch": _rebuild,
-    "index-without-words": "ettin index -i {folder!q} adds them",
+    "index-without-words": "add them: ettin index -i {folder!q}",
     "newer-format": "pip install --upgrade ettin-cli",
     "index-damaged": "ettin verify -i {folder!q} --repair",
     "manifest-damaged": "ettin index SOURCE -i {folder!q} --rebuild",
@@ -165,17 +164,17 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "then run the same command to resume",
     "factory-failed": "use --factory auto",
     "not-calibrated": _calibrate,
-    "too-few-judgements": "judge more: relevant and irrelevant passages, of at least two queries",
+    "too-few-judgements": "judge more relevant and irrelevant passages, for at least two queries",
     "cannot-write": _OTHER,
     "folder-not-found": "mkdir -p {folder!q}",
     "judgements-unwritable": "judgements so far are kept; once the file can be written, "
     "run the same command to resume",
-    "checkpoint-unwritable": "free some space, then continue with --resume",
-    "output-exists": "choose another folder with -o, or remove it",
+    "checkpoint-unwritable": "free some space, then run the same command with --resume",
+    "output-exists": "choose a different folder with -o, or remove it",
     "output-busy": _OTHER,
-    "unfinished-output": "continue it with --resume, or remove it to start again",
-    "resume-mismatch": "resume with those, or remove {partial!q} to start again",
-    "resume-damaged": "remove {partial!q} to start again",
+    "unfinished-output": "resume it with --resume, or remove it to start over",
+    "resume-mismatch": "resume with the original ones, or remove {partial!q} to start over",
+    "resume-damaged": "remove {partial!q} to start over",
 }
 
 
@@ -196,4 +195,4 @@ def rejected(rejection: Rejection) -> str:
     'rejected a.jsonl:3: no "text" field; name it with --text-field'
     """
     option = FIELD_OPTIONS.get(rejection.missing or "")
-    return f"rejected {rejection}" + (f"; name it with {option}" if option else "")
+    return f"rejected {rejection}" + (f"; set it with {option}" if option else "")

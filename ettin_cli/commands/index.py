@@ -97,7 +97,7 @@ def index(
         ),
     ] = None,
     remove: Annotated[
-        list[str] | None, typer.Option(metavar="SOURCE", help="Remove this source.")
+        list[str] | None, typer.Option(metavar="SOURCE", help="Remove a source from the index.")
     ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Build the index from scratch.")
@@ -113,7 +113,7 @@ def index(
 ) -> None:
     """Build an index of one or more sources, or update it.
 
-    An update embeds only what is new or changed, and drops files that are gone. Without SOURCE,
+    An update embeds only new and changed text, and drops deleted files. Without SOURCE,
     the recorded sources are updated. The same command resumes an interrupted run.
 
     Examples:
@@ -202,6 +202,6 @@ def _report_build(
     )
     if counts.truncated:
         console.notice(
-            f"{counts.truncated:,} of {passages} truncated at the embedder's limit "
-            f"({manifest.embedder.max_tokens:,} tokens); text beyond it is not searched"
+            f"{counts.truncated:,} of {passages} truncated at the embedder's limit of "
+            f"{manifest.embedder.max_tokens:,} tokens; text beyond it is not searched"
         )

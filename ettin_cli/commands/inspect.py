@@ -35,7 +35,7 @@ def info(
     found = Index(folder)
     plan = out_of_date(folder, found)
     manifest = found.manifest
-    named: dict[object, str] = {None: "full documents", "auto": "sized for the embedder"}
+    named: dict[object, str] = {None: "complete documents", "auto": "sized for the embedder"}
     chunks = named.get(manifest.chunk_size, f"up to {manifest.chunk_size} tokens")
     rows = [
         ("index", str(folder)),
@@ -45,12 +45,12 @@ def info(
         ("embedder", f"{manifest.embedder.name} ({manifest.embedder.weights[:12]})"),
         ("vectors", _vectors(manifest)),
         ("recall", ", ".join([f"{manifest.recall:.3f} of the exact top 100", *_depth(manifest)])),
-        ("words", _words(found)),
-        ("made", manifest.created),
+        ("terms", _words(found)),
+        ("built", manifest.created),
         ("size", size(sum(file.bytes for file in manifest.files.values()))),
         *(("source", options.recorded(folder, source)) for source in manifest.sources),
         (
-            "since",
+            "changes",
             f"{len(plan.new):,} new, {len(plan.changed):,} changed, {len(plan.gone):,} gone",
         ),
     ]
@@ -63,9 +63,9 @@ def info(
 def _words(index: Index) -> str:
     language = index.manifest.language
     if language is None:
-        return f"none; ettin index -i {index.folder} adds them"
-    endings = "as they are" if language == "none" else f"{language} endings ignored"
-    return f"{len(index.lexicon):,} different, {endings}"
+        return f"none; to add them: ettin index -i {index.folder}"
+    endings = "not stemmed" if language == "none" else f"stemmed ({language})"
+    return f"{len(index.lexicon):,} distinct, {endings}"
 
 
 def _vectors(manifest: Manifest) -> str:
@@ -86,7 +86,7 @@ def _left_out(counts: Counts) -> list[tuple[str, str]]:
         rows.append(("rejected", f"{unread} could not be read"))
     if counts.truncated:
         cut = count(counts.truncated, "passage")
-        rows.append(("truncated", f"{cut} beyond the embedder's limit"))
+        rows.append(("truncated", f"{cut} beyond the embedder's token limit"))
     return rows
 
 
@@ -94,7 +94,7 @@ def _left_out(counts: Counts) -> list[tuple[str, str]]:
 def verify(
     index: options.Index = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Keep the intact parts and make the rest again.")
+        bool, typer.Option("--repair", help="Keep the intact parts and rebuild the rest.")
     ] = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Fail if another process is writing the index.")
@@ -132,7 +132,7 @@ def _check(folder: Path, console: Console) -> None:
     for path in damaged:
         console.line(f"damaged: {path}")
     if damaged:
-        console.notice(f"repair it: {options.command('verify', folder)} --repair")
+        console.notice(f"to repair it: {options.command('verify', folder)} --repair")
         raise typer.Exit(1)
     console.line(f"{folder} is intact: {count(len(Index(folder).manifest.files), 'file')}")
 

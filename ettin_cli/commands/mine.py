@@ -51,7 +51,7 @@ def mine(
         int, typer.Option("--candidates", "-c", metavar="N", min=1, help="Passages to retrieve.")
     ] = CANDIDATES,
     skip_top: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Skip the first N that are not positive.")
+        int, typer.Option(metavar="N", min=0, help="Skip the top N passages that are not positive.")
     ] = 0,
     max_score_ratio: Annotated[
         float | None,
@@ -120,7 +120,7 @@ def _checked(path: Path | None, option: str) -> Path:
             f"missing {option}", hint="ettin mine -i INDEX --queries FILE --qrels FILE"
         )
     if str(path) != options.STDIN and not path.is_file():
-        raise CorpusError(f"there is no file {path}")
+        raise CorpusError(f"no such file: {path}")
     return path
 
 
@@ -193,17 +193,19 @@ class _Tally:
 
     def tell(self, console: Console, *, margin: bool) -> None:
         """Report what was mined, and what was left out."""
-        end = "left out" if self.judged else "mined by text alone"
+        end = "skipped" if self.judged else "mined by text alone"
         for number, told in (
             (self.unindexed, f"without a positive in the index, {end}"),
-            (self.without, "without a negative, left out; raise -c to retrieve more"),
+            (self.without, "without a negative, skipped; raise -c to retrieve more"),
             (self.fewer, f"with fewer negatives than {self.wanted:,}"),
         ):
             if number:
                 console.notice(f"{count(number, 'query', 'queries')} {told}")
         if self.truncated:
-            console.notice(f"{count(self.truncated, 'text')} truncated at the reranker's limit")
-        dropped = f", {self.dropped:,} dropped by the margin" if margin else ""
+            console.notice(
+                f"{count(self.truncated, 'text')} truncated at the reranker's token limit"
+            )
+        dropped = f", {self.dropped:,} dropped by --max-score-ratio" if margin else ""
         console.summary(
             f"{count(self.negatives, 'negative')} for {self.written:,} of "
             f"{count(self.queries, 'query', 'queries')}{dropped}"

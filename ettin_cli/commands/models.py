@@ -32,14 +32,14 @@ app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """List, show and download the models known by name.
+    """List, show and download models.
 
     Without COMMAND, the models are listed.
 
     Examples:
       ettin models
       ettin models show 32m
-      ettin models pull 17m 32m          # for use without a network
+      ettin models pull 17m 32m          # for offline use
     """
     if context.invoked_subcommand is None:
         list_models()
@@ -47,11 +47,12 @@ def models(context: typer.Context) -> None:
 
 @app.command("list", cls=PlainCommand)
 def list_models(color: Color = "auto") -> None:
-    """List the models: quality, speed, and which are on disk.
+    """List models with their quality and speed, and which are on disk.
 
-    nDCG@10 is the mean over MTEB(eng, v2) retrieval: of a reranker on the top 100, and of an
-    embedder alone. Speeds are as published with the release: pairs per second on an i7-13700K in
-    fp32, and on an H100 in bf16. An embedder that ships its own code needs --trust-remote-code.
+    nDCG@10 is the mean over MTEB(eng, v2) retrieval: for a reranker with the top 100 reranked, for
+    an embedder without reranking. Speeds are as published with the release: pairs per second on
+    an i7-13700K in fp32, and on an H100 in bf16. An embedder with custom code needs
+    --trust-remote-code.
 
     Example:
       ettin models list
@@ -61,17 +62,17 @@ def list_models(color: Color = "auto") -> None:
     rows.append([EMBEDDED, "built-in", "23M", "256", "", *_here(EMBEDDED), "", ""])
     plugins, notices = reranker_plugins()
     rows += [[name, plugin.package, *[""] * 4, "yes", "", ""] for name, plugin in plugins]
-    headers = ["-r", "kind", "params", "tokens", "nDCG@10", "disk", "here", "CPU/s", "GPU/s"]
-    console.rows(headers, rows, right="params tokens nDCG@10 disk CPU/s GPU/s")
+    headers = ["-r", "kind", "params", "tokens", "nDCG@10", "size", "disk", "CPU/s", "GPU/s"]
+    console.rows(headers, rows, right="params tokens nDCG@10 size CPU/s GPU/s")
     console.line("")
-    headers = ["embedder", "params", "dims", "tokens", "nDCG@10", "here", "code", "licence"]
+    headers = ["embedder", "params", "dims", "tokens", "nDCG@10", "disk", "code", "licence"]
     embedders = [_embedder_row(model) for model in EMBEDDERS.values()]
     console.rows(headers, embedders, right="params dims tokens nDCG@10")
     for notice in notices:
         console.notice(notice)
     console.notice(
-        "nDCG@10 and pairs per second are as published; for details: ettin models show NAME; "
-        "the embedder auto is minilm"
+        "nDCG@10 and pairs per second are published figures; for details: ettin models show NAME; "
+        "--embedder auto is minilm"
     )
 
 
@@ -118,7 +119,7 @@ def pull(
     ],
     offline: Offline = False,
 ) -> None:
-    """Download models for use without the network.
+    """Download models for offline use.
 
     They go to the cache of huggingface_hub, which HF_HOME sets. Ettin rerankers are downloaded at
     a pinned revision.
@@ -191,7 +192,7 @@ def _published_embedder(model: EmbedderModel) -> list[list[str]]:
         source = "published: MTEB(eng, v2) retrieval, not reranked"
         rows.append(["nDCG@10", f"{model.ndcg10:.4f}, {source}"])
     if model.own_code:
-        rows.append(["code", "its own, needs --trust-remote-code"])
+        rows.append(["code", "custom, needs --trust-remote-code"])
     return [*rows, ["licence", model.licence]]
 
 

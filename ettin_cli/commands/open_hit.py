@@ -21,7 +21,7 @@ def open_hit(hit: Hit | None, query: Query | None) -> None:
         EttinError: The hit has no file, or the editor cannot be run.
     """
     if hit is None or query is None or hit.passage.path is None:
-        raise EttinError("there is no file to open", hint="--open needs a hit that has a path")
+        raise EttinError("no file to open", hint="--open needs a hit that has a path")
     path, line = hit.passage.path, None
     if hit.passage.start_line is not None:
         line = place(hit, query.text).removeprefix(f"{path}:")

@@ -65,7 +65,7 @@ def check_resume(output: Path | None, *, resume: bool) -> None:
         UsageError: The output is not a file.
     """
     if resume and not appears_complete(output):
-        raise UsageError("--resume needs an output file", hint="name it with -o")
+        raise UsageError("--resume needs an output file", hint="-o FILE")
 
 
 def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> None:
@@ -91,7 +91,7 @@ def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> Non
                 given = "stdin" if str(source_path) == STREAM else source_path
                 raise UsageError(
                     f"{name} is the same file as the input {given}",
-                    hint="choose another output with -o",
+                    hint="choose a different output with -o",
                 )
 
 
@@ -140,7 +140,7 @@ def run_tag(tag: str | None, format: str) -> str:
     except UnicodeEncodeError:
         raise UsageError("--tag is not UTF-8") from None
     if not tag or any(sign.isspace() for sign in tag):
-        raise UsageError(f"--tag {tag!r} is empty or has white space, which separates fields")
+        raise UsageError(f"--tag {tag!r} is empty or contains white space")
     return tag
 
 
@@ -155,6 +155,6 @@ def columns(names: str | None) -> tuple[str, ...]:
     chosen = tuple(name.strip() for name in names.split(","))
     if "" in chosen or len(set(chosen)) < len(chosen):
         raise UsageError(
-            f"--fields {names!r} has an empty or repeated name", hint="--fields qid,query"
+            f"--fields {names!r} has an empty or duplicate name", hint="--fields qid,query"
         )
     return chosen

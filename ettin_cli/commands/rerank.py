@@ -29,7 +29,7 @@ from ettin_cli.settings import PASSAGE, TRUNCATE
 EVERY = sys.maxsize
 NO_ID = (
     "positions from 0 are used as ids, which cannot be evaluated against judgements; "
-    "name the field with --id-field"
+    "set the field with --id-field"
 )
 
 
@@ -92,12 +92,12 @@ def rerank(
 
     Each line or row of INPUT holds a query with its documents, a query and one document, a query
     with its positive and negatives, or a request of RankLLM or Anserini. A TREC run needs
-    --queries and --corpus; the field options and --fields then describe those. A field can be a
+    --queries and --corpus; the field options and --fields then apply to those. A field can be a
     dotted path: node.text.
 
-    All other fields are copied to the answers; tables hold them as JSON in `query_fields` and
-    `metadata`. The fields of an answer itself are not copied: query_id, query, reranker, engine
-    and hits.
+    All other fields are copied to the answers. CSV, TSV and Parquet hold them as JSON in
+    `query_fields` and `metadata`. The names that an answer itself uses are not copied: query_id,
+    query, reranker, engine and hits.
 
     Examples:
       ettin rerank candidates.jsonl -r 32m -o reranked.jsonl --resume
@@ -147,10 +147,10 @@ def rerank(
 def _check(input: Path, queries: Path | None, reranker: str) -> None:
     """Reject invalid options before anything is loaded."""
     if reranker == "none":
-        raise UsageError("nothing to do without a reranker", hint="-r embedded")
+        raise UsageError("ettin rerank needs a reranker", hint="-r embedded")
     for path in (input, queries):
         if path is not None and str(path) != "-" and not path.is_file():
-            raise CorpusError(f"there is no file {path}")
+            raise CorpusError(f"no such file: {path}")
 
 
 class _Job:
@@ -248,11 +248,11 @@ class _Job:
             self.console.notice(f"{count(self.unnamed, 'document')} without an id: {NO_ID}")
         if self.unscored:
             what = count(self.unscored, "document")
-            self.console.notice(f"{what} beyond --max-documents left out")
+            self.console.notice(f"{what} beyond --max-documents skipped")
         if self.repeated:
             what = count(self.repeated, "document")
             lost = ", left out of the run" if self.is_run else ""
-            self.console.notice(f"{what} with a repeated id{lost}")
+            self.console.notice(f"{what} with a duplicate id{lost}")
         if self.scoreless and self.chosen.blend:
             what = count(self.scoreless, "query", "queries")
             self.console.notice(f"{what} without scores: --blend used 1/rank")

@@ -24,7 +24,8 @@ from ettin_cli.storage import BLOCK, record_lines
 @shared()
 def score(
     query: Annotated[
-        str | None, typer.Argument(help="What the texts should answer.", show_default=False)
+        str | None,
+        typer.Argument(help="The query that the texts should answer.", show_default=False),
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -72,7 +73,7 @@ def score(
     """Score how well each TEXT answers QUERY, best first.
 
     Higher is better. The scale depends on the reranker. With one TEXT, output to a pipe and no -f,
-    just the number is printed.
+    only the number is printed.
 
     With --pairs, each row is written with its `score`, or with several rerankers with `scores` by
     name. --average standardises each reranker's scores over the file (mean 0, standard deviation
@@ -92,7 +93,7 @@ def score(
         raise UsageError(f"unsupported format {format!r}", hint="auto, table or jsonl")
     names = reranker or ["auto"]
     if "none" in names:
-        raise UsageError("nothing to score without a reranker", hint="-r embedded")
+        raise UsageError("ettin score needs a reranker", hint="-r embedded")
     require_long(long, reranked=True)
     models = context.session.models
     _check_several(names, pairs, average=average)
@@ -127,7 +128,7 @@ def _find(names: list[str], models: Models) -> list[ResolvedReranker]:
     resolved = [models.find_reranker(name) for name in names]
     for at, reranker in enumerate(resolved):
         if reranker.name in [earlier.name for earlier in resolved[:at]]:
-            raise UsageError(f"{reranker.name} is given twice", hint="leave out one of the -r")
+            raise UsageError(f"-r {reranker.name} is given twice", hint="leave out one of them")
     return resolved
 
 
@@ -135,7 +136,7 @@ def _check_pairs(query: str | None, pairs: Path, output: Path | None, *, resume:
     if query is not None:
         raise UsageError("QUERY cannot be combined with --pairs: FILE has the queries")
     if str(pairs) != "-" and not pairs.is_file():
-        raise CorpusError(f"there is no file {pairs}")
+        raise CorpusError(f"no such file: {pairs}")
     check_jsonl(output, "scored.jsonl")
     writing.check_resume(output, resume=resume)
     writing.check_apart(output, [pairs])
@@ -151,7 +152,7 @@ def _arguments(
         raise UsageError("-o needs --pairs", hint="ettin score QUERY TEXT -f jsonl > FILE")
     if query is None or not text:
         missing = "QUERY" if query is None else "TEXT"
-        raise UsageError(f"no {missing}", hint='ettin score "what to look for" "a text"')
+        raise UsageError(f"missing {missing}", hint='ettin score "what to look for" "a text"')
     if not options.utf8(query, "QUERY").strip():
         raise UsageError("empty QUERY")
     return query, [one for word in text for one in _texts(word)]
@@ -159,7 +160,9 @@ def _arguments(
 
 def _show(texts: list[str], scores: Scores, format: str, console: Console) -> None:
     if cut := int(scores.truncated.sum()):
-        console.notice(f"{cut:,} of {count(len(texts), 'text')} truncated at the reranker's limit")
+        console.notice(
+            f"{cut:,} of {count(len(texts), 'text')} truncated at the reranker's token limit"
+        )
     piped = not sys.stdout.isatty()
     if format == "auto" and piped and len(texts) == 1:
         console.line(f"{scores.values[0]:.6g}")

@@ -74,7 +74,11 @@ def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) 
         _show(scored, job.output, average=job.average)
     for name, cut in zip(scored.names, scored.truncated, strict=True):
         if cut:
-            limit = f"the limit of {name}" if len(scored.names) > 1 else "the reranker's limit"
+            limit = (
+                f"the token limit of {name}"
+                if len(scored.names) > 1
+                else "the reranker's token limit"
+            )
             console.notice(f"{cut:,} of {count(scored.pairs, 'pair')} truncated at {limit}")
     if scored.rejected:
         console.notice(f"rejected {count(scored.rejected, 'row or text', 'rows or texts')}{where}")

@@ -111,7 +111,7 @@ def search(
 ) -> None:
     """Retrieve passages for a query, rerank them, print the best.
 
-    INDEX defaults to `.ettin` in this folder or a parent. With SOURCE, an index is built or
+    INDEX defaults to `.ettin` in the current folder or a parent. With SOURCE, an index is built or
     updated in the cache first, with the embedder in ETTIN_EMBEDDER. Scores of an Ettin reranker
     are raw logits: use them for ranking, not as probabilities.
 
@@ -200,7 +200,7 @@ def _check_output(
     if resume and queries is None:
         raise UsageError("--resume needs --queries", hint="--queries FILE -o run.trec")
     if resume and exit_status:
-        raise UsageError("-e does not count hits of an earlier run", hint="leave out -e")
+        raise UsageError("-e cannot be combined with --resume", hint="leave out -e")
     writing.check_apart(output, [queries, *sources])
 
 

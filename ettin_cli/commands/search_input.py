@@ -33,12 +33,13 @@ def asked_queries(
     if queries is not None:
         if from_stdin != "-" and not queries.exists():
             raise CorpusError(
-                f"there is no file {queries}", hint="--queries takes a file, or - for stdin"
+                f"no such file: {queries}", hint="--queries takes a file, or - for stdin"
             )
         return read_queries(options.stdin_or(queries)), sources
     if query is None or not query.strip():
         raise UsageError(
-            "no QUERY" if query is None else "empty QUERY", hint='ettin search "what to look for"'
+            "missing QUERY" if query is None else "empty QUERY",
+            hint='ettin search "what to look for"',
         )
     if query == "-":
         return read_queries(options.stdin()), sources

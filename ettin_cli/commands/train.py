@@ -39,8 +39,12 @@ def train(
             metavar="N", min=1, help="Epochs; with --steps or --hours, whichever ends first."
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Maximum steps.")] = None,
-    hours: Annotated[float | None, typer.Option(metavar="X", help="Maximum hours.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Maximum number of steps.")
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option(metavar="X", help="Maximum hours of training.")
+    ] = None,
     batch_size: Annotated[
         str, typer.Option(metavar="N", help="Rows per step, or auto: as in the Ettin recipe.")
     ] = "auto",

@@ -266,11 +266,11 @@ class Tally:
         """Yield warnings about truncated and stale hits."""
         if self.truncated:
             texts = count(self.hits, "text")
-            yield f"{self.truncated:,} of {texts} truncated at the reranker's limit"
+            yield f"{self.truncated:,} of {texts} truncated at the reranker's token limit"
         if self.stale:
             yield (
-                f"{self.stale:,} of {count(self.hits, 'hit')} stale: the file has changed or gone "
-                f"since it was indexed; to update: {self.refresh}"
+                f"{self.stale:,} of {count(self.hits, 'hit')} stale: the file was changed or "
+                f"deleted since it was indexed; to update: {self.refresh}"
             )
 
     def summary(self, *, stages: bool) -> str:
@@ -313,20 +313,20 @@ def destination(format: str, output: Path | None) -> str:
     if output is not None and str(output) != "-":
         if format == TABLE:
             raise UsageError(
-                "a table cannot be written to a file", hint="choose another format with -f"
+                "a table cannot be written to a file", hint="choose a different format with -f"
             )
         if output.is_dir():
-            raise OutputError(f"cannot write {output}: it is a folder", hint="name a file with -o")
+            raise OutputError(f"cannot write {output}: it is a folder", hint="-o FILE")
         if not output.parent.is_dir():
             raise OutputError(
-                f"cannot write {output}: there is no folder {output.parent}",
+                f"cannot write {output}: no such folder: {output.parent}",
                 hint=f"mkdir -p {shlex.quote(str(output.parent))}",
             )
         return format
     on_terminal = sys.stdout.isatty()
     if on_terminal and isinstance(find_writer(format), BinaryWriter):
         what = f"{format.capitalize()} is binary and cannot be printed to a terminal"
-        raise UsageError(what, hint="name a file with -o")
+        raise UsageError(what, hint="-o FILE")
     return (TABLE if on_terminal else JSONL.name) if format == AUTO else format
 
 

@@ -60,7 +60,7 @@ def _show_table(console: Console, evaluation: Evaluation) -> list[str]:
     if not left_out:
         return []
     named = ", ".join(left_out)
-    return [f"no room at {width} columns for {named}; -f json and -f csv have every column"]
+    return [f"not shown at {width} characters: {named}; -f json and -f csv have every column"]
 
 
 def _width(cells: Sequence[Sequence[str]]) -> int:

@@ -22,9 +22,9 @@ HELP = {
     "1": "marginally: it touches the answer",
     "2": "relevant: it answers in part",
     "3": "highly relevant: it answers well",
-    "s": "skip: shown again, last of its query",
-    "n": "next query: this one is shown last",
-    "u": "undo the last key; can be repeated",
+    "s": "skip: shown again after the query's other documents",
+    "n": "next query: this one is shown again at the end",
+    "u": "undo the last key; repeatable",
     "t": "more text, page by page",
     "q": "quit; the same command resumes",
 }

@@ -46,7 +46,7 @@ def delimited_rows(
         if isinstance(row, RecordError):
             yield RecordError(str(row), header), line
         elif len(row) != len(header):
-            reason = f"{len(row)} fields where the header has {len(header)}"
+            reason = f"{len(row)} fields, but the header has {len(header)}"
             yield RecordError(reason, header), line
         else:
             yield dict(zip(header, row, strict=True)), line
@@ -60,7 +60,7 @@ def _named(
         if isinstance(row, RecordError):
             yield RecordError(str(row), columns), line
         elif len(row) != len(columns):
-            reason = f"{len(row)} fields where {len(columns)} were named"
+            reason = f"{len(row)} fields, but {len(columns)} column names"
             yield RecordError(reason, columns), line
         elif number or [name.strip() for name in row] != list(columns):
             yield dict(zip(columns, row, strict=True)), line
@@ -79,7 +79,7 @@ def require_narrow(names: Sequence[str]) -> None:
 def repeated(names: Sequence[str]) -> RecordError | None:
     """Return an error if two columns have the same name, else None."""
     name, times = next(iter(Counter(names).most_common(1)), ("", 0))
-    return RecordError(f'{times} columns are called "{name}"', names) if times > 1 else None
+    return RecordError(f'{times} columns are named "{name}"', names) if times > 1 else None
 
 
 def _rows(lines: _Lines, kind: str, encoding: str) -> Iterator[tuple[list[str] | RecordError, int]]:

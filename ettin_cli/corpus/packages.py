@@ -69,7 +69,7 @@ def _spine(book: zipfile.ZipFile) -> tuple[str, list[str]]:
 def _require_small(book: zipfile.ZipFile, names: Sequence[str]) -> None:
     """Check that the total size of the parts to be read is bounded, counting repetitions."""
     if sum(book.getinfo(name).file_size for name in names) > MAX_MARKUP_BYTES:
-        raise UnreadableError(f"unpacks to more than {MAX_MARKUP_BYTES // MIB} MiB of markup")
+        raise UnreadableError(f"more than {MAX_MARKUP_BYTES // MIB} MiB of markup when unpacked")
 
 
 def require_small_markup(path: Path) -> None:
@@ -86,7 +86,7 @@ def require_small_markup(path: Path) -> None:
             or entry.file_size > GROWTH * entry.compress_size
         )
     if markup > MAX_MARKUP_BYTES:
-        raise UnreadableError(f"unpacks to more than {MAX_MARKUP_BYTES // MIB} MiB of markup")
+        raise UnreadableError(f"more than {MAX_MARKUP_BYTES // MIB} MiB of markup when unpacked")
 
 
 def _first(tree: ElementTree.Element, name: str) -> ElementTree.Element:
@@ -111,7 +111,7 @@ def package(path: Path, kind: str) -> Iterator[None]:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > MAX_UNPACKED_BYTES:
-            raise UnreadableError(f"unpacks to more than {MAX_UNPACKED_BYTES // MIB:,} MiB")
+            raise UnreadableError(f"more than {MAX_UNPACKED_BYTES // MIB:,} MiB when unpacked")
         yield
     except DAMAGES as error:
         reason = error.strerror if isinstance(error, OSError) else first_line(error)

@@ -14,7 +14,7 @@ ID_FIELDS = ("_id", "id", "doc_id", "docno")
 TEXT_FIELDS = ("text", "body", "content", "contents")
 TITLE_FIELD = "title"
 MAX_DEPTH = 100
-LONE = "a lone surrogate, which is not a character"
+LONE = "lone surrogate, which is not a valid character"
 SURROGATE = re.compile("[\ud800-\udfff]")
 # Larger JSON integers are parsed as floats, so different ones become equal.
 EXACT_BELOW = 2**63
@@ -156,7 +156,7 @@ def without_surrogates(
         elif name in needed:
             raise record
         else:
-            reasons.append(f"field {name!a} is left out: {LONE}")
+            reasons.append(f"field {name!a} is skipped: {LONE}")
     return kept, reasons
 
 

@@ -138,7 +138,7 @@ def _judgement(row: Comparison, first: str) -> str:
     retrieval = f" over {system.retriever}" if system.retriever else ""
     reranking = f"reranking with {system.reranker}{retrieval}"
     if row.p < ALPHA and reranks:
-        return f"{reranking} {'helps' if row.gain > 0 else 'harms'} your data: {measured}"
+        return f"{reranking} {'helps' if row.gain > 0 else 'hurts'} on your data: {measured}"
     if row.p < ALPHA:
         return f"{system.name} is {'better' if row.gain > 0 else 'worse'} than {first}: {measured}"
     if not row.better and not row.worse:
@@ -153,7 +153,7 @@ def _judgement(row: Comparison, first: str) -> str:
     verdict = f"{what} on {few}: {measured}"
     if row.queries_needed is None or row.queries_needed <= total:
         return verdict
-    return f"{verdict}; a difference of this size needs about {row.queries_needed:,} queries"
+    return f"{verdict}; a significant result would need about {row.queries_needed:,} queries"
 
 
 def _depth(plain: Sequence[Comparison], judged: Comparison) -> Iterator[str]:
@@ -165,4 +165,6 @@ def _depth(plain: Sequence[Comparison], judged: Comparison) -> Iterator[str]:
     if enough:
         least = min(enough, key=lambda row: row.system.candidates or 0)
         share = least.gain / judged.gain
-        yield f"{least.system.candidates} candidates give {share:.0%} of it".replace("%", " %")
+        yield f"{least.system.candidates} candidates already give {share:.0%} of the gain".replace(
+            "%", " %"
+        )

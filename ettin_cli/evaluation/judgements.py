@@ -30,7 +30,7 @@ class Judgements:
         if not os.access(place, os.W_OK):
             there = place.exists()
             raise OutputError(
-                f"cannot write {path}: {'no permission' if there else f'there is no {place}'}",
+                f"cannot write {path}: {'no permission' if there else f'no such folder: {place}'}",
                 code="judgements-unwritable",
                 path=path,
             )

@@ -40,9 +40,9 @@ def judged_queries(
     kept = {query.query_id: qrels[query.query_id] for query in judged}
     notes = []
     if unjudged := len(named) - len(judged):
-        notes.append(f"{unjudged:,} of {len(named):,} queries have no judgements and are left out")
+        notes.append(f"{unjudged:,} of {len(named):,} queries have no judgements and are skipped")
     if absent := len(qrels) - len(kept):
-        notes.append(f"{absent:,} judged queries are not among the queries and are left out")
+        notes.append(f"{absent:,} judged queries are not among the queries and are skipped")
     return judged, kept, notes
 
 
@@ -91,7 +91,7 @@ def _deeper(sweep: Sweep) -> str | None:
     if not metrics:
         return None
     depths = " or ".join(map(str, shallow))
-    return f"{', '.join(metrics)}: systems with {depths} candidates rank no further documents"
+    return f"{', '.join(metrics)}: systems with {depths} candidates rank only those"
 
 
 def with_documents(evaluation: Evaluation, index: Index) -> Evaluation:
@@ -178,4 +178,4 @@ def _notes(name: str, run: Mapping[str, Mapping[str, float]], qrels: Qrels) -> I
     if met.missing:
         yield f"{met.missing:,} judged queries are not in {name} and count as 0"
     if met.unjudged:
-        yield f"{met.unjudged:,} queries of {name} have no judgements and are left out"
+        yield f"{met.unjudged:,} queries of {name} have no judgements and are skipped"

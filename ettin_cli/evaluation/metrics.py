@@ -236,6 +236,6 @@ KINDS = {
     "Judged": Kind(_judged, needs_cutoff=True, takes_rel=False),
 }
 KNOWN = (
-    "known are nDCG, RR and AP, with or without @k; P@k, R@k, Success@k and Judged@k; "
+    "known metrics: nDCG, RR and AP, with or without @k; P@k, R@k, Success@k and Judged@k; "
     "all but nDCG and Judged take a minimum relevance, as in P(rel=2)@10"
 )

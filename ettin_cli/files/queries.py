@@ -85,7 +85,7 @@ def _queries(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]
             yield from _from_topics(rest, path)
         elif suffix not in OBJECTS and _MARKUP.match(line.lstrip()):
             raise CorpusError(
-                f"{path}:{number}: markup that is not TREC's <top> topics",
+                f"{path}:{number}: XML that is not a list of TREC topics (<top>)",
                 expected="TREC topics, or a table with the columns id and text",
             )
         else:

@@ -85,7 +85,7 @@ class ResumableFile:
         if not self.target.parent.is_dir():
             # The lock would create the folder, whose name may be a typo.
             raise OutputError(
-                f"cannot write {self.target}: no such folder",
+                f"cannot write {self.target}: no such folder: {self.target.parent}",
                 code="folder-not-found",
                 folder=self.target.parent,
             )
@@ -126,7 +126,7 @@ class ResumableFile:
     def _begin(self) -> None:
         if self.partial.exists() and not self._resume:
             raise OutputError(
-                f"{self.partial} is left from an unfinished run",
+                f"{self.partial} is left over from an unfinished run",
                 code="unfinished-output",
                 partial=self.partial,
             )
@@ -159,7 +159,7 @@ class ResumableFile:
         file = path.open("r+b")
         self._files.append(file)
         if file.seek(0, os.SEEK_END) < length:
-            raise OutputError(f"{path} is cut short", code="resume-damaged", partial=self.partial)
+            raise OutputError(f"{path} is incomplete", code="resume-damaged", partial=self.partial)
         file.truncate(length)
         file.seek(length)
         return file
@@ -183,7 +183,7 @@ class ResumableFile:
             ) from error
         if mark.fingerprint != self.mark.fingerprint:
             raise OutputError(
-                f"{self.partial} was made from another input, model or options",
+                f"{self.partial} was made with a different input, model or options",
                 code="resume-mismatch",
                 partial=self.partial,
             )
@@ -354,7 +354,7 @@ class Digested(Generic[T]):
         another = self.seen == self.mark.items and self.digest() != self.mark.digest
         if self.mark.items and (another or self.seen < self.mark.items):
             raise OutputError(
-                "the unfinished run was made from another input",
+                "the unfinished run had a different input",
                 code="resume-mismatch",
                 partial="OUTPUT.partial",
             )

@@ -48,13 +48,13 @@ def read_qrels(path: Path | Stream) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
     for place, query_id, doc_id, text in _judgements(path):
         if not _RELEVANCE.fullmatch(text):
-            raise CorpusError(f"{place}: relevance {text!r} is not a whole number")
+            raise CorpusError(f"{place}: relevance {text!r} is not an integer")
         relevance = int(text.partition(".")[0])
         known = qrels.setdefault(query_id, {}).setdefault(doc_id, relevance)
         if known != relevance:
             raise CorpusError(
-                f"{place}: {doc_id} is judged {relevance} for query {query_id}, but {known} "
-                "before; keep only one"
+                f"{place}: {doc_id} is judged {relevance} for query {query_id}, but {known} in "
+                "an earlier line; keep only one"
             )
     if not qrels:
         raise CorpusError(f"no judgements in {path}")

@@ -152,7 +152,7 @@ def _assigned(index: Any, vectors: Stored) -> Rows:
 def _check_written(path: Path, rows: int) -> None:
     if open_index(path, {}).ntotal != rows:
         raise EttinError(
-            "this version of FAISS uses another file format",
+            "this version of FAISS uses a different file format",
             code="missing-package",
             package="faiss-cpu==1.15.1",
         )

@@ -81,7 +81,7 @@ class Index(Closing):
     def _contents(self) -> _Contents:
         contents = self._opened
         if contents is None:
-            raise ClosedError(f"the index in {self.folder} was closed", folder=self.folder)
+            raise ClosedError(f"the index in {self.folder} is closed", folder=self.folder)
         return contents
 
     @property

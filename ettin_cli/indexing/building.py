@@ -205,7 +205,7 @@ class GenerationBuild:
                     missing.embed(embedder.embed_documents, advance)
             missing.finish()
             documents = sum(entry.documents for entry in entries)
-            with self.reporter.track("indexing words", len(missing.stored), "passages") as advance:
+            with self.reporter.track("indexing terms", len(missing.stored), "passages") as advance:
                 manifest = self.generation.commit(entries, sources, documents, advance)
         except BaseException:
             self.generation.abandon()

@@ -138,7 +138,10 @@ def _opened(record: RecordedSource, folder: Path, stream: Stream | None = None) 
         if location.exists():
             raise
         raise CorpusError(
-            f"source {location} is gone", code="source-gone", folder=folder, source=location
+            f"source {location} no longer exists",
+            code="source-gone",
+            folder=folder,
+            source=location,
         ) from error
 
 

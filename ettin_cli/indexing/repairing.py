@@ -93,7 +93,7 @@ def _sources(remains: IntactParts, folder: Path) -> tuple[RecordedSource, ...]:
         if not is_there(source, folder):
             location = base_of(folder) / source.location
             raise CorpusError(
-                f"cannot repair {folder}: source {location} is gone",
+                f"cannot repair {folder}: source {location} no longer exists",
                 code="cannot-repair",
                 folder=folder,
                 source=location,

@@ -116,7 +116,7 @@ def settle_recipe(
     if manifest and not request.rebuild:
         if difference := _difference(manifest.embedder, card):
             raise IndexMismatchError(
-                f"{request.folder} was made {difference}",
+                f"{request.folder} was built {difference}",
                 folder=request.folder,
                 embedder=name,
                 max_length=card.max_tokens if request.settings.max_length else None,
@@ -124,7 +124,7 @@ def settle_recipe(
             )
         if chunking != made:
             raise IndexMismatchError(
-                f"{request.folder} has passages of {_described(made)}, not {_described(chunking)}",
+                f"{request.folder} was built with {_described(made)}, not {_described(chunking)}",
                 folder=request.folder,
                 chunk_size=None if chunking.size == "auto" else chunking.size or "none",
                 chunk_overlap=chunking.overlap,
@@ -154,7 +154,7 @@ def _difference(made: EmbedderCard, now: EmbedderCard) -> str | None:
             f"with embedder {made.name} ({made.weights[:12]}), not {now.name} ({now.weights[:12]})"
         )
     if made.max_tokens != now.max_tokens:
-        return f"with {made.name} reading {made.max_tokens} tokens, not {now.max_tokens}"
+        return f"with {made.name} and a limit of {made.max_tokens} tokens, not {now.max_tokens}"
     if made.dimension != now.dimension:
         return f"with {made.dimension} dimensions of {made.name}, not {now.dimension}"
     if replace(now, name=made.name, revision=made.revision) != made:
@@ -164,6 +164,6 @@ def _difference(made: EmbedderCard, now: EmbedderCard) -> str | None:
 
 def _described(chunking: Chunking) -> str:
     if chunking.size is None:
-        return "whole documents"
-    size = "the embedder's size" if chunking.size == "auto" else f"{chunking.size} tokens"
-    return f"{size} with overlap {chunking.overlap}"
+        return "complete documents as passages"
+    size = "sized for the embedder" if chunking.size == "auto" else f"of {chunking.size} tokens"
+    return f"passages {size} (overlap {chunking.overlap})"

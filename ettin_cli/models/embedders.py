@@ -76,7 +76,7 @@ def read_card(
     most, full = token_limit(folder), _dimension(folder)
     if dimensions is not None and not 1 <= dimensions <= full:
         raise InvalidArgumentError(
-            f"{files.name} gives vectors of {full} dimensions, so {dimensions} cannot be kept",
+            f"vectors of {files.name} have {full} dimensions, so {dimensions} cannot be kept",
             argument="dimensions",
             value=dimensions,
             most=full,
@@ -118,7 +118,7 @@ def check_trust(files: ModelFiles, settings: EngineSettings) -> None:
         return
     refuse_code(files.folder)
     if (model := known_embedder(files)) and model.own_code:
-        raise ModelError(f"{files.name} runs custom code", code="untrusted-code", model=files.name)
+        raise ModelError(f"{files.name} needs custom code", code="untrusted-code", model=files.name)
 
 
 def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> None:
@@ -135,7 +135,7 @@ def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> N
     remark = f"was trained for {', '.join(map(str, trained))} dimensions"
     if not trained:
         remark = "is not known to be trained for truncated vectors"
-    reporter.notice(f"{files.name} {remark}; evaluate what keeping {dimensions} costs")
+    reporter.notice(f"{files.name} {remark}; evaluate the effect of keeping {dimensions}")
 
 
 def _dimension(folder: Path) -> int:
@@ -178,10 +178,10 @@ class _Embedder:
         prompt = self.card.query_prompt
         long = sum(self.encoder.token_ids([prompt + text for text in texts])[1])
         if long:
-            queries = "1 query is" if long == 1 else f"{long} queries are"
+            queries = "1 query" if long == 1 else f"{long} queries"
             self.reporter.notice(
-                f"{queries} longer than the {self.card.max_tokens} tokens that "
-                f"{self.card.name} reads; the rest is truncated"
+                f"{queries} truncated at the embedder's token limit "
+                f"({self.card.name}: {self.card.max_tokens} tokens)"
             )
         return self._embed(texts, prompt, no_progress)
 
@@ -198,8 +198,8 @@ class _Embedder:
             dimension = output.vectors.shape[1]
             if dimension != self.full_dimension:
                 raise ModelError(
-                    f"{self.card.name} gives vectors of {dimension} dimensions, but its "
-                    f"files say {self.full_dimension}",
+                    f"{self.card.name} returned vectors of {dimension} dimensions, but its "
+                    f"files specify {self.full_dimension}",
                     code="model-incomplete",
                 )
             vectors[batch] = unit(output.vectors[:, : self.card.dimension])
@@ -208,7 +208,7 @@ class _Embedder:
         self.encoder.encode(ids, keep, advance, prompt=prompt)
         if not np.isfinite(vectors).all():
             raise ModelError(
-                f"{self.card.name} gave a vector that is not finite",
+                f"{self.card.name} returned a vector that is not finite",
                 code="not-a-number",
                 name=self.card.name,
             )

@@ -34,7 +34,7 @@ def _check_module(folder: Path, module: dict[str, str]) -> None:
     part = (folder / path).resolve()
     if not part.is_relative_to(folder.resolve()):
         raise ModelError(
-            f"{folder}/modules.json names {path!r}, which is outside the model", folder=folder
+            f"{folder}/modules.json refers to {path!r}, which is outside the model", folder=folder
         )
     weights, pickles = list(part.glob("*.safetensors")), sorted(part.glob("*.bin"))
     if not weights and pickles:

@@ -36,7 +36,7 @@ class Loaded(Closing):
         """
         with self._lock:
             if self._entries is None:
-                raise ClosedError("these models are closed and cannot load others")
+                raise ClosedError("the models are closed")
             entry = self._entries.setdefault(key, _Entry())
         with entry.lock:
             if not entry.filled:

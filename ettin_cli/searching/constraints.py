@@ -57,7 +57,7 @@ def _words_of(terms: Terms, phrase: str) -> list[str]:
     wanted = terms.sequence(phrase)
     if not wanted:
         raise InvalidArgumentError(
-            f'"{phrase}" contains no searchable words', argument="query", value=phrase
+            f'"{phrase}" has no terms to search for', argument="query", value=phrase
         )
     return wanted
 

@@ -58,16 +58,17 @@ class SearchOptions:
                 )
         if self.by not in UNITS:
             raise InvalidArgumentError(
-                f"unit of hits {self.by!r} is neither document nor passage",
+                f"unknown unit of hits {self.by!r}",
                 argument="by",
                 value=self.by,
                 choices=UNITS,
             )
         if self.fold not in FOLDS:
             raise InvalidArgumentError(
-                f"duplicates {self.fold!r} is not one of {', '.join(FOLDS)}",
+                f"unknown fold mode {self.fold!r}",
                 argument="fold",
                 value=self.fold,
+                choices=FOLDS,
             )
         for name, value in (("top_k", self.top_k), ("candidates", self.candidates)):
             require_type(value, (int,), name)
@@ -78,7 +79,7 @@ class SearchOptions:
                 f"blend {self.blend} is not between 0 and 1", argument="blend"
             )
         if self.min_score is not None and math.isnan(self.min_score):
-            raise InvalidArgumentError("minimum score nan is not a number", argument="min_score")
+            raise InvalidArgumentError("the minimum score is not a number", argument="min_score")
         if self.min_probability is not None and not 0 <= self.min_probability <= 1:
             raise InvalidArgumentError(
                 f"minimum probability {self.min_probability} is not between 0 and 1",

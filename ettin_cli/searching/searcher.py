@@ -303,8 +303,8 @@ def parsed(query: str, options: SearchOptions, retriever: str) -> tuple[Query, S
         return Query("1", query), options
     if not demands.text:
         raise InvalidArgumentError(
-            "the query contains only exclusions or fields; add a word to search for, or put text "
-            "to match literally in double quotes",
+            "the query contains only exclusions or fields; add a word to search for, or quote text "
+            "to match literally",
             argument="query",
         )
     return Query("1", demands.text), replace(options, demands=demands)
@@ -332,7 +332,7 @@ def require_retriever(name: str) -> None:
     """
     if name not in RETRIEVERS:
         raise InvalidArgumentError(
-            f"not a known retriever: {name!r}", argument="retriever", choices=RETRIEVERS
+            f"unknown retriever {name!r}", argument="retriever", choices=RETRIEVERS
         )
 
 
@@ -355,14 +355,13 @@ def choose_retriever(
     """
     if name == AUTO and index.manifest.language is None:
         reporter.notice(
-            f"retrieving by embeddings alone: {index.folder} has no terms; "
-            "updating the index adds them"
+            f"using dense retrieval: {index.folder} has no BM25 terms; update the index to add them"
         )
         name = DENSE
     if name != DENSE and index.lexicon.made_by != Terms(index.language).made_by:
         reporter.notice(
-            f"the terms of {index.folder} were made by another version, so some words are not "
-            "found; updating the index renews them"
+            f"the BM25 terms of {index.folder} are from a different version, so some words are not "
+            "found; update the index to rebuild them"
         )
     if name == BM25:
         return LexicalRetriever(index, expand=expand)

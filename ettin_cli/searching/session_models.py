@@ -72,7 +72,8 @@ class Models(Closing):
         files = self.find_embedder(card.name)
         if read_card(files).weights != card.weights:
             raise IndexMismatchError(
-                f"{index.folder} was made with another version of {card.name}", folder=index.folder
+                f"{index.folder} was built with a different version of {card.name}",
+                folder=index.folder,
             )
         return self.loaded.once(
             ("embedder", files, card),

@@ -46,7 +46,7 @@ def model_card(
         "",
         *(f"- {line}" for line in _recipe(recipe, progress)),
         "",
-        "## Figures",
+        "## Results",
         "",
         *(f"- {line}" for line in _figures(progress, measure)),
         "",
@@ -90,7 +90,7 @@ def _data(examples: Examples) -> Iterator[str]:
     yield ""
     yield f"{len(examples):,} examples in total."
     if examples.rejected:
-        yield f"{examples.rejected:,} rows could not be read and were left out."
+        yield f"{examples.rejected:,} unreadable rows were skipped."
     if examples.spread.count:
         yield f"The teacher's scores: {examples.spread}."
 

@@ -105,7 +105,7 @@ def read_examples(paths: Sequence[Path | Stream], loss: str | None, reporter: Re
     files = [(path, read_rows(path, "pairs")) for path in paths]
     for path in paths:
         if not isinstance(path, Stream) and not path.is_file():
-            raise CorpusError(f"there is no file {path}", code="cannot-read", path=path)
+            raise CorpusError(f"no such file: {path}", code="cannot-read", path=path)
     examples = Examples()
     try:
         reader = _Reader(examples, loss, reporter)
@@ -193,14 +193,14 @@ class _Reader:
         place = f"{self.file.path}:{row[1]}" if row[1] else f"{self.file.path}, row {row[2]}"
         if not example.scored and self.loss in (MSE, MARGIN_MSE):
             raise CorpusError(
-                f"{place}: the loss {self.loss} needs scores, which a positive and negatives lack",
+                f"{place}: the loss {self.loss} needs scores, not a positive and negatives",
                 code="invalid-examples",
                 loss=self.loss,
                 losses=(LISTWISE, BCE),
             )
         if self.loss == BCE and not all(0 <= target <= 1 for target in example.targets):
             raise CorpusError(
-                f"{place}: the loss {BCE} needs probabilities, not the score "
+                f"{place}: the loss {BCE} needs probabilities, but the score is "
                 f"{example.targets[0]:g}",
                 code="invalid-examples",
                 loss=self.loss,
@@ -248,27 +248,24 @@ class _Reader:
             named = ", ".join(map(str, paths))
             if alone:
                 raise CorpusError(
-                    f"no query of {named} has two scored documents for the loss {self.loss} to "
-                    "compare",
+                    f"the loss {self.loss} compares documents, but no query in {named} has two "
+                    "scored ones",
                     code="invalid-examples",
                     loss=self.loss,
                     losses=(MSE,),
                 )
-            raise CorpusError(f"no rows in {named}", code="invalid-examples", expected=ROWS)
+            raise CorpusError(f"no valid rows in {named}", code="invalid-examples", expected=ROWS)
 
     def _remarks(self, alone: int) -> Iterator[str]:
         if self.repeated:
-            yield f"{self.repeated:,} rows repeat an earlier one and are left out"
+            yield f"{self.repeated:,} duplicate rows are skipped"
         if self.contradicted:
             yield (
-                f"{self.contradicted:,} rows repeat an earlier pair with another score and are "
-                "left out; the first score counts"
+                f"{self.contradicted:,} rows repeat an earlier pair with a different score and "
+                "are skipped; the first score is kept"
             )
         if alone and self.examples:
-            yield (
-                f"{alone:,} queries have only one scored document, with nothing to compare, "
-                "and are left out"
-            )
+            yield (f"{alone:,} queries have only one scored document to compare and are skipped")
         if self.examples.spread.count:
             yield from remarks(self.examples.spread, self.loss)
 

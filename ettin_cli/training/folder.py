@@ -44,13 +44,13 @@ class ModelFolder:
             )
         if not self.target.parent.is_dir():
             raise OutputError(
-                f"cannot write {self.target}: there is no folder {self.target.parent}",
+                f"cannot write {self.target}: no such folder: {self.target.parent}",
                 code="folder-not-found",
                 folder=self.target.parent,
             )
         if self.unfinished and not self.resume:
             raise OutputError(
-                f"{self.partial} is left from an unfinished run",
+                f"{self.partial} is left over from an unfinished run",
                 code="unfinished-output",
                 partial=self.partial,
             )
@@ -101,7 +101,8 @@ class ModelFolder:
                 # Facts are named after options.
                 what = name.removeprefix("--").replace("-", " ")
                 raise OutputError(
-                    f"the unfinished run in {self.partial} had another {what}: {was}, not {now}",
+                    f"the unfinished run in {self.partial} had a different {what}: "
+                    f"{was}, not {now}",
                     code="resume-mismatch",
                     partial=self.partial,
                 )

@@ -90,7 +90,7 @@ class Loop:
             message = f"resuming after step {self.progress.step:,}"
             if len(states) != self.processes.size:
                 now = self.processes.size
-                message += f" with another number of processes: {now}, not {len(states)}"
+                message += f" with a different number of processes: {now}, not {len(states)}"
             self.reporter.notice(message)
         elif self.folder.resume:
             self.reporter.notice(
@@ -248,7 +248,7 @@ class Loop:
             most = max(step, key=lambda item: item.longest * len(item.tokens))
             raise ModelError(
                 f"a query with {len(most.tokens)} texts of up to {most.longest} tokens does not "
-                "fit the GPU's memory",
+                "fit in GPU memory",
                 code="training-out-of-memory",
                 texts=len(most.tokens),
                 tokens=most.longest,
@@ -256,11 +256,11 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
         self.progress.batch_tokens //= 2
-        self.reporter.notice("the GPU is out of memory, so batches are halved")
+        self.reporter.notice("out of GPU memory; halving the batches")
 
     def _diverged(self) -> ModelError:
         return ModelError(
-            f"the loss is not a number at step {self.progress.step + 1:,}",
+            f"the loss is not finite at step {self.progress.step + 1:,}",
             code="training-diverged",
             learning_rate=self.learning_rate,
             partial=self.folder.partial if self.folder.unfinished else None,

@@ -135,7 +135,7 @@ def rows_of_texts(
 ) -> Mapping[int, Sequence[int]]:
     """Return the rows of each wanted text that is a passage or document of an index, by key."""
     rows_by_key: dict[int, array[int]] = defaultdict(lambda: array("q"))
-    with reporter.track("looking for positives", len(index.passages), "passages") as advance:
+    with reporter.track("finding positives", len(index.passages), "passages") as advance:
         for rows, title, texts in _documents(index):
             pieces = [squeezed(text) for text in texts]
             held = [(piece, range(row, row + 1)) for row, piece in zip(rows, pieces, strict=True)]

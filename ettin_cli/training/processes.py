@@ -53,8 +53,8 @@ class Processes:
 
         if wanted not in ("auto", "cuda"):
             raise InvalidArgumentError(
-                f"{self.size} processes cannot share the device {wanted}; "
-                "the device cuda gives each its own GPU",
+                f"{self.size} processes cannot share device {wanted}; "
+                "device cuda gives each process its own GPU",
                 argument="device",
                 value=wanted,
                 choices=("auto", "cpu", "cuda"),

@@ -48,7 +48,7 @@ def example_of(record: object) -> Example:
 
 def _score(record: Mapping[str, Any]) -> float:
     if record.get(SCORE) in (None, ""):
-        raise RecordError('no "score" from a teacher')
+        raise RecordError('no "score" field')
     value = record[SCORE]
     try:
         score = math.nan if isinstance(value, bool) else float(value)
@@ -71,7 +71,7 @@ def _listed(record: Mapping[str, Any]) -> Example:
         raise RecordError('no "negatives"')
     negatives = list(dict.fromkeys(text for name in names for text in _texts(record, name)))
     if not positives or not all(text.strip() for text in positives):
-        raise RecordError(f'"{POSITIVE}" holds an empty text or none')
+        raise RecordError(f'"{POSITIVE}" has an empty text, or none')
     if not negatives:
         raise RecordError("no negative is left")
     if set(positives) & set(negatives):

@@ -82,7 +82,7 @@ def train(
     if student.new_head and (ranks := reranker_of(request.base).ranks_by):
         reporter.notice(
             f"{request.base.name} ranks by {ranks}, which a cross-encoder cannot use: the student "
-            "is its encoder with a new, untrained head"
+            "is its encoder with a new head of random weights"
         )
     recipe = completed(recipe, student.parameters, len(request.examples))
     with ExitStack() as held:
@@ -141,9 +141,9 @@ def _plan(loop: Loop) -> str:
     size = loop.processes.size
     shared = f" shared by {size} processes" if size > 1 else ""
     return (
-        f"training {what:,} weights{', a new head among them,' * student.new_head} on "
+        f"training {what:,} weights{', including a new head,' * student.new_head} on "
         f"{len(loop.examples):,} examples of up to {student.max_tokens:,} tokens: {length} of "
-        f"{recipe.batch_size:,}{shared}, learning rate {recipe.learning_rate:g}"
+        f"{recipe.batch_size:,} rows{shared}, learning rate {recipe.learning_rate:g}"
     )
 
 

@@ -70,7 +70,7 @@ class Student:
         model = self.placement.load(CrossEncoder, folder, autocast=self.half)
         if model.num_labels != 1:
             raise ModelError(
-                f"{folder} gives {model.num_labels} scores per pair, not one; "
+                f"{folder} returns {model.num_labels} scores per pair, not one; "
                 "a base is an encoder, or a reranker with one score",
                 model=folder,
             )
@@ -130,7 +130,7 @@ class Student:
         self.model.train()
         if not np.isfinite(values).all():
             raise ModelError(
-                "the student gives scores that are not finite numbers", code="training-diverged"
+                "the student returned scores that are not finite", code="training-diverged"
             )
         return Scores(values, np.array(cut, np.bool_))
 
@@ -201,7 +201,7 @@ def training_placement(settings: EngineSettings, reporter: Reporter) -> tuple[Pl
 
     if settings.dtype == "fp16":
         raise InvalidArgumentError(
-            "training in fp16 loses small gradients",
+            "cannot train in fp16: small gradients underflow",
             argument="dtype",
             value="fp16",
             choices=("bf16", "fp32"),

@@ -36,7 +36,7 @@ class Spread:
         return (self.squares / self.count) ** 0.5 if self.count else 0.0
 
     def __str__(self) -> str:
-        figures = f"mean {self.mean:.3g}, spread {self.deviation:.3g}"
+        figures = f"mean {self.mean:.3g}, standard deviation {self.deviation:.3g}"
         return f"{figures}, from {self.low:.3g} to {self.high:.3g}"
 
 
@@ -49,8 +49,8 @@ def remarks(scores: Spread, loss: str | None) -> Iterator[str]:
         yield "the scores are all equal, so there is nothing to learn from them"
     elif scores.low >= 0 and scores.high <= 1 and loss != LISTWISE:
         yield (
-            "the scores look like probabilities, which flatten differences at both ends: "
+            "the scores look like probabilities, which compress differences near 0 and 1: "
             "use the teacher's raw scores, or the loss bce"
         )
     elif scores.deviation > HUGE_SPREAD and loss != LISTWISE:
-        yield "the spread is far wider than for raw scores: divide them, or use the loss listwise"
+        yield "the scores vary far more than raw scores: rescale them, or use the loss listwise"

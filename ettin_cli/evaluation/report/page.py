@@ -78,7 +78,7 @@ def _header(evaluation: Evaluation) -> Markup:
     ]
     return element(
         "header",
-        element("p", "Retrieval and reranking, measured", class_="kicker"),
+        element("p", "Evaluation of retrieval and reranking", class_="kicker"),
         element("h1", evaluation.name, dir="auto"),
         element("ul", *(element("li", fact) for fact in facts), class_="facts"),
     )
@@ -165,7 +165,7 @@ def _legend(evaluation: Evaluation) -> str:
         return "Means over the queries."
     counts = "Better, worse and same count queries; seconds are per query."
     return (
-        f"Means over the queries, the highest in bold. Gains over {_over(evaluation)} with their "
+        f"Means over the queries, with the highest in bold. Gains over {_over(evaluation)} with "
         "95 % intervals; filled and coloured where p is below 0.05, that is, where the interval "
         f"excludes 0. {counts if evaluation.comparisons else ''}"
     )
@@ -231,22 +231,21 @@ def _notes(evaluation: Evaluation) -> Markup:
 def _method(evaluation: Evaluation) -> Markup:
     ties = (
         "Metrics are those of trec_eval, which orders documents of equal score by descending "
-        "doc_id. The documents that a system reranked are followed by the remaining "
-        "candidates, in retrieval order."
+        "doc_id. A reranked run holds only the candidates of its reranker."
     )
     if not evaluation.systems:
-        return section("How the numbers were made", element("p", ties))
+        return section("Method", element("p", ties))
     compared = len(evaluation.comparisons) or len(evaluation.over_first)
     text = (
-        f"A gain is the mean difference from {_over(evaluation)} over the queries. p is a paired "
-        "randomisation test's, which flips the sign of each query's difference at "
+        f"A gain is the mean difference from {_over(evaluation)} over the queries. p comes from a "
+        "paired randomisation test, which flips the sign of each query's difference at "
         f"random. It is corrected for {counted(compared, 'comparison')} by the largest t among "
         "them under the same sign flips. The 95 % interval is the gain plus or minus the test's "
         "critical value in standard errors, so that all intervals of a column hold simultaneously "
         f"and each excludes 0 exactly where its p is below 0.05. {ties}"
     )
-    return section("How the numbers were made", element("p", text))
+    return section("Method", element("p", text))
 
 
 def _left_out(amount: int, why: str) -> str:
-    return f"Not drawn: {counted(amount, 'system')} {why}." if amount else ""
+    return f"Not shown: {counted(amount, 'system')} {why}." if amount else ""

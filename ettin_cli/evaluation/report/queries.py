@@ -73,7 +73,7 @@ def worst_queries(evaluation: Evaluation, best: Measured | None) -> Markup:
     lowest = [query_id for value, query_id in rest if value < 1][:WORST]
     others = " of the others" if lost else ""
     titled = {
-        f"The {len(lost)} that lost most": lost,
+        f"The {len(lost)} largest losses": lost,
         f"The {len(lowest)} lowest{others}": lowest,
     }
     parts = [
@@ -110,7 +110,7 @@ def _query(evaluation: Evaluation, best: Measured | None, query_id: str) -> Mark
 def _ranked(evaluation: Evaluation, measured: Measured, query_id: str) -> Markup:
     retrieved = [doc_id for doc_id, _ in measured.run.get(query_id, ())]
     documents = [_document(evaluation, query_id, doc_id) for doc_id in retrieved[:SHOWN]]
-    ranked = element("ol", *documents) if retrieved else element("p", "Nothing was found.")
+    ranked = element("ol", *documents) if retrieved else element("p", "No hits.")
     return element(
         "div",
         element("h5", named(measured.system)),
@@ -148,5 +148,5 @@ def _first_relevant(evaluation: Evaluation, query_id: str, retrieved: list[str])
     if not retrieved or (ranks and ranks[0] <= SHOWN):
         return Markup()
     depth = counted(len(retrieved), "document")
-    remark_text = f"First relevant: rank {ranks[0]}." if ranks else f"None relevant among {depth}."
+    remark_text = f"First relevant: rank {ranks[0]}." if ranks else f"None of {depth} is relevant."
     return element("p", remark_text, class_="remark")

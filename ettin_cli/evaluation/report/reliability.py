@@ -61,7 +61,7 @@ def reliability(calibrations: Sequence[ReliabilityPlot]) -> Markup:
     ]
     remark_text = (
         "Observed share of relevant documents against the predicted probability; on the dashed "
-        "line they are equal. Larger dots stand for more documents."
+        "line they are equal. Larger dots represent more documents."
     )
     return section("Reliability", remark(remark_text), grid(*panels))
 

@@ -52,9 +52,7 @@ def open_requests(
         InvalidArgumentError: The format is unknown.
     """
     if (queries is None) != (corpus is None):
-        raise InvalidArgumentError(
-            "a TREC run needs both its queries and its corpus", argument="queries"
-        )
+        raise InvalidArgumentError("a TREC run needs queries and a corpus", argument="queries")
     if queries is not None and corpus is not None:
         if isinstance(path, Stream):
             raise InvalidArgumentError(

@@ -65,7 +65,7 @@ def _loaded(plugin: Plugin, format: str) -> TextWriter | BinaryWriter:
         kind = type(writer).__name__
         raise plugin.unfit(f"is a {kind}, not an instance of a TextWriter or a BinaryWriter")
     if getattr(writer, "name", None) != format:
-        raise plugin.unfit(f"calls itself {getattr(writer, 'name', None)!r}")
+        raise plugin.unfit(f"has the name {getattr(writer, 'name', None)!r}")
     if isinstance(writer, BinaryWriter):
         return _Binary(writer, plugin)
     return _Text(writer, plugin)

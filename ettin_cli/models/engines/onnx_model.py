@@ -152,7 +152,7 @@ class OnnxModel:
                 feeds[name][row, : len(values)] = values
             if (most := int(feeds[name].max())) >= rows:
                 raise ModelError(
-                    f"the tokenizer gives {name} up to {most}, but the model has {rows} of them",
+                    f"the tokenizer returns {name} up to {most}, but the model has only {rows}",
                     code="model-incomplete",
                 )
         return feeds

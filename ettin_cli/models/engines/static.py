@@ -67,8 +67,8 @@ class StaticModel:
             if text.ids:
                 if max(text.ids) >= len(self.table):
                     raise ModelError(
-                        f"the tokenizer of {self.folder} gives ids up to {max(text.ids)}, but the "
-                        f"model has {len(self.table)} of them",
+                        f"the tokenizer of {self.folder} returns ids up to {max(text.ids)}, but "
+                        f"the model has only {len(self.table)}",
                         code="model-incomplete",
                         folder=self.folder,
                     )

@@ -300,7 +300,7 @@ def run(
             half = len(batch) // 2
             waiting += [batch[half:], batch[:half]]
             if not halved:
-                placement.reporter.notice("the GPU is out of memory, so batches are halved")
+                placement.reporter.notice("out of GPU memory; halving the batches")
                 halved = True
         else:
             advance(len(batch))

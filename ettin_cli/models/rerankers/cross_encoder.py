@@ -95,7 +95,7 @@ class TorchCrossEncoder:
         self.placement = placement
         self.model = placement.load(CrossEncoder, folder)
         if self.model.num_labels != 1:
-            raise ModelError(f"{folder} gives {self.model.num_labels} scores per pair, not one")
+            raise ModelError(f"{folder} returns {self.model.num_labels} scores per pair, not one")
         self.tokenizer, self.turn = self.model.tokenizer, Lock()
         self.long_texts = LongTexts.of_transformers(self.tokenizer)
         self.backend = placement.backend

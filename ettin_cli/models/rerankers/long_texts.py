@@ -93,8 +93,8 @@ class LongReranker:
         np.add.at(seconds, of, took)
         long = len(set(of.tolist()))
         self.reporter.detail(
-            f"texts too long for {self.card.name}: {long:,} of {len(pairs):,}, scored in "
-            f"{long + len(windows):,} windows"
+            f"{long:,} of {len(pairs):,} texts exceed the token limit of {self.card.name}: scored "
+            f"in {long + len(windows):,} windows"
         )
         return Scores(values, truncated), seconds
 
@@ -153,10 +153,12 @@ def require_long(how: str, *, reranked: bool) -> None:
     """
     if how not in LONG:
         raise InvalidArgumentError(
-            f"not a known way to score long texts: {how!r}", argument="long", choices=LONG
+            f"unknown mode for long texts {how!r}", argument="long", choices=LONG
         )
     if how == MAX and not reranked:
-        raise InvalidArgumentError("windows of long texts need a reranker", argument="long")
+        raise InvalidArgumentError(
+            "scoring long texts in windows needs a reranker", argument="long"
+        )
 
 
 def with_long_texts(

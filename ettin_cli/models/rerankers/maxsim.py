@@ -132,4 +132,4 @@ class LateInteractionReranker:
 
     def _report(self, cut: int) -> None:
         if cut and self.first_cut():
-            self.reporter.notice(f"a query is longer than {self.card.name} reads and was truncated")
+            self.reporter.notice(f"a query was truncated at the token limit of {self.card.name}")

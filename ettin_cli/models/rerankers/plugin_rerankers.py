@@ -50,7 +50,7 @@ class PluginReranker(ResolvedReranker):
 
     def layout(self) -> TextLayout:
         """Return the layout of its input, for `--long max`."""
-        with self.plugin.failures("does not read long texts"):
+        with self.plugin.failures("cannot score long texts"):
             return self.resolved.layout()
 
     def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:

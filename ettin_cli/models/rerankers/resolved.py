@@ -115,7 +115,7 @@ class ResolvedReranker(ABC):
         Raises:
             ModelError: The layout is unknown.
         """
-        raise ModelError(f"{self.name} does not read long texts in windows")
+        raise ModelError(f"{self.name} cannot score long texts in windows")
 
 
 class FolderReranker(ResolvedReranker):

@@ -256,11 +256,11 @@ class _ScoreFile:
                 # SQLite itself removes a log without a database.
                 self.path.replace(aside)
                 self.reporter.notice(
-                    f"{self.path} is damaged ({error}); moved to {aside.name}, starting a new one"
+                    f"{self.path} is damaged ({error}): moved to {aside.name}, starting over"
                 )
                 return
         if not self.warned:
-            self.reporter.notice(f"not all scores are cached in {self.path.parent}: {error}")
+            self.reporter.notice(f"cannot cache all scores in {self.path.parent}: {error}")
         self.warned = True
 
 

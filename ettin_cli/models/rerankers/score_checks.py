@@ -74,6 +74,6 @@ def checked(values: Floats, name: str) -> Floats:
 
     if np.isnan(values).any():
         raise ModelError(
-            f"{name} gave a score that is not a number", code="not-a-number", name=name
+            f"{name} returned a score that is not a number", code="not-a-number", name=name
         )
     return values

@@ -70,8 +70,8 @@ class Calibration:
         )
         return (
             f"{judged:,} judged pairs ({self.relevant:,} relevant) and {self.pairs - judged:,} "
-            f"unjudged pairs taken as irrelevant, {source} for {self.queries:,} queries; base rate "
-            f"{100 * self.base_rate:.1f} %"
+            f"unjudged pairs counted as irrelevant, {source} for {self.queries:,} queries; "
+            f"base rate {100 * self.base_rate:.1f} %"
         )
 
     @property

@@ -79,7 +79,7 @@ def load(
             if made_for.get(name) != value
         ]
         raise CalibrationError(
-            f"{path} was made for a reranker of {', '.join(differences)}", **fields
+            f"{path} is for a different reranker: {', '.join(differences)}", **fields
         )
     stored = body["calibration"]
     return Calibration(
@@ -113,7 +113,7 @@ def _read(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
         raise CalibrationError(f"{path} is damaged", **fields) from error
     if isinstance(version, int) and version > CALIBRATION_FORMAT:
         raise CalibrationError(
-            f"{path} has format {version}, newer than the {CALIBRATION_FORMAT} read here",
+            f"{path} has format {version}, newer than the supported {CALIBRATION_FORMAT}",
             code="newer-format",
             path=path,
             format=version,

@@ -156,7 +156,7 @@ def require_language(language: str) -> None:
     """
     if language not in LANGUAGES:
         raise InvalidArgumentError(
-            f"there is no stemmer for {language!r}",
+            f"unsupported language {language!r}",
             argument="language",
             value=language,
             choices=tuple(LANGUAGES),
