@@ -118,6 +118,10 @@ def test_hits_are_a_table_for_arrow_and_for_a_notebook(session: Session, folder:
     assert html.count("<tr>") == 4
     assert repr(answer).startswith(f"<Answer to {DOG!r}: 3 hits by none, best Hit(doc_id=")
     assert "120 documents" in repr(index)
+    report = session.update(folder)
+    assert repr(report).startswith("<ettin build report: 120 documents, 1")
+    assert repr(session) == "<ettin session: device cpu, dtype auto, offline>"
+    assert repr(session.embedder()).startswith("<ettin embedder embedded on ")
 
 
 def test_texts_in_a_table_of_a_notebook_are_escaped(session: Session) -> None:

@@ -26,6 +26,11 @@ class SessionBase(Closing):
             reporter=reporter or Silence(),
         )
 
+    def __repr__(self) -> str:
+        settings = self.models.settings
+        offline = ", offline" if self.models.offline else ""
+        return f"<ettin session: device {settings.device}, dtype {settings.dtype}{offline}>"
+
     def close(self) -> None:
         """Free the models; one that another thread still uses is freed when that is done."""
         self.models.close()

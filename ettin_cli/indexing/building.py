@@ -14,6 +14,7 @@ from ettin_cli.corpus import Fields, close_pdfs, ignored_plugins, read_file
 from ettin_cli.errors import EttinError, IndexNotFoundError, OutputError
 from ettin_cli.index import (
     BuildRecipe,
+    Counts,
     FileEntry,
     Generation,
     Index,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BuildReport:
     """The result of a run; `manifest` is None after a dry run without an existing index."""
 
@@ -54,6 +55,13 @@ class BuildReport:
     embedded: int = 0
     reused: int = 0
     rejections: Sequence[Rejection] = ()
+
+    def __repr__(self) -> str:
+        counts = self.manifest.counts if self.manifest else Counts()
+        return (
+            f"<ettin build report: {counts.documents:,} documents, {counts.passages:,} passages, "
+            f"{self.embedded:,} embedded, {len(self.rejections):,} rejected>"
+        )
 
 
 def build_index(

@@ -173,6 +173,9 @@ class _Embedder:
         self.encoder = shared_encoder(files.folder, card.max_tokens, settings, reporter, loaded)
         self.backend = self.encoder.backend
 
+    def __repr__(self) -> str:
+        return f"<ettin embedder {self.card.name} on {self.backend}>"
+
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
         prompt = self.card.query_prompt
