@@ -145,7 +145,7 @@ def test_a_line_that_judges_nothing_is_named(qrels: Path, line: str) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"there is no .*nowhere"):
+    with pytest.raises(OutputError, match=r"no such folder: .*nowhere"):
         Judgements(tmp_path / "nowhere" / "qrels")
     with pytest.raises(CorpusError, match="cannot read the judgements in"):
         Judgements(tmp_path)

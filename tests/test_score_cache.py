@@ -245,7 +245,7 @@ def test_a_damaged_file_is_set_aside_and_made_anew(files: FolderReranker, damage
     notices = Notices()
     check(cached(files, Counting(), notices).score(pairs(2000)), pairs(2000))
     if damage == "a folder":
-        assert "not all scores are cached" in notices.said[0]
+        assert "cannot cache all scores" in notices.said[0]
         return
     assert len(notices.said) == 1
     assert "is damaged" in notices.said[0]
@@ -315,7 +315,7 @@ def test_a_full_disk_costs_only_the_keeping(files: FolderReranker) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(notices.said) == 1
-    assert "not all scores are cached" in notices.said[0]
+    assert "cannot cache all scores" in notices.said[0]
     assert len(inner.asked) == 10 * CHUNK - 100
     check(cached(files, Counting()).score(pairs(10 * CHUNK)), pairs(10 * CHUNK))
 

@@ -70,7 +70,7 @@ def test_a_process_without_stdin_says_so(files: Ettin) -> None:
     files.monkeypatch.setattr("sys.stdin", None)
     for words in (["index", "-"], ["score", "-r", "embedded", "--pairs", "-"], ["score", "q", "-"]):
         done = files(*words)
-        assert (done.code, done.err) == (2, "ettin: error: there is no stdin to read\n")
+        assert (done.code, done.err) == (2, "ettin: error: stdin is not available\n")
 
 
 def test_a_rejection_of_an_earlier_run_names_the_option_too(ettin: Ettin, tmp_path: Path) -> None:

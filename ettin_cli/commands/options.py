@@ -136,7 +136,7 @@ def stdin() -> Stream:
         UsageError: The process was started without stdin.
     """
     if sys.stdin is None:
-        raise UsageError("there is no stdin to read")
+        raise UsageError("stdin is not available")
     return Stream(sys.stdin.buffer)
 
 
