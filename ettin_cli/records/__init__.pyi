@@ -10,6 +10,13 @@ from .answers import (
     Stage as Stage,
 )
 from .arguments import require_list as require_list, require_type as require_type
+from .columns import (
+    COLUMNS as COLUMNS,
+    beginning as beginning,
+    columns as columns,
+    dumps as dumps,
+    hits_schema as hits_schema,
+)
 from .documents import (
     Document as Document,
     DocumentKind as DocumentKind,
@@ -37,12 +44,4 @@ from .reporting import (
     Share as Share,
     Silence as Silence,
     no_progress as no_progress,
-)
-from .shapes import (
-    COLUMNS as COLUMNS,
-    answer_rows as answer_rows,
-    beginning as beginning,
-    columns as columns,
-    dumps as dumps,
-    hits_schema as hits_schema,
 )

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.records.columns import beginning, columns, dumps, hits_schema
 from ettin_cli.records.documents import Metadata, Passage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
 # Keyed by query_id, then doc_id.
 Qrels = Mapping[str, Mapping[str, int]]
-
-
 Run = Mapping[str, Mapping[str, float]]
+
+# Keys of a hit in JSON that are left out if they do not apply.
+OPTIONAL_KEYS = frozenset(
+    {
+        *("rerank_score", "probability", "retrieval", "page", "text"),
+        *("truncated", "stale", "duplicates"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +126,29 @@ class Hit:
             rank: Its 1-based position in the answer.
             text: Whether to include the passage's text.
         """
-        from ettin_cli.records.shapes import hit_json
-
-        return hit_json(self, rank, text=text)
+        passage = self.passage
+        shape = {
+            "rank": rank,
+            "doc_id": passage.doc_id,
+            "passage_id": self.passage_id,
+            "score": self.score,
+            "rerank_score": self.rerank_score,
+            "probability": self.probability,
+            "retrieval_rank": self.retrieval_rank,
+            "retrieval_score": self.retrieval_score,
+            "retrieval": {name: asdict(place) for name, place in self.by_retriever.items()} or None,
+            "title": passage.title,
+            "path": passage.path,
+            "start_line": passage.start_line,
+            "end_line": passage.end_line,
+            "page": passage.page,
+            "text": passage.text if text else None,
+            "metadata": dict(passage.metadata),
+            "duplicates": [_duplicate(*item) for item in self.duplicates.items()] or None,
+            "truncated": self.truncated or None,
+            "stale": self.stale or None,
+        }
+        return {k: v for k, v in shape.items() if v is not None or k not in OPTIONAL_KEYS}
 
     def __repr__(self) -> str:
         title = f", title={self.passage.title!r}" if self.passage.title else ""
@@ -143,6 +170,16 @@ class Stage:
     scored: int
     truncated: int
     kept: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the stage as `ettin search -f json` writes it."""
+        return {
+            "reranker": self.reranker,
+            "engine": self.backend,
+            "scored": self.scored,
+            "truncated": self.truncated,
+            "kept": self.kept,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +211,37 @@ class Answer:
         Args:
             text: Whether to include the passages' texts.
         """
-        from ettin_cli.records.shapes import answer_json
+        hits = [hit.to_dict(rank, text=text) for rank, hit in enumerate(self.hits, start=1)]
+        shape = {
+            "query_id": self.query.query_id,
+            "query": self.query.text,
+            **self.fields,
+            **({"retriever": self.retriever} if self.retriever is not None else {}),
+            **({"embedder": self.embedder} if self.embedder is not None else {}),
+            "reranker": self.reranker,
+            "engine": self.backend,
+            **({"stages": [stage.to_dict() for stage in self.stages]} if self.stages else {}),
+            "hits": hits,
+        }
+        return {**shape, "seconds": dict(self.seconds)} if self.seconds else shape
 
-        return answer_json(self, text=text)
+    def rows(self, *, text: bool = True) -> Iterator[dict[str, Any]]:
+        """Yield a row per hit with its query, by column; objects and lists are JSON strings.
+
+        Args:
+            text: Whether to include the passages' texts.
+        """
+        of_query = {"query_id": self.query.query_id, "query": self.query.text}
+        if self.fields:
+            of_query["query_fields"] = dumps(dict(self.fields)).decode()
+        for rank, hit in enumerate(self.hits, start=1):
+            shape = hit.to_dict(rank, text=text)
+            shape["metadata"] = dumps(shape["metadata"]).decode()
+            for name in {"retrieval", "duplicates"} & shape.keys():
+                shape[name] = dumps(shape[name]).decode()
+            shape |= of_query
+            shape["truncated"], shape["stale"] = hit.truncated, hit.stale
+            yield {name: shape.get(name) for name in columns(text=text)}
 
     def to_arrow(self, *, text: bool = True) -> pa.Table:
         """Return the hits as a table, one row per hit, with the columns of `-f parquet`.
@@ -184,16 +249,37 @@ class Answer:
         Args:
             text: Whether to include the passages' texts.
         """
-        from ettin_cli.records.shapes import answer_table
+        import pyarrow as pa
 
-        return answer_table(self, text=text)
+        return pa.Table.from_pylist(list(self.rows(text=text)), hits_schema(text=text))
 
     def _repr_html_(self) -> str:
-        from ettin_cli.records.shapes import answer_html
-
-        return answer_html(self)
+        rows = [
+            (
+                str(rank),
+                f"{hit.score:.4g}",
+                hit.passage.title or hit.passage.doc_id,
+                hit.passage.path or "",
+                beginning(hit.passage.text),
+            )
+            for rank, hit in enumerate(self.hits, start=1)
+        ]
+        head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "title", "path", "text"))
+        cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        caption = escape(f"{self.query.text} ({self.reranker})")
+        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
 
     def __repr__(self) -> str:
         hits = f"{len(self.hits)} hit{'s' * (len(self.hits) != 1)}"
         best = f", best {self.hits[0]!r}" if self.hits else ""
         return f"<Answer to {self.query.text!r}: {hits} by {self.reranker}{best}>"
+
+
+def _duplicate(passage_id: int, passage: Passage) -> dict[str, Any]:
+    return {
+        "doc_id": passage.doc_id,
+        "passage_id": passage_id,
+        "path": passage.path,
+        "start_line": passage.start_line,
+    }

@@ -141,13 +141,14 @@ class _Reader:
         """Yield the rows; raise if the first PROBED_ROWS are all invalid."""
         bad: list[Row] = []
         for row in rows:
-            if len(bad) < PROBED_ROWS and self._reason(row) is not None:
-                bad.append(row)
-                continue
-            yield from bad
-            yield row
-            yield from rows
-            return
+            if self._reason(row) is None:
+                yield from bad
+                yield row
+                yield from rows
+                return
+            bad.append(row)
+            if len(bad) == PROBED_ROWS:
+                break
         if bad:
             why = self._reason(bad[0])
             assert why is not None

@@ -1,7 +1,7 @@
 """Answers -> the bytes of an output format; one module per format, independent of the terminal.
 
-A package that adds a format needs `TextWriter` or `BinaryWriter` and `Layout`; `answer_json`,
-`answer_rows` and `COLUMNS` are the shapes shared by the built-in formats.
+A package that adds a format needs `TextWriter` or `BinaryWriter` and `Layout`; `to_dict` and
+`rows` of an `Answer` are the shapes shared by the built-in formats.
 """
 
 import lazy_loader

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from ettin_cli.files.writers.writer import Layout, RowWriter
-from ettin_cli.records import Answer, answer_rows, columns
+from ettin_cli.records import Answer, columns
 
 
 class Delimited(RowWriter):
@@ -24,7 +24,7 @@ class Delimited(RowWriter):
 
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
         """Return a row per hit."""
-        rows = answer_rows(answer, text=layout.text)
+        rows = answer.rows(text=layout.text)
         return self.lines(list(row.values()) for row in rows)
 
     def rows(

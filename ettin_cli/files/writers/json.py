@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from ettin_cli.files.writers.writer import DocumentWriter, Layout, RowWriter, TextWriter
-from ettin_cli.records import Answer, answer_rows, dumps
+from ettin_cli.records import Answer, dumps
 
 
 class Json(DocumentWriter):
@@ -58,7 +58,7 @@ class HitLines(TextWriter):
 
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
         """Return a line per hit."""
-        rows = answer_rows(answer, text=layout.text)
+        rows = answer.rows(text=layout.text)
         return b"".join(dumps(row) + b"\n" for row in rows)
 
 

@@ -28,7 +28,7 @@ from ettin_cli.files.writers.writer import (
     TextWriter,
     Writer,
 )
-from ettin_cli.records import Answer, answer_rows
+from ettin_cli.records import Answer
 
 WRITERS: tuple[TextWriter | BinaryWriter, ...] = (
     JSON,
@@ -139,7 +139,7 @@ def write_answers(
     """
     writer, layout = writer_of(format), Layout(many, text, tag)
     if isinstance(writer, BinaryWriter):
-        rows = (row for answer in answers for row in answer_rows(answer, text=text))
+        rows = (row for answer in answers for row in answer.rows(text=text))
         writer.write(rows, file, layout)
         return
     file.write(writer.begin(layout))
