@@ -8,9 +8,8 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from ettin_cli import __version__
+from ettin_cli import __version__, console
 from ettin_cli.commands import LazyGroup, Listed, hint_of
-from ettin_cli.console import Console, quietly_closed
 from ettin_cli.errors import INTERRUPTED, TERMINATED, EttinError, InvalidArgumentError
 from ettin_cli.runtime import interruption, quieten
 
@@ -81,7 +80,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        Console().line(f"ettin {__version__}")
+        console.Console().line(f"ettin {__version__}")
         raise typer.Exit
 
 
@@ -108,7 +107,7 @@ def main() -> None:
             _run()
     except KeyboardInterrupt:
         # Interrupted before the command began, or while its end was being reported.
-        Console().notice("interrupted")
+        console.Console().notice("interrupted")
         raise SystemExit(INTERRUPTED) from None
 
 
@@ -124,7 +123,7 @@ def _run() -> None:
             raise SystemExit(_reported(error)) from None
         # Typer exits with 1 when the reader of a pipe has gone.
         if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
-            quietly_closed()
+            console.quietly_closed()
             raise SystemExit(0) from None
         raise
 
@@ -142,7 +141,7 @@ def _cut_short(error: BaseException, code: int) -> None:
         interruption.show(error)
     # A command that has printed how to resume raises without a context.
     if code == INTERRUPTED and not (ended and error.__suppress_context__):
-        Console().notice("interrupted")
+        console.Console().notice("interrupted")
 
 
 def _open_streams() -> None:
@@ -155,11 +154,11 @@ def _open_streams() -> None:
 def _reported(error: EttinError | OSError) -> int:
     """Print what failed, and return the exit code."""
     if isinstance(error, EttinError):
-        Console().error(error.problem, hint_of(error))
+        console.Console().error(error.problem, hint_of(error))
         return error.exit_code
     what = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else "reading or writing failed: "
-    Console().error(f"{where}{what}", "set ETTIN_DEBUG=1 for a traceback")
+    console.Console().error(f"{where}{what}", "set ETTIN_DEBUG=1 for a traceback")
     # Flushing the rest to a full disk at exit would fail again.
-    quietly_closed()
+    console.quietly_closed()
     return 1
