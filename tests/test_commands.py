@@ -76,7 +76,7 @@ def test_a_changed_file_makes_its_hit_stale(ettin: Ettin, docs: Path) -> None:
     (docs / "ferry.md").write_text("# Timetable\n\nThe ferry sails at ten o'clock now.\n")
     ran = ettin("search", FERRY, "-r", "none", "-k", "1")
     assert json.loads(ran.out)["hits"][0]["stale"] is True
-    assert "changed or gone" in ran.err
+    assert "changed or deleted" in ran.err
     assert ettin("info", "--check").code == 1
     assert ettin("verify").code == 0
 
