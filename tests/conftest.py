@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,10 @@ settings.register_profile(
 settings.load_profile("steady")
 # Tests run in several processes; threads that wait for each other would slow all of them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Temporary folders are in memory where there is room: a disk may take milliseconds to remove one.
+MEMORY, ROOM = Path("/dev/shm"), 2 * 2**30
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
