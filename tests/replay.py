@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shlex
 import shutil
 import sys
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from ettin_cli.cli import main
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index import writer
+from ettin_cli.index.manifest import GENERATIONS, MANIFEST
 from ettin_cli.index.reader import Index
 from ettin_cli.index.salvage import damaged_files
 from ettin_cli.indexing import building
@@ -70,6 +73,7 @@ class Replay:
         self.old = _content(self.scene.start) if story in ("update", "rebuild") else None
         self.new = self._run_in_peace()
         self.verdicts: Counter[str] = Counter()
+        self.known: dict[bytes, str] = {}
 
     def _run_in_peace(self) -> Content:
         self.scene.reset()
@@ -90,12 +94,30 @@ class Replay:
     def judge(self, state: State, *, resume: bool) -> str:
         """Return "old", "new" or "refused", the last if the suggested command repairs the index.
 
+        Readers open the manifest and its generation. A state in which both were judged before has
+        the same verdict; this is checked for the states that are resumed.
+
         Args:
             resume: Also run the story's command again, which must end in the new index.
 
         Raises:
             BrokenStateError: It is none of these.
         """
+        key = _opened(state, self.scene)
+        known = self.known.get(key)
+        if known is None or resume:
+            verdict = self._judge(state, resume=resume)
+            if known not in (None, verdict):
+                raise BrokenStateError(f"it is {verdict}, and {known} beside other files")
+            # The command that repairs may read other files.
+            if verdict != "refused":
+                self.known[key] = verdict
+        else:
+            verdict = known
+        self.verdicts[verdict] += 1
+        return verdict
+
+    def _judge(self, state: State, *, resume: bool) -> str:
         shutil.rmtree(self.scene.index, ignore_errors=True)
         write(state, self.scene.root)
         # Replaying needs no durability.
@@ -106,7 +128,6 @@ class Replay:
                 self._run_again(self._named(), "what was named")
             elif resume:
                 self.resume()
-        self.verdicts[verdict] += 1
         return verdict
 
     def judge_end(self, moments: list[Moment]) -> str:
@@ -160,6 +181,18 @@ class Replay:
         if code:
             raise BrokenStateError(f"{what} failed: {said}")
         self.check_new(what)
+
+
+def _opened(state: State, scene: Scene) -> bytes:
+    """Return a hash of what readers open: the manifest and its generation."""
+    manifest = state.get(f"{scene.index.name}/{MANIFEST}")
+    opened: list[tuple[str, bytes | None]] = [(MANIFEST, manifest)]
+    if manifest is not None:
+        with contextlib.suppress(ValueError):
+            name = json.loads(manifest)["generation"]
+            below = f"{scene.index.name}/{GENERATIONS}/{name}/"
+            opened += [item for item in sorted(state.items()) if item[0].startswith(below)]
+    return sha256(repr(opened).encode()).digest()
 
 
 QUERIES = ("ferry 2", "another text", "file 1 tells", "new")

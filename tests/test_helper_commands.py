@@ -1,11 +1,13 @@
 """`ettin models`, `ettin cache`, `ettin demo`, `--open` and completion on the command line."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ettin_cli.corpus import ISLAND_STATION, sample_corpus
 from ettin_cli.settings import ETTIN_MODELS
 from tests.conftest import Ettin
 
@@ -71,14 +73,20 @@ def test_an_unknown_cache_entry_is_refused_and_nothing_is_cleared(
     assert list((tmp_path / "cache" / "indexes").iterdir())
 
 
-def test_the_demo_runs_twice_and_prints_commands_that_give_what_it_shows(ettin: Ettin) -> None:
+def test_the_demo_runs_twice_and_prints_commands_that_give_what_it_shows(
+    ettin: Ettin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A part of the corpus; a block of README.md indexes and searches all of it.
+    def part(name: str) -> Path:
+        assert name == ISLAND_STATION
+        return sample_corpus(name) / "visiting"
+
+    monkeypatch.setattr("ettin_cli.commands.demo.sample_corpus", part)
     first, ran = ettin("demo"), ettin("demo")
     assert (first.code, ran.code) == (0, 0)
     assert ran.out.replace(" --rebuild", "") == first.out
     commands = [line for line in ran.out.splitlines() if line.startswith("$ ettin ")]
     assert len(commands) == 4
-    import shlex
-
     words = shlex.split(commands[2])[2:]
     alone = ettin(*words, "-f", "table").out.strip()
     assert alone

@@ -7,6 +7,7 @@ from functools import cache
 from io import BytesIO
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,7 +22,14 @@ from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import EMBEDDED
 from ettin_cli.models.rerankers.long_texts import with_long_texts
 from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
-from ettin_cli.records import Advance, Reranker, Scores, Silence, no_progress
+from ettin_cli.records import (
+    Advance,
+    Embedder,
+    Reranker,
+    Scores,
+    Silence,
+    no_progress,
+)
 from ettin_cli.searching.answering import search
 from ettin_cli.searching.cascade import Step
 from ettin_cli.searching.ranking import SearchOptions
@@ -32,6 +40,9 @@ from ettin_cli.searching.retrievers import (
     Retriever,
 )
 from tests.conftest import Ettin
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
 
 ENGINE = EngineSettings(device="cpu", max_length=24)
 TOP_K = 30
@@ -119,14 +130,35 @@ def write(path: Path, rows: Sequence[object]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+@pytest.fixture(scope="module")
+def index(folder: Path) -> Index:
+    return Index(folder / "index")
+
+
+class RememberingEmbedder:
+    """Embeds each batch of queries once."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.card, self.backend = embedder.card, embedder.backend
+        self.embed_documents = embedder.embed_documents
+        self.embed = cache(embedder.embed_queries)
+
+    def embed_queries(self, texts: Sequence[str]) -> "Floats":
+        return self.embed(tuple(texts))
+
+
+@cache
+def embedder(index: Index) -> Embedder:
+    files = find_embedder("auto", offline=True, reporter=Silence())
+    return RememberingEmbedder(load_embedder(files, ENGINE, Silence(), index.manifest.embedder))
+
+
 @cache
 def retriever(index: Index, name: str, expand: bool) -> Retriever:
     if name == "bm25":
         return LexicalRetriever(index, expand=expand)
-    files = find_embedder("auto", offline=True, reporter=Silence())
-    embedder = load_embedder(files, ENGINE, Silence(), index.manifest.embedder)
     kind = DenseRetriever if name == "dense" else HybridRetriever
-    return kind(index, embedder, expand=expand)
+    return kind(index, embedder(index), expand=expand)
 
 
 class Remembering:
@@ -173,8 +205,10 @@ def searched(index: Index, folder: Path, one: Combination) -> bytes:
 
 @pytest.mark.parametrize(("fold", "by", "long"), SWEEPS)
 def test_the_run_that_eval_writes_is_that_of_a_search(
-    ettin: Ettin, folder: Path, tmp_path: Path, fold: str, by: str, long: str
+    ettin: Ettin, folder: Path, index: Index, tmp_path: Path, fold: str, by: str, long: str
 ) -> None:
+    # Sweeps share the scores that they keep.
+    ettin.monkeypatch.setenv("ETTIN_CACHE_DIR", str(folder / "cache"))
     common = ["-i", str(folder / "index"), "--queries", str(folder / "queries.jsonl")]
     common += ["--fold", fold, "--by", by, "--long", long, "--max-length", "24"]
     words = [word for name in RETRIEVERS for word in ("--retriever", name)]
@@ -184,7 +218,6 @@ def test_the_run_that_eval_writes_is_that_of_a_search(
         *("-c", "5,20", "--blend", "0,0.3", "--metrics", f"nDCG@10,R@{TOP_K}", "-o", "measured"),
     )
     assert done.code == 0, done.err
-    index = Index(folder / "index")
     every = combinations(fold, by, long)
     runs = {one: (tmp_path / "measured" / "runs" / one.file).read_bytes() for one in every}
     assert len(set(runs.values())) > len(every) / 4

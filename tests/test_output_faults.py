@@ -94,7 +94,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_an_evaluation_that_fails_anywhere_is_one_line_and_the_next_is_whole(
     ettin: Ettin, tmp_path: Path, fault: str
 ) -> None:
-    words = ("eval", "boats", "-r", "none", "-o", "out")
+    words = ("eval", "boats", "-r", "none", "--retriever", "bm25", "-o", "out")
     assert ettin(*words).code == 0
     calm = content(tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").rglob("*"))

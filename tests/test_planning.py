@@ -18,6 +18,7 @@ from ettin_cli.indexing.planning import make_plan, out_of_date, record_source
 from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Silence
 from ettin_cli.storage import Stream
+from tests.indexes import Builder
 from tests.reading import write
 
 Update = Callable[..., BuildReport]
@@ -127,27 +128,26 @@ EDIT = st.tuples(st.sampled_from(["x", "y"]), st.sampled_from(NAMES), st.sampled
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_after_any_edits_an_update_ends_where_a_fresh_start_does(
-    tmp_path: Path, rounds: list[list[tuple[str, str, int | None]]]
+    tmp_path: Path, build: Builder, rounds: list[list[tuple[str, str, int | None]]]
 ) -> None:
-    shutil.rmtree(tmp_path)
-    sources = [tmp_path / "x", tmp_path / "y"]
+    folder = tmp_path / "any"
+    shutil.rmtree(folder, ignore_errors=True)
+    old, fresh = folder / "old", folder / "fresh"
+    sources = [folder / "x", folder / "y"]
     for source in sources:
         write(source / "kept.txt", "kept")
     for edits in rounds:
         for source_name, name, version in edits:
-            path = tmp_path / source_name / name
+            path = folder / source_name / name
             if version is None:
                 path.unlink(missing_ok=True)
             else:
                 write(path, CONTENT[name][version])
-        for folder in ("old", "fresh"):
-            shutil.rmtree(tmp_path / "fresh", ignore_errors=True)
-            request = BuildRequest(tmp_path / folder, [str(source) for source in sources])
-            build_index(request, Silence())
-        assert content(tmp_path / "old") == content(tmp_path / "fresh")
-        assert (
-            len(set(doc_ids(tmp_path / "old"))) == Index(tmp_path / "old").manifest.counts.documents
-        )
+        shutil.rmtree(fresh, ignore_errors=True)
+        for target in (old, fresh):
+            build(target, *sources)
+        assert content(old) == content(fresh)
+        assert len(set(doc_ids(old))) == Index(old).manifest.counts.documents
 
 
 # Sources

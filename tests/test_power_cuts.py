@@ -27,8 +27,8 @@ def patch(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     [
         ("first", [], 1, {"old", "new"}),
         ("update", [], 1, {"old", "new"}),
-        ("update", LISTS, 2, {"old", "new"}),
-        ("rebuild", [], 2, {"old", "new"}),
+        ("update", LISTS, 1, {"old", "new"}),
+        ("rebuild", [], 1, {"old", "new"}),
         # A damaged state is refused, and the suggested command repairs it.
         ("repair", [], 10, {"refused", "new"}),
     ],
