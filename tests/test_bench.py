@@ -556,7 +556,7 @@ def test_a_table_fits_the_terminal(terminal: Terminal, model: Path, width: int) 
         ),
         (["-f", "trec"], 2, "unsupported format 'trec'"),
         (["-o", "speed.csv"], 2, "unsupported format: speed.csv"),
-        (["-r", "none"], 2, "ettin bench needs a reranker"),
+        (["-r", "none"], 2, "a benchmark needs a reranker"),
         (["-r", "no-such-model"], 1, "no model 'no-such-model'"),
         (["--device", "cuda:99"], 1, "device cuda:99 cannot be used"),
     ],

@@ -303,7 +303,7 @@ def test_a_calibration_on_what_is_mostly_relevant_is_warned_of_and_quiet_keeps_t
         (["--queries", "none.tsv"], 1, "none.tsv"),
         (["-r", "no-such-model"], 1, "no model 'no-such-model'"),
         (["--judge"], 2, "missing --qrels"),
-        (["-r", "none", "--calibrate"], 2, "--calibrate needs a reranker"),
+        (["-r", "none", "--calibrate"], 2, "a calibration needs a reranker"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(

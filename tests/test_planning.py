@@ -174,7 +174,7 @@ def test_a_source_that_vanished_stops_the_run_and_costs_nothing(
     shutil.move(tmp_path / "y", tmp_path / "away")
     plan = out_of_date(folder, Index(folder))
     assert (plan.gone, plan.unchanged, plan.up_to_date) == (["b.txt"], 1, False)
-    with pytest.raises(CorpusError, match="source .*/y is gone") as stopped:
+    with pytest.raises(CorpusError, match="source .*/y no longer exists") as stopped:
         update()
     assert hint_of(stopped.value) == f"ettin index -i {folder} --remove {tmp_path / 'y'}"
     assert doc_ids(folder) == ["a.txt", "b.txt"]

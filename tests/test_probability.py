@@ -78,7 +78,7 @@ def test_without_a_reranker_there_is_no_probability(
     assert "probability" not in ettin("search", FERRY, "-r", "none").out
     ran = ettin("search", FERRY, "-r", "none", "--min-probability", "0.5")
     assert ran.code == 2
-    assert "--min-probability needs a reranker" in ran.err
+    assert "a minimum probability needs a reranker" in ran.err
 
 
 def test_a_blend_changes_scores_and_no_probability(

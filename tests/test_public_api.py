@@ -206,10 +206,10 @@ Call = Callable[[Session, Path], object]
 FAILING: list[tuple[Call, type[EttinError], str]] = [
     (lambda s, f: s.open(f / "none"), IndexNotFoundError, "index-not-found"),
     (lambda s, f: s.open(f, retriever="x"), InvalidArgumentError, "invalid-argument"),
-    (lambda s, f: s.open(f, reranker="none", long="max"), InvalidArgumentError, "invalid-argument"),
-    (lambda s, f: s.reranker("none"), InvalidArgumentError, "invalid-argument"),
+    (lambda s, f: s.open(f, reranker="none", long="max"), InvalidArgumentError, "needs-reranker"),
+    (lambda s, f: s.reranker("none"), InvalidArgumentError, "needs-reranker"),
     (lambda s, f: searched(s, f, "", "embedded"), InvalidArgumentError, "invalid-argument"),
-    (lambda s, f: searched(s, f, "a", "none", blend=0.5), InvalidArgumentError, "invalid-argument"),
+    (lambda s, f: searched(s, f, "a", "none", blend=0.5), InvalidArgumentError, "needs-reranker"),
     (lambda s, f: searched(s, f, "a", "none", top_k=0), InvalidArgumentError, "invalid-argument"),
     (
         lambda s, f: searched(s, f, "a", "embedded", min_probability=0.5),

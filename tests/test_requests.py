@@ -367,7 +367,7 @@ def test_a_file_of_no_known_format_says_what_is_known(tmp_path: Path) -> None:
     path.write_text("x")
     with pytest.raises(InvalidArgumentError, match="not in a format that holds candidates"):
         read(path)
-    with pytest.raises(InvalidArgumentError, match="both its queries and its corpus"):
+    with pytest.raises(InvalidArgumentError, match="a TREC run needs queries and a corpus"):
         read(path, queries=path)
 
 

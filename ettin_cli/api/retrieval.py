@@ -154,7 +154,9 @@ class RetrievalCalls(IndexingCalls):
         """
         found = self.find_rerankers(name)
         if found is None:
-            raise InvalidArgumentError("scores need a reranker", argument="reranker")
+            raise InvalidArgumentError(
+                "scores need a reranker", code="needs-reranker", argument="reranker"
+            )
         last, before = self.models.rerankers(found, long)
         return TextReranker(last, before, self.models.reporter)
 

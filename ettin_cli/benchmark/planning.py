@@ -56,7 +56,9 @@ class BenchmarkRequest:
                 f"unknown baseline {self.against!r}", argument="against", choices=choices
             )
         if "none" in self.rerankers:
-            raise InvalidArgumentError("a benchmark needs a reranker", argument="reranker")
+            raise InvalidArgumentError(
+                "a benchmark needs a reranker", code="needs-reranker", argument="rerankers"
+            )
         for engine in self.engines:
             check_backend(engine)
         for name, values in (

@@ -118,6 +118,7 @@ _OTHER = "choose a different output with -o"
 
 HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "invalid-argument": _argument,
+    "needs-reranker": "leave out -r none",
     "unknown-format": _formats,
     "source-not-found": _SOURCE,
     "source-gone": "ettin index -i {folder!q} --remove {source!q}",
@@ -129,7 +130,8 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "fields-not-found": "set the field names with --query-field, --documents-field, --text-field, "
     "--id-field, or the columns of a CSV or TSV without a header with --fields",
     "invalid-examples": _examples,
-    "not-a-collection": "a BEIR folder has corpus.jsonl, queries.jsonl and qrels/test.tsv",
+    "not-a-collection": "a BEIR folder has corpus.jsonl, queries.jsonl and qrels/test.tsv; "
+    "ettin eval also takes --queries and --qrels",
     "not-judged": "use the query ids of the qrels, or judge some: ettin eval ... --judge",
     "unknown-model": "ettin models",
     "model-unavailable": "use embedded, or download it on a machine with a network "
@@ -192,7 +194,7 @@ def rejected(rejection: Rejection) -> str:
     """Return the message for a rejected input, for a command with options that name fields.
 
     >>> rejected(Rejection("a.jsonl", 'no "text" field', 3, missing="text"))
-    'rejected a.jsonl:3: no "text" field; name it with --text-field'
+    'rejected a.jsonl:3: no "text" field; set it with --text-field'
     """
     option = FIELD_OPTIONS.get(rejection.missing or "")
     return f"rejected {rejection}" + (f"; set it with {option}" if option else "")

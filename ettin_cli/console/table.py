@@ -155,7 +155,7 @@ def _marks(hit: Hit) -> Text:
 def shortened_path(path: str, room: int) -> str:
     """Return a path, without its beginning if it is too long.
 
-    >>> shortened("a/long/way/to/file.md:12", 16)
+    >>> shortened_path("a/long/way/to/file.md:12", 16)
     '…/to/file.md:12'
     """
     from rich.cells import cell_len

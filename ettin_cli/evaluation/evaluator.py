@@ -172,7 +172,9 @@ def require_calibratable(rerankers: Mapping[str, RerankerCascade]) -> None:
         InvalidArgumentError: There is no reranker, or one is a cascade.
     """
     if not rerankers:
-        raise InvalidArgumentError("a calibration needs a reranker", argument="calibrate")
+        raise InvalidArgumentError(
+            "a calibration needs a reranker", code="needs-reranker", argument="calibrate"
+        )
     if several := [name for name, cascade in rerankers.items() if cascade.before]:
         raise InvalidArgumentError(
             f"cannot calibrate the cascade {several[0]}; give single rerankers",

@@ -21,7 +21,7 @@ def beir_file(folder: Path, names: Sequence[str]) -> Path:
         CorpusError: The folder does not exist, or has none of the files.
     """
     if not folder.is_dir():
-        raise CorpusError(f"no such folder: {folder}", code="not-a-collection", folder=folder)
+        raise CorpusError(f"no such folder: {folder}", code="cannot-read", folder=folder)
     for name in names:
         if (folder / name).is_file():
             return folder / name

@@ -318,10 +318,14 @@ def require_no_scores(options: SearchOptions) -> None:
     """
     if options.min_probability is not None:
         raise InvalidArgumentError(
-            "a minimum probability needs a reranker", argument="min_probability"
+            "a minimum probability needs a reranker",
+            code="needs-reranker",
+            argument="min_probability",
         )
     if options.blend:
-        raise InvalidArgumentError("blending needs a reranker", argument="blend")
+        raise InvalidArgumentError(
+            "blending needs a reranker", code="needs-reranker", argument="blend"
+        )
 
 
 def require_retriever(name: str) -> None:
