@@ -168,3 +168,62 @@ def test_a_folder_with_a_bomb_is_indexed_but_for_that(
     assert ran.code == 3
     assert f"rejected {os.fspath(tmp_path / 'docs' / 'a.pdf')}: takes " in ran.err
     assert doc_ids(tmp_path / "i") == ["b.pdf"]
+
+
+def write_form(path: Path) -> Path:
+    """Write a PDF with a filled form field, a typed text and a note, none of them in the page."""
+    annotations = [
+        "/Subtype /Widget /FT /Tx /T (name) /V (Wilhelmina Thornbury)",
+        "/Subtype /Widget /FT /Tx /T (empty)",
+        "/Subtype /Widget /FT /Btn /T (agreed) /V /Yes",
+        "/Subtype /FreeText /Contents (typed\\rover) /DA (/F 9 Tf)",
+        "/Subtype /Text /Contents <FEFF00FC00620065007200>",
+        "/Subtype /Link /Contents (not shown)",
+    ]
+    fields = " ".join(f"{10 + at} 0 R" for at in range(len(annotations)))
+    objects = {
+        1: f"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [{fields}] >> >>",
+        2: "<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+        3: "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 842] /Contents 5 0 R "
+        f"/Resources << /Font << /F 4 0 R >> >> /Annots [{fields}] >>",
+        4: "<< /Type /Font /Subtype /Type1 /BaseFont /Courier >>",
+        5: "<< /Length 44 >>\nstream\nBT /F 10 Tf 40 800 Td (Name of applicant:) Tj ET\nendstream",
+    }
+    for at, annotation in enumerate(annotations):
+        objects[10 + at] = f"<< /Type /Annot {annotation} /Rect [40 {700 - 20 * at} 200 720] >>"
+    body = "".join(f"{number} 0 obj\n{content}\nendobj\n" for number, content in objects.items())
+    return write(path, f"%PDF-1.4\n{body}trailer << /Size 99 /Root 1 0 R >>\n%%EOF\n")
+
+
+def test_what_was_typed_into_a_form_or_onto_a_page_is_text(tmp_path: Path) -> None:
+    document = one(write_form(tmp_path / "form.pdf"))
+    assert document.text.split("\n") == [
+        *("Name of applicant:", "Wilhelmina Thornbury", "typed", "over", "über"),
+    ]
+    assert set(document.pages) == {1}
+
+
+@pytest.mark.parametrize(
+    ("pages", "text"),
+    [
+        (["a light\x02house and a tempera\x02ture"], "a lighthouse and a temperature"),
+        (["a well\x02known self\x02made man"], "a well-known self-made man"),
+        (["the check\x02in", "at check-in"], "the check-in\nat check-in"),
+        (["half\x02way there", "halfway"], "halfway there\nhalfway"),
+        (
+            ["Jean\x02Paul, 1914\x0218, X\x02ray, covid\x0219"],
+            "Jean-Paul, 1914-18, X-ray, covid-19",
+        ),
+        (["X\x02Ray"], "X-Ray"),
+        (["Donau\x02schiff, mer\x02hed"], "Donauschiff, merhed"),
+        (["a dash \x02 at \x02"], "a dash - at -"),
+    ],
+)
+def test_a_word_hyphenated_at_the_end_of_a_line_is_joined(pages: list[str], text: str) -> None:
+    assert "\n".join(pdf.joined_words(pages)) == text
+
+
+def test_pages_without_text_are_reported(tmp_path: Path) -> None:
+    document = one(write_pdf(tmp_path / "a.pdf", ["first", "", "", "last"]))
+    assert document.notices == ["pages 2, 3 (2 of 4) have no text layer"]
+    assert one(write_pdf(tmp_path / "b.pdf", ["first"])).notices == []

@@ -6,6 +6,7 @@ import atexit
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,11 +14,17 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, cast
 
-from ettin_cli.corpus.pdfium import TOO_LONG
+from ettin_cli.corpus.pdfium import LINE_HYPHEN, TOO_LONG
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_PAGES, MAX_PDF_MEMORY, MAX_PDF_SECONDS, MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError
+
+# First parts that keep their hyphen in English compounds.
+PREFIXES = frozenset("all ex half high ill long low non quasi self semi short so well".split())
+SHOWN_PAGES = 5
+_WORD = re.compile(r"\w+(?:-\w+)*")
+_HYPHENATED = re.compile(rf"(\w+){LINE_HYPHEN}(\w+)")
 
 
 def pdf_document(path: Path, doc_id: str) -> Document:
@@ -30,9 +37,57 @@ def pdf_document(path: Path, doc_id: str) -> Document:
     title, pages = _process.read(path)
     if pages and not any(page.strip() for page in pages):
         raise UnreadableError("no text layer (a scan?)")
-    lines = [(line, number) for number, page in enumerate(pages, 1) for line in page.split("\n")]
-    text = "\n".join(line for line, _ in lines)
-    return Document(doc_id, text, title=title.strip(), pages=[number for _, number in lines])
+    empty = [number for number, page in enumerate(pages, 1) if not page.strip()]
+    joined = joined_words(pages)
+    lines = [(line, number) for number, page in enumerate(joined, 1) for line in page.split("\n")]
+    return Document(
+        doc_id,
+        "\n".join(line for line, _ in lines),
+        title=title.strip(),
+        pages=[number for _, number in lines],
+        notices=[_without_text(empty, len(pages))] if empty else [],
+    )
+
+
+def joined_words(pages: Sequence[str]) -> list[str]:
+    r"""Return pages with the words joined that were hyphenated at the end of a line.
+
+    A hyphen that belongs to the word is kept: if the document has the word with a hyphen elsewhere,
+    before a digit or a capital, or after a single letter or a prefix such as "well". A document that has the word
+    without a hyphen decides for that.
+
+    >>> joined_words(["a light\x02house", "a well\x02known rule", "Jean\x02Paul, 1914\x0218"])
+    ['a lighthouse', 'a well-known rule', 'Jean-Paul, 1914-18']
+    """
+    if not any(LINE_HYPHEN in page for page in pages):
+        return list(pages)
+    known = {word.casefold() for page in pages for word in _WORD.findall(page)}
+
+    def join(match: re.Match[str]) -> str:
+        first, second = match.groups()
+        hyphenated, plain = f"{first}-{second}", f"{first}{second}"
+        if hyphenated.casefold() in known:
+            return hyphenated
+        if plain.casefold() in known:
+            return plain
+        # A word is not broken after one letter.
+        compound = len(first) == 1 or first.casefold() in PREFIXES
+        compound |= not (first[-1] + second[0]).isalpha()
+        return hyphenated if compound or second[0].isupper() else plain
+
+    return [_HYPHENATED.sub(join, page).replace(LINE_HYPHEN, "-") for page in pages]
+
+
+def _without_text(pages: Sequence[int], total: int) -> str:
+    """Return the remark that some pages have no text.
+
+    >>> _without_text([2], 3), _without_text([1, 2, 3, 5, 6, 8, 9, 10], 12)
+    ('page 2 of 3 has no text layer', 'pages 1, 2, 3, 5, 6, ... (8 of 12) have no text layer')
+    """
+    if len(pages) == 1:
+        return f"page {pages[0]} of {total} has no text layer"
+    shown = ", ".join(map(str, pages[:SHOWN_PAGES])) + ", ..." * (len(pages) > SHOWN_PAGES)
+    return f"pages {shown} ({len(pages)} of {total}) have no text layer"
 
 
 def close_pdfs() -> None:

@@ -19,6 +19,8 @@ from typing import Any
 from ettin_cli.settings import MIB
 from ettin_cli.storage import UnreadableError, opened
 
+# In place of a hyphen at the end of a line, where the next line follows.
+LINE_HYPHEN = "\x02"
 # Exit code of this process when a PDF took too long.
 TOO_LONG = 1
 
@@ -78,8 +80,9 @@ def _pages(pdf: Any, most: int, characters: int) -> Iterator[str]:
     if len(pdf) > most:
         raise UnreadableError(f"{len(pdf):,} pages, more than {most:,}")
     left = characters
+    pdf.init_forms()
     for page in pdf:
-        text = _page_text(page)
+        text = "\n".join(filter(None, [_page_text(page), *_annotations(page, pdf)]))
         left -= len(text)
         if left < 0:
             raise UnreadableError(f"more than {characters // MIB} MiB of text")
@@ -88,9 +91,45 @@ def _pages(pdf: Any, most: int, characters: int) -> Iterator[str]:
 
 def _page_text(page: Any) -> str:
     text: str = page.get_textpage().get_text_bounded()
-    # pdfium marks a word hyphenated at a line end with U+FFFE.
-    joined = text.replace("\ufffe\r\n", "").replace("\ufffe", "-").replace("\r\n", "\n")
-    return joined.replace("\0", "")
+    # PDFium has one of these in place of a hyphen at the end of a line.
+    for mark in ("\ufffe\r\n", "\ufffe", f"{LINE_HYPHEN}\r\n"):
+        text = text.replace(mark, LINE_HYPHEN)
+    return text.replace("\r\n", "\n").replace("\0", "")
+
+
+def _annotations(page: Any, pdf: Any) -> Iterator[str]:
+    """Yield the values of form fields, and the texts of notes and of text typed onto the page."""
+    from pypdfium2 import raw
+
+    for number in range(raw.FPDFPage_GetAnnotCount(page)):
+        annotation = raw.FPDFPage_GetAnnot(page, number)
+        if not annotation:
+            continue
+        kind = raw.FPDFAnnot_GetSubtype(annotation)
+        if kind == raw.FPDF_ANNOT_WIDGET and pdf.formenv:
+            form = pdf.formenv.raw
+            if raw.FPDFAnnot_GetFormFieldType(form, annotation) in (
+                raw.FPDF_FORMFIELD_TEXTFIELD,
+                raw.FPDF_FORMFIELD_COMBOBOX,
+                raw.FPDF_FORMFIELD_LISTBOX,
+            ):
+                yield _string(raw.FPDFAnnot_GetFormFieldValue, form, annotation)
+        elif kind in (raw.FPDF_ANNOT_FREETEXT, raw.FPDF_ANNOT_TEXT):
+            yield _string(raw.FPDFAnnot_GetStringValue, annotation, b"Contents")
+        raw.FPDFPage_CloseAnnot(annotation)
+
+
+def _string(read: Any, *arguments: Any) -> str:
+    """Return the string that one of PDFium's functions writes into a buffer, in UTF-16."""
+    import ctypes
+
+    size = read(*arguments, None, 0)
+    if size <= 2:
+        return ""
+    buffer = ctypes.create_string_buffer(size)
+    read(*arguments, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)), size)
+    text = buffer.raw.decode("utf-16-le", "replace").rstrip("\0")
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
 if __name__ == "__main__":
