@@ -53,8 +53,8 @@ def joined_words(pages: Sequence[str]) -> list[str]:
     r"""Return pages with the words joined that were hyphenated at the end of a line.
 
     A hyphen that belongs to the word is kept: if the document has the word with a hyphen elsewhere,
-    before a digit or a capital, or after a single letter or a prefix such as "well". A document that has the word
-    without a hyphen decides for that.
+    before a digit or a capital, or after a single letter or a prefix such as "well". It is dropped
+    if the document has the word without a hyphen elsewhere.
 
     >>> joined_words(["a light\x02house", "a well\x02known rule", "Jean\x02Paul, 1914\x0218"])
     ['a lighthouse', 'a well-known rule', 'Jean-Paul, 1914-18']
