@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from ettin_cli.corpus.dialects import Dialect, sample, sniffed, stated_delimiter
-from ettin_cli.corpus.records import RecordError, ShortRowError
+from ettin_cli.corpus.records import RecordError, ShortRowError, quoted
 from ettin_cli.runtime import Lock
 from ettin_cli.settings import MAX_COLUMNS
 from ettin_cli.storage import UnreadableError
@@ -104,7 +104,7 @@ def require_narrow(names: Sequence[str]) -> None:
 def repeated(names: Sequence[str]) -> RecordError | None:
     """Return an error if two columns have the same name, else None."""
     name, times = next(iter(Counter(names).most_common(1)), ("", 0))
-    return RecordError(f'{times} columns are named "{name}"', names) if times > 1 else None
+    return RecordError(f"{times} columns are named {quoted(name)}", names) if times > 1 else None
 
 
 def _rows(

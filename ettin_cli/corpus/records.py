@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ TEXT_FIELDS = (
     *("paragraph", "chunk", "chunk_text", "full_text", "raw_text", "text_content", "body_text"),
 )
 TITLE_FIELD = "title"
-MOST_NAMES = 12
+MOST_NAMES, LONG_NAME = 12, 60
 
 _MARKS = re.compile(r"(?<=[^\W_])[\W_]+(?=[^\W_])")
 MAX_DEPTH = 100
@@ -129,6 +130,17 @@ def named_alike(names: Iterable[str], usual: Iterable[str]) -> str | None:
     return next((plain[key] for key in map(_plain, usual) if key in plain), None)
 
 
+def quoted(name: str) -> str:
+    r"""Return a name in quotation marks, on one line and not too long.
+
+    >>> print(quoted("a\nb"))
+    "a\nb"
+    """
+    return json.dumps(
+        name if len(name) <= LONG_NAME else f"{name[:LONG_NAME]}…", ensure_ascii=False
+    )
+
+
 @lru_cache(maxsize=4096)
 def _plain(name: str) -> str:
     """Return a name without case and without the marks between its words."""
@@ -144,7 +156,7 @@ def among(names: Iterable[str]) -> str:
     every = list(names)
     if not every:
         return ""
-    shown = ", ".join(f'"{name}"' for name in every[:MOST_NAMES])
+    shown = ", ".join(map(quoted, every[:MOST_NAMES]))
     more = f" and {len(every) - MOST_NAMES:,} more" if len(every) > MOST_NAMES else ""
     return f"; the fields are {shown}{more}"
 
