@@ -46,7 +46,7 @@ from tests.test_chunking import Words
 SLOW_S = 5.0
 MOST_BYTES = 20_000
 KINDS = get_args(DocumentKind)
-SUFFIXES = "txt md rst py html eml jsonl json csv tsv pdf epub docx".split()
+SUFFIXES = "txt md rst py html eml jsonl json csv tsv feather arrow pdf epub docx".split()
 PIECES = [b"\0", b"\n", b"\r", b'"', b"<", b">", b"<!--", b"-->", b"\xff", b"\xed\xa0\x80", b"\xef"]
 PIECES += [b"\xbb\xbf", b"\\ud800", b"[", b"]", b"{", b"}", b",", b"\t", b"1e999", b"-1", b"NaN"]
 PIECES += [b"=?utf-8?q?", b"\n\n", b"#", b"```", b"---\n", b"&#0;", b"&#xd800;", b"<p>", b"&amp;"]
@@ -120,11 +120,22 @@ class Targets:
             "jsonl": b'{"_id": "a", "text": "one", "x": [1, {"y": null}]}\n{"text": "two"}\n',
             "json": b'[{"id": 7, "text": "one"}, {"text": "two", "title": "T"}]',
             "csv": b'id,text,x\n1,"one, ""two""",3\n2,"a\nb",4\n',
+            "feather": self._arrow("new_file"),
+            "arrow": self._arrow("new_stream"),
             "tsv": b'id\ttext\n1\tone "x"\n2\t"two\n',
             "pdf": write_pdf(self.folder / "seed.pdf", ["one\ntwo", "three"]).read_bytes(),
             "epub": book.read_bytes(),
             "docx": self._docx(),
         }
+
+    def _arrow(self, kind: str) -> bytes:
+        import pyarrow as pa
+
+        table = pa.table({"id": [1, 2], "text": ["one", "two"], "x": [["a"], None]})
+        with io.BytesIO() as file:
+            with getattr(pa.ipc, kind)(file, table.schema) as writer:
+                writer.write_table(table)
+            return file.getvalue()
 
     def _docx(self) -> bytes:
         import docx
@@ -143,6 +154,11 @@ class Targets:
         return {
             "chapter": b'<?xml version="1.0"?><html><body><p>one</p><![CDATA[x]]></body></html>',
             "body": body[:MOST_BYTES],
+            "bulk": b'{"index": {"_id": 1}}\n{"text": "a", "n": NaN}\n{"_source": {"text": "b"}}\n',
+            "wrapped": b'{"hits": {"hits": [{"_id": 1, "_source": {"text": "a"}}]},\n "x": 1}',
+            "chat": b'[{"messages": [{"role": "user", "content": [{"text": "a"}]}], "name": "n"}]',
+            "dialect": b'sep=;\nid; text;;\n1; "a \\"b\\" c";;\n2;x\n',
+            "topics": b'<topics><topic number="1"><query>a</query></topic></topics>',
             "queries": b'{"_id": "1", "text": "q"}\n2\tother\nthird\n',
             "run": b"1 Q0 d1 1 0.5 tag\n1 Q0 d2 2 0.4 tag\n",
             "qrels": b"query-id\tcorpus-id\tscore\n1\td1\t1\n2\td2\t0\n",
@@ -192,6 +208,29 @@ class Targets:
             for name in old.namelist():
                 new.writestr(name, content if name == "word/document.xml" else old.read(name))
         self._read(self.folder / "input.docx")
+
+    def feed_bulk(self, path: Path, content: bytes) -> None:
+        """Read JSON Lines in the envelopes of a search engine."""
+        self._read_as(path, ".jsonl", content)
+
+    feed_wrapped = feed_bulk
+
+    def feed_chat(self, path: Path, content: bytes) -> None:
+        """Read JSON with chats."""
+        self._read_as(path, ".json", content)
+
+    def feed_dialect(self, path: Path, content: bytes) -> None:
+        """Read a CSV of another dialect."""
+        self._read_as(path, ".csv", content)
+
+    def _read_as(self, path: Path, suffix: str, content: bytes) -> None:
+        named = path.with_suffix(suffix)
+        named.write_bytes(content)
+        self._read(named)
+
+    def feed_topics(self, path: Path, content: bytes) -> None:
+        """Read topics in XML."""
+        self.feed_queries(path, content)
 
     def feed_queries(self, path: Path, content: bytes) -> None:
         """Read a file of queries."""

@@ -107,7 +107,7 @@ REJECTED = [
     "rows.csv:5: broken CSV: ",
     "rows.jsonl:2: broken JSON: unexpected end of data at column 14",
     'rows.jsonl:3: duplicate id "rows.jsonl#a"',
-    'rows.jsonl:4: no "text" field; set it with --text-field',
+    'rows.jsonl:4: no "text" field; the fields are "_id"; set it with --text-field',
     "scan.pdf: no text layer (a scan?)",
 ]
 INDEXED = [
@@ -159,7 +159,10 @@ def test_a_bad_file_named_as_the_source_is_told_the_same(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("object.json", 'object.json: no "text" field; set it with --text-field'),
+        (
+            "object.json",
+            'object.json: no "text" field; the fields are "name"; set it with --text-field',
+        ),
         ("script.html", "script.html: empty"),
         ("front.md", "front.md: empty"),
         ("nothing.docx", "nothing.docx: empty"),

@@ -318,8 +318,27 @@ def test_a_list_of_metrics_is_read_with_commas_each_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "metric"),
+    [
+        ("ndcg@10 NDCG@10 ndcg_cut_10 ndcg_cut.10 nDCG_10", "nDCG@10"),
+        ("MRR mrr recip_rank mean_reciprocal_rank rr", "RR"),
+        ("MRR@10 mrr_10 mrr_cut_10 RR@10", "RR@10"),
+        ("MAP map ap mean_average_precision", "AP"),
+        ("MAP@100 map_cut_100 map_cut.100 AP@100", "AP@100"),
+        ("Recall@100 recall_100 recall.100 r@100", "R@100"),
+        ("Precision@5 P_5 P.5 p@5", "P@5"),
+        ("success_1 Hit@1 hits@1 HitRate@1 hit_rate@1", "Success@1"),
+        ("Precision(rel=2)@5 p(rel=2)@5", "P(rel=2)@5"),
+    ],
+)
+def test_names_of_other_tools_are_shown_as_ir_measures_has_them(names: str, metric: str) -> None:
+    assert [str(Metric.parse(name)) for name in names.split()] == [metric] * len(names.split())
+    assert list(map(str, parse_metrics(",".join(names.split())))) == [metric]
+
+
 BAD_NAMES = (
-    "MRR@10 ndcg@10 nDCG@ nDCG@0 nDCG@ten nDCG@-1 P R Success Judged P(rel=0)@5 P(rel=2) P()@5 "
+    "MRP@10 ndcg_cut nDCG@ nDCG@0 nDCG@ten nDCG@-1 P R Success Judged P(rel=0)@5 P(rel=2) P()@5 "
     "P(rel=2@5 nDCG(rel=2)@10 Judged(rel=2)@10 P@5(rel=2) AP(gains=2) P@10@5 P@1_0 P@1٠"
 )
 
@@ -333,7 +352,7 @@ def test_another_name_is_refused(name: str) -> None:
 
 def test_all_bad_names_are_told_at_once_with_what_is_known() -> None:
     with pytest.raises(
-        InvalidArgumentError, match=re.escape("unknown metric 'MRR@10', 'P', ''")
+        InvalidArgumentError, match=re.escape("unknown metric 'MRP@10', 'P', ''")
     ) as caught:
-        parse_metrics("nDCG@10,MRR@10,AP,P,")
+        parse_metrics("nDCG@10,MRP@10,AP,P,")
     assert "Success@k" in (hint_of(caught.value) or "")

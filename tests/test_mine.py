@@ -216,7 +216,7 @@ def test_rows_that_are_none_are_named_and_the_rest_is_mined(
     write(tmp_path / "pairs.jsonl", {"query": "x"}, good, {"query": "x", "positive": 1})
     done = ettin("mine", "-i", str(boats), "--queries", "pairs.jsonl", "-o", "mined.jsonl")
     assert done.code == 3
-    assert 'rejected pairs.jsonl:1: no "positive" field\n' in done.err
+    assert 'rejected pairs.jsonl:1: no "positive" field; the fields are "query"\n' in done.err
     assert "rejected pairs.jsonl:3: " in done.err
     assert len(rows_in(tmp_path / "mined.jsonl")) == 1
 
@@ -273,7 +273,7 @@ def test_a_positive_comes_with_its_title_as_negatives_do(ettin: Ettin, tmp_path:
         (["--queries", "q.jsonl", "--qrels", "none"], 1, "no such file: none"),
         (["--queries", "-", "--qrels", "-"], 2, "stdin can be read only once"),
         (["--queries", "q.jsonl", "-r", "embedded"], 2, "a reranker needs a maximum score ratio"),
-        (["--queries", "asked.jsonl"], 1, 'asked.jsonl:1: no "query" field\n'),
+        (["--queries", "asked.jsonl"], 1, 'asked.jsonl:1: no "query" field; the fields are '),
         (
             ["--queries", "q.jsonl", "-r", "embedded:5,32m", "--max-score-ratio", "0.9"],
             2,

@@ -82,7 +82,7 @@ def test_an_id_is_found_under_its_usual_names(
         ("a\tx\nb\ty\na\tz\n", ':3: duplicate query id "a"'),
         ('a query\n{"_id": 1, "text": "x"}\n', ':2: duplicate query id "1"'),
         (b"a\tx\nb\t\xff\n", ":2: not UTF-8"),
-        ("a\tx\n".encode("utf-16"), ":1: not UTF-8"),
+        ("a\tx\n".encode("utf-16")[:-1], ": not utf-16, contrary to its byte order mark"),
     ],
 )
 def test_a_line_that_is_no_query_is_named_with_what_one_looks_like(
@@ -97,7 +97,7 @@ def test_a_line_that_is_no_query_is_named_with_what_one_looks_like(
     ("name", "content", "said"),
     [
         ("q.jsonl", '{"text": "x"}\nwhen does it sail\n', "2: not a JSON object"),
-        ("q.json", '[\n{"text": "x"}\n]\n', "1: not a JSON object"),
+        ("q.json", '[\n{"text": "x"}\n', "2: broken JSON: "),
         ("q.tsv", "a\tx\n2\n", "2: no tab between an id and a query"),
     ],
 )
@@ -155,6 +155,10 @@ WANTED = [Query("q1", "when does the ferry sail"), Query("q2", "bread, baked")]
         ("q.tsv", "qid\tquery\nq1\twhen does the ferry sail\nq2\tbread, baked\n"),
         ("q.tsv", "lang\ttext\t_id\nen\twhen does the ferry sail\tq1\nen\tbread, baked\tq2\n"),
         ("q.tsv", "\ufeffquery-id\tquestion\r\nq1\twhen does the ferry sail\r\nq2\tbread, baked"),
+        ("q.csv", "id;query\nq1;when does the ferry sail\nq2;bread, baked\n"),
+        ("q.csv", "sep=|\nid|query\nq1|when does the ferry sail\nq2|bread, baked\n"),
+        ("q.txt", "ID;Query\nq1;when does the ferry sail\nq2;bread, baked\n"),
+        ("q.csv", 'id, query,,\nq1, when does the ferry sail,,\nq2, "bread, baked",,\n'),
         ("q.txt", "id\ttext\nq1\twhen does the ferry sail\nq2\tbread, baked\n"),
         ("q.txt", 'id,text\nq1,when does the ferry sail\nq2,"bread, baked"\n'),
         ("q.tsv", "q1\twhen does the ferry sail\nq2\tbread, baked\n"),
@@ -249,10 +253,49 @@ def test_a_title_may_hold_a_less_than_sign(tmp_path: Path) -> None:
         ("<top>\n<title> x\n</top>\n", "1: a topic without a <num>"),
         ("<top>\n<num>1<title>x\n</top>\nx\n", "4: expected <top> at the start of a topic"),
         ("<top><num>1<title>x</top>\n<top><num>1<title>y</top>", "2: duplicate query id"),
-        ('<?xml version="1.0"?>\n<topics>\n', "1: XML that is not a list of TREC topics (<top>)"),
-        ('<topics task="x">\n<topic number="1">\n', "1: XML that is not a list of TREC topics"),
+        ('<?xml version="1.0"?>\n<topics>\n', "2: broken XML: "),
+        ("<queries>\n</queries>\n", "1: XML that is not a list of TREC topics (<top>, <topic>)"),
+        ('<topics task="x">\n<topic number="1">\n</topic></topics>', " topic 1 without a title"),
+        ("<topics>\n<topic><title>x</title>\n</topic></topics>", " topic 1 without a number"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]>\n<topics/>', "1: XML with a document type declaration"),
     ],
 )
 def test_topics_that_cannot_be_read_are_one_line(tmp_path: Path, content: str, said: str) -> None:
     with pytest.raises(CorpusError, match=re.escape(f"{tmp_path / 'q.trec'}:{said}")):
         queries(tmp_path / "q.trec", content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        """<?xml version="1.0" encoding="UTF-8"?>
+<topics task="COVIDSearch">
+  <topic number="301"><query>International <i>Organized</i>
+    Crime</query><question>What is it?</question></topic>
+  <topic number="302"><title>Poliomyelitis &amp; more</title><query>x</query></topic>
+</topics>""",
+        """<topic><num>301</num><title>International Organized Crime</title></topic>
+<topic><num>302</num><title>Poliomyelitis &amp; more</title></topic>""",
+        """<topics>\n<topic id="301">International Organized\nCrime</topic>
+<topic id="302">Poliomyelitis &amp; more</topic></topics>""",
+    ],
+)
+def test_topics_in_xml_are_their_numbers_and_titles(tmp_path: Path, content: str) -> None:
+    assert queries(tmp_path / "q.xml", content) == [
+        Query("301", "International Organized Crime"),
+        Query("302", "Poliomyelitis & more"),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_queries_are_read_by_their_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    content = "id\tquery\r\nq1\tüber die Fähre\r\n".encode(encoding)
+    assert queries(tmp_path / "q.csv", content) == [Query("q1", "über die Fähre")]
+    assert queries(tmp_path / "q.txt", content) == [Query("q1", "über die Fähre")]
+
+
+def test_an_array_of_queries_is_read(tmp_path: Path) -> None:
+    content = '[\n  {"_id": "q1", "text": "x"},\n  {"query": ["y", "z"]}\n]\n'
+    assert queries(tmp_path / "q.json", content) == [Query("q1", "x"), Query("2", "y", ("z",))]
+    with pytest.raises(CorpusError, match="query 2: not a JSON object"):
+        queries(tmp_path / "q.json", '[{"text": "x"}, 5]')

@@ -235,4 +235,4 @@ def test_the_message_of_an_unknown_format_names_those_of_plugins(tmp_path: Path)
     (tmp_path / "a.xyz").write_text("x")
     ran = ettin_with(site, tmp_path, "index", "a.xyz")
     assert ran.returncode == 1
-    assert ran.stderr.splitlines()[1].endswith("JSONL, JSON, CSV, TSV, Parquet, .org")
+    assert ran.stderr.splitlines()[1].endswith("JSONL, JSON, CSV, TSV, Parquet, Feather, .org")

@@ -120,7 +120,7 @@ def test_a_broken_document_is_left_out_and_named_and_the_others_stay() -> None:
     assert [one.passage_id for one in row.candidates] == [0, 5]
     assert [*map(str, row.reasons)] == [
         "documents[1]: neither a string nor an object",
-        'documents[2]: no "text" field',
+        'documents[2]: no "text" field; the fields are "id"',
         'documents[3]: "text" is not a string',
         'documents[4]: "score" is not a finite number',
     ]
@@ -219,7 +219,7 @@ def test_a_broken_pair_is_named_and_the_rest_is_taken(tmp_path: Path) -> None:
     items = read(write_jsonl(tmp_path / "p.jsonl", rows))
     assert [shape(request) for request in requests(items)] == GROUPED[:1]
     assert [(one.line, one.reason) for one in rejections(items)] == [
-        (2, 'no "document" field'),
+        (2, 'no "document" field; the fields are "query"'),
         (3, '"query" is empty or not a string'),
     ]
 

@@ -138,7 +138,7 @@ def test_bad_rows_are_written_beside_the_output_and_the_rest_is_done(
     assert done.code == 3
     rejects = parsed((tmp_path / "out.jsonl.rejects.jsonl").read_text())
     assert [(row["line"], row["path"]) for row in rejects] == [(3, "in.jsonl"), (4, "in.jsonl")]
-    assert rejects[1]["reason"] == 'documents[0]: no "text" field'
+    assert rejects[1]["reason"] == 'documents[0]: no "text" field; the fields are "id"'
     assert [len(row["hits"]) for row in parsed((tmp_path / "out.jsonl").read_text())] == [2, 2, 1]
     assert "rejected 2 rows or documents" in done.err
     loud = ettin("rerank", "in.jsonl", "-r", "embedded")

@@ -172,7 +172,9 @@ def test_requests_of_rankllm_are_read(ettin: Ettin, tmp_path: Path, name: str) -
 
 def test_a_candidate_whose_document_has_no_text_is_named() -> None:
     row = listed({"query": {"text": "q"}, "candidates": [{"docid": 1, "doc": {"url": "u"}}]}, USUAL)
-    assert [*map(str, row.reasons)] == ['candidates[0]: no "text" field']
+    assert [*map(str, row.reasons)] == [
+        'candidates[0]: no "text" field; the fields are "url", "docid"'
+    ]
     row = listed({"query": "q", "candidates": [{"docid": 1, "doc": 5}]}, USUAL)
     assert [*map(str, row.reasons)] == ['candidates[0]: "doc" is neither a string nor an object']
 

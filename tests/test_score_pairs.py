@@ -69,7 +69,7 @@ def test_a_file_of_scores_is_whole_and_bad_rows_are_named(
     done = ettin(*words)
     assert done.code == 3
     assert len(parsed((tmp_path / "scored.jsonl").read_text())) == 3
-    assert 'rejected pairs.jsonl:4: no "document" field\n' in done.err
+    assert 'rejected pairs.jsonl:4: no "document" field; the fields are "query"\n' in done.err
     assert "rejected pairs.jsonl:5: broken JSON" in done.err
 
 
@@ -177,7 +177,7 @@ def test_rows_of_training_data_that_are_none_are_named(ettin: Ettin, tmp_path: P
             '"positive" is empty',
             '"positive" is neither a text nor a list of texts',
             '"negatives" is neither a text nor a list of texts',
-            'no "query" field',
+            'no "query" field; the fields are "positive"',
         ],
         start=1,
     ):

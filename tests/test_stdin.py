@@ -77,6 +77,9 @@ def test_a_rejection_of_an_earlier_run_names_the_option_too(ettin: Ettin, tmp_pa
     (tmp_path / "rows.jsonl").write_text('{"_id": "a", "contents_": "x"}\n')
     first = ettin("index", "rows.jsonl", "-i", "i", "--embedder", "embedded")
     again = ettin("index", "-i", "i")
-    line = f'rejected {tmp_path / "rows.jsonl"}:1: no "text" field; set it with --text-field'
+    line = (
+        f'rejected {tmp_path / "rows.jsonl"}:1: no "text" field; the fields are "_id", "contents_"'
+        "; set it with --text-field"
+    )
     assert line in first.err.replace("ettin: ", "").splitlines()
     assert line in again.err.replace("ettin: ", "").splitlines()

@@ -68,11 +68,10 @@ def test_a_broken_line_in_the_middle_loses_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ('{"title": "t"}', 'no "text" field'),
+        ('{"title": "t"}', 'no "text" field; the fields are "title"'),
         ('{"text": "", "title": " "}', "empty text"),
         ('{"text": "x", "id": true}', '"id" is neither a string nor a number'),
         ('{"text": "x", "id": " "}', '"id" is empty'),
-        ('{"text": "x", "title": ["a"]}', '"title" is not a string'),
     ],
 )
 def test_a_record_that_is_no_document_says_why(tmp_path: Path, row: str, reason: str) -> None:
@@ -81,8 +80,10 @@ def test_a_record_that_is_no_document_says_why(tmp_path: Path, row: str, reason:
 
 def test_a_field_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"text": "x"}')
-    assert rejected(path, Fields(text="abstract")) == [(1, 'no "abstract" field')]
-    assert rejected(path, Fields(id="key")) == [(1, 'no "key" field')]
+    assert rejected(path, Fields(text="abstract")) == [
+        (1, 'no "abstract" field; the fields are "text"')
+    ]
+    assert rejected(path, Fields(id="key")) == [(1, 'no "key" field; the fields are "text"')]
 
 
 def test_json_is_an_array_or_one_record(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_row_of_another_width_is_named(tmp_path: Path) -> None:
 
 def test_a_table_without_a_text_column_says_it_once(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "a,b\n" + "1,2\n" * 50)
-    assert rejected(path) == [(2, 'no "text" field')]
+    assert rejected(path) == [(2, 'no "text" field; the fields are "a", "b"')]
 
 
 def test_a_table_in_a_folder_without_text_is_skipped_with_its_reason(tmp_path: Path) -> None:
@@ -177,12 +178,11 @@ def test_a_stream_is_json_lines() -> None:
     ("row", "reason"),
     [
         ('{"text": "x", "id": 123456789012345678901}', '"id" is a number too large'),
-        ('{"text": "x", "id": null}', '"id" is neither a string nor a number'),
         ('{"text": "x", "m": ' + "[" * 150 + "]" * 150 + "}", '"m" is nested more than 100 deep'),
         ('{"text": "x", "m": ' + '{"a":' * 150 + "1" + "}" * 151, '"m" is nested more than'),
         ("[" * 5000 + "]" * 5000, "broken JSON: depth limit"),
         ('{"text": "\\ud800"}', "lone surrogate, which is not a valid character"),
-        ('{"text": NaN}', "broken JSON: unexpected character"),
+        ('{"text": NaN}', "empty text"),
         ("null", "not a JSON object"),
     ],
 )
@@ -276,7 +276,7 @@ def test_a_table_whose_later_records_have_a_text_is_one_of_documents(tmp_path: P
 
 def test_a_table_of_no_documents_is_told_once_and_read_no_further(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"n": 1}\n' * 100 + "broken\n" * 9)
-    assert rejected(path) == [(1, 'no "text" field')]
+    assert rejected(path) == [(1, 'no "text" field; the fields are "n"')]
     assert read(path, in_folder=True) == ([], [], ["table without a text field"])
 
 

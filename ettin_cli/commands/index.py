@@ -77,8 +77,14 @@ def index(
         str | None,
         typer.Option(
             metavar="FIELD",
-            help="Field of a record's text, or a path to it; by default text, body, content or "
-            "contents.",
+            help="Field of a record's text, or a path to it; by default text, body, content, "
+            "page_content, passage and the like, in any case.",
+        ),
+    ] = None,
+    title_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD", help="Field of a record's title, or a path to it; by default title."
         ),
     ] = None,
     language: Annotated[
@@ -123,9 +129,9 @@ def index(
       ettin index docs --embedder nomic --dimensions 256 --rebuild
     """
     console = context.console
-    if not source and (include or exclude or id_field or text_field):
+    if not source and (include or exclude or id_field or text_field or title_field):
         raise UsageError(
-            "--include, --exclude, --id-field and --text-field need a SOURCE",
+            "--include, --exclude, --id-field, --text-field and --title-field need a SOURCE",
             hint="pass the SOURCE again, with all of its options",
         )
     added = [options.stdin_or(text) for text in source or ()]
@@ -135,7 +141,9 @@ def index(
         folder=_folder(index, source),
         add=added,
         remove=remove or [],
-        source=RecordedSource("", tuple(include or ()), tuple(exclude or ()), id_field, text_field),
+        source=RecordedSource(
+            "", tuple(include or ()), tuple(exclude or ()), id_field, text_field, title_field
+        ),
         embedder=embedder,
         dimensions=dimensions,
         chunking=Chunking.parsed(chunk_size, chunk_overlap),

@@ -16,11 +16,15 @@ from ettin_cli.console import Console, count
 from ettin_cli.corpus import RecordError, Row
 from ettin_cli.files import Digested, ResumableFile
 from ettin_cli.files.requests import (
+    DOCUMENT,
+    POSITIVE,
     MeasuredRows,
     RequestFields,
     Spool,
     example,
     holds_example,
+    name_of,
+    negative_fields,
     pair,
     read_rows,
     rejection,
@@ -212,6 +216,7 @@ def _write(scored: _Scored, target: ResumableFile, console: Console, *, average:
 def _pairs(row: Row) -> tuple[list[_Pair], Sequence[str]]:
     """Return the pairs of a row or of its training data, and why texts of it are rejected."""
     record = row[0]
+    _refuse_both(record)
     if not holds_example(record):
         request = pair(record, RequestFields())
         assert isinstance(record, dict)
@@ -223,6 +228,21 @@ def _pairs(row: Row) -> tuple[list[_Pair], Sequence[str]]:
         for text, label in labelled
     ]
     return pairs, held.reasons
+
+
+def _refuse_both(record: object) -> None:
+    """Check that a row is not a pair and training data at once, of which one would not be scored.
+
+    Raises:
+        RecordError: It has a document beside positives or negatives.
+    """
+    if not isinstance(record, dict):
+        return
+    document = name_of(record, DOCUMENT)
+    labelled = [POSITIVE] if record.get(POSITIVE) not in (None, "", []) else []
+    labelled += negative_fields(record)
+    if document is not None and labelled:
+        raise RecordError(f'both "{document}" and "{labelled[0]}"; leave out one of them')
 
 
 def _named(names: Sequence[str]) -> Callable[[_ScoredRow], dict[str, Any]]:

@@ -1,5 +1,11 @@
 from .content import read_text as read_text
-from .delimited import DELIMITERS as DELIMITERS, delimited_rows as delimited_rows
+from .delimited import delimited_rows as delimited_rows
+from .dialects import (
+    DELIMITERS as DELIMITERS,
+    sniffed as sniffed,
+    stated_delimiter as stated_delimiter,
+)
+from .encodings import marked_encoding as marked_encoding
 from .formats import read_file as read_file
 from .paths import field_of as field_of, has_field as has_field, without_fields as without_fields
 from .pdf import close_pdfs as close_pdfs
@@ -15,8 +21,11 @@ from .records import (
     TITLE_FIELD as TITLE_FIELD,
     Fields as Fields,
     RecordError as RecordError,
+    ShortRowError as ShortRowError,
+    among as among,
     as_read as as_read,
     id_text as id_text,
+    named_alike as named_alike,
     shallow as shallow,
     without_surrogates as without_surrogates,
 )

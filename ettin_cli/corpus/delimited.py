@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
-from ettin_cli.corpus.records import RecordError
+from ettin_cli.corpus.dialects import Dialect, sample, sniffed, stated_delimiter
+from ettin_cli.corpus.records import RecordError, ShortRowError, quoted
 from ettin_cli.runtime import Lock
 from ettin_cli.settings import MAX_COLUMNS
 from ettin_cli.storage import UnreadableError
 
 FIELD_CHARACTERS = 1 << 26
-DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+_ESCAPED = re.compile(r'\\(["\\])')
 
 
 def delimited_rows(
@@ -21,18 +25,26 @@ def delimited_rows(
 ) -> Iterator[tuple[dict[str, Any] | RecordError, int]]:
     """Yield each row as a mapping by the names in the first row, with its first line number.
 
-    Columns without a name are named by their number: `column 3`.
+    Columns without a name are named by their number: `column 3`. Empty cells after the last column
+    do not count. A row without its last cells is a `ShortRowError`.
 
     Args:
+        kind: csv or tsv; the delimiter is another one if that splits the first lines better.
         encoding: Encoding of the lines; undecodable bytes are surrogates.
         columns: The column names, if the first row does not contain them.
 
     Raises:
         UnreadableError: The first row is malformed, or has too many columns.
     """
-    rows = _rows(_Lines(lines), kind, encoding)
+    first_lines, every = sample(lines)
+    stated = stated_delimiter(first_lines[0].lstrip("\ufeff")) if first_lines else None
+    held = _Lines(every)
+    if stated:
+        next(held)
+    dialect = Dialect(stated) if stated else sniffed(first_lines, kind, len(columns))
+    rows = _rows(held, dialect, encoding)
     if columns:
-        yield from _named(rows, columns)
+        yield from _named(rows, columns, f"{len(columns)} column names")
         return
     first, begins = next(rows, ([], 0))
     if isinstance(first, RecordError):
@@ -42,28 +54,41 @@ def delimited_rows(
     if error := repeated(header):
         yield error, begins
         return
-    for row, line in rows:
-        if isinstance(row, RecordError):
-            yield RecordError(str(row), header), line
-        elif len(row) != len(header):
-            reason = f"{len(row)} fields, but the header has {len(header)}"
-            yield RecordError(reason, header), line
+    unnamed = {name for name, given in zip(header, first, strict=True) if not given.strip()}
+    for row, line in _named(rows, header, f"the header has {len(header)}", begins=1):
+        if unnamed and isinstance(row, dict):
+            yield {name: row[name] for name in row if row[name] or name not in unnamed}, line
         else:
-            yield dict(zip(header, row, strict=True)), line
+            yield row, line
 
 
 def _named(
-    rows: Iterable[tuple[list[str] | RecordError, int]], columns: Sequence[str]
+    rows: Iterable[tuple[list[str] | RecordError, int]],
+    columns: Sequence[str],
+    wanted: str,
+    begins: int = 0,
 ) -> Iterator[tuple[dict[str, Any] | RecordError, int]]:
-    """Yield each row by the given column names; a first row that repeats them is skipped."""
-    for number, (row, line) in enumerate(rows):
+    """Yield each row by the column names; a row 0 that repeats them is skipped.
+
+    Args:
+        wanted: The number of columns, for the message of a row of another width.
+        begins: The number of the first row.
+    """
+    names = list(columns)
+    for number, (row, line) in enumerate(rows, begins):
         if isinstance(row, RecordError):
-            yield RecordError(str(row), columns), line
-        elif len(row) != len(columns):
-            reason = f"{len(row)} fields, but {len(columns)} column names"
-            yield RecordError(reason, columns), line
-        elif number or [name.strip() for name in row] != list(columns):
-            yield dict(zip(columns, row, strict=True)), line
+            yield RecordError(str(row), names), line
+            continue
+        cells = row[: len(names)] if not any(map(str.strip, row[len(names) :])) else row
+        if len(cells) == len(names):
+            if number or [name.strip() for name in cells] != names:
+                yield dict(zip(names, cells, strict=True)), line
+            continue
+        reason = f"{len(row)} fields, but {wanted}"
+        if len(cells) > len(names):
+            yield RecordError(reason, names), line
+        else:
+            yield ShortRowError(reason, dict(zip(names, cells, strict=False)), names), line
 
 
 def require_narrow(names: Sequence[str]) -> None:
@@ -79,12 +104,15 @@ def require_narrow(names: Sequence[str]) -> None:
 def repeated(names: Sequence[str]) -> RecordError | None:
     """Return an error if two columns have the same name, else None."""
     name, times = next(iter(Counter(names).most_common(1)), ("", 0))
-    return RecordError(f'{times} columns are named "{name}"', names) if times > 1 else None
+    return RecordError(f"{times} columns are named {quoted(name)}", names) if times > 1 else None
 
 
-def _rows(lines: _Lines, kind: str, encoding: str) -> Iterator[tuple[list[str] | RecordError, int]]:
+def _rows(
+    lines: _Lines, dialect: Dialect, encoding: str
+) -> Iterator[tuple[list[str] | RecordError, int]]:
     """Yield each row that is not empty, or the reason it is invalid, with its first line number."""
-    reader = csv.reader(lines, delimiter=DELIMITERS[kind], strict=True)
+    reader = _reader(lines, dialect)
+    tabs = dialect.delimiter == "\t"
     with _wide_fields:
         while True:
             begins = lines.begin_row()
@@ -94,16 +122,40 @@ def _rows(lines: _Lines, kind: str, encoding: str) -> Iterator[tuple[list[str] |
             except StopIteration:
                 return
             except csv.Error as error:
-                row = RecordError(f"broken {kind.upper()}: {error}")
-                if lines.quote_opens_again(DELIMITERS[kind]):
+                row = _escaped(lines, dialect) or RecordError(f"broken {dialect.name}: {error}")
+                if isinstance(row, RecordError) and lines.quote_opens_again(dialect.delimiter):
                     lines.give_back()
-            if kind == "tsv" and (isinstance(row, RecordError) or _swallowed(row)):
+            if tabs and (isinstance(row, RecordError) or _swallowed(row)):
                 lines.give_back()
                 row = lines.row[0].rstrip("\r\n").split("\t")
             if not _is_complete(lines.row):
                 row = RecordError(f"not {encoding.upper().removesuffix('-SIG')}")
             if row:
                 yield row, begins
+
+
+def _reader(lines: Iterable[str], dialect: Dialect) -> Iterator[list[str]]:
+    return csv.reader(
+        lines, delimiter=dialect.delimiter, skipinitialspace=dialect.blanks, strict=True
+    )
+
+
+def _escaped(lines: _Lines, dialect: Dialect) -> list[str] | None:
+    r"""Return a malformed row read with its quotation marks escaped as \"; None if it has none."""
+    first, count = lines.row[0], len(lines.row)
+    if not any('\\"' in line for line in lines.row):
+        return None
+    lines.give_back()
+    again = (_ESCAPED.sub(_doubled, line) for line in chain([first], lines))
+    try:
+        return next(_reader(again, dialect))
+    except (csv.Error, StopIteration):
+        lines.restore(count)
+        return None
+
+
+def _doubled(match: re.Match[str]) -> str:
+    return '""' if match[1] == '"' else "\\"
 
 
 class _WideFields:
@@ -178,6 +230,12 @@ class _Lines:
         last = self.row[-1]
         quote = last.find('"')
         return self.ended or quote < 1 or last[quote - 1] == delimiter
+
+    def restore(self, count: int) -> None:
+        """Give the row this number of lines, from those that were read or returned."""
+        self.give_back()
+        while len(self.row) < count:
+            next(self)
 
     def give_back(self) -> None:
         """Reduce the row to its first line."""

@@ -6,9 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
+from ettin_cli.corpus.paths import field_of
 from ettin_cli.corpus.reader import Row, TableReader
-from ettin_cli.corpus.records import Fields, NoTextFieldError, RecordError, record_document
+from ettin_cli.corpus.records import (
+    Fields,
+    NoTextFieldError,
+    RecordError,
+    ShortRowError,
+    record_document,
+    text_of_value,
+)
 from ettin_cli.corpus.registry import reader_of
+from ettin_cli.corpus.shapes import records_within
 from ettin_cli.corpus.sources import SourceFile
 from ettin_cli.corpus.tables import JSONL, jsonl
 from ettin_cli.records import Document, Rejection
@@ -64,7 +73,7 @@ def _records(
     *,
     blank: bool,
 ) -> Iterator[Document]:
-    rows = _rows(file, reader, fields.columns)
+    rows = records_within(_rows(file, reader, fields.columns), fields)
     shown = str(file.path or STREAM)
     first = list(islice(rows, PROBED_ROWS))
     unfit = _unfit(first, fields, file.in_folder)
@@ -76,12 +85,34 @@ def _records(
         return
     for record, line, number in chain(first, rows):
         try:
-            if isinstance(record, RecordError):
-                raise record
-            yield _record(file, record, fields, line, number, blank=blank)
+            yield _of_row(file, record, fields, line, number, blank=blank)
         except RecordError as error:
             place = f"{error} (record {number})" if number and not line else str(error)
             reject(Rejection(shown, place, line, error.missing))
+
+
+def _of_row(
+    file: SourceFile,
+    record: object,
+    fields: Fields,
+    line: int | None,
+    number: int,
+    *,
+    blank: bool,
+) -> Document:
+    """Return the document of a row; a row without its last cells may still have its text.
+
+    Raises:
+        RecordError: The row is broken, or is not a document.
+    """
+    if isinstance(record, ShortRowError):
+        try:
+            return _record(file, record.record, fields, line, number, blank=blank)
+        except NoTextFieldError:
+            raise record from None
+    if isinstance(record, RecordError):
+        raise record
+    return _record(file, record, fields, line, number, blank=blank)
 
 
 def _rows(file: SourceFile, reader: TableReader, columns: Sequence[str]) -> Iterator[Row]:
@@ -104,16 +135,36 @@ def _unfit(rows: Sequence[Row], fields: Fields, in_folder: bool) -> Rejection | 
     """
     if not rows:
         return Rejection("", EMPTY)
+    if len(rows) == PROBED_ROWS and all(isinstance(row, RecordError) for row, _, _ in rows):
+        reason, line, _ = rows[0]
+        return Rejection("", f"{reason}; none of the first {PROBED_ROWS} records can be read", line)
     known = [
         (names, line)
         for record, line, _ in rows
         if (names := _names(record, in_folder)) is not None
     ]
     try:
-        fields.text_of(_every_field(names for names, _ in known))
+        field = fields.text_of(_every_field(names for names, _ in known))
     except NoTextFieldError as error:
         return Rejection("", str(error), known[0][1], error.missing) if known else None
+    if in_folder and not any(_may_be_text(row, field, len(rows)) for row in rows):
+        return Rejection("", f'"{field}" is not a string')
     return None
+
+
+def _may_be_text(row: Row, field: str, rows: int) -> bool:
+    """Return whether a record found in a folder may have a text; other JSON has settings there."""
+    record, line, _ = row
+    if not isinstance(record, dict):
+        return isinstance(record, RecordError)
+    try:
+        value = field_of(record, field)
+    except (KeyError, AttributeError, TypeError):
+        return False
+    text = text_of_value(value)
+    # A list of names or globs in a single object is not prose.
+    alone = rows == 1 and line is None and isinstance(value, list)
+    return bool(text and (not alone or any(" " in one.strip() for one in text.split("\n"))))
 
 
 def _every_field(records: Iterable[Iterable[str]]) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePath
 
+from ettin_cli.corpus.columnar import ARROW, PARQUET
 from ettin_cli.corpus.docx import DOCX
 from ettin_cli.corpus.html import HTML
 from ettin_cli.corpus.mail import EMAIL
@@ -12,7 +13,7 @@ from ettin_cli.corpus.packages import EPUB
 from ettin_cli.corpus.pdf import PDF
 from ettin_cli.corpus.plugin_readers import plugin_reader, plugin_readers, plugin_suffixes
 from ettin_cli.corpus.reader import DocumentReader, Reader, TableReader
-from ettin_cli.corpus.tables import CSV, JSON, JSONL, PARQUET, TSV
+from ettin_cli.corpus.tables import CSV, JSON, JSONL, TSV
 from ettin_cli.corpus.texts import CODE, MARKDOWN, PROSE, RST
 
 READERS: tuple[Reader, ...] = (
@@ -30,6 +31,7 @@ READERS: tuple[Reader, ...] = (
     CSV,
     TSV,
     PARQUET,
+    ARROW,
 )
 COMPRESSED = (".gz", ".zst")
 _BY_SUFFIX = {suffix: reader for reader in READERS for suffix in reader.suffixes}

@@ -15,7 +15,21 @@ from dataclasses import dataclass
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Qrels, Run
 
-_FORM = re.compile(r"([A-Za-z]+)(?:\(rel=([0-9]{1,9})\))?(?:@([0-9]{1,9}))?")
+# `nDCG@10`, and as trec_eval writes it: ndcg_cut_10 or ndcg_cut.10.
+_FORM = re.compile(
+    r"([a-z]+(?:_[a-z]+)*?)(?:\(rel=([0-9]{1,9})\))?(?:(?:@|(?:_cut)?[_.])([0-9]{1,9}))?",
+    re.IGNORECASE,
+)
+# Names of other tools, in lower case.
+ALIASES = {
+    "ndcg": "nDCG",
+    **dict.fromkeys(("rr", "mrr", "recip_rank", "mean_reciprocal_rank"), "RR"),
+    **dict.fromkeys(("ap", "map", "mean_average_precision"), "AP"),
+    **dict.fromkeys(("p", "precision"), "P"),
+    **dict.fromkeys(("r", "recall"), "R"),
+    **dict.fromkeys(("success", "hit", "hits", "hitrate", "hit_rate"), "Success"),
+    "judged": "Judged",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +66,21 @@ class Metric:
 
     @classmethod
     def parse(cls, text: str) -> Metric:
-        """Return the metric with this name.
+        """Return the metric with this name, in any case, or an alias of other tools.
 
         Raises:
             InvalidArgumentError: The metric is unknown.
 
         >>> Metric.parse("P(rel=2)@10")
         Metric(name='P', cutoff=10, rel=2)
+        >>> [str(Metric.parse(name)) for name in ("MRR@10", "ndcg_cut_10", "recall.100", "map")]
+        ['RR@10', 'nDCG@10', 'R@100', 'AP']
         """
         match = _FORM.fullmatch(text)
         if match is None:
             raise InvalidArgumentError(f"unknown metric {text!r}", argument="metric", known=KNOWN)
         name, rel, cutoff = match.groups()
-        return cls(name, int(cutoff) if cutoff else None, int(rel or 1))
+        return cls(ALIASES.get(name.lower(), name), int(cutoff) if cutoff else None, int(rel or 1))
 
     def __str__(self) -> str:
         rel = "" if self.rel == 1 else f"(rel={self.rel})"
@@ -237,5 +253,6 @@ KINDS = {
 }
 KNOWN = (
     "known metrics: nDCG, RR and AP, with or without @k; P@k, R@k, Success@k and Judged@k; "
-    "all but nDCG and Judged take a minimum relevance, as in P(rel=2)@10"
+    "all but nDCG and Judged take a minimum relevance, as in P(rel=2)@10; "
+    "MRR, MAP, Recall@k and the names of trec_eval, as ndcg_cut_10, mean the same"
 )

@@ -12,13 +12,16 @@ from typing import Any, BinaryIO
 
 from ettin_cli.corpus import (
     CSV,
-    DELIMITERS,
     EXACT_BELOW,
     JSON,
     JSONL,
     TSV,
     RecordError,
+    among,
     delimited_rows,
+    marked_encoding,
+    sniffed,
+    stated_delimiter,
 )
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
@@ -36,6 +39,10 @@ _TOPIC = "<top>"
 _UNTAGGED = r"((?:[^<]|<(?![/a-z]))*)"
 _NUMBER = re.compile(rf"<num>\s*(?:Number\s*:)?{_UNTAGGED}", re.IGNORECASE)
 _TITLE = re.compile(rf"<title>\s*(?:Topic\s*:)?{_UNTAGGED}", re.IGNORECASE)
+_TOPIC_NUMBERS = ("number", "num", "id", "qid", "topic_id")
+_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
+_DOCTYPE = re.compile(r"<!(doctype|entity)", re.IGNORECASE)
+_TOPIC_TEXTS = ("title", "query", "question", "text")
 _MARKUP = re.compile(r"<(\?xml|!doctype|topics?|queries|query|doc)\b", re.IGNORECASE)
 
 Numbered = Iterator[tuple[int, str]]
@@ -46,9 +53,9 @@ def read_queries(path: Path | Stream) -> Iterator[Query]:
 
     A line is JSON with `_id` and `text`, an id and a text separated by a tab, or a text alone,
     whose id is its line number. In JSON, `text` may be a list of paraphrases; rerankers read the
-    first. A CSV, and a TSV with a header, is read by its column names. TREC topics give the number
-    and the title. A file with the suffix of JSONL, CSV or TSV is read only as such. Empty lines
-    are skipped.
+    first. A CSV, and a TSV with a header, is read by its column names, with any delimiter. TREC
+    topics give the number and the title, or in XML the title, the query or the text. A file with
+    the suffix of JSONL, CSV or TSV is read only as such. Empty lines are skipped.
 
     Raises:
         CorpusError: The file cannot be read, or a line is not a query; gives the line number.
@@ -64,11 +71,28 @@ def read_queries(path: Path | Stream) -> Iterator[Query]:
 
 def _lines(path: Path | Stream, file: BinaryIO) -> Numbered:
     """Yield the lines with their numbers, without line endings."""
-    for number, raw in enumerate(record_lines(file), start=1):
+    lines = record_lines(file)
+    first = next(lines, b"")
+    encoding = marked_encoding(first)
+    if encoding in ("utf-16", "utf-32"):
+        yield from _wide_lines(path, first + b"".join(lines), encoding)
+        return
+    for number, raw in enumerate(chain([first], lines) if first else (), start=1):
         try:
             yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
         except UnicodeDecodeError as error:
             raise CorpusError(f"{path}:{number}: not UTF-8", expected=LINES) from error
+
+
+def _wide_lines(path: Path | Stream, content: bytes, encoding: str) -> Numbered:
+    """Yield the lines of a file whose byte order mark is not that of UTF-8."""
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        reason = f"not {encoding}, contrary to its byte order mark"
+        raise CorpusError(f"{path}: {reason}", expected=LINES) from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        yield number, line.strip("\r")
 
 
 def _queries(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
@@ -81,13 +105,12 @@ def _queries(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]
         kind = _table(line, suffix)
         if kind:
             yield from _from_table(rest, path, kind)
+        elif suffix in JSON.suffixes and line.lstrip().startswith("["):
+            yield from _from_array(rest, path)
         elif line.lstrip()[: len(_TOPIC)].lower() == _TOPIC:
             yield from _from_topics(rest, path)
         elif suffix not in OBJECTS and _MARKUP.match(line.lstrip()):
-            raise CorpusError(
-                f"{path}:{number}: XML that is not a list of TREC topics (<top>)",
-                expected="TREC topics, or a table with the columns id and text",
-            )
+            yield from _from_xml(rest, path, number)
         else:
             yield from _from_lines(rest, path)
 
@@ -108,7 +131,9 @@ def _table(line: str, suffix: str) -> str | None:
     if suffix in OBJECTS or line.lstrip().startswith("{"):
         return None
     kind = "tsv" if suffix in TSV.suffixes or "\t" in line else "csv"
-    names = [_plain(name) for name in line.split("\t" if kind == "tsv" else ",")]
+    if stated_delimiter(line):
+        return kind
+    names = [_plain(name) for name in line.split(sniffed([line], kind).delimiter)]
     has_text = any(name in TEXT_FIELDS for name in names)
     has_id = any(name in ID_FIELDS for name in names)
     # "number<TAB>query" is a header too: column names have no digits, unlike most ids.
@@ -133,7 +158,8 @@ def _from_table(lines: Numbered, path: Path | Stream, kind: str) -> Iterator[tup
     if not number:
         # The only row may be a query rather than a header.
         try:
-            _columns(next(csv.reader([header], delimiter=DELIMITERS[kind])))
+            delimiter = stated_delimiter(header) or sniffed([header], kind).delimiter
+            _columns(next(csv.reader([header], delimiter=delimiter)))
         except ValueError as error:
             raise CorpusError(f"{path}:{first}: {error}", expected=HEADER) from error
 
@@ -153,10 +179,14 @@ def _columns(header: Sequence[str]) -> tuple[str | None, str]:
     text = next((named[name] for name in TEXT_FIELDS if name in named), None)
     query_id = next((named[name] for name in ID_FIELDS if name in named), None)
     if text is None:
-        raise ValueError(f"the header has no column {_either(TEXT_FIELDS)}")
+        raise ValueError(f"the header has no column {_either(TEXT_FIELDS)}{_columns_of(header)}")
     if query_id is None and len(named) > 1:
-        raise ValueError(f"the header has no column {_either(ID_FIELDS)}")
+        raise ValueError(f"the header has no column {_either(ID_FIELDS)}{_columns_of(header)}")
     return query_id, text
+
+
+def _columns_of(header: Sequence[str]) -> str:
+    return among(header).replace("fields", "columns")
 
 
 def _from_topics(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
@@ -175,6 +205,54 @@ def _from_topics(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Qu
             held.clear()
     if held:
         raise CorpusError(f"{path}:{begins}: a topic without </top>")
+
+
+def _from_array(lines: Numbered, path: Path | Stream) -> Iterator[tuple[int, Query]]:
+    """Yield the queries of a JSON array, numbered by their places."""
+    import orjson
+
+    begins, text = next(lines)
+    try:
+        records = orjson.loads("\n".join([text, *(line for _, line in lines)]))
+    except orjson.JSONDecodeError as error:
+        place = f"{path}:{begins + error.lineno - 1}"
+        raise CorpusError(f"{place}: broken JSON: {error.msg}", expected=LINES) from error
+    for number, record in enumerate(records, start=1):
+        try:
+            if not isinstance(record, dict):
+                raise ValueError("not a JSON object")
+            yield number, _checked(_from_record(record, number))
+        except ValueError as error:
+            raise CorpusError(f"{path}: query {number}: {error}", expected=LINES) from error
+
+
+def _from_xml(lines: Numbered, path: Path | Stream, begins: int) -> Iterator[tuple[int, Query]]:
+    """Yield the topics of an XML file: `<topic number="1">` with a title, a query or a text."""
+    from xml.etree.ElementTree import ParseError, fromstring
+
+    text = _DECLARATION.sub("", "\n".join(line for _, line in lines))
+    if _DOCTYPE.search(text):
+        raise CorpusError(f"{path}:{begins}: XML with a document type declaration")
+    try:
+        every = [*fromstring(f"<all>{text}</all>").iter("topic")]
+    except ParseError as error:
+        place = f"{path}:{begins + error.position[0] - 1}"
+        raise CorpusError(f"{place}: broken XML: {error}") from error
+    if not every:
+        raise CorpusError(
+            f"{path}:{begins}: XML that is not a list of TREC topics (<top>, <topic>)",
+            expected="TREC topics, or a table with the columns id and text",
+        )
+    for at, topic in enumerate(every, start=1):
+        parts = {part.tag.lower(): " ".join("".join(part.itertext()).split()) for part in topic}
+        parts |= {name.lower(): value for name, value in topic.attrib.items()}
+        number = next((parts[name] for name in _TOPIC_NUMBERS if parts.get(name)), "")
+        title = next((parts[name] for name in _TOPIC_TEXTS if parts.get(name)), "")
+        title = title or " ".join((topic.text or "").split())
+        if not number or not title:
+            missing = "a title, query or text" if number else "a number"
+            raise CorpusError(f"{path}: topic {at} without {missing}")
+        yield at, Query(number, title)
 
 
 def _topic(text: str, place: str) -> Query:
@@ -251,6 +329,10 @@ def _from_json(line: str, number: int) -> Query:
         record = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise ValueError(f"broken JSON: {error.msg} at column {error.colno}") from error
+    return _from_record(record, number)
+
+
+def _from_record(record: Mapping[str, Any], number: int) -> Query:
     text = next((record[name] for name in TEXT_FIELDS if name in record), None)
     forms: list[Any] = text if isinstance(text, list) else [text]
     if not forms or not all(isinstance(form, str) for form in forms):

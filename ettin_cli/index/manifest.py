@@ -31,6 +31,7 @@ class RecordedSource:
     exclude: tuple[str, ...] = ()
     id_field: str | None = None
     text_field: str | None = None
+    title_field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     import orjson
 
     body = asdict(manifest)
+    for source in body["sources"]:
+        if source["title_field"] is None:
+            # Versions that do not know the field can read the index.
+            del source["title_field"]
     sealed = {**body, "checksum": _seal(body)}
     with replacing(folder / MANIFEST) as draft:
         draft.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2) + b"\n")

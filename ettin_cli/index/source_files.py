@@ -107,7 +107,7 @@ def _entry(row: dict[str, Any]) -> FileEntry:
 
 def _rejection(path: str, reason: str, line: int | None) -> Rejection:
     """Return a rejection as stored; the missing field is kept only as part of the reason."""
-    lacks_text = reason.partition(" (record ")[0] == NO_TEXT_FIELD
+    lacks_text = reason.startswith(NO_TEXT_FIELD)
     return Rejection(path, reason, line, "text" if lacks_text else None)
 
 

@@ -330,7 +330,8 @@ class _FileReader:
 
     def read(self, entry: FileEntry) -> FileEntry:
         """Return the entry completed with the file's counts and rejections."""
-        fields = Fields(self.source.id_field, self.source.text_field)
+        source = self.source
+        fields = Fields(source.id_field, source.text_field, title=source.title_field)
         for document in read_file(self.planned.file, fields, self.rejections.append, self._skip):
             self._add(document)
         return replace(

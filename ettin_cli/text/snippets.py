@@ -62,7 +62,7 @@ def query_words(query: str) -> set[str]:
     """Return the terms of a query's words, without stop words."""
     words = _WORD.findall(query)
     telling = [word for word in words if word.casefold() not in _STOP_WORDS] or words
-    return {term for word in telling for term in _terms().of(word)}
+    return {term for word in telling for term in _terms().of_query(word)}
 
 
 def spans(text: str, wanted: set[str]) -> list[tuple[int, int]]:

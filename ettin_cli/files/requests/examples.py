@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ettin_cli.corpus import RecordError, as_read, without_surrogates
+from ettin_cli.corpus import RecordError, among, as_read, without_surrogates
 from ettin_cli.files.requests.values import (
     DOCUMENT,
     QUERY_ID,
@@ -63,7 +63,7 @@ def example(record: object, query_field: str | None = None) -> Example:
     record = object_of(held)
     query, _ = query_of(record, query_field)
     if POSITIVE not in record:
-        raise RecordError(f'no "{POSITIVE}" field')
+        raise RecordError(f'no "{POSITIVE}" field' + among(record))
     positives = [text for text in _texts(record, POSITIVE) if isinstance(text, str)]
     if not positives:
         raise RecordError(f'"{POSITIVE}" is empty')

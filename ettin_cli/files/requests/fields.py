@@ -112,7 +112,7 @@ def listed(record: object, fields: RequestFields) -> Listed:
     record = object_of(rest if name else record)
     query, held = query_of(record, fields.query)
     if name is None or not has_field(record, name):
-        raise missing("documents", fields.documents, "documents")
+        raise missing("documents", fields.documents, "documents", record)
     candidates: list[tuple[int, Candidate]] = []
     for place, document in enumerate(field_of(record, name)):
         if isinstance(document, RecordError):

@@ -9,9 +9,11 @@ from typing import Any
 from ettin_cli.corpus import (
     TEXT_FIELDS,
     RecordError,
+    among,
     field_of,
     has_field,
     id_text,
+    named_alike,
     shallow,
     without_fields,
 )
@@ -21,7 +23,7 @@ QUERY_ID = ("query_id", "qid", "query-id", "queryid")
 ROW_ID = ("_id", "id")
 DOCUMENT_ID = ("doc_id", "docno", "pid", "docid", "passage_id", "document_id", "corpus_id")
 DOCUMENT_IDS = (*DOCUMENT_ID, "corpus-id")
-TEXT = (*TEXT_FIELDS, "passage", "segment")
+TEXT = TEXT_FIELDS
 DOCUMENT = ("document", *TEXT)
 SCORE = ("score", "retrieval_score")
 
@@ -40,8 +42,13 @@ def object_of(record: object) -> dict[str, Any]:
 
 
 def name_of(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    """Return the first of these names or paths that exists in a record."""
-    return next((name for name in names if has_field(record, name)), None)
+    """Return the first of these names or paths that exists in a record.
+
+    Of several usual names, one in another case, as in a CSV, is found too.
+    """
+    wanted = list(names)
+    exact = next((name for name in wanted if has_field(record, name)), None)
+    return exact or (named_alike(record, wanted) if len(wanted) > 1 else None)
 
 
 def kept(record: Mapping[str, Any], used: Iterable[str | None]) -> dict[str, Any]:
@@ -63,7 +70,7 @@ def query_of(record: Mapping[str, Any], given: str | None) -> tuple[str, Mapping
     names = names_of(given, QUERY)
     name = name_of(record, names)
     if name is None:
-        raise missing("query", given, "query")
+        raise missing("query", given, "query", record)
     query, held = field_of(record, name), {}
     if isinstance(query, dict):
         held, inner = query, name_of(query, ("text", *QUERY, "title"))
@@ -81,7 +88,7 @@ def text_name(record: Mapping[str, Any], given: str | None, usual: Sequence[str]
     """
     name = name_of(record, names_of(given, usual))
     if name is None:
-        raise missing(usual[0], given, "text")
+        raise missing(usual[0], given, "text", record)
     if not isinstance(field_of(record, name), str):
         raise RecordError(f'"{name}" is not a string')
     return name
@@ -131,12 +138,14 @@ def query_fields(given: str | None) -> list[str]:
     return [name.partition(".")[0] for name in names_of(given, QUERY)]
 
 
-def missing(usual: str, given: str | None, what: str) -> RecordError:
+def missing(usual: str, given: str | None, what: str, record: Mapping[str, Any]) -> RecordError:
     """Return the error for a missing field.
 
     Args:
         usual: The first of its usual names.
         given: The name that was requested; None: one of the usual ones.
         what: The content of the field: query, documents or text.
+        record: The record that lacks it, whose fields the message names.
     """
-    return RecordError(f'no "{given or usual}" field', missing=None if given else what)
+    reason = f'no "{given or usual}" field' + among(record)
+    return RecordError(reason, missing=None if given else what)

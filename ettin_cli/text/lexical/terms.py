@@ -1,17 +1,17 @@
-"""Text -> terms: words without case, accents and endings, and identifiers with their parts."""
+"""Text -> terms: stems of words, parts of identifiers and compounds, and pairs of characters."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Callable
-from itertools import chain, pairwise
+from itertools import chain
 from typing import TypeVar
 
 from ettin_cli.errors import InvalidArgumentError
 
 # Increase when a text gives different terms than before, so that no index mixes the two.
-VERSION = 1
+VERSION = 2
 ENGLISH = "english"
 # The Snowball stemmers, without variants of the same language.
 LANGUAGES = (
@@ -27,13 +27,18 @@ STOP_WORDS = frozenset(
     "on or our s she so such t than that the their them then there these they this to us was we "
     "were what when where which who why will with you your".split()
 )
-# Text in scripts without spaces between words is split into pairs of characters.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+# Words of these scripts are not told apart by spaces, or carry particles, as in Korean. Chinese,
+# Japanese and Korean give pairs of characters; alphabets, as that of Thai, give triples.
+_PAIRED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_HANGUL = "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff"
+_TRIPLED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+_UNSPACED = _PAIRED + _HANGUL + _TRIPLED
 # Vowel signs of Indic scripts do not match \w, although they belong to the word.
 _WORD = re.compile(
-    rf"[{_UNSPACED}]{{1,128}}|[^\W{_UNSPACED}\u0900-\u0dff]{{1,128}}|[\u0900-\u0dff]+"
+    rf"[{_PAIRED}]{{1,128}}|[{_HANGUL}]{{1,128}}|[{_TRIPLED}]{{1,128}}|[^\W{_UNSPACED}\u0900-\u0dff]{{1,128}}|[\u0900-\u0dff]+"
 )
 _UNSPACED_WORD = re.compile(rf"[{_UNSPACED}]")
+_TRIPLED_WORD = re.compile(rf"[{_TRIPLED}]")
 _PARTS = re.compile(
     r"_+|(?<=[a-z\xdf-\xf6\xf8-\xff])(?=[A-Z])|(?<=\d)(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
 )
@@ -46,6 +51,12 @@ _ACCENTS = re.compile(r"([A-Za-z])[\u0300-\u036f]+")
 T = TypeVar("T")
 
 MOST_PARTS = 16
+# Languages whose compounds are found by their first and last parts.
+COMPOUNDING = ("german",)
+# Letters of a part of a compound, and of what remains of it.
+PART, REST = 4, 3
+# Before a term that is part of a word rather than a word.
+WITHIN = "+"
 MOST_REMEMBERED = 300_000
 
 
@@ -54,8 +65,10 @@ class Terms:
 
     A word is lower-cased, stemmed with Snowball (Porter, 1980, 2001), and stripped of Latin
     accents. An identifier such as readFile or read_file gives its parts and the complete name, so
-    that both spellings match. Runs of Chinese, Japanese, Thai and similar scripts give pairs of
-    characters. Stop words are removed from queries, not from texts.
+    that both spellings match. Chinese, Japanese and Korean give pairs of characters, which Lucene's
+    CJKAnalyzer does too, and single characters; Thai and similar scripts give triples and pairs. In
+    German, a text also gives the beginnings and ends of long words, and a query looks its words up
+    among them. Stop words are removed from queries, not from texts.
 
     Args:
         language: One of LANGUAGES; `none` disables stemming.
@@ -68,7 +81,9 @@ class Terms:
         self.language = language
         self._stem = _stemmer(language)
         self._stop = STOP_WORDS if language == ENGLISH else frozenset()
+        self._compounds = language in COMPOUNDING
         self._of_word = Remembered(self.of_word)
+        self._of_query_word = Remembered(self.of_query_word)
 
     @property
     def made_by(self) -> str:
@@ -87,35 +102,82 @@ class Terms:
         """Return the terms of a query, without stop words unless it has only stop words."""
         all_words = words(text)
         telling = [word for word in all_words if word.lower() not in self._stop]
-        return list(chain.from_iterable(map(self._of_word.__getitem__, telling or all_words)))
+        return list(chain.from_iterable(map(self._of_query_word.__getitem__, telling or all_words)))
 
     def sequence(self, text: str) -> list[str]:
         """Return one term per word of a text, in order, for comparing phrases.
 
-        An identifier is one word; a run of a script without spaces gives its pairs.
+        An identifier is one word; a run of a script without spaces gives its characters.
         """
         sequence: list[str] = []
         for word in words(text):
-            terms = self._of_word[word]
-            sequence += terms if _UNSPACED_WORD.match(word) else terms[-1:]
+            if _UNSPACED_WORD.match(word):
+                sequence += word
+            elif parts := _parts(word):
+                sequence.append(self._folded("".join(parts)))
         return sequence
 
     def of_word(self, word: str) -> tuple[str, ...]:
-        """Return the terms of a single word."""
+        """Return the terms of a single word of a text."""
         if _UNSPACED_WORD.match(word):
-            return tuple(map("".join, pairwise(word))) or (word,)
-        parts = [part for part in _PARTS.split(word) if part]
+            return (*_grams(word, _size(word)), *_grams(word, _size(word) - 1)) or (word,)
+        stems = self._stems(word)
+        if self._compounds:
+            stems += [WITHIN + part for stem in stems for part in _ends(stem)]
+        return tuple(stems)
+
+    def of_query_word(self, word: str) -> tuple[str, ...]:
+        """Return the terms of a single word of a query, all of which its texts have."""
+        if _UNSPACED_WORD.match(word):
+            size = _size(word)
+            return _grams(word, size) or _grams(word, size - 1) or (word,)
+        stems = self._stems(word)
+        if self._compounds:
+            # The word in compounds, and the words of a compound on their own.
+            within = [WITHIN + stem for stem in stems if len(stem) >= PART]
+            stems += within + [part for stem in stems for part in _ends(stem)]
+        return tuple(stems)
+
+    def _stems(self, word: str) -> list[str]:
+        parts = _parts(word)
         if len(parts) > 1:
             parts = [*(parts if len(parts) <= MOST_PARTS else ()), "".join(parts)]
-        return tuple(self._folded(part) for part in parts)
+        return [self._folded(part) for part in parts]
 
     def _folded(self, word: str) -> str:
-        stem = self._stem(word.lower())
+        # Both spellings have the same stem.
+        stem = self._stem(word.lower().replace("ß", "ss"))
         if stem.isascii():
             return stem
         return unicodedata.normalize(
             "NFC", _ACCENTS.sub(r"\1", unicodedata.normalize("NFD", stem.casefold()))
         )
+
+
+def _parts(word: str) -> list[str]:
+    """Return the parts of an identifier, or the word."""
+    return [part for part in _PARTS.split(word) if part]
+
+
+def _size(word: str) -> int:
+    """Return the number of characters that mean about a word in its script."""
+    return 3 if _TRIPLED_WORD.match(word) else 2
+
+
+def _grams(word: str, size: int) -> tuple[str, ...]:
+    return tuple(word[at : at + size] for at in range(len(word) - size + 1))
+
+
+def _ends(stem: str) -> list[str]:
+    """Return the beginnings and ends of a stem that may be words of a compound.
+
+    >>> _ends("wasserpump")
+    ['wass', 'wasse', 'wasser', 'wasserp', 'serpump', 'erpump', 'rpump', 'pump']
+    """
+    if not stem.isalpha():
+        return []
+    cuts = range(PART, len(stem) - REST + 1)
+    return [stem[:at] for at in cuts] + [stem[at:] for at in range(REST, len(stem) - PART + 1)]
 
 
 def words(text: str) -> list[str]:
