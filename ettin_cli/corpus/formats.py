@@ -47,6 +47,8 @@ def read_file(
     except UnreadableError as error:
         reject(Rejection(shown, str(error)))
         return
+    for fault in document.faults:
+        reject(Rejection(shown, fault))
     if blank or document.text.strip() or (reader.title_suffices and document.title):
         yield document
     elif file.in_folder:

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import PurePath
 
 from ettin_cli.corpus.docx import DOCX
+from ettin_cli.corpus.epub import EPUB
 from ettin_cli.corpus.html import HTML
 from ettin_cli.corpus.mail import EMAIL
-from ettin_cli.corpus.packages import EPUB
 from ettin_cli.corpus.pdf import PDF
 from ettin_cli.corpus.plugin_readers import plugin_reader, plugin_readers, plugin_suffixes
 from ettin_cli.corpus.reader import DocumentReader, Reader, TableReader
+from ettin_cli.corpus.rtf import RTF
 from ettin_cli.corpus.tables import CSV, JSON, JSONL, PARQUET, TSV
 from ettin_cli.corpus.texts import CODE, MARKDOWN, PROSE, RST
 
@@ -22,6 +23,7 @@ READERS: tuple[Reader, ...] = (
     HTML,
     PDF,
     DOCX,
+    RTF,
     EPUB,
     EMAIL,
     CODE,

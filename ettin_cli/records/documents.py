@@ -26,6 +26,7 @@ class Document:
             applies to all of the text, as in a table with one record per line. Empty if
             source lines are unknown, as in a PDF.
         pages: For each line of `text`, its 1-based page; empty if the format has no pages.
+        faults: What of the file is missing or damaged, one line each; the rest is in `text`.
     """
 
     doc_id: str
@@ -35,6 +36,7 @@ class Document:
     kind: DocumentKind = "prose"
     lines: Sequence[int] = ()
     pages: Sequence[int] = ()
+    faults: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
