@@ -106,7 +106,10 @@ def test_no_markup_is_too_broken_to_read(markup: str) -> None:
         ("<table><caption>Open</caption><tr><td>a<td><td>c<td></table>", "Open\na |  | c"),
         ("<table><tr><td><p>a</p></td><td><p>b</p>c</td></tr></table>", "a | b c"),
         ("<table><td>a<td>b</table>c", "a | b\n\nc"),
-        ("<table><tr><td>a<td>b<td><ul><li>c<li>d</ul><td>e<td>f</table>", "a | b\n\nc\nd\n\ne | f"),
+        (
+            "<table><tr><td>a<td>b<td><ul><li>c<li>d</ul><td>e<td>f</table>",
+            "a | b\n\nc\nd\n\ne | f",
+        ),
         (
             "<table><tr><td>m<td>n<td><table><tr><td>a<td>b</table><tr><td>c<td>d</table>",
             "m | n\n\na | b\n\nc | d",

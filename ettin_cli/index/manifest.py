@@ -24,6 +24,7 @@ class RecordedSource:
     Args:
         location: Absolute, or relative to the folder that contains the index if the source is
             below it, so that both can be moved together; "-" is standard input.
+        all_text: Whether content for machines is indexed too: data URIs, lock files and the like.
     """
 
     location: str
@@ -31,6 +32,7 @@ class RecordedSource:
     exclude: tuple[str, ...] = ()
     id_field: str | None = None
     text_field: str | None = None
+    all_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     import orjson
 
     body = asdict(manifest)
+    for source in body["sources"]:
+        if not source["all_text"]:
+            # Versions that do not know the option can read the index.
+            del source["all_text"]
     sealed = {**body, "checksum": _seal(body)}
     with replacing(folder / MANIFEST) as draft:
         draft.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2) + b"\n")
