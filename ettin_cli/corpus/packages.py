@@ -80,13 +80,26 @@ class Package:
             LookupError: There is none.
             UnreadableError: The parts read so far are too large, counting repetitions.
         """
+        return self.archive.read(self._claimed(name))
+
+    def stream(self, name: str) -> IO[bytes]:
+        """Open a part for reading piece by piece.
+
+        Raises:
+            LookupError: There is none.
+            UnreadableError: The parts read so far are too large.
+        """
+        return self.archive.open(self._claimed(name))
+
+    def _claimed(self, name: str) -> str:
+        """Return the name of a part as the archive has it, and count its size."""
         found = self.find(name)
         if found is None:
             raise LookupError(f"{name} is missing")
         self.left -= self.archive.getinfo(found).file_size
         if self.left < 0:
             raise too_much_markup(self.most)
-        return self.archive.read(found)
+        return found
 
     def xml(self, name: str) -> Any:
         """Return the root element of an XML part.
