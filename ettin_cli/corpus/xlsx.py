@@ -97,7 +97,7 @@ class _Workbook:
             return _string(cell)
         value = (cell.findtext("{*}v") or "").strip()
         if kind == "s":
-            return self.strings[int(value)] if value.isdigit() else ""
+            return self._shared(value)
         if kind == "b":
             return {"1": "TRUE", "0": "FALSE"}.get(value, value)
         if kind == "n" and value:
@@ -105,6 +105,14 @@ class _Workbook:
             form = self.formats.get(int(style), "") if style.isdigit() else ""
             return _shown(value, form, self.epoch)
         return " ".join(value.split())
+
+    def _shared(self, number: str) -> str:
+        at = int(number) if number.isascii() and number.isdigit() else -1
+        if 0 <= at < len(self.strings):
+            return self.strings[at]
+        if not self.file.faults:
+            self.file.faults.append("some cells refer to strings that are missing")
+        return ""
 
     def _strings(self) -> list[str]:
         """Return the strings that cells refer to by number."""
