@@ -28,6 +28,7 @@ import xxhash
 
 from ettin_cli.corpus.formats import read_file
 from ettin_cli.corpus.ignores import parse
+from ettin_cli.corpus.machine_text import without_machine_text
 from ettin_cli.corpus.records import Fields
 from ettin_cli.corpus.sources import SourceFile
 from ettin_cli.errors import EttinError
@@ -42,15 +43,31 @@ from ettin_cli.text.chunking import Chunking, chunk
 from tests.indexes import Builder, word_model
 from tests.reading import write_epub, write_pdf
 from tests.test_chunking import Words
+from tests.test_sheets import cell, inline, rows, table, write_xlsx
+from tests.test_slides import shape, slide, write_odf, write_pptx
 
 SLOW_S = 5.0
 MOST_BYTES = 20_000
 KINDS = get_args(DocumentKind)
 SUFFIXES = "txt md rst py html eml jsonl json csv tsv feather arrow pdf epub docx".split()
+SUFFIXES += "rtf pptx xlsx odt ods odp".split()
 PIECES = [b"\0", b"\n", b"\r", b'"', b"<", b">", b"<!--", b"-->", b"\xff", b"\xed\xa0\x80", b"\xef"]
 PIECES += [b"\xbb\xbf", b"\\ud800", b"[", b"]", b"{", b"}", b",", b"\t", b"1e999", b"-1", b"NaN"]
 PIECES += [b"=?utf-8?q?", b"\n\n", b"#", b"```", b"---\n", b"&#0;", b"&#xd800;", b"<p>", b"&amp;"]
 PIECES += [b"null", b"true", b"99999999999999999999", b"0.1", b"\xe2\x80\xa8", b"\x0c", b" "]
+
+
+OFFICE: dict[str, Callable[[Path], Path]] = {
+    "xlsx": lambda path: write_xlsx(
+        path, {"Tides": rows([inline("a"), inline("b")], [inline("c")])}
+    ),
+    "pptx": lambda path: write_pptx(path, ["s1"], {"slides/s1.xml": slide(shape("Plan", "title"))}),
+    "odt": lambda path: write_odf(path, "text", "<text:p>one<text:s/><text:tab/>two</text:p>"),
+    "ods": lambda path: write_odf(path, "spreadsheet", table("T", cell("a") + cell("b", 2))),
+    "odp": lambda path: write_odf(
+        path, "presentation", "<draw:page><text:p>x</text:p></draw:page>"
+    ),
+}
 
 
 class BrokenPromiseError(Exception):
@@ -126,6 +143,12 @@ class Targets:
             "pdf": write_pdf(self.folder / "seed.pdf", ["one\ntwo", "three"]).read_bytes(),
             "epub": book.read_bytes(),
             "docx": self._docx(),
+            "rtf": rb"{\rtf1\ansi{\fonttbl{\f1\fcharset204 A;}}\f1 \'ef\u8364?{\footnote n}"
+            rb"\par b\cell}",
+            **{
+                name: make(self.folder / f"seed.{name}").read_bytes()
+                for name, make in OFFICE.items()
+            },
         }
 
     def _arrow(self, kind: str) -> bytes:
@@ -150,6 +173,12 @@ class Targets:
     def _others(self) -> dict[str, bytes]:
         with zipfile.ZipFile(self.folder / "seed.docx") as archive:
             body = archive.read("word/document.xml")
+        names = {"sheet": ("xlsx", "xl/worksheets/0.xml"), "slide": ("pptx", "ppt/slides/s1.xml")}
+        names |= {"content": ("odt", "content.xml"), "table": ("ods", "content.xml")}
+        parts = {}
+        for name, (suffix, part) in names.items():
+            with zipfile.ZipFile(self.folder / f"seed.{suffix}") as archive:
+                parts[name] = archive.read(part)
         request = b'{"query": "q", "documents": ["a", {"id": 1, "text": "b", "score": 0.5}]}\n'
         return {
             "chapter": b'<?xml version="1.0"?><html><body><p>one</p><![CDATA[x]]></body></html>',
@@ -159,12 +188,18 @@ class Targets:
             "chat": b'[{"messages": [{"role": "user", "content": [{"text": "a"}]}], "name": "n"}]',
             "dialect": b'sep=;\nid; text;;\n1; "a \\"b\\" c";;\n2;x\n',
             "topics": b'<topics><topic number="1"><query>a</query></topic></topics>',
+            **parts,
             "queries": b'{"_id": "1", "text": "q"}\n2\tother\nthird\n',
             "run": b"1 Q0 d1 1 0.5 tag\n1 Q0 d2 2 0.4 tag\n",
             "qrels": b"query-id\tcorpus-id\tscore\n1\td1\t1\n2\td2\t0\n",
             "requests": request * 2,
             "pairs": b'{"query": "q", "document": "a"}\n{"query": "q", "text": "b", "qid": 3}\n',
             "manifest": (self.index / "manifest.json").read_bytes(),
+            "machine": b"![](data:image/png;base64,"
+            + b"aB3/" * 40
+            + b') d="M1,2 '
+            + b"3 " * 50
+            + b'"',
             "ignores": b"*.md\n!a/**/b\n[a-c]?\\*/\n# c\n",
             "cut": b"\x05A title.\n\n# One\n\nSome words. And more, e.g. this.\n```\ncode\n```\n",
         }
@@ -201,13 +236,41 @@ class Targets:
 
     def feed_body(self, _path: Path, content: bytes) -> None:
         """Read a DOCX with this body."""
+        self._read_with("docx", "word/document.xml", content)
+
+    def feed_sheet(self, _path: Path, content: bytes) -> None:
+        """Read a workbook with this sheet."""
+        self._read_with("xlsx", "xl/worksheets/0.xml", content)
+
+    def feed_slide(self, _path: Path, content: bytes) -> None:
+        """Read a presentation with this slide."""
+        self._read_with("pptx", "ppt/slides/s1.xml", content)
+
+    def feed_content(self, _path: Path, content: bytes) -> None:
+        """Read an OpenDocument text with this content."""
+        self._read_with("odt", "content.xml", content)
+
+    def feed_table(self, _path: Path, content: bytes) -> None:
+        """Read an OpenDocument spreadsheet with this content."""
+        self._read_with("ods", "content.xml", content)
+
+    def feed_machine(self, _path: Path, content: bytes) -> None:
+        """Leave out content for machines; what remains has the same lines."""
+        text = content.decode("utf-8", "replace")
+        document, _ = without_machine_text(Document("d", text))
+        if document.text.count("\n") != text.count("\n"):
+            raise BrokenPromiseError("lines were lost")
+
+    def _read_with(self, suffix: str, part: str, content: bytes) -> None:
+        """Read the seed of a format with another content of one part."""
+        path = self.folder / f"input.{suffix}"
         with (
-            zipfile.ZipFile(self.folder / "seed.docx") as old,
-            zipfile.ZipFile(self.folder / "input.docx", "w") as new,
+            zipfile.ZipFile(self.folder / f"seed.{suffix}") as old,
+            zipfile.ZipFile(path, "w") as new,
         ):
             for name in old.namelist():
-                new.writestr(name, content if name == "word/document.xml" else old.read(name))
-        self._read(self.folder / "input.docx")
+                new.writestr(name, content if name == part else old.read(name))
+        self._read(path)
 
     def feed_bulk(self, path: Path, content: bytes) -> None:
         """Read JSON Lines in the envelopes of a search engine."""

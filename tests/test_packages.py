@@ -180,7 +180,7 @@ def test_notes_follow_the_text(tmp_path: Path) -> None:
     "damage",
     [
         pytest.param(b"\0", id="a reason of two lines"),
-        pytest.param(b"<w:p><w:pPr><w:pStyle/></w:pPr></w:p>", id="a style without a name"),
+        pytest.param(b"<w:p>&nosuch;<w:/p>", id="no element"),
         pytest.param(b"<w:sdt>" * 3000 + b"</w:sdt>" * 3000, id="deeper than is read"),
     ],
 )

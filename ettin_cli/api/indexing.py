@@ -31,6 +31,7 @@ class IndexingCalls(SessionBase):
         id_field: str | None = None,
         text_field: str | None = None,
         title_field: str | None = None,
+        all_text: bool = False,
         embedder: str | None = None,
         dimensions: int | None = None,
         chunk_size: int | str | None = None,
@@ -54,6 +55,8 @@ class IndexingCalls(SessionBase):
             id_field: The field with the id of a record. None: _id, id, doc_id or docno.
             text_field: The field with the text of a record. None: one of the usual names.
             title_field: The field with the title of a record. None: title.
+            all_text: Whether to index content for machines too: lock files, minified code, data
+                URIs, base64 blocks, embeddings and the like.
             embedder: A name from `ettin models`, a hub id or a folder. None: that of the index;
                 for a new index, "auto".
             dimensions: The number of dimensions to keep of each vector, for Matryoshka embedders.
@@ -98,7 +101,7 @@ class IndexingCalls(SessionBase):
                 Path(into),
                 added,
                 [os.fspath(source) for source in remove],
-                RecordedSource("", *fields),
+                RecordedSource("", *fields, all_text=all_text),
                 embedder=embedder,
                 dimensions=dimensions,
                 chunking=Chunking.parsed(chunk_size, chunk_overlap),

@@ -10,7 +10,7 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count
-from ettin_cli.corpus import built_in_formats, open_source
+from ettin_cli.corpus import SKIPS, built_in_formats, open_source
 from ettin_cli.errors import IndexNotFoundError, UsageError
 from ettin_cli.index import Manifest, RecordedSource, find_index
 from ettin_cli.indexing import BuildReport, BuildRequest
@@ -87,6 +87,14 @@ def index(
             metavar="FIELD", help="Field of a record's title, or a path to it; by default title."
         ),
     ] = None,
+    all_text: Annotated[
+        bool,
+        typer.Option(
+            "--all-text",
+            help="Also index content for machines: lock files, source maps, minified code, data "
+            "URIs, base64 blocks, vector paths and embeddings.",
+        ),
+    ] = False,
     language: Annotated[
         str | None,
         typer.Option(
@@ -129,9 +137,10 @@ def index(
       ettin index docs --embedder nomic --dimensions 256 --rebuild
     """
     console = context.console
-    if not source and (include or exclude or id_field or text_field or title_field):
+    if not source and (include or exclude or id_field or text_field or title_field or all_text):
         raise UsageError(
-            "--include, --exclude, --id-field, --text-field and --title-field need a SOURCE",
+            "--include, --exclude, --id-field, --text-field, --title-field and --all-text need a "
+            "SOURCE",
             hint="pass the SOURCE again, with all of its options",
         )
     added = [options.stdin_or(text) for text in source or ()]
@@ -142,7 +151,13 @@ def index(
         add=added,
         remove=remove or [],
         source=RecordedSource(
-            "", tuple(include or ()), tuple(exclude or ()), id_field, text_field, title_field
+            "",
+            tuple(include or ()),
+            tuple(exclude or ()),
+            id_field,
+            text_field,
+            title_field,
+            all_text=all_text,
         ),
         embedder=embedder,
         dimensions=dimensions,
@@ -180,9 +195,13 @@ def report_build(
     for what, names in (("new", plan.new), ("changed", plan.changed), ("gone", plan.gone)):
         for name in names:
             console.detail(f"{what}: {name}")
-    if plan.skipped:
-        reasons = ", ".join(f"{number:,} {why}" for why, number in sorted(plan.skipped.items()))
+    if skipped := {why: number for why, number in plan.skipped.items() if why not in SKIPS}:
+        reasons = ", ".join(f"{number:,} {why}" for why, number in sorted(skipped.items()))
         console.summary(f"skipped {reasons}")
+    left_out = {why: plan.skipped[why] for why in SKIPS if plan.skipped[why]}
+    if left_out := {**left_out, **report.left_out}:
+        counts = ", ".join(count(number, what) for what, number in sorted(left_out.items()))
+        console.summary(f"left out {counts}; --all-text indexes them")
     files = (
         f"files: {len(plan.new):,} new, {len(plan.changed):,} changed, {len(plan.gone):,} gone, "
         f"{plan.unchanged:,} unchanged"

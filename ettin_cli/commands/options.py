@@ -130,6 +130,7 @@ def recorded(folder: Path, source: RecordedSource) -> str:
         ("--title-field", source.title_field),
     ):
         words += [option, value] if value else []
+    words += ["--all-text"] * source.all_text
     return shlex.join(words)
 
 

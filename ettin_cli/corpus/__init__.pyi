@@ -7,6 +7,7 @@ from .dialects import (
 )
 from .encodings import marked_encoding as marked_encoding
 from .formats import read_file as read_file
+from .machine_text import SKIPS as SKIPS
 from .paths import field_of as field_of, has_field as has_field, without_fields as without_fields
 from .pdf import close_pdfs as close_pdfs
 from .reader import (

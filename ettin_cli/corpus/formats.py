@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
+from ettin_cli.corpus.machine_text import MINIFIED, is_minified, without_machine_text
 from ettin_cli.corpus.paths import field_of
 from ettin_cli.corpus.reader import Row, TableReader
 from ettin_cli.corpus.records import (
@@ -34,6 +35,7 @@ def read_file(
     skip: Callable[[str], None],
     *,
     blank: bool = False,
+    leave_out: Callable[[Mapping[str, int]], None] | None = None,
 ) -> Iterator[Document]:
     """Yield a file's documents; unreadable content is reported, not raised.
 
@@ -42,7 +44,30 @@ def read_file(
         reject: Called with every invalid record or file.
         skip: Called with the reason why a file found in a folder has nothing to index.
         blank: Whether to yield documents without text too.
+        leave_out: Called with the content for machines that is left out of a document, counted by
+            kind. None: nothing is left out.
     """
+    documents = _documents(file, fields, reject, skip, blank=blank, sift=leave_out is not None)
+    for document in documents:
+        if leave_out is None:
+            yield document
+            continue
+        sifted, left_out = without_machine_text(document)
+        if left_out:
+            leave_out(left_out)
+        if blank or sifted.text.strip() or not document.text.strip():
+            yield sifted
+
+
+def _documents(
+    file: SourceFile,
+    fields: Fields,
+    reject: Callable[[Rejection], None],
+    skip: Callable[[str], None],
+    *,
+    blank: bool,
+    sift: bool,
+) -> Iterator[Document]:
     reader = JSONL if file.path is None else reader_of(file.name)
     shown = str(file.path or STREAM)
     if isinstance(reader, TableReader):
@@ -56,7 +81,11 @@ def read_file(
     except UnreadableError as error:
         reject(Rejection(shown, str(error)))
         return
-    if blank or document.text.strip() or (reader.title_suffices and document.title):
+    for fault in document.faults:
+        reject(Rejection(shown, fault))
+    if sift and file.in_folder and is_minified(file.name, document.text):
+        skip(MINIFIED)
+    elif blank or document.text.strip() or (reader.title_suffices and document.title):
         yield document
     elif file.in_folder:
         skip(EMPTY)

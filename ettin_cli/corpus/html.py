@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from html import unescape
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from ettin_cli.corpus.content import read_text
 from ettin_cli.corpus.reader import DocumentReader
@@ -20,18 +24,38 @@ BLOCKS = frozenset(
     br""".split()
 )
 SPACED = frozenset("p h1 h2 h3 h4 h5 h6 pre blockquote table ul ol dl section article".split())
+VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+IN_HEAD = frozenset(
+    """html head title meta link base basefont bgsound script style noscript noframes template
+    svg""".split()
+)
+RAW = frozenset(["script", "style"])
+PICTURES = frozenset(["img", "area"])
+# Tags that end a drawing in browsers, except within the elements of IN_DRAWING.
+LEAVE_DRAWING = frozenset(
+    """b big blockquote body br center code dd div dl dt em embed h1 h2 h3 h4 h5 h6 head hr i img
+    li listing menu meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul
+    var""".split()
+)
+IN_DRAWING = ("foreignobject", "desc", "title")
+ROWS = frozenset("tr thead tbody tfoot caption".split())
+CELLS = frozenset(["td", "th"])
+# Content that keeps its own lines in the cell of a table.
+COMPLEX = frozenset("table ul ol dl pre form blockquote h1 h2 h3 h4 h5 h6 hr".split())
+MAX_CELL = 500
+OBJECT_END = re.compile("</object", re.IGNORECASE)
 COMMENT_END = re.compile(r"--!?\s*>")
 
 
 def html_document(text: str, doc_id: str) -> Document:
     """Return a page's text without markup, scripts and styles."""
-    parser = _Text()
+    parser = _Text(len(OBJECT_END.findall(text)))
     # After the end of the last tag the parser would search for another one again and again.
     end = text.rfind(">") + 1
     parser.feed(text[:end])
     parser.close()
     parser.handle_data(unescape(text[end:]))
-    parser.end_line()
+    parser.finish()
     while parser.lines and not parser.lines[-1]:
         parser.lines.pop()
         parser.numbers.pop()
@@ -44,9 +68,13 @@ def html_document(text: str, doc_id: str) -> Document:
 
 
 class _Text(HTMLParser):
-    """Collects lines of text and their source line numbers."""
+    """Collects lines of text and their source line numbers.
 
-    def __init__(self) -> None:
+    Args:
+        objects: The number of end tags of <object>.
+    """
+
+    def __init__(self, objects: int) -> None:
         super().__init__(convert_charrefs=True)
         self.lines: list[str] = []
         self.numbers: list[int] = []
@@ -58,19 +86,36 @@ class _Text(HTMLParser):
         self._in_title = self._in_pre = False
         self._heading_at: int | None = None
         self._searched, self._last_end = "", -1
+        self._open: Counter[str] = Counter()
+        self._drawing: Counter[str] = Counter()
+        self._tables: list[list[int]] = []
+        self._objects = objects
+
+    def set_cdata_mode(self, elem: str, *rest: Any, **more: Any) -> None:
+        """Read scripts and styles as raw text, except in drawings, and nothing else."""
+        if elem in RAW and "svg" not in self._silent:
+            super().set_cdata_mode(elem, *rest, **more)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Start a block, or stop collecting text."""
-        if tag == "title" and not self.title and "svg" not in self._silent:
+        if "svg" in self._silent and not self._leaves_drawing(tag):
+            self._drawing[tag] += tag not in VOID
+            return
+        self._open[tag] += tag not in VOID
+        if self._silent == ["head"] and tag not in IN_HEAD:
+            # A missing </head> or </title> must not hide the page.
+            self._silent.clear()
+        if tag == "title" and not self.title:
             self._in_title = True
         if tag in SILENT and tag not in self._silent:
-            self._silent.append(tag)
+            self._silence(tag)
         if tag in BLOCKS:
-            # A missing </head> or </title> must not hide the page.
             self._in_title = False
-            if tag == "body" or self._silent == ["head"]:
+            if tag == "body":
                 self._silent.clear()
-            self._break(tag)
+            self._begin_block(tag)
+        if tag in PICTURES and not self._silent:
+            self._picture(dict(attrs))
         if tag == "pre":
             self._in_pre = True
         if tag == "h1" and not self.heading:
@@ -78,23 +123,61 @@ class _Text(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         """End a block."""
+        if "svg" in self._silent and tag != "svg" and not self._ends_drawing(tag):
+            return
+        self._open[tag] -= self._open[tag] > 0
+        self._objects -= tag == "object"
         if tag == "title":
             self._in_title = False
         if tag in self._silent:
             del self._silent[self._silent.index(tag) :]
         if tag in BLOCKS:
-            self._break(tag)
+            self._end_block(tag)
         if tag == "pre":
             self._in_pre = False
         if tag == "h1" and self._heading_at is not None:
             self.heading = " ".join(filter(None, self.lines[self._heading_at :]))
             self._heading_at = None
 
+    def _silence(self, tag: str) -> None:
+        if tag == "object" and not self._objects:
+            # It is never closed, so that the rest of the page is its content.
+            return
+        self._silent.append(tag)
+        if tag == "svg":
+            self._drawing.clear()
+
+    def _leaves_drawing(self, tag: str) -> bool:
+        """Return whether a tag ends a drawing that was never closed, as in browsers."""
+        inside = any(self._drawing[name] > 0 for name in IN_DRAWING)
+        if tag not in LEAVE_DRAWING or inside:
+            return False
+        del self._silent[self._silent.index("svg") :]
+        return True
+
+    def _ends_drawing(self, tag: str) -> bool:
+        """Return whether an end tag closes an element around a drawing that was never closed."""
+        if self._drawing[tag] > 0:
+            self._drawing[tag] -= 1
+            return False
+        if tag not in ("p", "br") and not self._open[tag]:
+            return False
+        del self._silent[self._silent.index("svg") :]
+        return True
+
+    def _picture(self, attributes: dict[str, str | None]) -> None:
+        text = " ".join((attributes.get("alt") or "").split())
+        if text:
+            self._add(f" {text} ", self.getpos()[0])
+
     def handle_data(self, data: str) -> None:
         """Append text to the current line."""
         if self._in_title:
             self.title += data
-        elif not self._silent:
+            return
+        if self._silent == ["head"] and data.strip():
+            self._silent.clear()
+        if not self._silent:
             first = self.getpos()[0]
             for at, line in enumerate(data.split("\n")):
                 if at and self._in_pre:
@@ -128,11 +211,57 @@ class _Text(HTMLParser):
             self._begins = number
         self._words.append(text)
 
+    def _begin_block(self, tag: str) -> None:
+        self._break(tag)
+        if tag in COMPLEX and self._tables:
+            # Such a cell keeps its lines; those before it are one line.
+            self._merge(self._tables[-1])
+            self._tables[-1].clear()
+        if tag == "table":
+            self._tables.append([])
+        elif tag in ROWS:
+            self._end_row()
+        elif tag in CELLS and self._tables:
+            self._tables[-1].append(len(self.lines))
+
+    def _end_block(self, tag: str) -> None:
+        self.end_line()
+        if tag == "table" or tag in ROWS:
+            self._end_row()
+        if tag == "table" and self._tables:
+            self._tables.pop()
+        self._break(tag)
+
+    def _end_row(self) -> None:
+        if self._tables:
+            cells = self._tables[-1]
+            self._merge([*cells, len(self.lines)])
+            cells.clear()
+
+    def _merge(self, starts: Sequence[int]) -> None:
+        """Join the lines of cells that begin at these lines; the last is the end."""
+        cells = [" ".join(filter(None, self.lines[start:end])) for start, end in pairwise(starts)]
+        while cells and not cells[-1]:
+            cells.pop()
+        long = any(len(cell) > MAX_CELL for cell in cells)
+        if long or sum(map(bool, cells)) < 2:
+            return
+        first, end = starts[0], starts[-1]
+        self.lines[first:end] = [" | ".join(cells).lstrip()]
+        self.numbers[first:end] = [self.numbers[first]]
+
     def _break(self, tag: str) -> None:
         self.end_line()
         if tag in SPACED and self.lines and self.lines[-1]:
             self.lines.append("")
             self.numbers.append(self.getpos()[0])
+
+    def finish(self) -> None:
+        """Finish the last line and the rows of tables that are never closed."""
+        self.end_line()
+        while self._tables:
+            self._end_row()
+            self._tables.pop()
 
     def end_line(self) -> None:
         """Finish the current line, unless it is empty."""

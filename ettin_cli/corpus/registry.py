@@ -7,14 +7,18 @@ from pathlib import PurePath
 
 from ettin_cli.corpus.columnar import ARROW, PARQUET
 from ettin_cli.corpus.docx import DOCX
+from ettin_cli.corpus.epub import EPUB
 from ettin_cli.corpus.html import HTML
 from ettin_cli.corpus.mail import EMAIL
-from ettin_cli.corpus.packages import EPUB
+from ettin_cli.corpus.odf import ODP, ODS, ODT
 from ettin_cli.corpus.pdf import PDF
 from ettin_cli.corpus.plugin_readers import plugin_reader, plugin_readers, plugin_suffixes
 from ettin_cli.corpus.reader import DocumentReader, Reader, TableReader
+from ettin_cli.corpus.rtf import RTF
+from ettin_cli.corpus.slides import PPTX
 from ettin_cli.corpus.tables import CSV, JSON, JSONL, TSV
 from ettin_cli.corpus.texts import CODE, MARKDOWN, PROSE, RST
+from ettin_cli.corpus.xlsx import XLSX
 
 READERS: tuple[Reader, ...] = (
     PROSE,
@@ -23,6 +27,12 @@ READERS: tuple[Reader, ...] = (
     HTML,
     PDF,
     DOCX,
+    PPTX,
+    XLSX,
+    ODT,
+    ODS,
+    ODP,
+    RTF,
     EPUB,
     EMAIL,
     CODE,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ettin_cli.corpus.ignores import Ignores, ignored, ignores_of, outer_ignores
+from ettin_cli.corpus.machine_text import machine_file
 from ettin_cli.corpus.registry import COMPRESSED, is_read, known_formats
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Rejection
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 BEIR_NAMES = tuple(f"corpus.jsonl{packed}" for packed in ("", *COMPRESSED))
 PROBE_BYTES = 8192
+# The suffix of source maps, and of other files that are not read.
+MAP = ".map"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ def list_files(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     index: Path | None = None,
+    *,
+    all_text: bool = False,
 ) -> Listing:
     """List the files of a source.
 
@@ -118,6 +123,7 @@ def list_files(
         include: Globs as in .gitignore, relative to the source; if any, a file must match one.
         exclude: Globs of files to leave out.
         index: The absolute path of a folder to leave out: the index being built.
+        all_text: Whether to list lock files, source maps and minified code too.
 
     Raises:
         InvalidArgumentError: A glob is invalid.
@@ -126,7 +132,7 @@ def list_files(
     if source.location is None:
         listing.files.append(SourceFile(None, STREAM, in_folder=False, stream=source.stream))
     elif source.kind == "folder":
-        _Walk(source.location, listing, include, exclude, index).run()
+        _Walk(source.location, listing, include, exclude, index, all_text=all_text).run()
     else:
         path = _beir_corpus(source.location) or source.location
         listing.files.append(SourceFile(path, path.name, in_folder=False))
@@ -145,7 +151,10 @@ class _Walk:
         include: Sequence[str],
         exclude: Sequence[str],
         index: Path | None,
+        *,
+        all_text: bool,
     ) -> None:
+        self.all_text = all_text
         self.root, self.listing, self.index = root, listing, index
         self.include = _globs(include) if include else None
         self.exclude = _globs(exclude)
@@ -200,7 +209,10 @@ class _Walk:
             return "excluded"
         if reason := _no_file(entry):
             return reason
-        if not is_read(name):
+        reason = machine_file(name)
+        if reason and not self.all_text:
+            return reason
+        if not is_read(name) or (name.lower().endswith(MAP) and reason is None):
             return "binary" if _looks_binary(entry.path) else "not a document"
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ettin_cli.corpus.content import read_text
+from ettin_cli.corpus.machine_text import LOCK_FILES
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.corpus.titles import markdown_title, rst_title, split_front_matter
 from ettin_cli.records import Document, DocumentKind
@@ -58,12 +59,13 @@ CODE = DocumentReader(
         .cs .go .rs .rb .php .swift .m .mm .r .jl .lua .pl .pm .sh .bash .zsh .fish .ps1 .bat .sql
         .hs .ml .mli .ex .exs .erl .clj .lisp .el .vim .dart .zig .nim .f .f90 .for .pas .asm .s .v
         .vhd .tex .toml .yaml .yml .ini .cfg .conf .css .scss .less .vue .svelte .proto .graphql
-        .tf .cmake .gradle .xml .svg .po .cu .pyx .groovy .mk .nix .sol""".split()
+        .tf .cmake .gradle .xml .svg .po .cu .pyx .groovy .mk .nix .sol .map""".split()
     ),
     read=_code,
     file_names=frozenset(
         "makefile gnumakefile dockerfile containerfile rakefile gemfile jenkinsfile vagrantfile "
         "cmakelists.txt".split()
-    ),
+    )
+    | LOCK_FILES,
     compressed=True,
 )

@@ -24,6 +24,7 @@ class RecordedSource:
     Args:
         location: Absolute, or relative to the folder that contains the index if the source is
             below it, so that both can be moved together; "-" is standard input.
+        all_text: Whether content for machines is indexed too: data URIs, lock files and the like.
     """
 
     location: str
@@ -32,6 +33,7 @@ class RecordedSource:
     id_field: str | None = None
     text_field: str | None = None
     title_field: str | None = None
+    all_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         if source["title_field"] is None:
             # Versions that do not know the field can read the index.
             del source["title_field"]
+        if not source["all_text"]:
+            # Versions that do not know the option can read the index.
+            del source["all_text"]
     sealed = {**body, "checksum": _seal(body)}
     with replacing(folder / MANIFEST) as draft:
         draft.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2) + b"\n")

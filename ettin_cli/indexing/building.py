@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class BuildReport:
-    """The result of a run; `manifest` is None after a dry run without an existing index."""
+    """The result of a run.
+
+    Args:
+        manifest: None after a dry run without an existing index.
+        left_out: Content for machines in the files read by this run, counted by kind.
+    """
 
     plan: IndexPlan
     manifest: Manifest | None
@@ -55,6 +61,7 @@ class BuildReport:
     embedded: int = 0
     reused: int = 0
     rejections: Sequence[Rejection] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         counts = self.manifest.counts if self.manifest else Counts()
@@ -182,6 +189,7 @@ class GenerationBuild:
         names = [source.name for source in plan.sources]
         self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
         self.counter: TokenCounter | None = None
+        self.left_out: Counter[str] = Counter()
         self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
         self.generation = Generation(request.folder, recipe, old)
 
@@ -228,6 +236,7 @@ class GenerationBuild:
             embedded=missing.total,
             reused=missing.reused,
             rejections=[*self.plan.rejections, *rejections],
+            left_out=self.left_out,
         )
 
     def _read_all(self, sources: tuple[RecordedSource, ...]) -> list[FileEntry]:
@@ -332,7 +341,14 @@ class _FileReader:
         """Return the entry completed with the file's counts and rejections."""
         source = self.source
         fields = Fields(source.id_field, source.text_field, title=source.title_field)
-        for document in read_file(self.planned.file, fields, self.rejections.append, self._skip):
+        documents = read_file(
+            self.planned.file,
+            fields,
+            self.rejections.append,
+            self._skip,
+            leave_out=None if self.source.all_text else self.run.left_out.update,
+        )
+        for document in documents:
             self._add(document)
         return replace(
             entry,

@@ -102,7 +102,9 @@ def make_plan(
             )
         source = _opened(record, folder, stream)
         plan.sources.append(source)
-        listing = list_files(source, record.include, record.exclude, folder.resolve())
+        listing = list_files(
+            source, record.include, record.exclude, folder.resolve(), all_text=record.all_text
+        )
         plan.skipped.update(listing.skipped)
         plan.rejections += listing.rejections
         # The index may lie inside one of its sources.

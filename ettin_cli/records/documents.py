@@ -27,6 +27,7 @@ class Document:
             source lines are unknown, as in a PDF.
         pages: For each line of `text`, its 1-based page; empty if the format has no pages.
         notices: What a user should know about how it was read, such as invalid bytes.
+        faults: What of the file is missing or damaged, one line each; the rest is in `text`.
     """
 
     doc_id: str
@@ -37,6 +38,7 @@ class Document:
     lines: Sequence[int] = ()
     pages: Sequence[int] = ()
     notices: Sequence[str] = ()
+    faults: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
