@@ -13,6 +13,7 @@ import math
 import re
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from ettin_cli.corpus.letters import CLASSES, LETTER_PAIRS, RAREST_BITS
@@ -46,7 +47,7 @@ def translated_pairs(folder: Path, language: str) -> Counter[str]:
             text = re.sub(r"%\(\w+\)[sd]|%[sd]|\{\w*\}|<[^>]*>", "", text)
             if "Content-Type" not in text:
                 text = " ".join(re.split(r"[\W\d_]+", f" {text.lower()} "))
-                pairs.update(map("".join, zip(text, text[1:], strict=False)))
+                pairs.update(map("".join, pairwise(text)))
     return pairs
 
 

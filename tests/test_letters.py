@@ -1,4 +1,4 @@
-"""Short texts of many languages in their usual single-byte encodings are decoded to what was written."""
+"""Short texts of many languages are decoded from their usual single-byte encodings."""
 
 import pytest
 
@@ -19,8 +19,8 @@ TEXTS = {
     ),
     "Portuguese": (
         "cp1252",
-        "Todos os seres humanos nascem livres e iguais em dignidade e em direitos. Dotados de razão "
-        "e de consciência, devem agir uns para com os outros em espírito de fraternidade.",
+        "Todos os seres humanos nascem livres e iguais em dignidade e em direitos. Dotados de "
+        "razão e de consciência, devem agir uns para com os outros em espírito de fraternidade.",
     ),
     "Italian": (
         "cp1252",
@@ -29,18 +29,18 @@ TEXTS = {
     ),
     "German": (
         "cp1252",
-        "Alle Menschen sind frei und gleich an Würde und Rechten geboren. Sie sind mit Vernunft und "
-        "Gewissen begabt und sollen einander im Geiste der Brüderlichkeit begegnen.",
+        "Alle Menschen sind frei und gleich an Würde und Rechten geboren. Sie sind mit Vernunft "
+        "und Gewissen begabt und sollen einander im Geiste der Brüderlichkeit begegnen.",
     ),
     "Danish": (
         "cp1252",
-        "Alle mennesker er født frie og lige i værdighed og rettigheder. De er udstyret med fornuft "
-        "og samvittighed, og de bør handle mod hverandre i en broderskabets ånd.",
+        "Alle mennesker er født frie og lige i værdighed og rettigheder. De er udstyret med "
+        "fornuft og samvittighed, og de bør handle mod hverandre i en broderskabets ånd.",
     ),
     "Swedish": (
         "cp1252",
-        "Alla människor är födda fria och lika i värde och rättigheter. De är utrustade med förnuft "
-        "och samvete och bör handla gentemot varandra i en anda av broderskap.",
+        "Alla människor är födda fria och lika i värde och rättigheter. De är utrustade med "
+        "förnuft och samvete och bör handla gentemot varandra i en anda av broderskap.",
     ),
     "Finnish": (
         "cp1252",
@@ -54,8 +54,8 @@ TEXTS = {
     ),
     "Catalan": (
         "cp1252",
-        "Tots els éssers humans neixen lliures i iguals en dignitat i en drets. Són dotats de raó i "
-        "de consciència, i han de comportar-se fraternalment els uns amb els altres.",
+        "Tots els éssers humans neixen lliures i iguals en dignitat i en drets. Són dotats de raó "
+        "i de consciència, i han de comportar-se fraternalment els uns amb els altres.",
     ),
     "Irish": (
         "cp1252",
@@ -78,8 +78,8 @@ TEXTS = {
     ),
     "Czech": (
         "cp1250",
-        "Všichni lidé rodí se svobodní a sobě rovní co do důstojnosti a práv. Jsou nadáni rozumem a "
-        "svědomím a mají spolu jednat v duchu bratrství.",
+        "Všichni lidé rodí se svobodní a sobě rovní co do důstojnosti a práv. Jsou nadáni rozumem "
+        "a svědomím a mají spolu jednat v duchu bratrství.",
     ),
     "Slovak": (
         "cp1250",
@@ -99,8 +99,8 @@ TEXTS = {
     ),
     "Slovene": (
         "cp1250",
-        "Vsi ljudje se rodijo svobodni in imajo enako dostojanstvo in enake pravice. Obdarjeni so z "
-        "razumom in vestjo in bi morali ravnati drug z drugim kakor bratje. Človečnost žari še.",
+        "Vsi ljudje se rodijo svobodni in imajo enako dostojanstvo in enake pravice. Obdarjeni so "
+        "z razumom in vestjo in bi morali ravnati drug z drugim kakor bratje. Človečnost žari še.",
     ),
     "Turkish": (
         "cp1254",

@@ -30,6 +30,7 @@ class IndexingCalls(SessionBase):
         exclude: Iterable[str] = (),
         id_field: str | None = None,
         text_field: str | None = None,
+        encoding: str | None = None,
         embedder: str | None = None,
         dimensions: int | None = None,
         chunk_size: int | str | None = None,
@@ -52,6 +53,7 @@ class IndexingCalls(SessionBase):
             exclude: Globs; files that match one are left out.
             id_field: The field with the id of a record. None: _id, id, doc_id or docno.
             text_field: The field with the text of a record. None: one of the usual names.
+            encoding: The encoding of text files without a byte order mark. None: detected.
             embedder: A name from `ettin models`, a hub id or a folder. None: that of the index;
                 for a new index, "auto".
             dimensions: The number of dimensions to keep of each vector, for Matryoshka embedders.
@@ -90,7 +92,7 @@ class IndexingCalls(SessionBase):
         if documents is not None:
             require_list(documents, "documents")
             added.append(document_stream(documents))
-        fields = tuple(include), tuple(exclude), id_field, text_field
+        fields = tuple(include), tuple(exclude), id_field, text_field, encoding
         return self.build_from(
             BuildRequest(
                 Path(into),
@@ -236,4 +238,6 @@ class IndexingCalls(SessionBase):
         index, report = self.index_of(sources)
         for rejection in report.rejections:
             self.models.reporter.notice(f"rejected {rejection}")
+        for notice in report.notices:
+            self.models.reporter.notice(notice)
         return index

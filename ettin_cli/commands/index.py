@@ -81,6 +81,14 @@ def index(
             "contents.",
         ),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODING",
+            help="Encoding of text files, as in windows-1250; by default detected for each. "
+            "A byte order mark takes precedence.",
+        ),
+    ] = None,
     language: Annotated[
         str | None,
         typer.Option(
@@ -123,9 +131,9 @@ def index(
       ettin index docs --embedder nomic --dimensions 256 --rebuild
     """
     console = context.console
-    if not source and (include or exclude or id_field or text_field):
+    if not source and (include or exclude or id_field or text_field or encoding):
         raise UsageError(
-            "--include, --exclude, --id-field and --text-field need a SOURCE",
+            "--include, --exclude, --id-field, --text-field and --encoding need a SOURCE",
             hint="pass the SOURCE again, with all of its options",
         )
     added = [options.stdin_or(text) for text in source or ()]
@@ -135,7 +143,9 @@ def index(
         folder=_folder(index, source),
         add=added,
         remove=remove or [],
-        source=RecordedSource("", tuple(include or ()), tuple(exclude or ()), id_field, text_field),
+        source=RecordedSource(
+            "", tuple(include or ()), tuple(exclude or ()), id_field, text_field, encoding
+        ),
         embedder=embedder,
         dimensions=dimensions,
         chunking=Chunking.parsed(chunk_size, chunk_overlap),
@@ -169,6 +179,8 @@ def report_build(
     plan = report.plan
     for rejection in report.rejections:
         console.notice(rejected(rejection))
+    for notice in report.notices:
+        console.notice(notice)
     for what, names in (("new", plan.new), ("changed", plan.changed), ("gone", plan.gone)):
         for name in names:
             console.detail(f"{what}: {name}")

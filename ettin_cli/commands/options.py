@@ -124,7 +124,11 @@ def recorded(folder: Path, source: RecordedSource) -> str:
     words = [location]
     for option, values in (("--include", source.include), ("--exclude", source.exclude)):
         words += [word for value in values for word in (option, value)]
-    for option, value in (("--id-field", source.id_field), ("--text-field", source.text_field)):
+    for option, value in (
+        ("--id-field", source.id_field),
+        ("--text-field", source.text_field),
+        ("--encoding", source.encoding),
+    ):
         words += [option, value] if value else []
     return shlex.join(words)
 

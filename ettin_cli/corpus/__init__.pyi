@@ -1,4 +1,4 @@
-from .content import read_text as read_text
+from .content import read_text as read_text, require_encoding as require_encoding
 from .delimited import DELIMITERS as DELIMITERS, delimited_rows as delimited_rows
 from .formats import read_file as read_file
 from .paths import field_of as field_of, has_field as has_field, without_fields as without_fields

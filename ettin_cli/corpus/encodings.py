@@ -41,9 +41,9 @@ def is_utf8(content: bytes, *, cut: bool = False) -> bool:
 
 def nearly_utf8(content: bytes) -> bool:
     """Return whether most non-ASCII bytes are valid UTF-8, as in no other encoding."""
-    text = content.decode("utf-8", "replace")
-    broken = text.count("\ufffd")
-    return broken < sum(not character.isascii() for character in text) - broken
+    valid = content.decode("utf-8", "ignore")
+    broken = content.decode("utf-8", "replace").count("\ufffd") - valid.count("\ufffd")
+    return broken < sum(not character.isascii() for character in valid)
 
 
 def guessed_encoding(content: bytes) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
+from ettin_cli.corpus.content import Decoding, decoding
 from ettin_cli.corpus.reader import Row, TableReader
 from ettin_cli.corpus.records import Fields, NoTextFieldError, RecordError, record_document
 from ettin_cli.corpus.registry import reader_of
@@ -43,7 +44,8 @@ def read_file(
         reject(Rejection(shown, "unknown format"))
         return
     try:
-        document = reader.read(file.path, file.name)
+        with decoding(fields.encoding) as state:
+            document = _as_noted(reader.read(file.path, file.name), state)
     except UnreadableError as error:
         reject(Rejection(shown, str(error)))
         return
@@ -53,6 +55,16 @@ def read_file(
         skip(EMPTY)
     else:
         reject(Rejection(shown, EMPTY))
+
+
+def _as_noted(document: Document, state: Decoding) -> Document:
+    """Return a document with the lines of its file, and what was noted about its text."""
+    lines = document.lines
+    if state.line_of and len(lines) > 1:
+        # Lines beyond the last, of the end of a text, are in the last line of the file.
+        last = len(state.line_of)
+        lines = [state.line_of[min(line, last) - 1] for line in lines]
+    return replace(document, lines=lines, notices=[*document.notices, *state.notices])
 
 
 def _records(
@@ -66,7 +78,9 @@ def _records(
 ) -> Iterator[Document]:
     rows = _rows(file, reader, fields.columns)
     shown = str(file.path or STREAM)
-    first = list(islice(rows, PROBED_ROWS))
+    with decoding(fields.encoding):
+        # The encoding is that of the first rows.
+        first = list(islice(rows, PROBED_ROWS))
     unfit = _unfit(first, fields, file.in_folder)
     if unfit and file.in_folder:
         skip(EMPTY if unfit.reason == EMPTY else "table without a text field")

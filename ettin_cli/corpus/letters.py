@@ -48,7 +48,9 @@ _SIGNS = frozenset("“”‘’„–—…«»‹›•°€£§©®™·¿¡�
 def likely_encoding(
     content: bytes, candidates: Sequence[str], at_least: float = -math.inf
 ) -> str | None:
-    """Return the most likely of some single-byte encodings; None if none decodes the bytes.
+    """Return the most likely of some single-byte encodings; None if none is likely enough.
+
+    A byte without a meaning counts against an encoding, but does not exclude it.
 
     Args:
         at_least: Return None if the mean log-likelihood of a letter is lower.
@@ -61,11 +63,7 @@ def likely_encoding(
     sample = _sample(content)
     best, encoding, mean = -math.inf, None, 0.0
     for candidate in candidates:
-        try:
-            content.decode(candidate)
-            pairs, mixed = _pairs(sample.decode(candidate))
-        except UnicodeDecodeError:
-            continue
+        pairs, mixed = _pairs(sample.decode(candidate, "replace"))
         likelihood = _likelihood(pairs)
         score = likelihood - MIXED_CASE * mixed - PRIORS[candidate]
         if score > best:
@@ -118,9 +116,9 @@ class _Language:
         }
         self.firsts: dict[str, float] = {}
         self.letters: dict[str, float] = {}
-        for (first, second), frequency in self.pairs.items():
-            self.firsts[first] = self.firsts.get(first, 0) + frequency
-            self.letters[second] = self.letters.get(second, 0) + frequency
+        for pair, frequency in self.pairs.items():
+            self.firsts[pair[0]] = self.firsts.get(pair[0], 0) + frequency
+            self.letters[pair[1]] = self.letters.get(pair[1], 0) + frequency
         self.total = sum(self.letters.values())
         self.known: dict[str, float] = {}
 

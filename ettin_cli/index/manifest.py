@@ -31,6 +31,7 @@ class RecordedSource:
     exclude: tuple[str, ...] = ()
     id_field: str | None = None
     text_field: str | None = None
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

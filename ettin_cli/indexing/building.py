@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class BuildReport:
-    """The result of a run; `manifest` is None after a dry run without an existing index."""
+    """The result of a run; `manifest` is None after a dry run without an existing index.
+
+    `notices` are about files that were read in this run, each with the file's path.
+    """
 
     plan: IndexPlan
     manifest: Manifest | None
@@ -55,6 +58,7 @@ class BuildReport:
     embedded: int = 0
     reused: int = 0
     rejections: Sequence[Rejection] = ()
+    notices: Sequence[str] = ()
 
     def __repr__(self) -> str:
         counts = self.manifest.counts if self.manifest else Counts()
@@ -182,6 +186,7 @@ class GenerationBuild:
         names = [source.name for source in plan.sources]
         self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
         self.counter: TokenCounter | None = None
+        self.notices: list[str] = []
         self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
         self.generation = Generation(request.folder, recipe, old)
 
@@ -228,6 +233,7 @@ class GenerationBuild:
             embedded=missing.total,
             reused=missing.reused,
             rejections=[*self.plan.rejections, *rejections],
+            notices=self.notices,
         )
 
     def _read_all(self, sources: tuple[RecordedSource, ...]) -> list[FileEntry]:
@@ -330,7 +336,8 @@ class _FileReader:
 
     def read(self, entry: FileEntry) -> FileEntry:
         """Return the entry completed with the file's counts and rejections."""
-        fields = Fields(self.source.id_field, self.source.text_field)
+        source = self.source
+        fields = Fields(source.id_field, source.text_field, encoding=source.encoding)
         for document in read_file(self.planned.file, fields, self.rejections.append, self._skip):
             self._add(document)
         return replace(
@@ -353,6 +360,8 @@ class _FileReader:
             line = document.lines[0] if len(document.lines) == 1 else None
             self.rejections.append(Rejection(shown, f'duplicate id "{document.doc_id}"', line))
             return
+        shown = str(self.planned.file.path or STREAM)
+        self.run.notices += [f"{shown}: {notice}" for notice in document.notices]
         self.documents += 1
         named = document if doc_id == document.doc_id else replace(document, doc_id=doc_id)
         for piece in chunk(named, run.token_counter(), run.chunking, run.reads):

@@ -26,6 +26,7 @@ class Document:
             applies to all of the text, as in a table with one record per line. Empty if
             source lines are unknown, as in a PDF.
         pages: For each line of `text`, its 1-based page; empty if the format has no pages.
+        notices: What a user should know about how it was read, such as invalid bytes.
     """
 
     doc_id: str
@@ -35,6 +36,7 @@ class Document:
     kind: DocumentKind = "prose"
     lines: Sequence[int] = ()
     pages: Sequence[int] = ()
+    notices: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
