@@ -26,8 +26,8 @@ def test_a_registered_reader_is_found_by_every_name_it_gives(reader: DocumentRea
 
 def test_formats_to_read_are_listed_in_the_order_of_the_registry() -> None:
     assert built_in_formats() == (
-        "text, Markdown, reStructuredText, HTML, PDF, DOCX, EPUB, email, source code, "
-        "JSONL, JSON, CSV, TSV, Parquet"
+        "text, Markdown, reStructuredText, HTML, PDF, DOCX, EPUB, email, mbox, Outlook, MHTML, "
+        "iCalendar, source code, JSONL, JSON, CSV, TSV, Parquet"
     )
     assert table_formats() == "jsonl, json, csv, tsv, parquet"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain, islice
 
 from ettin_cli.corpus.content import Decoding, decoding
-from ettin_cli.corpus.reader import Row, TableReader
+from ettin_cli.corpus.reader import CollectionReader, Rejected, Row, TableReader
 from ettin_cli.corpus.records import Fields, NoTextFieldError, RecordError, record_document
 from ettin_cli.corpus.registry import reader_of
 from ettin_cli.corpus.sources import SourceFile
@@ -43,6 +43,9 @@ def read_file(
     if file.path is None or reader is None:
         reject(Rejection(shown, "unknown format"))
         return
+    if isinstance(reader, CollectionReader):
+        yield from _collection(file, reader, fields, reject, skip, blank=blank)
+        return
     try:
         with decoding(fields.encoding) as state:
             document = _as_noted(reader.read(file.path, file.name), state)
@@ -55,6 +58,39 @@ def read_file(
         skip(EMPTY)
     else:
         reject(Rejection(shown, EMPTY))
+
+
+def _collection(
+    file: SourceFile,
+    reader: CollectionReader,
+    fields: Fields,
+    reject: Callable[[Rejection], None],
+    skip: Callable[[str], None],
+    *,
+    blank: bool,
+) -> Iterator[Document]:
+    """Yield the documents of a file that has many of them; those without text are left out."""
+    if file.path is None:
+        return
+    shown, found = str(file.path), False
+    documents = reader.read(file.path, file.name)
+    while True:
+        try:
+            with decoding(fields.encoding) as state:
+                document = next(documents, None)
+        except UnreadableError as error:
+            reject(Rejection(shown, str(error)))
+            return
+        if document is None:
+            break
+        if isinstance(document, Rejected):
+            found = True
+            reject(Rejection(shown, document.reason, document.line))
+        elif blank or document.text.strip() or document.title:
+            found = True
+            yield _as_noted(document, state)
+    if not found:
+        skip(EMPTY) if file.in_folder else reject(Rejection(shown, EMPTY))
 
 
 def _as_noted(document: Document, state: Decoding) -> Document:
