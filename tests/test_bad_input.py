@@ -43,7 +43,7 @@ def bad(tmp_path: Path) -> Iterator[Path]:
 
 def write_damaged(bad: Path) -> None:
     write(bad / "binary.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
-    write(bad / "encoding.txt", ("naïve\n" * 9).encode() + b"\xff\xfe\n")
+    write(bad / "encoding.txt", b"\xff\xfe\x00\xd8\x00\xd8a\x00")
     write(bad / "cut.txt.gz", gzip.compress(os.urandom(900).hex().encode())[:-300])
     write(bad / "cut.md.zst", zstandard.compress(os.urandom(900).hex().encode())[:-300])
     cut(write_pdf(bad / "cut.pdf", [WORDS]))
@@ -100,7 +100,7 @@ REJECTED = [
     "cut.pdf: not a valid PDF: ",
     "cut.txt.gz: compressed data is damaged or truncated: ",
     "deep.json: broken JSON: ",
-    "encoding.txt: invalid UTF-8, first in line 10",
+    "encoding.txt: not utf-16, contrary to its byte order mark",
     "locked.pdf: needs a password",
     "rows.csv:3: 1 fields, but the header has 2",
     "rows.csv:4: 3 fields, but the header has 2",

@@ -8,10 +8,17 @@ import pytest
 import zstandard
 from hypothesis import given, strategies as st
 
-from ettin_cli.corpus.content import decode, read_text, text_encoding
+from ettin_cli.corpus.content import (
+    decode,
+    decoding,
+    read_text,
+    require_encoding,
+    text_encoding,
+)
 from ettin_cli.corpus.encodings import is_utf8
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.storage import UnreadableError
-from tests.reading import why_not, write
+from tests.reading import one, why_not, write
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\ufeff"))
 ENGLISH = "The keeper wrote down the weather at nine and again at noon, as he did every day. " * 4
@@ -24,6 +31,7 @@ JAPANESE = "灯台守は毎朝、天気を日誌に書き、夕方には火を�
 TURKISH = (
     "Fener bekçisi her sabah havayı deftere yazdı, akşam olunca ışığı yaktı ve şarkı söyledi. "
 )
+GERMAN = "Der Wärter schrieb täglich auf,\nwie das schöne Wetter früher war.\n"
 FRENCH = (
     "Le gardien du phare écrivait le temps chaque matin, et allumait le feu dès le soir tombé. "
 )
@@ -124,12 +132,74 @@ def test_a_text_that_tells_a_wrong_encoding_is_not() -> None:
     )
 
 
-def test_broken_utf8_is_not_read_as_anything_else() -> None:
-    text = ("Der Wärter schrieb täglich auf, wie das Wetter war.\n" * 6).encode()
-    with pytest.raises(UnreadableError, match="invalid UTF-8, first in line 7"):
-        decode(text + b"a byte \xff too many\n" + text)
-    with pytest.raises(UnreadableError, match="invalid UTF-8, first in line 6"):
-        decode(text[:-2].replace(b"war", "wär".encode())[:-2])
+@pytest.mark.parametrize(
+    ("content", "text", "count", "line"),
+    [
+        (f"Wärter\n{GERMAN}a byte ~ too many".encode(), f"Wärter\n{GERMAN}a byte ~ too many", 1, 4),
+        (GERMAN.encode()[:-1] + "ü".encode()[:1], GERMAN[:-1] + "~", 1, 2),
+        (f"{ENGLISH}\n".encode() + b"\x81, \x8d", f"{ENGLISH}\n~, ~", 2, 2),
+        (f"{FRENCH * 3}\n".encode("cp1252") + b"\x81 non", f"{FRENCH * 3}\n~ non", 1, 2),
+        (f"one\ntwo~\n{GERMAN}".encode().replace(b"~", b"\0"), f"one\ntwo~\n{GERMAN}", 1, 2),
+        (b"log begins" + bytes(4096) + b"and goes on\n", "log begins~and goes on\n", 1, 1),
+        (f"{GERMAN}x".encode("utf-16") + b"a", f"{GERMAN}x~", 1, 3),
+        ("\ufeffwords é\n".encode() + b"\xff", "words é\n~", 1, 2),
+        ("a genuine \ufffd, é and ".encode() + b"\xff", "a genuine \ufffd, é and ~", 1, 1),
+    ],
+)
+def test_a_few_broken_bytes_are_replaced_and_counted(
+    content: bytes, text: str, count: int, line: int
+) -> None:
+    content = content.replace(b"byte ~", b"byte \xff")
+    with decoding() as state:
+        assert decode(content) == text.replace("~", "\ufffd")
+    assert (state.replaced, state.first) == (count, line)
+    sequences = "sequence" if count == 1 else "sequences"
+    assert state.notices == [
+        f"{count} invalid byte {sequences} replaced by U+FFFD, first in line {line}"
+    ]
+
+
+def test_a_text_is_read_in_the_given_encoding_unless_a_mark_tells_another(tmp_path: Path) -> None:
+    short = write(tmp_path / "a.txt", "łąka".encode("cp1250"))
+    marked = write(tmp_path / "b.txt", "łąka".encode("utf-16"))
+    japanese = write(tmp_path / "c.txt", "日本".encode("iso2022_jp"))
+    with decoding("windows-1250"):
+        assert (read_text(short), read_text(marked)) == ("łąka", "łąka")
+    with decoding("iso-2022-jp"):
+        assert read_text(japanese) == "日本"
+    with decoding("ascii"), pytest.raises(UnreadableError, match="not ascii"):
+        read_text(write(tmp_path / "d.txt", JAPANESE.encode("euc_jp")))
+
+
+@pytest.mark.parametrize("name", ["no-such", "", "base64", "a\0b"])
+def test_an_unknown_encoding_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="not a known text encoding"):
+        require_encoding(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("one\r\ntwo\r\nthree", [1, 2, 3]),
+        ("one\n0%\r50%\r100%\nlast", [1, 2, 2, 2, 3]),
+        ("one\rtwo\rthree", [1, 1, 1]),
+        ("one\r\r\ntwo\n", [1, 1, 2, 3]),
+        ("\rone\ntwo\r", [1, 1, 2, 2]),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.py", "a.rst"])
+def test_a_lone_carriage_return_ends_no_line_of_the_file(
+    tmp_path: Path, name: str, content: str, lines: list[int]
+) -> None:
+    document = one(write(tmp_path / name, content))
+    assert document.text == content.replace("\r\n", "\n").replace("\r", "\n")
+    assert list(document.lines) == lines
+
+
+def test_lines_of_html_are_those_of_the_file(tmp_path: Path) -> None:
+    document = one(write(tmp_path / "a.html", "<p>one</p>\r<p>two</p>\r\n<p>three</p>"))
+    found = dict(zip(document.text.split("\n"), document.lines, strict=True))
+    assert (found["one"], found["two"], found["three"]) == (1, 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_packed_text_is_read_as_what_it_holds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.txt", b"words\0words", "binary content"),
+        ("a.txt", b"words\0\1\0words", "binary content"),
         ("a.txt.gz", gzip.compress(b"words" * 999, mtime=0)[:-9], "compressed data is damaged"),
         ("a.txt.zst", zstandard.compress(b"words" * 999)[:-3], "compressed data is damaged"),
         ("a.txt.gz", b"not packed", "cannot be read: Not a gzipped file"),
@@ -205,7 +205,7 @@ def test_packed_text_is_read_as_what_it_holds(tmp_path: Path) -> None:
             "not a valid DOCX",
         ),
         ("a.epub", (SAMPLES / "lighthouse" / "leaflet.epub").read_bytes()[:500], "not a valid"),
-        ("a.txt", b"\xff\xfea\0b", "not utf-16, contrary to its byte order mark"),
+        ("a.txt", b"\xff\xfe" + b"\0\xd8" * 9, "not utf-16, contrary to its byte order mark"),
         ("a.txt", b"  \n ", "empty"),
     ],
 )

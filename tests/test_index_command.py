@@ -244,3 +244,34 @@ def test_a_terminal_that_wants_none_gets_no_colour(
     colours = re.compile(r"\x1b\[[0-9;]*[34][0-9;]*m")
     assert colours.search(terminal("index", "docs").out)
     assert not colours.search(terminal("index", "docs", "-i", "other", *options).out)
+
+
+# Encodings
+
+
+def test_a_given_encoding_is_recorded_with_the_source(ettin: Ettin, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("Łódź".encode("cp1250"))
+    assert ettin("index", "a.txt", "--encoding", "windows-1250").code == 0
+    assert read_manifest(Path(".ettin")).sources[0].encoding == "windows-1250"
+    path.write_bytes("Łąka".encode("cp1250"))
+    assert ettin("index").code == 0
+    found = ettin("search", "łąka", "-r", "none", "-f", "json")
+    assert json.loads(found.out)["hits"][0]["text"] == "Łąka"
+
+
+def test_an_unknown_encoding_is_refused_and_one_without_a_source(ettin: Ettin, docs: Path) -> None:
+    ran = ettin("index", "docs", "--encoding", "windows-9999")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "ettin: error: 'windows-9999' is not a known text encoding\n"
+    ettin("index", "docs")
+    assert ettin("index", "--encoding", "cp1252").code == 2
+
+
+def test_replaced_bytes_are_reported_and_rejected_is_nothing(ettin: Ettin, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Grüße\nund \xdc".encode()[:-1])
+    ran = ettin("index", "a.txt")
+    assert ran.code == 0
+    path = tmp_path / "a.txt"
+    notice = f"ettin: {path}: 1 invalid byte sequence replaced by U+FFFD, first in line 2\n"
+    assert ran.err.startswith(notice)

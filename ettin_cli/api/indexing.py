@@ -32,6 +32,7 @@ class IndexingCalls(SessionBase):
         text_field: str | None = None,
         title_field: str | None = None,
         all_text: bool = False,
+        encoding: str | None = None,
         embedder: str | None = None,
         dimensions: int | None = None,
         chunk_size: int | str | None = None,
@@ -57,6 +58,7 @@ class IndexingCalls(SessionBase):
             title_field: The field with the title of a record. None: title.
             all_text: Whether to index content for machines too: lock files, minified code, data
                 URIs, base64 blocks, embeddings and the like.
+            encoding: The encoding of text files without a byte order mark. None: detected.
             embedder: A name from `ettin models`, a hub id or a folder. None: that of the index;
                 for a new index, "auto".
             dimensions: The number of dimensions to keep of each vector, for Matryoshka embedders.
@@ -101,7 +103,7 @@ class IndexingCalls(SessionBase):
                 Path(into),
                 added,
                 [os.fspath(source) for source in remove],
-                RecordedSource("", *fields, all_text=all_text),
+                RecordedSource("", *fields, all_text=all_text, encoding=encoding),
                 embedder=embedder,
                 dimensions=dimensions,
                 chunking=Chunking.parsed(chunk_size, chunk_overlap),
@@ -241,4 +243,6 @@ class IndexingCalls(SessionBase):
         index, report = self.index_of(sources)
         for rejection in report.rejections:
             self.models.reporter.notice(f"rejected {rejection}")
+        for notice in report.notices:
+            self.models.reporter.notice(notice)
         return index

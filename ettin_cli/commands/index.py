@@ -95,6 +95,14 @@ def index(
             "URIs, base64 blocks, vector paths and embeddings.",
         ),
     ] = False,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODING",
+            help="Encoding of text files, as in windows-1250; by default detected for each. "
+            "A byte order mark takes precedence.",
+        ),
+    ] = None,
     language: Annotated[
         str | None,
         typer.Option(
@@ -137,10 +145,11 @@ def index(
       ettin index docs --embedder nomic --dimensions 256 --rebuild
     """
     console = context.console
-    if not source and (include or exclude or id_field or text_field or title_field or all_text):
+    reading = include, exclude, id_field, text_field, title_field, all_text, encoding
+    if not source and any(reading):
         raise UsageError(
-            "--include, --exclude, --id-field, --text-field, --title-field and --all-text need a "
-            "SOURCE",
+            "--include, --exclude, --id-field, --text-field, --title-field, --all-text and "
+            "--encoding need a SOURCE",
             hint="pass the SOURCE again, with all of its options",
         )
     added = [options.stdin_or(text) for text in source or ()]
@@ -158,6 +167,7 @@ def index(
             text_field,
             title_field,
             all_text=all_text,
+            encoding=encoding,
         ),
         embedder=embedder,
         dimensions=dimensions,
@@ -192,6 +202,8 @@ def report_build(
     plan = report.plan
     for rejection in report.rejections:
         console.notice(rejected(rejection))
+    for notice in report.notices:
+        console.notice(notice)
     for what, names in (("new", plan.new), ("changed", plan.changed), ("gone", plan.gone)):
         for name in names:
             console.detail(f"{what}: {name}")

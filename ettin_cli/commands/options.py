@@ -128,6 +128,7 @@ def recorded(folder: Path, source: RecordedSource) -> str:
         ("--id-field", source.id_field),
         ("--text-field", source.text_field),
         ("--title-field", source.title_field),
+        ("--encoding", source.encoding),
     ):
         words += [option, value] if value else []
     words += ["--all-text"] * source.all_text

@@ -1,4 +1,4 @@
-from .content import read_text as read_text
+from .content import read_text as read_text, require_encoding as require_encoding
 from .delimited import delimited_rows as delimited_rows
 from .dialects import (
     DELIMITERS as DELIMITERS,

@@ -2,19 +2,90 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 from ettin_cli.corpus.encodings import guessed_encoding, is_utf8, marked_encoding, nearly_utf8
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError, opened
 
 NO_ENCODING = "encoding cannot be detected"
+BINARY = "binary content"
+REPLACEMENT = "\ufffd"
+# One in so many bytes may be invalid, and one more; a file with more of them is not text.
+INVALID_IN, NUL_IN = 100, 1000
+_NULS = re.compile(rb"\0+")
+_CONTROLS = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f\x7f]")
+_LONE_RETURN = re.compile("\r(?!\n)")
+
+
+@dataclass(slots=True)
+class Decoding:
+    """How the texts of one file are decoded, and what came of it.
+
+    Args:
+        encoding: That of texts without a byte order mark; None: it is detected.
+        replaced: Number of invalid byte sequences that were replaced.
+        first: Line of the first of them.
+        line_of: For each line of the file's text, its line in the file; empty if they are equal.
+    """
+
+    encoding: str | None = None
+    replaced: int = 0
+    first: int = 0
+    line_of: Sequence[int] = ()
+
+    @property
+    def notices(self) -> list[str]:
+        """What a user should know about the text."""
+        if not self.replaced:
+            return []
+        sequences = "sequence" if self.replaced == 1 else "sequences"
+        return [
+            f"{self.replaced:,} invalid byte {sequences} replaced by U+FFFD, "
+            f"first in line {self.first:,}"
+        ]
+
+
+_decoding: ContextVar[Decoding | None] = ContextVar("decoding", default=None)
+
+
+@contextmanager
+def decoding(encoding: str | None = None) -> Iterator[Decoding]:
+    """Yield what is noted about the texts that are decoded in the block, those of one file."""
+    state = Decoding(encoding)
+    token = _decoding.set(state)
+    try:
+        yield state
+    finally:
+        _decoding.reset(token)
+
+
+def require_encoding(name: str) -> None:
+    """Check that an encoding of text is known.
+
+    Raises:
+        InvalidArgumentError: It is not.
+    """
+    try:
+        "".encode(name)
+    except (LookupError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"{name!r} is not a known text encoding", argument="encoding", value=name
+        ) from error
 
 
 def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     r"""Return a text file's content with "\n" line ends.
 
-    The encoding is that of the byte order mark, else UTF-8, else charset-normalizer's guess.
+    The encoding is that of the byte order mark, else that of `--encoding`, else UTF-8, else the
+    most likely one. A lone carriage return becomes a line end too, although it does not count as
+    one in the file, as in grep and vim: `decoding` notes the lines in the file.
 
     Args:
         most: Maximum size in bytes, decompressed.
@@ -22,7 +93,12 @@ def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     Raises:
         UnreadableError: It is binary, in no detectable encoding, or too large.
     """
-    return decode(read_bytes(path, most))
+    content = read_bytes(path, most)
+    state = _decoding.get()
+    text = _decoded(content, state.encoding if state else None)
+    if state and "\r" in text:
+        state.line_of = _lines_in_file(text)
+    return _with_line_feeds(text)
 
 
 def read_bytes(path: Path, most: int = MAX_TEXT_BYTES) -> bytes:
@@ -44,25 +120,104 @@ def decode(content: bytes) -> str:
     Raises:
         UnreadableError: It is binary or in no detectable encoding.
     """
-    text = _decoded(content)
-    if "\0" in text:
-        raise UnreadableError("binary content")
+    return _with_line_feeds(_decoded(content, None))
+
+
+def decode_as(encoding: str, content: bytes) -> str:
+    """Return text in a known encoding; invalid bytes are replaced and counted."""
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        return _replaced(encoding, content, error.start)
+
+
+def _with_line_feeds(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _decoded(content: bytes) -> str:
+def _lines_in_file(text: str) -> Sequence[int]:
+    """Return the line in the file of each line that a lone carriage return may begin too."""
+    if not _LONE_RETURN.search(text):
+        return ()
+    numbers, number = [], 1
+    for line in text.split("\n"):
+        numbers += [number] * (1 + len(_LONE_RETURN.findall(line.removesuffix("\r"))))
+        number += 1
+    return numbers
+
+
+def _decoded(content: bytes, given: str | None) -> str:
     encoding = marked_encoding(content)
+    if encoding == "utf-8-sig":
+        # Errors are counted from the end of the mark.
+        return _in("utf-8", content[3:], "not utf-8-sig, contrary to its byte order mark")
     if encoding:
         return _in(encoding, content, f"not {encoding}, contrary to its byte order mark")
+    if given:
+        return _in(given, content, f"not {given}")
     if b"\0" in content:
-        raise UnreadableError("binary content")
+        content = _without_nuls(content)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         if nearly_utf8(content):
-            line = content.count(b"\n", 0, error.start) + 1
-            raise UnreadableError(f"invalid UTF-8, first in line {line}") from error
-    return _in(guessed_encoding(content), content, NO_ENCODING)
+            return _replaced("utf-8", content, error.start)
+    return _in(guessed_encoding(content) or "ascii", content, NO_ENCODING)
+
+
+def _without_nuls(content: bytes) -> bytes:
+    """Return text with a replacement character for each run of a few NUL bytes.
+
+    Raises:
+        UnreadableError: There are too many of them, or it is not text otherwise.
+    """
+    runs = len(_NULS.findall(content))
+    controls = len(_CONTROLS.findall(content))
+    bare = content.replace(b"\0", b"")
+    if runs + controls > 1 + len(bare) // NUL_IN or not (is_utf8(bare) or nearly_utf8(bare)):
+        raise UnreadableError(BINARY)
+    _count(runs, content.count(b"\n", 0, content.index(b"\0")) + 1)
+    return _NULS.sub(REPLACEMENT.encode(), content)
+
+
+def _in(encoding: str, content: bytes, reason: str) -> str:
+    """Return text in an encoding; a few invalid bytes are replaced and counted.
+
+    Raises:
+        UnreadableError: There are more of them, for this reason.
+    """
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        broken = _broken(encoding, content)
+        if broken > 1 + len(content) // INVALID_IN:
+            raise UnreadableError(reason) from error
+        text = _replaced(encoding, content, error.start)
+    if (nuls := text.count("\0")) > 1 + len(text) // NUL_IN:
+        raise UnreadableError(BINARY)
+    if nuls:
+        _count(nuls, text.count("\n", 0, text.index("\0")) + 1)
+    return text.replace("\0", REPLACEMENT)
+
+
+def _replaced(encoding: str, content: bytes, at: int) -> str:
+    """Return text with invalid bytes replaced and counted, the first of them at an offset."""
+    text = content.decode(encoding, "replace")
+    line = content[:at].decode(encoding, "ignore").count("\n") + 1
+    _count(_broken(encoding, content), line)
+    return text
+
+
+def _broken(encoding: str, content: bytes) -> int:
+    """Return the number of invalid byte sequences; the text may hold U+FFFD of its own."""
+    replaced, ignored = (content.decode(encoding, way) for way in ("replace", "ignore"))
+    return replaced.count(REPLACEMENT) - ignored.count(REPLACEMENT)
+
+
+def _count(number: int, line: int) -> None:
+    if state := _decoding.get():
+        state.first = state.first or line
+        state.replaced += number
 
 
 def text_encoding(head: bytes) -> str:
@@ -71,21 +226,13 @@ def text_encoding(head: bytes) -> str:
     Raises:
         UnreadableError: It is binary or in no detectable encoding.
     """
-    encoding = marked_encoding(head)
+    state = _decoding.get()
+    encoding = marked_encoding(head) or (state.encoding if state else None)
     if encoding is None and b"\0" in head:
-        raise UnreadableError("binary content")
+        raise UnreadableError(BINARY)
     if encoding is None and (is_utf8(head, cut=True) or nearly_utf8(head)):
         encoding = "utf-8"
     encoding = encoding or guessed_encoding(head)
     if encoding is None:
         raise UnreadableError(NO_ENCODING)
     return encoding
-
-
-def _in(encoding: str | None, content: bytes, reason: str) -> str:
-    try:
-        if encoding:
-            return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise UnreadableError(reason) from error
-    raise UnreadableError(reason)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import math
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from charset_normalizer import CharsetMatch
+from ettin_cli.corpus.letters import LATIN, PLAUSIBLE, PRIORS, likely_encoding
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -16,13 +15,9 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-WESTERN = "cp1252"
-LATIN = [WESTERN, "cp1250", "iso8859_2", "cp1254"]
 NEVER_UNMARKED = ["utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le", "utf_7"]
-# Shares of non-ASCII bytes: FEW is below that of any language except English, MANY above that of
-# German, French or Swedish.
-FEW, MANY = 0.01, 0.06
-ALIKE = 0.05
+# A share of non-ASCII bytes below that of any language except English.
+FEW = 0.01
 SHORT = 32
 DECLARED_WITHIN = 4096
 
@@ -46,41 +41,38 @@ def is_utf8(content: bytes, *, cut: bool = False) -> bool:
 
 def nearly_utf8(content: bytes) -> bool:
     """Return whether most non-ASCII bytes are valid UTF-8, as in no other encoding."""
-    text = content.decode("utf-8", "replace")
-    broken = text.count("\ufffd")
-    return broken < sum(not character.isascii() for character in text) - broken
+    valid = content.decode("utf-8", "ignore")
+    broken = content.decode("utf-8", "replace").count("\ufffd") - valid.count("\ufffd")
+    return broken < sum(not character.isascii() for character in valid)
 
 
 def guessed_encoding(content: bytes) -> str | None:
     """Return the most likely encoding of text that is not UTF-8; None if it is not text.
 
-    Isolated non-ASCII bytes among ASCII indicate a Latin alphabet, and a small share of them a
-    Western one. That also works for texts too short for charset-normalizer.
+    charset-normalizer tells text from other content, and multi-byte encodings. Single-byte
+    encodings, which it confuses in short texts, are told apart by the letters of many languages.
     """
     import charset_normalizer
 
     runs = _NOT_ASCII.findall(content)
     count = sum(map(len, runs))
-    if count <= 2 * len(runs) and not _DECLARED.search(content, 0, DECLARED_WITHIN):
-        latin = _latin(content, count / len(content))
-        if latin:
-            return latin
+    declared = _DECLARED.search(content, 0, DECLARED_WITHIN)
+    # Isolated non-ASCII bytes among ASCII indicate a Latin alphabet.
+    if count <= 2 * len(runs) and not declared and (latin := _latin(content, count)):
+        return latin
     best = charset_normalizer.from_bytes(content, cp_exclusion=NEVER_UNMARKED).best()
-    return best.encoding if best else None
+    if declared:
+        return best.encoding if best else None
+    single = best is not None and best.encoding in PRIORS
+    likely = likely_encoding(content, tuple(PRIORS), -math.inf if single else PLAUSIBLE)
+    return likely or (best.encoding if best else None)
 
 
-def _latin(content: bytes, share: float) -> str | None:
+def _latin(content: bytes, count: int) -> str | None:
+    """Return the most likely encoding of a Latin alphabet; None if it is not such text."""
     import charset_normalizer
 
-    matches = charset_normalizer.from_bytes(content, cp_isolation=LATIN)
-    best = matches.best()
-    if best is None:
-        return WESTERN if share < FEW or len(content) < SHORT else None
-    western = next((match for match in matches if WESTERN in match.could_be_from_charset), None)
-    return WESTERN if western and _is_western(share, western, best) else best.encoding
-
-
-def _is_western(share: float, western: CharsetMatch, best: CharsetMatch) -> bool:
-    """Return whether text is Western, given its match as Western and its best match."""
-    alike = western.coherence >= best.coherence - ALIKE
-    return share < FEW or not best.coherence or (share < MANY and alike)
+    known = charset_normalizer.from_bytes(content, cp_isolation=list(LATIN)).best() is not None
+    if known or count < FEW * len(content) or len(content) < SHORT:
+        return likely_encoding(content, LATIN)
+    return None

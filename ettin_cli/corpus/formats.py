@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
+from ettin_cli.corpus.content import Decoding, decoding
 from ettin_cli.corpus.machine_text import MINIFIED, is_minified, without_machine_text
 from ettin_cli.corpus.paths import field_of
-from ettin_cli.corpus.reader import Row, TableReader
+from ettin_cli.corpus.reader import CollectionReader, Rejected, Row, TableReader
 from ettin_cli.corpus.records import (
     Fields,
     NoTextFieldError,
@@ -76,8 +77,12 @@ def _documents(
     if file.path is None or reader is None:
         reject(Rejection(shown, "unknown format"))
         return
+    if isinstance(reader, CollectionReader):
+        yield from _collection(file, reader, fields, reject, skip, blank=blank)
+        return
     try:
-        document = reader.read(file.path, file.name)
+        with decoding(fields.encoding) as state:
+            document = _as_noted(reader.read(file.path, file.name), state)
     except UnreadableError as error:
         reject(Rejection(shown, str(error)))
         return
@@ -93,6 +98,49 @@ def _documents(
         reject(Rejection(shown, EMPTY))
 
 
+def _collection(
+    file: SourceFile,
+    reader: CollectionReader,
+    fields: Fields,
+    reject: Callable[[Rejection], None],
+    skip: Callable[[str], None],
+    *,
+    blank: bool,
+) -> Iterator[Document]:
+    """Yield the documents of a file that has many of them; those without text are left out."""
+    if file.path is None:
+        return
+    shown, found = str(file.path), False
+    documents = reader.read(file.path, file.name)
+    while True:
+        try:
+            with decoding(fields.encoding) as state:
+                document = next(documents, None)
+        except UnreadableError as error:
+            reject(Rejection(shown, str(error)))
+            return
+        if document is None:
+            break
+        if isinstance(document, Rejected):
+            found = True
+            reject(Rejection(shown, document.reason, document.line))
+        elif blank or document.text.strip() or document.title:
+            found = True
+            yield _as_noted(document, state)
+    if not found:
+        skip(EMPTY) if file.in_folder else reject(Rejection(shown, EMPTY))
+
+
+def _as_noted(document: Document, state: Decoding) -> Document:
+    """Return a document with the lines of its file, and what was noted about its text."""
+    lines = document.lines
+    if state.line_of and len(lines) > 1:
+        # Lines beyond the last, of the end of a text, are in the last line of the file.
+        last = len(state.line_of)
+        lines = [state.line_of[min(line, last) - 1] for line in lines]
+    return replace(document, lines=lines, notices=[*document.notices, *state.notices])
+
+
 def _records(
     file: SourceFile,
     reader: TableReader,
@@ -104,7 +152,9 @@ def _records(
 ) -> Iterator[Document]:
     rows = records_within(_rows(file, reader, fields.columns), fields)
     shown = str(file.path or STREAM)
-    first = list(islice(rows, PROBED_ROWS))
+    with decoding(fields.encoding):
+        # The encoding is that of the first rows.
+        first = list(islice(rows, PROBED_ROWS))
     unfit = _unfit(first, fields, file.in_folder)
     if unfit and file.in_folder:
         skip(EMPTY if unfit.reason == EMPTY else "table without a text field")

@@ -1,53 +1,77 @@
-"""An email -> a document: its text, with the subject as title."""
+"""An email, or a page saved as one -> a document: its text, with the subject as title."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.corpus.content import decode, read_bytes
-from ettin_cli.corpus.html import html_document
+from ettin_cli.corpus.content import read_bytes
+from ettin_cli.corpus.mail_parts import Body, attachments, header
+from ettin_cli.corpus.mail_repair import mended
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
-from ettin_cli.settings import MAX_EMAIL_PARTS, MAX_MARKUP_BYTES, MIB
+from ettin_cli.settings import MAX_EMAIL_PARTS, MAX_MARKUP_BYTES
 from ettin_cli.storage import UnreadableError
 
 if TYPE_CHECKING:
     from email.message import EmailMessage, Message
 
-# Exceptions of the standard library's header parser for some malformed headers.
-MALFORMED = (AttributeError, LookupError, NameError, RecursionError, TypeError, ValueError)
-# Parsing time grows with the square of a header's length.
+# Longer headers of parts are not parsed, as parsing takes time of the square of their length.
 PARSED_CHARACTERS = 2000
 MULTIPART_COST = 50
+# Messages of a Maildir: in `cur` or `new` by their unique names, elsewhere by their flags.
+_IN_MAILDIR = re.compile(r"(?:^|/)(?:cur|new)/\d+\.[^/]+$|(?:^|/)\d+\.[^/]*[:;!]2,[A-Za-z]*$")
 
 
 def email_document(path: Path, doc_id: str) -> Document:
     """Return a message's text with its subject as the title.
 
-    Sender, date and the names of attachments are metadata; attachments are not read.
+    Sender, recipients, date and the names of attachments are metadata; attachments are not read,
+    except for forwarded messages and calendars.
 
     Raises:
         UnreadableError: It cannot be read, its text cannot be decoded, or it is too large or has
             too many parts.
     """
+    return message_document(read_bytes(path), doc_id)
+
+
+def message_document(content: bytes, doc_id: str) -> Document:
+    """Return a message's text with its subject as the title.
+
+    Raises:
+        UnreadableError: As in `email_document`.
+    """
+    try:
+        message, body = _parsed(content)
+    except RecursionError as error:
+        raise UnreadableError("parts nested too deeply") from error
+    values = {name: header(message, name) for name in ("from", "to", "date")}
+    metadata: dict[str, Any] = {name: value for name, value in values.items() if value}
+    if names := attachments(message):
+        metadata["attachments"] = names
+    notices = []
+    if not body.text.strip():
+        kinds = ", ".join(sorted(body.unread))
+        notices = [f"no readable body, only {kinds}" if kinds else "no readable body"]
+    title = header(message, "subject")
+    return Document(doc_id, body.text, title=title, metadata=metadata, notices=notices)
+
+
+def _parsed(content: bytes) -> tuple[Message, Body]:
     # Importing them takes longer than a command that reads no email should.
     from email import policy
     from email.parser import BytesParser
 
-    content = read_bytes(path)
-    try:
-        message = BytesParser(_bounded(), policy=policy.default).parsebytes(content)
-        body = message.get_body(("plain", "html"))
-    except RecursionError as error:
-        raise UnreadableError("parts nested too deeply") from error
-    headers = {name: _header(message, name) for name in ("from", "to", "date")}
-    metadata: dict[str, Any] = {name: value for name, value in headers.items() if value}
-    if attachments := _attachments(message):
-        metadata["attachments"] = attachments
-    text = _body_text(body, doc_id) if body is not None else ""
-    return Document(doc_id, text, title=_header(message, "subject"), metadata=metadata)
+    part = _bounded()
+
+    def parse(content: bytes) -> Message:
+        return BytesParser(part, policy=policy.default).parsebytes(content)
+
+    content, wide = mended(content)
+    message = parse(content)
+    return message, Body(message, parse, MAX_MARKUP_BYTES, wide=wide)
 
 
 def _bounded() -> type[EmailMessage]:
@@ -78,39 +102,23 @@ def _bounded() -> type[EmailMessage]:
     return Part
 
 
-def _header(message: Message, name: str) -> str:
-    raw = next((str(value) for field, value in message.raw_items() if field.lower() == name), "")
-    value = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if len(raw) <= PARSED_CHARACTERS:
-        with suppress(*MALFORMED):
-            value = str(message[name] or "")
-    return " ".join(value.split())
+def in_maildir(name: str) -> bool:
+    """Return whether a path is that of a message in a Maildir.
+
+    >>> in_maildir("mail/cur/1700000000.M1P2.host:2,S"), in_maildir("cur/notes.txt")
+    (True, False)
+    """
+    return _IN_MAILDIR.search(name) is not None
 
 
-def _attachments(message: Message) -> list[str]:
-    try:
-        names = [part.get_filename() for part in message.walk()]
-    except MALFORMED:
-        return []
-    return [name for name in names if name]
+def _saved_page(path: Path, doc_id: str) -> Document:
+    from dataclasses import replace
 
-
-def _body_text(body: Message, doc_id: str) -> str:
-    payload = body.get_payload(decode=True)
-    content = payload if isinstance(payload, bytes) else b""
-    try:
-        text = content.decode(body.get_content_charset() or "utf-8")
-    except (LookupError, ValueError):
-        # Many messages are not in their declared encoding.
-        text = decode(content)
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if body.get_content_type() == "text/html":
-        if len(text) > MAX_MARKUP_BYTES:
-            raise UnreadableError(f"more than {MAX_MARKUP_BYTES // MIB} MiB of markup")
-        return html_document(text, doc_id).text
-    return text.strip("\n")
+    document = email_document(path, doc_id)
+    return replace(document, metadata={})
 
 
 EMAIL = DocumentReader(
     name="email", suffixes=(".eml",), read=email_document, compressed=True, title_suffices=True
 )
+MHTML = DocumentReader(name="MHTML", suffixes=(".mhtml", ".mht"), read=_saved_page, compressed=True)

@@ -1,8 +1,9 @@
 """The description of a corpus format: its name, its suffixes and its reader.
 
-A format is a `DocumentReader` if a file is one document, or a `TableReader` if it has many
-records. Each is defined in its own module or with related formats, and listed in
-`registry.py`. Other packages add formats through entry points of the group `ettin.readers`.
+A format is a `DocumentReader` if a file is one document, a `TableReader` if it has many records,
+or a `CollectionReader` if it has many documents. Each is defined in its own module or with related
+formats, and listed in `registry.py`. Other packages add formats through entry points of the group
+`ettin.readers`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ from ettin_cli.storage import UnreadableError as UnreadableError
 # A record or the reason why it is invalid; its line (None if the format has no lines); and its
 # number, from 1.
 Row = tuple[object | RecordError, int | None, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A document of a file that cannot be read: the reason, and the line on which it begins."""
+
+    reason: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,4 +89,25 @@ class TableReader:
         return self.rows(path)
 
 
-Reader = DocumentReader | TableReader
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionReader:
+    """A format with many documents per file that are not records, such as messages.
+
+    Args:
+        name: Its common name, such as "mbox".
+        suffixes: As in `DocumentReader`.
+        read: Yields the documents of the file at a path with the given name, each with a doc_id
+            that begins with the name, or a `Rejected` for one that cannot be read; raises
+            `UnreadableError` if the rest cannot be read.
+        file_names: As in `DocumentReader`.
+        compressed: As in `DocumentReader`.
+    """
+
+    name: str
+    suffixes: tuple[str, ...] = ()
+    read: Callable[[Path, str], Iterator[Document | Rejected]]
+    file_names: frozenset[str] = frozenset()
+    compressed: bool = False
+
+
+Reader = DocumentReader | TableReader | CollectionReader

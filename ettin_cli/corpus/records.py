@@ -74,19 +74,21 @@ class NoTextFieldError(RecordError):
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The names or dotted paths of a record's id, text and title fields; None: the usual names.
+    """How records are read: the names or paths of their fields (None: the usual), the encoding.
 
     The usual names are found in any case, and with or without the marks between their words:
     `Page Content` is `page_content`.
 
     Args:
         columns: The column names of a CSV or TSV file without a header row.
+        encoding: The encoding of text without a byte order mark; None: it is detected.
     """
 
     id: str | None = None
     text: str | None = None
     columns: tuple[str, ...] = ()
     title: str | None = None
+    encoding: str | None = None
 
     def id_of(self, names: Mapping[str, Any]) -> str | None:
         """Return the name of the id field, or None if there is none."""

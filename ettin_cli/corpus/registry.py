@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePath
 
+from ettin_cli.corpus.calendars import ICS
 from ettin_cli.corpus.columnar import ARROW, PARQUET
 from ettin_cli.corpus.docx import DOCX
 from ettin_cli.corpus.epub import EPUB
 from ettin_cli.corpus.html import HTML
-from ettin_cli.corpus.mail import EMAIL
+from ettin_cli.corpus.mail import EMAIL, MHTML, in_maildir
+from ettin_cli.corpus.mailboxes import MBOX
 from ettin_cli.corpus.odf import ODP, ODS, ODT
+from ettin_cli.corpus.outlook import MSG
 from ettin_cli.corpus.pdf import PDF
 from ettin_cli.corpus.plugin_readers import plugin_reader, plugin_readers, plugin_suffixes
-from ettin_cli.corpus.reader import DocumentReader, Reader, TableReader
+from ettin_cli.corpus.reader import Reader, TableReader
 from ettin_cli.corpus.rtf import RTF
 from ettin_cli.corpus.slides import PPTX
 from ettin_cli.corpus.tables import CSV, JSON, JSONL, TSV
@@ -35,6 +38,10 @@ READERS: tuple[Reader, ...] = (
     RTF,
     EPUB,
     EMAIL,
+    MBOX,
+    MSG,
+    MHTML,
+    ICS,
     CODE,
     JSONL,
     JSON,
@@ -48,13 +55,15 @@ _BY_SUFFIX = {suffix: reader for reader in READERS for suffix in reader.suffixes
 _BY_NAME = {
     name: reader
     for reader in READERS
-    if isinstance(reader, DocumentReader)
+    if not isinstance(reader, TableReader)
     for name in reader.file_names
 }
 
 
 def built_in_reader(name: str) -> Reader | None:
     """Return the built-in reader of files of this name, or None; `x.md.gz` is read as `x.md`.
+
+    A message in a Maildir has no suffix, but a name of its own form.
 
     >>> [one and one.name for one in map(built_in_reader, ("a/b.md.gz", "Makefile", "photo.jpg"))]
     ['Markdown', 'source code', None]
@@ -64,6 +73,8 @@ def built_in_reader(name: str) -> Reader | None:
     if compressed:
         path = path.with_suffix("")
     reader = _BY_NAME.get(path.name) or _BY_SUFFIX.get(path.suffix)
+    if in_maildir(name):
+        reader = EMAIL
     return None if reader and compressed and not reader.compressed else reader
 
 

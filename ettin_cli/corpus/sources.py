@@ -196,7 +196,7 @@ class _Walk:
     ) -> str | None:
         """Return why a file or folder is skipped, or None if it is not."""
         path = Path(entry.path)
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") and not (is_folder and _is_maildir(path)):
             return "hidden"
         if path == self.index:
             return "the index itself"
@@ -231,6 +231,11 @@ def _globs(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec:
                 f"{pattern!r} is not a glob", argument="glob", value=pattern
             ) from error
     return pathspec.GitIgnoreSpec.from_lines(patterns)
+
+
+def _is_maildir(folder: Path) -> bool:
+    """Return whether a folder is one of a mailbox; those below an inbox begin with a dot."""
+    return all((folder / name).is_dir() for name in ("cur", "new"))
 
 
 def _no_file(entry: os.DirEntry[str]) -> str | None:

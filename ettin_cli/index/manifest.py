@@ -34,6 +34,7 @@ class RecordedSource:
     text_field: str | None = None
     title_field: str | None = None
     all_text: bool = False
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
     body = asdict(manifest)
     for source in body["sources"]:
-        if source["title_field"] is None:
-            # Versions that do not know the field can read the index.
-            del source["title_field"]
-        if not source["all_text"]:
-            # Versions that do not know the option can read the index.
-            del source["all_text"]
+        for name in ("title_field", "all_text", "encoding"):
+            if not source[name]:
+                # Versions that do not know the option can read the index.
+                del source[name]
     sealed = {**body, "checksum": _seal(body)}
     with replacing(folder / MANIFEST) as draft:
         draft.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2) + b"\n")

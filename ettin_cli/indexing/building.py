@@ -53,6 +53,7 @@ class BuildReport:
     Args:
         manifest: None after a dry run without an existing index.
         left_out: Content for machines in the files read by this run, counted by kind.
+        notices: About files that were read by this run, each with the file's path.
     """
 
     plan: IndexPlan
@@ -62,6 +63,7 @@ class BuildReport:
     reused: int = 0
     rejections: Sequence[Rejection] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    notices: Sequence[str] = ()
 
     def __repr__(self) -> str:
         counts = self.manifest.counts if self.manifest else Counts()
@@ -190,6 +192,7 @@ class GenerationBuild:
         self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
         self.counter: TokenCounter | None = None
         self.left_out: Counter[str] = Counter()
+        self.notices: list[str] = []
         self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
         self.generation = Generation(request.folder, recipe, old)
 
@@ -237,6 +240,7 @@ class GenerationBuild:
             reused=missing.reused,
             rejections=[*self.plan.rejections, *rejections],
             left_out=self.left_out,
+            notices=self.notices,
         )
 
     def _read_all(self, sources: tuple[RecordedSource, ...]) -> list[FileEntry]:
@@ -340,7 +344,9 @@ class _FileReader:
     def read(self, entry: FileEntry) -> FileEntry:
         """Return the entry completed with the file's counts and rejections."""
         source = self.source
-        fields = Fields(source.id_field, source.text_field, title=source.title_field)
+        fields = Fields(
+            source.id_field, source.text_field, title=source.title_field, encoding=source.encoding
+        )
         documents = read_file(
             self.planned.file,
             fields,
@@ -370,6 +376,8 @@ class _FileReader:
             line = document.lines[0] if len(document.lines) == 1 else None
             self.rejections.append(Rejection(shown, f'duplicate id "{document.doc_id}"', line))
             return
+        shown = str(self.planned.file.path or STREAM)
+        self.run.notices += [f"{shown}: {notice}" for notice in document.notices]
         self.documents += 1
         named = document if doc_id == document.doc_id else replace(document, doc_id=doc_id)
         for piece in chunk(named, run.token_counter(), run.chunking, run.reads):
