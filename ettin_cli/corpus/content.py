@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ettin_cli.corpus.encodings import guessed_encoding, is_utf8, marked_encoding, nearly_utf8
+from ettin_cli.corpus.jis import decoded_jis
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError, opened
 
@@ -56,6 +57,9 @@ def _decoded(content: bytes) -> str:
         return _in(encoding, content, f"not {encoding}, contrary to its byte order mark")
     if b"\0" in content:
         raise UnreadableError("binary content")
+    japanese = decoded_jis(content)
+    if japanese is not None:
+        return japanese
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
