@@ -31,6 +31,7 @@ class IndexingCalls(SessionBase):
         id_field: str | None = None,
         text_field: str | None = None,
         all_text: bool = False,
+        main_content: bool = False,
         embedder: str | None = None,
         dimensions: int | None = None,
         chunk_size: int | str | None = None,
@@ -55,6 +56,7 @@ class IndexingCalls(SessionBase):
             text_field: The field with the text of a record. None: one of the usual names.
             all_text: Whether to index content for machines too: lock files, minified code, data
                 URIs, base64 blocks, embeddings and the like.
+            main_content: Whether to leave out navigation and boilerplate of HTML pages.
             embedder: A name from `ettin models`, a hub id or a folder. None: that of the index;
                 for a new index, "auto".
             dimensions: The number of dimensions to keep of each vector, for Matryoshka embedders.
@@ -99,7 +101,7 @@ class IndexingCalls(SessionBase):
                 Path(into),
                 added,
                 [os.fspath(source) for source in remove],
-                RecordedSource("", *fields, all_text=all_text),
+                RecordedSource("", *fields, all_text=all_text, main_content=main_content),
                 embedder=embedder,
                 dimensions=dimensions,
                 chunking=Chunking.parsed(chunk_size, chunk_overlap),

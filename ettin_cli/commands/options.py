@@ -126,7 +126,7 @@ def recorded(folder: Path, source: RecordedSource) -> str:
         words += [word for value in values for word in (option, value)]
     for option, value in (("--id-field", source.id_field), ("--text-field", source.text_field)):
         words += [option, value] if value else []
-    words += ["--all-text"] * source.all_text
+    words += ["--all-text"] * source.all_text + ["--main-content"] * source.main_content
     return shlex.join(words)
 
 

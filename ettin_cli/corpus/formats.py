@@ -16,6 +16,7 @@ from ettin_cli.records import Document, Rejection
 from ettin_cli.storage import STREAM, UnreadableError, record_lines
 
 EMPTY = "empty"
+BOILERPLATE = "line of boilerplate"
 PROBED_ROWS = 100
 
 
@@ -27,6 +28,8 @@ def read_file(
     *,
     blank: bool = False,
     leave_out: Callable[[Mapping[str, int]], None] | None = None,
+    all_text: bool = False,
+    main_content: bool = False,
 ) -> Iterator[Document]:
     """Yield a file's documents; unreadable content is reported, not raised.
 
@@ -37,10 +40,16 @@ def read_file(
         blank: Whether to yield documents without text too.
         leave_out: Called with the content for machines that is left out of a document, counted by
             kind. None: nothing is left out.
+        all_text: Whether to keep content for machines.
+        main_content: Whether to leave out the boilerplate of pages.
     """
-    documents = _documents(file, fields, reject, skip, blank=blank, sift=leave_out is not None)
+    sift = leave_out is not None and not all_text
+    boilerplate = leave_out if main_content else None
+    documents = _documents(
+        file, fields, reject, skip, blank=blank, sift=sift, boilerplate=boilerplate
+    )
     for document in documents:
-        if leave_out is None:
+        if leave_out is None or all_text:
             yield document
             continue
         sifted, left_out = without_machine_text(document)
@@ -58,6 +67,7 @@ def _documents(
     *,
     blank: bool,
     sift: bool,
+    boilerplate: Callable[[Mapping[str, int]], None] | None,
 ) -> Iterator[Document]:
     reader = JSONL if file.path is None else reader_of(file.name)
     shown = str(file.path or STREAM)
@@ -68,7 +78,11 @@ def _documents(
         reject(Rejection(shown, "unknown format"))
         return
     try:
-        document = reader.read(file.path, file.name)
+        if boilerplate and reader.read_main:
+            document, lines = reader.read_main(file.path, file.name)
+            boilerplate({BOILERPLATE: lines})
+        else:
+            document = reader.read(file.path, file.name)
     except UnreadableError as error:
         reject(Rejection(shown, str(error)))
         return

@@ -25,6 +25,7 @@ class RecordedSource:
         location: Absolute, or relative to the folder that contains the index if the source is
             below it, so that both can be moved together; "-" is standard input.
         all_text: Whether content for machines is indexed too: data URIs, lock files and the like.
+        main_content: Whether the boilerplate of saved pages is left out.
     """
 
     location: str
@@ -33,6 +34,7 @@ class RecordedSource:
     id_field: str | None = None
     text_field: str | None = None
     all_text: bool = False
+    main_content: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
     body = asdict(manifest)
     for source in body["sources"]:
-        if not source["all_text"]:
-            # Versions that do not know the option can read the index.
-            del source["all_text"]
+        for option in ("all_text", "main_content"):
+            if not source[option]:
+                # Versions that do not know the option can read the index.
+                del source[option]
     sealed = {**body, "checksum": _seal(body)}
     with replacing(folder / MANIFEST) as draft:
         draft.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2) + b"\n")
