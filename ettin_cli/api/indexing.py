@@ -33,6 +33,7 @@ class IndexingCalls(SessionBase):
         title_field: str | None = None,
         all_text: bool = False,
         encoding: str | None = None,
+        main_content: bool = False,
         embedder: str | None = None,
         dimensions: int | None = None,
         chunk_size: int | str | None = None,
@@ -59,6 +60,7 @@ class IndexingCalls(SessionBase):
             all_text: Whether to index content for machines too: lock files, minified code, data
                 URIs, base64 blocks, embeddings and the like.
             encoding: The encoding of text files without a byte order mark. None: detected.
+            main_content: Whether to leave out navigation and boilerplate of HTML pages.
             embedder: A name from `ettin models`, a hub id or a folder. None: that of the index;
                 for a new index, "auto".
             dimensions: The number of dimensions to keep of each vector, for Matryoshka embedders.
@@ -103,7 +105,9 @@ class IndexingCalls(SessionBase):
                 Path(into),
                 added,
                 [os.fspath(source) for source in remove],
-                RecordedSource("", *fields, all_text=all_text, encoding=encoding),
+                RecordedSource(
+                    "", *fields, all_text=all_text, encoding=encoding, main_content=main_content
+                ),
                 embedder=embedder,
                 dimensions=dimensions,
                 chunking=Chunking.parsed(chunk_size, chunk_overlap),

@@ -10,7 +10,7 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count
-from ettin_cli.corpus import SKIPS, built_in_formats, open_source
+from ettin_cli.corpus import BOILERPLATE, SKIPS, built_in_formats, open_source
 from ettin_cli.errors import IndexNotFoundError, UsageError
 from ettin_cli.index import Manifest, RecordedSource, find_index
 from ettin_cli.indexing import BuildReport, BuildRequest
@@ -103,6 +103,13 @@ def index(
             "A byte order mark takes precedence.",
         ),
     ] = None,
+    main_content: Annotated[
+        bool,
+        typer.Option(
+            "--main-content",
+            help="Leave out navigation and boilerplate of HTML pages; needs the extra formats.",
+        ),
+    ] = False,
     language: Annotated[
         str | None,
         typer.Option(
@@ -145,11 +152,14 @@ def index(
       ettin index docs --embedder nomic --dimensions 256 --rebuild
     """
     console = context.console
-    reading = include, exclude, id_field, text_field, title_field, all_text, encoding
+    reading = (
+        *(include, exclude, id_field, text_field, title_field, all_text, encoding),
+        main_content,
+    )
     if not source and any(reading):
         raise UsageError(
-            "--include, --exclude, --id-field, --text-field, --title-field, --all-text and "
-            "--encoding need a SOURCE",
+            "--include, --exclude, --id-field, --text-field, --title-field, --all-text, "
+            "--encoding and --main-content need a SOURCE",
             hint="pass the SOURCE again, with all of its options",
         )
     added = [options.stdin_or(text) for text in source or ()]
@@ -168,6 +178,7 @@ def index(
             title_field,
             all_text=all_text,
             encoding=encoding,
+            main_content=main_content,
         ),
         embedder=embedder,
         dimensions=dimensions,
@@ -211,7 +222,10 @@ def report_build(
         reasons = ", ".join(f"{number:,} {why}" for why, number in sorted(skipped.items()))
         console.summary(f"skipped {reasons}")
     left_out = {why: plan.skipped[why] for why in SKIPS if plan.skipped[why]}
-    if left_out := {**left_out, **report.left_out}:
+    left_out |= report.left_out
+    if lines := left_out.pop(BOILERPLATE, 0):
+        console.summary(f"left out {lines:,} lines of boilerplate")
+    if left_out:
         counts = ", ".join(count(number, what) for what, number in sorted(left_out.items()))
         console.summary(f"left out {counts}; --all-text indexes them")
     files = (

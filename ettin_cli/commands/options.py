@@ -131,7 +131,7 @@ def recorded(folder: Path, source: RecordedSource) -> str:
         ("--encoding", source.encoding),
     ):
         words += [option, value] if value else []
-    words += ["--all-text"] * source.all_text
+    words += ["--all-text"] * source.all_text + ["--main-content"] * source.main_content
     return shlex.join(words)
 
 

@@ -6,8 +6,9 @@ from .dialects import (
     stated_delimiter as stated_delimiter,
 )
 from .encodings import marked_encoding as marked_encoding
-from .formats import read_file as read_file
+from .formats import BOILERPLATE as BOILERPLATE, read_file as read_file
 from .machine_text import SKIPS as SKIPS
+from .main_content import require_main_content as require_main_content
 from .paths import field_of as field_of, has_field as has_field, without_fields as without_fields
 from .pdf import close_pdfs as close_pdfs
 from .reader import (

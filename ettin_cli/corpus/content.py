@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ettin_cli.corpus.encodings import guessed_encoding, is_utf8, marked_encoding, nearly_utf8
+from ettin_cli.corpus.jis import decoded_jis
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError, opened
@@ -157,6 +158,9 @@ def _decoded(content: bytes, given: str | None) -> str:
         return _in(given, content, f"not {given}")
     if b"\0" in content:
         content = _without_nuls(content)
+    japanese = decoded_jis(content)
+    if japanese is not None:
+        return japanese
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -26,6 +26,7 @@ from ettin_cli.records import Document, Rejection
 from ettin_cli.storage import STREAM, UnreadableError, record_lines
 
 EMPTY = "empty"
+BOILERPLATE = "line of boilerplate"
 PROBED_ROWS = 100
 
 
@@ -37,6 +38,8 @@ def read_file(
     *,
     blank: bool = False,
     leave_out: Callable[[Mapping[str, int]], None] | None = None,
+    all_text: bool = False,
+    main_content: bool = False,
 ) -> Iterator[Document]:
     """Yield a file's documents; unreadable content is reported, not raised.
 
@@ -47,10 +50,16 @@ def read_file(
         blank: Whether to yield documents without text too.
         leave_out: Called with the content for machines that is left out of a document, counted by
             kind. None: nothing is left out.
+        all_text: Whether to keep content for machines.
+        main_content: Whether to leave out the boilerplate of pages.
     """
-    documents = _documents(file, fields, reject, skip, blank=blank, sift=leave_out is not None)
+    sift = leave_out is not None and not all_text
+    boilerplate = leave_out if main_content else None
+    documents = _documents(
+        file, fields, reject, skip, blank=blank, sift=sift, boilerplate=boilerplate
+    )
     for document in documents:
-        if leave_out is None:
+        if leave_out is None or all_text:
             yield document
             continue
         sifted, left_out = without_machine_text(document)
@@ -68,6 +77,7 @@ def _documents(
     *,
     blank: bool,
     sift: bool,
+    boilerplate: Callable[[Mapping[str, int]], None] | None,
 ) -> Iterator[Document]:
     reader = JSONL if file.path is None else reader_of(file.name)
     shown = str(file.path or STREAM)
@@ -82,7 +92,12 @@ def _documents(
         return
     try:
         with decoding(fields.encoding) as state:
-            document = _as_noted(reader.read(file.path, file.name), state)
+            if boilerplate and reader.read_main:
+                document, lines = reader.read_main(file.path, file.name)
+                boilerplate({BOILERPLATE: lines})
+            else:
+                document = reader.read(file.path, file.name)
+        document = _as_noted(document, state)
     except UnreadableError as error:
         reject(Rejection(shown, str(error)))
         return

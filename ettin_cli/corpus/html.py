@@ -277,6 +277,16 @@ def _read(path: Path, doc_id: str) -> Document:
     return html_document(read_text(path, MAX_MARKUP_BYTES), doc_id)
 
 
+def _read_main(path: Path, doc_id: str) -> tuple[Document, int]:
+    from ettin_cli.corpus.main_content import main_document
+
+    return main_document(read_text(path, MAX_MARKUP_BYTES), doc_id)
+
+
 HTML = DocumentReader(
-    name="HTML", suffixes=(".html", ".htm", ".xhtml"), read=_read, compressed=True
+    name="HTML",
+    suffixes=(".html", ".htm", ".xhtml"),
+    read=_read,
+    read_main=_read_main,
+    compressed=True,
 )

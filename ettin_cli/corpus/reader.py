@@ -44,6 +44,8 @@ class DocumentReader:
         file_names: Complete file names in lower case, regardless of suffix.
         compressed: Whether `read` also accepts files with an additional .gz or .zst suffix.
         title_suffices: Whether a title without text is a document.
+        read_main: Returns the document without boilerplate, and the number of lines left out;
+            None if the format has none.
     """
 
     name: str
@@ -52,6 +54,7 @@ class DocumentReader:
     file_names: frozenset[str] = frozenset()
     compressed: bool = False
     title_suffices: bool = False
+    read_main: Callable[[Path, str], tuple[Document, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ class RecordedSource:
         location: Absolute, or relative to the folder that contains the index if the source is
             below it, so that both can be moved together; "-" is standard input.
         all_text: Whether content for machines is indexed too: data URIs, lock files and the like.
+        main_content: Whether the boilerplate of saved pages is left out.
     """
 
     location: str
@@ -35,6 +36,7 @@ class RecordedSource:
     title_field: str | None = None
     all_text: bool = False
     encoding: str | None = None
+    main_content: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
     body = asdict(manifest)
     for source in body["sources"]:
-        for name in ("title_field", "all_text", "encoding"):
+        for name in ("title_field", "all_text", "encoding", "main_content"):
             if not source[name]:
                 # Versions that do not know the option can read the index.
                 del source[name]

@@ -11,7 +11,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_cli.corpus import Fields, close_pdfs, ignored_plugins, read_file
+from ettin_cli.corpus import (
+    Fields,
+    close_pdfs,
+    ignored_plugins,
+    read_file,
+    require_main_content,
+)
 from ettin_cli.errors import EttinError, IndexNotFoundError, OutputError
 from ettin_cli.index import (
     BuildRecipe,
@@ -94,6 +100,8 @@ def build_index(
     ):
         old, manifest = _opened(request)
         sources = settle_sources(request, manifest)
+        if any(source.main_content for source in sources):
+            require_main_content()
         files, recipe = settle_recipe(request, manifest, reporter)
         plan = make_plan(request.folder, sources, old, stream=request.stream)
         for notice in ignored_plugins(planned.file.name for planned in plan.files):
@@ -352,7 +360,9 @@ class _FileReader:
             fields,
             self.rejections.append,
             self._skip,
-            leave_out=None if self.source.all_text else self.run.left_out.update,
+            leave_out=self.run.left_out.update,
+            all_text=self.source.all_text,
+            main_content=self.source.main_content,
         )
         for document in documents:
             self._add(document)

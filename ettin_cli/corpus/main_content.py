@@ -1,0 +1,78 @@
+"""The main content of a saved page: its text without navigation and boilerplate."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from importlib.util import find_spec
+
+from ettin_cli.corpus.html import html_document
+from ettin_cli.errors import MissingExtraError
+from ettin_cli.records import Document
+
+# Finding the main content of larger pages may take too long.
+MAX_PAGE = 4 << 20
+SHINGLE = 4
+_WORD = re.compile(r"\w+")
+
+
+def require_main_content() -> None:
+    """Check that the main content of pages can be found.
+
+    Raises:
+        MissingExtraError: The extra `formats` is not installed.
+    """
+    if not (find_spec("trafilatura") and find_spec("lxml_html_clean")):
+        raise MissingExtraError("--main-content needs trafilatura", package="ettin-cli[formats]")
+
+
+def main_document(text: str, doc_id: str) -> tuple[Document, int]:
+    """Return a page's document with the lines of its main content, and how many were left out.
+
+    A page without main content, or of more than 4 MiB, keeps all of its lines.
+    """
+    document = html_document(text, doc_id)
+    main = _main_text(text) if len(text) <= MAX_PAGE else ""
+    if not main.strip():
+        return document, 0
+    shingles, short = _shingles(main)
+    lines = document.text.split("\n")
+    wanted = [not line or _is_in(_WORD.findall(line.lower()), shingles, short) for line in lines]
+    kept = [
+        at
+        for at, line in enumerate(lines)
+        # A blank line stays between two lines that stay.
+        if wanted[at] and (line or (at > 0 and lines[at - 1] and wanted[at - 1]))
+    ]
+    if not any(lines[at] for at in kept):
+        return document, 0
+    while not lines[kept[-1]]:
+        kept.pop()
+    left_out = sum(not one for one in wanted)
+    numbers = [document.lines[at] for at in kept]
+    main_lines = "\n".join(lines[at] for at in kept)
+    return replace(document, text=main_lines, lines=numbers), left_out
+
+
+def _main_text(page: str) -> str:
+    import trafilatura
+
+    try:
+        return trafilatura.extract(page, favor_recall=True, include_comments=True) or ""
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return ""
+
+
+def _shingles(text: str) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+    """Return all runs of four words of a text, and all of its lines of fewer words."""
+    words = _WORD.findall(text.lower())
+    short = {tuple(_WORD.findall(line.lower())) for line in re.split(r"[\n|]", text)}
+    return {tuple(words[at : at + SHINGLE]) for at in range(len(words) - SHINGLE + 1)}, short
+
+
+def _is_in(words: list[str], shingles: set[tuple[str, ...]], short: set[tuple[str, ...]]) -> bool:
+    """Return whether at least half of a line is in the main content."""
+    if len(words) < SHINGLE:
+        return not words or tuple(words) in short
+    runs = [tuple(words[at : at + SHINGLE]) for at in range(len(words) - SHINGLE + 1)]
+    return tuple(words) in short or 2 * sum(run in shingles for run in runs) >= len(runs)
