@@ -41,6 +41,7 @@ from ettin_cli.index.reader import Index
 from ettin_cli.records import Document, DocumentKind, Rejection
 from ettin_cli.text.chunking import Chunking, chunk
 from tests.indexes import Builder, word_model
+from tests.outlook_files import Tree, fixed_stream, text_stream, write_outlook
 from tests.reading import write_epub, write_pdf
 from tests.test_chunking import Words
 from tests.test_sheets import cell, inline, rows, table, write_xlsx
@@ -51,6 +52,7 @@ MOST_BYTES = 20_000
 KINDS = get_args(DocumentKind)
 SUFFIXES = "txt md rst py html eml jsonl json csv tsv feather arrow pdf epub docx".split()
 SUFFIXES += "rtf pptx xlsx odt ods odp".split()
+SUFFIXES += ["mbox", "ics", "mhtml", "msg"]
 PIECES = [b"\0", b"\n", b"\r", b'"', b"<", b">", b"<!--", b"-->", b"\xff", b"\xed\xa0\x80", b"\xef"]
 PIECES += [b"\xbb\xbf", b"\\ud800", b"[", b"]", b"{", b"}", b",", b"\t", b"1e999", b"-1", b"NaN"]
 PIECES += [b"=?utf-8?q?", b"\n\n", b"#", b"```", b"---\n", b"&#0;", b"&#xd800;", b"<p>", b"&amp;"]
@@ -90,6 +92,18 @@ def check(document: Document) -> None:
             if place < 0:
                 raise BrokenPromiseError("a passage is no slice of its document")
             place += len(passage.text)
+
+
+CALENDAR = (
+    b'BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:T\\, u\nDTSTART;TZID="a":20240506T0900\n 00Z\n'
+    b'ATTENDEE;CN="A, B":mailto:a@b.c\nDESCRIPTION:one\\ntwo\nEND:VEVENT\nEND:VCALENDAR\n'
+)
+OUTLOOK: Tree = {
+    **fixed_stream({0x0039: 133_594_452_000_000_000, 0x3FDE: 1252}),
+    **text_stream("0037", "T"),
+    **text_stream("1000", "one"),
+    "__attach_version1.0_#00000000": {"__substg1.0_3701000D": text_stream("1000", "two")},
+}
 
 
 class Targets:
@@ -134,6 +148,10 @@ class Targets:
             "py": b"def f():\n    return 1\n\n\nclass A:\n    pass\n",
             "html": page,
             "eml": mail,
+            "mbox": b"From a@b.c Mon May  6 09:00:00 2024\n" + mail + b"\nFrom - 10:00\n\nx\n",
+            "mhtml": mail.replace(b"alternative", b"related"),
+            "ics": CALENDAR,
+            "msg": write_outlook(self.folder / "seed.msg", OUTLOOK).read_bytes(),
             "jsonl": b'{"_id": "a", "text": "one", "x": [1, {"y": null}]}\n{"text": "two"}\n',
             "json": b'[{"id": 7, "text": "one"}, {"text": "two", "title": "T"}]',
             "csv": b'id,text,x\n1,"one, ""two""",3\n2,"a\nb",4\n',

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,13 @@ from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.errors import first_line
 from ettin_cli.records import Document
-from ettin_cli.settings import MAX_EMAIL_PARTS, MAX_MARKUP_BYTES, MAX_TEXT_BYTES, MIB
+from ettin_cli.settings import (
+    MAX_MARKUP_BYTES,
+    MAX_OLE_ENTRIES,
+    MAX_OUTLOOK_PARTS,
+    MAX_TEXT_BYTES,
+    MIB,
+)
 from ettin_cli.storage import UnreadableError
 
 if TYPE_CHECKING:
@@ -26,6 +31,7 @@ SUBJECT, BODY, RTF, HTML, TO = "0037", "1000", "1009", "1013", "0E04"
 SENDER_NAME, SENDER_ADDRESSES = "0C1A", ("5D01", "0C1F")
 FILE_NAMES = ("3707", "3704")
 SUBMITTED, DELIVERED, CODE_PAGES = 0x0039, 0x0E06, (0x3FDE, 0x3FFD)
+ATTACHMENT = "__attach_version1.0_#"
 EMBEDDED = "__substg1.0_3701000D"
 DAMAGES = (
     OSError,
@@ -54,9 +60,42 @@ def outlook_document(path: Path, doc_id: str) -> Document:
     content = read_bytes(path)
     try:
         with olefile.OleFileIO(io.BytesIO(content)) as file:
-            return _Message(file, (), [0, 0]).document(doc_id)
+            if len(file.direntries) > MAX_OLE_ENTRIES:
+                raise UnreadableError(f"more than {MAX_OLE_ENTRIES:,} entries")
+            return _Message(_Streams(file), ()).document(doc_id)
     except DAMAGES as error:
         raise UnreadableError(f"not a valid Outlook message: {first_line(error)}") from error
+
+
+class _Streams:
+    """The streams of an OLE file, within the limits of a message."""
+
+    def __init__(self, file: OleFileIO) -> None:
+        self.file = file
+        self.inner: dict[tuple[str, ...], list[str]] = {}
+        for path in file.listdir(streams=True, storages=True):
+            self.inner.setdefault(tuple(path[:-1]), []).append(path[-1])
+        self.paths = {(*outer, name) for outer, names in self.inner.items() for name in names}
+        self.bytes = self.parts = 0
+
+    def read(self, path: tuple[str, ...]) -> bytes:
+        """Return the content of a stream; empty if there is none."""
+        if path not in self.paths:
+            return b""
+        self.bytes += self.file.get_size(list(path))
+        if self.bytes > MAX_TEXT_BYTES:
+            raise UnreadableError(f"more than {MAX_TEXT_BYTES // MIB} MiB of text")
+        with self.file.openstream(list(path)) as stream:
+            content: bytes = stream.read()
+        return content
+
+    def attachments(self, prefix: tuple[str, ...]) -> list[str]:
+        """Return the names of the storages of a message's attachments."""
+        names = sorted(one for one in self.inner.get(prefix, ()) if one.startswith(ATTACHMENT))
+        self.parts += len(names)
+        if self.parts > MAX_OUTLOOK_PARTS:
+            raise UnreadableError(f"more than {MAX_OUTLOOK_PARTS:,} attachments")
+        return names
 
 
 class _Message:
@@ -64,11 +103,11 @@ class _Message:
 
     Args:
         prefix: The names of the storages around it.
-        read: The numbers of bytes and parts that were read so far, for all messages of the file.
     """
 
-    def __init__(self, file: OleFileIO, prefix: tuple[str, ...], read: list[int]) -> None:
-        self.file, self.prefix, self.read = file, prefix, read
+    def __init__(self, file: _Streams, prefix: tuple[str, ...]) -> None:
+        self.file, self.prefix = file, prefix
+        self.attached = file.attachments(prefix)
         self.fixed = self._fixed()
         pages = (self.fixed.get(name, b"\0" * 8) for name in CODE_PAGES)
         numbers = (int.from_bytes(page[:4], "little") for page in pages)
@@ -80,7 +119,7 @@ class _Message:
         metadata: dict[str, Any] = {name: value for name, value in values.items() if value}
         names = [
             name
-            for part in self._parts("__attach_version1.0_#")
+            for part in self.attached
             if (name := next(filter(None, (self._text(one, (part,)) for one in FILE_NAMES)), ""))
         ]
         if names:
@@ -95,12 +134,12 @@ class _Message:
 
     def text(self) -> str:
         texts = [self._body()]
-        for part in self._parts("__attach_version1.0_#"):
+        for part in self.attached:
             inner = (*self.prefix, part, EMBEDDED)
-            if self.file.exists(list(inner)):
+            if inner in self.file.paths:
                 if len(inner) > 2 * DEPTH:
                     raise UnreadableError("parts nested too deeply")
-                texts.append(_Message(self.file, inner, self.read).forwarded())
+                texts.append(_Message(self.file, inner).forwarded())
         return "\n\n".join(text.strip("\n") for text in texts if text.strip())
 
     def forwarded(self) -> str:
@@ -116,7 +155,7 @@ class _Message:
             return plain
         markup = self._text(HTML)
         if not markup and (content := self._bytes(f"{HTML}0102")):
-            markup = declared_text(content, self.charset)
+            markup = declared_text(content.rstrip(b"\0"), self.charset)
         if len(markup) > MAX_MARKUP_BYTES:
             raise UnreadableError(f"more than {MAX_MARKUP_BYTES // MIB} MiB of markup")
         return html_document(markup, "").text
@@ -135,25 +174,11 @@ class _Message:
                 return time.isoformat(timespec="seconds")
         return ""
 
-    def _parts(self, kind: str) -> Iterator[str]:
-        depth = len(self.prefix)
-        names = {
-            path[depth]
-            for path in self.file.listdir(streams=True, storages=True)
-            if len(path) > depth and tuple(path[:depth]) == self.prefix
-        }
-        for name in sorted(names):
-            if name.startswith(kind):
-                self.read[1] += 1
-                if self.read[1] > MAX_EMAIL_PARTS:
-                    raise UnreadableError(f"more than {MAX_EMAIL_PARTS:,} parts")
-                yield name
-
     def _text(self, name: str, below: tuple[str, ...] = ()) -> str:
         if wide := self._bytes(f"{name}001F", below):
             text = wide.decode("utf-16-le", "replace")
         elif narrow := self._bytes(f"{name}001E", below):
-            text = declared_text(narrow, self.charset)
+            text = declared_text(narrow.rstrip(b"\0"), self.charset)
         else:
             return ""
         return text.rstrip("\0").replace("\0", "\ufffd").replace("\r\n", "\n").replace("\r", "\n")
@@ -169,15 +194,7 @@ class _Message:
         return self._stream(f"__substg1.0_{name}", below)
 
     def _stream(self, name: str, below: tuple[str, ...] = ()) -> bytes:
-        path = [*self.prefix, *below, name]
-        if not self.file.exists(path):
-            return b""
-        self.read[0] += self.file.get_size(path)
-        if self.read[0] > MAX_TEXT_BYTES:
-            raise UnreadableError(f"more than {MAX_TEXT_BYTES // MIB} MiB of text")
-        with self.file.openstream(path) as stream:
-            content: bytes = stream.read()
-        return content
+        return self.file.read((*self.prefix, *below, name))
 
 
 def _charset(code_page: int) -> str | None:
