@@ -244,3 +244,14 @@ def test_a_terminal_that_wants_none_gets_no_colour(
     colours = re.compile(r"\x1b\[[0-9;]*[34][0-9;]*m")
     assert colours.search(terminal("index", "docs").out)
     assert not colours.search(terminal("index", "docs", "-i", "other", *options).out)
+
+
+def test_a_title_field_is_recorded_if_it_is_given(ettin: Ettin, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,name,text\n1,Nets,words\n")
+    for words, title in (((), ""), (("--title-field", "name"), "Nets")):
+        ettin("index", "t.csv", "-i", "i", *words)
+        found = ettin("search", "words", "-i", "i", "-r", "none", "-f", "json")
+        assert json.loads(found.out)["hits"][0]["title"] == title
+        (source,) = json.loads((tmp_path / "i" / "manifest.json").read_text())["sources"]
+        assert source.get("title_field") == ("name" if title else None)
+        assert ("title_field" in source) == bool(title)
