@@ -275,3 +275,14 @@ def test_replaced_bytes_are_reported_and_rejected_is_nothing(ettin: Ettin, tmp_p
     path = tmp_path / "a.txt"
     notice = f"ettin: {path}: 1 invalid byte sequence replaced by U+FFFD, first in line 2\n"
     assert ran.err.startswith(notice)
+
+
+def test_a_title_field_is_recorded_if_it_is_given(ettin: Ettin, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,name,text\n1,Nets,words\n")
+    for words, title in (((), ""), (("--title-field", "name"), "Nets")):
+        ettin("index", "t.csv", "-i", "i", *words)
+        found = ettin("search", "words", "-i", "i", "-r", "none", "-f", "json")
+        assert json.loads(found.out)["hits"][0]["title"] == title
+        (source,) = json.loads((tmp_path / "i" / "manifest.json").read_text())["sources"]
+        assert source.get("title_field") == ("name" if title else None)
+        assert ("title_field" in source) == bool(title)

@@ -257,3 +257,17 @@ def test_training_and_mining_know_the_same_names() -> None:
         assert list(zip(learnt.texts, learnt.targets, strict=True)) == texts
         assert [(text, 1) for text in mined.positives] == [one for one in texts if one[1]]
         assert [(text, 0) for text in mined.negatives] == [one for one in texts if not one[1]]
+
+
+def test_a_row_that_is_a_pair_and_training_data_is_refused(ettin: Ettin, tmp_path: Path) -> None:
+    rows = [
+        {"query": "bread", "document": "Knead it.", "negative": "Boats."},
+        {"query": "bread", "positive": "Knead it.", "text": "Dogs.", "negatives": ["Boats."]},
+        {"Query": "bread", "Document": "Knead it.", "negative": ""},
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = ettin("score", "--pairs", "p.jsonl", "-r", "embedded")
+    assert done.code == 3
+    assert 'p.jsonl:1: both "document" and "negative"; leave out one of them\n' in done.err
+    assert 'p.jsonl:2: both "text" and "positive"; leave out one of them\n' in done.err
+    assert [row["Document"] for row in parsed(done.out)] == ["Knead it."]

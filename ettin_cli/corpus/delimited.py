@@ -55,11 +55,14 @@ def delimited_rows(
         yield error, begins
         return
     unnamed = {name for name, given in zip(header, first, strict=True) if not given.strip()}
-    for row, line in _named(rows, header, f"the header has {len(header)}", begins=1):
-        if unnamed and isinstance(row, dict):
-            yield {name: row[name] for name in row if row[name] or name not in unnamed}, line
-        else:
-            yield row, line
+    named = _named(rows, header, f"the header has {len(header)}", begins=1)
+    if not unnamed:
+        yield from named
+        return
+    for row, line in named:
+        if isinstance(row, dict):
+            row = {name: cell for name, cell in row.items() if cell or name not in unnamed}
+        yield row, line
 
 
 def _named(
@@ -79,7 +82,9 @@ def _named(
         if isinstance(row, RecordError):
             yield RecordError(str(row), names), line
             continue
-        cells = row[: len(names)] if not any(map(str.strip, row[len(names) :])) else row
+        cells = row
+        if len(row) > len(names) and not any(map(str.strip, row[len(names) :])):
+            cells = row[: len(names)]
         if len(cells) == len(names):
             if number or [name.strip() for name in cells] != names:
                 yield dict(zip(names, cells, strict=True)), line

@@ -136,10 +136,12 @@ def _is_document(record: object, fields: Fields) -> bool:
 
 def _has_text(record: Mapping[str, Any], fields: Fields, *, only_string: bool = False) -> bool:
     """Return whether a record has a text under one of the usual names, or the given one."""
-    try:
-        value = field_of(record, fields.text_of(record))
-    except NoTextFieldError:
-        return False
+    value = None if fields.text else record.get("text")
+    if not (isinstance(value, str) and value):
+        try:
+            value = field_of(record, fields.text_of(record))
+        except NoTextFieldError:
+            return False
     return bool(text_of_value(value)) and (isinstance(value, str) or not only_string)
 
 
