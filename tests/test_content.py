@@ -208,6 +208,7 @@ def test_lines_of_html_are_those_of_the_file(tmp_path: Path) -> None:
         pytest.param(b"GIF89a" + bytes(range(128, 256)), id="picture"),
         pytest.param(gzip.compress(ENGLISH.encode(), mtime=0).replace(b"\0", b""), id="archive"),
         pytest.param(bytes(range(1, 256)) * 4, id="every byte"),
+        pytest.param(bytes(4096) + b"\n", id="zeros"),
         pytest.param("words".encode("utf-16-le"), id="utf-16 without a mark"),
     ],
 )

@@ -178,7 +178,8 @@ def _without_nuls(content: bytes) -> bytes:
     runs = len(_NULS.findall(content))
     controls = len(_CONTROLS.findall(content))
     bare = content.replace(b"\0", b"")
-    if runs + controls > 1 + len(bare) // NUL_IN or not (is_utf8(bare) or nearly_utf8(bare)):
+    few = bare.strip() and runs + controls <= 1 + len(bare) // NUL_IN
+    if not few or not (is_utf8(bare) or nearly_utf8(bare)):
         raise UnreadableError(BINARY)
     _count(runs, content.count(b"\n", 0, content.index(b"\0")) + 1)
     return _NULS.sub(REPLACEMENT.encode(), content)
