@@ -184,4 +184,4 @@ def test_there_are_no_windows_without_a_reranker(
     words = [QUERY] if command == "search" else [str(index)]
     ran = stand_in(command, *words, "-r", "none", "--long", "max")
     assert (ran.code, ran.out) == (2, "")
-    assert "scoring long texts in windows needs a reranker" in ran.err
+    assert "the mode max for long texts needs a reranker" in ran.err

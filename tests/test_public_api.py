@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ettin_cli as ettin_api
@@ -233,6 +234,10 @@ WRONG: dict[str, Callable[[Session, Path, Any], object]] = {
     "include": lambda s, f, wrong: s.build(f, include=wrong("*.md"), into=f / "no"),
     "rerankers": lambda s, f, wrong: s.evaluate(f, [], {}, rerankers=wrong("embedded")),
     "queries": lambda s, f, wrong: s.mine(f, wrong("q"), {}),
+    "steps": lambda s, f, wrong: s.train(base="embedded", output=f / "no", rows=[], steps=wrong(0)),
+    "limit": lambda s, f, wrong: s.bench(["embedded"], limit=wrong(0)),
+    "each of queries": lambda s, f, wrong: s.evaluate(f, wrong(["a"]), {}),
+    "qrels": lambda s, f, wrong: s.evaluate(f, [], wrong([])),
     "rows": lambda s, f, wrong: s.train(base="embedded", output=f / "no", rows=wrong({})),
 }
 
@@ -261,6 +266,34 @@ def test_an_argument_of_the_wrong_type_is_named(
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=f"^{argument} must be "):
         WRONG[argument](session, folder, as_it_is)
+
+
+def test_iterators_are_taken_where_lists_are(session: Session) -> None:
+    reranker = session.reranker("embedded")
+    assert len(reranker.rank("a", (text for text in TEXTS)).hits) == len(TEXTS)  # type: ignore[arg-type]
+    assert reranker.score(zip("ab", "cd", strict=True)).values.shape == (2,)  # type: ignore[arg-type]
+    assert session.embed(iter(["a", "b"])).shape == (2, 384)  # type: ignore[arg-type]
+
+
+def test_records_of_a_program_may_hold_numbers_of_numpy(session: Session, tmp_path: Path) -> None:
+    records: list[dict[str, Any]] = [
+        {"_id": "a", "text": "tea", "score": np.float32(0.5)},
+        {"_id": "b", "text": "half \ud800 of a pair"},
+    ]
+    report = session.build(documents=records, into=tmp_path / "i")
+    assert report.manifest is not None
+    assert report.manifest.counts.documents == 1
+    assert "surrogate" in report.rejections[0].reason
+    with pytest.raises(InvalidArgumentError, match="cannot be written as JSON"):
+        session.build(documents=[{"text": "tea", "x": object()}], into=tmp_path / "j")
+
+
+def test_a_closed_reranker_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETTIN_OFFLINE", "1")
+    with ettin_api.reranker("embedded") as reranker:
+        assert len(reranker.rank("a", ["b"]).hits) == 1
+    with pytest.raises(ClosedError, match="reranker"):
+        reranker.rank("a", ["b"])
 
 
 def test_filters_are_a_mapping_or_pairs(session: Session, tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.api.base import SessionBase
 from ettin_cli.benchmark import SENTENCE_TRANSFORMERS
-from ettin_cli.records import Pair, Qrels, Query, require_list
+from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.records import Pair, Qrels, Query, listed, require_type
 from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, METRICS, SAME, TRUNCATE
 
 if TYPE_CHECKING:
@@ -84,14 +85,14 @@ class EvaluationCalls(SessionBase):
         from ettin_cli.index import Index, find_index
         from ettin_cli.searching import SearchOptions
 
-        for name, values in (
-            ("rerankers", rerankers or ()),
-            ("retrievers", retrievers),
-            ("candidates", candidates),
-            ("blends", blends),
-        ):
-            require_list(values, name)
-        names = rerankers or [os.environ.get("ETTIN_RERANKER") or AUTO]
+        retrievers, candidates = listed(retrievers, "retrievers"), listed(candidates, "candidates")
+        blends, queries = listed(blends, "blends"), listed(queries, "queries")
+        for query in queries:
+            require_type(query, (Query,), "each of queries")
+        require_type(qrels, (Mapping,), "qrels")
+        if not retrievers:
+            raise InvalidArgumentError("retrievers are empty", argument="retrievers")
+        names = listed(rerankers or (), "rerankers") or [os.environ.get("ETTIN_RERANKER") or AUTO]
         found = named_rerankers(names, self.models)
         if calibrate:
             require_calibratable(found)
@@ -140,8 +141,11 @@ class EvaluationCalls(SessionBase):
         """
         from ettin_cli.evaluation import measure_runs, parse_metrics
 
-        require_list(runs, "runs")
-        return measure_runs(list(map(Path, runs)), qrels, parse_metrics(metrics), queries)
+        files = list(map(Path, listed(runs, "runs")))
+        if not files:
+            raise InvalidArgumentError("runs are empty", argument="runs")
+        require_type(qrels, (Mapping,), "qrels")
+        return measure_runs(files, qrels, parse_metrics(metrics), queries)
 
     def bench(
         self,
@@ -187,20 +191,13 @@ class EvaluationCalls(SessionBase):
         """
         from ettin_cli.benchmark import BenchmarkRequest, plan_benchmark
 
-        for name, values in (
-            ("rerankers", rerankers or ()),
-            ("engines", engines),
-            ("dtypes", dtypes or ()),
-            ("document_tokens", document_tokens),
-        ):
-            require_list(values, name)
         request = BenchmarkRequest(
-            rerankers or [os.environ.get("ETTIN_RERANKER") or AUTO],
+            listed(rerankers or (), "rerankers") or [os.environ.get("ETTIN_RERANKER") or AUTO],
             against,
-            engines,
-            dtypes or [self.models.settings.dtype],
-            document_tokens,
-            pairs,
+            listed(engines, "engines"),
+            listed(dtypes or (), "dtypes") or [self.models.settings.dtype],
+            listed(document_tokens, "document_tokens"),
+            listed(pairs, "pairs"),
             limit,
             rounds,
         )

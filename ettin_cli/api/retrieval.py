@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.api.indexing import IndexingCalls
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.records import Answer, Embedder, Query, Request, Scores, require_list
+from ettin_cli.records import Answer, Embedder, Query, Request, Scores, listed, require_type
 from ettin_cli.searching import RerankerCascade, Text, TextReranker
 from ettin_cli.settings import AUTO, TRUNCATE
 
@@ -126,8 +126,15 @@ class RetrievalCalls(IndexingCalls):
             ['docs/faq.html', 'docs/getting-here.md']
         """
         from ettin_cli.index import Index, find_index
+        from ettin_cli.models.rerankers import require_long
+        from ettin_cli.searching import require_retriever
 
         rerankers = self.find_rerankers(reranker)
+        # Arguments are checked before anything is indexed.
+        require_retriever(retriever)
+        require_long(long, reranked=rerankers is not None)
+        for source in sources:
+            require_type(source, (str, os.PathLike), "each of sources")
         index = self.read_index_of(sources) if sources else Index(find_index(None))
         with self.searcher(
             index, rerankers, retriever=retriever, expand=expand, long=long
@@ -240,6 +247,8 @@ class RetrievalCalls(IndexingCalls):
             >>> vectors.shape, int((vectors @ query).argmax())
             ((2, 384), 0)
         """
-        require_list(texts, "texts")
+        texts = listed(texts, "texts")
+        for text in texts:
+            require_type(text, (str,), "each of texts")
         model = self.embedder(embedder)
         return model.embed_queries(texts) if queries else model.embed_documents(texts)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.api.session import Session
-from ettin_cli.records import Answer, Embedder
+from ettin_cli.records import Answer, Embedder, Query
 from ettin_cli.searching import TextReranker
 from ettin_cli.settings import AUTO, TRUNCATE
 
@@ -45,7 +45,7 @@ def build(*sources: str | os.PathLike[str], **options: Any) -> BuildReport:
         return session.build(*sources, **options)
 
 
-def search(query: str, *sources: str | os.PathLike[str], **options: Any) -> Answer:
+def search(query: str | Query, *sources: str | os.PathLike[str], **options: Any) -> Answer:
     """Search files and folders, or the default index, as `Session.search` does.
 
     Example:

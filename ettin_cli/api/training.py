@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.api.indexing import IndexingCalls
 from ettin_cli.corpus import document_stream
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.records import Qrels, Query, require_list
+from ettin_cli.records import Qrels, Query, require_list, require_type
 from ettin_cli.settings import AUTO, CANDIDATES
 from ettin_cli.storage import Stream
 from ettin_cli.training import (
@@ -87,6 +87,8 @@ class TrainingCalls(IndexingCalls):
         from ettin_cli.searching import require_retriever
 
         require_list(queries, "queries")
+        if qrels is not None:
+            require_type(qrels, (Mapping,), "qrels")
         require_retriever(retriever)
         if reranker is not None and max_score_ratio is None:
             raise InvalidArgumentError(
@@ -94,7 +96,7 @@ class TrainingCalls(IndexingCalls):
             )
         options = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
         opened = Index(find_index(index))
-        found = self.models.find_reranker(reranker) if reranker else None
+        found = None if reranker is None else self.models.find_reranker(reranker)
         return self._mined(opened, queries, qrels, retriever, found, options)
 
     def _mined(
@@ -166,7 +168,8 @@ class TrainingCalls(IndexingCalls):
             processes: This process in a distributed run.
 
         Returns:
-            The recipe with its defaults filled in, the losses and steps, and the rejected rows.
+            The recipe with its batch size, learning rate and epochs filled in; the steps and the
+            losses; and the number of rejected rows.
 
         Raises:
             InvalidArgumentError: An argument is unknown or out of range.
@@ -182,8 +185,8 @@ class TrainingCalls(IndexingCalls):
             >>> with ettin.Session(offline=True) as session:
             ...     trained = session.train(base="embedded", output="mine", rows=rows, steps=1)
             ...     ranked = session.reranker("./mine").rank("ferry", ["It sails.", "Bread."])
-            >>> trained.progress.step, trained.recipe.loss, len(ranked.hits)
-            (1, None, 2)
+            >>> trained.progress.step, trained.recipe.batch_size, len(ranked.hits)
+            (1, 16, 2)
         """
         from ettin_cli.models import find_model
         from ettin_cli.training import (
@@ -195,6 +198,10 @@ class TrainingCalls(IndexingCalls):
             train,
         )
 
+        if not data and rows is None:
+            raise InvalidArgumentError("pass files or rows to train on", argument="data")
+        for path in data:
+            require_type(path, (str, os.PathLike), "each of data")
         models = self.models
         recipe = Recipe(loss, epochs, steps, hours, batch_size, learning_rate, seed, lora)
         # Texts computed at once depend on memory, not on the rows per step.
@@ -232,7 +239,15 @@ class TrainingCalls(IndexingCalls):
 
         queries = list(read_queries(beir_file(folder, QUERIES)))
         qrels = read_qrels(beir_file(folder, QRELS))
-        index = self.read_index_of([folder])
+        index, report = self.index_of([folder])
+        reporter = self.models.reporter
+        for rejection in report.rejections:
+            reporter.notice(f"rejected {rejection}")
+        if report.written:
+            counts = index.manifest.counts
+            reporter.notice(
+                f"{index.folder}: {counts.documents:,} documents, {counts.passages:,} passages"
+            )
         models = self.models
         retriever = choose_retriever(
             AUTO, index, partial(models.embedder_of, index), models.reporter
@@ -244,9 +259,9 @@ class TrainingCalls(IndexingCalls):
 
 
 def _query(one: Query | PositiveRow) -> Query:
-    if isinstance(one, Query):
-        return one
-    raise InvalidArgumentError("with judgements, pass queries, not rows", argument="queries")
+    require_type(one, (Query,), "each of queries")
+    assert isinstance(one, Query)
+    return one
 
 
 def _row(one: Query | PositiveRow) -> PositiveRow:

@@ -206,14 +206,7 @@ def _timed(
 def _speeds(
     timed: Sequence[_Timed], course: _Course, shape: Shape | None, machine: Machine
 ) -> list[Speed]:
-    reference = next(
-        (
-            contender
-            for contender in timed
-            if contender.contender.is_reference and contender.seconds
-        ),
-        None,
-    )
+    reference = next((one for one in timed if one.contender.is_reference and one.seconds), None)
     gflop = shape.flops(course.lengths) / 1e9 if shape else None
     queries = [query for query, _ in course.pairs]
     return [_speed(measured, reference, queries, gflop, machine) for measured in timed]

@@ -14,7 +14,7 @@ from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.models.engines import check_backend, installed_backends
 from ettin_cli.models.rerankers import FolderReranker
-from ettin_cli.records import Pair, Reporter
+from ettin_cli.records import Pair, Reporter, require_least
 from ettin_cli.searching import Models
 from ettin_cli.settings import AUTO
 
@@ -61,24 +61,27 @@ class BenchmarkRequest:
             )
         for engine in self.engines:
             check_backend(engine)
-        for name, values in (
-            ("document_tokens", self.document_tokens),
-            ("rounds", [self.rounds]),
-            ("limit", [] if self.limit is None else [self.limit]),
-        ):
-            if any(value < 1 for value in values):
-                raise InvalidArgumentError(
-                    f"{name.replace('_', ' ')} must be at least 1", argument=name
-                )
+        for tokens in self.document_tokens:
+            require_least(tokens, 1, "document_tokens")
+        require_least(self.rounds, 1, "rounds")
+        require_least(self.limit, 1, "limit")
+        if self.pairs and self.document_tokens:
+            raise InvalidArgumentError(
+                "document_tokens cannot be combined with pairs", argument="pairs"
+            )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Benchmark:
     """A benchmark that is ready to run: iterating measures, and yields a `Race` at a time."""
 
     plan: Plan
     machine: Machine
     reporter: Reporter
+
+    def __repr__(self) -> str:
+        names = ", ".join(model.name for model in self.plan.models)
+        return f"<ettin benchmark of {names} on {self.machine.cpu}>"
 
     def __iter__(self) -> Iterator[Race]:
         return measure(self.plan, self.machine, self.reporter)
@@ -91,23 +94,23 @@ def plan_benchmark(request: BenchmarkRequest, models: Models) -> Benchmark:
         InvalidArgumentError: A reranker is not a model folder, or cannot read pairs of this length.
         ModelError: A reranker is unknown or cannot be downloaded.
     """
+    dtypes = list(dict.fromkeys(request.dtypes))
+    # Every dtype is checked before a model is downloaded.
+    settings = [replace(models.settings, dtype=dtype) for dtype in dtypes]
     names = dict.fromkeys(request.rerankers)
     found = {one.name: one for one in (_model(name, models) for name in names)}
-    dtypes = list(dict.fromkeys(request.dtypes))
-    # The settings check every dtype before anything is measured.
-    settings, *_ = [replace(models.settings, dtype=dtype) for dtype in dtypes]
     lengths = list(dict.fromkeys(request.document_tokens)) or [DOCUMENT_TOKENS]
     if not request.pairs:
-        check_lengths(list(found.values()), lengths, settings.max_length)
-    machine = this_machine(settings, models.reporter)
+        check_lengths(list(found.values()), lengths, models.settings.max_length)
+    machine = this_machine(settings[0], models.reporter)
     plan = Plan(
         models=list(found.values()),
-        settings=settings,
+        settings=settings[0],
         backends=list(dict.fromkeys(request.engines or installed_backends(machine.place))),
         dtypes=dtypes,
         sample=SampleTexts.of(sample_corpus(EVERYDAY_ANSWERS)),
         lengths=lengths,
-        pairs=request.pairs,
+        pairs=request.pairs[: request.limit],
         spread=not request.document_tokens,
         limit=request.limit,
         rounds=request.rounds,

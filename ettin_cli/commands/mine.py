@@ -16,6 +16,7 @@ from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import read_qrels, read_queries
 from ettin_cli.files.requests import Example, read_rows, rejection
 from ettin_cli.records import Rejection
+from ettin_cli.searching import require_retriever
 from ettin_cli.settings import AUTO, CANDIDATES
 from ettin_cli.training import NEGATIVES, Mined, example_with_positive
 
@@ -90,6 +91,7 @@ def mine(
       ettin score --pairs mined.jsonl -r 150m -o scored.jsonl
     """
     console = context.console
+    require_retriever(retriever)
     check_jsonl(output, "mined.jsonl")
     queries = _checked(queries, "--queries")
     if qrels is not None and str(qrels) == str(queries) == options.STDIN:

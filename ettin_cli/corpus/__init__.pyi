@@ -26,6 +26,7 @@ from .records import (
     ShortRowError as ShortRowError,
     among as among,
     as_read as as_read,
+    has_surrogate as has_surrogate,
     id_text as id_text,
     named_alike as named_alike,
     shallow as shallow,

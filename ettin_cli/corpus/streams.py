@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Document
 from ettin_cli.storage import Stream
 
@@ -29,7 +31,14 @@ def _line(document: Document | Mapping[str, Any]) -> bytes:
             "title": document.title,
             "text": document.text,
         }
-    return orjson.dumps(document) + b"\n"
+    try:
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+    except TypeError:
+        # The standard library writes a lone surrogate as an escape, and the reader reports it.
+        try:
+            return json.dumps(document).encode() + b"\n"
+        except TypeError as error:
+            raise InvalidArgumentError(f"a record cannot be written as JSON: {error}") from error
 
 
 class _Lines(io.RawIOBase):

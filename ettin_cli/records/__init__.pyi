@@ -9,7 +9,12 @@ from .answers import (
     Run as Run,
     Stage as Stage,
 )
-from .arguments import require_list as require_list, require_type as require_type
+from .arguments import (
+    listed as listed,
+    require_least as require_least,
+    require_list as require_list,
+    require_type as require_type,
+)
 from .columns import (
     COLUMNS as COLUMNS,
     beginning as beginning,

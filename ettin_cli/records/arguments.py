@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from ettin_cli.errors import InvalidArgumentError
+
+T = TypeVar("T")
 
 
 def require_list(values: object, argument: str) -> None:
@@ -23,6 +26,31 @@ def require_list(values: object, argument: str) -> None:
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise InvalidArgumentError(
             f"{argument} must be a list, not {type(values).__name__}", argument=argument
+        )
+
+
+def listed(values: Iterable[T], argument: str) -> list[T]:
+    """Return an argument as a list, after the check of `require_list`."""
+    require_list(values, argument)
+    return list(values)
+
+
+def require_least(value: int | None, least: int, argument: str) -> None:
+    """Check that a whole number is not too small; None is allowed.
+
+    Raises:
+        InvalidArgumentError: It is too small or not a whole number.
+
+    >>> require_least(0, 1, "batch_size")
+    Traceback (most recent call last):
+    ettin_cli.errors.InvalidArgumentError: batch_size must be at least 1, not 0
+    """
+    if value is None:
+        return
+    require_type(value, (int,), argument)
+    if value < least:
+        raise InvalidArgumentError(
+            f"{argument} must be at least {least}, not {value}", argument=argument, value=value
         )
 
 

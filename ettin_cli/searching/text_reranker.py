@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.errors import ClosedError, InvalidArgumentError
 from ettin_cli.files.requests import renumbered
 from ettin_cli.records import (
     Answer,
@@ -17,6 +17,7 @@ from ettin_cli.records import (
     Reranker,
     Scores,
     Silence,
+    listed,
     require_list,
     require_type,
 )
@@ -40,7 +41,11 @@ class TextReranker(Closing):
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.last, self.before, self.reporter = last, before, reporter or Silence()
-        self._on_close = on_close
+        self._on_close, self._closed = on_close, False
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the reranker is closed")
 
     def __repr__(self) -> str:
         steps = [(step.reranker.card.name, step.keep) for step in self.before]
@@ -50,6 +55,7 @@ class TextReranker(Closing):
     def close(self) -> None:
         """Free the model, unless it is a session's."""
         if self._on_close:
+            self._closed = True
             self._on_close()
 
     def rank(self, query: str, texts: Sequence[Text], *, top_k: int | None = None) -> Answer:
@@ -68,7 +74,7 @@ class TextReranker(Closing):
             >>> [(hit.passage.doc_id, hit.passage.text) for hit in answer.hits]
             [('1', 'It sails at nine.'), ('0', 'Bread is at noon.')]
         """
-        require_list(texts, "texts")
+        texts = listed(texts, "texts")
         most = max(1, len(texts)) if top_k is None else top_k
         [answer] = self.rerank([(query, texts)], top_k=most, candidates=max(1, len(texts)))
         return answer
@@ -100,6 +106,7 @@ class TextReranker(Closing):
         options = SearchOptions(
             top_k=top_k, candidates=candidates, min_score=min_score, blend=blend
         )
+        self._require_open()
         require_list(requests, "requests")
         items = (_request(item, number) for number, item in enumerate(requests, start=1))
         windows = rerank(items, self.last, options, self.reporter, before=self.before)
@@ -119,9 +126,10 @@ class TextReranker(Closing):
             >>> scores.values.shape, scores.truncated.tolist()
             ((2,), [False, False])
         """
+        self._require_open()
         if self.before:
             raise InvalidArgumentError("a cascade scores some pairs only; use rank or rerank")
-        require_list(pairs, "pairs")
+        pairs = listed(pairs, "pairs")
         for pair in pairs:
             require_type(pair, (tuple, list), "each of pairs")
             if len(pair) != 2 or not all(isinstance(part, str) for part in pair):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.index import Index
-from ettin_cli.records import Advance, Candidate, Passage, Query, Reporter, Reranker
+from ettin_cli.records import Advance, Candidate, Passage, Query, Reporter, Reranker, require_least
 from ettin_cli.searching import CandidateFinder, Retriever, Search, SearchOptions
 from ettin_cli.settings import CANDIDATES, PASSAGE
 from ettin_cli.training.positives import Positive, Sought, squeezed
@@ -44,10 +44,7 @@ class MiningOptions:
             ("candidates", self.candidates, 1),
             ("skip_top", self.skip_top, 0),
         ):
-            if value < least:
-                raise InvalidArgumentError(
-                    f"{name} must be at least {least}, not {value}", argument=name, value=value
-                )
+            require_least(value, least, name)
         ratio = self.max_score_ratio
         if ratio is not None and not 0 <= ratio <= 1:
             raise InvalidArgumentError(

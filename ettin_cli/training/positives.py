@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ettin_cli.corpus import RecordError
+from ettin_cli.corpus import RecordError, has_surrogate
 from ettin_cli.errors import CorpusError
 from ettin_cli.files import without_spaces
 from ettin_cli.files.requests import Example, Spool, example
@@ -94,6 +94,8 @@ class PositiveExamples:
         if isinstance(row, Example):
             held = row
         else:
+            if has_surrogate(dict(row)):
+                raise CorpusError(f"row {self.added + 1}: lone surrogate, not a valid character")
             try:
                 held = example_with_positive(row)
             except RecordError as error:

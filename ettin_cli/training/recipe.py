@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from ettin_cli.errors import InvalidArgumentError, MissingExtraError
+from ettin_cli.records import require_least
 from ettin_cli.settings import ETTIN_MODELS
 
 MSE, MARGIN_MSE, LISTWISE, BCE = LOSSES = ("mse", "margin-mse", "listwise", "bce")
@@ -67,6 +68,14 @@ def check_recipe(recipe: Recipe) -> None:
                 argument=name,
                 value=value,
             )
+    for name, number, least in (
+        ("epochs", recipe.epochs, 1),
+        ("steps", recipe.steps, 1),
+        ("batch_size", recipe.batch_size, 1),
+        ("lora", recipe.lora, 1),
+        ("seed", recipe.seed, 0),
+    ):
+        require_least(number, least, name)
     if recipe.lora and find_spec("peft") is None:
         raise MissingExtraError("LoRA needs peft", package="ettin-cli[train]")
 

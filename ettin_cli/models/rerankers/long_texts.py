@@ -157,7 +157,7 @@ def require_long(how: str, *, reranked: bool) -> None:
         )
     if how == MAX and not reranked:
         raise InvalidArgumentError(
-            "scoring long texts in windows needs a reranker", code="needs-reranker", argument="long"
+            "the mode max for long texts needs a reranker", code="needs-reranker", argument="long"
         )
 
 
