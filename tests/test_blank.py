@@ -276,12 +276,11 @@ def test_half_a_character_rejects_one_record_of_a_json_array(ettin: Ettin, tmp_p
     assert "2 documents" in ran.err
 
 
-@pytest.mark.parametrize(
-    "text", ['{"a": NaN, "b": "\\ud800"}', '{"a": "\\ud800"', '"\\ud83d\\ude00']
-)
-def test_json_that_is_broken_elsewhere_too_stays_broken(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ['{"a": x, "b": "\\ud800"}', '{"a": "\\ud800"', '"\\ud83d\\ude00'])
+def test_json_that_is_broken_elsewhere_too_stays_broken(text: str) -> None:
     from ettin_cli.corpus.records import LoneSurrogateError, RecordError
     from ettin_cli.corpus.tables import jsonl
 
-    [(found, _, _)] = jsonl([text.encode()])
+    lines = [b'{"text": "a"}', text.encode()]
+    _, (found, _, _) = jsonl(lines)
     assert isinstance(found, RecordError) and not isinstance(found, LoneSurrogateError)

@@ -117,8 +117,8 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_by_the_next_run(
     path = write(tmp_path / "docs" / "a.txt", "the old text")
     original = read_file
 
-    def changing(*arguments: Any) -> Any:
-        yield from original(*arguments)
+    def changing(*arguments: Any, **options: Any) -> Any:
+        yield from original(*arguments, **options)
         if path.read_text() == "the old text":
             path.write_text("the new text")
 

@@ -294,7 +294,7 @@ def test_a_calibration_on_what_is_mostly_relevant_is_warned_of_and_quiet_keeps_t
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--metrics", "nDCG@10,Quality,MRR@10"], 2, "unknown metric 'Quality', 'MRR@10'"),
+        (["--metrics", "nDCG@10,Quality,Best@10"], 2, "unknown metric 'Quality', 'Best@10'"),
         (["-c", "ten"], 2, "neither a list of depths nor judged"),
         (["-c", "0"], 2, "neither a list of depths nor judged"),
         (["--blend", "2"], 2, "not a list of shares from 0 to 1"),

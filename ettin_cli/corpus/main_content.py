@@ -23,7 +23,9 @@ def require_main_content() -> None:
         MissingExtraError: The extra `formats` is not installed.
     """
     if not (find_spec("trafilatura") and find_spec("lxml_html_clean")):
-        raise MissingExtraError("--main-content needs trafilatura", package="ettin-cli[formats]")
+        raise MissingExtraError(
+            "finding the main content of pages needs trafilatura", package="ettin-cli[formats]"
+        )
 
 
 def main_document(text: str, doc_id: str) -> tuple[Document, int]:
