@@ -26,6 +26,7 @@ from ettin_cli.errors import (
 from ettin_cli.models.engines import EngineSettings
 from tests import api_examples
 from tests.conftest import Ettin
+from tests.indexes import Notices
 from tests.models import embedder, ettin as ettin_model
 from tests.threads import THREADS, in_threads
 
@@ -367,6 +368,23 @@ def test_nothing_is_printed(
     session.search(DOG, str(CORPUS / "corpus.jsonl"), reranker="embedded", top_k=2)
     session.embed(["a"], queries=True)
     assert (out.getvalue(), err.getvalue()) == ("", "")
+
+
+def test_a_search_of_files_reports_what_could_not_be_read_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / "cache"))
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.txt").write_bytes("Grüße aus Wien\nund noch ".encode() + b"\xff mehr Text")
+    (docs / "b.pdf").write_text("no PDF")
+    notices = Notices()
+    with Session(EngineSettings(device="cpu"), offline=True, reporter=notices) as session:
+        session.read_index_of([docs])
+    assert [message.split(": ")[0].rpartition("/")[2] for message in notices.said] == [
+        "b.pdf",
+        "a.txt",
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -245,8 +245,12 @@ class IndexingCalls(SessionBase):
             CorpusError: A source does not exist.
         """
         index, report = self.index_of(sources)
+        self._report_inputs(report)
+        return index
+
+    def _report_inputs(self, report: BuildReport) -> None:
+        """Report the inputs that were rejected, and what is to be known of the others."""
         for rejection in report.rejections:
             self.models.reporter.notice(f"rejected {rejection}")
         for notice in report.notices:
             self.models.reporter.notice(notice)
-        return index

@@ -130,7 +130,7 @@ class RetrievalCalls(IndexingCalls):
         from ettin_cli.searching import require_retriever
 
         rerankers = self.find_rerankers(reranker)
-        # Arguments are checked before anything is indexed.
+        # Checked before anything is indexed; the options are checked by the search.
         require_retriever(retriever)
         require_long(long, reranked=rerankers is not None)
         for source in sources:

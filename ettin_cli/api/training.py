@@ -240,21 +240,17 @@ class TrainingCalls(IndexingCalls):
         queries = list(read_queries(beir_file(folder, QUERIES)))
         qrels = read_qrels(beir_file(folder, QRELS))
         index, report = self.index_of([folder])
-        reporter = self.models.reporter
-        for rejection in report.rejections:
-            reporter.notice(f"rejected {rejection}")
+        models, reporter = self.models, self.models.reporter
+        self._report_inputs(report)
         if report.written:
             counts = index.manifest.counts
             reporter.notice(
                 f"{index.folder}: {counts.documents:,} documents, {counts.passages:,} passages"
             )
-        models = self.models
-        retriever = choose_retriever(
-            AUTO, index, partial(models.embedder_of, index), models.reporter
-        )
+        retriever = choose_retriever(AUTO, index, partial(models.embedder_of, index), reporter)
         found = Validation(index, retriever, queries, qrels)
         told = f"{found.description}, of {folder.resolve().name}"
-        models.reporter.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
+        reporter.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
         return Measure(told, METRIC, found.retrieval, found.of), index
 
 

@@ -3,7 +3,6 @@ from .machine import Machine as Machine
 from .measuring import Plan as Plan
 from .pairs import read_pairs as read_pairs
 from .planning import (
-    NOTHING as NOTHING,
     Benchmark as Benchmark,
     BenchmarkRequest as BenchmarkRequest,
     plan_benchmark as plan_benchmark,

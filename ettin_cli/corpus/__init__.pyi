@@ -1,7 +1,6 @@
 from .content import read_text as read_text, require_encoding as require_encoding
 from .delimited import delimited_rows as delimited_rows
 from .dialects import (
-    DELIMITERS as DELIMITERS,
     sniffed as sniffed,
     stated_delimiter as stated_delimiter,
 )
@@ -23,7 +22,6 @@ from .records import (
     TITLE_FIELD as TITLE_FIELD,
     Fields as Fields,
     RecordError as RecordError,
-    ShortRowError as ShortRowError,
     among as among,
     as_read as as_read,
     has_surrogate as has_surrogate,

@@ -7,6 +7,7 @@ import re
 
 from ettin_cli.corpus.content import decode, decode_as
 from ettin_cli.corpus.encodings import is_utf8
+from ettin_cli.corpus.jis import shift_jis
 from ettin_cli.storage import UnreadableError
 
 # What mail programs and browsers write and read under these names.
@@ -91,11 +92,7 @@ def _double_bytes(piece: bytes) -> str:
             continue
         shifted = bytearray()
         for at in range(0, len(line) - 1, 2):
-            first, second = line[at], line[at + 1]
-            second += 0x7E if first % 2 == 0 else 0x1F + (second >= 0x60)
-            shifted += bytes((((first - 0x21) // 2 + 0x81) & 0xFF, second & 0xFF))
-            if shifted[-2] >= 0xA0:
-                shifted[-2] = (shifted[-2] + 0x40) & 0xFF
+            shifted += shift_jis(line[at], line[at + 1])
         made.append(decode_as("cp932", bytes(shifted) + line[len(line) // 2 * 2 :]))
     return "\n".join(made)
 

@@ -40,9 +40,17 @@ def _two_bytes(piece: bytes) -> str:
             made.append(first)
             at += 1
             continue
-        # To Shift JIS, of which cp932 knows the vendors' rows.
-        lead = (first + 1) // 2 + (0x70 if first < 0x5F else 0xB0)
-        trail = second + (0x1F if second < 0x60 else 0x20) if first % 2 else second + 0x7E
-        made += bytes([lead, trail])
+        made += shift_jis(first, second)
         at += 2
     return made.decode("cp932", "replace")
+
+
+def shift_jis(first: int, second: int) -> bytes:
+    """Return a pair of 7-bit bytes as in Shift JIS, of which cp932 knows the vendors' rows.
+
+    >>> shift_jis(0x2D, 0x21).decode("cp932")
+    '①'
+    """
+    lead = (first + 1) // 2 + (0x70 if first < 0x5F else 0xB0)
+    trail = second + (0x1F if second < 0x60 else 0x20) if first % 2 else second + 0x7E
+    return bytes([lead & 0xFF, trail & 0xFF])

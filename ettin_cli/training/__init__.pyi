@@ -9,7 +9,6 @@ from .mining import (
 from .positives import (
     PositiveExamples as PositiveExamples,
     PositiveRow as PositiveRow,
-    Sought as Sought,
     example_with_positive as example_with_positive,
     judged as judged,
 )
