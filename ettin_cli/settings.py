@@ -18,6 +18,12 @@ METRICS = "nDCG@10,RR@10,R@100"
 # How a text beyond the reranker's token limit is scored.
 TRUNCATE, MAX = "truncate", "max"
 LONG = (TRUNCATE, MAX)
+# Negatives per query in mining; the random seed and the minutes between checkpoints in training.
+NEGATIVES = 5
+SEED = 12
+CHECKPOINT_MINUTES = 10.0
+# The baseline of a benchmark.
+SENTENCE_TRANSFORMERS = "sentence-transformers"
 HUB_TIMEOUT_S = 3.0
 HUB_FAILURE_REMEMBERED_S = 600.0
 

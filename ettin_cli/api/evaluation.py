@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.api.base import SessionBase
-from ettin_cli.benchmark import SENTENCE_TRANSFORMERS
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Pair, Qrels, Query, listed, require_type
-from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, METRICS, SAME, TRUNCATE
+from ettin_cli.settings import (
+    AUTO,
+    CANDIDATES,
+    DOCUMENT,
+    METRICS,
+    SAME,
+    SENTENCE_TRANSFORMERS,
+    TRUNCATE,
+)
 
 if TYPE_CHECKING:
     from ettin_cli.benchmark import Benchmark

@@ -14,24 +14,20 @@ from ettin_cli.api.indexing import IndexingCalls
 from ettin_cli.corpus import document_stream
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Qrels, Query, require_list, require_type
-from ettin_cli.settings import AUTO, CANDIDATES
+from ettin_cli.settings import AUTO, CANDIDATES, CHECKPOINT_MINUTES, NEGATIVES, SEED
 from ettin_cli.storage import Stream
-from ettin_cli.training import (
-    ALONE,
-    CHECKPOINT_MINUTES,
-    NEGATIVES,
-    SEED,
-    Measure,
-    Mined,
-    MiningOptions,
-    PositiveRow,
-    Processes,
-    Trained,
-)
 
 if TYPE_CHECKING:
     from ettin_cli.index import Index
     from ettin_cli.models.rerankers import ResolvedReranker
+    from ettin_cli.training import (
+        Measure,
+        Mined,
+        MiningOptions,
+        PositiveRow,
+        Processes,
+        Trained,
+    )
 
 
 class TrainingCalls(IndexingCalls):
@@ -85,6 +81,7 @@ class TrainingCalls(IndexingCalls):
         """
         from ettin_cli.index import Index, find_index
         from ettin_cli.searching import require_retriever
+        from ettin_cli.training import MiningOptions
 
         require_list(queries, "queries")
         if qrels is not None:
@@ -145,7 +142,7 @@ class TrainingCalls(IndexingCalls):
         resume: bool = False,
         checkpoint_minutes: float = CHECKPOINT_MINUTES,
         license: str | None = None,
-        processes: Processes = ALONE,
+        processes: Processes | None = None,
     ) -> Trained:
         """Train a reranker from an encoder or another reranker.
 
@@ -165,7 +162,7 @@ class TrainingCalls(IndexingCalls):
             resume: Whether to resume an unfinished run of the same arguments.
             checkpoint_minutes: Minutes between checkpoints; 0: every step.
             license: The licence of the model, for its card.
-            processes: This process in a distributed run.
+            processes: This process in a distributed run. None: it is the only one.
 
         Returns:
             The recipe with its batch size, learning rate and epochs filled in; the steps and the
@@ -190,6 +187,7 @@ class TrainingCalls(IndexingCalls):
         """
         from ettin_cli.models import find_model
         from ettin_cli.training import (
+            ALONE,
             ModelFolder,
             Recipe,
             TrainRequest,
@@ -202,7 +200,7 @@ class TrainingCalls(IndexingCalls):
             raise InvalidArgumentError("pass files or rows to train on", argument="data")
         for path in data:
             require_type(path, (str, os.PathLike), "each of data")
-        models = self.models
+        models, processes = self.models, processes or ALONE
         recipe = Recipe(loss, epochs, steps, hours, batch_size, learning_rate, seed, lora)
         # Texts computed at once depend on memory, not on the rows per step.
         settings = replace(
@@ -236,6 +234,7 @@ class TrainingCalls(IndexingCalls):
         from ettin_cli.evaluation import METRIC, Validation
         from ettin_cli.files import QRELS, QUERIES, beir_file, read_qrels, read_queries
         from ettin_cli.searching import choose_retriever
+        from ettin_cli.training import Measure
 
         queries = list(read_queries(beir_file(folder, QUERIES)))
         qrels = read_qrels(beir_file(folder, QRELS))

@@ -1,4 +1,3 @@
-from .contenders import SENTENCE_TRANSFORMERS as SENTENCE_TRANSFORMERS
 from .machine import Machine as Machine
 from .measuring import Plan as Plan
 from .pairs import read_pairs as read_pairs

@@ -12,13 +12,12 @@ from ettin_cli.models import refuse_code
 from ettin_cli.models.engines import AUTO, EngineSettings
 from ettin_cli.models.rerankers import FolderReranker, load_reranker
 from ettin_cli.records import Pair, Reporter
+from ettin_cli.settings import SENTENCE_TRANSFORMERS
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
     Score = Callable[[Sequence[Pair]], Floats]
-
-SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
 class SentenceTransformers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ettin_cli.benchmark.contenders import SENTENCE_TRANSFORMERS
 from ettin_cli.benchmark.machine import Machine, this_machine
 from ettin_cli.benchmark.measuring import Plan, check_lengths, measure
 from ettin_cli.benchmark.pairs import SampleTexts
@@ -16,7 +15,7 @@ from ettin_cli.models.engines import check_backend, installed_backends
 from ettin_cli.models.rerankers import FolderReranker
 from ettin_cli.records import Pair, Reporter, require_least
 from ettin_cli.searching import Models
-from ettin_cli.settings import AUTO
+from ettin_cli.settings import AUTO, SENTENCE_TRANSFORMERS
 
 NOTHING = "none"
 DOCUMENT_TOKENS = 125

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ettin_cli.benchmark.contenders import SENTENCE_TRANSFORMERS
 from ettin_cli.benchmark.machine import Machine
 from ettin_cli.benchmark.results import Race, Speed
+from ettin_cli.settings import SENTENCE_TRANSFORMERS
 
 ENGINE = "engine"
 SPEED = ("ratio", "pairs/s", "range", "tokens/s", "peak", "load")

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ettin_cli.benchmark import (
-    SENTENCE_TRANSFORMERS,
     BenchmarkRequest,
     Machine,
     Plan,
@@ -23,7 +22,7 @@ from ettin_cli.commands.output_options import check_apart
 from ettin_cli.console import BENCH_FORMATS, Console, count, destination, show_races
 from ettin_cli.errors import CorpusError, ModelError, UsageError
 from ettin_cli.records import Pair
-from ettin_cli.settings import AUTO
+from ettin_cli.settings import AUTO, SENTENCE_TRANSFORMERS
 
 
 @shared("dtype")

@@ -17,8 +17,8 @@ from ettin_cli.files import read_qrels, read_queries
 from ettin_cli.files.requests import Example, read_rows, rejection
 from ettin_cli.records import Rejection
 from ettin_cli.searching import require_retriever
-from ettin_cli.settings import AUTO, CANDIDATES
-from ettin_cli.training import NEGATIVES, Mined, example_with_positive
+from ettin_cli.settings import AUTO, CANDIDATES, NEGATIVES
+from ettin_cli.training import Mined, example_with_positive
 
 # After this many invalid rows without a valid one, the file is taken for another kind.
 PROBED_ROWS = 100

@@ -10,10 +10,8 @@ import typer
 from ettin_cli.commands import options, output_options as writing
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.jsonl import check_jsonl
-from ettin_cli.commands.score_pairs import PairsJob, score_pairs
 from ettin_cli.console import Console, count
 from ettin_cli.errors import CorpusError, UsageError
-from ettin_cli.files.requests import readable
 from ettin_cli.models.rerankers import ResolvedReranker, require_long
 from ettin_cli.records import Scores, beginning
 from ettin_cli.searching import Models
@@ -99,6 +97,9 @@ def score(
     _check_several(names, pairs, average=average)
     named = writing.columns(fields)
     if pairs is not None:
+        # Only here, since it reads every format of tables.
+        from ettin_cli.commands.score_pairs import PairsJob, score_pairs
+
         _check_pairs(query, pairs, output, resume=resume)
         every = _find(names, models)
         key = writing.fingerprint(every, models.settings, long, named, average)
@@ -192,6 +193,8 @@ def _write(console: Console, texts: list[str], values: list[float], *, as_table:
 def _texts(word: str) -> list[str]:
     """Return the texts of one argument: a text, a file or the lines of stdin."""
     if word == "-":
+        from ettin_cli.files.requests import readable
+
         with readable(Path("stdin")):
             read = list(record_lines(options.stdin().file))
         lines = [line for some in read for line in some.splitlines()]

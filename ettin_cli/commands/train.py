@@ -9,7 +9,8 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, rows_of, shared
 from ettin_cli.console import count, duration
 from ettin_cli.evaluation import METRIC
-from ettin_cli.training import CHECKPOINT_MINUTES, SEED, Trained, joined_processes
+from ettin_cli.settings import CHECKPOINT_MINUTES, SEED
+from ettin_cli.training import Trained, joined_processes
 
 
 @shared("batch_size")

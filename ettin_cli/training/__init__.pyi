@@ -1,7 +1,6 @@
 from .examples import read_examples as read_examples
 from .folder import ModelFolder as ModelFolder
 from .mining import (
-    NEGATIVES as NEGATIVES,
     Mined as Mined,
     MiningOptions as MiningOptions,
     mine as mine,
@@ -14,9 +13,8 @@ from .positives import (
 )
 from .processes import ALONE as ALONE, Processes as Processes, joined_processes as joined_processes
 from .progress import Measure as Measure
-from .recipe import LOSSES as LOSSES, SEED as SEED, Recipe as Recipe, check_recipe as check_recipe
+from .recipe import LOSSES as LOSSES, Recipe as Recipe, check_recipe as check_recipe
 from .run import (
-    CHECKPOINT_MINUTES as CHECKPOINT_MINUTES,
     Trained as Trained,
     TrainRequest as TrainRequest,
     train as train,

@@ -11,11 +11,10 @@ from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.index import Index
 from ettin_cli.records import Advance, Candidate, Passage, Query, Reporter, Reranker, require_least
 from ettin_cli.searching import CandidateFinder, Retriever, Search, SearchOptions
-from ettin_cli.settings import CANDIDATES, PASSAGE
+from ettin_cli.settings import CANDIDATES, NEGATIVES, PASSAGE
 from ettin_cli.training.positives import Positive, Sought, squeezed
 
 WINDOW = 32
-NEGATIVES = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,12 @@ from importlib.util import find_spec
 
 from ettin_cli.errors import InvalidArgumentError, MissingExtraError
 from ettin_cli.records import require_least
-from ettin_cli.settings import ETTIN_MODELS
+from ettin_cli.settings import ETTIN_MODELS, SEED
 
 MSE, MARGIN_MSE, LISTWISE, BCE = LOSSES = ("mse", "margin-mse", "listwise", "bce")
 # Share of the run with linear warm-up from 0; then the rate decays linearly to 0.
 WARM_UP = 0.03
 MOST_GRADIENT = 1.0
-SEED = 12
 # An epoch of fewer steps would hardly change the weights, at any learning rate.
 LEAST_STEPS = 100
 LEAST_BATCH = 16

@@ -11,6 +11,7 @@ from ettin_cli.models import ModelFiles, weights_hash
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import reranker_of
 from ettin_cli.records import Reporter
+from ettin_cli.settings import CHECKPOINT_MINUTES
 from ettin_cli.training.card import model_card
 from ettin_cli.training.examples import Examples
 from ettin_cli.training.folder import ModelFolder
@@ -19,8 +20,6 @@ from ettin_cli.training.processes import ALONE, Processes
 from ettin_cli.training.progress import Measure, Progress
 from ettin_cli.training.recipe import Recipe, check_recipe, completed
 from ettin_cli.training.student import Student
-
-CHECKPOINT_MINUTES = 10.0
 
 
 @dataclass(frozen=True, slots=True)
