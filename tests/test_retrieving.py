@@ -8,7 +8,7 @@ import pytest
 from ettin_cli.index.reader import Index
 from ettin_cli.records import Query, Silence
 from ettin_cli.searching.answering import search
-from ettin_cli.searching.constraints import matching_rows
+from ettin_cli.searching.constraints import demands_of, matching_rows
 from ettin_cli.searching.feedback import expanded_terms, expanded_vector
 from ettin_cli.searching.ranking import SearchOptions
 from ettin_cli.searching.retrievers import (
@@ -19,7 +19,7 @@ from ettin_cli.searching.retrievers import (
     Retriever,
     highest,
 )
-from ettin_cli.text.lexical.query_syntax import parse_query
+from ettin_cli.text.lexical.query_syntax import Demands, parse_query
 from tests.indexes import Builder, WordEmbedder, jsonl
 
 TEXTS = {
@@ -152,6 +152,20 @@ def test_a_field_must_have_the_words(tmp_path: Path, build: Builder) -> None:
         assert names(index, matching_rows(index, parse_query(query))) == expected
 
 
+def test_operators_count_by_what_the_index_has(tmp_path: Path, build: Builder) -> None:
+    (tmp_path / "t.jsonl").write_text(
+        '{"_id": "a", "text": "run java -jar app.jar now", "lang": "en"}\n'
+        '{"_id": "b", "text": "a jar of jam in a well-known jar"}\n'
+    )
+    build(tmp_path / "i", str(tmp_path / "t.jsonl"))
+    index = Index(tmp_path / "i")
+    assert demands_of("java -jar app", index) == Demands("java -jar app", options=("-jar",))
+    assert demands_of("java -known", index).excluded == ("known",)
+    assert demands_of("java lang:en", index).fields == (("lang", "en"),)
+    assert demands_of("java status:500", index).unknown == (("status", "status:500"),)
+    assert demands_of("java title:x", index).fields == (("title", "x"),)
+
+
 def test_demands_hold_for_both_ways_of_retrieving(index: Index) -> None:
     demands = parse_query("ferry ticket -coins")
     options = SearchOptions(demands=demands)
@@ -160,6 +174,8 @@ def test_demands_hold_for_both_ways_of_retrieving(index: Index) -> None:
     [answer] = search(index, query, retriever, None, options, Silence())
     assert {hit.passage.doc_id for hit in answer.hits} == {"ferry", "bread", "code", "train"}
     assert answer.hits[0].by_retriever.keys() == {"dense", "bm25"}
+    left_out = len(index.passages) - len(matching_rows(index, demands))
+    assert answer.left_out == answer.to_dict()["left_out"] == left_out > 0
 
 
 # Query expansion

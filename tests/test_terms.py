@@ -2,6 +2,7 @@
 
 import csv
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,46 @@ def test_demands_are_read(query: str, wanted: Demands) -> None:
 )
 def test_what_only_looks_like_a_demand_is_left_alone(query: str) -> None:
     assert parse_query(query) == Demands(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "git commit -m message",
+        "what does docker run -p do",
+        "ls -la",
+        "tar -xzf archive",
+        "optimise with -O2",
+        "set -std=c++17 for all",
+        "which -x means what",
+    ],
+)
+def test_options_of_commands_are_text(query: str) -> None:
+    assert replace(parse_query(query), options=()) == Demands(query)
+
+
+@pytest.mark.parametrize("query", ["find sweets -nuts", "cat food -dog", "which python -snake"])
+def test_a_command_that_is_a_word_of_another_kind_makes_no_options(query: str) -> None:
+    word = query.rpartition("-")[2]
+    assert parse_query(query).excluded == (word,)
+
+
+def test_a_word_is_an_option_where_a_document_says_so_unless_it_is_in_quotes() -> None:
+    known = {"jar"}.__contains__
+    assert parse_query("java -jar app", is_option=known).options == ("-jar",)
+    assert parse_query("java -jar app", is_option=known).text == "java -jar app"
+    assert parse_query("java -coffee", is_option=known).excluded == ("coffee",)
+    assert parse_query('git -"jar"', is_option=known).excluded == ("jar",)
+
+
+def test_a_field_that_no_document_has_is_text() -> None:
+    known = {"lang"}.__contains__
+    found = parse_query("pull nginx:latest lang:en", known)
+    assert found.text == "pull nginx:latest"
+    assert found.fields == (("lang", "en"),)
+    assert found.unknown == (("nginx", "nginx:latest"),)
+    without = parse_query("images -nginx:latest", known)
+    assert (without.text, without.excluded) == ("images", ("nginx:latest",))
 
 
 @given(st.text())

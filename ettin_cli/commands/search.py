@@ -11,7 +11,7 @@ from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.open_hit import open_hit
 from ettin_cli.commands.search_input import as_asked, asked_queries
 from ettin_cli.commands.search_output import write_search
-from ettin_cli.commands.search_summary import AnswerCounts, why_few
+from ettin_cli.commands.search_summary import AnswerCounts, remarks
 from ettin_cli.commands.sources import index_of
 from ettin_cli.errors import UsageError
 from ettin_cli.files import ResumableOutput
@@ -117,9 +117,13 @@ def search(
 
     QUERY can have requirements:
       "a phrase"     the phrase must occur
-      -word          the word must not occur
+      -word          the word must not occur; also -"word"
       field:value    value must occur in this metadata field, or in title
       -field:value   value must not occur there
+
+    field:value is text if no document has the field, and -word if it may be an option of a
+    command: a single letter, after a command such as git, or written so in a document. In
+    quotes, as in -"word", it never is.
 
     Queries from a file or stdin, and QUERY with --retriever dense, are taken literally.
 
@@ -147,10 +151,6 @@ def search(
         fold=fold,
     )
     typed = None
-    if queries is None and query and query != "-":
-        typed = query
-        asked, chosen = parsed(query, chosen, retriever)
-        wanted = [asked]
     require_long(long, reranked=reranker != "none")
     if reranker == "none":
         require_no_scores(chosen)
@@ -159,6 +159,10 @@ def search(
     rerankers = session.find_rerankers(reranker)
     if opened is None:
         opened, rejected = index_of(sources, index, context)
+    if queries is None and query and query != "-":
+        typed = query
+        asked, chosen = parsed(query, chosen, retriever, opened)
+        wanted = [asked]
     searcher = session.searcher(opened, rerankers, retriever=retriever, expand=expand, long=long)
     run = partial(searcher.search_many, options=chosen)
     found, refresh = AnswerCounts(), options.refresh(opened.folder)
@@ -178,8 +182,8 @@ def search(
             tag=tag,
             refresh=refresh,
         )
-    if found.answers and not resumed and (why := why_few(found, opened, retriever, chosen)):
-        console.notice(why)
+    for notice in () if resumed else remarks(found, opened, retriever, chosen):
+        console.notice(notice)
     if open_:
         open_hit(*(found.first or (None, None)))
     if exit_status and not found.hits:

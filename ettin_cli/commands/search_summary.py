@@ -1,10 +1,12 @@
 """The total hits of a search, and why there are no more."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ettin_cli.index import Index
 from ettin_cli.records import Answer, Hit, Query
 from ettin_cli.searching import BM25, SearchOptions, chosen_rows
+from ettin_cli.text.lexical import Demands
 
 
 class AnswerCounts:
@@ -12,6 +14,7 @@ class AnswerCounts:
 
     def __init__(self) -> None:
         self.answers = self.hits = self.most = 0
+        self.left_out: int | None = None
         self.first: tuple[Hit, Query] | None = None
 
     def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
@@ -19,13 +22,39 @@ class AnswerCounts:
         for answer in answers:
             self.answers += 1
             self.hits += len(answer.hits)
+            self.left_out = answer.left_out
             self.most = max(self.most, len(answer.hits))
             if self.first is None and answer.hits:
                 self.first = answer.hits[0], answer.query
             yield answer
 
 
-def why_few(
+def remarks(
+    counts: AnswerCounts, index: Index, retriever: str, chosen: SearchOptions
+) -> Iterator[str]:
+    """Yield what the query's operators did, and why there are few hits."""
+    yield from _as_text(chosen.demands)
+    if counts.left_out:
+        operators = _narrowing(replace(chosen, filters=(), paths=()))
+        yield f"{operators} leaves out {counts.left_out:,} of {len(index.passages):,} passages"
+    if counts.answers and (why := _why_few(counts, index, retriever, chosen)):
+        yield why
+
+
+def _as_text(demands: Demands) -> list[str]:
+    """Return the parts of a query that look like operators and are searched as text, and why."""
+    lines = [
+        f'no document has a field "{name}": {typed} is searched as text'
+        for name, typed in demands.unknown
+    ]
+    return lines + [
+        f'{option} is searched as text, like an option; to exclude the word: -"{option[1:]}"'
+        for option in demands.options
+        if len(option) > 2
+    ]
+
+
+def _why_few(
     counts: AnswerCounts, index: Index, retriever: str, chosen: SearchOptions
 ) -> str | None:
     """Return why there are no hits, or fewer than requested, if the cause is clear."""

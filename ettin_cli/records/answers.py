@@ -21,7 +21,7 @@ Run = Mapping[str, Mapping[str, float]]
 OPTIONAL_KEYS = frozenset(
     {
         *("rerank_score", "probability", "retrieval", "page", "text"),
-        *("truncated", "stale", "duplicates"),
+        *("headings", "truncated", "stale", "duplicates"),
     }
 )
 
@@ -138,6 +138,7 @@ class Hit:
             "retrieval_score": self.retrieval_score,
             "retrieval": {name: asdict(place) for name, place in self.by_retriever.items()} or None,
             "title": passage.title,
+            "headings": list(passage.headings) or None,
             "path": passage.path,
             "start_line": passage.start_line,
             "end_line": passage.end_line,
@@ -193,6 +194,8 @@ class Answer:
         fields: The fields of the request.
         retriever: None if the candidates came from elsewhere.
         stages: The work of each reranker, if several form a cascade.
+        left_out: Number of passages that phrases, exclusions and fields of the query left out; None
+            if it has none.
     """
 
     query: Query
@@ -204,6 +207,7 @@ class Answer:
     fields: Metadata = field(default_factory=dict)
     retriever: str | None = None
     stages: Sequence[Stage] = ()
+    left_out: int | None = None
 
     def to_dict(self, *, text: bool = True) -> dict[str, Any]:
         """Return the answer as `ettin search -f json` writes it.
@@ -220,6 +224,7 @@ class Answer:
             **({"embedder": self.embedder} if self.embedder is not None else {}),
             "reranker": self.reranker,
             "engine": self.backend,
+            **({"left_out": self.left_out} if self.left_out is not None else {}),
             **({"stages": [stage.to_dict() for stage in self.stages]} if self.stages else {}),
             "hits": hits,
         }

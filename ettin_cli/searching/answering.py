@@ -108,6 +108,7 @@ class _Searcher:
                 backend=self.reranker.card.backend if self.reranker else self.retriever.backend,
                 seconds=share,
                 stages=left.stages,
+                left_out=self.finder.left_out,
             )
 
     def _scored(

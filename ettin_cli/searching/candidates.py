@@ -34,6 +34,9 @@ class CandidateFinder:
     def __init__(self, index: Index, options: SearchOptions, read: Read | None = None) -> None:
         self.index, self.options, self.read = index, options, read or index.read
         self.among = chosen_rows(index, options) if options.narrowed else None
+        self.left_out: int | None = None
+        if options.demands and self.among is not None:
+            self.left_out = len(index.passages) - len(self.among)
 
     def find(self, search: Search) -> list[Candidate]:
         """Return the passages to score, best first, covering `top_k` documents where possible.

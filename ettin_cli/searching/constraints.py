@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.index import Index
-from ettin_cli.text.lexical import Demands, Terms
+from ettin_cli.text.lexical import Demands, Terms, parse_query
 
 if TYPE_CHECKING:
     from ettin_cli.index import Rows
     from ettin_cli.records import Flags
+
+
+def demands_of(query: str, index: Index) -> Demands:
+    """Return the text and the constraints of a query, as far as the index knows their fields."""
+    return parse_query(query, index.has_field, partial(_is_option, index, Terms(index.language)))
+
+
+def _is_option(index: Index, terms: Terms, word: str) -> bool:
+    """Return whether a passage has a word with a single hyphen before it, as options have."""
+    option = re.compile(rf"(?<![\w-])-{re.escape(word)}(?![\w-])")
+    rows = index.lexicon.holding(terms.of(word)).tolist()
+    return any(option.search(index.passages.contents([row])[0]) for row in rows)
 
 
 def matching_rows(index: Index, demands: Demands) -> Rows:
@@ -44,7 +57,7 @@ def _with_phrase(index: Index, terms: Terms, phrase: str) -> Rows:
     rows = index.lexicon.holding(terms.of(phrase))
     if len(wanted) == 1:
         return rows
-    texts = index.passages.contents(rows.tolist())
+    texts = index.passages.term_texts(rows.tolist())
     fits = [_has_phrase(terms, wanted, text) for text in texts]
     return rows[np.array(fits, np.bool_)]
 

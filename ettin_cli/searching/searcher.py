@@ -28,6 +28,7 @@ from ettin_cli.searching.answering import search
 from ettin_cli.searching.calibration.fitting import Calibration
 from ettin_cli.searching.calibration.stored import is_calibrated, load, not_calibrated
 from ettin_cli.searching.cascade import Step
+from ettin_cli.searching.constraints import demands_of
 from ettin_cli.searching.ranking import SearchOptions
 from ettin_cli.searching.rerankers import RerankerCascade
 from ettin_cli.searching.retrievers import (
@@ -41,7 +42,7 @@ from ettin_cli.searching.retrievers import (
 )
 from ettin_cli.searching.session_models import Models
 from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, SAME, TOP_K, TRUNCATE
-from ettin_cli.text.lexical import Terms, parse_query
+from ettin_cli.text.lexical import Terms
 
 
 class Searcher(Closing):
@@ -201,7 +202,7 @@ class Searcher(Closing):
         if isinstance(query, Query):
             [answer] = self.search_many([query], options)
             return answer
-        asked, options = parsed(query, options, self.retriever_name)
+        asked, options = parsed(query, options, self.retriever_name, self.index)
         [answer] = self.search_many([asked], options)
         # The answer reports the query as typed, with its constraints.
         return replace(answer, query=replace(asked, text=query))
@@ -288,8 +289,12 @@ class Searcher(Closing):
         return None
 
 
-def parsed(query: str, options: SearchOptions, retriever: str) -> tuple[Query, SearchOptions]:
+def parsed(
+    query: str, options: SearchOptions, retriever: str, index: Index
+) -> tuple[Query, SearchOptions]:
     """Return a typed query without its constraints, and the options with them added.
+
+    Only fields that a document of the index has are constraints.
 
     Raises:
         InvalidArgumentError: The query contains only constraints, or is empty.
@@ -298,9 +303,9 @@ def parsed(query: str, options: SearchOptions, retriever: str) -> tuple[Query, S
         raise InvalidArgumentError("empty query", argument="query")
     if retriever == DENSE:
         return Query("1", query), options
-    demands = parse_query(query)
+    demands = demands_of(query, index)
     if not demands:
-        return Query("1", query), options
+        return Query("1", query), replace(options, demands=demands)
     if not demands.text:
         raise InvalidArgumentError(
             "the query contains only exclusions or fields; add a word to search for, or quote text "

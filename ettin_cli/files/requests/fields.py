@@ -241,6 +241,9 @@ def _from_answer(hit: Candidate) -> Candidate:
     rest = dict(hit.passage.metadata)
     names = [name for name, kind in PLACE.items() if isinstance(rest.get(name), kind)]
     place = {name: rest.pop(name) for name in names}
+    above = rest.get("headings")
+    if isinstance(above, list) and all(isinstance(one, str) for one in above):
+        place["headings"] = tuple(rest.pop("headings"))
     own = rest.pop("metadata") if isinstance(rest.get("metadata"), dict) else {}
     return replace(hit, passage=replace(hit.passage, **place, metadata=rest | own))
 
