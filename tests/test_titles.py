@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from ettin_cli.corpus.titles import markdown_title, rst_title, split_front_matter
+from ettin_cli.corpus.front_matter import front_matter
+from ettin_cli.corpus.titles import markdown_title, rst_title
 from tests.reading import one, why_not, write
 
 
@@ -70,7 +71,8 @@ def test_a_heading_of_many_spaces_and_marks_is_read_at_once() -> None:
     ],
 )
 def test_front_matter_is_yaml_between_two_rules(text: str, count: int, title: str) -> None:
-    assert split_front_matter(text) == (count, title)
+    found = front_matter(text.replace("\r", ""))
+    assert (found.lines, found.title) == (count, title)
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n\n"])
@@ -78,7 +80,9 @@ def test_front_matter_leaves_the_body_and_its_lines(tmp_path: Path, end: str) ->
     document = one(write(tmp_path / "a.md", "---\ntitle: Front\n---\n# Head\n\ntext" + end))
     assert (document.title, document.text) == ("Front", "# Head\n\ntext" + end)
     assert list(document.lines)[:3] == [4, 5, 6]
-    assert why_not(write(tmp_path / "b.md", "---\ntitle: Front\n---" + end)) == "empty"
+    only = one(write(tmp_path / "b.md", "---\ntitle: Front\n---" + end))
+    assert (only.title, only.text.strip()) == ("Front", "")
+    assert why_not(write(tmp_path / "c.md", "---\n---" + end)) == "empty"
 
 
 def test_text_between_two_rules_is_not_lost(tmp_path: Path) -> None:

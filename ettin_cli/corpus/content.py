@@ -15,8 +15,8 @@ from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError, opened
 
+BINARY_CONTENT = "binary content"
 NO_ENCODING = "encoding cannot be detected"
-BINARY = "binary content"
 REPLACEMENT = "\ufffd"
 # One in so many bytes may be invalid, and one more; a file with more of them is not text.
 INVALID_IN, NUL_IN = 100, 1000
@@ -180,7 +180,7 @@ def _without_nuls(content: bytes) -> bytes:
     bare = content.replace(b"\0", b"")
     few = bare.strip() and runs + controls <= 1 + len(bare) // NUL_IN
     if not few or not (is_utf8(bare) or nearly_utf8(bare)):
-        raise UnreadableError(BINARY)
+        raise UnreadableError(BINARY_CONTENT)
     _count(runs, content.count(b"\n", 0, content.index(b"\0")) + 1)
     return _NULS.sub(REPLACEMENT.encode(), content)
 
@@ -199,7 +199,7 @@ def _in(encoding: str, content: bytes, reason: str) -> str:
             raise UnreadableError(reason) from error
         text = _replaced(encoding, content, error.start)
     if (nuls := text.count("\0")) > 1 + len(text) // NUL_IN:
-        raise UnreadableError(BINARY)
+        raise UnreadableError(BINARY_CONTENT)
     if nuls:
         _count(nuls, text.count("\n", 0, text.index("\0")) + 1)
     return text.replace("\0", REPLACEMENT)
@@ -234,7 +234,7 @@ def text_encoding(head: bytes) -> str:
     state = _decoding.get()
     encoding = marked_encoding(head) or (state.encoding if state else None)
     if encoding is None and b"\0" in head:
-        raise UnreadableError(BINARY)
+        raise UnreadableError(BINARY_CONTENT)
     if encoding is None and (is_utf8(head, cut=True) or nearly_utf8(head)):
         encoding = "utf-8"
     encoding = encoding or guessed_encoding(head)

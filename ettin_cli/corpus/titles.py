@@ -1,4 +1,4 @@
-"""Titles of Markdown and reStructuredText, and Markdown's front matter."""
+"""Titles of Markdown and reStructuredText."""
 
 from __future__ import annotations
 
@@ -10,29 +10,6 @@ _SETEXT = re.compile(r" {0,3}(=+|-+)\s*$")
 _NO_PARAGRAPH = re.compile(r"[>|<]|[-*+]\s|\d+[.)]\s")
 _FENCE = re.compile(r"\s*(`{3,}(?=[^`]*$)|~{3,})")
 _ADORNMENT = re.compile(r"([^\w\s])\1*\s*$")
-_FRONT_LINE = re.compile(r"\s|$|#|-\s|[\[{}\]]|[^\s:][^:]*:(?:\s|$)")
-_FRONT_TITLE = re.compile(r"title:\s*(.*)")
-
-
-def split_front_matter(text: str) -> tuple[int, str]:
-    r"""Return the number of front matter lines at the start of a Markdown text, and its title.
-
-    Text between two rules that is not YAML is not front matter.
-
-    >>> split_front_matter('---\ntitle: "A guide"\n---\nText')
-    (3, 'A guide')
-    """
-    lines = text.split("\n")
-    if lines[0].rstrip() != "---":
-        return 0, ""
-    for number, line in enumerate(lines[1:], start=1):
-        if line.rstrip() in ("---", "..."):
-            titles = [_FRONT_TITLE.match(line) for line in lines[1:number]]
-            heading = next((title.group(1) for title in titles if title), "")
-            return number + 1, heading.strip().strip("\"'")
-        if not _FRONT_LINE.match(line):
-            break
-    return 0, ""
 
 
 def markdown_title(text: str) -> str:
