@@ -53,6 +53,7 @@ KINDS = get_args(DocumentKind)
 SUFFIXES = "txt md rst py html eml jsonl json csv tsv feather arrow pdf epub docx".split()
 SUFFIXES += "rtf pptx xlsx odt ods odp".split()
 SUFFIXES += ["mbox", "ics", "mhtml", "msg"]
+SUFFIXES += "adoc org tex ipynb srt".split()
 PIECES = [b"\0", b"\n", b"\r", b'"', b"<", b">", b"<!--", b"-->", b"\xff", b"\xed\xa0\x80", b"\xef"]
 PIECES += [b"\xbb\xbf", b"\\ud800", b"[", b"]", b"{", b"}", b",", b"\t", b"1e999", b"-1", b"NaN"]
 PIECES += [b"=?utf-8?q?", b"\n\n", b"#", b"```", b"---\n", b"&#0;", b"&#xd800;", b"<p>", b"&amp;"]
@@ -143,7 +144,12 @@ class Targets:
         book = write_epub(self.folder / "seed.epub", {"a.xhtml": "<p>one</p>"}, title="T")
         return {
             "txt": "Some text. Größe\nand more.\n".encode(),
-            "md": b"---\ntitle: T\n---\n# One\n\ntext\n\n```py\n# code\n```\n\nTwo\n---\n- a\n",
+            "md": b"---\ntitle: T\n---\n> [!n] [[a|b]]\n# One\n\n```py\n# c\n```\n\nB\n---\n- a\n",
+            "adoc": b"= T\nA\n:tags: x\n\n== B\n\n----\n== no\n----\n<<a,b>>\nT\n~~~\n",
+            "org": b"#+TITLE: T\n* One :a:b:\n:PROPERTIES:\n:END:\n#+begin_src\n* x\n#+end_src\n",
+            "tex": b"\\title{T}\n\\begin{document}\n\\section{One} % c\n\\'e $x$ \\ref{a}\n",
+            "ipynb": b'{"cells":[{"cell_type":"code","source":["a"],"outputs":[{"text":"b"}]}]}',
+            "srt": b"1\n00:00:01,000 --> 00:00:02,000\n<i>a</i> b\n\n00:00:03,000 -> 00:00:04,0\n",
             "rst": b"Title\n=====\n\ntext\n\nOther\n-----\n\n.. note:: x\n",
             "py": b"def f():\n    return 1\n\n\nclass A:\n    pass\n",
             "html": page,

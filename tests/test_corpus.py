@@ -9,11 +9,17 @@ import pytest
 import zstandard
 
 from ettin_cli import storage
+from ettin_cli.corpus.formats import read_file
+from ettin_cli.corpus.records import Fields
 from ettin_cli.corpus.sources import list_files, open_source
 from ettin_cli.errors import CorpusError
 from tests.reading import listed, names, one, read, why_not, write
 
 SAMPLES = Path(__file__).parents[1] / "sample_corpora" / "island_station"
+
+
+def refuse(why: object) -> None:
+    pytest.fail(str(why))
 
 
 # Walking a folder
@@ -61,6 +67,48 @@ def test_what_is_passed_over_is_counted_by_reason(tmp_path: Path) -> None:
         "excluded": 1,
         "link to a folder": 1,
         "not a regular file": 1,
+    }
+    assert listing.unknown == {".jpg": 1, ".xyz": 1}
+
+
+def test_a_text_of_an_unknown_suffix_is_read_if_a_glob_names_the_suffix(tmp_path: Path) -> None:
+    write(tmp_path / "a.xyz", "words of no known format")
+    write(tmp_path / "b.xyz", b"\0\0")
+    write(tmp_path / "c.abc", "words")
+    listing = listed(tmp_path, include=["*.XYZ", "*"])
+    assert names(listing) == ["a.xyz"]
+    (file,) = listing.files
+    (document,) = read_file(file, Fields(), refuse, refuse)
+    assert (document.title, document.text) == ("a", "words of no known format")
+    assert listing.unknown == {".xyz": 1, ".abc": 1}
+
+
+def test_files_without_a_suffix_are_text_unless_they_are_binary(tmp_path: Path) -> None:
+    write(tmp_path / "Procfile", "web: run")
+    write(tmp_path / "tool", "#!/bin/sh\necho")
+    write(tmp_path / "program", b"\x7fELF\0\0")
+    write(tmp_path / "late", b"x" * 9000 + b"\0\1" * 100)
+    listing = listed(tmp_path)
+    assert names(listing) == ["Procfile", "late", "tool"]
+    assert (listing.skipped, listing.unknown) == ({"binary": 1}, {"": 1})
+    kinds = {name: read(tmp_path / name)[0][0].kind for name in ("Procfile", "tool")}
+    assert kinds == {"Procfile": "prose", "tool": "code"}
+    assert read(tmp_path / "late", in_folder=True)[2] == ["binary"]
+    assert "binary" in why_not(tmp_path / "late")
+
+
+def test_a_document_without_a_title_has_the_name_of_its_file(tmp_path: Path) -> None:
+    write(tmp_path / "garden" / "Yard work.md", "Mow in April.")
+    write(tmp_path / "garden" / "tools.py", "x = 1")
+    write(tmp_path / "garden" / "titled.md.gz", gzip.compress(b"# Spades\n\nDig."))
+    found = {}
+    for file in listed(tmp_path).files:
+        (document,) = read_file(file, Fields(), refuse, refuse)
+        found[document.title] = document.names
+    assert found == {
+        "Yard work": "garden",
+        "tools.py": "garden",
+        "Spades": "garden titled",
     }
 
 
@@ -128,7 +176,7 @@ def test_a_source_that_is_nothing_to_read_is_refused(tmp_path: Path) -> None:
 def test_markdown_has_its_first_heading_as_title_and_skips_front_matter(tmp_path: Path) -> None:
     document = one(write(tmp_path / "a.md", "```\n# no\n```\n\nA guide\n=======\n\ntext\n"))
     assert (document.title, document.kind, document.lines[0]) == ("A guide", "markdown", 1)
-    front = one(write(tmp_path / "b.md", "---\ntitle: 'Front'\ntags: x\n---\n# Head\ntext"))
+    front = one(write(tmp_path / "b.md", "---\ntitle: 'Front'\nlayout: x\n---\n# Head\ntext"))
     assert front.title == "Front"
     assert front.text == "# Head\ntext"
     assert list(front.lines) == [5, 6]

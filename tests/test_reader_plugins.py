@@ -38,7 +38,7 @@ CHAT = """
 def notes(tmp_path: Path) -> Path:
     folder = tmp_path / "notes"
     folder.mkdir()
-    (folder / "boats.org").write_text("* Timetable\nBoats.\n\nThe ferry sails at nine.\n")
+    (folder / "boats.zim").write_text("* Timetable\nBoats.\n\nThe ferry sails at nine.\n")
     (folder / "bread.txt").write_text("Knead the dough for ten minutes.\n")
     return folder
 
@@ -51,12 +51,12 @@ def test_a_plugins_document_is_indexed_found_and_dropped_with_the_plugin(
     before = ettin_with(site, tmp_path, "index", "notes")
     assert (before.returncode, "1 not a document" in before.stderr) == (0, True)
 
-    install(site, "ettin-org", ORG, {"ettin.readers": {"org": "READER"}})
+    install(site, "ettin-org", ORG, {"ettin.readers": {"zim": "READER"}})
     added = ettin_with(site, tmp_path, "index")
     assert (added.returncode, "1 new, 0 changed, 0 gone" in added.stderr) == (0, True)
     words = ("search", "when does the ferry sail", "-r", "none", "-f", "json")
     found = json.loads(ettin_with(site, tmp_path, *words).stdout)["hits"][0]
-    assert (found["doc_id"], found["title"]) == ("boats.org", "Timetable")
+    assert (found["doc_id"], found["title"]) == ("boats.zim", "Timetable")
     assert (found["start_line"], found["metadata"]) == (2, {"kind": "org"})
     assert "The ferry sails at nine." in found["text"]
 
@@ -103,22 +103,22 @@ def test_a_file_that_a_plugin_fails_at_is_rejected_and_the_rest_is_read(
         from ettin_cli.corpus import DocumentReader
 
         def read(path, doc_id):
-            if path.name == "bad.org":
+            if path.name == "bad.zim":
                 return {}["title"]
             return Document(doc_id, path.read_text(), metadata={"at": path.stem == "odd" and path})
 
         READER = DocumentReader(name="Org", read=read)
     """
     site = tmp_path / "site"
-    install(site, "ettin-org", source, {"ettin.readers": {"org": "READER"}})
-    (notes / "bad.org").write_text("words")
-    (notes / "odd.org").write_text("words")
+    install(site, "ettin-org", source, {"ettin.readers": {"zim": "READER"}})
+    (notes / "bad.zim").write_text("words")
+    (notes / "odd.zim").write_text("words")
     ran = ettin_with(site, tmp_path, "index", "notes")
     assert ran.returncode == 3
     rejected = [line for line in ran.stderr.splitlines() if "rejected" in line]
     assert rejected == [
-        f"ettin: rejected {notes / 'bad.org'}: ettin-org 0.1 fails: KeyError: 'title'",
-        f"ettin: rejected {notes / 'odd.org'}: ettin-org 0.1 fails: "
+        f"ettin: rejected {notes / 'bad.zim'}: ettin-org 0.1 fails: KeyError: 'title'",
+        f"ettin: rejected {notes / 'odd.zim'}: ettin-org 0.1 fails: "
         "TypeError: Type is not JSON serializable: PosixPath",
     ]
     assert "2 documents" in ran.stderr
@@ -138,19 +138,19 @@ def test_a_plugin_that_cannot_be_loaded_is_one_line_and_changes_nothing(
     tmp_path: Path, notes: Path
 ) -> None:
     site = tmp_path / "site"
-    install(site, "ettin-org", ORG, {"ettin.readers": {"org": "READER"}})
+    install(site, "ettin-org", ORG, {"ettin.readers": {"zim": "READER"}})
     assert ettin_with(site, tmp_path, "index", "notes").returncode == 0
     manifest = (tmp_path / ".ettin" / "manifest.json").read_bytes()
 
     (site / "ettin_org.py").write_text(next(iter(BROKEN)))
     assert "up to date" in ettin_with(site, tmp_path, "index").stderr
-    (notes / "boats.org").write_text("* Other\nWords.\n")
+    (notes / "boats.zim").write_text("* Other\nWords.\n")
     for source, reason in BROKEN.items():
         (site / "ettin_org.py").write_text(source)
         ran = ettin_with(site, tmp_path, "index", "-q")
         assert (ran.returncode, ran.stdout) == (1, "")
         assert ran.stderr.splitlines() == [
-            f"ettin: error: cannot load the reader of .org files from ettin-org 0.1: {reason}",
+            f"ettin: error: cannot load the reader of .zim files from ettin-org 0.1: {reason}",
             "  hint: update or uninstall ettin-org",
         ]
         assert (tmp_path / ".ettin" / "manifest.json").read_bytes() == manifest
@@ -158,11 +158,11 @@ def test_a_plugin_that_cannot_be_loaded_is_one_line_and_changes_nothing(
 
 def test_a_plugin_that_is_no_reader_is_one_line(tmp_path: Path, notes: Path) -> None:
     site = tmp_path / "site"
-    install(site, "ettin-org", "READER = len", {"ettin.readers": {"org": "READER"}})
+    install(site, "ettin-org", "READER = len", {"ettin.readers": {"zim": "READER"}})
     ran = ettin_with(site, tmp_path, "index", "notes", "-q")
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[0] == (
-        "ettin: error: the reader of .org files from ettin-org 0.1, ettin_org:READER, "
+        "ettin: error: the reader of .zim files from ettin-org 0.1, ettin_org:READER, "
         "is a builtin_function_or_method, not a DocumentReader or a TableReader"
     )
 
@@ -181,11 +181,11 @@ def test_a_format_that_is_built_in_stays_so_with_a_notice(tmp_path: Path, notes:
 def test_two_plugins_for_a_suffix_are_one_line(tmp_path: Path, notes: Path) -> None:
     site = tmp_path / "site"
     for package in ("ettin-org", "org-too"):
-        install(site, package, ORG, {"ettin.readers": {"org": "READER"}})
+        install(site, package, ORG, {"ettin.readers": {"zim": "READER"}})
     ran = ettin_with(site, tmp_path, "index", "notes", "-q")
     assert ran.returncode == 1
     assert ran.stderr.splitlines() == [
-        "ettin: error: ettin-org 0.1 and org-too 0.1 each have the reader of .org files",
+        "ettin: error: ettin-org 0.1 and org-too 0.1 each have the reader of .zim files",
         "  hint: uninstall one of them",
     ]
 
@@ -208,7 +208,7 @@ LOOKS = """
 @pytest.mark.parametrize("words", [("--help",), ("index", "--help"), ("search", "--help")])
 def test_help_neither_imports_nor_looks_up_plugins(tmp_path: Path, words: tuple[str, ...]) -> None:
     site = tmp_path / "site"
-    install(site, "ettin-org", "1 / 0", {"ettin.readers": {"org": "READER"}})
+    install(site, "ettin-org", "1 / 0", {"ettin.readers": {"zim": "READER"}})
     install(site, "sitecustomize", LOOKS, {})
     ran = ettin_with(site, tmp_path, *words)
     assert (ran.returncode, ran.stderr) == (0, "ready\n")
@@ -223,16 +223,16 @@ def test_scoring_looks_up_no_plugins(tmp_path: Path) -> None:
 
 def test_a_plugin_is_imported_for_a_file_of_its_suffix_alone(tmp_path: Path, notes: Path) -> None:
     site = tmp_path / "site"
-    install(site, "ettin-org", "1 / 0", {"ettin.readers": {"org": "READER"}})
-    (notes / "boats.org").unlink()
+    install(site, "ettin-org", "1 / 0", {"ettin.readers": {"zim": "READER"}})
+    (notes / "boats.zim").unlink()
     ran = ettin_with(site, tmp_path, "index", "notes")
     assert (ran.returncode, "1 document" in ran.stderr) == (0, True)
 
 
 def test_the_message_of_an_unknown_format_names_those_of_plugins(tmp_path: Path) -> None:
     site = tmp_path / "site"
-    install(site, "ettin-org", ORG, {"ettin.readers": {"org": "READER"}})
+    install(site, "ettin-org", ORG, {"ettin.readers": {"zim": "READER"}})
     (tmp_path / "a.xyz").write_text("x")
     ran = ettin_with(site, tmp_path, "index", "a.xyz")
     assert ran.returncode == 1
-    assert ran.stderr.splitlines()[1].endswith("JSONL, JSON, CSV, TSV, Parquet, Feather, .org")
+    assert ran.stderr.splitlines()[1].endswith("JSONL, JSON, CSV, TSV, Parquet, Feather, .zim")

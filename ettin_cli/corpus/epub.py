@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.entities import html5
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.packages import DAMAGES, Package, joined, package, parse_xml
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.errors import first_line
-from ettin_cli.records import Document
+from ettin_cli.records import Document, Heading
 from ettin_cli.storage import UnreadableError
 
 CONTAINER = "META-INF/container.xml"
@@ -30,16 +31,23 @@ def epub_document(path: Path, doc_id: str) -> Document:
     """
     with package(path, "EPUB", whole=False) as book:
         title, names = _spine(book)
-        texts = [text for text in (_chapter(book, name, doc_id) for name in names) if text.strip()]
-        if book.faults and not texts:
+        read = [_chapter(book, name, doc_id) for name in names]
+        chapters = [chapter for chapter in read if chapter.text.strip()]
+        if book.faults and not chapters:
             raise LookupError(book.faults[0])
-    return Document(doc_id, "\n\n".join(texts), title=title, faults=book.faults)
+    headings: list[Heading] = []
+    begin = 0
+    for chapter in chapters:
+        headings += [replace(one, line=begin + one.line) for one in chapter.headings]
+        begin += chapter.text.count("\n") + 2
+    text = "\n\n".join(chapter.text for chapter in chapters)
+    return Document(doc_id, text, title=title, headings=headings, faults=book.faults)
 
 
-def _chapter(book: Package, name: str, doc_id: str) -> str:
-    """Return a chapter's text; "", with a fault, if it cannot be read."""
+def _chapter(book: Package, name: str, doc_id: str) -> Document:
+    """Return a chapter; an empty one, with a fault, if it cannot be read."""
     try:
-        return html_document(decode(book.read(name)), doc_id).text
+        return html_document(decode(book.read(name)), doc_id)
     except UnreadableError as error:
         if book.left < 0:
             raise
@@ -48,7 +56,7 @@ def _chapter(book: Package, name: str, doc_id: str) -> str:
         missing = book.find(name) is None
         reason = "is missing" if missing else f"cannot be read: {first_line(error)}"
         book.faults.append(f"chapter {name} {reason}")
-    return ""
+    return Document(doc_id, "")
 
 
 def _spine(book: Package) -> tuple[str, list[str]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
+from pathlib import Path, PurePosixPath
 
-from ettin_cli.corpus.content import Decoding, decoding
+from ettin_cli.corpus.content import BINARY_CONTENT, NO_ENCODING, Decoding, decoding
 from ettin_cli.corpus.machine_text import MINIFIED, is_minified, without_machine_text
 from ettin_cli.corpus.paths import field_of
-from ettin_cli.corpus.reader import CollectionReader, Rejected, Row, TableReader
+from ettin_cli.corpus.reader import CollectionReader, DocumentReader, Rejected, Row, TableReader
 from ettin_cli.corpus.records import (
     Fields,
     NoTextFieldError,
@@ -18,10 +19,11 @@ from ettin_cli.corpus.records import (
     record_document,
     text_of_value,
 )
-from ettin_cli.corpus.registry import reader_of
+from ettin_cli.corpus.registry import COMPRESSED, reader_of
 from ettin_cli.corpus.shapes import records_within
-from ettin_cli.corpus.sources import SourceFile
+from ettin_cli.corpus.sources import BINARY, SourceFile
 from ettin_cli.corpus.tables import JSONL, jsonl
+from ettin_cli.corpus.texts import PROSE
 from ettin_cli.records import Document, Rejection
 from ettin_cli.storage import STREAM, UnreadableError, record_lines
 
@@ -79,7 +81,7 @@ def _documents(
     sift: bool,
     boilerplate: Callable[[Mapping[str, int]], None] | None,
 ) -> Iterator[Document]:
-    reader = JSONL if file.path is None else reader_of(file.name)
+    reader = JSONL if file.path is None else PROSE if file.as_text else reader_of(file.name)
     shown = str(file.path or STREAM)
     if isinstance(reader, TableReader):
         yield from _records(file, reader, fields, reject, skip, blank=blank)
@@ -91,26 +93,44 @@ def _documents(
         yield from _collection(file, reader, fields, reject, skip, blank=blank)
         return
     try:
-        with decoding(fields.encoding) as state:
-            if boilerplate and reader.read_main:
-                document, lines = reader.read_main(file.path, file.name)
-                boilerplate({BOILERPLATE: lines})
-            else:
-                document = reader.read(file.path, file.name)
-        document = _as_noted(document, state)
+        document = _read(file.path, file.name, reader, fields, boilerplate)
     except UnreadableError as error:
-        reject(Rejection(shown, str(error)))
+        if file.in_folder and not PurePosixPath(file.name).suffix and _is_no_text(error):
+            skip(BINARY)
+        else:
+            reject(Rejection(shown, str(error)))
         return
     for fault in document.faults:
         reject(Rejection(shown, fault))
     if sift and file.in_folder and is_minified(file.name, document.text):
         skip(MINIFIED)
     elif blank or document.text.strip() or (reader.title_suffices and document.title):
-        yield document
+        yield _named(document, file.name)
     elif file.in_folder:
         skip(EMPTY)
     else:
         reject(Rejection(shown, EMPTY))
+
+
+def _read(
+    path: Path,
+    name: str,
+    reader: DocumentReader,
+    fields: Fields,
+    boilerplate: Callable[[Mapping[str, int]], None] | None,
+) -> Document:
+    """Return the document of a file.
+
+    Raises:
+        UnreadableError: It holds none.
+    """
+    with decoding(fields.encoding) as state:
+        if boilerplate and reader.read_main:
+            document, lines = reader.read_main(path, name)
+            boilerplate({BOILERPLATE: lines})
+        else:
+            document = reader.read(path, name)
+    return _as_noted(document, state)
 
 
 def _collection(
@@ -154,6 +174,24 @@ def _as_noted(document: Document, state: Decoding) -> Document:
         last = len(state.line_of)
         lines = [state.line_of[min(line, last) - 1] for line in lines]
     return replace(document, lines=lines, notices=[*document.notices, *state.notices])
+
+
+def _is_no_text(error: UnreadableError) -> bool:
+    return str(error) in (BINARY_CONTENT, NO_ENCODING)
+
+
+def _named(document: Document, name: str) -> Document:
+    """Return a document with the words of its path, and its file's name as title if it has none.
+
+    Args:
+        name: Its path below the source.
+    """
+    path = PurePosixPath(name)
+    while path.suffix.lower() in COMPRESSED:
+        path = path.with_suffix("")
+    file_name = path.name if document.kind == "code" else path.stem
+    names = " ".join([*path.parts[:-1], *([path.stem] if document.title else [])])
+    return replace(document, title=document.title or file_name, names=names)
 
 
 def _records(

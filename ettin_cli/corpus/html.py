@@ -13,7 +13,7 @@ from typing import Any
 
 from ettin_cli.corpus.content import read_text
 from ettin_cli.corpus.reader import DocumentReader
-from ettin_cli.records import Document
+from ettin_cli.records import Document, Heading
 from ettin_cli.settings import MAX_MARKUP_BYTES
 
 SILENT = frozenset("script style noscript template svg head iframe object".split())
@@ -44,6 +44,7 @@ CELLS = frozenset(["td", "th"])
 COMPLEX = frozenset("table ul ol dl pre form blockquote h1 h2 h3 h4 h5 h6 hr".split())
 MAX_CELL = 500
 OBJECT_END = re.compile("</object", re.IGNORECASE)
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 COMMENT_END = re.compile(r"--!?\s*>")
 
 
@@ -64,6 +65,7 @@ def html_document(text: str, doc_id: str) -> Document:
         "\n".join(parser.lines),
         title=" ".join(parser.title.split()) or parser.heading,
         lines=parser.numbers,
+        headings=[one for one in parser.headings if one.line < len(parser.lines)],
     )
 
 
@@ -80,6 +82,7 @@ class _Text(HTMLParser):
         self.numbers: list[int] = []
         self.title = ""
         self.heading = ""
+        self.headings: list[Heading] = []
         self._words: list[str] = []
         self._begins = 1
         self._silent: list[str] = []
@@ -118,7 +121,7 @@ class _Text(HTMLParser):
             self._picture(dict(attrs))
         if tag == "pre":
             self._in_pre = True
-        if tag == "h1" and not self.heading:
+        if tag in HEADINGS and not self._silent:
             self._heading_at = len(self.lines)
 
     def handle_endtag(self, tag: str) -> None:
@@ -135,9 +138,14 @@ class _Text(HTMLParser):
             self._end_block(tag)
         if tag == "pre":
             self._in_pre = False
-        if tag == "h1" and self._heading_at is not None:
-            self.heading = " ".join(filter(None, self.lines[self._heading_at :]))
-            self._heading_at = None
+        if tag in HEADINGS and self._heading_at is not None:
+            self._end_heading(tag, self._heading_at)
+
+    def _end_heading(self, tag: str, begin: int) -> None:
+        self._heading_at = None
+        if text := " ".join(filter(None, self.lines[begin:])):
+            self.headings.append(Heading(begin, HEADINGS.index(tag) + 1, text))
+            self.heading = self.heading or (text if tag == "h1" else "")
 
     def _silence(self, tag: str) -> None:
         if tag == "object" and not self._objects:

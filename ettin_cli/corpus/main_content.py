@@ -53,7 +53,9 @@ def main_document(text: str, doc_id: str) -> tuple[Document, int]:
     left_out = sum(not one for one in wanted)
     numbers = [document.lines[at] for at in kept]
     main_lines = "\n".join(lines[at] for at in kept)
-    return replace(document, text=main_lines, lines=numbers), left_out
+    new = {at: line for line, at in enumerate(kept)}
+    headings = [replace(one, line=new[one.line]) for one in document.headings if one.line in new]
+    return replace(document, text=main_lines, lines=numbers, headings=headings), left_out
 
 
 def _main_text(page: str) -> str:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePath
 
+from ettin_cli.corpus.asciidoc import ASCIIDOC
 from ettin_cli.corpus.calendars import ICS
 from ettin_cli.corpus.columnar import ARROW, PARQUET
 from ettin_cli.corpus.docx import DOCX
 from ettin_cli.corpus.epub import EPUB
 from ettin_cli.corpus.html import HTML
+from ettin_cli.corpus.latex import LATEX
 from ettin_cli.corpus.mail import EMAIL, MHTML, in_maildir
 from ettin_cli.corpus.mailboxes import MBOX
+from ettin_cli.corpus.notebook import NOTEBOOK
 from ettin_cli.corpus.odf import ODP, ODS, ODT
+from ettin_cli.corpus.org import ORG
 from ettin_cli.corpus.outlook import MSG
 from ettin_cli.corpus.pdf import PDF
 from ettin_cli.corpus.plugin_readers import plugin_reader, plugin_readers, plugin_suffixes
 from ettin_cli.corpus.reader import Reader, TableReader
 from ettin_cli.corpus.rtf import RTF
 from ettin_cli.corpus.slides import PPTX
+from ettin_cli.corpus.subtitles import SUBTITLES
 from ettin_cli.corpus.tables import CSV, JSON, JSONL, TSV
 from ettin_cli.corpus.texts import CODE, MARKDOWN, PROSE, RST
 from ettin_cli.corpus.xlsx import XLSX
@@ -27,6 +32,11 @@ READERS: tuple[Reader, ...] = (
     PROSE,
     MARKDOWN,
     RST,
+    ASCIIDOC,
+    ORG,
+    LATEX,
+    NOTEBOOK,
+    SUBTITLES,
     HTML,
     PDF,
     DOCX,
@@ -63,7 +73,8 @@ _BY_NAME = {
 def built_in_reader(name: str) -> Reader | None:
     """Return the built-in reader of files of this name, or None; `x.md.gz` is read as `x.md`.
 
-    A message in a Maildir has no suffix, but a name of its own form.
+    A message in a Maildir has no suffix, but a name of its own form. Any other name without
+    a suffix is that of a text, which its content may contradict.
 
     >>> [one and one.name for one in map(built_in_reader, ("a/b.md.gz", "Makefile", "photo.jpg"))]
     ['Markdown', 'source code', None]
@@ -75,6 +86,8 @@ def built_in_reader(name: str) -> Reader | None:
     reader = _BY_NAME.get(path.name) or _BY_SUFFIX.get(path.suffix)
     if in_maildir(name):
         reader = EMAIL
+    if reader is None and not path.suffix and not compressed and path.name[:1] not in ("", "."):
+        return PROSE
     return None if reader and compressed and not reader.compressed else reader
 
 

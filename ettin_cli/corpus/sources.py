@@ -8,7 +8,7 @@ import stat
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
 from ettin_cli.corpus.ignores import Ignores, ignored, ignores_of, outer_ignores
@@ -25,6 +25,7 @@ BEIR_NAMES = tuple(f"corpus.jsonl{packed}" for packed in ("", *COMPRESSED))
 PROBE_BYTES = 8192
 # The suffix of source maps, and of other files that are not read.
 MAP = ".map"
+BINARY = "binary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +56,26 @@ class SourceFile:
         name: Its POSIX path below the source, which is the doc_id of a document.
         in_folder: Whether it was found by walking a folder.
         stream: The input, if there is no path.
+        as_text: Whether it is read as text, although its suffix is unknown.
     """
 
     path: Path | None
     name: str
     in_folder: bool
     stream: Stream | None = None
+    as_text: bool = False
 
 
 @dataclass(slots=True)
 class Listing:
-    """The files of a source by name, the number skipped by reason, and what could not be listed."""
+    """The files of a source by name, the number skipped by reason, and what could not be listed.
+
+    `unknown` counts the files of unknown formats by suffix.
+    """
 
     files: list[SourceFile] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
     rejections: list[Rejection] = field(default_factory=list)
 
 
@@ -117,7 +124,9 @@ def list_files(
     """List the files of a source.
 
     In a folder, hidden, ignored and binary files and files of unknown formats are counted, not
-    listed. Links to files are followed; links to folders are not, since they can form loops.
+    listed, unless a glob of `include` ends with their suffix: then they are read as text.
+
+    Links to files are followed; links to folders are not, since they can form loops.
 
     Args:
         include: Globs as in .gitignore, relative to the source; if any, a file must match one.
@@ -157,6 +166,7 @@ class _Walk:
         self.all_text = all_text
         self.root, self.listing, self.index = root, listing, index
         self.include = _globs(include) if include else None
+        self.asked = [suffix for glob in include if (suffix := PurePath(glob.lower()).suffix)]
         self.exclude = _globs(exclude)
         self.folders: list[tuple[Path, list[Ignores]]] = []
 
@@ -189,7 +199,8 @@ class _Walk:
         elif is_folder:
             self.folders.append((path, ignores))
         else:
-            self.listing.files.append(SourceFile(path, name, in_folder=True))
+            as_text = not is_read(name)
+            self.listing.files.append(SourceFile(path, name, in_folder=True, as_text=as_text))
 
     def _unfit(
         self, entry: os.DirEntry[str], name: str, is_folder: bool, ignores: list[Ignores]
@@ -212,8 +223,14 @@ class _Walk:
         reason = machine_file(name)
         if reason and not self.all_text:
             return reason
-        if not is_read(name) or (name.lower().endswith(MAP) and reason is None):
-            return "binary" if _looks_binary(entry.path) else "not a document"
+        suffix = PurePath(name.lower()).suffix
+        known = is_read(name) and not (name.lower().endswith(MAP) and reason is None)
+        if (not known or not suffix) and _looks_binary(entry.path):
+            self.listing.unknown[suffix] += 1
+            return BINARY
+        if not known and suffix not in self.asked:
+            self.listing.unknown[suffix] += 1
+            return "not a document"
         return None
 
     def _reject(self, path: Path, reason: str) -> None:
