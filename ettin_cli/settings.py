@@ -4,7 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-INDEX_FORMAT = 2
+INDEX_FORMAT = 3
+# Increase when files give other passages than before, so that no index mixes the two.
+READING = 1
 DEFAULT_INDEX = ".ettin"
 INDEXES = "indexes"
 TOP_K = 10
@@ -36,6 +38,7 @@ MAX_RECORD_BYTES = 128 * MIB
 MAX_MARKUP_BYTES = 64 * MIB
 MAX_SHEET_BYTES = 256 * MIB
 MAX_UNPACKED_BYTES = 1024 * MIB
+MAX_FRONT_MATTER = 1 << 16
 MAX_COLUMNS = 10_000
 MAX_IGNORES_BYTES = MIB
 MAX_EMAIL_PARTS = 10_000

@@ -84,18 +84,21 @@ def test_a_second_run_embeds_only_what_is_new_or_changed(
         ["6.txt"],
     )
     assert (second.embedded, second.reused, second.plan.unchanged) == (2, 5, 5)
-    assert build.embedded == ["another text", "a new text"]
+    assert build.embedded == ["0 another text", "new a new text"]
     assert doc_ids(tmp_path / "i") == [*(f"{n}.txt" for n in range(6)), "new.txt"]
 
 
-def test_a_moved_or_touched_text_is_not_embedded_again(
+def test_a_text_that_was_moved_or_touched_is_not_embedded_again(
     docs: Path, tmp_path: Path, build: Builder
 ) -> None:
     build(tmp_path / "i", docs)
-    (docs / "3.txt").rename(docs / "moved.txt")
+    (docs / "below").mkdir()
+    # Under another name it has another title, which is embedded with it.
+    (docs / "3.txt").rename(docs / "below" / "3.txt")
     (docs / "4.txt").touch()
     report = build(tmp_path / "i")
-    assert (report.embedded, report.plan.new, report.plan.gone) == (0, ["moved.txt"], ["3.txt"])
+    moved = (report.embedded, report.plan.new, report.plan.gone)
+    assert moved == (0, ["below/3.txt"], ["3.txt"])
     assert build.embedded == []
 
 
@@ -264,7 +267,7 @@ def test_an_interrupted_build_resumes_with_the_shard_it_was_at(
     again = build(tmp_path / "i", docs)
     assert (again.reused, again.embedded) == (2 * whole_shards, 7 - 2 * whole_shards)
     assert sorted([*loaded[0].embedded, *build.embedded]) == [
-        f"file {number} tells of ferry {number}" for number in range(7)
+        f"{number} file {number} tells of ferry {number}" for number in range(7)
     ]
     build(tmp_path / "calm", docs)
     assert_equal(tmp_path / "i", tmp_path / "calm")

@@ -228,3 +228,75 @@ def test_pieces_end_where_words_do_so_that_tokens_are_those_of_the_whole(
         assert found == whole
         assert max(map(len, asked)) <= size
         assert "".join(asked) == text
+
+
+MANUAL = """# Pumps
+
+## QX-7
+
+Tighten one bolt. Tighten two bolts. Tighten three bolts.
+
+### Valves
+
+Set the valve to four bar. Then close the lid firmly.
+
+## ZB-2 #
+
+```
+# no heading
+```
+
+Set the valve to seven bar. Then close the lid firmly.
+"""
+
+
+# The headings above each line of MANUAL, by hand.
+QX_7, VALVES, ZB_2 = ("QX-7",), ("QX-7", "Valves"), ("ZB-2",)
+ABOVE = [(), (), (), QX_7, QX_7, QX_7, QX_7, VALVES, VALVES, VALVES, (), *[ZB_2] * 7]
+
+
+@pytest.mark.parametrize("size", range(4, 25))
+def test_a_passage_has_the_headings_above_it_without_the_title_and_its_own(size: int) -> None:
+    passages = pieces(MANUAL, size, kind="markdown", title="Pumps")
+    for passage in passages:
+        assert passage.start_line is not None
+        assert passage.headings == ABOVE[passage.start_line - 1]
+    last = passages[-1]
+    assert last.content == f"Pumps > ZB-2 {last.text}"
+
+
+def test_headings_do_not_change_the_lines_of_a_passage() -> None:
+    source = MANUAL.split("\n")
+    for passage in pieces(MANUAL, 10, kind="markdown", title="Pumps"):
+        assert passage.start_line is not None
+        begin = source[passage.start_line - 1]
+        assert passage.text.split("\n")[0] in begin
+
+
+def test_titles_of_rst_nest_by_the_order_of_their_adornments() -> None:
+    text = (
+        "=====\nPumps\n=====\n\nQX-7\n====\n\nValves\n------\n\nSet one bar. Set two bar.\n\n"
+        "ZB-2\n====\n\nSet six bar. Set seven bar.\n"
+    )
+    above = {p.start_line: p.headings for p in pieces(text, 5, kind="rst", title="Manual")}
+    assert above[11] == ("Pumps", "QX-7", "Valves")
+    assert above[13] == ("Pumps",)
+    assert above[16] == ("Pumps", "ZB-2")
+
+
+def test_the_outer_headings_are_left_out_where_the_embedder_has_no_room() -> None:
+    text = "# A b c\n\n## D e f\n\n" + "word " * 12
+    document = Document("d", text, kind="markdown")
+    kept = {}
+    for limit in (9, 10, 13, 14):
+        last = list(chunk(document, Words(), Chunking(4), limit))[-1]
+        assert last.passage.text == "word word word word"
+        kept[limit] = (last.passage.headings, last.tokens)
+    # Two special tokens, four words, and four tokens of each heading with its separator.
+    inner, both = (("D e f",), 8), (("A b c", "D e f"), 12)
+    assert kept == {9: ((), 4), 10: inner, 13: inner, 14: both}
+
+
+def test_a_document_that_is_one_passage_has_no_headings() -> None:
+    assert pieces(MANUAL, None, kind="markdown", title="Pumps")[0].headings == ()
+    assert pieces(MANUAL, 200, kind="markdown", title="Pumps")[0].content == MANUAL.rstrip()

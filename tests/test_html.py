@@ -163,3 +163,11 @@ def test_a_page_whose_head_is_never_closed_is_still_heard(source: str) -> None:
 )
 def test_the_title_is_the_page_s_own_else_its_first_heading(source: str, title: str) -> None:
     assert page(source).title == title
+
+
+def test_headings_are_those_of_the_page_with_their_lines() -> None:
+    page = "<title>T</title><h1>One</h1><p>a</p><h3>Two <b>bold</b></h3><p>b</p><h2></h2><h2>Three"
+    found = html_document(page, "a")
+    texts = found.text.split("\n")
+    assert [(one.level, one.text) for one in found.headings] == [(1, "One"), (3, "Two bold")]
+    assert [texts[one.line] for one in found.headings] == ["One", "Two bold"]

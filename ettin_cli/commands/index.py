@@ -1,5 +1,6 @@
 """`ettin index`: build or update an index."""
 
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,10 @@ from ettin_cli.errors import IndexNotFoundError, UsageError
 from ettin_cli.index import Manifest, RecordedSource, find_index
 from ettin_cli.indexing import BuildReport, BuildRequest
 from ettin_cli.settings import DEFAULT_INDEX
-from ettin_cli.text import Chunking
+from ettin_cli.text import Chunking, inert_line
+
+# Suffixes that a report lists.
+MOST_SUFFIXES = 5
 
 
 @shared()
@@ -221,13 +225,9 @@ def report_build(
     if skipped := {why: number for why, number in plan.skipped.items() if why not in SKIPS}:
         reasons = ", ".join(f"{number:,} {why}" for why, number in sorted(skipped.items()))
         console.summary(f"skipped {reasons}")
-    left_out = {why: plan.skipped[why] for why in SKIPS if plan.skipped[why]}
-    left_out |= report.left_out
-    if lines := left_out.pop(BOILERPLATE, 0):
-        console.summary(f"left out {lines:,} lines of boilerplate")
-    if left_out:
-        counts = ", ".join(count(number, what) for what, number in sorted(left_out.items()))
-        console.summary(f"left out {counts}; --all-text indexes them")
+    if plan.unknown:
+        console.summary(_unknown(plan.unknown))
+    _report_left_out(report, console)
     files = (
         f"files: {len(plan.new):,} new, {len(plan.changed):,} changed, {len(plan.gone):,} gone, "
         f"{plan.unchanged:,} unchanged"
@@ -236,6 +236,31 @@ def report_build(
         console.notice(f"{folder}: {files}; dry run, nothing was written")
     elif report.manifest is not None:
         _report_build(report, report.manifest, folder, files, console)
+
+
+def _unknown(suffixes: Counter[str]) -> str:
+    """Return how many files of each unknown suffix were skipped, and how to read them."""
+    named = [(suffix, number) for suffix, number in suffixes.most_common(MOST_SUFFIXES) if suffix]
+    more = suffixes.total() - sum(number for _, number in named)
+    shown = [f"{number:,} {inert_line(suffix)}" for suffix, number in named]
+    shown += [f"{more:,} other" if named else f"{more:,} without a suffix"] if more else []
+    example = named[0][0] if named else ".log"
+    return (
+        f"of unknown format: {', '.join(shown)}; to read text files of a suffix, include it: "
+        f'--include "*{inert_line(example)}" --include "*.md" ...'
+    )
+
+
+def _report_left_out(report: BuildReport, console: Console) -> None:
+    """Report the content for machines and the boilerplate that is not indexed."""
+    plan = report.plan
+    left_out = {why: plan.skipped[why] for why in SKIPS if plan.skipped[why]}
+    left_out |= report.left_out
+    if lines := left_out.pop(BOILERPLATE, 0):
+        console.summary(f"left out {lines:,} lines of boilerplate")
+    if left_out:
+        counts = ", ".join(count(number, what) for what, number in sorted(left_out.items()))
+        console.summary(f"left out {counts}; --all-text indexes them")
 
 
 def _report_build(

@@ -62,11 +62,13 @@ def known_words(old: Index, hashes: Hashes, terms: Terms) -> KnownPostings | Non
     """Return the lexical data of an index for some texts; None if its terms were made differently.
 
     Args:
-        hashes: Hashes of the texts, in the order of the passages.
+        hashes: `Passages.term_hashes` of the passages.
     """
     if old.manifest.language is None or old.lexicon.made_by != terms.made_by:
         return None
-    return KnownPostings(old.lexicon, Distinct(joined_hashes(old.passages.hashes())).find(hashes))
+    return KnownPostings(
+        old.lexicon, Distinct(joined_hashes(old.passages.term_hashes())).find(hashes)
+    )
 
 
 def write_lexicon(
@@ -211,7 +213,7 @@ def _add_fresh(
     for at in range(0, len(fresh), READ_ROWS):
         rows = fresh[at : at + READ_ROWS]
         sizes = []
-        for text in passages.contents(rows):
+        for text in passages.term_texts(rows):
             sizes.append(len(term_numbers))
             term_numbers.extend(chain.from_iterable(map(numbers.__getitem__, words(text))))
         lengths[rows] = np.diff(sizes, append=len(term_numbers))

@@ -72,6 +72,7 @@ class Manifest:
             dissimilar to passages as questions are; 1.0 is exact.
         files: Every file of the generation by name.
         language: Language of the stemmer of the lexical part; None: there is no such part.
+        reading: Version of how files become passages; 0 before there were versions.
     """
 
     generation: str
@@ -89,6 +90,7 @@ class Manifest:
     asked: str = "auto"
     language: str | None = None
     format: int = INDEX_FORMAT
+    reading: int = 0
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Rows = Sequence[int] | NDArray[np.int64]
 
 PASSAGES = "passages.arrow"
+# Columns that indexes before format 3 lack.
+ADDED = ("headings", "names")
 BATCH_ROWS = 1024
 
 
@@ -40,8 +42,31 @@ def passage_schema() -> pa.Schema:
             ("metadata", pa.string()),
             ("file", pa.int32()),
             ("hash", pa.binary(16)),
+            *((name, pa.string()) for name in ADDED),
         ]
     )
+
+
+def is_schema(schema: pa.Schema) -> bool:
+    """Return whether these are the columns of passages.arrow, in this or an earlier format."""
+    known = passage_schema()
+    return schema in (known, _earlier(known))
+
+
+def _earlier(schema: pa.Schema) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([column for column in schema if column.name not in ADDED])
+
+
+def _completed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows of an earlier format with the columns that it lacks."""
+    import pyarrow as pa
+
+    if batch.schema == schema:
+        return batch
+    empty = pa.repeat(pa.scalar("", pa.string()), len(batch))
+    return pa.RecordBatch.from_arrays([*batch.columns, *(empty for _ in ADDED)], schema=schema)
 
 
 class PassageWriter:
@@ -71,7 +96,8 @@ class PassageWriter:
 
         self._gather()
         at = self._schema.get_field_index("file")
-        for batch in table.to_batches():
+        for old in table.to_batches():
+            batch = _completed(old, self._schema)
             numbers = pa.repeat(pa.scalar(file, pa.int32()), len(batch))
             self._waiting.append(batch.set_column(at, self._schema.field(at), numbers))
             self._waiting_rows += len(batch)
@@ -117,7 +143,19 @@ def _row(passage: Passage, file: int) -> dict[str, Any]:
         "metadata": orjson.dumps(passage.metadata).decode() if passage.metadata else "",
         "file": file,
         "hash": text_hash(passage.content),
+        "headings": "\n".join(passage.headings),
+        "names": passage.names,
     }
+
+
+def content_of(row: Mapping[str, Any]) -> str:
+    """Return the embedder's input for a stored row."""
+    return Passage("", row["text"], row["title"], headings=_headings(row)).content
+
+
+def _headings(row: Mapping[str, Any]) -> tuple[str, ...]:
+    stored = row.get("headings")
+    return tuple(stored.split("\n")) if stored else ()
 
 
 class Passages:
@@ -134,10 +172,15 @@ class Passages:
             self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except (pa.ArrowException, OSError) as error:
             raise damaged(path) from error
-        if self.table.schema != passage_schema() or self.table.num_rows != expected:
+        if not is_schema(self.table.schema) or self.table.num_rows != expected:
             raise damaged(path)
         self._batches = self.table.to_batches()
         self._begins = list(accumulate((len(batch) for batch in self._batches), initial=0))
+        self._of_content = ["title", "text", *self._added]
+
+    @property
+    def _added(self) -> list[str]:
+        return [name for name in ADDED if name in self.table.schema.names]
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -147,10 +190,23 @@ class Passages:
         for (block,) in self.blocks("hash"):
             yield as_hashes(b"".join(block.to_pylist()))
 
+    def term_hashes(self) -> Iterator[Hashes]:
+        """Yield a hash of what gives each row its terms: of its content, and of its names."""
+        for hashes, *added in self.blocks("hash", *self._added):
+            digests = hashes.to_pylist()
+            for at, names in enumerate(added[-1].to_pylist() if added else ()):
+                if names:
+                    digests[at] = text_hash(f"{digests[at].hex()} {names}")
+            yield as_hashes(b"".join(digests))
+
     def contents(self, rows: Rows) -> list[str]:
         """Return the embedder's input for these rows."""
-        picked = (self._row(row, ["title", "text"]) for row in rows)
-        return [Passage("", row["text"], row["title"]).content for row in picked]
+        return [content_of(self._row(row, self._of_content)) for row in rows]
+
+    def term_texts(self, rows: Rows) -> list[str]:
+        """Return what gives these rows their terms: their content, and then their names."""
+        picked = (self._row(row, self._of_content) for row in rows)
+        return ["\n".join(filter(None, (content_of(r), r.get("names")))) for r in picked]
 
     def blocks(self, *names: str) -> Iterator[list[pa.Array]]:
         """Yield some columns in order, in pieces."""
@@ -219,6 +275,8 @@ class Passages:
             end_line=row["end_line"],
             page=row["page"],
             metadata=metadata,
+            headings=_headings(row),
+            names=row.get("names") or "",
         )
         if text_hash(passage.content) != row["hash"]:
             raise damaged(self.path)

@@ -219,6 +219,18 @@ class Index(Closing):
                 )
         return np.flatnonzero(matching).astype(np.int64)
 
+    def has_field(self, field: str) -> bool:
+        """Return whether any document has this metadata field; every one has a title."""
+        import orjson
+
+        quoted = orjson.dumps(field).decode()
+        return field == "title" or any(
+            _values(self._metadata(record), field)
+            for (metadata,) in self.passages.blocks("metadata")
+            for record in metadata.to_pylist()
+            if quoted in record
+        )
+
     def _files_matching(self, globs: Sequence[str]) -> list[int]:
         import pathspec
 

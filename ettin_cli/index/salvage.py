@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.index.known_vectors import as_hashes, text_hash
 from ettin_cli.index.manifest import GENERATIONS, Manifest, damaged, read_manifest
-from ettin_cli.index.passages import PASSAGES, Passages, passage_schema
+from ettin_cli.index.passages import ADDED, PASSAGES, Passages, content_of, is_schema
 from ettin_cli.index.reader import VECTORS, known_vectors, vectors_file
 from ettin_cli.index.source_files import FILES, FileEntry, Files
 from ettin_cli.index.vectors import exact_vectors, mapped, open_index
-from ettin_cli.records import Passage
 from ettin_cli.storage import checksum
 
 if TYPE_CHECKING:
@@ -163,10 +162,11 @@ def intact_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
             file.seek(ARROW_MAGIC)
             batches = pa.ipc.open_stream(file)
             begin = 0
+            names = [*COLUMNS, *(one for one in ADDED if one in batches.schema.names)]
             for batch in batches:
-                if batches.schema != passage_schema() or not _is_as_long_as_it_says(batch):
+                if not is_schema(batches.schema) or not _is_as_long_as_it_says(batch):
                     return
-                for first, piece in _sound(batch.select(COLUMNS), begin):
+                for first, piece in _sound(batch.select(names), begin):
                     yield _intact(piece, first)
                 begin += len(batch)
     except (pa.ArrowException, OSError, MemoryError):
@@ -205,5 +205,4 @@ def _intact(batch: pa.RecordBatch, begin: int) -> tuple[NDArray[np.int64], Hashe
 def _matches(row: dict[str, Any]) -> bool:
     if None in row.values():
         return False
-    content = Passage("", row["text"], row["title"]).content
-    return text_hash(content) == bytes(row["hash"])
+    return text_hash(content_of(row)) == bytes(row["hash"])

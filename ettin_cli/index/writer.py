@@ -34,6 +34,7 @@ from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
 from ettin_cli.index.source_files import FILES, FileEntry, write_files
 from ettin_cli.index.vectors import EXACT, mapped, release
 from ettin_cli.records import Advance, EmbedderCard, no_progress
+from ettin_cli.settings import READING
 from ettin_cli.storage import allocate, checksum, make_folder, sync_file, sync_folder
 from ettin_cli.text.lexical import ENGLISH, Terms
 
@@ -66,6 +67,7 @@ class BuildRecipe:
     chunk_overlap: int
     factory: str
     language: str = ENGLISH
+    reading: int = READING
 
 
 class Generation:
@@ -137,6 +139,7 @@ class Generation:
             sources=sources,
             asked=self.recipe.factory,
             language=self.recipe.language,
+            reading=self.recipe.reading,
         )
         manifest = with_files(manifest, self._sealed())
         write_manifest(self.folder, manifest)
@@ -147,7 +150,7 @@ class Generation:
     def _write_words(self, stored: Passages, advance: Advance) -> None:
         terms, known = Terms(self.recipe.language), None
         if isinstance(self.old, Index):
-            known = known_words(self.old, joined_hashes(stored.hashes()), terms)
+            known = known_words(self.old, joined_hashes(stored.term_hashes()), terms)
         write_lexicon(self.path, stored, terms, known, advance)
 
     def abandon(self) -> None:

@@ -44,6 +44,7 @@ from ettin_cli.indexing.requests import BuildRequest, settle_recipe, settle_sour
 from ettin_cli.models import ModelFiles, load_embedder, load_token_counter
 from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
 from ettin_cli.runtime import Loaded
+from ettin_cli.settings import READING
 from ettin_cli.storage import STREAM
 from ettin_cli.text import SPECIAL_TOKENS, Chunking, chunk
 from ettin_cli.text.lexical import Terms
@@ -103,7 +104,12 @@ def build_index(
         if any(source.main_content for source in sources):
             require_main_content()
         files, recipe = settle_recipe(request, manifest, reporter)
-        plan = make_plan(request.folder, sources, old, stream=request.stream)
+        reread = old is not None and old.manifest.reading != READING
+        plan = make_plan(request.folder, sources, old, stream=request.stream, reread=reread)
+        if reread:
+            reporter.notice(
+                f"{request.folder} is from an earlier version: every file is read again"
+            )
         for notice in ignored_plugins(planned.file.name for planned in plan.files):
             reporter.notice(notice)
         if old and plan.up_to_date and _same(old, recipe, sources):
@@ -148,6 +154,7 @@ def _same(old: Index, recipe: BuildRecipe, sources: tuple[RecordedSource, ...]) 
     manifest = old.manifest
     return (
         manifest.sources == sources
+        and manifest.reading == recipe.reading
         and recipe.factory in (manifest.asked, manifest.factory)
         and recipe.language == manifest.language
         and old.lexicon.made_by == Terms(recipe.language).made_by

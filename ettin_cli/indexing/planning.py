@@ -32,6 +32,7 @@ class IndexPlan:
     sources: list[Source] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
     rejections: list[Rejection] = field(default_factory=list)
     kept: list[FileEntry] = field(default_factory=list)
 
@@ -84,8 +85,12 @@ def make_plan(
     old: Index | IntactParts | None,
     *,
     stream: Stream | None = None,
+    reread: bool = False,
 ) -> IndexPlan:
     """Return a plan from comparing each source file with its entry in the old generation.
+
+    Args:
+        reread: Whether unchanged files are read again too.
 
     Raises:
         CorpusError: A source no longer exists.
@@ -106,11 +111,12 @@ def make_plan(
             source, record.include, record.exclude, folder.resolve(), all_text=record.all_text
         )
         plan.skipped.update(listing.skipped)
+        plan.unknown.update(listing.unknown)
         plan.rejections += listing.rejections
         # The index may lie inside one of its sources.
         inside = folder.resolve()
         listing.files = [f for f in listing.files if not (f.path and inside in f.path.parents)]
-        _compare(plan, number, record, listing, before, again=stream is not None)
+        _compare(plan, number, record, listing, before, again=stream is not None, reread=reread)
     plan.gone = [entry.name for entry in before.values()]
     return plan
 
@@ -162,16 +168,22 @@ def _compare(
     before: dict[tuple[RecordedSource, str], FileEntry],
     *,
     again: bool,
+    reread: bool,
 ) -> None:
     """Plan the listed files and remove their entries from `before`; what remains is gone.
 
     Args:
         again: Whether there is a new stream to read.
+        reread: Whether unchanged files are read again too.
     """
     for file in listing.files:
         entry = before.pop((record, file.name), None)
         same = None
         if entry is not None:
-            fresh = not again if file.path is None else is_unchanged(entry, file.path)
+            fresh = not again if file.path is None else _is_same(entry, file.path, reread=reread)
             same = entry if fresh else None
         plan.files.append(PlannedFile(number, file, same, known=entry is not None))
+
+
+def _is_same(entry: FileEntry, path: Path, *, reread: bool) -> bool:
+    return not reread and is_unchanged(entry, path)

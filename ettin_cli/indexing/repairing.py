@@ -67,6 +67,7 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
         sources = remains.manifest.sources
         passages = remains.passages
         if passages is not None and remains.knows_files:
+            recipe = replace(recipe, reading=remains.manifest.reading)
             run = GenerationBuild(request, recipe, files, remains, IndexPlan(), reporter)
             entries = partial(_copied, run.generation, passages, remains.files)
             return RepairReport(damaged, run.complete(entries, sources))

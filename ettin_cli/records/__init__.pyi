@@ -25,6 +25,7 @@ from .columns import (
 from .documents import (
     Document as Document,
     DocumentKind as DocumentKind,
+    Heading as Heading,
     Metadata as Metadata,
     Passage as Passage,
     Rejection as Rejection,

@@ -13,6 +13,20 @@ Metadata = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of a document.
+
+    Args:
+        line: Its 0-based line in the text.
+        level: 1 for the outermost.
+    """
+
+    line: int
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     r"""A unit of the corpus, as returned by a reader.
 
@@ -28,6 +42,8 @@ class Document:
         pages: For each line of `text`, its 1-based page; empty if the format has no pages.
         notices: What a user should know about how it was read, such as invalid bytes.
         faults: What of the file is missing or damaged, one line each; the rest is in `text`.
+        headings: In order; empty: those that the kind of the text shows.
+        names: Words of its path, by which BM25 finds it.
     """
 
     doc_id: str
@@ -39,6 +55,8 @@ class Document:
     pages: Sequence[int] = ()
     notices: Sequence[str] = ()
     faults: Sequence[str] = ()
+    headings: Sequence[Heading] = ()
+    names: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +64,9 @@ class Passage:
     """A piece of a document: the unit that is embedded, retrieved and scored.
 
     `start_line`, `end_line` and `page` are 1-based positions in the source file, None if the
-    format has none. `path` is the source file; None for records from standard input.
+    format has none. `path` is the source file; None for records from standard input. `headings`
+    are those above the passage, outermost first, without the title and those that it begins with.
+    `names` are words of its path, given with the first passage of a document.
     """
 
     doc_id: str
@@ -57,13 +77,16 @@ class Passage:
     end_line: int | None = None
     page: int | None = None
     metadata: Metadata = field(default_factory=dict)
+    headings: tuple[str, ...] = ()
+    names: str = ""
 
     @property
     def content(self) -> str:
-        """The input of a model: the title, unless the text starts with it, then the text."""
-        if not self.title or self.text.lstrip("#= \n").startswith(self.title):
-            return self.text
-        return f"{self.title} {self.text}"
+        """The input of a model: the title, unless the text starts with it, headings and text."""
+        above = self.headings
+        if self.title and not self.text.lstrip("#= \n").startswith(self.title):
+            above = (self.title, *above)
+        return f"{' > '.join(above)} {self.text}" if above else self.text
 
 
 @dataclass(frozen=True, slots=True)

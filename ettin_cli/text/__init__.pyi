@@ -6,4 +6,5 @@ from .duplicates import (
     nearly_grouped as nearly_grouped,
 )
 from .escaping import inert as inert, inert_line as inert_line
+from .headings import FENCE as FENCE
 from .snippets import best_lines as best_lines, query_words as query_words, spans as spans

@@ -9,12 +9,14 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Self
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Document, Passage, TokenCounter
+from ettin_cli.text.headings import FENCE, MARKDOWN_HEADING, UNDERLINE, Outline
 
 SENTENCE, PARAGRAPH, HEADING = 2, 3, 4
 LINE = 1
@@ -27,9 +29,6 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])\s*
 _ABBREVIATION = re.compile(
     r"(?:\b[A-Za-z]|\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|No|Fig))\.$"
 )
-_MARKDOWN_HEADING = re.compile(r" {0,3}#{1,6}\s")
-_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
-_UNDERLINE = re.compile(r"([=\-~^\"'`#*+.:_])\1+\s*$")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•]|\d+[.)])\s")
 _BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
 _CLOSING = re.compile(r"[)\]}]|end\b|else\b|elif\b|except\b|finally\b")
@@ -76,7 +75,7 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage and its length in tokens, title included, before truncation by the embedder."""
+    """A passage and its length in tokens, with title and headings, before truncation."""
 
     passage: Passage
     tokens: int
@@ -88,7 +87,8 @@ def chunk(
     """Split a document into passages, in order, that together contain all of its text.
 
     Every passage begins and ends on the strongest boundary that leaves it at least half
-    full: a heading or top-level definition, then a paragraph, a sentence, a line, a word.
+    full: a heading or top-level definition, then a paragraph, a sentence, a line, a word. Its
+    headings are left out from the outermost as far as the embedder could not read all of it.
 
     Args:
         max_tokens: The embedder's limit, special tokens included.
@@ -96,12 +96,42 @@ def chunk(
     titled = len(counter.offsets(document.title)) if document.title else 0
     starts = _token_starts(document.text, counter)
     positions = _Positions(document)
-    for start, end in _spans(document, starts, _capacity(chunking, max_tokens, titled), chunking):
+    capacity, sizes = _capacity(chunking, max_tokens, titled), list[int]()
+    if capacity is not None and len(starts) > capacity:
+        sizes = _sizes(positions.outline.texts, counter)
+        paths = positions.outline.paths()
+        led = max((sum(sizes[at] for at in path) for path in paths), default=0)
+        capacity = _capacity(chunking, max_tokens, titled + led)
+    names = document.names
+    for start, end in _spans(document, starts, capacity, chunking):
         passage = positions.passage(start, end)
-        if passage is not None:
-            tokens = bisect_left(starts, end) - bisect_left(starts, start)
-            title_read = titled if passage.content is not passage.text else 0
-            yield Chunk(passage, tokens + title_read)
+        if passage is None:
+            continue
+        tokens = bisect_left(starts, end) - bisect_left(starts, start)
+        tokens += titled if passage.content is not passage.text else 0
+        room = max_tokens - SPECIAL_TOKENS - tokens
+        above = _fitting(positions.above(start, end), sizes, room) if sizes else ()
+        headings = tuple(positions.outline.texts[at] for at in above)
+        added = sum(sizes[at] for at in above)
+        yield Chunk(replace(passage, headings=headings, names=names), tokens + added)
+        names = ""
+
+
+def _sizes(headings: Sequence[str], counter: TokenCounter) -> list[int]:
+    """Return the number of tokens of each heading and the separator after it."""
+    starts = _token_starts("\n".join(headings), counter)
+    begins = [0, *accumulate(len(heading) + 1 for heading in headings)]
+    counts = [bisect_left(starts, begin) for begin in begins]
+    return [after - before + 1 for before, after in pairwise(counts)]
+
+
+def _fitting(path: Sequence[int], sizes: Sequence[int], room: int) -> tuple[int, ...]:
+    """Return the innermost headings of a path that fit into a number of tokens."""
+    kept = len(path)
+    while kept and room >= sizes[path[kept - 1]]:
+        kept -= 1
+        room -= sizes[path[kept]]
+    return tuple(path[kept:])
 
 
 def _token_starts(text: str, counter: TokenCounter) -> Sequence[int]:
@@ -199,11 +229,12 @@ def _boundaries(document: Document) -> tuple[list[int], list[int]]:
 def _line_levels(document: Document, lines: list[str]) -> Iterator[int]:
     """Yield the boundary strength of the start of each line."""
     fence, blank_before = "", True
+    given = {heading.line for heading in document.headings}
     for number, line in enumerate(lines):
-        mark = _FENCE.match(line) if document.kind == "markdown" else None
+        mark = FENCE.match(line) if document.kind == "markdown" else None
         if fence:
             level = LINE
-        elif _is_heading(document, lines, number, blank_before):
+        elif number in given or _is_heading(document, lines, number, blank_before):
             level = HEADING
         elif blank_before or _page_begins(document, number):
             level = PARAGRAPH
@@ -224,11 +255,11 @@ def _is_heading(document: Document, lines: list[str], number: int, blank_before:
         case "code":
             top_level = bool(line) and not line[0].isspace() and not _CLOSING.match(line)
             return blank_before and top_level
-        case "markdown" if _MARKDOWN_HEADING.match(line):
+        case "markdown" if MARKDOWN_HEADING.match(line):
             return True
         case "markdown" | "rst" if blank_before and line.strip() and number + 1 < len(lines):
             underline = lines[number + 1].rstrip()
-            return bool(_UNDERLINE.match(underline)) and len(underline) >= len(line.rstrip())
+            return bool(UNDERLINE.match(underline)) and len(underline) >= len(line.rstrip())
     return False
 
 
@@ -243,6 +274,16 @@ class _Positions:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.line_starts = [0, *(match.end() for match in re.finditer("\n", document.text))]
+
+    @cached_property
+    def outline(self) -> Outline:
+        """The headings of the document."""
+        return Outline(self.document, self.document.text.split("\n"))
+
+    def above(self, start: int, end: int) -> tuple[int, ...]:
+        """Return the headings above the first line of a span that is not blank."""
+        blank = _BLANK_LINES.match(self.document.text, start, end)
+        return self.outline.above(self._line(blank.end() if blank else start))
 
     def passage(self, start: int, end: int) -> Passage | None:
         document = self.document
