@@ -166,8 +166,8 @@ def test_the_strict_dialect_is_read_like_the_usual_one(tmp_path: Path) -> None:
     assert (document.title, document.text) == ("Scope", "## Scope\n\nBody.\n\nLetterhead")
 
 
-def test_without_a_title_or_a_heading_there_is_no_title(tmp_path: Path) -> None:
-    assert one(write_docx(tmp_path / "a.docx", paragraph("Body."))).title == ""
+def test_without_a_title_or_a_heading_the_title_is_the_file_s_name(tmp_path: Path) -> None:
+    assert one(write_docx(tmp_path / "minutes.docx", paragraph("Body."))).title == "minutes"
 
 
 def test_of_alternatives_the_first_is_read_once(tmp_path: Path) -> None:

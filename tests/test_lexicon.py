@@ -182,7 +182,12 @@ def test_an_index_that_is_brought_up_to_date_has_the_words_of_one_built_in_peace
     (docs / "2.txt").write_text((docs / "3.txt").read_text())
     (docs / "4.txt").write_text("the anchor of ferry 4\n")
     build(tmp_path / "i")
-    assert looked_up == ["the anchor of ferry 4"]
+    # A text whose file has another name has another title.
+    assert looked_up == [
+        "2 file 3 tells of ferry 3",
+        "4 the anchor of ferry 4",
+        "9 file 0 tells of ferry 0",
+    ]
     build(tmp_path / "calm", docs)
     assert lexical_part(tmp_path / "i") == lexical_part(tmp_path / "calm")
 

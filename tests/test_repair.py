@@ -108,7 +108,7 @@ def test_a_text_that_is_damaged_is_the_only_one_embedded_again(
     path = file_of(tmp_path / "i", "passages.arrow")
     flip(path, path.read_bytes().index(b"file 4 tells"))
     repair(tmp_path / "i")
-    assert build.embedded == ["file 4 tells of ferry 4"]
+    assert build.embedded == ["4 file 4 tells of ferry 4"]
     assert_repaired(tmp_path / "i", tmp_path / "calm")
 
 

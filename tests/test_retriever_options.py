@@ -81,7 +81,7 @@ def test_what_a_query_demands_holds_and_the_query_is_shown_as_it_was_typed(
     ("query", "problem"),
     [
         ('"?!"', '"?!" has no terms to search for'),
-        ("localhost:8080", "contains only exclusions or fields"),
+        ("title:ferry", "contains only exclusions or fields"),
     ],
 )
 def test_a_demand_that_cannot_be_met_is_refused(indexed: Ettin, query: str, problem: str) -> None:

@@ -161,10 +161,12 @@ def intact_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
         with pa.memory_map(str(path)) as file:
             file.seek(ARROW_MAGIC)
             batches = pa.ipc.open_stream(file)
+            if not is_schema(batches.schema):
+                return
             begin = 0
             names = [*COLUMNS, *(one for one in ADDED if one in batches.schema.names)]
             for batch in batches:
-                if not is_schema(batches.schema) or not _is_as_long_as_it_says(batch):
+                if not _is_as_long_as_it_says(batch):
                     return
                 for first, piece in _sound(batch.select(names), begin):
                     yield _intact(piece, first)
