@@ -164,6 +164,40 @@ def test_latex_has_its_text_and_sections(tmp_path: Path) -> None:
     assert "after" not in found.text
 
 
+def test_names_of_slides_blocks_and_theorems_are_text() -> None:
+    lines = [
+        r"\begin{frame}[fragile]{Relief valve}\begin{block}{Note} Wear gloves.\end{block}",
+        r"\end{frame}",
+        r"\begin{theorem}[Pythagoras] A sum.\end{theorem}",
+        r"\section{The \emph{big} idea} begins.",
+        r"\date{2020} Written late.",
+    ]
+    found = latex_document("\n".join(lines), "a")
+    assert [heading.text for heading in found.headings] == ["Relief valve", "The big idea"]
+    assert found.text.split("\n") == [
+        "Relief valve",
+        "Note Wear gloves.",
+        "",
+        "Pythagoras A sum.",
+        "The big idea",
+        " begins.",
+        "",
+        " Written late.",
+    ]
+    assert found.metadata == {"date": "2020"}
+
+
+def test_attributes_of_asciidoc_have_their_values() -> None:
+    text = "= The {product}\n:product: QX-7\n:full: {product} pump\n\nOil the {full}, not {this}."
+    assert asciidoc_document(text, "a").text.endswith("Oil the QX-7 pump, not {this}.")
+
+
+def test_attributes_that_refer_to_others_do_not_grow_without_bound() -> None:
+    grown = [f":a{n}: {f'{{a{n - 1}}}' * 10}" for n in range(1, 12)]
+    with pytest.raises(UnreadableError, match="too long"):
+        asciidoc_document("\n".join([":a0: harbour", *grown, "{a11}"]), "a")
+
+
 def test_a_part_of_a_latex_document_is_all_text() -> None:
     found = latex_document("\\chapter{One}\nText.", "a")
     assert (found.title, found.text) == ("One", "One\nText.")

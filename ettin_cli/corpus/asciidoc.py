@@ -9,16 +9,17 @@ from ettin_cli.corpus.content import read_text
 from ettin_cli.corpus.markup import Lines
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
+from ettin_cli.storage import UnreadableError
 
 _HEADING = re.compile(r"(={1,6}|#{1,6})\s+(\S.*)")
 _UNDERLINE = re.compile(r"=+|-+|~+|\^+|\++")
 _ATTRIBUTE = re.compile(r":!?([\w-]+)!?:(?:\s+(.*)|\s*)")
-# Lengths are bounded, as every place in a long line may begin a link that never ends.
 # Blocks whose content is shown as written; comments are not shown.
 _VERBATIM = re.compile(r"-{4,}|\.{4,}|\+{4,}|`{3,}.*|/{4,}")
 _DELIMITER = re.compile(r"={4,}|\*{4,}|_{4,}|[|,:!]={3,}|--")
 _BLOCK_ATTRIBUTES = re.compile(r"\[[^\[\]]*\](?:\[[^\[\]]*\])?|\[\[[^\[\]]*\]\]")
 _DIRECTIVE = re.compile(r"(?:ifdef|ifndef|ifeval|endif)::\S*\[.*\]")
+# Lengths are bounded, as every place in a long line may begin a link that never ends.
 _IMAGE = re.compile(
     r"(?:image|video|audio|icon)::?[^\s\[]{0,500}\[([^\[\],]{0,500})[^\[\]]{0,500}\]"
 )
@@ -27,12 +28,47 @@ _LINK = re.compile(
 )
 _REFERENCE = re.compile(r"<<([^<>,]*)(?:,([^<>]*))?>>")
 _ANCHOR = re.compile(r"\[\[[^\[\]]*\]\]|\[#[^\[\]]*\]")
+_USED = re.compile(r"\{([\w-]{1,100})\}")
 _LEVELS = "=-~^+"
+MAX_ATTRIBUTE_CHARACTERS = 4_000_000
+
+
+class Attributes:
+    """The attributes that a document has defined so far."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+        self._added = 0
+
+    def define(self, name: str, value: str) -> None:
+        """Give an attribute a value."""
+        self._values[name] = value
+
+    def used_in(self, line: str) -> str:
+        """Return a line with the values of its attributes, as of {product}.
+
+        Raises:
+            UnreadableError: The values are too long together.
+        """
+        if "{" not in line or not self._values:
+            return line
+        return _USED.sub(self._value, line)
+
+    def _value(self, used: re.Match[str]) -> str:
+        value = self._values.get(used[1]) or used[0]
+        self._added += len(value) - len(used[0])
+        if self._added > MAX_ATTRIBUTE_CHARACTERS:
+            raise UnreadableError("the values of its attributes are too long")
+        return value
 
 
 def asciidoc_document(text: str, doc_id: str) -> Document:
-    """Return a document's text without comments, delimiters and attributes of blocks."""
-    found, lines = Lines(), text.split("\n")
+    """Return a document's text without comments, delimiters and attributes of blocks.
+
+    Raises:
+        UnreadableError: Its attributes are too long.
+    """
+    found, lines, attributes = Lines(), text.split("\n"), Attributes()
     verbatim, header, skip = "", True, False
     for number, line in enumerate(lines, start=1):
         bare = line.rstrip()
@@ -45,17 +81,18 @@ def asciidoc_document(text: str, doc_id: str) -> Document:
         elif _VERBATIM.fullmatch(bare):
             verbatim = "```" if bare.startswith("```") else bare
             found.add("", number)
-        elif heading := _HEADING.fullmatch(bare):
-            found.heading(len(heading[1]), _shown(heading[2]), number)
-        elif number < len(lines) and (level := _underlined(bare, lines[number].rstrip())):
-            found.heading(level, _shown(bare), number)
-            skip = True
         elif attribute := _ATTRIBUTE.fullmatch(bare):
-            name, value = attribute[1], attribute[2] or ""
+            name, value = attribute[1], attributes.used_in(attribute[2] or "")
+            attributes.define(name, value)
             if header and value:
                 found.describe("title" if name == "doctitle" else name, value, number)
             else:
                 found.add("", number)
+        elif heading := _HEADING.fullmatch(bare := attributes.used_in(bare)):
+            found.heading(len(heading[1]), _shown(heading[2]), number)
+        elif number < len(lines) and (level := _underlined(bare, lines[number].rstrip())):
+            found.heading(level, _shown(bare), number)
+            skip = True
         else:
             found.add(_line(bare), number)
             header = header and (not bare or len(found.headings) == 1)

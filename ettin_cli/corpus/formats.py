@@ -161,7 +161,7 @@ def _collection(
             reject(Rejection(shown, document.reason, document.line))
         elif blank or document.text.strip() or document.title:
             found = True
-            yield _as_noted(document, state)
+            yield _named(_as_noted(document, state), file.name)
     if not found:
         skip(EMPTY) if file.in_folder else reject(Rejection(shown, EMPTY))
 

@@ -20,6 +20,13 @@ _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
 _BEGIN = re.compile(r"\\begin\s*\{document\}")
 _END = re.compile(r"\\end\s*\{document\}")
 _VERBATIM = re.compile(r"\\(begin|end)\{(verbatim\*?|lstlisting|minted|Verbatim|alltt)\}")
+_FRAME = re.compile(r"\\begin\{(frame)\}(?:<[^<>]*>)?(?:\[[^\[\]]*\])?\{")
+# The names of blocks and theorems.
+_BLOCK = re.compile(r"\\begin\{(?:alert|example)?block\}(?:<[^<>]*>)?(?=\{)")
+_THEOREM = re.compile(
+    r"\\begin\{(?:theorem|lemma|proposition|corollary|definition|example|remark|proof|claim"
+    r"|conjecture|exercise|problem|solution|question|answer)\*?\}\[([^\[\]]*)\]"
+)
 # Commands whose arguments are no text.
 _UNSEEN = re.compile(
     r"\\(?:label|(?:auto|eq|page|name|[cC])?ref|[a-zA-Z]*cite[a-zA-Z]*|includegraphics|input|include"
@@ -121,29 +128,28 @@ def latex_document(text: str, doc_id: str) -> Document:
     return found.document(doc_id)
 
 
-def _describe(found: Lines, lines: list[str], number: int) -> None:
-    line = _COMMENT.sub(r"\1", lines[number])
-    if described := _DESCRIBED.search(line):
-        value = _shown(_argument(lines, number, described.end()))
-        found.describe(described[1], value, number + 1)
+def _describe(found: Lines, lines: list[str], number: int) -> str:
+    """Add what a line says about the document, and return the rest of the line."""
+    line = rest = _COMMENT.sub(r"\1", lines[number])
+    for described in _DESCRIBED.finditer(line):
+        argument = _argument(lines, number, described.end())
+        found.describe(described[1], _shown(argument), number + 1)
+        rest = rest.replace(f"{described[0]}{argument}}}", "").replace(described[0], "")
+    return rest
 
 
 def _add(found: Lines, lines: list[str], number: int) -> None:
-    line = _COMMENT.sub(r"\1", lines[number])
-    if _DESCRIBED.match(line.lstrip()):
-        _describe(found, lines, number)
-        return
-    section = _SECTION.search(line)
-    if section is None:
-        found.add(_shown(line), number + 1)
-        return
-    heading = _shown(_argument(lines, number, section.end()))
-    kind = section[1]
-    level = _SECTIONS.index(kind) + 1 if kind in _SECTIONS else len(_SECTIONS) + 1
-    if heading:
-        found.heading(level, heading, number + 1)
-    rest = line[: section.start()] + line[section.end() :].partition("}")[2]
-    if shown := _shown(rest):
+    before = len(found.texts)
+    line = _describe(found, lines, number)
+    if section := _SECTION.search(line) or _FRAME.search(line):
+        argument = _argument([line, *lines[number + 1 : number + 5]], 0, section.end())
+        kind = section[1]
+        level = _SECTIONS.index(kind) + 1 if kind in _SECTIONS else len(_SECTIONS) + 1
+        if heading := _shown(argument):
+            found.heading(level, heading, number + 1)
+        line = line[: section.start()] + line[section.end() :].removeprefix(f"{argument}}}")
+    shown = _shown(_BLOCK.sub("", _THEOREM.sub(r"\1", line))).rstrip()
+    if shown or len(found.texts) == before:
         found.add(shown, number + 1)
 
 
