@@ -63,9 +63,9 @@ def test_attachments_are_named_and_not_read(tmp_path: Path) -> None:
 
 def test_the_plain_text_of_two_is_read_and_html_where_there_is_no_other(tmp_path: Path) -> None:
     mail = EmailMessage()
-    mail.set_content("plain")
-    mail.add_alternative("<p>formatted", subtype="html")
-    assert one(write(tmp_path / "a.eml", mail.as_bytes())).text == "plain"
+    mail.set_content("It sails at *ten*.")
+    mail.add_alternative("<p>It sails at <b>ten</b>.", subtype="html")
+    assert one(write(tmp_path / "a.eml", mail.as_bytes())).text == "It sails at *ten*."
     html = EmailMessage()
     html.set_content("<title>no</title><p>Größe<br>S", subtype="html", charset="latin-1")
     assert one(write(tmp_path / "b.eml", html.as_bytes())).text == "Größe\nS"

@@ -60,12 +60,22 @@ LONG = "The seed library lends out marrow and borage seeds again, on every Frida
         (" ", LONG),
         ("", LONG),
         ("Your mail program does not show HTML. Please open this message in a browser.", LONG),
+        ("This message needs an HTML viewer.", LONG),
         ("The seed library lends.", LONG),
+        ("Two hinges came with the boat.", f"Two hinges came with the boat.\n\n{LONG}"),
         (LONG.replace(",", ""), LONG.replace(",", "")),
     ],
 )
 def test_plain_text_is_read_unless_html_says_more(tmp_path: Path, first: str, text: str) -> None:
     assert text_of(tmp_path, mixed(plain(first), html(f"<p>{LONG}"), kind="alternative")) == text
+
+
+def test_a_calendar_that_is_the_only_alternative_is_read(tmp_path: Path) -> None:
+    event = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:Budget\nEND:VEVENT\nEND:VCALENDAR\n"
+    invitation = f"Content-Type: text/calendar; method=REQUEST\n\n{event}"
+    assert text_of(tmp_path, mixed(invitation, kind="alternative")) == "Budget"
+    both = mixed(plain("Please come."), invitation, kind="alternative")
+    assert text_of(tmp_path, both) == "Please come.\n\nBudget"
 
 
 def test_html_in_an_alternative_with_pictures_is_read_where_there_is_no_text(

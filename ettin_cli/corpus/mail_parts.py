@@ -109,20 +109,21 @@ class Body:
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def _best(self, parts: Sequence[Message]) -> str:
-        """Return the plain text of alternatives, unless another says more, and what they add."""
+        """Return the text of alternatives, and the calendars and messages among them."""
         texts = [self._part(part) if _is_text(part) else "" for part in parts]
         plain = next(
             (at for at, one in enumerate(parts) if _is_plain(one) and texts[at].strip()), -1
         )
-        richest = max(range(len(parts)), key=lambda at: len(texts[at].split()), default=-1)
-        best = plain if plain >= 0 and _is_enough(texts[plain], texts[richest]) else richest
-        added = [
+        others = (at for at in range(len(parts)) if at != plain)
+        richest = max(others, key=lambda at: len(texts[at].split()), default=plain)
+        chosen = _chosen(plain, richest, texts) if plain >= 0 else [richest]
+        separate = [
             self._part(one)
             for at, part in enumerate(parts)
-            if at != best
+            if at not in chosen or not _is_text(part)
             for one in _separate(part)
         ]
-        return _joined([texts[best] if best >= 0 else "", *added])
+        return _joined([*(texts[at] for at in chosen), *separate])
 
     def _forwarded(self, part: Message, message: Message) -> str:
         way = str(part.get("content-transfer-encoding", "")).strip().lower()
@@ -197,14 +198,17 @@ def _separate(part: Message) -> Iterator[Message]:
         yield from _separate(one)
 
 
-def _is_enough(plain: str, richest: str) -> bool:
-    """Return whether plain text says about as much as the richest alternative."""
-    words, others = plain.split(), richest.split()
-    if 2 * len(words) < len(others):
-        return False
-    common = len(set(words) & set(others))
-    strange = 2 * common < len(set(words)) and plain != richest
-    return not (strange and len(words) < PLACEHOLDER_WORDS and _PLACEHOLDER.search(plain))
+def _chosen(plain: int, richest: int, texts: Sequence[str]) -> list[int]:
+    """Return the plain text if it says about as much as the richest alternative, else that.
+
+    Both if they say different things, except for a plain text that only asks for another program.
+    """
+    words, others = texts[plain].split(), texts[richest].split()
+    distinct, other_words = set(words), set(others)
+    if 2 * len(distinct & other_words) < min(len(distinct), len(other_words)):
+        placeholder = len(words) < PLACEHOLDER_WORDS and _PLACEHOLDER.search(texts[plain])
+        return [richest] if placeholder else [plain, richest]
+    return [richest] if 2 * len(words) < len(others) else [plain]
 
 
 def _fields(block: Message) -> str:
