@@ -334,7 +334,7 @@ def test_a_message_has_its_subject_as_title_and_its_sender_as_metadata(tmp_path:
         b"From: Ann <ann@example.org>\r\nSubject: =?utf-8?q?Caf=C3=A9?= hours\r\n"
         b"MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=x\r\n\r\n"
         b"--x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nOpen at nine.\r\n"
-        b"--x\r\nContent-Type: text/html\r\n\r\n<p>no</p>\r\n--x--\r\n"
+        b"--x\r\nContent-Type: text/html\r\n\r\n<p>Open at <b>nine</b>.</p>\r\n--x--\r\n"
     )
     document = one(write(tmp_path / "a.eml", message))
     assert (document.title, document.text) == ("Café hours", "Open at nine.")

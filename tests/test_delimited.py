@@ -159,14 +159,18 @@ def test_a_table_is_read_in_the_encoding_of_its_text(
 
 
 def test_a_row_that_is_not_utf8_in_a_table_that_is_costs_itself_alone(tmp_path: Path) -> None:
-    table = "id,text\n1,naïve\n".encode() + b"2,caf\xe9\n" + "3,café\n4,thé\n".encode()
+    table = (
+        "id,text\n1,naïve\n".encode()
+        + b"2,\xe9t\xe9 \xe0 Vall\xe9e\n"
+        + "3,café\n4,thé à la crème brûlée\n".encode()
+    )
     documents, rejections, _ = read(write(tmp_path / "a.csv", table))
-    assert [document.text for document in documents] == ["naïve", "café", "thé"]
+    assert [document.text for document in documents] == ["naïve", "café", "thé à la crème brûlée"]
     assert [(rejection.line, rejection.reason) for rejection in rejections] == [(3, "not UTF-8")]
 
 
 def test_a_row_that_is_not_utf8_long_after_the_beginning_is_named(tmp_path: Path) -> None:
-    table = b"id,text\n" + (b"1," + b"a" * 10_000 + b"\n") * 200 + b"2,caf\xe9\n"
+    table = b"id,text\n" + (b"1," + b"a" * 10_000 + b"\n") * 200 + b"2,\xe9t\xe9\n"
     *_, rejection = read(write(tmp_path / "a.csv", table))[1]
     assert (rejection.line, rejection.reason) == (202, "not UTF-8")
 

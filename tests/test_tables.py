@@ -262,9 +262,33 @@ def test_lines_of_json_are_read_by_their_mark(tmp_path: Path, encoding: str) -> 
 
 
 def test_a_line_that_is_not_utf8_costs_itself_alone(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", b'{"text": "caf\xe9"}\n{"text": "y"}\n')
+    path = write(tmp_path / "a.jsonl", b'{"text": "\xe9t\xe9 \xe0 Vall\xe9e"}\n{"text": "y"}\n')
     assert rejected(path) == [(1, "not UTF-8")]
     assert [document.text for document in read(path)[0]] == ["y"]
+    documents = read(path, fields=Fields(encoding="latin-1"))[0]
+    assert [document.text for document in documents] == ["été à Vallée", "y"]
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\0"])
+def test_a_broken_byte_in_a_record_is_replaced_and_counted_once_for_the_table(
+    tmp_path: Path, bad: bytes
+) -> None:
+    rows = (
+        b'{"text": "naive"}\n{"text": "ca'
+        + bad
+        + b'fe"}\n{"text": "ca'
+        + bad
+        + b'fe"}\n{"text": "x"}'
+    )
+    documents, rejections, _ = read(write(tmp_path / "a.jsonl", rows))
+    assert [document.text for document in documents] == ["naive", "ca\ufffdfe", "ca\ufffdfe", "x"]
+    notice = "2 invalid byte sequences replaced by U+FFFD, first in line 2"
+    assert [list(document.notices) for document in documents] == [[], [], [], [notice]]
+    assert not rejections
+    table = "id,text\n1,naïve\n".encode() + b"2,ca" + bad + b"fe\n" + b"3,thin\n" * 300
+    first, second, *_, last = read(write(tmp_path / "a.csv", table))[0]
+    assert [first.text, second.text, last.text] == ["naïve", "ca\ufffdfe", "thin"]
+    assert list(last.notices) == ["1 invalid byte sequence replaced by U+FFFD, first in line 3"]
 
 
 def test_a_table_whose_later_records_have_a_text_is_one_of_documents(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ REPLACEMENT = "\ufffd"
 # One in so many bytes may be invalid, and one more; a file with more of them is not text.
 INVALID_IN, NUL_IN = 100, 1000
 _NULS = re.compile(rb"\0+")
+_NUL_RUNS = re.compile("\0+")
 _CONTROLS = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f\x7f]")
 _LONE_RETURN = re.compile("\r(?!\n)")
 
@@ -60,9 +61,16 @@ _decoding: ContextVar[Decoding | None] = ContextVar("decoding", default=None)
 def decoding(encoding: str | None = None) -> Iterator[Decoding]:
     """Yield what is noted about the texts that are decoded in the block, those of one file."""
     state = Decoding(encoding)
+    with resumed(state):
+        yield state
+
+
+@contextmanager
+def resumed(state: Decoding) -> Iterator[None]:
+    """Note what is decoded in the block in the state of an earlier block."""
     token = _decoding.set(state)
     try:
-        yield state
+        yield
     finally:
         _decoding.reset(token)
 
@@ -132,6 +140,26 @@ def decode_as(encoding: str, content: bytes) -> str:
         return _replaced(encoding, content, error.start)
 
 
+def repaired(texts: Sequence[str]) -> tuple[list[str], int] | None:
+    """Return the texts of a record with a few invalid bytes and NULs replaced, and their number.
+
+    None if there are more of them, or nobody would be told.
+
+    Args:
+        texts: Undecodable bytes in them are surrogates.
+    """
+    if _decoding.get() is None:
+        return None
+    without = [_NUL_RUNS.subn(REPLACEMENT, text) for text in texts]
+    nuls = sum(number for _, number in without)
+    contents = [text.encode("utf-8", "surrogateescape") for text, _ in without]
+    size = sum(map(len, contents))
+    invalid = sum(_broken("utf-8", content) for content in contents)
+    if nuls > 1 + size // NUL_IN or invalid > 1 + size // INVALID_IN:
+        return None
+    return [content.decode("utf-8", "replace") for content in contents], nuls + invalid
+
+
 def _with_line_feeds(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -175,14 +203,20 @@ def _without_nuls(content: bytes) -> bytes:
     Raises:
         UnreadableError: There are too many of them, or it is not text otherwise.
     """
+    if not _has_few_nuls(content):
+        raise UnreadableError(BINARY_CONTENT)
+    replaced, runs = _NULS.subn(REPLACEMENT.encode(), content)
+    count_replaced(runs, content.count(b"\n", 0, content.index(b"\0")) + 1)
+    return replaced
+
+
+def _has_few_nuls(content: bytes, *, cut: bool = False) -> bool:
+    """Return whether bytes are text but for a few NULs; with `cut`, the end may be missing."""
     runs = len(_NULS.findall(content))
     controls = len(_CONTROLS.findall(content))
     bare = content.replace(b"\0", b"")
     few = bare.strip() and runs + controls <= 1 + len(bare) // NUL_IN
-    if not few or not (is_utf8(bare) or nearly_utf8(bare)):
-        raise UnreadableError(BINARY_CONTENT)
-    _count(runs, content.count(b"\n", 0, content.index(b"\0")) + 1)
-    return _NULS.sub(REPLACEMENT.encode(), content)
+    return bool(few) and (is_utf8(bare, cut=cut) or nearly_utf8(bare))
 
 
 def _in(encoding: str, content: bytes, reason: str) -> str:
@@ -201,7 +235,7 @@ def _in(encoding: str, content: bytes, reason: str) -> str:
     if (nuls := text.count("\0")) > 1 + len(text) // NUL_IN:
         raise UnreadableError(BINARY_CONTENT)
     if nuls:
-        _count(nuls, text.count("\n", 0, text.index("\0")) + 1)
+        count_replaced(nuls, text.count("\n", 0, text.index("\0")) + 1)
     return text.replace("\0", REPLACEMENT)
 
 
@@ -209,7 +243,7 @@ def _replaced(encoding: str, content: bytes, at: int) -> str:
     """Return text with invalid bytes replaced and counted, the first of them at an offset."""
     text = content.decode(encoding, "replace")
     line = content[:at].decode(encoding, "ignore").count("\n") + 1
-    _count(_broken(encoding, content), line)
+    count_replaced(_broken(encoding, content), line)
     return text
 
 
@@ -219,10 +253,17 @@ def _broken(encoding: str, content: bytes) -> int:
     return replaced.count(REPLACEMENT) - ignored.count(REPLACEMENT)
 
 
-def _count(number: int, line: int) -> None:
+def count_replaced(number: int, line: int) -> None:
+    """Note that invalid byte sequences were replaced, the first of them in a line of the file."""
     if state := _decoding.get():
         state.first = state.first or line
         state.replaced += number
+
+
+def given_encoding() -> str | None:
+    """Return the encoding of texts without a byte order mark; None: it is detected."""
+    state = _decoding.get()
+    return state.encoding if state else None
 
 
 def text_encoding(head: bytes) -> str:
@@ -234,7 +275,9 @@ def text_encoding(head: bytes) -> str:
     state = _decoding.get()
     encoding = marked_encoding(head) or (state.encoding if state else None)
     if encoding is None and b"\0" in head:
-        raise UnreadableError(BINARY_CONTENT)
+        if state is None or not _has_few_nuls(head, cut=True):
+            raise UnreadableError(BINARY_CONTENT)
+        head = head.replace(b"\0", b"")
     if encoding is None and (is_utf8(head, cut=True) or nearly_utf8(head)):
         encoding = "utf-8"
     encoding = encoding or guessed_encoding(head)

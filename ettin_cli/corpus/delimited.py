@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from ettin_cli.corpus.content import count_replaced, repaired
 from ettin_cli.corpus.dialects import Dialect, sample, sniffed, stated_delimiter
 from ettin_cli.corpus.records import RecordError, ShortRowError, quoted
 from ettin_cli.runtime import Lock
@@ -134,7 +135,11 @@ def _rows(
                 lines.give_back()
                 row = lines.row[0].rstrip("\r\n").split("\t")
             if not _is_complete(lines.row):
+                found = None if isinstance(row, RecordError) else repaired(row)
                 row = RecordError(f"not {encoding.upper().removesuffix('-SIG')}")
+                if found:
+                    row, replaced = found
+                    count_replaced(replaced, begins)
             if row:
                 yield row, begins
 
@@ -200,7 +205,7 @@ def _is_complete(lines: list[str]) -> bool:
             line.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return not any("\0" in line for line in lines)
 
 
 class _Lines:

@@ -40,10 +40,10 @@ def is_utf8(content: bytes, *, cut: bool = False) -> bool:
 
 
 def nearly_utf8(content: bytes) -> bool:
-    """Return whether most non-ASCII bytes are valid UTF-8, as in no other encoding."""
+    """Return whether half of the non-ASCII characters are UTF-8, as in no other encoding."""
     valid = content.decode("utf-8", "ignore")
     broken = content.decode("utf-8", "replace").count("\ufffd") - valid.count("\ufffd")
-    return broken < sum(not character.isascii() for character in valid)
+    return broken <= sum(not character.isascii() for character in valid)
 
 
 def guessed_encoding(content: bytes) -> str | None:

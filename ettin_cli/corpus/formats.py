@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
-from ettin_cli.corpus.content import BINARY_CONTENT, NO_ENCODING, Decoding, decoding
+from ettin_cli.corpus.content import BINARY_CONTENT, NO_ENCODING, Decoding, decoding, resumed
 from ettin_cli.corpus.machine_text import MINIFIED, is_minified, without_machine_text
 from ettin_cli.corpus.paths import field_of
 from ettin_cli.corpus.reader import CollectionReader, DocumentReader, Rejected, Row, TableReader
@@ -205,8 +205,7 @@ def _records(
 ) -> Iterator[Document]:
     rows = records_within(_rows(file, reader, fields.columns), fields)
     shown = str(file.path or STREAM)
-    with decoding(fields.encoding):
-        # The encoding is that of the first rows.
+    with decoding(fields.encoding) as state:
         first = list(islice(rows, PROBED_ROWS))
     unfit = _unfit(first, fields, file.in_folder)
     if unfit and file.in_folder:
@@ -215,12 +214,32 @@ def _records(
     if unfit:
         reject(replace(unfit, path=shown))
         return
-    for record, line, number in chain(first, rows):
+    last: Document | None = None
+    for record, line, number in chain(first, _in_state(rows, state)):
         try:
-            yield _of_row(file, record, fields, line, number, blank=blank)
+            document = _of_row(file, record, fields, line, number, blank=blank)
         except RecordError as error:
             place = f"{error} (record {number})" if number and not line else str(error)
             reject(Rejection(shown, place, line, error.missing))
+            continue
+        if last is not None:
+            yield last
+        # All invalid bytes are counted only at the end.
+        last = document if state.replaced else None
+        if last is None:
+            yield document
+    if last is not None:
+        yield replace(last, notices=state.notices)
+
+
+def _in_state(rows: Iterator[Row], state: Decoding) -> Iterator[Row]:
+    """Yield rows, decoded in the state of the first of them."""
+    while True:
+        with resumed(state):
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row
 
 
 def _of_row(

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from ettin_cli.corpus.content import count_replaced, repaired
 from ettin_cli.corpus.encodings import is_utf8
 from ettin_cli.corpus.records import LONE, LoneSurrogateError, RecordError, has_surrogate
 from ettin_cli.storage import UnreadableError
@@ -16,11 +17,16 @@ _UNUSUAL = re.compile(r"NaN|Infinity|\\u[dD]|[eE]\+?\d{3}")
 _BLANKS = re.compile(r"[ \t\r\n\ufeff]*")
 # Strings are matched so that what looks like a comment inside of one is kept.
 _COMMENTS = re.compile(r'("(?:\\.|[^"\\])*(?:"|\Z))|//[^\n]*|/\*[\s\S]*?(?:\*/|\Z)')
+NOT_UTF8 = "not UTF-8"
 _LAST_COMMAS = re.compile(r'("(?:\\.|[^"\\])*(?:"|\Z))|,(?=\s*[\]}])')
 
 
-def parsed(content: bytes) -> object | RecordError:
-    """Return a JSON value, or the reason it is invalid; NaN and infinite numbers become null."""
+def parsed(content: bytes, line: int = 0) -> object | RecordError:
+    """Return a JSON value, or the reason it is invalid; NaN and infinite numbers become null.
+
+    Args:
+        line: Its line, if a few invalid bytes are to be replaced.
+    """
     import orjson
 
     try:
@@ -28,13 +34,26 @@ def parsed(content: bytes) -> object | RecordError:
     except orjson.JSONDecodeError as error:
         # The parser misreports bytes that are not UTF-8.
         reason = f"broken JSON: {error.msg} at column {error.colno}"
+        if line and (b"\0" in content or not is_utf8(content)):
+            return _repaired(content, line)
         if not is_utf8(content):
-            return RecordError("not UTF-8")
+            return RecordError(NOT_UTF8)
         record = leniently(content.decode())
         if record is None:
             return RecordError(reason)
         return LoneSurrogateError(LONE, record) if has_surrogate(record) else record
     return value
+
+
+def _repaired(content: bytes, line: int) -> object | RecordError:
+    found = repaired([content.decode("utf-8", "surrogateescape")])
+    if found:
+        [text], replaced = found
+        value = parsed(text.encode())
+        if not isinstance(value, RecordError):
+            count_replaced(replaced, line)
+            return value
+    return parsed(content)
 
 
 def leniently(text: str) -> object | None:

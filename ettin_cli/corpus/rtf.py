@@ -224,7 +224,7 @@ class _Parser:
         skipped = min(self.skipped, len(content))
         self.skipped -= skipped
         if not self._hidden():
-            self.pending += content[skipped:]
+            self.pending += content[skipped:].replace(b"\0", b"")
 
     def _hidden(self) -> bool:
         return bool(self.group.silent) or self.group.deleted

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
-from ettin_cli.corpus.content import read_text, text_encoding
+from ettin_cli.corpus.content import given_encoding, read_text, text_encoding
 from ettin_cli.corpus.delimited import delimited_rows
 from ettin_cli.corpus.encodings import marked_encoding
 from ettin_cli.corpus.json_values import each_value, leniently, parsed, without_comments
@@ -49,7 +49,7 @@ def _each_line(lines: Iterable[bytes]) -> Iterator[Row]:
         if line.strip():
             number += 1
             # Without the line end, after which the parser restarts its column count.
-            yield parsed(line.rstrip(b"\r\n")), line_number, number
+            yield parsed(line.rstrip(b"\r\n"), line_number), line_number, number
 
 
 def _spread(head: list[bytes], lines: Iterator[bytes]) -> Iterator[Row]:
@@ -100,7 +100,7 @@ def _listed(content: object, *, unfit: bool) -> Iterator[Row]:
 
 def _json_lines(path: Path) -> Iterator[Row]:
     with opened(path) as file:
-        encoding = marked_encoding(file.read(4))
+        encoding = marked_encoding(file.read(4)) or given_encoding()
     with opened(path) as file:
         if encoding in (None, "utf-8-sig"):
             yield from jsonl(record_lines(file))
