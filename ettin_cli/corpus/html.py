@@ -38,6 +38,9 @@ LEAVE_DRAWING = frozenset(
     var""".split()
 )
 IN_DRAWING = ("foreignobject", "desc", "title")
+# Elements of a drawing whose text is shown, and those in them whose text is not.
+DRAWN = ("text", "foreignobject")
+NOT_DRAWN = ("desc", "title", "style", "script", "metadata")
 ROWS = frozenset("tr thead tbody tfoot caption".split())
 CELLS = frozenset(["td", "th"])
 # Content that keeps its own lines in the cell of a table.
@@ -103,6 +106,7 @@ class _Text(HTMLParser):
         """Start a block, or stop collecting text."""
         if "svg" in self._silent and not self._leaves_drawing(tag):
             self._drawing[tag] += tag not in VOID
+            self._draw(tag)
             return
         self._open[tag] += tag not in VOID
         if self._silent == ["head"] and tag not in IN_HEAD:
@@ -127,6 +131,7 @@ class _Text(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         """End a block."""
         if "svg" in self._silent and tag != "svg" and not self._ends_drawing(tag):
+            self._draw(tag)
             return
         self._open[tag] -= self._open[tag] > 0
         self._objects -= tag == "object"
@@ -173,6 +178,20 @@ class _Text(HTMLParser):
         del self._silent[self._silent.index("svg") :]
         return True
 
+    def _draw(self, tag: str) -> None:
+        """Begin or end an element of a drawing, whose texts are lines."""
+        if tag in DRAWN or tag in BLOCKS:
+            self.end_line()
+        elif self._words:
+            self._words.append(" ")
+
+    def _shows_drawn(self) -> bool:
+        return (
+            self._silent == ["svg"]
+            and any(self._drawing[name] > 0 for name in DRAWN)
+            and not any(self._drawing[name] > 0 for name in NOT_DRAWN)
+        )
+
     def _picture(self, attributes: dict[str, str | None]) -> None:
         text = " ".join((attributes.get("alt") or "").split())
         if text:
@@ -185,7 +204,7 @@ class _Text(HTMLParser):
             return
         if self._silent == ["head"] and data.strip():
             self._silent.clear()
-        if not self._silent:
+        if not self._silent or self._shows_drawn():
             first = self.getpos()[0]
             for at, line in enumerate(data.split("\n")):
                 if at and self._in_pre:
