@@ -244,10 +244,9 @@ def _unknown(suffixes: Counter[str]) -> str:
     more = suffixes.total() - sum(number for _, number in named)
     shown = [f"{number:,} {inert_line(suffix)}" for suffix, number in named]
     shown += [f"{more:,} other" if named else f"{more:,} without a suffix"] if more else []
-    example = named[0][0] if named else ".log"
     return (
-        f"of unknown format: {', '.join(shown)}; to read text files of a suffix, include it: "
-        f'--include "*{inert_line(example)}" --include "*.md" ...'
+        f"of unknown format: {', '.join(shown)}; "
+        '--include "*" --include "*.SUFFIX" reads files of a suffix as text'
     )
 
 
