@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ettin_cli.corpus.content import read_bytes
@@ -107,6 +107,12 @@ class _Group:
     fallback: int = 1
     deleted: bool = False
 
+    def inner(self) -> _Group:
+        """Return the state of a group that begins in this one."""
+        return _Group(
+            self.output, self.encoding, self.silent, fallback=self.fallback, deleted=self.deleted
+        )
+
 
 @dataclass(slots=True)
 class _Parser:
@@ -163,7 +169,7 @@ class _Parser:
             if len(self.stack) >= MAX_RTF_DEPTH:
                 raise UnreadableError(f"groups nested more than {MAX_RTF_DEPTH:,} deep")
             self.stack.append(self.group)
-            self.group = replace(self.group, optional=False)
+            self.group = self.group.inner()
         elif self.stack:
             self.group = self.stack.pop()
 
