@@ -26,7 +26,7 @@ EPOCH, EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)
 FALSE_LEAP_DAY = 60
 DAY_S = 86_400
 _COLUMN = re.compile(r"([A-Za-z]{1,3})\d*$")
-_NO_FORMAT = re.compile(r"\"[^\"]*\"|\\.|\[[^\]]*\]|_.")
+_NO_FORMAT = re.compile(r"\"[^\"]*\"|\\.|\[[^\[\]]*\]|_.")
 
 
 def xlsx_document(path: Path, doc_id: str) -> Document:
