@@ -1,4 +1,7 @@
-"""RTF -> a document: its text, followed by its notes, comments, headers and footers."""
+"""RTF -> a document: its text, followed by its notes, comments, headers and footers.
+
+RTF that was made of HTML holds the HTML, as [MS-OXRTFEX] describes; then that is read.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ettin_cli.corpus.content import read_bytes
+from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_MARKUP_BYTES, MAX_RTF_DEPTH
@@ -106,11 +110,18 @@ class _Group:
     optional: bool = False
     fallback: int = 1
     deleted: bool = False
+    # In RTF made of HTML: whether this only imitates the HTML.
+    imitation: bool = False
 
     def inner(self) -> _Group:
         """Return the state of a group that begins in this one."""
         return _Group(
-            self.output, self.encoding, self.silent, fallback=self.fallback, deleted=self.deleted
+            self.output,
+            self.encoding,
+            self.silent,
+            fallback=self.fallback,
+            deleted=self.deleted,
+            imitation=self.imitation,
         )
 
 
@@ -128,6 +139,7 @@ class _Parser:
     default_font: int = 0
     pending: bytearray = field(default_factory=bytearray)
     skipped: int = 0
+    of_html: bool = False
     group: _Group = field(init=False)
 
     def __post_init__(self) -> None:
@@ -157,12 +169,13 @@ class _Parser:
     def finished(self) -> RtfText:
         """Return the text collected."""
         self._flush()
+        title = " ".join(_tidied(self.title).split())
+        if self.of_html:
+            page = html_document("".join(self.body), "")
+            return RtfText(title or page.title, page.text)
         parts = [self.body, *self.asides]
         texts = [_tidied(part) for part in parts]
-        return RtfText(
-            " ".join(_tidied(self.title).split()),
-            "\n\n".join(text for text in dict.fromkeys(texts) if text),
-        )
+        return RtfText(title, "\n\n".join(text for text in dict.fromkeys(texts) if text))
 
     def _brace(self, *, opens: bool) -> None:
         if opens:
@@ -183,6 +196,8 @@ class _Parser:
             self.skipped -= 1
         elif word in MARKS:
             self._write(MARKS[word])
+        elif word == b"htmlrtf":
+            self.group.imitation = number != 0
         else:
             self._flush()
             self._destination(word)
@@ -200,6 +215,10 @@ class _Parser:
         elif word in ASIDES:
             self.asides.append([])
             group.output = self.asides[-1]
+        elif word == b"fromhtml":
+            self.of_html = True
+        elif self.of_html and word == b"htmltag":
+            group.imitation = False
         elif word in SILENT or (group.optional and word not in SHOWN):
             group.silent = word
         group.optional = False
@@ -233,7 +252,7 @@ class _Parser:
             self.pending += content[skipped:]
 
     def _hidden(self) -> bool:
-        return bool(self.group.silent) or self.group.deleted
+        return bool(self.group.silent) or self.group.deleted or self.group.imitation
 
     def _write(self, text: str) -> None:
         self._flush()
