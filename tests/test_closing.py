@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from ettin_cli.corpus import pdf
-from ettin_cli.corpus.pdf import PdfProcess, close_pdfs
+from ettin_cli.corpus.pdf import PdfProcess
+from ettin_cli.corpus.separate import close_processes
 from ettin_cli.errors import ClosedError, IndexNotFoundError
 from ettin_cli.index.reader import Index
 from ettin_cli.searching.retrievers import DenseRetriever, LexicalRetriever, Retriever
@@ -199,7 +200,7 @@ def test_an_index_is_built_without_a_process_that_stays(tmp_path: Path, build: B
     assert one(tmp_path / "docs" / "a.pdf").text == "the ferry sails"
     begun = pdf._process.process
     assert begun is not None
-    close_pdfs()
+    close_processes()
     assert begun.poll() is not None
 
 

@@ -150,7 +150,7 @@ def test_the_library_speaks_no_shell() -> None:
 # Places where the library writes a command line on purpose, as in a model card.
 COMMAND_LINES = ("training/run.py", "training/card.py")
 # Arguments of other programs.
-OTHERS = {("corpus/pdf.py", "-P"), ("corpus/pdf.py", "-m")}
+OTHERS = {("corpus/separate.py", "-P"), ("corpus/separate.py", "-m")}
 
 
 def test_no_text_of_the_library_names_an_option() -> None:
@@ -179,8 +179,8 @@ def test_the_library_gives_no_hints_and_raises_no_usage_errors() -> None:
 
 
 def test_the_library_does_not_read_standard_input() -> None:
-    # The child that reads PDFs gets its requests there, and keeps the parent's stdin out.
-    own = "corpus/pdfium.py"
+    # Separate processes get their requests there, and keep the parent's stdin out.
+    own = "corpus/serving.py"
     found = [
         f"{name}:{node.lineno}"
         for name, tree in modules(shell=False)

@@ -9,7 +9,6 @@ from .formats import BOILERPLATE as BOILERPLATE, read_file as read_file
 from .machine_text import SKIPS as SKIPS
 from .main_content import require_main_content as require_main_content
 from .paths import field_of as field_of, has_field as has_field, without_fields as without_fields
-from .pdf import close_pdfs as close_pdfs
 from .reader import (
     DocumentReader as DocumentReader,
     Row as Row,
@@ -42,6 +41,7 @@ from .samples import (
     ISLAND_STATION as ISLAND_STATION,
     sample_corpus as sample_corpus,
 )
+from .separate import close_processes as close_processes
 from .sources import (
     Listing as Listing,
     Source as Source,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ ENTRIES = ("VEVENT", "VTODO", "VJOURNAL")
 TEXTS = ("LOCATION", "DESCRIPTION", "COMMENT", "CATEGORIES", "RESOURCES", "CONTACT")
 TIMES = {"DTSTART": "Start", "DTEND": "End", "DUE": "Due"}
 PEOPLE = {"ORGANIZER": "Organizer", "ATTENDEE": "Attendee"}
-_BEGIN = re.compile(r"\s*BEGIN:VCALENDAR\s*$", re.IGNORECASE | re.MULTILINE)
+_BEGIN = re.compile(r"^[ \t]*BEGIN:VCALENDAR[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _LINE = re.compile(r'([\w.-]+)((?:;(?:"[^"]*"|[^":;])*)*):(.*)', re.DOTALL)
 _COMMON_NAME = re.compile(r';CN=("[^"]*"|[^;]*)', re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(.)")
@@ -44,6 +45,7 @@ def calendar_entries(text: str) -> list[Entry]:
     """
     entries: list[Entry] = []
     open_components: list[str] = []
+    count: Counter[str] = Counter()
     found: list[tuple[str, str, str]] = []
     begins = 0
     for number, line in _unfolded(text):
@@ -53,11 +55,15 @@ def calendar_entries(text: str) -> list[Entry]:
         name, parameters, value = match[1].upper(), match[2], match[3]
         kind = value.strip().upper()
         if name == "BEGIN":
-            if kind in ENTRIES and not set(open_components) & set(ENTRIES):
+            if kind in ENTRIES and not any(count[entry] for entry in ENTRIES):
                 found, begins = [], number
             open_components.append(kind)
-        elif name == "END" and kind in open_components:
-            del open_components[len(open_components) - 1 - open_components[::-1].index(kind) :]
+            count[kind] += 1
+        elif name == "END" and count[kind]:
+            ended = ""
+            while ended != kind:
+                ended = open_components.pop()
+                count[ended] -= 1
             if kind in ENTRIES:
                 entries.append(_entry(found, begins))
                 found = []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ettin_cli.corpus.encodings import guessed_encoding, is_utf8, marked_encoding, nearly_utf8
@@ -18,6 +19,8 @@ from ettin_cli.storage import UnreadableError, opened
 BINARY_CONTENT = "binary content"
 NO_ENCODING = "encoding cannot be detected"
 REPLACEMENT = "\ufffd"
+# Parts of a file whose encoding is guessed; it is that of most of them in the others.
+MAX_GUESSES = 30
 # One in so many bytes may be invalid, and one more; a file with more of them is not text.
 INVALID_IN, NUL_IN = 100, 1000
 _NULS = re.compile(rb"\0+")
@@ -35,12 +38,14 @@ class Decoding:
         replaced: Number of invalid byte sequences that were replaced.
         first: Line of the first of them.
         line_of: For each line of the file's text, its line in the file; empty if they are equal.
+        guesses: How often each encoding was guessed; None if none was likely.
     """
 
     encoding: str | None = None
     replaced: int = 0
     first: int = 0
     line_of: Sequence[int] = ()
+    guesses: Counter[str | None] = field(default_factory=Counter)
 
     @property
     def notices(self) -> list[str]:
@@ -194,7 +199,22 @@ def _decoded(content: bytes, given: str | None) -> str:
     except UnicodeDecodeError as error:
         if nearly_utf8(content):
             return _replaced("utf-8", content, error.start)
-    return _in(guessed_encoding(content) or "ascii", content, NO_ENCODING)
+    return _in(_guessed(content) or "ascii", content, NO_ENCODING)
+
+
+def _guessed(content: bytes) -> str | None:
+    """Return the most likely encoding; after some guesses, which take long, that of most of them.
+
+    A hostile message or book may have thousands of parts.
+    """
+    state = _decoding.get()
+    if state is None:
+        return guessed_encoding(content)
+    if state.guesses.total() == MAX_GUESSES:
+        return state.guesses.most_common(1)[0][0]
+    encoding = guessed_encoding(content)
+    state.guesses[encoding] += 1
+    return encoding
 
 
 def _without_nuls(content: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import IO, Any
 from ettin_cli.corpus.content import decode
 from ettin_cli.corpus.docx_styles import Styles
 from ettin_cli.corpus.html import html_document
-from ettin_cli.corpus.packages import DAMAGES, Package, attribute, local_name, package
+from ettin_cli.corpus.packages import DAMAGES, Package, attribute, local_name, outermost, package
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.corpus.rtf import rtf_text
 from ettin_cli.errors import first_line
@@ -86,7 +86,7 @@ class _Reading:
             return
         self.part = name
         if local_name(root) in ("dataModel", "chartSpace"):
-            for paragraph in root.iterfind(".//{*}p"):
+            for paragraph in outermost(root, "p"):
                 if text := self._text(paragraph).strip():
                     yield text
             return

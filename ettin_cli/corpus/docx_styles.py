@@ -11,6 +11,8 @@ from ettin_cli.corpus.packages import attribute
 
 MAX_BASED_ON = 20
 MAX_LEVELS = 9
+# Characters of the text around a number, which each paragraph of a list repeats.
+MAX_NUMBER = 100
 UNNUMBERED = ("none", "bullet")
 _PLACE = re.compile(r"%([1-9])")
 _ROMAN = [(1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l")]
@@ -54,16 +56,23 @@ class Styles:
         )
         self._lists = {} if numbering is None else _lists(numbering)
         self._counts: dict[str, dict[int, int]] = {}
-        self._restarted: set[tuple[int, str]] = set()
+        self._restarted: set[str] = set()
+        # By the style, as a style is looked up once and not for each of its paragraphs.
+        self._heading_levels: dict[str, int] = {}
+        self._styled_places: dict[str, tuple[str, int | None]] = {}
 
     def heading_level(self, paragraph: Any) -> int:
         """Return the level of a heading, 1 for the title; 0 for another paragraph."""
-        style = self._styles.get(_style_id(paragraph) or self._default)
-        name = _value(style, "name").lower() if style is not None else ""
+        style = _style_id(paragraph) or self._default
+        if style not in self._heading_levels:
+            self._heading_levels[style] = self._heading_level(style)
+        return self._heading_levels[style]
+
+    def _heading_level(self, style: str) -> int:
+        name = _value(self._styles[style], "name").lower() if style in self._styles else ""
         if name != "title" and not name.startswith("heading"):
             return 0
-        level = name.removeprefix("heading").strip()
-        return min(int(level), MAX_LEVELS) if level.isascii() and level.isdigit() else 1
+        return min(_integer(name.removeprefix("heading"), 1), MAX_LEVELS)
 
     def number(self, paragraph: Any) -> str:
         """Return the number that Word shows before a paragraph, such as "2.1." or "c)"; or ""."""
@@ -81,10 +90,9 @@ class Styles:
 
     def _restart(self, list_id: str, one: _List, counts: dict[int, int]) -> None:
         """Set the counters that a list overrides when its first paragraph comes."""
-        for depth, start in one.restarts.items():
-            if (depth, list_id) not in self._restarted:
-                self._restarted.add((depth, list_id))
-                counts[depth] = start - 1
+        if list_id not in self._restarted:
+            self._restarted.add(list_id)
+            counts.update((depth, start - 1) for depth, start in one.restarts.items())
 
     def _count(
         self, one: _List, level: _Level, counts: Mapping[int, int], match: re.Match[str]
@@ -96,9 +104,18 @@ class Styles:
 
     def _place(self, paragraph: Any) -> tuple[str, int]:
         """Return the list that a paragraph or its style names, and the level in it."""
-        properties = paragraph.find("{*}pPr")
-        list_id, depth = _numbering(properties)
-        style = _style_id(paragraph) or self._default
+        list_id, depth = _numbering(paragraph.find("{*}pPr"))
+        if not list_id:
+            style = _style_id(paragraph) or self._default
+            if style not in self._styled_places:
+                self._styled_places[style] = self._styled_place(style)
+            list_id, styled = self._styled_places[style]
+            depth = styled if depth is None else depth
+        return list_id, depth or 0
+
+    def _styled_place(self, style: str) -> tuple[str, int | None]:
+        """Return the list that a style or one that it is based on names, and the level in it."""
+        list_id, depth = "", None
         for _ in range(MAX_BASED_ON):
             if list_id or style not in self._styles:
                 break
@@ -107,39 +124,47 @@ class Styles:
             if depth is None and list_id in self._lists:
                 depth = self._lists[list_id].styles.get(style)
             style = _value(self._styles[style], "basedOn")
-        return list_id, depth or 0
+        return list_id, depth
 
 
 def _lists(root: Any) -> dict[str, _List]:
     abstract = {attribute(one, "abstractNumId"): one for one in root.iterchildren("{*}abstractNum")}
+    levels = {name: _levels(one) for name, one in abstract.items()}
+    styles = {name: _tied_styles(one) for name, one in abstract.items()}
     lists = {}
     for number in root.iterchildren("{*}num"):
         of = _value(number, "abstractNumId")
-        made = _List(of)
-        if of in abstract:
-            made.levels = _levels(abstract[of])
-            for one in abstract[of].iterchildren("{*}lvl"):
-                if style := _value(one, "pStyle"):
-                    made.styles[style] = _integer(attribute(one, "ilvl"), 0)
+        made = _List(of, dict(levels.get(of, {})), styles.get(of, {}))
         for override in number.iterchildren("{*}lvlOverride"):
             depth = _integer(attribute(override, "ilvl"), 0)
             made.levels |= _levels(override)
             start = _value(override, "startOverride")
-            if start:
+            if start and depth < MAX_LEVELS:
                 made.restarts[depth] = _integer(start, 1)
         lists[attribute(number, "numId") or ""] = made
     return lists
 
 
-def _levels(element: Any) -> dict[int, _Level]:
+def _tied_styles(abstract: Any) -> dict[str, int]:
+    """Return the levels of a list that styles stand for, by the style."""
     return {
-        _integer(attribute(one, "ilvl"), 0): _Level(
+        style: _integer(attribute(one, "ilvl"), 0)
+        for one in abstract.iterchildren("{*}lvl")
+        if (style := _value(one, "pStyle"))
+    }
+
+
+def _levels(element: Any) -> dict[int, _Level]:
+    """Return the levels of a list by their depth; Word has no more than nine."""
+    return {
+        depth: _Level(
             start=_integer(_value(one, "start"), 1),
             format=_value(one, "numFmt") or "decimal",
-            text=_value(one, "lvlText"),
+            text=_value(one, "lvlText")[:MAX_NUMBER],
             legal=one.find("{*}isLgl") is not None,
         )
         for one in element.iterchildren("{*}lvl")
+        if (depth := _integer(attribute(one, "ilvl"), 0)) < MAX_LEVELS
     }
 
 

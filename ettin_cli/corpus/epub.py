@@ -67,13 +67,14 @@ def _spine(book: Package) -> tuple[str, list[str]]:
     folder = name.rpartition("/")[0]
     items = {item.get("id", ""): item for item in listing.iterfind(".//{*}item")}
     wanted = [item.get("idref", "") for item in listing.iterfind(".//{*}itemref")]
-    unknown = [one for one in dict.fromkeys(wanted) if one not in items]
+    ordered = dict.fromkeys(wanted)
+    unknown = [one for one in ordered if one not in items]
     book.faults += [f'the reading order lists "{one}", which is not in the book' for one in unknown]
     chapters: list[str] = []
     first: dict[str, str] = {}
     for one in [one for one in wanted if one in items] or items:
         chapter = joined(folder, items[one].get("href", ""))
-        text = one in wanted or _PAGE.search(chapter)
+        text = one in ordered or _PAGE.search(chapter)
         # Items that differ in the fragment alone are one chapter.
         if text and not _is_picture(items[one]) and first.setdefault(chapter, one) == one:
             chapters.append(chapter)

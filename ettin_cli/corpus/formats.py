@@ -30,6 +30,8 @@ from ettin_cli.storage import STREAM, UnreadableError, record_lines
 EMPTY = "empty"
 BOILERPLATE = "line of boilerplate"
 PROBED_ROWS = 100
+# Faults of one file that are reported one by one.
+MAX_FAULTS = 100
 
 
 def read_file(
@@ -100,7 +102,7 @@ def _documents(
         else:
             reject(Rejection(shown, str(error)))
         return
-    for fault in document.faults:
+    for fault in _listed_faults(document.faults):
         reject(Rejection(shown, fault))
     if sift and file.in_folder and is_minified(file.name, document.text):
         skip(MINIFIED)
@@ -110,6 +112,14 @@ def _documents(
         skip(EMPTY)
     else:
         reject(Rejection(shown, EMPTY))
+
+
+def _listed_faults(faults: Sequence[str]) -> list[str]:
+    """Return the first faults of a file, and how many more it has."""
+    listed, more = list(faults[:MAX_FAULTS]), len(faults) - MAX_FAULTS
+    if more > 0:
+        listed.append(f"{more:,} more of its parts are missing or cannot be read")
+    return listed
 
 
 def _read(

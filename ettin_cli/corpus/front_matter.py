@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
 from functools import cache
 from typing import Any, ClassVar
 
+from ettin_cli.corpus.records import RecordError, shallow
 from ettin_cli.settings import MAX_FRONT_MATTER
 
 # Fields whose values are searched, beside the title.
@@ -17,6 +18,10 @@ SEARCHED = frozenset(
     """alias aliases tag tags keyword keywords category categories description summary subtitle
     abstract author authors""".split()
 )
+MAX_DECIMAL_BITS = 10_000
+MAX_DOTS = 500
+# Exceptions of PyYAML for values that are not of the type that they state.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _FENCES = {"---": ("---", "..."), "+++": ("+++",)}
 _KEY = re.compile(r"([\w\"'][^:#]{0,80}?)\s*:(?:\s|$)")
 _CONTINUED = re.compile(r"\s|$|#|-\s|[\[{}\]]")
@@ -63,7 +68,11 @@ def front_matter(text: str) -> FrontMatter:
     else:
         return FrontMatter()
     fields = _toml(lines) if "+++" in ends else _yaml(lines)
-    return FrontMatter() if fields is None else _front_matter(lines, fields)
+    try:
+        return FrontMatter() if fields is None else _front_matter(lines, fields)
+    except (RecordError, RecursionError):
+        # It is nested too deeply to be stored as metadata, so it stays text.
+        return FrontMatter()
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -76,7 +85,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _front_matter(lines: list[str], fields: dict[str, Any]) -> FrontMatter:
-    metadata = {name: _plain(value) for name, value in fields.items()}
+    metadata = {name: shallow(_plain(value), name) for name, value in fields.items()}
     title = next((as_text(metadata[one]) for one in metadata if one.lower() == "title"), "")
     searched = []
     for name, value in metadata.items():
@@ -117,16 +126,23 @@ def _plain(value: object) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return str(value)
+        # Python writes no longer numbers in decimals.
+        return str(value) if value.bit_length() < MAX_DECIMAL_BITS else hex(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _toml(lines: Iterable[str]) -> dict[str, Any] | None:
+def _toml(lines: Sequence[str]) -> dict[str, Any] | None:
+    """Return the fields of TOML; None if it is not valid.
+
+    The parser takes memory of the square of the length of a dotted key.
+    """
     import tomllib
 
+    if any(line.partition("=")[0].count(".") > MAX_DOTS for line in lines):
+        return None
     try:
         return tomllib.loads("\n".join(lines))
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 
@@ -187,7 +203,7 @@ def _parsed(text: str) -> Any:
 
     try:
         return yaml.load(text, _loader())
-    except (yaml.YAMLError, RecursionError, OverflowError) as error:
+    except (yaml.YAMLError, *UNREADABLE) as error:
         raise ValueError(str(error)) from error
 
 

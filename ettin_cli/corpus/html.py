@@ -66,7 +66,7 @@ def html_document(text: str, doc_id: str) -> Document:
     return Document(
         doc_id,
         "\n".join(parser.lines),
-        title=" ".join(parser.title.split()) or parser.heading,
+        title=" ".join("".join(parser.titles).split()) or parser.heading,
         lines=parser.numbers,
         headings=[one for one in parser.headings if one.line < len(parser.lines)],
     )
@@ -83,11 +83,13 @@ class _Text(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.lines: list[str] = []
         self.numbers: list[int] = []
-        self.title = ""
+        self.titles: list[str] = []
         self.heading = ""
         self.headings: list[Heading] = []
         self._words: list[str] = []
         self._begins = 1
+        # Whether one of the words is not blank.
+        self._worded = False
         self._silent: list[str] = []
         self._in_title = self._in_pre = False
         self._heading_at: int | None = None
@@ -112,7 +114,7 @@ class _Text(HTMLParser):
         if self._silent == ["head"] and tag not in IN_HEAD:
             # A missing </head> or </title> must not hide the page.
             self._silent.clear()
-        if tag == "title" and not self.title:
+        if tag == "title" and not self.titles:
             self._in_title = True
         if tag in SILENT and tag not in self._silent:
             self._silence(tag)
@@ -200,7 +202,7 @@ class _Text(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Append text to the current line."""
         if self._in_title:
-            self.title += data
+            self.titles.append(data)
             return
         if self._silent == ["head"] and data.strip():
             self._silent.clear()
@@ -234,8 +236,9 @@ class _Text(HTMLParser):
         return -1 if i > self._last_end else super().parse_comment(i, report)
 
     def _add(self, text: str, number: int) -> None:
-        if not any(word.strip() for word in self._words):
+        if not self._worded:
             self._begins = number
+            self._worded = bool(text) and not text.isspace()
         self._words.append(text)
 
     def _begin_block(self, tag: str) -> None:
@@ -294,7 +297,7 @@ class _Text(HTMLParser):
         """Finish the current line, unless it is empty."""
         joined = "".join(self._words)
         line = joined.rstrip() if self._in_pre else " ".join(joined.split())
-        self._words = []
+        self._words, self._worded = [], False
         if line or (self._in_pre and self.lines and self.lines[-1]):
             self.lines.append(line)
             self.numbers.append(self._begins)

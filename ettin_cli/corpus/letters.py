@@ -33,7 +33,7 @@ PRIORS = {
     "cp1256": 2.0,
 }
 LATIN = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257")
-WORDS = 60
+WORDS, WORD_BYTES = 60, 100
 # The mean log-likelihood of a letter in text; in bytes of another kind it is lower.
 PLAUSIBLE = -3.4
 REMEMBERED = 10_000
@@ -75,10 +75,10 @@ def _sample(content: bytes) -> bytes:
     """Return the first words with bytes beyond ASCII, and their neighbours."""
     words = content[: 1 << 20].split()
     if len(words) <= WORDS:
-        return b" ".join(words)
+        return b" ".join(word[:WORD_BYTES] for word in words)
     places = [at for at, word in enumerate(words) if not word.isascii()][:WORDS]
     kept = {near for at in places for near in (at - 1, at, at + 1) if 0 <= near < len(words)}
-    return b" ".join(words[at][:100] for at in sorted(kept))
+    return b" ".join(words[at][:WORD_BYTES] for at in sorted(kept))
 
 
 def _likelihood(pairs: Counter[str]) -> float:

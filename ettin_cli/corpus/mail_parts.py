@@ -48,6 +48,8 @@ class Body:
     ) -> None:
         self.parse, self.most_markup, self.wide = parse, most_markup, wide
         self.searches = 0
+        # Each with its part, so that its id stays its own.
+        self.separate: dict[int, tuple[Message, str]] = {}
         self.unread: dict[str, None] = {}
         self.text = self._part(message, first=True).strip("\n")
 
@@ -118,12 +120,18 @@ class Body:
         richest = max(others, key=lambda at: len(texts[at].split()), default=plain)
         chosen = _chosen(plain, richest, texts) if plain >= 0 else [richest]
         separate = [
-            self._part(one)
+            self._separate_text(one)
             for at, part in enumerate(parts)
             if at not in chosen or not _is_text(part)
             for one in _separate(part)
         ]
         return _joined([*(texts[at] for at in chosen), *separate])
+
+    def _separate_text(self, part: Message) -> str:
+        """Return the text of a calendar or message, which is read once for all alternatives."""
+        if id(part) not in self.separate:
+            self.separate[id(part)] = part, self._part(part)
+        return self.separate[id(part)][1]
 
     def _forwarded(self, part: Message, message: Message) -> str:
         way = str(part.get("content-transfer-encoding", "")).strip().lower()
@@ -224,20 +232,20 @@ def _deletes_spaces(part: Message) -> bool:
 
 def _unflowed(text: str) -> str:
     """Return text of format=flowed with DelSp=yes, whose lines are broken after an added space."""
-    made: list[str] = []
+    made: list[list[str]] = []
     soft, depth = False, 0
     for line in text.split("\n"):
         marks = _QUOTED.match(line)
         quotes = len(marks[0]) if marks else 0
         said = line[quotes:].removeprefix(" ")
-        if soft and quotes == depth and said != "-- ":
-            made[-1] += said
-        else:
-            made.append("> " * bool(quotes) + said if quotes <= 1 else f"{'>' * quotes} {said}")
+        continues = soft and quotes == depth and said != "-- "
         soft, depth = said.endswith(" ") and said != "-- ", quotes
-        if soft:
-            made[-1] = made[-1][:-1]
-    return "\n".join(made)
+        shown = said[:-1] if soft else said
+        if continues:
+            made[-1].append(shown)
+        else:
+            made.append(["> " * bool(quotes) + shown if quotes <= 1 else f"{'>' * quotes} {shown}"])
+    return "\n".join(map("".join, made))
 
 
 def _joined(texts: Iterator[str] | Sequence[str]) -> str:

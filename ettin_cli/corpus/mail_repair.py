@@ -18,7 +18,7 @@ PROBED = 256
 _HEADER = re.compile(rb"[!-9;-~]+[ \t]*:")
 _MARK = b"\xef\xbb\xbf"
 _BOUNDARY = re.compile(
-    rb"^--(\S[^\r\n]{0,200}?)[ \t]*\r?\n(?=(?:content-[a-z-]+[ \t]*:|\r?\n))",
+    rb"^--(\S(?:[^\r\n]{0,199}[^ \t\r\n])?)[ \t]*\r?\n(?=(?:content-[a-z-]+[ \t]*:|\r?\n))",
     re.IGNORECASE | re.MULTILINE,
 )
 

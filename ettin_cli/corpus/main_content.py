@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 
 from ettin_cli.corpus.html import html_document
+from ettin_cli.corpus.separate import ProcessDiedError, SeparateProcess, python_command, share
+from ettin_cli.corpus.serving import TOO_LONG
 from ettin_cli.errors import MissingExtraError
 from ettin_cli.records import Document
+from ettin_cli.settings import MAX_PAGE_MEMORY, MAX_PAGE_SECONDS, MIB
 
 # Finding the main content of larger pages may take too long.
 MAX_PAGE = 4 << 20
@@ -31,10 +35,14 @@ def require_main_content() -> None:
 def main_document(text: str, doc_id: str) -> tuple[Document, int]:
     """Return a page's document with the lines of its main content, and how many were left out.
 
-    A page without main content, or of more than 4 MiB, keeps all of its lines.
+    A page without main content, or of more than 4 MiB, keeps all of its lines. So does one in which
+    it cannot be found within the limits of time and memory, with a notice.
     """
     document = html_document(text, doc_id)
-    main = _main_text(text) if len(text) <= MAX_PAGE else ""
+    try:
+        main = _process.main_text(text) if len(text) <= MAX_PAGE else ""
+    except ProcessDiedError as error:
+        return replace(document, notices=[*document.notices, _death(error.code)]), 0
     if not main.strip():
         return document, 0
     shingles, short = _shingles(main)
@@ -58,13 +66,37 @@ def main_document(text: str, doc_id: str) -> tuple[Document, int]:
     return replace(document, text=main_lines, lines=numbers, headings=headings), left_out
 
 
-def _main_text(page: str) -> str:
-    import trafilatura
+class MainContentProcess(SeparateProcess):
+    """A process that finds the main content of pages, one after another.
 
-    try:
-        return trafilatura.extract(page, favor_recall=True, include_comments=True) or ""
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        return ""
+    Args:
+        command: The command to run; by default Python with `extraction.py`.
+    """
+
+    def __init__(self, command: Sequence[str] = ()) -> None:
+        usual = python_command("ettin_cli.corpus.extraction", MAX_PAGE_MEMORY)
+        super().__init__(command or usual, "the process that finds main content")
+
+    def main_text(self, page: str) -> str:
+        """Return the text of a page's main content; empty if it has none.
+
+        Raises:
+            ProcessDiedError: It cannot be found within the limits.
+        """
+        (answer,) = self.ask({"page": page, "seconds": MAX_PAGE_SECONDS})
+        text: str = answer["text"]
+        return text
+
+
+def _death(code: int) -> str:
+    limit = f"{MAX_PAGE_SECONDS:g} s"
+    if code != TOO_LONG:
+        limit = f"{MAX_PAGE_MEMORY // MIB:,} MiB of memory"
+    return f"all of the page is kept: its main content is not found within {limit}"
+
+
+_process = MainContentProcess()
+share(_process)
 
 
 def _shingles(text: str) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,49 @@ _TICKS = re.compile(r"`{3,}")
 def notebook_document(text: str, doc_id: str) -> Document:
     """Return a notebook's cells as Markdown, with code and outputs in fences.
 
+    Cells without a source that is text are counted in a notice; their outputs are read.
+
     Raises:
         UnreadableError: It is not JSON, or has no cells.
     """
     notebook = _parsed(text)
     lines: list[str] = []
     pages: list[int] = []
+    broken: list[int] = []
     title = ""
     for number, cell in enumerate(_cells(notebook), start=1):
+        if not _is_text(_source(cell)):
+            broken.append(number)
         for block in _blocks(cell, _language(notebook)):
             if cell.get("cell_type") in ("markdown", "heading"):
                 title = title or markdown_title(block)
             added = [*block.strip("\n").split("\n"), ""]
             lines += added
             pages += [number] * len(added)
-    return Document(doc_id, "\n".join(lines), title=title, kind="markdown", pages=pages)
+    text, notices = "\n".join(lines), [_without_source(broken)] if broken else []
+    return Document(doc_id, text, title=title, kind="markdown", pages=pages, notices=notices)
+
+
+def _without_source(cells: Sequence[int]) -> str:
+    """Return the remark that some cells are broken.
+
+    >>> _without_source([2]), _without_source([3, 4, 7])
+    ('cell 2 has no source', '3 cells have no source, first cell 3')
+    """
+    if len(cells) == 1:
+        return f"cell {cells[0]} has no source"
+    return f"{len(cells):,} cells have no source, first cell {cells[0]:,}"
+
+
+def _source(cell: dict[str, Any]) -> object:
+    # Version 3 has the source of code as its input.
+    return cell.get("source", cell.get("input"))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(piece, str) for piece in value)
+    )
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -84,7 +112,7 @@ def _language(notebook: dict[str, Any]) -> str:
 
 def _blocks(cell: dict[str, Any], language: str) -> Iterator[str]:
     """Yield the source of a cell and its outputs, those that have text."""
-    kind, source = cell.get("cell_type"), _joined(cell.get("source", cell.get("input")))
+    kind, source = cell.get("cell_type"), _joined(_source(cell))
     if kind == "heading":
         level = cell.get("level")
         source = f"{'#' * (level if isinstance(level, int) and 0 < level < 7 else 1)} {source}"

@@ -11,7 +11,7 @@ from ettin_cli.corpus.paged import paged_document
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.corpus.sheets import SheetError, SheetText
 from ettin_cli.records import Document
-from ettin_cli.settings import MAX_COLUMNS
+from ettin_cli.settings import MAX_COLUMNS, MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError
 
 CONTENT = "content.xml"
@@ -42,6 +42,7 @@ class _Reader:
             raise LookupError(f"{CONTENT} has no {kind}")
         self.body = bodies[0]
         self.asides: list[str] = []
+        self.left = MAX_TEXT_BYTES
 
     def _manifest(self) -> bytes:
         name = "META-INF/manifest.xml"
@@ -89,7 +90,7 @@ class _Reader:
         for child in element.iterchildren("*"):
             name = local_name(child)
             if name == "s":
-                yield " " * min(_count(attribute(child, "c"), 1), MAX_SPACES)
+                yield self._spaces(_count(attribute(child, "c"), 1))
             elif name in MARKS:
                 yield MARKS[name]
             elif name in ("annotation", "note"):
@@ -100,6 +101,13 @@ class _Reader:
             elif name not in UNSEEN:
                 yield from self._pieces(child)
             yield child.tail or ""
+
+    def _spaces(self, count: int) -> str:
+        count = min(count, MAX_SPACES)
+        self.left -= count
+        if self.left < 0:
+            raise UnreadableError(f"more than {MAX_TEXT_BYTES // MIB} MiB of text")
+        return " " * count
 
 
 def _rows(table: Any) -> Iterator[Any]:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.corpus.charsets import declared_text
+from ettin_cli.corpus.compressed_rtf import decompressed
 from ettin_cli.corpus.content import read_bytes
 from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.reader import DocumentReader
+from ettin_cli.corpus.rtf import rtf_text
 from ettin_cli.errors import first_line
 from ettin_cli.records import Document
 from ettin_cli.settings import (
@@ -77,6 +79,7 @@ class _Streams:
             self.inner.setdefault(tuple(path[:-1]), []).append(path[-1])
         self.paths = {(*outer, name) for outer, names in self.inner.items() for name in names}
         self.bytes = self.parts = 0
+        self.notices: list[str] = []
 
     def read(self, path: tuple[str, ...]) -> bytes:
         """Return the content of a stream; empty if there is none."""
@@ -126,7 +129,7 @@ class _Message:
             metadata["attachments"] = names
         title = " ".join(self._text(SUBJECT).split())
         text = self.text()
-        notices = []
+        notices = self.file.notices
         if not text.strip():
             only = ", only RTF" if self._bytes(f"{RTF}0102") else ""
             notices = [f"no readable body{only}"]
@@ -158,7 +161,22 @@ class _Message:
             markup = declared_text(content.rstrip(b"\0"), self.charset)
         if len(markup) > MAX_MARKUP_BYTES:
             raise UnreadableError(f"more than {MAX_MARKUP_BYTES // MIB} MiB of markup")
-        return html_document(markup, "").text
+        text = html_document(markup, "").text
+        return text if text.strip() else self._rtf()
+
+    def _rtf(self) -> str:
+        content = self._bytes(f"{RTF}0102")
+        if not content:
+            return ""
+        try:
+            rtf, complete = decompressed(content)
+            text = rtf_text(rtf).text
+        except UnreadableError as error:
+            self.file.notices.append(f"a body in RTF cannot be read: {error}")
+            return ""
+        if not complete:
+            self.file.notices.append("a body in RTF is damaged, and its end is missing")
+        return text
 
     def _sender(self) -> str:
         name = self._text(SENDER_NAME)

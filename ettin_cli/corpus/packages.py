@@ -197,6 +197,16 @@ def local_name(element: Any) -> str:
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
+def outermost(root: Any, name: str) -> Iterator[Any]:
+    """Yield the elements of this name that are in no other of them; each is to be read once."""
+    from lxml import etree
+
+    walk = etree.iterwalk(root, events=("start",), tag=f"{{*}}{name}")
+    for _, element in walk:
+        yield element
+        walk.skip_subtree()
+
+
 def attribute(element: Any, name: str) -> str | None:
     """Return an attribute in any namespace, which differs between dialects; None if absent."""
     for key, value in element.attrib.items():

@@ -1,13 +1,17 @@
-"""RTF -> a document: its text, followed by its notes, comments, headers and footers."""
+"""RTF -> a document: its text, followed by its notes, comments, headers and footers.
+
+RTF that was made of HTML holds the HTML, as [MS-OXRTFEX] describes; then that is read.
+"""
 
 from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ettin_cli.corpus.content import read_bytes
+from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_MARKUP_BYTES, MAX_RTF_DEPTH
@@ -106,6 +110,19 @@ class _Group:
     optional: bool = False
     fallback: int = 1
     deleted: bool = False
+    # In RTF made of HTML: whether this only imitates the HTML.
+    imitation: bool = False
+
+    def inner(self) -> _Group:
+        """Return the state of a group that begins in this one."""
+        return _Group(
+            self.output,
+            self.encoding,
+            self.silent,
+            fallback=self.fallback,
+            deleted=self.deleted,
+            imitation=self.imitation,
+        )
 
 
 @dataclass(slots=True)
@@ -122,6 +139,7 @@ class _Parser:
     default_font: int = 0
     pending: bytearray = field(default_factory=bytearray)
     skipped: int = 0
+    of_html: bool = False
     group: _Group = field(init=False)
 
     def __post_init__(self) -> None:
@@ -151,19 +169,20 @@ class _Parser:
     def finished(self) -> RtfText:
         """Return the text collected."""
         self._flush()
+        title = " ".join(_tidied(self.title).split())
+        if self.of_html:
+            page = html_document("".join(self.body), "")
+            return RtfText(title or page.title, page.text)
         parts = [self.body, *self.asides]
         texts = [_tidied(part) for part in parts]
-        return RtfText(
-            " ".join(_tidied(self.title).split()),
-            "\n\n".join(text for text in dict.fromkeys(texts) if text),
-        )
+        return RtfText(title, "\n\n".join(text for text in dict.fromkeys(texts) if text))
 
     def _brace(self, *, opens: bool) -> None:
         if opens:
             if len(self.stack) >= MAX_RTF_DEPTH:
                 raise UnreadableError(f"groups nested more than {MAX_RTF_DEPTH:,} deep")
             self.stack.append(self.group)
-            self.group = replace(self.group, optional=False)
+            self.group = self.group.inner()
         elif self.stack:
             self.group = self.stack.pop()
 
@@ -177,6 +196,8 @@ class _Parser:
             self.skipped -= 1
         elif word in MARKS:
             self._write(MARKS[word])
+        elif word == b"htmlrtf":
+            self.group.imitation = number != 0
         else:
             self._flush()
             self._destination(word)
@@ -194,6 +215,10 @@ class _Parser:
         elif word in ASIDES:
             self.asides.append([])
             group.output = self.asides[-1]
+        elif word == b"fromhtml":
+            self.of_html = True
+        elif self.of_html and word == b"htmltag":
+            group.imitation = False
         elif word in SILENT or (group.optional and word not in SHOWN):
             group.silent = word
         group.optional = False
@@ -227,7 +252,7 @@ class _Parser:
             self.pending += content[skipped:].replace(b"\0", b"")
 
     def _hidden(self) -> bool:
-        return bool(self.group.silent) or self.group.deleted
+        return bool(self.group.silent) or self.group.deleted or self.group.imitation
 
     def _write(self, text: str) -> None:
         self._flush()

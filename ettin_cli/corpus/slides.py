@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.corpus.packages import Package, local_name, package
+from ettin_cli.corpus.packages import Package, local_name, outermost, package
 from ettin_cli.corpus.paged import paged_document
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
@@ -54,7 +54,7 @@ def _slide_names(file: Package, main: str, root: Any) -> list[str]:
 
 
 def _title(slide: Any | None) -> str:
-    shapes = () if slide is None else slide.iterfind(".//{*}sp")
+    shapes = () if slide is None else outermost(slide, "sp")
     titles = (" ".join(_shapes(one)) for one in shapes if _placeholder(one) in TITLES)
     return next(filter(None, titles), "")
 

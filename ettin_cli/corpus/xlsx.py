@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from ettin_cli.corpus.packages import DAMAGES, Package, local_name, package
+from ettin_cli.corpus.packages import DAMAGES, Package, local_name, outermost, package
 from ettin_cli.corpus.paged import paged_document
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.corpus.sheets import SheetError, SheetText
 from ettin_cli.errors import first_line
 from ettin_cli.records import Document
-from ettin_cli.settings import MAX_COLUMNS, MAX_SHEET_BYTES
+from ettin_cli.settings import MAX_COLUMNS, MAX_SHEET_BYTES, MAX_SHEET_TAGS
 
 DATES, TIMES = (
     frozenset([*range(14, 18), 22, *range(27, 32), *range(50, 59)]),
@@ -26,7 +26,7 @@ EPOCH, EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)
 FALSE_LEAP_DAY = 60
 DAY_S = 86_400
 _COLUMN = re.compile(r"([A-Za-z]{1,3})\d*$")
-_NO_FORMAT = re.compile(r"\"[^\"]*\"|\\.|\[[^\]]*\]|_.")
+_NO_FORMAT = re.compile(r"\"[^\"]*\"|\\.|\[[^\[\]]*\]|_.")
 
 
 def xlsx_document(path: Path, doc_id: str) -> Document:
@@ -151,23 +151,51 @@ class _Workbook:
             root = self.file.part(name)
             if root is None:
                 continue
-            for comment in root.iterfind(".//{*}comment"):
+            for comment in outermost(root, "comment"):
                 self.text.line(f"{comment.get('ref', '')}: {_string(comment)}")
-            for comment in root.iterfind(".//{*}threadedComment"):
+            for comment in outermost(root, "threadedComment"):
                 text = " ".join((comment.findtext("{*}text") or "").split())
                 self.text.line(f"{comment.get('ref', '')}: {text}")
-            for paragraph in root.iterfind(".//{*}txBody/{*}p"):
-                if text := _string(paragraph):
-                    self.text.line(text)
+            for body in outermost(root, "txBody"):
+                for paragraph in body.iterchildren("{*}p"):
+                    if text := _string(paragraph):
+                        self.text.line(text)
+
+
+class _Markup:
+    """A stream of XML that ends with an error if too much of it is not what is looked for.
+
+    The parser keeps what comes between the elements that are taken from it.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.tags = stream, 0
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            SheetError: There were too many tags since the last element that was taken.
+        """
+        block = self.stream.read(size)
+        self.tags += block.count(b"<")
+        if self.tags > MAX_SHEET_TAGS:
+            raise SheetError(f"more than {MAX_SHEET_TAGS:,} tags in a row that are not of cells")
+        return block
 
 
 def _elements(file: Package, name: str, tags: tuple[str, ...]) -> Iterator[Any]:
-    """Yield elements as they end, and free them."""
+    """Yield elements as they end, and free them.
+
+    Raises:
+        SheetError: There is too much other markup between them.
+    """
     from lxml import etree
 
     with file.stream(name) as stream:
+        markup = _Markup(stream)
         found = etree.iterparse(
-            stream,
+            markup,
             events=("end",),
             tag=[f"{{*}}{tag}" for tag in tags],
             resolve_entities=False,
@@ -176,6 +204,7 @@ def _elements(file: Package, name: str, tags: tuple[str, ...]) -> Iterator[Any]:
             remove_pis=True,
         )
         for _, element in found:
+            markup.tags = 0
             yield element
             element.clear(keep_tail=False)
             parent = element.getparent()

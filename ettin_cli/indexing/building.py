@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.corpus import (
     Fields,
-    close_pdfs,
+    close_processes,
     ignored_plugins,
     read_file,
     require_main_content,
@@ -245,7 +245,7 @@ class GenerationBuild:
             self.generation.abandon()
             raise
         finally:
-            close_pdfs()
+            close_processes()
         rejections = [rejection for entry in entries for rejection in entry.rejections]
         return BuildReport(
             self.plan,

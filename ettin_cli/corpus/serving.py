@@ -1,0 +1,52 @@
+"""The other side of a separate process: it answers requests one after another, within limits.
+
+A request is a line of JSON on stdin. The answer is lines of JSON, of which the last is an object.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# Exit code of a process when a request took too long.
+TOO_LONG = 1
+
+
+def serve(answers: Callable[[Any], Iterable[Any]], memory: int) -> None:
+    """Answer requests until the input ends.
+
+    Args:
+        answers: Returns the lines of the answer to a request, which has its time in `seconds`.
+        memory: Memory limit of the process in bytes.
+    """
+    # Ctrl-C is handled by the parent, which stops this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _bound(memory)
+    with os.fdopen(os.dup(1), "wb") as out, Path(os.devnull).open("wb") as nowhere:
+        # Libraries may print messages.
+        os.dup2(nowhere.fileno(), 1)
+        for line in sys.stdin.buffer:
+            request = json.loads(line)
+            faulthandler.dump_traceback_later(request["seconds"], exit=True, file=nowhere)
+            for answer in answers(request):
+                out.write(json.dumps(answer).encode() + b"\n")
+            out.flush()
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _bound(memory: int) -> None:
+    """Limit the memory of this process, if the system can, and disable core dumps."""
+    try:
+        import resource
+    except ImportError:
+        return
+    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
+        with suppress(OSError, ValueError):
+            resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
