@@ -147,3 +147,8 @@ def test_html_in_a_message_has_the_limit_of_html(
     head = "content-type: text/html\n\n"
     assert one(write(tmp_path / "a.eml", head + "<p>a" * 200)).text
     assert "of markup" in why_not(write(tmp_path / "a.eml", head + "<p>a" * 300))
+
+
+def test_a_message_of_millions_of_lines_is_rejected(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.eml", b"Subject: x\n\n" + b"\n" * 4_000_000)
+    assert why_not(path) == "more than 4,000,000 lines"

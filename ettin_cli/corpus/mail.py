@@ -43,6 +43,8 @@ def message_document(content: bytes, doc_id: str) -> Document:
     Raises:
         UnreadableError: As in `email_document`.
     """
+    if content.count(b"\n") > MAX_EMAIL_LINES:
+        raise UnreadableError(f"more than {MAX_EMAIL_LINES:,} lines")
     try:
         message, body = _parsed(content)
     except RecursionError as error:
