@@ -11,7 +11,7 @@ from ettin_cli.corpus.mail_parts import Body, attachments, header
 from ettin_cli.corpus.mail_repair import mended
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
-from ettin_cli.settings import MAX_EMAIL_PARTS, MAX_MARKUP_BYTES
+from ettin_cli.settings import MAX_EMAIL_LINES, MAX_EMAIL_PARTS, MAX_MARKUP_BYTES
 from ettin_cli.storage import UnreadableError
 
 if TYPE_CHECKING:
