@@ -57,7 +57,7 @@ def test_one_process_reads_many_and_none_is_begun_without_a_pdf(
     assert read == [("T", [f"page {n}"]) for n in range(3)]
     begun = process.process
     assert begun is not None
-    monkeypatch.setattr("ettin_cli.corpus.pdf.subprocess.Popen", None)
+    monkeypatch.setattr("ettin_cli.corpus.child.subprocess.Popen", None)
     assert process.read(paths[0]) == read[0]
     assert one(write(tmp_path / "a.txt", "no PDF")).text == "no PDF"
 
@@ -124,7 +124,7 @@ def test_an_interruption_leaves_no_half_answer_for_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("ettin_cli.corpus.pdf.json.loads", interrupted)
+        patch.setattr("ettin_cli.corpus.child.json.loads", interrupted)
         process.read(first)
     assert process.read(write_pdf(tmp_path / "b.pdf", ["second"]))[1] == ["second"]
 

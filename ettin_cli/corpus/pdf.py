@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
-import io
-import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
-from typing import IO, cast
 
-from ettin_cli.corpus.pdfium import LINE_HYPHEN, TOO_LONG
+from ettin_cli.corpus.child import TOO_LONG, ProcessDiedError, ReadingProcess, python_module
+from ettin_cli.corpus.pdfium import LINE_HYPHEN
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_PAGES, MAX_PDF_MEMORY, MAX_PDF_SECONDS, MAX_TEXT_BYTES, MIB
@@ -95,21 +89,16 @@ def close_pdfs() -> None:
     _process.close()
 
 
-class PdfProcess:
-    """A process that reads PDFs one after another; started for the first, restarted if it dies.
-
-    Threads take turns.
+class PdfProcess(ReadingProcess):
+    """The process that reads PDFs.
 
     Args:
         command: The command to run; by default Python with `pdfium.py`.
     """
 
     def __init__(self, command: Sequence[str] = ()) -> None:
-        # Without -P, Python would import modules from the working folder, which is untrusted.
-        usual = [sys.executable, "-P", "-m", "ettin_cli.corpus.pdfium", str(MAX_PDF_MEMORY)]
-        self.command = command or usual
-        self.process: subprocess.Popen[bytes] | None = None
-        self.lock = Lock()
+        usual = python_module("ettin_cli.corpus.pdfium", str(MAX_PDF_MEMORY))
+        super().__init__("PDF", command or usual)
 
     def read(self, path: Path) -> tuple[str, list[str]]:
         """Return a PDF's title and the text of each page.
@@ -123,76 +112,13 @@ class PdfProcess:
             "pages": MAX_PAGES,
             "characters": MAX_TEXT_BYTES,
         }
-        with self.lock:
-            try:
-                end, pages = self._answer(json.dumps(request).encode() + b"\n")
-            except BaseException:
-                # The process may be in the middle of an answer.
-                self._end()
-                raise
+        try:
+            *pages, end = self.answers(request)
+        except ProcessDiedError as error:
+            raise UnreadableError(_death(error.code)) from error
         if "reason" in end:
             raise UnreadableError(end["reason"])
         return end["title"], pages
-
-    def close(self) -> None:
-        """Stop the process, if there is one, after any PDF that is being read."""
-        with self.lock:
-            self._end()
-
-    def _end(self) -> None:
-        atexit.unregister(self._end)
-        process, self.process = self.process, None
-        if process is not None:
-            process.kill()
-            process.communicate()
-
-    def disown(self) -> None:
-        """Leave the process to the parent that this process was forked from.
-
-        The shared pipes are closed without flushing what another thread may have been writing.
-        """
-        self.lock = Lock()
-        process, self.process = self.process, None
-        if process is not None:
-            for pipe in (process.stdin, process.stdout):
-                cast(io.BufferedReader, pipe).raw.close()
-            # The parent waits for it.
-            process.returncode = 0
-
-    def _answer(self, request: bytes) -> tuple[dict[str, str], list[str]]:
-        process = self._running()
-        pages: list[str] = []
-        try:
-            cast(IO[bytes], process.stdin).write(request)
-            cast(IO[bytes], process.stdin).flush()
-        except OSError as error:
-            raise UnreadableError(_death(process.wait())) from error
-        for line in iter(cast(IO[bytes], process.stdout).readline, b""):
-            if not line.endswith(b"\n"):
-                break
-            answer = json.loads(line)
-            if isinstance(answer, dict):
-                return answer, pages
-            pages.append(answer)
-        raise UnreadableError(_death(process.wait()))
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self.process is not None and self.process.poll() is not None:
-            self._end()
-        if self.process is None:
-            path = os.pathsep.join(filter(None, sys.path))
-            try:
-                self.process = subprocess.Popen(
-                    self.command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": path},
-                )
-            except OSError as error:
-                raise UnreadableError(f"cannot start the PDF process: {error.strerror}") from error
-            atexit.register(self._end)
-        return self.process
 
 
 def _death(code: int) -> str:

@@ -21,8 +21,6 @@ from ettin_cli.storage import UnreadableError, opened
 
 # In place of a hyphen at the end of a line, where the next line follows.
 LINE_HYPHEN = "\x02"
-# Exit code of this process when a PDF took too long.
-TOO_LONG = 1
 
 
 def serve(memory: int) -> None:
