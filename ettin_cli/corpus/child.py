@@ -12,9 +12,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import IO, Any, cast
+from weakref import WeakSet
 
 from ettin_cli.storage import UnreadableError
 
@@ -44,8 +46,9 @@ class ReadingProcess:
         self.name, self.command = name, command
         self.process: subprocess.Popen[bytes] | None = None
         self.lock = Lock()
+        _every.add(self)
 
-    def answers(self, request: Mapping[str, Any]) -> Iterator[Any]:
+    def answers(self, request: Mapping[str, Any]) -> Generator[Any]:
         """Yield the values of the answer to a request as they come.
 
         Raises:
@@ -122,7 +125,29 @@ class ReadingProcess:
         return self.process
 
 
+def _disown_every() -> None:
+    for process in list(_every):
+        process.disown()
+
+
+_every: WeakSet[ReadingProcess] = WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_every)
+
+
 def python_module(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of this package in a separate process."""
     # Without -P, Python would import modules from the working folder, which is untrusted.
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def bound_memory(memory: int) -> None:
+    """Limit the memory of this process, if the system can, and disable core dumps."""
+    try:
+        import resource
+    except ImportError:
+        return
+    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
+        with suppress(OSError, ValueError):
+            resource.setrlimit(what, (most, resource.getrlimit(what)[1]))

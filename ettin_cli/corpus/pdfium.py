@@ -12,10 +12,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ettin_cli.corpus.child import bound_memory
 from ettin_cli.settings import MIB
 from ettin_cli.storage import UnreadableError, opened
 
@@ -31,7 +31,7 @@ def serve(memory: int) -> None:
     """
     # Ctrl-C is handled by the parent, which stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _bound(memory)
+    bound_memory(memory)
     with os.fdopen(os.dup(1), "wb") as out, Path(os.devnull).open("wb") as nowhere:
         # PDFium may print messages.
         os.dup2(nowhere.fileno(), 1)
@@ -42,17 +42,6 @@ def serve(memory: int) -> None:
                 out.write(json.dumps(answer).encode() + b"\n")
             out.flush()
             faulthandler.cancel_dump_traceback_later()
-
-
-def _bound(memory: int) -> None:
-    """Limit the memory of this process, if the system can, and disable core dumps."""
-    try:
-        import resource
-    except ImportError:
-        return
-    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
-        with suppress(OSError, ValueError):
-            resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
 
 
 def _answers(path: Path, pages: int, characters: int) -> Iterator[str | dict[str, str]]:
