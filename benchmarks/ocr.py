@@ -56,7 +56,7 @@ règlement.""",
 Dzieci do lat sześciu jeżdżą bezpłatnie, a dorośli płacą 25 złotych. Większe samochody trzeba
 zgłosić dzień wcześniej w biurze portu, które mieści się obok dworca. Żeglarze mogą zostać na noc
 przy zewnętrznym nabrzeżu, gdzie jest woda, prąd i ogrzewana łazienka. Psy muszą być na smyczy.
-Gdy nadciąga sztorm, rejs zostaje odwołany, o czym pasażerowie dowiadują się z tablicy świetlnej.""",
+Gdy nadciąga sztorm, rejs zostaje odwołany, o czym pasażerowie dowiadują się z tablicy.""",
     "Chinese": "渡轮上午九点开船，傍晚返回。六岁以下儿童免费，成人票价二十五元。大型车辆须提前一天"
     "在港务局登记，办公室位于火车站旁边。狗必须拴好绳子。遇到大风时航班取消，乘客可以在电子屏上"
     "看到通知。图书馆每周一闭馆，其他日子从早上八点开到晚上六点。丢失的物品保存六个星期。",

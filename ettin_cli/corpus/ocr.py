@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ettin_cli.corpus.child import TOO_LONG, ProcessDiedError, ReadingProcess, python_module
 from ettin_cli.corpus.recognized_pages import RecognizedPages, content_key
@@ -22,6 +23,8 @@ OCR_COMMAND = "pip install 'ettin-cli[ocr]'"
 OCR_HINT = f"to recognise it: {OCR_COMMAND}"
 # The reason for a file that is read again once text can be recognised.
 NEEDS_OCR = "with pages that need OCR"
+# More threads are hardly faster, and each takes memory.
+MOST_THREADS = 8
 # A file is given up after so many pages in a row whose recognition took too much.
 MOST_DEATHS = 3
 
@@ -75,7 +78,7 @@ class Recognizer:
 
     def __init__(self, threads: int = 1, kept: RecognizedPages | None = None) -> None:
         command = python_module(
-            "ettin_cli.corpus.recognizing", str(MAX_OCR_MEMORY), str(max(1, threads))
+            "ettin_cli.corpus.recognizing", str(MAX_OCR_MEMORY), str(min(threads, MOST_THREADS))
         )
         self.process = ReadingProcess("OCR", command)
         self.kept = kept
@@ -91,10 +94,15 @@ class Recognizer:
             return ""
         return f"{self._current}, {60 * self._paced / self._seconds:.1f} pages/min"
 
-    def read(self, path: Path, wanted: Sequence[int] | None = None) -> Recognized:
+    def read(
+        self, path: Path, wanted: Sequence[int] | None = None, sparse: Sequence[int] = ()
+    ) -> Recognized:
         """Return the text of the wanted pages of a PDF or picture, by default of all.
 
         A page that takes too much time or memory is a fault, and the next ones are read.
+
+        Args:
+            sparse: Pages that are read only if they are mostly pictures.
 
         Raises:
             UnreadableError: The file cannot be opened.
@@ -109,7 +117,8 @@ class Recognizer:
         try:
             while left is None or left:
                 before = len(left or ())
-                left, reason = self._try(path, key, left, found)
+                request = {"path": str(path), "pages": left, "sparse": list(sparse)}
+                left, reason = self._try(path, key, request, found)
                 if reason and left:
                     deaths = deaths + 1 if len(left) == before else 1
                     found.faults.append(f"page {left.pop(0)} {reason}")
@@ -125,11 +134,11 @@ class Recognizer:
         return found
 
     def _try(
-        self, path: Path, key: str, left: Sequence[int] | None, found: Recognized
+        self, path: Path, key: str, request: dict[str, Any], found: Recognized
     ) -> tuple[list[int], str]:
         """Recognise pages; return those that are left if the process died, and why it did."""
-        request = {"path": str(path), "pages": left, "seconds": MAX_OCR_SECONDS}
-        began, todo = time.monotonic(), list(left or ())
+        began, todo = time.monotonic(), list(request["pages"] or ())
+        request["seconds"] = MAX_OCR_SECONDS
         with closing(self.process.answers(request)) as answers:
             try:
                 for answer in answers:
@@ -143,6 +152,8 @@ class Recognizer:
                     else:
                         number, text, fault = answer
                         todo.remove(number)
+                        if text is None:
+                            continue
                         self._add(key, number, text, fault, found)
                         now = time.monotonic()
                         self._seconds, began = self._seconds + now - began, now

@@ -34,6 +34,10 @@ class Pages(Protocol):
 
     def __len__(self) -> int: ...
 
+    def is_scan(self, number: int) -> bool:
+        """Return whether pictures cover at least half of a page, counted from 1."""
+        ...
+
     def pixels(self, number: int) -> Pixels:
         """Return blue, green and red of each pixel of a page, counted from 1.
 
@@ -74,6 +78,19 @@ class _PdfPages:
     def __len__(self) -> int:
         return len(self.pdf)
 
+    def is_scan(self, number: int) -> bool:
+        import pypdfium2
+        from pypdfium2 import raw
+
+        try:
+            page = self.pdf[number - 1]
+            boxes = [one.get_bounds() for one in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE])]
+        except pypdfium2.PdfiumError:
+            return False
+        width, height = page.get_size()
+        covered = sum((right - left) * (top - bottom) for left, bottom, right, top in boxes)
+        return bool(covered >= width * height / 2)
+
     def pixels(self, number: int) -> Pixels:
         import pypdfium2
 
@@ -96,6 +113,9 @@ class _PicturePages:
 
     def __len__(self) -> int:
         return self.count
+
+    def is_scan(self, number: int) -> bool:
+        return True
 
     def pixels(self, number: int) -> Pixels:
         import numpy as np

@@ -1,7 +1,8 @@
 """A separate process that recognises the text of pictures and of pages of PDFs, by RapidOCR.
 
 A request is a line of JSON on stdin. The answer is a line with the number of pages, a line per
-page, [number, text, fault], and an object, with the reason if the rest cannot be read.
+page, [number, text, fault], and an object, with the reason if the rest cannot be read. The text
+is null for a sparse page that is no scan.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from ettin_cli.corpus.page_pixels import Pixels
 
 # Lines are found in a picture that has been scaled down to this side.
-DETECTED_SIDE = 2000
+DETECTED_SIDE = 1600
+# Smaller pictures are icons.
+LEAST_SIDE = 48
 # Less certain lines are left out; a page of such lines may be upside down.
 CERTAIN, UPRIGHT = 0.5, 0.8
 # The narrow side of a picture is padded to this part of the long one.
@@ -47,14 +50,14 @@ def serve(memory: int, threads: int) -> None:
     with os.fdopen(os.dup(1), "wb") as out, Path(os.devnull).open("wb") as nowhere:
         # Libraries may print messages.
         os.dup2(nowhere.fileno(), 1)
-        engine = Engine(threads)
+        engine = cache(partial(Engine, threads))
         for line in sys.stdin.buffer:
             request = json.loads(line)
             watch = partial(
                 faulthandler.dump_traceback_later, request["seconds"], exit=True, file=nowhere
             )
             watch()
-            for answer in _answers(Path(request["path"]), request["pages"], engine):
+            for answer in _answers(request, engine):
                 out.write(json.dumps(answer).encode() + b"\n")
                 out.flush()
                 watch()
@@ -79,6 +82,8 @@ class Engine:
     """
 
     def __init__(self, threads: int, detected_side: int = DETECTED_SIDE) -> None:
+        # ONNX Runtime would send telemetry unless this is set at its first import.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import cv2
         import rapidocr
 
@@ -111,8 +116,6 @@ class Engine:
         """
         import numpy as np
 
-        if pixels.min() == pixels.max():
-            return ""
         best = self._lines(_padded(pixels))
         turns = (1, 3) if _is_sideways(best) else (2,) if _certainty(best) < UPRIGHT else ()
         for turn in turns:
@@ -153,22 +156,28 @@ def _padded(pixels: Pixels) -> Pixels:
     return np.pad(pixels, (*margins, (0, 0)), mode="edge") if least > min(height, width) else pixels
 
 
-def _answers(path: Path, wanted: list[int] | None, engine: Engine) -> Iterator[Any]:
+def _answers(request: Mapping[str, Any], engine: Callable[[], Engine]) -> Iterator[Any]:
     """Yield the number of pages, the wanted ones (by default all), and an object."""
+    path, sparse = Path(request["path"]), set(request["sparse"])
     try:
         with opened(path) as file, opened_pages(path, file) as pages:
             yield len(pages)
-            for number in wanted or range(1, len(pages) + 1):
-                yield [number, *_text(pages, number, engine)]
+            for number in request["pages"] or range(1, len(pages) + 1):
+                if number in sparse and not pages.is_scan(number):
+                    yield [number, None, ""]
+                else:
+                    yield [number, *_text(pages, number, engine)]
         yield {}
     except UnreadableError as error:
         yield {"reason": str(error)}
 
 
-def _text(pages: Pages, number: int, engine: Engine) -> tuple[str, str]:
+def _text(pages: Pages, number: int, engine: Callable[[], Engine]) -> tuple[str, str]:
     """Return the text of a page, and the reason if it cannot be read."""
     try:
-        return engine.text(pages.pixels(number)), ""
+        pixels = pages.pixels(number)
+        blank = max(pixels.shape) < LEAST_SIDE or pixels.min() == pixels.max()
+        return "" if blank else engine().text(pixels), ""
     except UnreadableError as error:
         return "", str(error)
     except MemoryError:
