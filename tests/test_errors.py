@@ -180,7 +180,7 @@ def test_the_library_gives_no_hints_and_raises_no_usage_errors() -> None:
 
 def test_the_library_does_not_read_standard_input() -> None:
     # Separate processes get their requests there, and keep the parent's stdin out.
-    own = "corpus/serving.py"
+    own = "corpus/child.py"
     found = [
         f"{name}:{node.lineno}"
         for name, tree in modules(shell=False)

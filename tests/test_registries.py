@@ -27,7 +27,7 @@ def test_a_registered_reader_is_found_by_every_name_it_gives(reader: DocumentRea
 def test_formats_to_read_are_listed_in_the_order_of_the_registry() -> None:
     assert built_in_formats() == (
         "text, Markdown, reStructuredText, AsciiDoc, Org, LaTeX, Jupyter notebook, subtitles, "
-        "HTML, PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, RTF, EPUB, "
+        "HTML, PDF, picture, DOCX, PPTX, XLSX, ODT, ODS, ODP, RTF, EPUB, "
         "email, mbox, Outlook, MHTML, iCalendar, source code, "
         "JSONL, JSON, CSV, TSV, Parquet, Feather"
     )

@@ -34,6 +34,7 @@ class IndexingCalls(SessionBase):
         all_text: bool = False,
         encoding: str | None = None,
         main_content: bool = False,
+        ocr: str = AUTO,
         embedder: str | None = None,
         dimensions: int | None = None,
         chunk_size: int | str | None = None,
@@ -61,6 +62,8 @@ class IndexingCalls(SessionBase):
                 URIs, base64 blocks, embeddings and the like.
             encoding: The encoding of text files without a byte order mark. None: detected.
             main_content: Whether to leave out navigation and boilerplate of HTML pages.
+            ocr: Whether to recognise text in pictures and scanned pages of PDFs: "auto" if the
+                extra `ocr` is installed, "always" also on pages with a text layer, or "never".
             embedder: A name from `ettin models`, a hub id or a folder. None: that of the index;
                 for a new index, "auto".
             dimensions: The number of dimensions to keep of each vector, for Matryoshka embedders.
@@ -106,7 +109,12 @@ class IndexingCalls(SessionBase):
                 added,
                 [os.fspath(source) for source in remove],
                 RecordedSource(
-                    "", *fields, all_text=all_text, encoding=encoding, main_content=main_content
+                    "",
+                    *fields,
+                    all_text=all_text,
+                    encoding=encoding,
+                    main_content=main_content,
+                    ocr=ocr,
                 ),
                 embedder=embedder,
                 dimensions=dimensions,

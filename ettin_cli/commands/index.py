@@ -11,11 +11,20 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count
-from ettin_cli.corpus import BOILERPLATE, SKIPS, built_in_formats, open_source
+from ettin_cli.corpus import (
+    BOILERPLATE,
+    NEEDS_OCR,
+    OCR_COMMAND,
+    PICTURE_SUFFIXES,
+    SKIPS,
+    built_in_formats,
+    ocr_installed,
+    open_source,
+)
 from ettin_cli.errors import IndexNotFoundError, UsageError
 from ettin_cli.index import Manifest, RecordedSource, find_index
 from ettin_cli.indexing import BuildReport, BuildRequest
-from ettin_cli.settings import DEFAULT_INDEX
+from ettin_cli.settings import AUTO, DEFAULT_INDEX
 from ettin_cli.text import Chunking, inert_line
 
 # Suffixes that a report lists.
@@ -114,6 +123,14 @@ def index(
             help="Leave out navigation and boilerplate of HTML pages; needs the extra formats.",
         ),
     ] = False,
+    ocr: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="Recognise text in pictures and scanned pages of PDFs: auto (if the extra ocr is "
+            "installed), always (also on pages with a text layer) or never; by default auto.",
+        ),
+    ] = None,
     language: Annotated[
         str | None,
         typer.Option(
@@ -158,12 +175,12 @@ def index(
     console = context.console
     reading = (
         *(include, exclude, id_field, text_field, title_field, all_text, encoding),
-        main_content,
+        *(main_content, ocr),
     )
     if not source and any(reading):
         raise UsageError(
             "--include, --exclude, --id-field, --text-field, --title-field, --all-text, "
-            "--encoding and --main-content need a SOURCE",
+            "--encoding, --main-content and --ocr need a SOURCE",
             hint="pass the SOURCE again, with all of its options",
         )
     added = [options.stdin_or(text) for text in source or ()]
@@ -183,6 +200,7 @@ def index(
             all_text=all_text,
             encoding=encoding,
             main_content=main_content,
+            ocr=ocr or AUTO,
         ),
         embedder=embedder,
         dimensions=dimensions,
@@ -222,11 +240,14 @@ def report_build(
     for what, names in (("new", plan.new), ("changed", plan.changed), ("gone", plan.gone)):
         for name in names:
             console.detail(f"{what}: {name}")
-    if skipped := {why: number for why, number in plan.skipped.items() if why not in SKIPS}:
+    apart = (*SKIPS, NEEDS_OCR)
+    if skipped := {why: number for why, number in plan.skipped.items() if why not in apart}:
         reasons = ", ".join(f"{number:,} {why}" for why, number in sorted(skipped.items()))
         console.summary(f"skipped {reasons}")
-    if plan.unknown:
-        console.summary(_unknown(plan.unknown))
+    pictures = Counter({one: plan.unknown[one] for one in PICTURE_SUFFIXES if one in plan.unknown})
+    if unknown := plan.unknown - pictures:
+        console.summary(_unknown(unknown))
+    _report_ocr(report, pictures, console)
     _report_left_out(report, console)
     files = (
         f"files: {len(plan.new):,} new, {len(plan.changed):,} changed, {len(plan.gone):,} gone, "
@@ -248,6 +269,19 @@ def _unknown(suffixes: Counter[str]) -> str:
         f"of unknown format: {', '.join(shown)}; "
         '--include "*" --include "*.SUFFIX" reads files of a suffix as text'
     )
+
+
+def _report_ocr(report: BuildReport, pictures: Counter[str], console: Console) -> None:
+    """Report what text was recognised in, and the pictures and pages that were left out."""
+    pages, files = report.recognized
+    if files:
+        console.summary(f"OCR of {count(pages, 'page')} in {count(files, 'file')}")
+    how = "--ocr auto" if ocr_installed() else OCR_COMMAND
+    if pictures:
+        counts = ", ".join(f"{number:,} {suffix}" for suffix, number in pictures.most_common())
+        console.summary(f"pictures: {counts}; to recognise their text: {how}")
+    if missed := report.plan.skipped[NEEDS_OCR]:
+        console.summary(f"{count(missed, 'file')} {NEEDS_OCR}; to recognise them: {how}")
 
 
 def _report_left_out(report: BuildReport, console: Console) -> None:

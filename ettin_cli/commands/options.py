@@ -14,7 +14,7 @@ from ettin_cli.console import Console
 from ettin_cli.errors import INTERRUPTED, TERMINATED, UsageError
 from ettin_cli.index import RecordedSource
 from ettin_cli.runtime import interruption
-from ettin_cli.settings import DEFAULT_INDEX
+from ettin_cli.settings import AUTO, DEFAULT_INDEX
 from ettin_cli.storage import Stream
 
 Named = TypeVar("Named", str, Path)
@@ -131,6 +131,7 @@ def recorded(folder: Path, source: RecordedSource) -> str:
         ("--encoding", source.encoding),
     ):
         words += [option, value] if value else []
+    words += ["--ocr", source.ocr] if source.ocr != AUTO else []
     words += ["--all-text"] * source.all_text + ["--main-content"] * source.main_content
     return shlex.join(words)
 

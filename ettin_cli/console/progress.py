@@ -53,6 +53,11 @@ class TaskProgress:
         # Rounding may push the sum of parts above 1.
         return None if share is None else min(share, 1.0)
 
+    @property
+    def note(self) -> str | None:
+        """The note on the work so far, if there is one."""
+        return self._read_note() if self._read_note else None
+
     def describe(self, *, roomy: bool = True) -> str:
         """Return the progress as text; if not `roomy`, without unit and rate."""
         elapsed = time.monotonic() - self.began
@@ -63,7 +68,7 @@ class TaskProgress:
             parts.append(rate(self.done / elapsed))
         if share:
             parts.append(f"{duration(elapsed / share - elapsed)} left")
-        if self._read_note and (note := self._read_note()):
+        if note := self.note:
             parts.append(note)
         return ", ".join(parts)
 
@@ -115,7 +120,8 @@ def ticker(label: str, pace: TaskProgress) -> Iterator[Advance]:
         nonlocal printed
         pace.done += more
         now = time.monotonic()
-        if now - printed >= PLAIN_PROGRESS_S and 0 < pace.done != pace.total:
+        begun = pace.done or pace.note
+        if now - printed >= PLAIN_PROGRESS_S and begun and pace.done != pace.total:
             printed = now
             write_line(f"ettin: {label}: {pace.describe()}")
 

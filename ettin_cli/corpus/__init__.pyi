@@ -8,13 +8,27 @@ from .encodings import marked_encoding as marked_encoding
 from .formats import BOILERPLATE as BOILERPLATE, read_file as read_file
 from .machine_text import SKIPS as SKIPS
 from .main_content import require_main_content as require_main_content
+from .ocr import (
+    ALWAYS as ALWAYS,
+    MODES as MODES,
+    NEEDS_OCR as NEEDS_OCR,
+    NEVER as NEVER,
+    OCR_COMMAND as OCR_COMMAND,
+    Ocr as Ocr,
+    Recognizer as Recognizer,
+    ocr_installed as ocr_installed,
+    require_ocr as require_ocr,
+    require_ocr_mode as require_ocr_mode,
+)
 from .paths import field_of as field_of, has_field as has_field, without_fields as without_fields
+from .pictures import PICTURE_SUFFIXES as PICTURE_SUFFIXES, is_picture as is_picture
 from .reader import (
     DocumentReader as DocumentReader,
     Row as Row,
     TableReader as TableReader,
     UnreadableError as UnreadableError,
 )
+from .recognized_pages import RecognizedPages as RecognizedPages
 from .records import (
     EXACT_BELOW as EXACT_BELOW,
     TEXT_FIELDS as TEXT_FIELDS,
@@ -41,8 +55,10 @@ from .samples import (
     ISLAND_STATION as ISLAND_STATION,
     sample_corpus as sample_corpus,
 )
+from .scans import NO_TEXT_LAYER as NO_TEXT_LAYER
 from .separate import close_processes as close_processes
 from .sources import (
+    BINARY as BINARY,
     Listing as Listing,
     Source as Source,
     SourceFile as SourceFile,

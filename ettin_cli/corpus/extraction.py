@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ettin_cli.corpus.serving import serve
+from ettin_cli.corpus.child import serve
 
 
 def answers(request: dict[str, Any]) -> Iterator[dict[str, str]]:

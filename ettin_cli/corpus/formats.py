@@ -9,7 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from ettin_cli.corpus.content import BINARY_CONTENT, NO_ENCODING, Decoding, decoding, resumed
 from ettin_cli.corpus.machine_text import MINIFIED, is_minified, without_machine_text
+from ettin_cli.corpus.ocr import Ocr
 from ettin_cli.corpus.paths import field_of
+from ettin_cli.corpus.pictures import is_picture
 from ettin_cli.corpus.reader import CollectionReader, DocumentReader, Rejected, Row, TableReader
 from ettin_cli.corpus.records import (
     Fields,
@@ -28,6 +30,7 @@ from ettin_cli.records import Document, Rejection
 from ettin_cli.storage import STREAM, UnreadableError, record_lines
 
 EMPTY = "empty"
+NO_TEXT_IN_PICTURE = "pictures without text"
 BOILERPLATE = "line of boilerplate"
 PROBED_ROWS = 100
 # Faults of one file that are reported one by one.
@@ -44,6 +47,7 @@ def read_file(
     leave_out: Callable[[Mapping[str, int]], None] | None = None,
     all_text: bool = False,
     main_content: bool = False,
+    ocr: Ocr | None = None,
 ) -> Iterator[Document]:
     """Yield a file's documents; unreadable content is reported, not raised.
 
@@ -56,11 +60,12 @@ def read_file(
             kind. None: nothing is left out.
         all_text: Whether to keep content for machines.
         main_content: Whether to leave out the boilerplate of pages.
+        ocr: How text is recognised in pictures; None: it is not.
     """
     sift = leave_out is not None and not all_text
     boilerplate = leave_out if main_content else None
     documents = _documents(
-        file, fields, reject, skip, blank=blank, sift=sift, boilerplate=boilerplate
+        file, fields, reject, skip, blank=blank, sift=sift, boilerplate=boilerplate, ocr=ocr
     )
     for document in documents:
         if leave_out is None or all_text:
@@ -82,6 +87,7 @@ def _documents(
     blank: bool,
     sift: bool,
     boilerplate: Callable[[Mapping[str, int]], None] | None,
+    ocr: Ocr | None,
 ) -> Iterator[Document]:
     reader = JSONL if file.path is None else PROSE if file.as_text else reader_of(file.name)
     shown = str(file.path or STREAM)
@@ -95,7 +101,7 @@ def _documents(
         yield from _collection(file, reader, fields, reject, skip, blank=blank)
         return
     try:
-        document = _read(file.path, file.name, reader, fields, boilerplate)
+        document = _read(file.path, file.name, reader, fields, boilerplate, ocr)
     except UnreadableError as error:
         if file.in_folder and not PurePosixPath(file.name).suffix and _is_no_text(error):
             skip(BINARY)
@@ -109,7 +115,7 @@ def _documents(
     elif blank or document.text.strip() or (reader.title_suffices and document.title):
         yield _named(document, file.name)
     elif file.in_folder:
-        skip(EMPTY)
+        skip(NO_TEXT_IN_PICTURE if is_picture(file.name) else EMPTY)
     else:
         reject(Rejection(shown, EMPTY))
 
@@ -128,6 +134,7 @@ def _read(
     reader: DocumentReader,
     fields: Fields,
     boilerplate: Callable[[Mapping[str, int]], None] | None,
+    ocr: Ocr | None,
 ) -> Document:
     """Return the document of a file.
 
@@ -138,6 +145,8 @@ def _read(
         if boilerplate and reader.read_main:
             document, lines = reader.read_main(path, name)
             boilerplate({BOILERPLATE: lines})
+        elif ocr and reader.read_scans:
+            document = reader.read_scans(path, name, ocr)
         else:
             document = reader.read(path, name)
     return _as_noted(document, state)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 
+from ettin_cli.corpus.child import TOO_LONG
 from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.separate import ProcessDiedError, SeparateProcess, python_command, share
-from ettin_cli.corpus.serving import TOO_LONG
 from ettin_cli.errors import MissingExtraError
 from ettin_cli.records import Document
 from ettin_cli.settings import MAX_PAGE_MEMORY, MAX_PAGE_SECONDS, MIB

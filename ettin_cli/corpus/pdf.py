@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ettin_cli.corpus.child import TOO_LONG
 from ettin_cli.corpus.pdfium import LINE_HYPHEN
-from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.corpus.separate import ProcessDiedError, SeparateProcess, python_command, share
-from ettin_cli.corpus.serving import TOO_LONG
-from ettin_cli.records import Document
+from ettin_cli.records import Document, Metadata
 from ettin_cli.settings import MAX_PAGES, MAX_PDF_MEMORY, MAX_PDF_SECONDS, MAX_TEXT_BYTES, MIB
 from ettin_cli.storage import UnreadableError
 
@@ -28,18 +27,43 @@ def pdf_document(path: Path, doc_id: str) -> Document:
         UnreadableError: It is damaged, needs a password, has no text layer, or exceeds the limits
             of text, time or memory.
     """
-    title, pages = _process.read(path)
+    title, pages = read_pages(path)
     if pages and not any(page.strip() for page in pages):
         raise UnreadableError("no text layer (a scan?)")
     empty = [number for number, page in enumerate(pages, 1) if not page.strip()]
+    notices = [without_text(empty, len(pages))] if empty else []
+    return document_of_pages(doc_id, title, pages, notices)
+
+
+def read_pages(path: Path) -> tuple[str, list[str]]:
+    """Return a PDF's title and the text layer of each page.
+
+    Raises:
+        UnreadableError: As in `pdf_document`.
+    """
+    return _process.read(path)
+
+
+def document_of_pages(
+    doc_id: str,
+    title: str,
+    pages: Sequence[str],
+    notices: Sequence[str] = (),
+    *,
+    faults: Sequence[str] = (),
+    metadata: Metadata | None = None,
+) -> Document:
+    """Return the document of a file's pages; words hyphenated at the end of a line are joined."""
     joined = joined_words(pages)
     lines = [(line, number) for number, page in enumerate(joined, 1) for line in page.split("\n")]
     return Document(
         doc_id,
         "\n".join(line for line, _ in lines),
         title=title.strip(),
+        metadata=metadata or {},
         pages=[number for _, number in lines],
-        notices=[_without_text(empty, len(pages))] if empty else [],
+        notices=notices,
+        faults=faults,
     )
 
 
@@ -72,16 +96,16 @@ def joined_words(pages: Sequence[str]) -> list[str]:
     return [_HYPHENATED.sub(join, page).replace(LINE_HYPHEN, "-") for page in pages]
 
 
-def _without_text(pages: Sequence[int], total: int) -> str:
+def without_text(pages: Sequence[int], total: int, what: str = "no text layer") -> str:
     """Return the remark that some pages have no text.
 
-    >>> _without_text([2], 3), _without_text([1, 2, 3, 5, 6, 8, 9, 10], 12)
+    >>> without_text([2], 3), without_text([1, 2, 3, 5, 6, 8, 9, 10], 12)
     ('page 2 of 3 has no text layer', 'pages 1, 2, 3, 5, 6, ... (8 of 12) have no text layer')
     """
     if len(pages) == 1:
-        return f"page {pages[0]} of {total} has no text layer"
+        return f"page {pages[0]} of {total} has {what}"
     shown = ", ".join(map(str, pages[:SHOWN_PAGES])) + ", ..." * (len(pages) > SHOWN_PAGES)
-    return f"pages {shown} ({len(pages)} of {total}) have no text layer"
+    return f"pages {shown} ({len(pages)} of {total}) have {what}"
 
 
 class PdfProcess(SeparateProcess):
@@ -124,5 +148,3 @@ def _death(code: int) -> str:
 
 _process = PdfProcess()
 share(_process)
-
-PDF = DocumentReader(name="PDF", suffixes=(".pdf",), read=pdf_document)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.corpus.serving import serve
+from ettin_cli.corpus.child import serve
 from ettin_cli.settings import MIB
 from ettin_cli.storage import UnreadableError, opened
 

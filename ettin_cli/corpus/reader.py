@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ettin_cli.corpus.records import RecordError
 from ettin_cli.records import Document
 
 # Raised by a plugin's reader for a file without a document.
 from ettin_cli.storage import UnreadableError as UnreadableError
+
+if TYPE_CHECKING:
+    from ettin_cli.corpus.ocr import Ocr
 
 # A record or the reason why it is invalid; its line (None if the format has no lines); and its
 # number, from 1.
@@ -46,6 +50,8 @@ class DocumentReader:
         title_suffices: Whether a title without text is a document.
         read_main: Returns the document without boilerplate, and the number of lines left out;
             None if the format has none.
+        read_scans: Returns the document with the text recognised in its pictures; None if it is
+            not looked for.
     """
 
     name: str
@@ -55,6 +61,7 @@ class DocumentReader:
     compressed: bool = False
     title_suffices: bool = False
     read_main: Callable[[Path, str], tuple[Document, int]] | None = None
+    read_scans: Callable[[Path, str, Ocr], Document] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

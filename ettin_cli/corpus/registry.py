@@ -18,10 +18,11 @@ from ettin_cli.corpus.notebook import NOTEBOOK
 from ettin_cli.corpus.odf import ODP, ODS, ODT
 from ettin_cli.corpus.org import ORG
 from ettin_cli.corpus.outlook import MSG
-from ettin_cli.corpus.pdf import PDF
+from ettin_cli.corpus.pictures import PICTURE
 from ettin_cli.corpus.plugin_readers import plugin_reader, plugin_readers, plugin_suffixes
 from ettin_cli.corpus.reader import Reader, TableReader
 from ettin_cli.corpus.rtf import RTF
+from ettin_cli.corpus.scans import PDF
 from ettin_cli.corpus.slides import PPTX
 from ettin_cli.corpus.subtitles import SUBTITLES
 from ettin_cli.corpus.tables import CSV, JSON, JSONL, TSV
@@ -39,6 +40,7 @@ READERS: tuple[Reader, ...] = (
     SUBTITLES,
     HTML,
     PDF,
+    PICTURE,
     DOCX,
     PPTX,
     XLSX,
@@ -76,7 +78,7 @@ def built_in_reader(name: str) -> Reader | None:
     A message in a Maildir has no suffix, but a name of its own form. Any other name without
     a suffix is that of a text, which its content may contradict.
 
-    >>> [one and one.name for one in map(built_in_reader, ("a/b.md.gz", "Makefile", "photo.jpg"))]
+    >>> [one and one.name for one in map(built_in_reader, ("a/b.md.gz", "Makefile", "film.mp4"))]
     ['Markdown', 'source code', None]
     """
     path = PurePath(name.lower())

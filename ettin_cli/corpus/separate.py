@@ -11,9 +11,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import IO, Any, cast
+from weakref import WeakSet
 
 from ettin_cli.storage import UnreadableError
 
@@ -29,7 +30,7 @@ class ProcessDiedError(Exception):
 
 
 class SeparateProcess:
-    """A process that answers requests by `serving.serve`; threads take turns.
+    """A process that answers requests by `child.serve`; threads take turns.
 
     Args:
         command: The command to run.
@@ -40,6 +41,7 @@ class SeparateProcess:
         self.command, self.name = command, name
         self.process: subprocess.Popen[bytes] | None = None
         self.lock = Lock()
+        _every.add(self)
 
     def ask(self, request: Mapping[str, Any]) -> list[Any]:
         """Return the lines of the answer to a request; the last is an object.
@@ -48,9 +50,18 @@ class SeparateProcess:
             ProcessDiedError: It was killed by its limits, or crashed.
             UnreadableError: It cannot be started.
         """
+        return list(self.answers(request))
+
+    def answers(self, request: Mapping[str, Any]) -> Generator[Any]:
+        """Yield the lines of the answer to a request as they come; the last is an object.
+
+        Raises:
+            ProcessDiedError: As in `ask`.
+            UnreadableError: As in `ask`.
+        """
         with self.lock:
             try:
-                return self._answer(json.dumps(request).encode() + b"\n")
+                yield from self._answers(json.dumps(request).encode() + b"\n")
             except BaseException:
                 # The process may be in the middle of an answer.
                 self._end()
@@ -81,9 +92,8 @@ class SeparateProcess:
             # The parent waits for it.
             process.returncode = 0
 
-    def _answer(self, request: bytes) -> list[Any]:
+    def _answers(self, request: bytes) -> Iterator[Any]:
         process = self._running()
-        answers: list[Any] = []
         try:
             cast(IO[bytes], process.stdin).write(request)
             cast(IO[bytes], process.stdin).flush()
@@ -92,9 +102,10 @@ class SeparateProcess:
         for line in iter(cast(IO[bytes], process.stdout).readline, b""):
             if not line.endswith(b"\n"):
                 break
-            answers.append(json.loads(line))
-            if isinstance(answers[-1], dict):
-                return answers
+            answer = json.loads(line)
+            yield answer
+            if isinstance(answer, dict):
+                return
         raise ProcessDiedError(process.wait())
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -124,13 +135,22 @@ def python_command(module: str, *arguments: object) -> list[str]:
 
 
 def share(process: SeparateProcess) -> None:
-    """Keep a process for the whole run: `close_processes` stops it, and a fork leaves it alone."""
+    """Keep a process for the whole run, until `close_processes` stops it."""
     _shared.append(process)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=process.disown)
 
 
 def close_processes() -> None:
-    """Stop the separate processes; the next file that needs one starts it again."""
+    """Stop the shared processes; the next file that needs one starts it again."""
     for process in _shared:
         process.close()
+
+
+def _disown_every() -> None:
+    for process in list(_every):
+        process.disown()
+
+
+_every: WeakSet[SeparateProcess] = WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_every)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ettin_cli.corpus.ignores import Ignores, ignored, ignores_of, outer_ignores
 from ettin_cli.corpus.machine_text import machine_file
+from ettin_cli.corpus.pictures import is_picture
 from ettin_cli.corpus.registry import COMPRESSED, is_read, known_formats
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Rejection
@@ -120,6 +121,7 @@ def list_files(
     index: Path | None = None,
     *,
     all_text: bool = False,
+    pictures: bool = False,
 ) -> Listing:
     """List the files of a source.
 
@@ -133,6 +135,7 @@ def list_files(
         exclude: Globs of files to leave out.
         index: The absolute path of a folder to leave out: the index being built.
         all_text: Whether to list lock files, source maps and minified code too.
+        pictures: Whether to list pictures.
 
     Raises:
         InvalidArgumentError: A glob is invalid.
@@ -141,7 +144,9 @@ def list_files(
     if source.location is None:
         listing.files.append(SourceFile(None, STREAM, in_folder=False, stream=source.stream))
     elif source.kind == "folder":
-        _Walk(source.location, listing, include, exclude, index, all_text=all_text).run()
+        walk = _Walk(source.location, listing, include, exclude, index)
+        walk.all_text, walk.pictures = all_text, pictures
+        walk.run()
     else:
         path = _beir_corpus(source.location) or source.location
         listing.files.append(SourceFile(path, path.name, in_folder=False))
@@ -160,10 +165,8 @@ class _Walk:
         include: Sequence[str],
         exclude: Sequence[str],
         index: Path | None,
-        *,
-        all_text: bool,
     ) -> None:
-        self.all_text = all_text
+        self.all_text = self.pictures = False
         self.root, self.listing, self.index = root, listing, index
         self.include = _globs(include) if include else None
         self.asked = [suffix for glob in include if (suffix := PurePath(glob.lower()).suffix)]
@@ -225,6 +228,7 @@ class _Walk:
             return reason
         suffix = PurePath(name.lower()).suffix
         known = is_read(name) and not (name.lower().endswith(MAP) and reason is None)
+        known = known and (self.pictures or not is_picture(name))
         if (not known or not suffix) and _looks_binary(entry.path):
             self.listing.unknown[suffix] += 1
             return BINARY

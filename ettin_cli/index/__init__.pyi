@@ -9,6 +9,7 @@ from .freshness import (
 from .lexicon import Lexicon as Lexicon
 from .lock import writing as writing
 from .manifest import (
+    WORK as WORK,
     Counts as Counts,
     Manifest as Manifest,
     RecordedSource as RecordedSource,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ettin_cli.errors import EttinError, IndexDamagedError, IndexMismatchError, IndexNotFoundError
 from ettin_cli.records import EmbedderCard
-from ettin_cli.settings import INDEX_FORMAT
+from ettin_cli.settings import AUTO, INDEX_FORMAT
 from ettin_cli.storage import replacing
 
 MANIFEST = "manifest.json"
@@ -26,6 +26,7 @@ class RecordedSource:
             below it, so that both can be moved together; "-" is standard input.
         all_text: Whether content for machines is indexed too: data URIs, lock files and the like.
         main_content: Whether the boilerplate of saved pages is left out.
+        ocr: Whether text is recognised in pictures: "auto", "always" or "never".
     """
 
     location: str
@@ -37,6 +38,7 @@ class RecordedSource:
     all_text: bool = False
     encoding: str | None = None
     main_content: bool = False
+    ocr: str = AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
     body = asdict(manifest)
     for source in body["sources"]:
-        for name in ("title_field", "all_text", "encoding", "main_content"):
-            if not source[name]:
+        usual = {"title_field": None, "all_text": False, "encoding": None, "main_content": False}
+        for name, value in {**usual, "ocr": AUTO}.items():
+            if (source[name] or value) == value:
                 # Versions that do not know the option can read the index.
                 del source[name]
     sealed = {**body, "checksum": _seal(body)}

@@ -12,14 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.corpus import (
+    ALWAYS,
+    NEEDS_OCR,
+    NEVER,
     Fields,
+    Ocr,
+    RecognizedPages,
+    Recognizer,
     close_processes,
     ignored_plugins,
     read_file,
     require_main_content,
+    require_ocr,
 )
 from ettin_cli.errors import EttinError, IndexNotFoundError, OutputError
 from ettin_cli.index import (
+    WORK,
     BuildRecipe,
     Counts,
     FileEntry,
@@ -42,6 +50,7 @@ from ettin_cli.indexing.document_ids import DocumentIds
 from ettin_cli.indexing.planning import IndexPlan, PlannedFile, base_of, make_plan
 from ettin_cli.indexing.requests import BuildRequest, settle_recipe, settle_sources
 from ettin_cli.models import ModelFiles, load_embedder, load_token_counter
+from ettin_cli.models.engines import cpu_threads
 from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
 from ettin_cli.runtime import Loaded
 from ettin_cli.settings import READING
@@ -61,6 +70,7 @@ class BuildReport:
         manifest: None after a dry run without an existing index.
         left_out: Content for machines in the files read by this run, counted by kind.
         notices: About files that were read by this run, each with the file's path.
+        recognized: The numbers of pages, and of files, in which this run looked for text by OCR.
     """
 
     plan: IndexPlan
@@ -71,6 +81,7 @@ class BuildReport:
     rejections: Sequence[Rejection] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     notices: Sequence[str] = ()
+    recognized: tuple[int, int] = (0, 0)
 
     def __repr__(self) -> str:
         counts = self.manifest.counts if self.manifest else Counts()
@@ -103,6 +114,8 @@ def build_index(
         sources = settle_sources(request, manifest)
         if any(source.main_content for source in sources):
             require_main_content()
+        if any(source.ocr == ALWAYS for source in sources):
+            require_ocr()
         files, recipe = settle_recipe(request, manifest, reporter)
         reread = old is not None and old.manifest.reading != READING
         plan = make_plan(request.folder, sources, old, stream=request.stream, reread=reread)
@@ -127,8 +140,14 @@ def _dry_run(request: BuildRequest) -> BuildReport:
     return BuildReport(plan, manifest, rejections=plan.rejections)
 
 
+def recognized_pages(folder: Path) -> RecognizedPages:
+    """Return the pages recognised by an interrupted run, beside its vectors."""
+    return RecognizedPages(folder / WORK / "ocr" / "pages.jsonl")
+
+
 def _untouched(plan: IndexPlan, index: Index) -> BuildReport:
     remove_leftovers(index.folder)
+    recognized_pages(index.folder).clear()
     forget_unfinished(index.folder, index.manifest.embedder)
     again = [rejection for entry in index.files for rejection in entry.rejections]
     plan.skipped.update(entry.skipped for entry in index.files if entry.skipped)
@@ -210,6 +229,8 @@ class GenerationBuild:
         self.notices: list[str] = []
         self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
         self.generation = Generation(request.folder, recipe, old)
+        self.recognized = recognized_pages(request.folder)
+        self.recognizer = Recognizer(cpu_threads(request.settings), self.recognized)
 
     @cached_property
     def reads(self) -> int:
@@ -241,11 +262,14 @@ class GenerationBuild:
             documents = sum(entry.documents for entry in entries)
             with self.reporter.track("indexing terms", len(missing.stored), "passages") as advance:
                 manifest = self.generation.commit(entries, sources, documents, advance)
+            self.recognized.clear()
         except BaseException:
             self.generation.abandon()
             raise
         finally:
             close_processes()
+            self.recognizer.close()
+            self.recognized.close()
         rejections = [rejection for entry in entries for rejection in entry.rejections]
         return BuildReport(
             self.plan,
@@ -256,11 +280,15 @@ class GenerationBuild:
             rejections=[*self.plan.rejections, *rejections],
             left_out=self.left_out,
             notices=self.notices,
+            recognized=(self.recognizer.pages, self.recognizer.files),
         )
 
     def _read_all(self, sources: tuple[RecordedSource, ...]) -> list[FileEntry]:
         entries = []
-        with self.reporter.track("reading", len(self.plan.files), "files") as advance:
+        with self.reporter.track(
+            "reading", len(self.plan.files), "files", note=self.recognizer.note
+        ) as advance:
+            self.recognizer.advance = advance
             for number, planned in enumerate(self.plan.files):
                 entries.append(self._kept(planned, number) or self._read(planned, number, sources))
                 if entries[-1].skipped:
@@ -362,6 +390,7 @@ class _FileReader:
         fields = Fields(
             source.id_field, source.text_field, title=source.title_field, encoding=source.encoding
         )
+        ocr = None if source.ocr == NEVER else Ocr(source.ocr, self.run.recognizer)
         documents = read_file(
             self.planned.file,
             fields,
@@ -370,9 +399,12 @@ class _FileReader:
             leave_out=self.run.left_out.update,
             all_text=self.source.all_text,
             main_content=self.source.main_content,
+            ocr=ocr,
         )
         for document in documents:
             self._add(document)
+        if ocr and ocr.missed:
+            self.skipped = NEEDS_OCR
         return replace(
             entry,
             passages=self.run.generation.passages.rows - entry.first,

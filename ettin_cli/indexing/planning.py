@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from ettin_cli.corpus import Listing, Source, SourceFile, is_encodable, list_files, open_source
+from ettin_cli.corpus import (
+    ALWAYS,
+    BINARY,
+    NEEDS_OCR,
+    NEVER,
+    NO_TEXT_LAYER,
+    Listing,
+    Source,
+    SourceFile,
+    is_encodable,
+    is_picture,
+    list_files,
+    ocr_installed,
+    open_source,
+)
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.index import FileEntry, Index, IntactParts, RecordedSource, is_unchanged, portable
 from ettin_cli.records import Rejection
+from ettin_cli.settings import AUTO
 from ettin_cli.storage import STREAM, Stream
 
 
@@ -108,8 +123,14 @@ def make_plan(
         source = _opened(record, folder, stream)
         plan.sources.append(source)
         listing = list_files(
-            source, record.include, record.exclude, folder.resolve(), all_text=record.all_text
+            source,
+            record.include,
+            record.exclude,
+            folder.resolve(),
+            all_text=record.all_text,
+            pictures=record.ocr != NEVER,
         )
+        _leave_out_pictures(record, listing, before)
         plan.skipped.update(listing.skipped)
         plan.unknown.update(listing.unknown)
         plan.rejections += listing.rejections
@@ -180,10 +201,41 @@ def _compare(
         entry = before.pop((record, file.name), None)
         same = None
         if entry is not None:
-            fresh = not again if file.path is None else _is_same(entry, file.path, reread=reread)
+            fresh = not again
+            if file.path is not None:
+                fresh = _is_same(record, entry, file.path, reread=reread)
             same = entry if fresh else None
         plan.files.append(PlannedFile(number, file, same, known=entry is not None))
 
 
-def _is_same(entry: FileEntry, path: Path, *, reread: bool) -> bool:
-    return not reread and is_unchanged(entry, path)
+def _leave_out_pictures(
+    record: RecordedSource,
+    listing: Listing,
+    before: Mapping[tuple[RecordedSource, str], FileEntry],
+) -> None:
+    """Count the new pictures instead of listing them if their text cannot be recognised.
+
+    Those in the index stay there until they change.
+    """
+    if record.ocr == ALWAYS or ocr_installed():
+        return
+    files, listing.files = listing.files, []
+    for file in files:
+        if file.in_folder and is_picture(file.name) and (record, file.name) not in before:
+            listing.skipped[BINARY] += 1
+            listing.unknown[PurePath(file.name.lower()).suffix] += 1
+        else:
+            listing.files.append(file)
+
+
+def _is_same(record: RecordedSource, entry: FileEntry, path: Path, *, reread: bool) -> bool:
+    return not reread and is_unchanged(entry, path) and not _is_recognizable(record, entry)
+
+
+def _is_recognizable(record: RecordedSource, entry: FileEntry) -> bool:
+    """Return whether a file has pages that could not be recognised before, but can be now."""
+    if record.ocr != AUTO or not ocr_installed():
+        return False
+    # Earlier versions have only the rejection.
+    missed = any(rejection.reason == NO_TEXT_LAYER for rejection in entry.rejections)
+    return missed or entry.skipped == NEEDS_OCR

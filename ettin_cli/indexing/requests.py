@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ettin_cli.corpus import require_encoding
+from ettin_cli.corpus import require_encoding, require_ocr_mode
 from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
 from ettin_cli.index import BuildRecipe, Manifest, RecordedSource, portable, require_factory
 from ettin_cli.indexing.planning import base_of, record_source
@@ -57,11 +57,13 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
     """Return the sources of the index after the request.
 
     Raises:
-        InvalidArgumentError: The encoding is unknown, no source is left, the index has other
-            sources, a source to drop is not in the index, or records of a stream would be lost.
+        InvalidArgumentError: The encoding or the mode of OCR is unknown, no source is left, the
+            index has other sources, a source to drop is not in the index, or records of a stream
+            would be lost.
     """
     if request.source.encoding:
         require_encoding(request.source.encoding)
+    require_ocr_mode(request.source.ocr)
     recorded = manifest.sources if manifest else ()
     removed = [_location(text, request.folder) for text in request.remove]
     for location, text in zip(removed, request.remove, strict=True):

@@ -20,6 +20,7 @@ from .settings import (
     AUTO as AUTO,
     DTYPES as DTYPES,
     EngineSettings as EngineSettings,
+    cpu_threads as cpu_threads,
     usable_cores as usable_cores,
 )
 from .static import StaticModel as StaticModel, static_table as static_table

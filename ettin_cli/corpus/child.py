@@ -19,12 +19,13 @@ from typing import Any
 TOO_LONG = 1
 
 
-def serve(answers: Callable[[Any], Iterable[Any]], memory: int) -> None:
+def serve(answers: Callable[[Any], Iterable[Any]], memory: int, *, each: bool = False) -> None:
     """Answer requests until the input ends.
 
     Args:
         answers: Returns the lines of the answer to a request, which has its time in `seconds`.
         memory: Memory limit of the process in bytes.
+        each: Whether each line has this time, and is sent at once.
     """
     # Ctrl-C is handled by the parent, which stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -34,9 +35,13 @@ def serve(answers: Callable[[Any], Iterable[Any]], memory: int) -> None:
         os.dup2(nowhere.fileno(), 1)
         for line in sys.stdin.buffer:
             request = json.loads(line)
-            faulthandler.dump_traceback_later(request["seconds"], exit=True, file=nowhere)
+            seconds = request["seconds"]
+            faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
             for answer in answers(request):
                 out.write(json.dumps(answer).encode() + b"\n")
+                if each:
+                    out.flush()
+                    faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
             out.flush()
             faulthandler.cancel_dump_traceback_later()
 

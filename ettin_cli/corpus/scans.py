@@ -1,0 +1,88 @@
+"""PDFs whose pages are pictures: their text is recognised if the text layer lacks it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ettin_cli.corpus.ocr import ALWAYS, OCR_HINT, Ocr, ocr_installed
+from ettin_cli.corpus.pdf import document_of_pages, pdf_document, read_pages, without_text
+from ettin_cli.corpus.pdfium import LINE_HYPHEN
+from ettin_cli.corpus.reader import DocumentReader
+from ettin_cli.records import Document
+from ettin_cli.storage import UnreadableError
+
+# A page with fewer characters in its text layer may be a scan with a stamp.
+SPARSE = 200
+NO_TEXT_LAYER = "no text layer (a scan?)"
+_LINE_END_HYPHEN = re.compile(r"(?<=\w)[-‐]\n(?=[^\W\d_])")
+
+
+def scanned_pdf(path: Path, doc_id: str, ocr: Ocr) -> Document:
+    """Return a PDF's document with the recognised text of scanned pages, or of all.
+
+    Scanned pages are those without a text layer, and those with little of it that are mostly
+    pictures. A page on which nothing is recognised keeps its text layer.
+
+    Raises:
+        UnreadableError: As `pdf_document`, or no page has text.
+    """
+    title, pages = read_pages(path)
+    empty = [number for number, page in enumerate(pages, 1) if not page.strip()]
+    sparse = [number for number, page in enumerate(pages, 1) if len(page) < SPARSE]
+    wanted = list(range(1, len(pages) + 1)) if ocr.mode == ALWAYS else sparse
+    if not (wanted if ocr_installed() else empty):
+        return document_of_pages(doc_id, title, pages)
+    if not ocr_installed():
+        ocr.missed = True
+        if len(empty) == len(pages):
+            raise UnreadableError(f"{NO_TEXT_LAYER}; {OCR_HINT}")
+        notice = f"{without_text(empty, len(pages))}; {OCR_HINT}"
+        return document_of_pages(doc_id, title, pages, [notice])
+    texts, faults = _recognized(path, pages, wanted, empty, ocr)
+    for number, text in texts.items():
+        pages[number - 1] = text
+    empty = [number for number, page in enumerate(pages, 1) if not page.strip()]
+    if len(empty) == len(pages):
+        raise UnreadableError("; ".join(["no text is recognised on any page", *faults]))
+    notices = [without_text(empty, len(pages), "no recognisable text")] if empty else []
+    return document_of_pages(
+        doc_id,
+        title,
+        pages,
+        notices,
+        faults=faults,
+        metadata={"ocr": f"{len(texts):,} of {len(pages):,} pages recognised"} if texts else None,
+    )
+
+
+def _recognized(
+    path: Path, pages: Sequence[str], wanted: Sequence[int], empty: Sequence[int], ocr: Ocr
+) -> tuple[dict[int, str], Sequence[str]]:
+    """Return the recognised texts that replace the text layer of pages, and the faults.
+
+    A stamp or a page number on a scan is also in the recognised text.
+    """
+    always = ocr.mode == ALWAYS
+    sparse = () if always else [number for number in wanted if number not in set(empty)]
+    try:
+        found = ocr.recognizer.read(path, wanted, sparse)
+    except UnreadableError as error:
+        return {}, [f"text recognition failed: {error}"]
+    texts = {number: recognized_text(text) for number, text in found.texts.items() if text.strip()}
+    if not always:
+        texts = {one: text for one, text in texts.items() if len(text) > len(pages[one - 1])}
+    return texts, found.faults
+
+
+def recognized_text(text: str) -> str:
+    r"""Return recognised text with the mark of a PDF for a hyphen at the end of a line.
+
+    >>> recognized_text("a light-\nhouse, 1914-\n18")
+    'a light\x02house, 1914-\n18'
+    """
+    return _LINE_END_HYPHEN.sub(LINE_HYPHEN, text)
+
+
+PDF = DocumentReader(name="PDF", suffixes=(".pdf",), read=pdf_document, read_scans=scanned_pdf)
