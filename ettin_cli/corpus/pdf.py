@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from ettin_cli.corpus.pdfium import LINE_HYPHEN, TOO_LONG
 from ettin_cli.corpus.reader import DocumentReader
@@ -34,10 +34,16 @@ def pdf_document(path: Path, doc_id: str) -> Document:
         UnreadableError: It is damaged, needs a password, has no text layer, or exceeds the limits
             of text, time or memory.
     """
-    title, pages = _process.read(path)
+    title, found, repaired = _process.read(path)
+    pages = [page or "" for page in found]
     if pages and not any(page.strip() for page in pages):
         raise UnreadableError("no text layer (a scan?)")
-    empty = [number for number, page in enumerate(pages, 1) if not page.strip()]
+    notices = ["is damaged; some of it may be missing"] if repaired else []
+    lost = [number for number, page in enumerate(found, 1) if page is None]
+    empty = [n for n, page in enumerate(found, 1) if page is not None and not page.strip()]
+    for numbers, what in ((lost, "damage and cannot be read"), (empty, "no text layer")):
+        if numbers:
+            notices.append(_pages_with(numbers, len(pages), what))
     joined = joined_words(pages)
     lines = [(line, number) for number, page in enumerate(joined, 1) for line in page.split("\n")]
     return Document(
@@ -45,7 +51,7 @@ def pdf_document(path: Path, doc_id: str) -> Document:
         "\n".join(line for line, _ in lines),
         title=title.strip(),
         pages=[number for _, number in lines],
-        notices=[_without_text(empty, len(pages))] if empty else [],
+        notices=notices,
     )
 
 
@@ -78,16 +84,16 @@ def joined_words(pages: Sequence[str]) -> list[str]:
     return [_HYPHENATED.sub(join, page).replace(LINE_HYPHEN, "-") for page in pages]
 
 
-def _without_text(pages: Sequence[int], total: int) -> str:
-    """Return the remark that some pages have no text.
+def _pages_with(pages: Sequence[int], total: int, what: str) -> str:
+    """Return the remark that some pages have something, such as no text layer.
 
-    >>> _without_text([2], 3), _without_text([1, 2, 3, 5, 6, 8, 9, 10], 12)
-    ('page 2 of 3 has no text layer', 'pages 1, 2, 3, 5, 6, ... (8 of 12) have no text layer')
+    >>> _pages_with([2], 3, "no text"), _pages_with([1, 2, 3, 5, 6, 8, 9, 10], 12, "no text")
+    ('page 2 of 3 has no text', 'pages 1, 2, 3, 5, 6, ... (8 of 12) have no text')
     """
     if len(pages) == 1:
-        return f"page {pages[0]} of {total} has no text layer"
+        return f"page {pages[0]} of {total} has {what}"
     shown = ", ".join(map(str, pages[:SHOWN_PAGES])) + ", ..." * (len(pages) > SHOWN_PAGES)
-    return f"pages {shown} ({len(pages)} of {total}) have no text layer"
+    return f"pages {shown} ({len(pages)} of {total}) have {what}"
 
 
 def close_pdfs() -> None:
@@ -111,8 +117,10 @@ class PdfProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.lock = Lock()
 
-    def read(self, path: Path) -> tuple[str, list[str]]:
-        """Return a PDF's title and the text of each page.
+    def read(self, path: Path) -> tuple[str, list[str | None], bool]:
+        """Return a PDF's title, the text of each page, and whether the PDF was repaired.
+
+        A page that cannot be read has `None` for its text.
 
         Raises:
             UnreadableError: It cannot be read within the limits.
@@ -132,7 +140,7 @@ class PdfProcess:
                 raise
         if "reason" in end:
             raise UnreadableError(end["reason"])
-        return end["title"], pages
+        return end["title"], pages, end["repaired"]
 
     def close(self) -> None:
         """Stop the process, if there is one, after any PDF that is being read."""
@@ -159,9 +167,9 @@ class PdfProcess:
             # The parent waits for it.
             process.returncode = 0
 
-    def _answer(self, request: bytes) -> tuple[dict[str, str], list[str]]:
+    def _answer(self, request: bytes) -> tuple[dict[str, Any], list[str | None]]:
         process = self._running()
-        pages: list[str] = []
+        pages: list[str | None] = []
         try:
             cast(IO[bytes], process.stdin).write(request)
             cast(IO[bytes], process.stdin).flush()

@@ -1,7 +1,8 @@
 """A separate process that reads PDFs: if it hangs, crashes or runs out of memory, one file fails.
 
-A request is a line of JSON on stdin. The answer is one line per page, each a JSON string, and then
-an object with the title, or with the reason why the PDF cannot be read.
+A request is a line of JSON on stdin. The answer is one line per page, each a JSON string, or null
+for a page that cannot be read, and then an object with the title and whether the PDF was repaired,
+or with the reason why it cannot be read.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from ettin_cli.corpus.bidi import RIGHT_TO_LEFT
+from ettin_cli.corpus.pdf_glyphs import right_to_left_text
+from ettin_cli.corpus.pdf_repair import repaired
 from ettin_cli.settings import MIB
 from ettin_cli.storage import UnreadableError, opened
 
@@ -57,14 +61,16 @@ def _bound(memory: int) -> None:
             resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
 
 
-def _answers(path: Path, pages: int, characters: int) -> Iterator[str | dict[str, str]]:
+def _answers(path: Path, pages: int, characters: int) -> Iterator[str | dict[str, Any] | None]:
     import pypdfium2
 
     try:
-        with opened(path) as file, pypdfium2.PdfDocument(file) as pdf:
-            title = pdf.get_metadata_value("Title")
-            yield from _pages(pdf, pages, characters)
-            yield {"title": title}
+        with opened(path) as file:
+            pdf, damaged = _opened_pdf(file)
+            with pdf:
+                title = pdf.get_metadata_value("Title")
+                yield from _pages(pdf, pages, characters)
+                yield {"title": title, "repaired": damaged}
     except pypdfium2.PdfiumError as error:
         # PDFium repeats its last error if it does not know the reason.
         locked = "password" in str(error).lower() and b"/Encrypt" in path.read_bytes()
@@ -75,22 +81,52 @@ def _answers(path: Path, pages: int, characters: int) -> Iterator[str | dict[str
         yield {"reason": f"not a valid PDF: {error or 'out of memory'}"}
 
 
-def _pages(pdf: Any, most: int, characters: int) -> Iterator[str]:
+def _opened_pdf(file: BinaryIO) -> tuple[Any, bool]:
+    """Return a PDF, and whether it had to be repaired."""
+    import pypdfium2
+
+    try:
+        return pypdfium2.PdfDocument(file), False
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise
+        file.seek(0)
+        content = repaired(file.read())
+        if content is None:
+            raise
+    return pypdfium2.PdfDocument(content), True
+
+
+def _pages(pdf: Any, most: int, characters: int) -> Iterator[str | None]:
     """Yield the text of each page; many pages may share one large content."""
+    import pypdfium2
+
     if len(pdf) > most:
         raise UnreadableError(f"{len(pdf):,} pages, more than {most:,}")
     left = characters
     pdf.init_forms()
-    for page in pdf:
-        text = "\n".join(filter(None, [_page_text(page), *_annotations(page, pdf)]))
+    read = 0
+    for number in range(len(pdf)):
+        try:
+            page = pdf[number]
+            text = "\n".join(filter(None, [_page_text(page), *_annotations(page, pdf)]))
+        except pypdfium2.PdfiumError:
+            yield None
+            continue
+        read += 1
         left -= len(text)
         if left < 0:
             raise UnreadableError(f"more than {characters // MIB} MiB of text")
         yield text
+    if not read and len(pdf):
+        raise UnreadableError("not a valid PDF: none of its pages can be read")
 
 
 def _page_text(page: Any) -> str:
-    text: str = page.get_textpage().get_text_bounded()
+    shown = page.get_textpage()
+    text: str = shown.get_text_bounded()
+    if RIGHT_TO_LEFT.search(text):
+        text = right_to_left_text(shown, page.get_bbox())
     # PDFium has one of these in place of a hyphen at the end of a line.
     for mark in ("\ufffe\r\n", "\ufffe", f"{LINE_HYPHEN}\r\n"):
         text = text.replace(mark, LINE_HYPHEN)
