@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ettin_cli.corpus.bidi import logical
-from tests.pdfs import WIDTH, write_placed
+from tests.pdfs import WIDTH, Placed, write_placed
 from tests.reading import one
 
 LAM, ALEF = "\u0644", "\u0627"
@@ -76,3 +76,49 @@ def test_marks_belong_to_the_letter_they_are_drawn_over(tmp_path: Path) -> None:
 )
 def test_what_is_shown_becomes_what_was_written(line: str, rtl: bool, text: str) -> None:
     assert logical(line, rtl) == text
+
+
+LEFT = (
+    "the harbour master keeps a log|of every vessel that comes in,|with its draught and its crew,|"
+    "and enters the hour of arrival|beside the berth it was given.|A vessel without papers waits|"
+    "at the mole until dawn, for the inspec-|tor who looks at all of them|before they may unload"
+).split("|")
+RIGHT = (
+    "In winter the ferry sails once|a day, at noon, weather allow-|ing, from the eastern landing.|"
+    "Tickets are sold on the quay|by the pilot, who takes coins|and stamps but never promises.|"
+    "A crossing takes two hours in|calm water and twice as long|when the wind is from the north"
+).split("|")
+
+
+def rows_of(*columns: list[str], top: float = 700.0, start: float = 50.0) -> list[Placed]:
+    """Return columns of lines, drawn row by row."""
+    return [
+        (start + at * 290, top - 12 * row, list(line))
+        for row, lines in enumerate(zip(*columns, strict=True))
+        for at, line in enumerate(lines)
+    ]
+
+
+def test_columns_that_are_drawn_row_by_row_are_read_one_by_one(tmp_path: Path) -> None:
+    title = (150.0, 740.0, list("Rules of the harbour, and of the ferry in the winter months"))
+    number = (300.0, 40.0, list("17"))
+    page = [title, *rows_of(LEFT, RIGHT), number]
+    text = one(write_placed(tmp_path / "a.pdf", [page])).text
+    expected = " ".join([*LEFT, *RIGHT]).replace("inspec- tor", "inspector")
+    expected = expected.replace("allow- ing", "allowing")
+    assert text.split() == f"{''.join(title[2])} {expected} 17".split()
+
+
+def test_columns_that_are_drawn_one_by_one_stay_as_they_are(tmp_path: Path) -> None:
+    page = [*rows_of(LEFT), *rows_of(RIGHT, start=340.0)]
+    text = one(write_placed(tmp_path / "a.pdf", [page])).text
+    assert text.split("\n")[:3] == LEFT[:3]
+    assert text.index(LEFT[-1]) < text.index(RIGHT[0])
+
+
+def test_rows_of_a_table_stay_rows(tmp_path: Path) -> None:
+    names = "coal|timber and planks|salt|wool of the island|rope|tar|fish, dried".split("|")
+    prices = "12|7 a yard|3 a sack, wet|41|four|6 a barrel|9 a dozen at the quay".split("|")
+    text = one(write_placed(tmp_path / "a.pdf", [rows_of(names, prices)])).text
+    rows = zip(names, prices, strict=True)
+    assert text.split("\n") == [f"{name} {price}" for name, price in rows]

@@ -18,7 +18,7 @@ _EM = 10.0
 
 
 @dataclass(slots=True)
-class _Character:
+class Character:
     """A character of a page, before the page is turned; without a place, PDFium has added it."""
 
     text: str
@@ -43,12 +43,13 @@ def right_to_left_text(page: Any, bounds: tuple[float, float, float, float]) -> 
         page: A text page of pypdfium2.
         bounds: The left, bottom, right and top edge of what is shown of the page.
     """
-    characters = [each for each in _characters(page) if each.is_within(bounds)]
+    characters = [each for each in page_characters(page) if each.is_within(bounds)]
     lines = "".join(each.text for each in characters).replace("\r\n", "\n").split("\n")
     return ordered_text(_glyphs(characters), lines)
 
 
-def _characters(page: Any) -> Iterator[_Character]:
+def page_characters(page: Any) -> Iterator[Character]:
+    """Yield the characters of a text page of pypdfium2, in the order of its content."""
     from pypdfium2 import raw
 
     across, up = ctypes.c_double(), ctypes.c_double()
@@ -58,14 +59,14 @@ def _characters(page: Any) -> Iterator[_Character]:
         if text == "\0":
             continue
         if text in "\r\n" or not raw.FPDFText_GetTextObject(page, at):
-            yield _Character(text)
+            yield Character(text)
             continue
         raw.FPDFText_GetCharOrigin(page, at, across, up)
         raw.FPDFText_GetLooseCharBox(page, at, box)
         em = raw.FPDFText_GetFontSize(page, at)
         if raw.FPDFText_GetMatrix(page, at, matrix):
             em *= math.hypot(matrix.c, matrix.d)
-        yield _Character(
+        yield Character(
             text,
             (across.value, up.value),
             (box.left, box.right, box.bottom, box.top),
@@ -74,7 +75,7 @@ def _characters(page: Any) -> Iterator[_Character]:
         )
 
 
-def _glyphs(characters: list[_Character]) -> list[Glyph]:
+def _glyphs(characters: list[Character]) -> list[Glyph]:
     """Return the glyphs of a page that is turned so that right-to-left text runs across."""
     turn = next((each.angle for each in characters if RIGHT_TO_LEFT.match(each.text)), 0.0)
     glyphs: list[Glyph] = []
@@ -99,7 +100,7 @@ def _glyphs(characters: list[_Character]) -> list[Glyph]:
     return glyphs
 
 
-def _text(drawn: list[_Character], lefts: list[float]) -> str:
+def _text(drawn: list[Character], lefts: list[float]) -> str:
     """Return the characters of one glyph in logical order."""
     pairs: list[tuple[str, float]] = []
     for each, left in zip(drawn, lefts, strict=True):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ettin_cli.corpus.bidi import RIGHT_TO_LEFT
+from ettin_cli.corpus.pdf_columns import text_in_columns
 from ettin_cli.corpus.pdf_glyphs import right_to_left_text
 from ettin_cli.corpus.pdf_repair import repaired
 from ettin_cli.settings import MIB
@@ -127,6 +128,8 @@ def _page_text(page: Any) -> str:
     text: str = shown.get_text_bounded()
     if RIGHT_TO_LEFT.search(text):
         text = right_to_left_text(shown, page.get_bbox())
+    else:
+        text = text_in_columns(shown, text)
     # PDFium has one of these in place of a hyphen at the end of a line.
     for mark in ("\ufffe\r\n", "\ufffe", f"{LINE_HYPHEN}\r\n"):
         text = text.replace(mark, LINE_HYPHEN)
