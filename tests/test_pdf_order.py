@@ -122,3 +122,25 @@ def test_rows_of_a_table_stay_rows(tmp_path: Path) -> None:
     text = one(write_placed(tmp_path / "a.pdf", [rows_of(names, prices)])).text
     rows = zip(names, prices, strict=True)
     assert text.split("\n") == [f"{name} {price}" for name, price in rows]
+
+
+def test_what_was_typed_into_a_field_follows_its_label(tmp_path: Path) -> None:
+    page = [
+        (50.0, 700.0, list("Name:")),
+        (300.0, 700.0, list("Born:")),
+        (50.0, 680.0, list("Remarks on the applicant")),
+        (50.0, 500.0, list("Signature")),
+    ]
+    fields = [
+        (340.0, 700.0, "1971"),
+        (90.0, 700.0, "Wilhelmina"),
+        (50.0, 664.0, "keeps bees"),
+        (400.0, 300.0, "far from all labels"),
+    ]
+    path = write_placed(tmp_path / "a.pdf", [page], fields=fields)
+    assert one(path).text.split("\n") == [
+        "Name: Wilhelmina Born: 1971",
+        "Remarks on the applicant keeps bees",
+        "Signature",
+        "far from all labels",
+    ]

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from ettin_cli.corpus.bidi import RIGHT_TO_LEFT
 from ettin_cli.corpus.pdf_columns import text_in_columns
+from ettin_cli.corpus.pdf_fields import page_values, with_values
 from ettin_cli.corpus.pdf_glyphs import right_to_left_text
 from ettin_cli.corpus.pdf_repair import repaired
 from ettin_cli.settings import MIB
@@ -110,7 +111,7 @@ def _pages(pdf: Any, most: int, characters: int) -> Iterator[str | None]:
     for number in range(len(pdf)):
         try:
             page = pdf[number]
-            text = "\n".join(filter(None, [_page_text(page), *_annotations(page, pdf)]))
+            text = _page_text(page, pdf)
         except pypdfium2.PdfiumError:
             yield None
             continue
@@ -123,52 +124,21 @@ def _pages(pdf: Any, most: int, characters: int) -> Iterator[str | None]:
         raise UnreadableError("not a valid PDF: none of its pages can be read")
 
 
-def _page_text(page: Any) -> str:
+def _page_text(page: Any, pdf: Any) -> str:
     shown = page.get_textpage()
     text: str = shown.get_text_bounded()
+    values = page_values(page, pdf)
     if RIGHT_TO_LEFT.search(text):
         text = right_to_left_text(shown, page.get_bbox())
+    elif any(value.box for value in values):
+        text, values = with_values(shown, text, values)
     else:
         text = text_in_columns(shown, text)
     # PDFium has one of these in place of a hyphen at the end of a line.
     for mark in ("\ufffe\r\n", "\ufffe", f"{LINE_HYPHEN}\r\n"):
         text = text.replace(mark, LINE_HYPHEN)
-    return text.replace("\r\n", "\n").replace("\0", "")
-
-
-def _annotations(page: Any, pdf: Any) -> Iterator[str]:
-    """Yield the values of form fields, and the texts of notes and of text typed onto the page."""
-    from pypdfium2 import raw
-
-    for number in range(raw.FPDFPage_GetAnnotCount(page)):
-        annotation = raw.FPDFPage_GetAnnot(page, number)
-        if not annotation:
-            continue
-        kind = raw.FPDFAnnot_GetSubtype(annotation)
-        if kind == raw.FPDF_ANNOT_WIDGET and pdf.formenv:
-            form = pdf.formenv.raw
-            if raw.FPDFAnnot_GetFormFieldType(form, annotation) in (
-                raw.FPDF_FORMFIELD_TEXTFIELD,
-                raw.FPDF_FORMFIELD_COMBOBOX,
-                raw.FPDF_FORMFIELD_LISTBOX,
-            ):
-                yield _string(raw.FPDFAnnot_GetFormFieldValue, form, annotation)
-        elif kind in (raw.FPDF_ANNOT_FREETEXT, raw.FPDF_ANNOT_TEXT):
-            yield _string(raw.FPDFAnnot_GetStringValue, annotation, b"Contents")
-        raw.FPDFPage_CloseAnnot(annotation)
-
-
-def _string(read: Any, *arguments: Any) -> str:
-    """Return the string that one of PDFium's functions writes into a buffer, in UTF-16."""
-    import ctypes
-
-    size = read(*arguments, None, 0)
-    if size <= 2:
-        return ""
-    buffer = ctypes.create_string_buffer(size)
-    read(*arguments, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)), size)
-    text = buffer.raw.decode("utf-16-le", "replace").rstrip("\0")
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    text = text.replace("\r\n", "\n").replace("\0", "")
+    return "\n".join(filter(None, [text, *(value.text for value in values)]))
 
 
 if __name__ == "__main__":
