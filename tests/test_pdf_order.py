@@ -6,7 +6,7 @@ import pytest
 
 from ettin_cli.corpus.bidi import logical
 from tests.pdfs import WIDTH, Placed, write_placed
-from tests.reading import one
+from tests.reading import one, write_pdf
 
 LAM, ALEF = "\u0644", "\u0627"
 
@@ -144,3 +144,44 @@ def test_what_was_typed_into_a_field_follows_its_label(tmp_path: Path) -> None:
         "Signature",
         "far from all labels",
     ]
+
+
+NAMES = "Ada Bea Cid Dot Eve Fay Gus Hal Ida".split()
+
+
+def body(number: int) -> str:
+    name = NAMES[number - 1]
+    return f"{name} rises.\nThe tide falls.\nNo ship is in sight.\nNobody waits for {name}."
+
+
+def test_running_heads_and_page_numbers_are_read_once(tmp_path: Path) -> None:
+    pages = [
+        f"{'Handbook' if n % 2 else 'Part two'}\nPage {n} of 9\n{body(n)}\n{n + 4}"
+        for n in range(1, 10)
+    ]
+    lines = one(write_pdf(tmp_path / "a.pdf", pages)).text.split("\n")
+    first = ["Handbook", "Page 1 of 9", *body(1).split("\n"), "5", "Part two"]
+    assert lines == first + [line for n in range(2, 10) for line in body(n).split("\n")]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        # Numbers that are not of pages, heads of few pages, and pages that have little else.
+        "Invoice no. {number}\n{body}",
+        "Invoice {invoice}\n{body}",
+        "{few}\n{body}",
+        "Slide\nof the talk\n{number}",
+    ],
+)
+def test_lines_that_differ_from_page_to_page_are_kept(tmp_path: Path, page: str) -> None:
+    pages = [
+        page.format(
+            number=n,
+            invoice=5000 + 3 * n,
+            few="Contents" if n < 4 else f"About {NAMES[n - 1]}",
+            body=body(n),
+        )
+        for n in range(1, 10)
+    ]
+    assert one(write_pdf(tmp_path / "a.pdf", pages)).text == "\n".join(pages)

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any, cast
 
+from ettin_cli.corpus.pdf_running import without_running_lines
 from ettin_cli.corpus.pdfium import LINE_HYPHEN, TOO_LONG
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
@@ -44,7 +45,7 @@ def pdf_document(path: Path, doc_id: str) -> Document:
     for numbers, what in ((lost, "damage and cannot be read"), (empty, "no text layer")):
         if numbers:
             notices.append(_pages_with(numbers, len(pages), what))
-    joined = joined_words(pages)
+    joined = without_running_lines(joined_words(pages))
     lines = [(line, number) for number, page in enumerate(joined, 1) for line in page.split("\n")]
     return Document(
         doc_id,
