@@ -16,7 +16,8 @@ from ettin_cli.corpus.pdf_glyphs import Character, page_characters
 # PDFium's mark in place of a hyphen at the end of a line.
 _HYPHEN = "\x02"
 # Parts of a page's middle that are looked at first, and the rows that columns have at least.
-_SAMPLE = 240
+_SAMPLE = 120
+_FIRST = 24
 _ROWS = 6
 # The share of rows that are as rows of columns are; tables have ragged cells.
 _MOST = 0.6
@@ -82,17 +83,22 @@ def _sample(page: Any, parts: int) -> list[Part]:
     from pypdfium2 import raw
 
     found: list[Part] = []
+    wide_gaps = 0
     left, top, right, bottom = (ctypes.c_double() for _ in range(4))
     first = max(0, (parts - _SAMPLE) // 2)
+    get_rect, handle = raw.FPDFText_GetRect, page.raw
     for at in range(first, min(parts, first + _SAMPLE)):
-        raw.FPDFText_GetRect(page, at, left, top, right, bottom)
+        get_rect(handle, at, left, top, right, bottom)
         height = top.value - bottom.value
         part = Part(left.value, right.value, (top.value + bottom.value) / 2, height)
         last = found[-1] if found else None
         if last and part.is_beside(last) and abs(part.left - last.right) < _GAP * last.height:
             last.right = max(last.right, part.right)
-        else:
-            found.append(part)
+            continue
+        found.append(part)
+        wide_gaps += last is not None and part.left > last.right and part.is_beside(last)
+        if at - first > _FIRST and not wide_gaps:
+            return []
     return found
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ettin_cli.corpus.pdf_glyphs import Character, page_characters
-
 # How far a field is from its label at most: beside it in points, above it in heights of a letter.
 _BESIDE = 250.0
 _ABOVE = 2.0
+# Points from a field's edges within which baselines of labels are.
+_NEAR = 12.0
 # Glyphs that a page has at most for values to be placed; others follow the page's text.
 _MOST_GLYPHS = 50_000
 _MOST_VALUES = 500
@@ -89,25 +90,33 @@ def with_values(page: Any, text: str, values: Sequence[Value]) -> tuple[str, lis
         text: Its text in the order of the content.
         values: What was typed into its fields and onto it.
     """
-    text = text.replace("\0", "")
-    if page.count_chars() > _MOST_GLYPHS or len(values) > _MOST_VALUES:
+    from pypdfium2 import raw
+
+    count = page.count_chars()
+    if count > _MOST_GLYPHS or len(values) > _MOST_VALUES or len(text) != count:
+        # In the last case, part of the text is beyond the page's edges.
         return text, list(values)
-    characters = list(page_characters(page))
-    if "".join(each.text for each in characters) != text:
-        # Part of the text is beyond the page's edges.
-        return text, list(values)
+    across, up = ctypes.c_double(), ctypes.c_double()
+    places: list[tuple[float, int]] = []
+    for at, char in enumerate(text):
+        if not char.isspace():
+            raw.FPDFText_GetCharOrigin(page.raw, at, across, up)
+            places.append((up.value, at))
+    places.sort()
     after: dict[int, list[Value]] = defaultdict(list)
     others: list[Value] = []
     for value in values:
-        at = _label_end(characters, value.box) if value.box else None
-        (others if at is None else after[at]).append(value)
+        label = _label_end(page.raw, text, places, value.box) if value.box else None
+        (others if label is None else after[label]).append(value)
     out: list[str] = []
-    for at, each in enumerate(characters):
-        out.append(each.text)
-        for value in sorted(after.get(at, ()), key=_reading_order):
-            following = characters[at + 1].text if at + 1 < len(characters) else "\r"
-            out.append(f" {value.text}" + ("" if following in " \r\n" else " "))
-    return "".join(out), others
+    begin = 0
+    for at in sorted(after):
+        out.append(text[begin : at + 1])
+        begin = at + 1
+        out.extend(f" {value.text}" for value in sorted(after[at], key=_reading_order))
+        if text[begin : begin + 1].strip():
+            out.append(" ")
+    return "".join(out) + text[begin:], others
 
 
 def _reading_order(value: Value) -> tuple[float, float]:
@@ -115,35 +124,38 @@ def _reading_order(value: Value) -> tuple[float, float]:
     return -top, left
 
 
-def _label_end(characters: Sequence[Character], box: Box) -> int | None:
-    """Return the number of the last character of the label that is left of a box, or above it."""
+def _label_end(page: Any, text: str, places: Sequence[tuple[float, int]], box: Box) -> int | None:
+    """Return the number of the last character of the label that is left of a box, or above it.
+
+    Args:
+        page: The page in PDFium.
+        text: The page's text.
+        places: Baseline and number of each character, from the bottom of the page.
+        box: Edges of the field.
+    """
+    from pypdfium2 import raw
+
     left, right, bottom, top = box
-    best: tuple[float, int] | None = None
-    for at, each in enumerate(characters):
-        if each.place is None or each.text.isspace():
-            continue
-        _, its_right, its_bottom, its_top = each.box
-        height = its_top - its_bottom
-        if its_right <= left + height and bottom - height / 2 < each.place[1] < top:
-            distance = left - its_right
-            if distance < _BESIDE and (best is None or distance < best[0]):
-                best = (distance, at)
-    if best:
-        return _end(characters, best[1], " \r\n")
-    for at, each in enumerate(characters):
-        if each.place is None or each.text.isspace():
-            continue
-        its_left, its_right, its_bottom, its_top = each.box
-        distance = its_bottom - top
-        height = its_top - its_bottom
-        over = its_left < right and its_right > left and -height < distance < _ABOVE * height
-        if over and (best is None or distance <= best[0]):
-            best = (distance, at)
-    return _end(characters, best[1], "\r\n") if best else None
+    its = raw.FS_RECTF()
+    beside: tuple[float, int] | None = None
+    above: tuple[float, int] | None = None
+    begin, end = bisect_left(places, (bottom - _NEAR, 0)), bisect_left(places, (top + 3 * _NEAR, 0))
+    for base, at in places[begin:end]:
+        raw.FPDFText_GetLooseCharBox(page, at, its)
+        height = its.top - its.bottom
+        away = left - its.right
+        if bottom - height / 2 < base < top and -height <= away < _BESIDE:
+            beside = min(beside or (away, at), (away, at))
+        over = its.bottom - top
+        if its.left < right and its.right > left and -height < over < _ABOVE * height:
+            above = min(above or (over, -at), (over, -at))
+    if beside:
+        return _end(text, beside[1], " \r\n")
+    return _end(text, -above[1], "\r\n") if above else None
 
 
-def _end(characters: Sequence[Character], at: int, ends: str) -> int:
+def _end(text: str, at: int, ends: str) -> int:
     """Return the number of the last character before one of those that end a word or line."""
-    while at + 1 < len(characters) and characters[at + 1].text not in ends:
+    while at + 1 < len(text) and text[at + 1] not in ends:
         at += 1
     return at

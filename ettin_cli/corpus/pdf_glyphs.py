@@ -43,18 +43,24 @@ def right_to_left_text(page: Any, bounds: tuple[float, float, float, float]) -> 
         page: A text page of pypdfium2.
         bounds: The left, bottom, right and top edge of what is shown of the page.
     """
-    characters = [each for each in page_characters(page) if each.is_within(bounds)]
+    characters = [each for each in page_characters(page, sized=True) if each.is_within(bounds)]
     lines = "".join(each.text for each in characters).replace("\r\n", "\n").split("\n")
     return ordered_text(_glyphs(characters), lines)
 
 
-def page_characters(page: Any) -> Iterator[Character]:
-    """Yield the characters of a text page of pypdfium2, in the order of its content."""
+def page_characters(text_page: Any, *, sized: bool = False) -> Iterator[Character]:
+    """Yield the characters of a page, in the order of its content.
+
+    Args:
+        text_page: A text page of pypdfium2.
+        sized: Whether their font sizes and angles are needed too.
+    """
     from pypdfium2 import raw
 
+    page = text_page.raw
     across, up = ctypes.c_double(), ctypes.c_double()
     box, matrix = raw.FS_RECTF(), raw.FS_MATRIX()
-    for at in range(page.count_chars()):
+    for at in range(text_page.count_chars()):
         text = chr(raw.FPDFText_GetUnicode(page, at))
         if text == "\0":
             continue
@@ -63,16 +69,15 @@ def page_characters(page: Any) -> Iterator[Character]:
             continue
         raw.FPDFText_GetCharOrigin(page, at, across, up)
         raw.FPDFText_GetLooseCharBox(page, at, box)
+        place = (across.value, up.value)
+        edges = (box.left, box.right, box.bottom, box.top)
+        if not sized:
+            yield Character(text, place, edges)
+            continue
         em = raw.FPDFText_GetFontSize(page, at)
         if raw.FPDFText_GetMatrix(page, at, matrix):
             em *= math.hypot(matrix.c, matrix.d)
-        yield Character(
-            text,
-            (across.value, up.value),
-            (box.left, box.right, box.bottom, box.top),
-            em or _EM,
-            raw.FPDFText_GetCharAngle(page, at),
-        )
+        yield Character(text, place, edges, em or _EM, raw.FPDFText_GetCharAngle(page, at))
 
 
 def _glyphs(characters: list[Character]) -> list[Glyph]:
