@@ -180,7 +180,7 @@ def test_threads_read_pdfs_at_once_and_the_process_is_closed_between_them(tmp_pa
     paths = [write_pdf(tmp_path / f"{n}.pdf", [f"page {n}"] * (n % 3 + 1)) for n in range(THREADS)]
     process = PdfProcess()
 
-    def work(number: int) -> list[list[str]]:
+    def work(number: int) -> list[list[str | None]]:
         found = []
         for _ in range(5):
             found.append(process.read(paths[number])[1])

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,7 @@ def test_one_process_reads_many_and_none_is_begun_without_a_pdf(
     paths = [write_pdf(tmp_path / f"{n}.pdf", [f"page {n}"], title="T") for n in range(3)]
     assert process.process is None
     read = [process.read(path) for path in paths]
-    assert read == [("T", [f"page {n}"]) for n in range(3)]
+    assert read == [("T", [f"page {n}"], False) for n in range(3)]
     begun = process.process
     assert begun is not None
     monkeypatch.setattr("ettin_cli.corpus.separate.subprocess.Popen", None)
@@ -150,7 +150,7 @@ def test_a_page_tree_that_contains_itself_ends(tmp_path: Path, process: PdfProce
     content = path.read_bytes()
     path.write_bytes(content.replace(b"[6 0 R 8 0 R]", b"[2 0 R 2 0 R]"))
     try:
-        _, pages = process.read(path)
+        _, pages, _ = process.read(path)
     except UnreadableError as error:
         assert str(error)
     else:
@@ -227,3 +227,35 @@ def test_pages_without_text_are_reported(tmp_path: Path) -> None:
     document = one(write_pdf(tmp_path / "a.pdf", ["first", "", "", "last"]))
     assert document.notices == ["pages 2, 3 (2 of 4) have no text layer"]
     assert one(write_pdf(tmp_path / "b.pdf", ["first"])).notices == []
+
+
+def test_a_page_that_cannot_be_read_costs_that_page(tmp_path: Path) -> None:
+    path = write_pdf(tmp_path / "a.pdf", ["first", "second", "third"])
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"8 0 obj\n<< /Type /Page ", b"8 0 obj\n[< /Type /Page "))
+    document = one(path)
+    assert document.text.split() == ["first", "third"]
+    assert document.notices == ["page 2 of 3 has damage and cannot be read"]
+
+
+def without_header(content: bytes) -> bytes:
+    return content.removeprefix(b"%PDF-1.4\n")
+
+
+def without_trailer(content: bytes) -> bytes:
+    return content[: content.index(b"xref")]
+
+
+def with_broken_trailer(content: bytes) -> bytes:
+    return content[: content.index(b"trailer")] + b"trailer << /Root 1 0 R /ID [<90\xfe\x01"
+
+
+@pytest.mark.parametrize("damage", [without_header, without_trailer, with_broken_trailer])
+def test_a_pdf_without_its_start_or_end_is_read(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = write_pdf(tmp_path / "a.pdf", ["first", "second"])
+    path.write_bytes(damage(path.read_bytes()))
+    document = one(path)
+    assert document.text.split() == ["first", "second"]
+    assert document.notices == ["is damaged; some of it may be missing"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ettin_cli.corpus.child import TOO_LONG
+from ettin_cli.corpus.pdf_running import without_running_lines
 from ettin_cli.corpus.pdfium import LINE_HYPHEN
 from ettin_cli.corpus.separate import ProcessDiedError, SeparateProcess, python_command, share
 from ettin_cli.records import Document, Metadata
@@ -16,8 +18,33 @@ from ettin_cli.storage import UnreadableError
 # First parts that keep their hyphen in English compounds.
 PREFIXES = frozenset("all ex half high ill long low non quasi self semi short so well".split())
 SHOWN_PAGES = 5
+NO_TEXT = "no text layer"
+# What PDFium has for a character that a font does not name.
+_UNKNOWN = re.compile("[\x01\x03-\x08\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd]")
 _WORD = re.compile(r"\w+(?:-\w+)*")
 _HYPHENATED = re.compile(rf"(\w+){LINE_HYPHEN}(\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class PdfText:
+    """The text layer of a PDF.
+
+    Args:
+        pages: The text of each page.
+        lost: The pages that cannot be read.
+        notices: What is damaged.
+    """
+
+    title: str
+    pages: list[str]
+    lost: frozenset[int]
+    notices: list[str]
+
+    @property
+    def empty(self) -> list[int]:
+        """The pages without text, among those that can be read."""
+        every = enumerate(self.pages, 1)
+        return [number for number, page in every if not page.strip() and number not in self.lost]
 
 
 def pdf_document(path: Path, doc_id: str) -> Document:
@@ -27,21 +54,33 @@ def pdf_document(path: Path, doc_id: str) -> Document:
         UnreadableError: It is damaged, needs a password, has no text layer, or exceeds the limits
             of text, time or memory.
     """
-    title, pages = read_pages(path)
-    if pages and not any(page.strip() for page in pages):
+    text = read_pages(path)
+    if text.pages and not any(page.strip() for page in text.pages):
         raise UnreadableError("no text layer (a scan?)")
-    empty = [number for number, page in enumerate(pages, 1) if not page.strip()]
-    notices = [without_text(empty, len(pages))] if empty else []
-    return document_of_pages(doc_id, title, pages, notices)
+    notices = list(text.notices)
+    if text.empty:
+        notices.append(pages_with(text.empty, len(text.pages), NO_TEXT))
+    return document_of_pages(doc_id, text.title, text.pages, notices)
 
 
-def read_pages(path: Path) -> tuple[str, list[str]]:
-    """Return a PDF's title and the text layer of each page.
+def read_pages(path: Path) -> PdfText:
+    """Return the text layer of a PDF; a page of which no character is known has none.
 
     Raises:
         UnreadableError: As in `pdf_document`.
     """
-    return _process.read(path)
+    title, found, repaired = _process.read(path)
+    lost = [number for number, page in enumerate(found, 1) if page is None]
+    notices = ["is damaged; some of it may be missing"] if repaired else []
+    if lost:
+        notices.append(pages_with(lost, len(found), "damage and cannot be read"))
+    pages = [page if page and _is_legible(page) else "" for page in found]
+    return PdfText(title, pages, frozenset(lost), notices)
+
+
+def _is_legible(page: str) -> bool:
+    """Return whether at most half of a page are characters that its fonts do not name."""
+    return 2 * len(_UNKNOWN.findall(page)) <= sum(not one.isspace() for one in page)
 
 
 def document_of_pages(
@@ -54,7 +93,7 @@ def document_of_pages(
     metadata: Metadata | None = None,
 ) -> Document:
     """Return the document of a file's pages; words hyphenated at the end of a line are joined."""
-    joined = joined_words(pages)
+    joined = without_running_lines(joined_words(pages))
     lines = [(line, number) for number, page in enumerate(joined, 1) for line in page.split("\n")]
     return Document(
         doc_id,
@@ -96,11 +135,11 @@ def joined_words(pages: Sequence[str]) -> list[str]:
     return [_HYPHENATED.sub(join, page).replace(LINE_HYPHEN, "-") for page in pages]
 
 
-def without_text(pages: Sequence[int], total: int, what: str = "no text layer") -> str:
-    """Return the remark that some pages have no text.
+def pages_with(pages: Sequence[int], total: int, what: str) -> str:
+    """Return the remark that some pages have something, such as no text layer.
 
-    >>> without_text([2], 3), without_text([1, 2, 3, 5, 6, 8, 9, 10], 12)
-    ('page 2 of 3 has no text layer', 'pages 1, 2, 3, 5, 6, ... (8 of 12) have no text layer')
+    >>> pages_with([2], 3, "no text"), pages_with([1, 2, 3, 5, 6, 8, 9, 10], 12, "no text")
+    ('page 2 of 3 has no text', 'pages 1, 2, 3, 5, 6, ... (8 of 12) have no text')
     """
     if len(pages) == 1:
         return f"page {pages[0]} of {total} has {what}"
@@ -119,8 +158,10 @@ class PdfProcess(SeparateProcess):
         usual = python_command("ettin_cli.corpus.pdfium", MAX_PDF_MEMORY)
         super().__init__(command or usual, "the PDF process")
 
-    def read(self, path: Path) -> tuple[str, list[str]]:
-        """Return a PDF's title and the text of each page.
+    def read(self, path: Path) -> tuple[str, list[str | None], bool]:
+        """Return a PDF's title, the text of each page, and whether the PDF was repaired.
+
+        A page that cannot be read has None for its text.
 
         Raises:
             UnreadableError: It cannot be read within the limits.
@@ -137,7 +178,7 @@ class PdfProcess(SeparateProcess):
             raise UnreadableError(_death(error.code)) from error
         if "reason" in end:
             raise UnreadableError(end["reason"])
-        return end["title"], pages
+        return end["title"], pages, end["repaired"]
 
 
 def _death(code: int) -> str:

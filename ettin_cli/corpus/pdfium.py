@@ -1,7 +1,8 @@
 """A separate process that reads PDFs: if it hangs, crashes or runs out of memory, one file fails.
 
-The answer to a request is one line per page, each a JSON string, and then an object with the title,
-or with the reason why the PDF cannot be read.
+The answer to a request is one line per page, each a JSON string, or null for a page that cannot be
+read, and then an object with the title and whether the PDF was repaired, or with the reason why it
+cannot be read.
 """
 
 from __future__ import annotations
@@ -9,9 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from ettin_cli.corpus.bidi import RIGHT_TO_LEFT
 from ettin_cli.corpus.child import serve
+from ettin_cli.corpus.pdf_columns import text_in_columns
+from ettin_cli.corpus.pdf_fields import page_values, with_values
+from ettin_cli.corpus.pdf_glyphs import right_to_left_text
+from ettin_cli.corpus.pdf_repair import repaired
 from ettin_cli.settings import MIB
 from ettin_cli.storage import UnreadableError, opened
 
@@ -19,16 +25,18 @@ from ettin_cli.storage import UnreadableError, opened
 LINE_HYPHEN = "\x02"
 
 
-def answers(request: dict[str, Any]) -> Iterator[str | dict[str, str]]:
+def answers(request: dict[str, Any]) -> Iterator[str | dict[str, Any] | None]:
     """Yield the text of each page of the PDF of a request, then its title or what failed."""
     import pypdfium2
 
     path, pages, characters = Path(request["path"]), request["pages"], request["characters"]
     try:
-        with opened(path) as file, pypdfium2.PdfDocument(file) as pdf:
-            title = pdf.get_metadata_value("Title")
-            yield from _pages(pdf, pages, characters)
-            yield {"title": title}
+        with opened(path) as file:
+            pdf, damaged = _opened_pdf(file)
+            with pdf:
+                title = pdf.get_metadata_value("Title")
+                yield from _pages(pdf, pages, characters)
+                yield {"title": title, "repaired": damaged}
     except pypdfium2.PdfiumError as error:
         # PDFium repeats its last error if it does not know the reason.
         locked = "password" in str(error).lower() and b"/Encrypt" in path.read_bytes()
@@ -39,61 +47,62 @@ def answers(request: dict[str, Any]) -> Iterator[str | dict[str, str]]:
         yield {"reason": f"not a valid PDF: {error or 'out of memory'}"}
 
 
-def _pages(pdf: Any, most: int, characters: int) -> Iterator[str]:
+def _opened_pdf(file: BinaryIO) -> tuple[Any, bool]:
+    """Return a PDF, and whether it had to be repaired."""
+    import pypdfium2
+
+    try:
+        return pypdfium2.PdfDocument(file), False
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise
+        file.seek(0)
+        content = repaired(file.read())
+        if content is None:
+            raise
+    return pypdfium2.PdfDocument(content), True
+
+
+def _pages(pdf: Any, most: int, characters: int) -> Iterator[str | None]:
     """Yield the text of each page; many pages may share one large content."""
+    import pypdfium2
+
     if len(pdf) > most:
         raise UnreadableError(f"{len(pdf):,} pages, more than {most:,}")
     left = characters
     pdf.init_forms()
-    for page in pdf:
-        text = "\n".join(filter(None, [_page_text(page), *_annotations(page, pdf)]))
+    read = 0
+    for number in range(len(pdf)):
+        try:
+            page = pdf[number]
+            text = _page_text(page, pdf)
+        except pypdfium2.PdfiumError:
+            yield None
+            continue
+        read += 1
         left -= len(text)
         if left < 0:
             raise UnreadableError(f"more than {characters // MIB} MiB of text")
         yield text
+    if not read and len(pdf):
+        raise UnreadableError("not a valid PDF: none of its pages can be read")
 
 
-def _page_text(page: Any) -> str:
-    text: str = page.get_textpage().get_text_bounded()
+def _page_text(page: Any, pdf: Any) -> str:
+    shown = page.get_textpage()
+    text: str = shown.get_text_bounded()
+    values = page_values(page, pdf)
+    if RIGHT_TO_LEFT.search(text):
+        text = right_to_left_text(shown, page.get_bbox())
+    elif any(value.box for value in values):
+        text, values = with_values(shown, text, values)
+    else:
+        text = text_in_columns(shown, text)
     # PDFium has one of these in place of a hyphen at the end of a line.
     for mark in ("\ufffe\r\n", "\ufffe", f"{LINE_HYPHEN}\r\n"):
         text = text.replace(mark, LINE_HYPHEN)
-    return text.replace("\r\n", "\n").replace("\0", "")
-
-
-def _annotations(page: Any, pdf: Any) -> Iterator[str]:
-    """Yield the values of form fields, and the texts of notes and of text typed onto the page."""
-    from pypdfium2 import raw
-
-    for number in range(raw.FPDFPage_GetAnnotCount(page)):
-        annotation = raw.FPDFPage_GetAnnot(page, number)
-        if not annotation:
-            continue
-        kind = raw.FPDFAnnot_GetSubtype(annotation)
-        if kind == raw.FPDF_ANNOT_WIDGET and pdf.formenv:
-            form = pdf.formenv.raw
-            if raw.FPDFAnnot_GetFormFieldType(form, annotation) in (
-                raw.FPDF_FORMFIELD_TEXTFIELD,
-                raw.FPDF_FORMFIELD_COMBOBOX,
-                raw.FPDF_FORMFIELD_LISTBOX,
-            ):
-                yield _string(raw.FPDFAnnot_GetFormFieldValue, form, annotation)
-        elif kind in (raw.FPDF_ANNOT_FREETEXT, raw.FPDF_ANNOT_TEXT):
-            yield _string(raw.FPDFAnnot_GetStringValue, annotation, b"Contents")
-        raw.FPDFPage_CloseAnnot(annotation)
-
-
-def _string(read: Any, *arguments: Any) -> str:
-    """Return the string that one of PDFium's functions writes into a buffer, in UTF-16."""
-    import ctypes
-
-    size = read(*arguments, None, 0)
-    if size <= 2:
-        return ""
-    buffer = ctypes.create_string_buffer(size)
-    read(*arguments, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)), size)
-    text = buffer.raw.decode("utf-16-le", "replace").rstrip("\0")
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    text = text.replace("\r\n", "\n").replace("\0", "")
+    return "\n".join(filter(None, [text, *(value.text for value in values)]))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 
 from ettin_cli.corpus.ocr import OCR_COMMAND, Ocr, ocr_installed
-from ettin_cli.corpus.pdf import document_of_pages, without_text
+from ettin_cli.corpus.pdf import document_of_pages, pages_with
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.corpus.scans import recognized_text
 from ettin_cli.records import Document
@@ -42,7 +42,7 @@ def picture_document(path: Path, doc_id: str, ocr: Ocr) -> Document:
         doc_id,
         "",
         pages,
-        [without_text(empty, len(pages), "no recognisable text")] if some else [],
+        [pages_with(empty, len(pages), "no recognisable text")] if some else [],
         faults=found.faults,
         metadata={"ocr": f"{len(pages) - len(empty):,} of {len(pages):,} pages recognised"},
     )

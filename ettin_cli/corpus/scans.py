@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ettin_cli.corpus.ocr import ALWAYS, OCR_HINT, Ocr, ocr_installed
-from ettin_cli.corpus.pdf import document_of_pages, pdf_document, read_pages, without_text
+from ettin_cli.corpus.pdf import NO_TEXT, document_of_pages, pages_with, pdf_document, read_pages
 from ettin_cli.corpus.pdfium import LINE_HYPHEN
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
@@ -28,25 +28,27 @@ def scanned_pdf(path: Path, doc_id: str, ocr: Ocr) -> Document:
     Raises:
         UnreadableError: As `pdf_document`, or no page has text.
     """
-    title, pages = read_pages(path)
-    empty = [number for number, page in enumerate(pages, 1) if not page.strip()]
-    sparse = [number for number, page in enumerate(pages, 1) if len(page) < SPARSE]
-    wanted = list(range(1, len(pages) + 1)) if ocr.mode == ALWAYS else sparse
+    text = read_pages(path)
+    title, pages, empty = text.title, text.pages, text.empty
+    read = [number for number in range(1, len(pages) + 1) if number not in text.lost]
+    sparse = [number for number in read if len(pages[number - 1]) < SPARSE]
+    wanted = read if ocr.mode == ALWAYS else sparse
     if not (wanted if ocr_installed() else empty):
-        return document_of_pages(doc_id, title, pages)
+        return document_of_pages(doc_id, title, pages, text.notices)
     if not ocr_installed():
         ocr.missed = True
-        if len(empty) == len(pages):
+        if not any(page.strip() for page in pages):
             raise UnreadableError(f"{NO_TEXT_LAYER}; {OCR_HINT}")
-        notice = f"{without_text(empty, len(pages))}; {OCR_HINT}"
-        return document_of_pages(doc_id, title, pages, [notice])
+        notice = f"{pages_with(empty, len(pages), NO_TEXT)}; {OCR_HINT}"
+        return document_of_pages(doc_id, title, pages, [*text.notices, notice])
     texts, faults = _recognized(path, pages, wanted, empty, ocr)
-    for number, text in texts.items():
-        pages[number - 1] = text
-    empty = [number for number, page in enumerate(pages, 1) if not page.strip()]
-    if len(empty) == len(pages):
+    for number, found in texts.items():
+        pages[number - 1] = found
+    if not any(page.strip() for page in pages):
         raise UnreadableError("; ".join(["no text is recognised on any page", *faults]))
-    notices = [without_text(empty, len(pages), "no recognisable text")] if empty else []
+    notices = list(text.notices)
+    if text.empty:
+        notices.append(pages_with(text.empty, len(pages), "no recognisable text"))
     return document_of_pages(
         doc_id,
         title,
