@@ -88,7 +88,8 @@ class Served:
     @property
     def models(self) -> list[ServedReranker | ServedEmbedder]:
         """Every model, once."""
-        every = [*self.rerankers.values(), *self.embedders.values()]
+        every: list[ServedReranker | ServedEmbedder] = [*self.rerankers.values()]
+        every += self.embedders.values()
         return list({id(model): model for model in every}.values())
 
     def aliases(self, model: ServedReranker | ServedEmbedder) -> list[str]:
@@ -385,7 +386,7 @@ class Application:
                 "object": "model",
                 "created": created,
                 "owned_by": "ettin",
-                "capabilities": ["rerank" if isinstance(model, ServedReranker) else "embed"],
+                "capabilities": [model.task],
                 "max_tokens": model.limit if self.loaded.is_set() else None,
                 "aliases": self.served.aliases(model),
                 **(
@@ -454,7 +455,8 @@ class Application:
     async def _metrics(self, _request: Request) -> Response:
         from starlette.responses import Response
 
-        loads = {model.name: model.scheduler.load() for model in self.served.models}
+        models = self.served.models
+        loads = {(model.task, model.name): model.scheduler.load() for model in models}
         return Response(self.metrics.text(loads), media_type=TYPE)
 
     async def _not_found(self, request: Request, _: Exception) -> Response:

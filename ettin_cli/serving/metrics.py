@@ -45,11 +45,11 @@ class Metrics:
         with self._lock:
             self.cut += texts
 
-    def text(self, loads: Mapping[str, Load]) -> str:
+    def text(self, loads: Mapping[tuple[str, str], Load]) -> str:
         """Return all metrics.
 
         Args:
-            loads: The schedulers' by model.
+            loads: The schedulers', by the task and the name of a model.
         """
         with self._lock:
             return "\n".join([*self._lines(), *_model_lines(loads), ""])
@@ -81,7 +81,7 @@ class Metrics:
             yield f"process_resident_memory_bytes {memory}"
 
 
-def _model_lines(loads: Mapping[str, Load]) -> Iterator[str]:
+def _model_lines(loads: Mapping[tuple[str, str], Load]) -> Iterator[str]:
     names = {
         "ettin_items_total": ("counter", "computed"),
         "ettin_tokens_total": ("counter", "computed_tokens"),
@@ -94,9 +94,10 @@ def _model_lines(loads: Mapping[str, Load]) -> Iterator[str]:
     }
     for name, (kind, field) in names.items():
         yield f"# TYPE {name} {kind}"
-        for model, load in loads.items():
+        for (task, model), load in loads.items():
             label = model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-            yield f'{name}{{model="{label}"}} {getattr(load, field):g}'
+            value = getattr(load, field)
+            yield f'{name}{{task="{task}",model="{label}"}} {value:.12g}'
 
 
 def _resident_bytes() -> int:

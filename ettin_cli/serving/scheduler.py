@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 
 # A batch takes about so long: the time that a new request waits at most before its turn.
 BATCH_SECONDS = 0.2
-# The pace is unknown before the first batch.
-FIRST_TOKENS = 2048
+# Tokens of the first batch, and of any: smaller ones cost more than they save.
+FIRST_TOKENS, LEAST_TOKENS = 2048, 1024
 # Results that are remembered, for a client that asks the same again.
 REMEMBERED = 20_000
 # The share of the last batch in the measured pace.
@@ -117,7 +117,7 @@ class Scheduler(Generic[Result]):
         self._entries: dict[Item, _Entry] = {}
         self._known: OrderedDict[bytes, Result] = OrderedDict()
         self._count = self._items = self._tokens = 0
-        self._pace = 0.0
+        self._pace, self._most = 0.0, FIRST_TOKENS
         self._computed = self._computed_tokens = self._shared = self._cancelled = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -237,7 +237,7 @@ class Scheduler(Generic[Result]):
 
     def _batch(self) -> list[_Entry]:
         """Take the next items off the queues, until they have about the tokens of a batch."""
-        most = self._pace * BATCH_SECONDS or FIRST_TOKENS
+        most = self._most
         now = time.monotonic()
         ranked = [(job.rank(), job) for job in self._jobs.values()]
         heapq.heapify(ranked)
@@ -279,6 +279,11 @@ class Scheduler(Generic[Result]):
         self._pace = (1 - SMOOTHING) * self._pace + SMOOTHING * pace if self._pace else pace
         self._computed += len(batch)
         self._computed_tokens += tokens
+        # A batch has costs of its own, so its size follows its time and not the pace.
+        if seconds > 2 * BATCH_SECONDS:
+            self._most = max(LEAST_TOKENS, self._most // 2)
+        elif seconds < BATCH_SECONDS and 2 * tokens > self._most:
+            self._most *= 2
         return tokens
 
     def _done(self, entry: _Entry) -> None:

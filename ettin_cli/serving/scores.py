@@ -21,5 +21,5 @@ def scaled(score: float, scale: Scale) -> float:
         return score
     if score >= 0:
         return 1 / (1 + math.exp(-score))
-    exponential = math.exp(max(score, -700.0))
+    exponential = math.exp(score)
     return exponential / (1 + exponential)

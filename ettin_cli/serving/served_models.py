@@ -51,6 +51,8 @@ class ServedReranker:
         long: How texts beyond the token limit are scored.
     """
 
+    task = "rerank"
+
     def __init__(self, models: Models, resolved: ResolvedReranker, long: str) -> None:
         self.models, self.resolved, self.long = models, resolved, long
         self.name, self.revision = resolved.name, resolved.revision
@@ -126,6 +128,8 @@ class ServedReranker:
 
 class ServedEmbedder:
     """An embedder that many requests share."""
+
+    task = "embed"
 
     def __init__(self, models: Models, files: ModelFiles) -> None:
         self.models, self.files, self.name = models, files, files.name

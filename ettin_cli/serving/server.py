@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOCALHOST = ("127.0.0.1", "::1")
 BACKLOG = 2048
+# To find a port that is free on both addresses.
+ATTEMPTS = 20
 MAX_HEADERS = 64 * 1024
 KEEP_ALIVE_S = 30
 
@@ -59,19 +61,24 @@ def listening(address: Address) -> list[socket.socket]:
     Raises:
         InvalidArgumentError: The address is not this machine's, or its port is in use.
     """
-    hosts = LOCALHOST if address.host in (*LOCALHOST, "localhost") else (address.host,)
-    sockets: list[socket.socket] = []
-    for host in hosts:
+    local = address.host in (*LOCALHOST, "localhost")
+    for attempt in range(1, ATTEMPTS + 1):
         try:
-            sockets.append(_bound(host, sockets[0].getsockname()[1] if sockets else address.port))
+            first = _bound(LOCALHOST[0] if local else address.host, address.port)
         except OSError as error:
-            if sockets and error.errno != errno.EADDRINUSE:
-                # Without IPv6.
-                continue
-            for one in sockets:
-                one.close()
             raise _cannot_listen(address, error) from error
-    return sockets
+        if not local:
+            return [first]
+        try:
+            return [first, _bound(LOCALHOST[1], first.getsockname()[1])]
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                # This machine has no IPv6.
+                return [first]
+            first.close()
+            if address.port or attempt == ATTEMPTS:
+                raise _cannot_listen(address, error) from error
+    raise AssertionError
 
 
 def _bound(host: str, port: int) -> socket.socket:
