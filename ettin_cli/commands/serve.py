@@ -105,7 +105,7 @@ def serve(
     *,
     context: Context,
 ) -> None:
-    r"""Rerank and embed for other programs, over HTTP.
+    """Rerank and embed for other programs, over HTTP.
 
     The server speaks the APIs of Cohere, Jina, Voyage, vLLM, infinity, llama.cpp, Mixedbread and
     text-embeddings-inference for reranking, and that of OpenAI for embeddings. Requests share the
@@ -116,8 +116,6 @@ def serve(
     Examples:
       ettin serve -r 32m
       ettin serve -r 32m -r 150m --embedder minilm
-      curl http://127.0.0.1:7480/v1/rerank -H "Content-Type: application/json" \
-        -d '{"query": "ferry", "documents": ["It sails at nine.", "Bread is at noon."]}'
     """
     require_serve()
     if scores not in SCALES:
