@@ -46,6 +46,10 @@ class Commands(LazyGroup):
             "ettin_cli.commands.train:train",
             "Train a reranker on teacher scores, or on positives and negatives.",
         ),
+        "serve": Listed(
+            "ettin_cli.commands.serve:serve",
+            "Rerank and embed for other programs, over HTTP.",
+        ),
         "bench": Listed(
             "ettin_cli.commands.bench:bench",
             "Compare the speed of rerankers with sentence-transformers.",

@@ -106,7 +106,7 @@ def test_open_starts_the_editor_at_the_first_hit(
 def test_completion_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.argv = ['ettin']\n"
-        "os.environ.update(COMP_WORDS='ettin se', COMP_CWORD='1')\n"
+        "os.environ.update(COMP_WORDS='ettin sea', COMP_CWORD='1')\n"
         "os.environ['_ETTIN_COMPLETE'] = 'complete_bash'\n"
         "from ettin_cli.cli import app\n"
         "try: app(prog_name='ettin')\n"

@@ -21,4 +21,4 @@ from .model_folder import (
     read_modules as read_modules,
     refuse_code as refuse_code,
 )
-from .token_counting import load_token_counter as load_token_counter
+from .token_counting import ModelTokens as ModelTokens, load_token_counter as load_token_counter

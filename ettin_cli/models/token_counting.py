@@ -30,6 +30,21 @@ class ModelTokens:
         spans = self.offsets(begin)[:tokens]
         return begin[: spans[-1][1]] if spans else ""
 
+    def counts(self, texts: Sequence[str], limit: int) -> list[int]:
+        """Return the tokens of each text; of a longer one only that they exceed a limit."""
+        begins = self.long_texts.beginnings(texts, limit + 1)
+        found = self.tokenizer.encode_batch_fast(begins, add_special_tokens=False)
+        return [len(one) for one in found]
+
+    def described(self, text: str, *, special: bool) -> list[dict[str, object]]:
+        """Return each token's id, text, place in characters, and whether it is a special one."""
+        found = self.tokenizer.encode(text, add_special_tokens=special)
+        rows = zip(found.ids, found.tokens, found.special_tokens_mask, found.offsets, strict=True)
+        return [
+            {"id": id, "text": token, "special": bool(mask), "start": start, "stop": stop}
+            for id, token, mask, (start, stop) in rows
+        ]
+
     def special(self, *, pair: bool) -> int:
         """Return the number of special tokens that the model adds to a text or a pair."""
         return int(self.tokenizer.num_special_tokens_to_add(pair))

@@ -1,0 +1,192 @@
+"""`ettin serve`: rerank and embed for other programs, over HTTP."""
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from ettin_cli.commands import options
+from ettin_cli.commands.context import Context, shared
+from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.searching import Models
+from ettin_cli.serving import (
+    LOCALHOST,
+    Address,
+    Application,
+    Limits,
+    Policy,
+    Scale,
+    Served,
+    ServedEmbedder,
+    ServedReranker,
+    listening,
+    require_serve,
+    serve as run,
+)
+from ettin_cli.settings import AUTO, EMBEDDERS, ETTIN_MODELS, MIB, TRUNCATE
+
+Model = TypeVar("Model", ServedReranker, ServedEmbedder)
+SCALES = ("sigmoid", "raw")
+
+
+@shared("max_length")
+def serve(
+    reranker: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reranker",
+            "-r",
+            metavar="MODEL",
+            envvar="ETTIN_RERANKER",
+            help="auto, 17m, 32m, 68m, 150m, 400m, 1b, embedded, a hub id, a folder or none; "
+            "repeat for several, the first is the default.",
+        ),
+    ] = None,
+    embedder: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--embedder",
+            metavar="MODEL",
+            help="An embedder from ettin models, a hub id or a folder; repeat for several.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on.")
+    ] = LOCALHOST[0],
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="0 takes any free port.")
+    ] = 7480,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            envvar="ETTIN_API_KEY",
+            help="What clients must send as Authorization: Bearer KEY, or @FILE.",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen on other addresses without a key.")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name by which clients reach the server."),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Let scripts of these pages send requests."),
+    ] = None,
+    scores: Annotated[
+        str,
+        typer.Option(
+            metavar="SCALE", help="sigmoid, between 0 and 1, or raw, the model's own scores."
+        ),
+    ] = SCALES[0],
+    long: options.Long = TRUNCATE,
+    strict_models: Annotated[
+        bool,
+        typer.Option("--strict-models", help="Refuse requests for models that are not served."),
+    ] = False,
+    max_documents: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Documents in a request.")
+    ] = 10_000,
+    max_body: Annotated[
+        int, typer.Option(metavar="MIB", min=1, help="Size of a request, in MiB.")
+    ] = 32,
+    max_wait: Annotated[
+        float,
+        typer.Option(metavar="S", min=1, help="Refuse requests behind so many seconds of work."),
+    ] = 120.0,
+    timeout: Annotated[
+        float, typer.Option(metavar="S", min=1, help="Seconds that a request may take.")
+    ] = 300.0,
+    grace: Annotated[
+        int, typer.Option(metavar="S", min=0, help="Seconds to finish requests at the end.")
+    ] = 10,
+    *,
+    context: Context,
+) -> None:
+    """Rerank and embed for other programs, over HTTP.
+
+    The server speaks the APIs of Cohere, Jina, Voyage, vLLM, infinity, llama.cpp, Mixedbread and
+    text-embeddings-inference for reranking, and that of OpenAI for embeddings. Requests share the
+    models fairly: a short one passes a long one, and a score does not depend on other requests.
+
+    It listens on this machine only. Ctrl-C, or SIGTERM, finishes the requests that have begun.
+
+    Examples:
+      ettin serve -r 32m
+      ettin serve -r 32m -r 150m --embedder minilm
+    """
+    require_serve()
+    if scores not in SCALES:
+        raise UsageError(f"unknown scale {scores!r}", hint="sigmoid or raw")
+    key = _key(api_key)
+    if host not in (*LOCALHOST, "localhost") and key is None and not insecure:
+        raise UsageError(
+            f"anybody who reaches {host} could use the server",
+            hint="--api-key KEY, or --insecure if that is meant",
+        )
+    limits = Limits(max_documents, max_wait, timeout)
+    models = context.session.models
+    scale: Scale = "raw" if scores == "raw" else "sigmoid"
+    served = Served(
+        _rerankers(reranker or ([] if embedder else [AUTO]), models, long),
+        _embedders(embedder or [], models),
+        scale,
+        limits,
+        strict_models,
+    )
+    address = Address(host, port, grace)
+    sockets = listening(address)
+    policy = Policy(
+        hosts=[name.lower() for name in allow_host or ()],
+        origins=cors_origin or (),
+        key=key,
+        any_address=host in ("0.0.0.0", "::"),
+        addresses=LOCALHOST if host in (*LOCALHOST, "localhost") else (host,),
+        max_body=max_body * MIB,
+    )
+    shown = f"[{host}]" if ":" in host else host
+    context.console.notice(f"serving on http://{shown}:{sockets[0].getsockname()[1]}")
+    run(Application(served, context.console), policy, sockets, address, context.console)
+
+
+def _rerankers(names: list[str], models: Models, long: str) -> dict[str, ServedReranker]:
+    """Return the rerankers by each of their names."""
+    aliases = {model.hub_id: alias for alias, model in ETTIN_MODELS.items()}
+    served: dict[str, ServedReranker] = {}
+    for name in names:
+        if name != "none":
+            resolved = models.find_reranker(name)
+            model = ServedReranker(models, resolved, long)
+            _add(served, model, name, resolved.name, aliases.get(resolved.name))
+    return served
+
+
+def _embedders(names: list[str], models: Models) -> dict[str, ServedEmbedder]:
+    """Return the embedders by each of their names."""
+    aliases = {model.hub_id: alias for alias, model in EMBEDDERS.items()}
+    served: dict[str, ServedEmbedder] = {}
+    for name in names:
+        files = models.find_embedder(name)
+        _add(served, ServedEmbedder(models, files), name, files.name, aliases.get(files.name))
+    return served
+
+
+def _add(served: dict[str, Model], model: Model, *names: str | None) -> None:
+    if names[1] in served:
+        raise UsageError(f"{names[1]} is given twice", hint="leave out one of them")
+    served |= {name: model for name in names if name and name != AUTO}
+
+
+def _key(given: str | None) -> str | None:
+    """Return the API key, which may be in a file."""
+    if not given or not given.startswith("@"):
+        return given or None
+    try:
+        key = Path(given[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"cannot read the API key in {given[1:]}: {error}") from error
+    if not key:
+        raise UsageError(f"the API key in {given[1:]} is empty")
+    return key

@@ -1,0 +1,11 @@
+from .app import Application as Application, Limits as Limits, Served as Served
+from .guard import MAX_BODY as MAX_BODY, Policy as Policy
+from .scores import Scale as Scale
+from .served_models import ServedEmbedder as ServedEmbedder, ServedReranker as ServedReranker
+from .server import (
+    LOCALHOST as LOCALHOST,
+    Address as Address,
+    listening as listening,
+    require_serve as require_serve,
+    serve as serve,
+)

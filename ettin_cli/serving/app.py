@@ -1,0 +1,559 @@
+"""The routes of the server: an ASGI application over the models of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ettin_cli import __version__
+from ettin_cli.errors import ClosedError, EttinError
+from ettin_cli.records import Reporter
+from ettin_cli.serving.answers import Ranked, rerank_answer, scores_answer
+from ettin_cli.serving.dialects import (
+    MAX_DOCUMENTS,
+    RerankRequest,
+    dialect_of,
+    pairs_of,
+    rerank_request,
+    strings_of,
+)
+from ettin_cli.serving.guard import Guard, Policy
+from ettin_cli.serving.metrics import TYPE, Metrics
+from ettin_cli.serving.problems import ProblemError, invalid
+from ettin_cli.serving.scheduler import Item, Job, Scheduler
+from ettin_cli.serving.scores import Scale
+from ettin_cli.serving.served_models import (
+    Counted,
+    Scored,
+    ServedEmbedder,
+    ServedReranker,
+)
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
+
+    from ettin_cli.records import Floats
+
+Result = TypeVar("Result")
+Answer = dict[str, Any] | list[Any]
+
+RERANK = ("/rerank", "/v1/rerank", "/v2/rerank", "/v2/v2/rerank", "/reranking", "/v1/reranking")
+SCORE = ("/score", "/v1/score")
+EMBEDDINGS = ("/v1/embeddings", "/embeddings")
+EMBED = ("/embed", "/v1/embed")
+CLOSED_BY_CLIENT = 499
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What requests may ask for.
+
+    Args:
+        max_wait: Seconds of queued work beyond which a request is refused.
+        timeout: Seconds after which a request fails.
+    """
+
+    documents: int = MAX_DOCUMENTS
+    max_wait: float = 120.0
+    timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a server offers: models by each of their names.
+
+    A request that names no other gets the first.
+
+    Args:
+        scale: Of scores, where a request asks for no other.
+        strict: Whether a request for another model is refused.
+    """
+
+    rerankers: Mapping[str, ServedReranker]
+    embedders: Mapping[str, ServedEmbedder]
+    scale: Scale = "sigmoid"
+    limits: Limits = field(default_factory=Limits)
+    strict: bool = False
+
+    @property
+    def models(self) -> list[ServedReranker | ServedEmbedder]:
+        """Every model, once."""
+        every: list[ServedReranker | ServedEmbedder] = [*self.rerankers.values()]
+        every += self.embedders.values()
+        return list({id(model): model for model in every}.values())
+
+    def aliases(self, model: ServedReranker | ServedEmbedder) -> list[str]:
+        """Return the names of a model."""
+        named = {**self.rerankers} if isinstance(model, ServedReranker) else {**self.embedders}
+        return [name for name, one in named.items() if one is model]
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What is known of a request when it is logged."""
+
+    dialect: str = "-"
+    items: int = 0
+    tokens: int = 0
+    job: Job[Any] | None = None
+
+
+class Application:
+    """Answers requests.
+
+    Args:
+        reporter: Receives a line about each request.
+    """
+
+    def __init__(self, served: Served, reporter: Reporter) -> None:
+        self.served, self.reporter = served, reporter
+        self.metrics = Metrics()
+        self.loaded = asyncio.Event()
+        self.failure = ""
+        self.draining = False
+
+    def asgi(self, policy: Policy) -> ASGIApp:
+        """Return the application, behind its guard."""
+        from starlette.applications import Starlette
+        from starlette.routing import Route
+
+        post = [
+            *((path, self._rerank) for path in RERANK),
+            *((path, self._score) for path in SCORE),
+            *((path, self._embeddings) for path in EMBEDDINGS),
+            *((path, self._embed) for path in EMBED),
+            ("/", self._rerank),
+            ("/tokenize", self._tokenize),
+        ]
+        get = [
+            ("/", self._index),
+            ("/v1/models", self._models),
+            ("/info", self._info),
+            ("/embedding/info", self._embedding_info),
+        ]
+        routes = [
+            *(Route(path, self._answered(call, policy), methods=["POST"]) for path, call in post),
+            *(Route(path, self._answered(call, policy), methods=["GET"]) for path, call in get),
+            Route("/health", self._health),
+            Route("/ping", self._health),
+            Route("/ready", self._ready),
+            Route("/metrics", self._metrics),
+        ]
+        app = Starlette(
+            routes=routes,
+            lifespan=self._lifespan,
+            exception_handlers={404: self._not_found, 405: self._not_allowed},
+        )
+        self.paths = sorted({route.path for route in routes})
+        return Guard(app, policy)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: object) -> AsyncIterator[None]:
+        loading = asyncio.create_task(self._load())
+        yield
+        self.draining = True
+        loading.cancel()
+        for model in self.served.models:
+            model.scheduler.close()
+
+    async def _load(self) -> None:
+        """Load the models, so that the first request need not wait for it."""
+        try:
+            for model in self.served.models:
+                backend = await asyncio.to_thread(model.load)
+                self.reporter.notice(f"{model.name} is loaded: {backend}")
+        except EttinError as error:
+            self.failure = error.problem
+            self.reporter.notice(f"a model cannot be loaded: {error.problem}")
+            return
+        self.loaded.set()
+
+    def _answered(
+        self, call: Callable[[Request, _Trace], Awaitable[Answer]], policy: Policy
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Return a handler that turns failures into answers, counts and logs."""
+
+        async def handle(request: Request) -> Response:
+            trace, begin = _Trace(), time.monotonic()
+            request.state.max_body, request.state.policy = policy.max_body, policy
+            headers: dict[str, str] = {}
+            try:
+                answer, status = await call(request, trace), 200
+                headers = _timing(trace, time.monotonic() - begin)
+            except ProblemError as problem:
+                answer, status = problem.body(tei=trace.dialect == "tei"), problem.status
+                headers = problem.headers()
+            except Exception as error:
+                answer, status = self._failed(error, trace)
+            seconds = time.monotonic() - begin
+            self.metrics.count(request.url.path, trace.dialect, status, seconds)
+            self._log(request, trace, status, seconds)
+            return _json(answer, status, headers)
+
+        return handle
+
+    def _failed(self, error: Exception, trace: _Trace) -> tuple[Answer, int]:
+        if isinstance(error, ClosedError):
+            problem = ProblemError(503, "the server is shutting down", retry_after=5)
+        elif isinstance(error, EttinError):
+            problem = ProblemError(500, error.problem)
+        else:
+            number = uuid.uuid4().hex[:12]
+            self.reporter.notice(f"error {number}: {type(error).__name__}: {error}")
+            problem = ProblemError(500, f"the server failed; its log has error {number}")
+        return problem.body(tei=trace.dialect == "tei"), problem.status
+
+    def _log(self, request: Request, trace: _Trace, status: int, seconds: float) -> None:
+        client = request.client.host if request.client else "-"
+        waited = trace.job.waited if trace.job and trace.job.waited else 0.0
+        self.reporter.notice(
+            f"{client} {request.method} {request.url.path} {trace.dialect} {status} "
+            f"{trace.items:,} items {trace.tokens:,} tokens, queued {waited:.3f} s, {seconds:.3f} s"
+        )
+
+    async def _rerank(self, request: Request, trace: _Trace) -> Answer:
+        body = await _body(request)
+        trace.dialect = dialect_of(body)
+        asked = await asyncio.to_thread(rerank_request, body, self.served.limits.documents)
+        model, warnings = self._reranker(asked.model)
+        counted = await asyncio.to_thread(model.counted, asked.query, asked.texts, asked.max_tokens)
+        scores = await self._computed(model.scheduler, counted, request, trace, asked.priority)
+        return self._ranked(asked, model, counted, scores, warnings)
+
+    def _ranked(
+        self,
+        asked: RerankRequest,
+        model: ServedReranker,
+        counted: Counted,
+        scores: Sequence[Scored],
+        warnings: Sequence[str],
+    ) -> Answer:
+        cut = counted.cut | {at for at, score in enumerate(scores) if score.truncated}
+        self.metrics.count_cut(len(cut))
+        raw = self.served.scale == "raw" if asked.raw is None else asked.raw
+        ranked = Ranked(
+            model=model.name,
+            values=[score.value for score in scores],
+            scale="raw" if raw else "sigmoid",
+            cut=cut,
+            tokens=sum(counted.tokens),
+            limit=min(asked.max_tokens or model.limit, model.limit),
+            warnings=[*warnings, *asked.warnings],
+        )
+        return rerank_answer(asked, ranked)
+
+    async def _score(self, request: Request, trace: _Trace) -> Answer:
+        body = await _body(request)
+        trace.dialect = "vllm"
+        queries, texts = pairs_of(body, self.served.limits.documents)
+        model, _ = self._reranker(_model(body))
+        items: list[Item] = []
+        tokens: list[int] = []
+        for query in dict.fromkeys(queries):
+            some = [text for one, text in zip(queries, texts, strict=True) if one == query]
+            counted = await asyncio.to_thread(model.counted, query, some, None)
+            items += counted.items
+            tokens += counted.tokens
+        places = {item: at for at, item in enumerate(items)}
+        counted = Counted(items, tokens)
+        scores = await self._computed(model.scheduler, counted, request, trace)
+        ordered = [scores[places[pair]] for pair in zip(queries, texts, strict=True)]
+        values = [score.value for score in ordered]
+        return scores_answer(model.name, values, self.served.scale, sum(tokens))
+
+    async def _embeddings(self, request: Request, trace: _Trace) -> Answer:
+        body = await _body(request)
+        trace.dialect = "openai"
+        texts = strings_of(body, "input", self.served.limits.documents)
+        encoding = body.get("encoding_format") or "float"
+        if encoding not in ("float", "base64"):
+            raise invalid("`encoding_format` must be float or base64", "encoding_format")
+        model = self._embedder(_model(body))
+        vectors, tokens = await self._vectors(model, texts, body, request, trace)
+        size = body.get("dimensions")
+        if size is not None and size != len(vectors[0]):
+            raise invalid(f"`dimensions` must be {len(vectors[0])} for {model.name}", "dimensions")
+        return {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": at, "embedding": _encoded(vector, encoding)}
+                for at, vector in enumerate(vectors)
+            ],
+            "model": model.name,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+
+    async def _embed(self, request: Request, trace: _Trace) -> Answer:
+        body = await _body(request)
+        trace.dialect = "tei"
+        texts = strings_of(body, "inputs", self.served.limits.documents)
+        vectors, _ = await self._vectors(self._embedder(_model(body)), texts, body, request, trace)
+        return [vector.tolist() for vector in vectors]
+
+    async def _vectors(
+        self,
+        model: ServedEmbedder,
+        texts: list[str],
+        body: Mapping[str, Any],
+        request: Request,
+        trace: _Trace,
+    ) -> tuple[list[Floats], int]:
+        role = body.get("input_type") or body.get("prompt_name")
+        queries = isinstance(role, str) and role.lower() in ("query", "search_query")
+        counted = await asyncio.to_thread(lambda: model.counted(texts, queries=queries))
+        vectors = await self._computed(model.scheduler, counted, request, trace)
+        return vectors, sum(counted.tokens)
+
+    async def _tokenize(self, request: Request, trace: _Trace) -> Answer:
+        body = await _body(request)
+        trace.dialect = "tei"
+        texts = strings_of(body, "inputs", self.served.limits.documents)
+        special = body.get("add_special_tokens", True) is not False
+        model, _ = self._reranker(_model(body))
+        return await asyncio.to_thread(model.tokenized, texts, special=special)
+
+    async def _computed(
+        self,
+        scheduler: Scheduler[Result],
+        counted: Counted,
+        request: Request,
+        trace: _Trace,
+        priority: int = 0,
+    ) -> list[Result]:
+        """Return the results of items, unless the queue is too long or the client leaves.
+
+        Raises:
+            ProblemError: There are none.
+        """
+        load, limits = scheduler.load(), self.served.limits
+        if load.seconds > limits.max_wait:
+            self.metrics.count_rejected("queue")
+            message = f"the queue takes {load.seconds:.0f} s, more than {limits.max_wait:.0f} s"
+            raise ProblemError(429, message, retry_after=math.ceil(load.seconds - limits.max_wait))
+        job = scheduler.submit(counted.items, counted.tokens, priority=priority)
+        trace.job, trace.items, trace.tokens = job, len(counted.items), job.tokens
+        try:
+            return await _unless_left(job.future, request, limits.timeout)
+        except TimeoutError:
+            self.metrics.count_rejected("timeout")
+            message = f"the request took more than {limits.timeout:.0f} s (--timeout)"
+            raise ProblemError(504, message) from None
+        finally:
+            scheduler.cancel(job)
+
+    def _reranker(self, name: str) -> tuple[ServedReranker, list[str]]:
+        """Return the reranker of a name, else the first; and a warning where it is another."""
+        rerankers = self.served.rerankers
+        if name in rerankers:
+            return rerankers[name], []
+        if not rerankers:
+            raise ProblemError(404, "this server has no reranker; start it with -r MODEL")
+        first = next(iter(rerankers.values()))
+        if not name:
+            return first, []
+        if self.served.strict:
+            raise _unknown(name, rerankers)
+        return first, [f"model {name[:100]!r} is not served: scored with {first.name}"]
+
+    def _embedder(self, name: str) -> ServedEmbedder:
+        embedders = self.served.embedders
+        if name in embedders:
+            return embedders[name]
+        if not embedders:
+            raise ProblemError(404, "this server has no embedder; start it with --embedder MODEL")
+        if name and self.served.strict:
+            raise _unknown(name, embedders)
+        return next(iter(embedders.values()))
+
+    async def _index(self, _request: Request, _trace: _Trace) -> Answer:
+        return {"name": "ettin", "version": __version__, "routes": self.paths}
+
+    async def _models(self, _request: Request, _trace: _Trace) -> Answer:
+        created = int(time.time() - (time.monotonic() - self.metrics.started))
+        listed = [
+            {
+                "id": model.name,
+                "object": "model",
+                "created": created,
+                "owned_by": "ettin",
+                "capabilities": [model.task],
+                "max_tokens": model.limit if self.loaded.is_set() else None,
+                "aliases": self.served.aliases(model),
+                **(
+                    {"score": {"scale": self.served.scale}}
+                    if isinstance(model, ServedReranker)
+                    else {}
+                ),
+            }
+            for model in self.served.models
+        ]
+        return {"object": "list", "data": listed}
+
+    async def _info(self, request: Request, trace: _Trace) -> Answer:
+        if not self.served.rerankers:
+            return await self._embedding_info(request, trace)
+        model, _ = self._reranker("")
+        await self._until_loaded()
+        kind = {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
+        return self._facts(
+            model.name, model.revision, model.reranker.card.backend, kind, model.limit
+        )
+
+    async def _embedding_info(self, _request: Request, _trace: _Trace) -> Answer:
+        model = self._embedder("")
+        await self._until_loaded()
+        kind = {"embedding": {"pooling": "mean"}}
+        return self._facts(
+            model.name, model.files.revision, model.embedder.backend, kind, model.limit
+        )
+
+    def _facts(
+        self, name: str, revision: str | None, backend: str, kind: Answer, limit: int
+    ) -> Answer:
+        limits = self.served.limits
+        return {
+            "model_id": name,
+            "model_sha": revision,
+            "model_dtype": backend.split()[-1],
+            "model_type": kind,
+            "max_concurrent_requests": 512,
+            "max_input_length": limit,
+            "max_batch_tokens": limit,
+            "max_batch_requests": None,
+            "max_client_batch_size": limits.documents,
+            "auto_truncate": True,
+            "tokenization_workers": 1,
+            "version": __version__,
+            "sha": None,
+            "docker_label": None,
+            "ettin": {"backend": backend, "scores": self.served.scale},
+        }
+
+    async def _until_loaded(self) -> None:
+        if not self.loaded.is_set():
+            raise ProblemError(503, self.failure or "the models are being loaded", retry_after=1)
+
+    async def _health(self, _request: Request) -> Response:
+        uptime = round(time.monotonic() - self.metrics.started, 3)
+        return _json({"status": "ok", "version": __version__, "uptime": uptime}, 200, {})
+
+    async def _ready(self, _request: Request) -> Response:
+        ready = self.loaded.is_set() and not self.draining
+        status = "draining" if self.draining else self.failure or "loading"
+        return _json({"status": "ready" if ready else status}, 200 if ready else 503, {})
+
+    async def _metrics(self, _request: Request) -> Response:
+        from starlette.responses import Response
+
+        models = self.served.models
+        loads = {(model.task, model.name): model.scheduler.load() for model in models}
+        return Response(self.metrics.text(loads), media_type=TYPE)
+
+    async def _not_found(self, request: Request, _: Exception) -> Response:
+        import difflib
+
+        near = difflib.get_close_matches(request.url.path, self.paths, 1, 0.3)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        problem = ProblemError(404, f"there is no {request.url.path[:200]}{hint}")
+        return _json(problem.body(), 404, {})
+
+    async def _not_allowed(self, request: Request, error: Exception) -> Response:
+        problem = ProblemError(405, f"{request.url.path} does not take {request.method}")
+        return _json(problem.body(), 405, dict(getattr(error, "headers", None) or {}))
+
+
+def _unknown(name: str, known: Iterable[str]) -> ProblemError:
+    message = f"model {name[:100]!r} is not served; {', '.join(known)}"
+    return ProblemError(404, message, param="model")
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """Return the JSON object that was sent.
+
+    Raises:
+        ProblemError: It is none, or too large.
+    """
+    import orjson
+
+    policy: Policy = request.state.policy
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > policy.max_body:
+            raise policy.too_large()
+        pieces.append(piece)
+    try:
+        body = await asyncio.to_thread(orjson.loads, b"".join(pieces))
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise invalid("the body must be a JSON object")
+    return body
+
+
+def _model(body: Mapping[str, Any]) -> str:
+    name = body.get("model")
+    return name if isinstance(name, str) else ""
+
+
+async def _unless_left(future: Future[Result], request: Request, timeout: float) -> Result:
+    """Return a result, unless the client closes the connection before.
+
+    Raises:
+        ProblemError: It did.
+        TimeoutError: It takes too long.
+    """
+    result: asyncio.Future[Any] = asyncio.wrap_future(future)
+    left: asyncio.Future[Any] = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait([result, left], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if result.done():
+            found: Result = result.result()
+            return found
+        if left.done():
+            raise ProblemError(CLOSED_BY_CLIENT, "the client has closed the connection")
+        raise TimeoutError
+    finally:
+        left.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _encoded(vector: Floats, encoding: str) -> object:
+    if encoding == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector.tolist()
+
+
+def _timing(trace: _Trace, seconds: float) -> dict[str, str]:
+    """Return the headers that tell where the time went."""
+    waited = (trace.job.waited or 0.0) if trace.job else 0.0
+    computed = trace.job.computed if trace.job else 0.0
+    return {
+        "x-total-time": f"{1000 * seconds:.0f}",
+        "x-queue-time": f"{1000 * waited:.0f}",
+        "x-inference-time": f"{1000 * computed:.0f}",
+        "x-compute-tokens": str(trace.tokens),
+        "server-timing": f"queue;dur={1000 * waited:.1f}, rerank;dur={1000 * computed:.1f}",
+    }
+
+
+def _json(answer: Answer, status: int, headers: Mapping[str, str]) -> Response:
+    import orjson
+    from starlette.responses import Response
+
+    safe = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+    return Response(orjson.dumps(answer), status, {**safe, **headers}, "application/json")

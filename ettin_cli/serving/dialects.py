@@ -1,0 +1,249 @@
+"""The bodies of rerank requests, as the clients of many services send them.
+
+Cohere, Jina, vLLM, llama.cpp and infinity send `documents`; Voyage too, with `top_k`;
+text-embeddings-inference (TEI) `texts`; Mixedbread `input`. The fields tell them apart, so that
+every path answers every client.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ettin_cli.serving.problems import ProblemError, invalid
+
+Dialect = Literal["cohere", "infinity", "voyage", "tei", "mixedbread"]
+
+MAX_DOCUMENTS = 10_000
+MAX_QUERY = 32_768
+
+# Fields that are understood, or accepted as they need nothing: the others are named in a warning.
+_KNOWN = frozenset(
+    """model query documents texts input top_n top_k return_documents return_text return_input
+    max_tokens_per_doc max_chunks_per_doc overlap_tokens truncate truncation truncate_prompt_tokens
+    truncation_side truncation_direction raw_scores use_activation priority rank_fields user
+    encoding_format""".split()
+)
+_TEXTS = {"tei": "texts", "mixedbread": "input"}
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """A request to rerank texts.
+
+    Args:
+        top_n: The number of results; None: all.
+        raw: Whether scores are the model's own, on no scale; None: as the server is set.
+        max_tokens: Tokens that are read of each text, if that is less than the model's limit.
+        priority: A lower one is served first.
+        warnings: What of the request has no effect.
+    """
+
+    dialect: Dialect
+    model: str
+    query: str
+    texts: list[str]
+    top_n: int | None = None
+    return_texts: bool = False
+    raw: bool | None = None
+    max_tokens: int | None = None
+    priority: int = 0
+    warnings: Sequence[str] = ()
+
+
+def dialect_of(body: Mapping[str, Any]) -> Dialect:
+    """Return the service whose client sent a body.
+
+    >>> dialect_of({"query": "q", "texts": []}), dialect_of({"query": "q", "documents": []})
+    ('tei', 'cohere')
+    """
+    if "texts" in body:
+        return "tei"
+    if "input" in body:
+        return "mixedbread"
+    if (body.get("top_k") or body.get("truncation")) and not body.get("top_n"):
+        return "voyage"
+    return "infinity" if "raw_scores" in body else "cohere"
+
+
+def rerank_request(body: Mapping[str, Any], most: int = MAX_DOCUMENTS) -> RerankRequest:
+    """Return the request in a body.
+
+    Args:
+        most: Maximum number of documents.
+
+    Raises:
+        ProblemError: A field is missing or has a wrong type, or there are too many documents.
+    """
+    dialect = dialect_of(body)
+    name = _TEXTS.get(dialect, "documents")
+    use_activation = _flag(body, "use_activation")
+    raw = _flag(body, "raw_scores")
+    return RerankRequest(
+        dialect=dialect,
+        model=_string(body, "model"),
+        query=query_of(body),
+        texts=texts_of(body, name, most),
+        top_n=_count(body, "top_n") or _count(body, "top_k") or None,
+        return_texts=any(
+            _flag(body, one) for one in ("return_documents", "return_text", "return_input")
+        ),
+        raw=not use_activation if raw is None and use_activation is not None else raw,
+        max_tokens=_count(body, "max_tokens_per_doc") or _count(body, "truncate_prompt_tokens"),
+        priority=_count(body, "priority") or 0,
+        warnings=_warnings(body),
+    )
+
+
+def query_of(body: Mapping[str, Any], name: str = "query") -> str:
+    """Return the query of a body.
+
+    Raises:
+        ProblemError: It is missing, empty, too long or not a string.
+    """
+    query = body.get(name)
+    if not isinstance(query, str):
+        raise invalid(f"`{name}` must be a string, not {_kind(query)}", name)
+    if not query.strip():
+        raise invalid(f"`{name}` is empty", name)
+    if len(query) > MAX_QUERY:
+        raise ProblemError(413, f"`{name}` has more than {MAX_QUERY:,} characters", param=name)
+    return _unicode(query, name)
+
+
+def texts_of(body: Mapping[str, Any], name: str, most: int) -> list[str]:
+    """Return the texts of a body.
+
+    Raises:
+        ProblemError: They are missing, too many, or no texts.
+    """
+    given = body.get(name)
+    if not isinstance(given, list):
+        raise invalid(f"`{name}` must be a list of texts, not {_kind(given)}", name)
+    if not given:
+        raise invalid(f"`{name}` is empty", name)
+    if len(given) > most:
+        limit = f"`{name}` has {len(given):,} texts, more than {most:,} (--max-documents)"
+        raise ProblemError(413, limit, param=name)
+    fields = body.get("rank_fields")
+    if fields is not None and not _is_strings(fields):
+        raise invalid("`rank_fields` must be a list of strings", "rank_fields")
+    return [_text(one, f"{name}[{at}]", fields or ()) for at, one in enumerate(given)]
+
+
+def pairs_of(body: Mapping[str, Any], most: int) -> tuple[list[str], list[str]]:
+    """Return the queries and texts of a request for scores; one query may have many texts.
+
+    Raises:
+        ProblemError: They are missing, too many, or not as many as each other.
+    """
+    names = (
+        ("text_1", "text_2"),
+        ("queries", "documents"),
+        ("queries", "items"),
+        ("data_1", "data_2"),
+    )
+    first, second = next(
+        ((one, other) for one, other in names if one in body and other in body), names[0]
+    )
+    queries, texts = (strings_of(body, name, most) for name in (first, second))
+    if len(queries) == 1:
+        queries *= len(texts)
+    if len(queries) != len(texts):
+        counts = f"{len(queries):,} and {len(texts):,}"
+        raise invalid(f"`{first}` and `{second}` must be equally long, not {counts}", second)
+    return queries, texts
+
+
+def strings_of(body: Mapping[str, Any], name: str, most: int) -> list[str]:
+    """Return the texts of a field that is a string or a list of them.
+
+    Raises:
+        ProblemError: They are missing, too many, or token ids.
+    """
+    given = body.get(name)
+    if isinstance(given, str):
+        given = [given]
+    flat = given if isinstance(given, list) else []
+    if any(isinstance(one, int) or (isinstance(one, list) and one) for one in flat[:1]):
+        message = f"`{name}` has token ids; send text (check_embedding_ctx_length=False)"
+        raise invalid(message, name)
+    return texts_of({name: given}, name, most)
+
+
+def _text(given: object, name: str, fields: Sequence[str]) -> str:
+    """Return a document as text: of an object its text, or the given fields, or all of them."""
+    if isinstance(given, str):
+        return _unicode(given, name)
+    if not isinstance(given, dict):
+        raise invalid(f"`{name}` must be a string or an object, not {_kind(given)}", name)
+    chosen = {field: given[field] for field in fields if field in given} or given
+    if not fields and isinstance(given.get("text"), str):
+        return _unicode(given["text"], name)
+    if fields:
+        return _unicode("\n".join(_scalar(value) for value in chosen.values()), name)
+    lines = (f"{field}: {_scalar(value)}" for field, value in chosen.items())
+    return _unicode("\n".join(lines), name)
+
+
+def _scalar(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _unicode(text: str, name: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise invalid(
+            f"`{name}` has half of a surrogate pair, which is no character", name
+        ) from None
+    return text
+
+
+def _string(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise invalid(f"`{name}` must be a string, not {_kind(value)}", name)
+    return value or ""
+
+
+def _flag(body: Mapping[str, Any], name: str) -> bool | None:
+    value = body.get(name)
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if value is not None and not isinstance(value, bool):
+        raise invalid(f"`{name}` must be true or false, not {_kind(value)}", name)
+    return value
+
+
+def _count(body: Mapping[str, Any], name: str) -> int | None:
+    value = body.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    if name == "truncate_prompt_tokens" and value == -1:
+        return None
+    raise invalid(f"`{name}` must be a number from 0, not {_kind(value)}", name)
+
+
+def _warnings(body: Mapping[str, Any]) -> list[str]:
+    unknown = sorted(name for name, value in body.items() if name not in _KNOWN and value)
+    shown = ", ".join(f"`{name[:40]}`" for name in unknown[:10])
+    return [f"no effect: {shown}"] if unknown else []
+
+
+def _is_strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _kind(value: object) -> str:
+    """Return a JSON value's type in words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    kinds = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return kinds.get(type(value), "another value")

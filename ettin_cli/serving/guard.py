@@ -1,0 +1,208 @@
+"""What is checked of a request before it is routed: Host, Origin, key, content type and size.
+
+A page in a browser can send requests to a server on the same machine, and can give its own name
+the address of that machine (DNS rebinding). The Host header shows the name that the page used,
+so a name that is not the server's is refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ettin_cli.serving.problems import ProblemError
+from ettin_cli.settings import MIB
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY = 32 * MIB
+MAX_TARGET = 8192
+LOCAL_SUFFIX = ".localhost"
+# Answered without a key: they tell nothing about texts or models.
+OPEN_PATHS = frozenset(["/health", "/ready", "/ping"])
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Who may send requests.
+
+    Args:
+        hosts: Further names of the server, in lower case.
+        origins: Origins of pages whose scripts may send requests.
+        key: What a client must send; None: nothing.
+        any_address: Whether the server listens on all addresses, so that any address is its own.
+        addresses: The addresses that it listens on.
+    """
+
+    hosts: Sequence[str] = ()
+    origins: Sequence[str] = ()
+    key: str | None = None
+    any_address: bool = False
+    addresses: Sequence[str] = ("127.0.0.1", "::1")
+    max_body: int = MAX_BODY
+
+    def is_own(self, host: str) -> bool:
+        """Return whether a host name, without its port, is one of the server.
+
+        >>> [Policy().is_own(host) for host in ("127.0.0.1", "localhost", "evil.example")]
+        [True, True, False]
+        """
+        name = host.lower().strip("[]")
+        if name == "localhost" or name.endswith(LOCAL_SUFFIX) or name in self.hosts:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        if address.is_unspecified:
+            return False
+        return self.any_address or str(address) in self.addresses
+
+    def check(self, method: str, path: str, headers: dict[str, str]) -> None:
+        """Check a request before its body is read.
+
+        Raises:
+            ProblemError: It is refused.
+        """
+        self._check_sender(headers)
+        if path not in OPEN_PATHS:
+            self._check_key(headers)
+        if method == "POST":
+            self._check_body(headers)
+
+    def _check_sender(self, headers: dict[str, str]) -> None:
+        host = headers.get("host", "")
+        if not self.is_own(_name(host)):
+            shown = host[:100] or "missing"
+            raise ProblemError(421, f"the Host header is {shown!a}; allow it with --allow-host")
+        origin = headers.get("origin")
+        if origin is not None and not self._may_be_origin(origin, host):
+            message = f"requests from pages of {origin[:100]!a} are refused; allow --cors-origin"
+            raise ProblemError(403, message)
+        if headers.get("sec-fetch-site") == "cross-site" and origin not in self.origins:
+            raise ProblemError(403, "requests from pages of other sites are refused")
+
+    def _may_be_origin(self, origin: str, host: str) -> bool:
+        if origin in self.origins:
+            return True
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        return parts.netloc == host and self.is_own(parts.hostname or "")
+
+    def _check_key(self, headers: dict[str, str]) -> None:
+        if self.key is None:
+            return
+        given = headers.get("x-api-key") or headers.get("authorization", "")
+        scheme, _, rest = given.partition(" ")
+        given = rest.strip() if scheme.lower() == "bearer" else given
+        if not given:
+            message = "an API key is needed: send the header Authorization: Bearer KEY"
+            raise ProblemError(401, message)
+        if not hmac.compare_digest(given.encode(), self.key.encode()):
+            raise ProblemError(401, "the API key is not that of this server")
+
+    def _check_body(self, headers: dict[str, str]) -> None:
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json" and not kind.endswith("+json"):
+            shown = f"not {kind[:60]!a}" if kind else "none is given"
+            message = f"the body must be JSON, {shown}: send Content-Type: application/json"
+            raise ProblemError(415, message)
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise ProblemError(415, "compressed bodies are not accepted")
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > self.max_body:
+            raise self.too_large()
+
+    def too_large(self) -> ProblemError:
+        """Return the problem of a body beyond the limit."""
+        return ProblemError(413, f"the body is larger than {self.max_body // MIB} MiB (--max-body)")
+
+
+class Guard:
+    """An ASGI application that refuses requests before another one sees them."""
+
+    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+        self.app, self.policy = app, policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request, and pass it on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = _headers(scope)
+        try:
+            if len(scope["path"]) + len(scope["query_string"]) > MAX_TARGET:
+                raise ProblemError(414, f"the URL is longer than {MAX_TARGET:,} characters")
+            self.policy.check(scope["method"], scope["path"], headers)
+        except ProblemError as problem:
+            await _refuse(problem, scope, receive, send)
+            return
+        answer = _with_origin(send, headers.get("origin"), self.policy.origins)
+        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            await _preflight(answer)
+            return
+        await self.app(scope, receive, answer)
+
+
+async def _refuse(problem: ProblemError, scope: Scope, receive: Receive, send: Send) -> None:
+    import orjson
+    from starlette.responses import Response
+
+    response = Response(
+        orjson.dumps(problem.body()),
+        problem.status,
+        problem.headers() | {"connection": "close"},
+        "application/json",
+    )
+    await response(scope, receive, send)
+
+
+def _with_origin(send: Send, origin: str | None, allowed: Sequence[str]) -> Send:
+    """Return a sender that lets the scripts of an allowed page read the answer."""
+    if origin is None or origin not in allowed:
+        return send
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            added = [(b"access-control-allow-origin", origin.encode()), (b"vary", b"Origin")]
+            message["headers"] = [*message.get("headers", []), *added]
+        await send(message)
+
+    return answer
+
+
+async def _preflight(send: Send) -> None:
+    headers = [
+        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
+        (b"access-control-max-age", b"600"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Return the headers; of one that is given twice, the values with a comma."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+def _name(host: str) -> str:
+    """Return the name in a Host header, without its port.
+
+    >>> _name("localhost:7480"), _name("[::1]:7480"), _name("127.0.0.1")
+    ('localhost', '[::1]', '127.0.0.1')
+    """
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

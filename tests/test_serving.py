@@ -1,0 +1,298 @@
+"""`ettin serve` answers the clients of many services, over HTTP."""
+
+import base64
+import json
+import math
+import socket
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ettin_cli
+from tests.conftest import Ettin
+from tests.serving import Server, scores_of
+
+RECORDED = Path(__file__).parents[1].parent / "shared" / "serve_requests.jsonl"
+QUERY = "when does the ferry sail"
+TEXTS = ["Bread is at noon.", "The ferry sails at nine.", "", "Auks nest on the cliffs."]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    running = Server(folder, "-r", "embedded", "--embedder", "embedded", "--max-documents", "500")
+    yield running
+    running.kill()
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[ettin_cli.Session]:
+    with ettin_cli.Session(offline=True) as opened:
+        yield opened
+
+
+def sigmoid(score: float) -> float:
+    return 1 / (1 + math.exp(-score)) if score > 0 else math.exp(score) / (1 + math.exp(score))
+
+
+RERANK = ["/rerank", "/v1/rerank", "/v2/rerank", "/reranking", "/v1/reranking"]
+
+
+@pytest.mark.parametrize("path", RERANK)
+def test_scores_are_those_of_python_on_a_scale_from_0_to_1(
+    server: Server, session: ettin_cli.Session, path: str
+) -> None:
+    raw = session.score([(QUERY, text) for text in TEXTS], reranker="embedded").values.tolist()
+    asked = {"model": "embedded", "query": QUERY, "documents": TEXTS}
+    reply = server.ask(path, asked)
+    assert scores_of(reply) == [sigmoid(score) for score in raw]
+    order = [row["index"] for row in reply.json()["results"]]
+    assert order == sorted(range(len(raw)), key=lambda at: -raw[at])
+    assert scores_of(server.ask(path, {**asked, "raw_scores": True})) == raw
+    assert scores_of(server.ask(path, {**asked, "use_activation": False})) == raw
+    tei = server.ask(path, {"query": QUERY, "texts": TEXTS, "raw_scores": True})
+    assert scores_of(tei, "score") == raw
+
+
+def test_scores_do_not_depend_on_other_requests(server: Server, session: ettin_cli.Session) -> None:
+    pairs = [
+        (f"query {n}", [f"text {n} {m} {'of the ferry ' * (m % 9)}" for m in range(3 + n)])
+        for n in range(24)
+    ]
+    flat = [(query, text) for query, texts in pairs for text in texts]
+    alone = dict(zip(flat, session.score(flat, reranker="embedded").values.tolist(), strict=True))
+
+    def ask(pair: tuple[str, list[str]]) -> list[float]:
+        query, texts = pair
+        body = {"query": query, "documents": texts, "raw_scores": True}
+        return scores_of(server.ask("/rerank", body))
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(ask, pairs))
+    assert together == [[alone[query, text] for text in texts] for query, texts in pairs]
+
+
+def test_an_unknown_model_is_answered_by_the_first_with_a_warning(server: Server) -> None:
+    body = {"model": "rerank-v3.5", "query": QUERY, "documents": TEXTS, "instruction": "x"}
+    answer = server.ask("/v2/rerank", body).json()
+    assert answer["model"] == "embedded"
+    assert answer["meta"]["warnings"] == [
+        "model 'rerank-v3.5' is not served: scored with embedded",
+        "no effect: `instruction`",
+    ]
+
+
+def test_long_documents_are_cut_and_said(server: Server, session: ettin_cli.Session) -> None:
+    long = "the ferry sails at nine " * 200
+    answer = server.ask("/v2/rerank", {"query": QUERY, "documents": [long, "short"]}).json()
+    assert answer["meta"]["warnings"] == ["1 of 2 documents were cut at 256 tokens"]
+    assert [row.get("truncated", False) for row in answer["results"]] == [True, False]
+    body = {"query": QUERY, "documents": [long], "max_tokens_per_doc": 5, "raw_scores": True}
+    reply = server.ask("/v2/rerank", body)
+    pair = [(QUERY, "the ferry sails at nine")]
+    assert scores_of(reply) == session.score(pair, reranker="embedded").values.tolist()
+    assert reply.json()["meta"]["warnings"] == ["1 of 1 documents were cut at 5 tokens"]
+
+
+def test_pairs_are_scored_as_by_vllm(server: Server, session: ettin_cli.Session) -> None:
+    body = {"text_1": [QUERY, "bread", QUERY], "text_2": ["a ferry", "a loaf", "a loaf"]}
+    rows = server.ask("/score", body).json()["data"]
+    pairs = list(zip(body["text_1"], body["text_2"], strict=True))
+    raw = session.score(pairs, reranker="embedded").values.tolist()
+    assert [(row["index"], row["score"]) for row in rows] == [
+        (at, sigmoid(score)) for at, score in enumerate(raw)
+    ]
+
+
+def test_embeddings_are_those_of_python(server: Server, session: ettin_cli.Session) -> None:
+    expected = session.embed(["a ferry", "bread"], embedder="embedded")
+    body = {"model": "m", "input": ["a ferry", "bread"]}
+    floats = server.ask("/v1/embeddings", body).json()
+    assert [row["embedding"] for row in floats["data"]] == expected.tolist()
+    packed = server.ask("/v1/embeddings", {**body, "encoding_format": "base64"}).json()
+    for row, vector in zip(packed["data"], expected, strict=True):
+        assert np.array_equal(np.frombuffer(base64.b64decode(row["embedding"]), "<f4"), vector)
+    assert server.ask("/embed", {"inputs": ["a ferry", "bread"]}).json() == expected.tolist()
+    assert floats["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
+
+
+def test_the_server_tells_what_it_is(server: Server) -> None:
+    server.until("embedded is loaded")
+    assert server.ask("/health").json()["status"] == "ok"
+    models = server.ask("/v1/models").json()["data"]
+    assert [(one["id"], one["capabilities"]) for one in models] == [
+        ("embedded", ["rerank"]),
+        ("embedded", ["embed"]),
+    ]
+    info = server.ask("/info").json()
+    assert (info["max_client_batch_size"], info["max_input_length"]) == (500, 256)
+    assert "reranker" in info["model_type"]
+    assert "embedding" in server.ask("/embedding/info").json()["model_type"]
+    tokens = server.ask("/tokenize", {"inputs": "the ferry"}).json()[0]
+    assert [one["text"] for one in tokens] == ["[CLS]", "the", "ferry", "[SEP]"]
+    metrics = server.ask("/metrics").content.decode()
+    for line in metrics.splitlines():
+        assert line.startswith("# TYPE ") or float(line.rsplit(" ", 1)[1]) >= 0
+    assert 'ettin_tokens_total{task="rerank",model="embedded"}' in metrics
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status", "message"),
+    [
+        ("/rerank", b"{", {}, 400, "the body is not JSON"),
+        ("/rerank", b"[1]", {}, 400, "the body must be a JSON object"),
+        ("/rerank", b'{"query": NaN}', {}, 400, "the body is not JSON"),
+        ("/rerank", {"query": "q", "documents": []}, {}, 400, "`documents` is empty"),
+        ("/rerank", {"query": "q", "documents": ["a"] * 501}, {}, 413, "501 texts, more than 500"),
+        (
+            "/rerank",
+            b"query=q",
+            {"Content-Type": "text/plain"},
+            415,
+            "not 'text/plain'",
+        ),
+        ("/rerank", b"x", {"Content-Encoding": "gzip"}, 415, "compressed bodies"),
+        ("/v1/embeddings", {"input": [[1, 2]]}, {}, 400, "token ids"),
+        ("/v1/embeddings", {"input": "a", "dimensions": 7}, {}, 400, "`dimensions` must be 384"),
+        ("/v1/rerannk", {}, {}, 404, "did you mean /v1/rerank?"),
+        ("/v1/rerank", None, {}, 405, "does not take GET"),
+        (f"/{'x' * 9000}", None, {}, 414, "longer than 8,192"),
+    ],
+)
+def test_bad_requests_are_told_what_is_wrong(
+    server: Server, path: str, body: Any, headers: dict[str, str], status: int, message: str
+) -> None:
+    reply = server.ask(path, body, headers)
+    assert reply.status == status
+    told = reply.json()
+    assert message in told["message"]
+    assert told["detail"] == told["error"]["message"] == told["message"]
+    assert server.ask("/health").status == 200
+
+
+def test_errors_of_texts_have_the_shape_of_tei(server: Server) -> None:
+    told = server.ask("/rerank", {"query": "q", "texts": []}).json()
+    assert (told["error"], told["error_type"]) == ("`texts` is empty", "Validation")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost"}, 200),
+        ({"Host": "a.localhost:1"}, 200),
+        ({"Host": "[::1]:1"}, 200),
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": "0.0.0.0"}, 421),
+        ({"Host": "10.0.0.1"}, 421),
+        ({"Host": ""}, 421),
+        ({"Host": "localhost", "Origin": "http://localhost"}, 200),
+        ({"Host": "localhost", "Origin": "http://localhost:9"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, 421),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/health", "/rerank", "/unknown"])
+def test_pages_of_other_sites_are_refused_on_every_path(
+    server: Server, path: str, headers: dict[str, str], status: int
+) -> None:
+    body = {"query": QUERY, "documents": TEXTS} if path == "/rerank" else None
+    wanted = 404 if status == 200 and path == "/unknown" else status
+    reply = server.ask(path, body, headers)
+    assert reply.status == wanted
+    assert "Access-Control-Allow-Origin" not in reply.headers
+
+
+def test_a_key_is_needed_where_one_is_set(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("s3cret\n")
+    origin = "https://app.example"
+    options = ["--api-key", "@key", "--cors-origin", origin, "--allow-host", "ranker"]
+    server = Server(tmp_path, "-r", "embedded", "--scores", "raw", "--strict-models", *options)
+    try:
+        body = {"model": "embedded", "query": QUERY, "documents": TEXTS}
+        assert server.ask("/rerank", body).status == 401
+        assert server.ask("/health").status == 200
+        for name, value in (("Authorization", "Bearer wrong"), ("X-API-Key", "wrong")):
+            assert server.ask("/rerank", body, {name: value}).status == 401
+        keys = [("Authorization", "Bearer s3cret"), ("Authorization", "s3cret")]
+        for name, value in (*keys, ("X-API-Key", "s3cret")):
+            assert server.ask("/rerank", body, {name: value}).status == 200
+        key = {"X-API-Key": "s3cret", "Host": "ranker:1", "Origin": origin}
+        reply = server.ask("/rerank", body, {**key, "Sec-Fetch-Site": "cross-site"})
+        assert reply.headers["access-control-allow-origin"] == origin
+        assert min(scores_of(reply)) < 0
+        assert server.ask("/rerank", {**body, "model": "other"}, key).status == 404
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "X-API-Key": "s3cret"}
+        assert server.ask("/rerank", None, asked, "OPTIONS").status == 204
+    finally:
+        server.kill()
+
+
+def long_request(query: str, count: int) -> bytes:
+    texts = [f"{number} " + "the ferry sails at nine " * 60 for number in range(count)]
+    return json.dumps({"query": query, "documents": texts}).encode()
+
+
+def is_queued(server: Server) -> bool:
+    return (
+        b'ettin_queue_requests{task="rerank",model="embedded"} 1' in server.ask("/metrics").content
+    )
+
+
+def test_a_client_that_leaves_takes_its_queued_texts_with_it(server: Server) -> None:
+    content = long_request("leaves", 400)
+    head = f"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + content)
+        while not (is_queued(server) or server.said("400 items")):
+            pass
+        # Reset, without waiting for the answer.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.until(r"cohere 499 400 items")
+    metrics = server.ask("/metrics").content.decode()
+    cancelled = [line for line in metrics.splitlines() if line.startswith("ettin_items_cancelled")]
+    assert max(float(line.rsplit(" ", 1)[1]) for line in cancelled) > 0
+
+
+def test_a_signal_ends_it_after_the_requests_that_have_begun(tmp_path: Path) -> None:
+    server = Server(tmp_path, "-r", "embedded", "--grace", "100")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(server.ask, "/rerank", long_request("begun", 40))
+            while not (is_queued(server) or asked.done()):
+                pass
+            assert server.end() == 0
+            assert (asked.result().status, len(scores_of(asked.result()))) == (200, 40)
+    finally:
+        server.kill()
+
+
+def test_a_port_in_use_and_an_open_address_are_refused(ettin: Ettin) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = ettin("serve", "-r", "embedded", "--port", str(port))
+    assert ran.code == 2
+    assert f"port {port} is in use" in ran.err
+    ran = ettin("serve", "-r", "embedded", "--host", "0.0.0.0")
+    assert (ran.code, "--api-key KEY, or --insecure" in ran.err) == (2, True)
+    assert ettin("serve", "--scores", "odd").code == 2
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="needs recorded requests")
+def test_recorded_requests_of_clients_are_answered(server: Server) -> None:
+    unserved = {"hf text_classification", "hf sentence_similarity", "hf feature_extraction"}
+    for line in RECORDED.read_text().splitlines():
+        one = json.loads(line)
+        if one["client"] in unserved:
+            continue
+        reply = server.ask(one["path"], one["body"], method=one["method"])
+        assert reply.status == 200, (one, reply.content)
