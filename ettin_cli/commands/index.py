@@ -225,8 +225,14 @@ def report_build(
     if skipped := {why: number for why, number in plan.skipped.items() if why not in SKIPS}:
         reasons = ", ".join(f"{number:,} {why}" for why, number in sorted(skipped.items()))
         console.summary(f"skipped {reasons}")
+    if plan.binary:
+        console.summary(f"binary files: {_by_suffix(plan.binary)}")
     if plan.unknown:
-        console.summary(_unknown(plan.unknown))
+        example = next(iter(filter(None, dict(plan.unknown.most_common()))), ".log")
+        console.summary(
+            f"text files of unknown formats: {_by_suffix(plan.unknown)}; to index those of a "
+            f'suffix as text, include it: --include "*{inert_line(example)}" --include "*.md" ...'
+        )
     _report_left_out(report, console)
     files = (
         f"files: {len(plan.new):,} new, {len(plan.changed):,} changed, {len(plan.gone):,} gone, "
@@ -238,17 +244,13 @@ def report_build(
         _report_build(report, report.manifest, folder, files, console)
 
 
-def _unknown(suffixes: Counter[str]) -> str:
-    """Return how many files of each unknown suffix were skipped, and how to read them."""
+def _by_suffix(suffixes: Counter[str]) -> str:
+    """Return the number of files of the most frequent suffixes, and of the other ones."""
     named = [(suffix, number) for suffix, number in suffixes.most_common(MOST_SUFFIXES) if suffix]
     more = suffixes.total() - sum(number for _, number in named)
     shown = [f"{number:,} {inert_line(suffix)}" for suffix, number in named]
     shown += [f"{more:,} other" if named else f"{more:,} without a suffix"] if more else []
-    example = named[0][0] if named else ".log"
-    return (
-        f"of unknown format: {', '.join(shown)}; to read text files of a suffix, include it: "
-        f'--include "*{inert_line(example)}" --include "*.md" ...'
-    )
+    return ", ".join(shown)
 
 
 def _report_left_out(report: BuildReport, console: Console) -> None:
