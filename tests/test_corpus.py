@@ -68,7 +68,7 @@ def test_what_is_passed_over_is_counted_by_reason(tmp_path: Path) -> None:
         "link to a folder": 1,
         "not a regular file": 1,
     }
-    assert listing.unknown == {".jpg": 1, ".xyz": 1}
+    assert (listing.unknown, listing.binary) == ({".xyz": 1}, {".jpg": 1})
 
 
 def test_a_text_of_an_unknown_suffix_is_read_if_a_glob_names_the_suffix(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_text_of_an_unknown_suffix_is_read_if_a_glob_names_the_suffix(tmp_path
     (file,) = listing.files
     (document,) = read_file(file, Fields(), refuse, refuse)
     assert (document.title, document.text) == ("a", "words of no known format")
-    assert listing.unknown == {".xyz": 1, ".abc": 1}
+    assert (listing.unknown, listing.binary) == ({".abc": 1}, {".xyz": 1})
 
 
 def test_files_without_a_suffix_are_text_unless_they_are_binary(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_files_without_a_suffix_are_text_unless_they_are_binary(tmp_path: Path) 
     write(tmp_path / "late", b"x" * 9000 + b"\0\1" * 100)
     listing = listed(tmp_path)
     assert names(listing) == ["Procfile", "late", "tool"]
-    assert (listing.skipped, listing.unknown) == ({"binary": 1}, {"": 1})
+    assert (listing.skipped, listing.binary) == ({"binary": 1}, {"": 1})
     kinds = {name: read(tmp_path / name)[0][0].kind for name in ("Procfile", "tool")}
     assert kinds == {"Procfile": "prose", "tool": "code"}
     assert read(tmp_path / "late", in_folder=True)[2] == ["binary"]

@@ -96,6 +96,10 @@ def test_no_markup_is_too_broken_to_read(markup: str) -> None:
             "<svg><text x=1>one</text><path d='M0'/><text>two</text><desc>no</desc></svg>",
             "one\ntwo",
         ),
+        ("<p>a<script src=x></script\n<!-- c -->b", "ab"),
+        ("<script>x</scripty>gone</script a=1>b<style>p{}</STYLE/>c", "bc"),
+        ("<script>x</script <p>", ""),
+        ("auto&shy;no\xadmous", "autonomous"),
         ("<div><svg class=x><use href='#a'/></div><p>seen", "seen"),
         ("<svg><path d='M0'><p>seen</p>", "seen"),
         ("<svg><style>.a{}</svg><p>seen</p>", "seen"),
@@ -178,3 +182,11 @@ def test_headings_are_those_of_the_page_with_their_lines() -> None:
     texts = found.text.split("\n")
     assert [(one.level, one.text) for one in found.headings] == [(1, "One"), (3, "Two bold")]
     assert [texts[one.line] for one in found.headings] == ["One", "Two bold"]
+
+
+def test_a_page_whose_text_is_for_browsers_without_scripts_has_that_text() -> None:
+    article = "The lock keeper opens the lower gate at eight. " * 20
+    page = f"<p>Menu<noscript><img alt=drawn><p>{article}</noscript><p>{{}}"
+    assert article.strip() in html_document(page.format("Imprint"), "a").text
+    read = html_document(page.format("The page has its own text. " * 60), "a").text
+    assert "lock keeper" not in read

@@ -36,6 +36,19 @@ def test_the_article_stays_with_its_lines_and_the_menu_goes() -> None:
     assert all(sentence in source[places[sentence] - 1] for sentence in SENTENCES)
 
 
+def test_sentences_and_lines_between_them_stay_wherever_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sentence = "Fares are paid on board, in coins or by card, on every day but Sunday."
+    chinese = "\u7801\u5934\u4e0e\u706f\u5854\u4e0e\u98ce\u4e0e\u6d77"
+    monkeypatch.setattr(main_content, "_main_text", lambda _page: f"Winter\n{chinese}\nSummer")
+    parts = ["Home", "Winter", "Ten", "Summer", f"{chinese}\u6f6e", "Contact", "Imprint", sentence]
+    page = "".join(f"<div>{part}</div>" for part in parts)
+    document, left_out = main_content.main_document(page, "a")
+    assert document.text.split("\n") == [*parts[1:5], sentence]
+    assert left_out == 3
+
+
 @pytest.mark.parametrize("page", ["", "<p>word", "<ul><li><a href=x>one</a></ul>"])
 def test_a_page_without_an_article_keeps_its_text(page: str) -> None:
     document, left_out = main_content.main_document(page, "a")

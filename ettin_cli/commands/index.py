@@ -245,8 +245,13 @@ def report_build(
         reasons = ", ".join(f"{number:,} {why}" for why, number in sorted(skipped.items()))
         console.summary(f"skipped {reasons}")
     pictures = Counter({one: plan.unknown[one] for one in PICTURE_SUFFIXES if one in plan.unknown})
+    if plan.binary:
+        console.summary(f"binary files: {_by_suffix(plan.binary)}")
     if unknown := plan.unknown - pictures:
-        console.summary(_unknown(unknown))
+        console.summary(
+            f"text files of unknown formats: {_by_suffix(unknown)}; "
+            '--include "*" --include "*.SUFFIX" indexes those of a suffix as text'
+        )
     _report_ocr(report, pictures, console)
     _report_left_out(report, console)
     files = (
@@ -259,16 +264,13 @@ def report_build(
         _report_build(report, report.manifest, folder, files, console)
 
 
-def _unknown(suffixes: Counter[str]) -> str:
-    """Return how many files of each unknown suffix were skipped, and how to read them."""
+def _by_suffix(suffixes: Counter[str]) -> str:
+    """Return the number of files of the most frequent suffixes, and of the other ones."""
     named = [(suffix, number) for suffix, number in suffixes.most_common(MOST_SUFFIXES) if suffix]
     more = suffixes.total() - sum(number for _, number in named)
     shown = [f"{number:,} {inert_line(suffix)}" for suffix, number in named]
     shown += [f"{more:,} other" if named else f"{more:,} without a suffix"] if more else []
-    return (
-        f"of unknown format: {', '.join(shown)}; "
-        '--include "*" --include "*.SUFFIX" reads files of a suffix as text'
-    )
+    return ", ".join(shown)
 
 
 def _report_ocr(report: BuildReport, pictures: Counter[str], console: Console) -> None:

@@ -49,11 +49,27 @@ MAX_CELL = 500
 OBJECT_END = re.compile("</object", re.IGNORECASE)
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 COMMENT_END = re.compile(r"--!?\s*>")
+NOSCRIPT = re.compile(r"<noscript\b", re.IGNORECASE)
+# Below so many characters the content of <noscript> is a note, not the page.
+MIN_NOSCRIPT = 500
 
 
 def html_document(text: str, doc_id: str) -> Document:
-    """Return a page's text without markup, scripts and styles."""
-    parser = _Text(len(OBJECT_END.findall(text)))
+    """Return a page's text without markup, scripts and styles.
+
+    The content of <noscript> is left out, except if most of the text is in it: then scripts
+    are to add the text to the page.
+    """
+    document = _document(text, doc_id, SILENT)
+    if NOSCRIPT.search(text) and len(text) > MIN_NOSCRIPT:
+        unscripted = _document(text, doc_id, SILENT - {"noscript"})
+        if len(unscripted.text) > 2 * len(document.text) + MIN_NOSCRIPT:
+            return unscripted
+    return document
+
+
+def _document(text: str, doc_id: str, silent: frozenset[str]) -> Document:
+    parser = _Text(len(OBJECT_END.findall(text)), silent)
     # After the end of the last tag the parser would search for another one again and again.
     end = text.rfind(">") + 1
     parser.feed(text[:end])
@@ -77,9 +93,10 @@ class _Text(HTMLParser):
 
     Args:
         objects: The number of end tags of <object>.
+        silent: The elements whose content is left out.
     """
 
-    def __init__(self, objects: int) -> None:
+    def __init__(self, objects: int, silent: frozenset[str]) -> None:
         super().__init__(convert_charrefs=True)
         self.lines: list[str] = []
         self.numbers: list[int] = []
@@ -98,11 +115,26 @@ class _Text(HTMLParser):
         self._drawing: Counter[str] = Counter()
         self._tables: list[list[int]] = []
         self._objects = objects
+        self._hidden = silent
 
     def set_cdata_mode(self, elem: str, *rest: Any, **more: Any) -> None:
         """Read scripts and styles as raw text, except in drawings, and nothing else."""
         if elem in RAW and "svg" not in self._silent:
             super().set_cdata_mode(elem, *rest, **more)
+            self.interesting = re.compile(rf"</{elem}(?=[\s/>])", re.IGNORECASE)
+
+    def parse_endtag(self, i: int) -> int:
+        """End a script at `</script` with anything up to the next ">", as browsers do."""
+        # Older parsers want nothing between the name and ">".
+        elem = self.cdata_elem
+        if elem is None or not self.interesting.match(self.rawdata, i):
+            return super().parse_endtag(i)
+        end = self.rawdata.find(">", i)
+        if end < 0:
+            return -1
+        self.clear_cdata_mode()
+        self.handle_endtag(elem)
+        return end + 1
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Start a block, or stop collecting text."""
@@ -116,7 +148,7 @@ class _Text(HTMLParser):
             self._silent.clear()
         if tag == "title" and not self.titles:
             self._in_title = True
-        if tag in SILENT and tag not in self._silent:
+        if tag in self._hidden and tag not in self._silent:
             self._silence(tag)
         if tag in BLOCKS:
             self._in_title = False
@@ -295,7 +327,7 @@ class _Text(HTMLParser):
 
     def end_line(self) -> None:
         """Finish the current line, unless it is empty."""
-        joined = "".join(self._words)
+        joined = "".join(self._words).replace("\xad", "")
         line = joined.rstrip() if self._in_pre else " ".join(joined.split())
         self._words, self._worded = [], False
         if line or (self._in_pre and self.lines and self.lines[-1]):

@@ -17,7 +17,12 @@ from ettin_cli.settings import MAX_PAGE_MEMORY, MAX_PAGE_SECONDS, MIB
 # Finding the main content of larger pages may take too long.
 MAX_PAGE = 4 << 20
 SHINGLE = 4
-_WORD = re.compile(r"\w+")
+# A line of so many words with a punctuation mark is a sentence, which stays wherever it is.
+SENTENCE = 10
+# The letters of scripts without spaces between words count as words.
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_MARK = re.compile(r"[.!?:;,\u2026\u061f\u060c\u0964\u3001\u3002\uff01\uff0c\uff1a\uff1f]")
 
 
 def require_main_content() -> None:
@@ -35,8 +40,9 @@ def require_main_content() -> None:
 def main_document(text: str, doc_id: str) -> tuple[Document, int]:
     """Return a page's document with the lines of its main content, and how many were left out.
 
-    A page without main content, or of more than 4 MiB, keeps all of its lines. So does one in which
-    it cannot be found within the limits of time and memory, with a notice.
+    Sentences stay outside of it too, and a line between two lines that stay. A page without main
+    content, or of more than 4 MiB, keeps all of its lines. So does one in which it cannot be found
+    within the limits of time and memory, with a notice.
     """
     document = html_document(text, doc_id)
     try:
@@ -47,7 +53,7 @@ def main_document(text: str, doc_id: str) -> tuple[Document, int]:
         return document, 0
     shingles, short = _shingles(main)
     lines = document.text.split("\n")
-    wanted = [not line or _is_in(_WORD.findall(line.lower()), shingles, short) for line in lines]
+    wanted = _with_gaps(lines, [_is_wanted(line, shingles, short) for line in lines])
     kept = [
         at
         for at, line in enumerate(lines)
@@ -64,6 +70,21 @@ def main_document(text: str, doc_id: str) -> tuple[Document, int]:
     new = {at: line for line, at in enumerate(kept)}
     headings = [replace(one, line=new[one.line]) for one in document.headings if one.line in new]
     return replace(document, text=main_lines, lines=numbers, headings=headings), left_out
+
+
+def _is_wanted(line: str, shingles: set[tuple[str, ...]], short: set[tuple[str, ...]]) -> bool:
+    words = _WORD.findall(line.lower())
+    sentence = len(words) >= SENTENCE and _MARK.search(line)
+    return bool(not line or sentence or _is_in(words, shingles, short))
+
+
+def _with_gaps(lines: list[str], wanted: list[bool]) -> list[bool]:
+    """Return which lines are wanted, with each single line between two that are."""
+    full = [at for at, line in enumerate(lines) if line]
+    filled = list(wanted)
+    for before, at, after in zip(full, full[1:], full[2:], strict=False):
+        filled[at] = wanted[at] or (wanted[before] and wanted[after])
+    return filled
 
 
 class MainContentProcess(SeparateProcess):

@@ -71,12 +71,13 @@ class SourceFile:
 class Listing:
     """The files of a source by name, the number skipped by reason, and what could not be listed.
 
-    `unknown` counts the files of unknown formats by suffix.
+    `unknown` counts the text files of unknown formats by suffix, `binary` the other ones.
     """
 
     files: list[SourceFile] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
+    binary: Counter[str] = field(default_factory=Counter)
     rejections: list[Rejection] = field(default_factory=list)
 
 
@@ -230,7 +231,7 @@ class _Walk:
         known = is_read(name) and not (name.lower().endswith(MAP) and reason is None)
         known = known and (self.pictures or not is_picture(name))
         if (not known or not suffix) and _looks_binary(entry.path):
-            self.listing.unknown[suffix] += 1
+            self.listing.binary[suffix] += 1
             return BINARY
         if not known and suffix not in self.asked:
             self.listing.unknown[suffix] += 1

@@ -48,6 +48,7 @@ class IndexPlan:
     gone: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
+    binary: Counter[str] = field(default_factory=Counter)
     rejections: list[Rejection] = field(default_factory=list)
     kept: list[FileEntry] = field(default_factory=list)
 
@@ -133,6 +134,7 @@ def make_plan(
         _leave_out_pictures(record, listing, before)
         plan.skipped.update(listing.skipped)
         plan.unknown.update(listing.unknown)
+        plan.binary.update(listing.binary)
         plan.rejections += listing.rejections
         # The index may lie inside one of its sources.
         inside = folder.resolve()
