@@ -27,6 +27,8 @@ _LINK = re.compile(
 )
 _REFERENCE = re.compile(r"<<([^<>,]*)(?:,([^<>]*))?>>")
 _ANCHOR = re.compile(r"\[\[[^\[\]]*\]\]|\[#[^\[\]]*\]")
+# A hidden entry of the index, and one that is shown.
+_INDEX_ENTRY = re.compile(r"\(\(\([^()]{1,500}\)\)\)|(?<!\()\(\(([^()]{1,500})\)\)(?!\))")
 _LEVELS = "=-~^+"
 
 
@@ -80,6 +82,8 @@ def _line(line: str) -> str:
 
 
 def _shown(text: str) -> str:
+    if "((" in text:
+        text = _INDEX_ENTRY.sub(lambda entry: entry[1] or "", text).strip(" ")
     text = _LINK.sub(lambda link: link[1] or link[0].partition("[")[0], _IMAGE.sub(r"\1", text))
     text = _REFERENCE.sub(lambda link: (link[2] or link[1]).strip(), text)
     return _ANCHOR.sub("", text).strip(" ") if "[" in text else text
