@@ -328,3 +328,10 @@ def test_any_subtitles_are_read_or_rejected(text: str) -> None:
     except UnreadableError:
         return
     assert len(found.lines) <= text.count("\n") + 1
+
+
+def test_index_entries_of_asciidoc_are_left_out_or_shown() -> None:
+    text = "= T\n\n(((locks, gates)))((Gates)) open.(((gates)))\n\n----\n((x))\n----\n"
+    shown = asciidoc_document(text, "a").text.split("\n")
+    assert shown[2] == "Gates open."
+    assert "((x))" in shown

@@ -29,6 +29,8 @@ _LINK = re.compile(
 _REFERENCE = re.compile(r"<<([^<>,]*)(?:,([^<>]*))?>>")
 _ANCHOR = re.compile(r"\[\[[^\[\]]*\]\]|\[#[^\[\]]*\]")
 _USED = re.compile(r"\{([\w-]{1,100})\}")
+# A hidden entry of the index, and one that is shown.
+_INDEX_ENTRY = re.compile(r"\(\(\([^()]{1,500}\)\)\)|(?<!\()\(\(([^()]{1,500})\)\)(?!\))")
 _LEVELS = "=-~^+"
 MAX_ATTRIBUTE_CHARACTERS = 4_000_000
 
@@ -117,6 +119,8 @@ def _line(line: str) -> str:
 
 
 def _shown(text: str) -> str:
+    if "((" in text:
+        text = _INDEX_ENTRY.sub(lambda entry: entry[1] or "", text).strip(" ")
     text = _LINK.sub(lambda link: link[1] or link[0].partition("[")[0], _IMAGE.sub(r"\1", text))
     text = _REFERENCE.sub(lambda link: (link[2] or link[1]).strip(), text)
     return _ANCHOR.sub("", text).strip(" ") if "[" in text else text
