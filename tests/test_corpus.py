@@ -167,7 +167,7 @@ def test_a_source_that_is_nothing_to_read_is_refused(tmp_path: Path) -> None:
         with pytest.raises(CorpusError, match=said):
             open_source(str(tmp_path / name))
     with pytest.raises(CorpusError, match="unknown format"):
-        open_source(str(write(tmp_path / "photo.jpg", b"\xff")))
+        open_source(str(write(tmp_path / "film.mp4", b"\xff")))
 
 
 # Text

@@ -106,7 +106,7 @@ def test_globs_choose_files_and_are_remembered(ettin: Ettin, docs: Path) -> None
 
 def test_what_is_skipped_is_counted_by_reason(ettin: Ettin, docs: Path) -> None:
     (docs / ".hidden").write_text("x")
-    (docs / "photo.jpg").write_bytes(b"\xff\xd8\0\0")
+    (docs / "film.mp4").write_bytes(b"\xff\xd8\0\0")
     (docs / "ignored.txt").write_text("x")
     (docs / ".gitignore").write_text("ignored.txt\n")
     ran = ettin("index", "docs")

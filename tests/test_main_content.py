@@ -41,7 +41,8 @@ def test_sentences_and_lines_between_them_stay_wherever_they_are(
 ) -> None:
     sentence = "Fares are paid on board, in coins or by card, on every day but Sunday."
     chinese = "\u7801\u5934\u4e0e\u706f\u5854\u4e0e\u98ce\u4e0e\u6d77"
-    monkeypatch.setattr(main_content, "_main_text", lambda _page: f"Winter\n{chinese}\nSummer")
+    found = f"Winter\n{chinese}\nSummer"
+    monkeypatch.setattr(main_content._process, "main_text", lambda _page: found)
     parts = ["Home", "Winter", "Ten", "Summer", f"{chinese}\u6f6e", "Contact", "Imprint", sentence]
     page = "".join(f"<div>{part}</div>" for part in parts)
     document, left_out = main_content.main_document(page, "a")

@@ -244,12 +244,12 @@ def report_build(
     if skipped := {why: number for why, number in plan.skipped.items() if why not in apart}:
         reasons = ", ".join(f"{number:,} {why}" for why, number in sorted(skipped.items()))
         console.summary(f"skipped {reasons}")
-    pictures = Counter({one: plan.unknown[one] for one in PICTURE_SUFFIXES if one in plan.unknown})
-    if plan.binary:
-        console.summary(f"binary files: {_by_suffix(plan.binary)}")
-    if unknown := plan.unknown - pictures:
+    pictures = Counter({one: plan.binary[one] for one in PICTURE_SUFFIXES if one in plan.binary})
+    if binary := plan.binary - pictures:
+        console.summary(f"binary files: {_by_suffix(binary)}")
+    if plan.unknown:
         console.summary(
-            f"text files of unknown formats: {_by_suffix(unknown)}; "
+            f"text files of unknown formats: {_by_suffix(plan.unknown)}; "
             '--include "*" --include "*.SUFFIX" indexes those of a suffix as text'
         )
     _report_ocr(report, pictures, console)

@@ -75,6 +75,8 @@ def read_pages(path: Path) -> PdfText:
     if lost:
         notices.append(pages_with(lost, len(found), "damage and cannot be read"))
     pages = [page if page and _is_legible(page) else "" for page in found]
+    if repaired and not any(page.strip() for page in pages):
+        raise UnreadableError("not a valid PDF: it is damaged, and has no text layer")
     return PdfText(title, pages, frozenset(lost), notices)
 
 

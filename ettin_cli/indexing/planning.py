@@ -225,7 +225,7 @@ def _leave_out_pictures(
     for file in files:
         if file.in_folder and is_picture(file.name) and (record, file.name) not in before:
             listing.skipped[BINARY] += 1
-            listing.unknown[PurePath(file.name.lower()).suffix] += 1
+            listing.binary[PurePath(file.name.lower()).suffix] += 1
         else:
             listing.files.append(file)
 
