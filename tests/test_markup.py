@@ -187,6 +187,41 @@ def test_names_of_slides_blocks_and_theorems_are_text() -> None:
     assert found.metadata == {"date": "2020"}
 
 
+def test_verbatim_text_of_latex_is_kept_with_what_is_around_it() -> None:
+    lines = [
+        r"run \begin{verbatim}% a \b\end{verbatim} after",
+        r"% \begin{verbatim}",
+        r"\begin{lstlisting}[language=C] int x;",
+        r"\section{no}",
+        r"\end{lstlisting} done",
+        r"\section{Next}",
+    ]
+    found = latex_document("\n".join(lines), "a")
+    assert found.text.split("\n") == [
+        r"run % a \b after",
+        "",
+        "int x;",
+        r"\section{no}",
+        "done",
+        "Next",
+    ]
+    assert [heading.text for heading in found.headings] == ["Next"]
+
+
+def test_a_block_of_org_ends_at_a_heading_and_at_its_own_end() -> None:
+    unclosed = "* A\n#+begin_comment\nhidden\n* B\nshown"
+    assert org_document(unclosed, "a").text == "A\n\n\nB\nshown"
+    nested = "#+begin_src org\n#+begin_example\n# x\n#+end_example\n# y\n#+end_src\nz"
+    assert org_document(nested, "a").text.strip().split("\n") == [
+        "#+begin_example",
+        "# x",
+        "#+end_example",
+        "# y",
+        "",
+        "z",
+    ]
+
+
 def test_attributes_of_asciidoc_have_their_values() -> None:
     text = "= The {product}\n:product: QX-7\n:full: {product} pump\n\nOil the {full}, not {this}."
     assert asciidoc_document(text, "a").text.endswith("Oil the QX-7 pump, not {this}.")

@@ -81,10 +81,11 @@ def test_an_unknown_model_is_answered_by_the_first_with_a_warning(server: Server
     body = {"model": "rerank-v3.5", "query": QUERY, "documents": TEXTS, "instruction": "x"}
     answer = server.ask("/v2/rerank", body).json()
     assert answer["model"] == "embedded"
-    assert answer["meta"]["warnings"] == [
-        "model 'rerank-v3.5' is not served: scored with embedded",
-        "no effect: `instruction`",
-    ]
+    warnings = ["model 'rerank-v3.5' is not served: embedded answers", "no effect: `instruction`"]
+    assert answer["meta"]["warnings"] == warnings
+    texts = {"query": QUERY, "texts": TEXTS, "model": "rerank-v3.5", "instruction": "x"}
+    # An answer without room for warnings has them in a header.
+    assert server.ask("/rerank", texts).headers["x-ettin-warning"] == "; ".join(warnings)
 
 
 def test_long_documents_are_cut_and_said(server: Server, session: ettin_cli.Session) -> None:
@@ -101,12 +102,14 @@ def test_long_documents_are_cut_and_said(server: Server, session: ettin_cli.Sess
 
 def test_pairs_are_scored_as_by_vllm(server: Server, session: ettin_cli.Session) -> None:
     body = {"text_1": [QUERY, "bread", QUERY], "text_2": ["a ferry", "a loaf", "a loaf"]}
+    raw_rows = server.ask("/score", {**body, "use_activation": False}).json()["data"]
     rows = server.ask("/score", body).json()["data"]
     pairs = list(zip(body["text_1"], body["text_2"], strict=True))
     raw = session.score(pairs, reranker="embedded").values.tolist()
     assert [(row["index"], row["score"]) for row in rows] == [
         (at, sigmoid(score)) for at, score in enumerate(raw)
     ]
+    assert [row["score"] for row in raw_rows] == raw
 
 
 def test_embeddings_are_those_of_python(server: Server, session: ettin_cli.Session) -> None:
@@ -231,8 +234,11 @@ def test_a_key_is_needed_where_one_is_set(tmp_path: Path) -> None:
         assert reply.headers["access-control-allow-origin"] == origin
         assert min(scores_of(reply)) < 0
         assert server.ask("/rerank", {**body, "model": "other"}, key).status == 404
-        asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "X-API-Key": "s3cret"}
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         assert server.ask("/rerank", None, asked, "OPTIONS").status == 204
+        # The page may read that the key is wrong.
+        wrong = server.ask("/rerank", body, {"Origin": origin, "X-API-Key": "wrong"})
+        assert (wrong.status, wrong.headers["access-control-allow-origin"]) == (401, origin)
     finally:
         server.kill()
 
@@ -285,6 +291,8 @@ def test_a_port_in_use_and_an_open_address_are_refused(ettin: Ettin) -> None:
     ran = ettin("serve", "-r", "embedded", "--host", "0.0.0.0")
     assert (ran.code, "--api-key KEY, or --insecure" in ran.err) == (2, True)
     assert ettin("serve", "--scores", "odd").code == 2
+    for key in ("", "schlüssel"):
+        assert ettin("serve", "-r", "embedded", "--api-key", key).code == 2
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="needs recorded requests")

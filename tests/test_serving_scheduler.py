@@ -137,6 +137,18 @@ def test_a_failure_is_that_of_the_requests_that_have_its_items(
     assert (scheduler.load().items, scheduler.load().jobs) == (0, 0)
 
 
+def test_a_model_that_answers_with_too_little_fails_its_requests_and_no_others() -> None:
+    answers = iter([[2], [], [6]])
+    made: Scheduler[int] = Scheduler(lambda _items: next(answers), "test")
+    first = made.submit(items(1), [10])
+    assert first.future.result(WAIT) == [2]
+    second = made.submit(items(2), [10])
+    with pytest.raises(RuntimeError, match="0 results for 1 texts"):
+        second.future.result(WAIT)
+    assert made.submit(items(3), [10]).future.result(WAIT) == [6]
+    made.close()
+
+
 def test_a_closed_scheduler_fails_what_waits_and_takes_nothing(
     scheduler: Scheduler[int], model: Model
 ) -> None:

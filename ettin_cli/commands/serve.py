@@ -124,7 +124,7 @@ def serve(
     if host not in (*LOCALHOST, "localhost") and key is None and not insecure:
         raise UsageError(
             f"anybody who reaches {host} could use the server",
-            hint="--api-key KEY, or --insecure if that is meant",
+            hint="--api-key KEY, or --insecure to allow it",
         )
     limits = Limits(max_documents, max_wait, timeout)
     models = context.session.models
@@ -139,16 +139,17 @@ def serve(
     address = Address(host, port, grace)
     sockets = listening(address)
     policy = Policy(
-        hosts=[name.lower() for name in allow_host or ()],
+        hosts=[name.lower() for name in (host, *(allow_host or ()))],
         origins=cors_origin or (),
         key=key,
         any_address=host in ("0.0.0.0", "::"),
-        addresses=LOCALHOST if host in (*LOCALHOST, "localhost") else (host,),
+        addresses=[one.getsockname()[0].partition("%")[0] for one in sockets],
         max_body=max_body * MIB,
     )
     shown = f"[{host}]" if ":" in host else host
     context.console.notice(f"serving on http://{shown}:{sockets[0].getsockname()[1]}")
-    run(Application(served, context.console), policy, sockets, address, context.console)
+    application = Application(served, context.console, context.console.summary)
+    run(application, policy, sockets, address, context.console)
 
 
 def _rerankers(names: list[str], models: Models, long: str) -> dict[str, ServedReranker]:
@@ -181,12 +182,15 @@ def _add(served: dict[str, Model], model: Model, *names: str | None) -> None:
 
 def _key(given: str | None) -> str | None:
     """Return the API key, which may be in a file."""
-    if not given or not given.startswith("@"):
-        return given or None
-    try:
-        key = Path(given[1:]).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"cannot read the API key in {given[1:]}: {error}") from error
-    if not key:
-        raise UsageError(f"the API key in {given[1:]} is empty")
+    if given is None:
+        return None
+    key, where = given.strip(), "--api-key"
+    if given.startswith("@"):
+        where = given[1:]
+        try:
+            key = Path(where).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CorpusError(f"cannot read the API key in {where}: {error}") from error
+    if not key or not key.isascii():
+        raise UsageError(f"the API key of {where} is {'not ASCII' if key else 'empty'}")
     return key

@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# Exit code of a process when a request took too long.
-TOO_LONG = 1
+# Exit codes of a process: a request took too long (by faulthandler), or failed unexpectedly.
+TOO_LONG, FAILED = 1, 70
 
 
 def serve(answers: Callable[[Any], Iterable[Any]], memory: int, *, each: bool = False) -> None:
@@ -37,11 +37,15 @@ def serve(answers: Callable[[Any], Iterable[Any]], memory: int, *, each: bool = 
             request = json.loads(line)
             seconds = request["seconds"]
             faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
-            for answer in answers(request):
-                out.write(json.dumps(answer).encode() + b"\n")
-                if each:
-                    out.flush()
-                    faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+            try:
+                for answer in answers(request):
+                    out.write(json.dumps(answer).encode() + b"\n")
+                    if each:
+                        out.flush()
+                        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+            except Exception:
+                # Its state is unknown; the parent starts another process.
+                sys.exit(FAILED)
             out.flush()
             faulthandler.cancel_dump_traceback_later()
 

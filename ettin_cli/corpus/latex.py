@@ -27,6 +27,7 @@ _THEOREM = re.compile(
     r"\\begin\{(?:theorem|lemma|proposition|corollary|definition|example|remark|proof|claim"
     r"|conjecture|exercise|problem|solution|question|answer)\*?\}\[([^\[\]]*)\]"
 )
+_OPTIONS = re.compile(r"(?:\[[^\[\]]*\]|\{[^{}]*\})*")
 # Commands whose arguments are no text.
 _UNSEEN = re.compile(
     r"\\(?:label|(?:auto|eq|page|name|[cC])?ref|[a-zA-Z]*cite[a-zA-Z]*|includegraphics|input|include"
@@ -115,10 +116,9 @@ def latex_document(text: str, doc_id: str) -> Document:
     verbatim = False
     for number in range(first, len(lines)):
         line = lines[number]
-        mark = _VERBATIM.search(line)
-        if mark and (mark[1] == "end") == verbatim:
-            verbatim = not verbatim
-            found.add(line[: mark.start()] if not verbatim else "", number + 1)
+        shown = line if verbatim else _COMMENT.sub(r"\1", line)
+        if _VERBATIM.search(shown):
+            verbatim = _add_verbatim(found, line, number, verbatim=verbatim)
         elif verbatim:
             found.add(line, number + 1)
         elif begins and _END.search(line):
@@ -126,6 +126,24 @@ def latex_document(text: str, doc_id: str) -> Document:
         else:
             _add(found, lines, number)
     return found.document(doc_id)
+
+
+def _add_verbatim(found: Lines, line: str, number: int, *, verbatim: bool) -> bool:
+    """Add a line in which verbatim text begins or ends; return whether it goes on after it."""
+    pieces: list[str] = []
+    while mark := _VERBATIM.search(line if verbatim else _COMMENT.sub(r"\1", line)):
+        if (mark[1] == "end") != verbatim:
+            pieces.append(line[: mark.end()])
+            line = line[mark.end() :]
+            continue
+        piece, line = line[: mark.start()], line[mark.end() :]
+        pieces.append(piece if verbatim else _shown(piece))
+        verbatim = not verbatim
+        options = _OPTIONS.match(line) if verbatim else None
+        line = line[options.end() :] if options else line
+    pieces.append(line if verbatim else _shown(_COMMENT.sub(r"\1", line)))
+    found.add(" ".join(filter(None, map(str.strip, pieces))), number + 1)
+    return verbatim
 
 
 def _describe(found: Lines, lines: list[str], number: int) -> str:

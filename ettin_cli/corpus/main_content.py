@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 
-from ettin_cli.corpus.child import TOO_LONG
+from ettin_cli.corpus.child import FAILED, TOO_LONG
 from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.separate import ProcessDiedError, SeparateProcess, python_command, share
 from ettin_cli.errors import MissingExtraError
@@ -110,10 +110,9 @@ class MainContentProcess(SeparateProcess):
 
 
 def _death(code: int) -> str:
-    limit = f"{MAX_PAGE_SECONDS:g} s"
-    if code != TOO_LONG:
-        limit = f"{MAX_PAGE_MEMORY // MIB:,} MiB of memory"
-    return f"all of the page is kept: its main content is not found within {limit}"
+    limits = {TOO_LONG: f" within {MAX_PAGE_SECONDS:g} s", FAILED: ""}
+    where = limits.get(code, f" within {MAX_PAGE_MEMORY // MIB:,} MiB of memory")
+    return f"all of the page is kept: its main content is not found{where}"
 
 
 _process = MainContentProcess()

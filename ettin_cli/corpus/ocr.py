@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.corpus.child import TOO_LONG
+from ettin_cli.corpus.child import FAILED, TOO_LONG
 from ettin_cli.corpus.recognized_pages import RecognizedPages, content_key
 from ettin_cli.corpus.separate import ProcessDiedError, SeparateProcess, python_command
 from ettin_cli.errors import InvalidArgumentError, MissingExtraError
@@ -93,7 +93,7 @@ class Recognizer:
         """Return what is being recognised, and the pace; empty if nothing is."""
         if not self._current:
             return ""
-        return f"{self._current}, {60 * self._paced / self._seconds:.1f} pages/min"
+        return f"{self._current}, {60 * self._paced / max(self._seconds, 1e-3):.1f} pages/min"
 
     def read(
         self, path: Path, wanted: Sequence[int] | None = None, sparse: Sequence[int] = ()
@@ -140,12 +140,12 @@ class Recognizer:
         """Recognise pages; return those that are left if the process died, and why it did."""
         began, todo = time.monotonic(), list(request["pages"] or ())
         request["seconds"] = MAX_OCR_SECONDS
+        failure = ""
         with closing(self.process.answers(request)) as answers:
             try:
                 for answer in answers:
                     if isinstance(answer, dict):
-                        if "reason" in answer:
-                            raise UnreadableError(answer["reason"])
+                        failure = str(answer.get("reason", ""))
                     elif isinstance(answer, int):
                         todo = todo or list(range(1, answer + 1))
                         found.total = max(found.total, len(todo))
@@ -165,6 +165,8 @@ class Recognizer:
                         self.advance(0)
             except ProcessDiedError as error:
                 return todo, _death(error.code)
+        if failure:
+            raise UnreadableError(failure)
         return [], ""
 
     def _add(self, key: str, number: int, text: str, fault: str, found: Recognized) -> None:
@@ -203,4 +205,6 @@ class Ocr:
 def _death(code: int) -> str:
     if code == TOO_LONG:
         return f"takes longer than {MAX_OCR_SECONDS:g} s to recognise"
+    if code == FAILED:
+        return "fails in text recognition"
     return f"takes more than {MAX_OCR_MEMORY // MIB:,} MiB of memory to recognise, or crashes"

@@ -28,12 +28,14 @@ def org_document(text: str, doc_id: str) -> Document:
     block = drawer = ""
     for number, line in enumerate(text.split("\n"), start=1):
         mark = _BLOCK.fullmatch(line)
-        if mark:
-            opens = mark[1].lower() == "begin"
-            block = mark[2].lower() if opens else ""
+        name = mark[2].lower() if mark else ""
+        inside = block in _VERBATIM or block == "comment"
+        if mark and not (inside and name != block):
+            block = name if mark[1].lower() == "begin" else ""
             found.add("", number)
         elif heading := _HEADING.fullmatch(line):
-            drawer = ""
+            # It ends a block that is not closed.
+            block = drawer = ""
             found.heading(len(heading[1]), _shown(_TAGS.sub(_tags, heading[2])), number)
         elif block in _VERBATIM or block == "comment":
             found.add("" if block == "comment" else line, number)

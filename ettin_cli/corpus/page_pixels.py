@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +101,7 @@ class _PdfPages:
             scale = min(DPI / 72, _scale(*page.get_size()))
             drawn: Pixels = page.render(scale=scale, rev_byteorder=False).to_numpy()
             return drawn[..., :3]
-        except pypdfium2.PdfiumError as error:
+        except (pypdfium2.PdfiumError, ZeroDivisionError) as error:
             raise UnreadableError(f"cannot be drawn: {error}") from error
 
 
@@ -127,6 +129,18 @@ class _PicturePages:
         return np.asarray(picture)[..., ::-1]
 
 
+DAMAGES = (
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+
 @contextmanager
 def _damages() -> Iterator[None]:
     """Turn Pillow's errors into one with the reason."""
@@ -139,7 +153,7 @@ def _damages() -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise UnreadableError("not a valid picture") from error
     # Pillow raises SyntaxError for some damaged files, and other errors for damaged headers.
-    except (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError) as error:
+    except (*DAMAGES, struct.error, zlib.error) as error:
         raise UnreadableError(f"not a valid picture: {error}") from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ettin_cli.corpus.child import TOO_LONG
+from ettin_cli.corpus.child import FAILED, TOO_LONG
 from ettin_cli.corpus.pdf_running import without_running_lines
 from ettin_cli.corpus.pdfium import LINE_HYPHEN
 from ettin_cli.corpus.separate import ProcessDiedError, SeparateProcess, python_command, share
@@ -186,6 +186,8 @@ class PdfProcess(SeparateProcess):
 def _death(code: int) -> str:
     if code == TOO_LONG:
         return f"takes longer than {MAX_PDF_SECONDS:g} s to read"
+    if code == FAILED:
+        return "fails in the PDF reader"
     return f"takes more than {MAX_PDF_MEMORY // MIB:,} MiB of memory to read, or crashes PDFium"
 
 

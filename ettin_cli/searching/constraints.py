@@ -16,15 +16,22 @@ if TYPE_CHECKING:
     from ettin_cli.records import Flags
 
 
+# Passages in which a word is looked for as an option, before each search.
+MOST_READ = 1000
+
+
 def demands_of(query: str, index: Index) -> Demands:
     """Return the text and the constraints of a query, as far as the index knows their fields."""
     return parse_query(query, index.has_field, partial(_is_option, index, Terms(index.language)))
 
 
 def _is_option(index: Index, terms: Terms, word: str) -> bool:
-    """Return whether a passage has a word with a single hyphen before it, as options have."""
+    """Return whether a passage has a word with a single hyphen before it, as options have.
+
+    Of a frequent word, only the first passages are read.
+    """
     option = re.compile(rf"(?<![\w-])-{re.escape(word)}(?![\w-])")
-    rows = index.lexicon.holding(terms.of(word)).tolist()
+    rows = index.lexicon.holding(terms.of(word))[:MOST_READ].tolist()
     return any(option.search(index.passages.contents([row])[0]) for row in rows)
 
 

@@ -19,7 +19,6 @@ class Ranked:
     Args:
         cut: The positions of texts of which only the beginning was read.
         tokens: Tokens of all pairs.
-        limit: Tokens that are read of a text.
         warnings: What a client should know.
     """
 
@@ -28,7 +27,6 @@ class Ranked:
     scale: Scale
     cut: Collection[int]
     tokens: int
-    limit: int
     warnings: Sequence[str] = field(default_factory=list)
 
 
@@ -87,14 +85,10 @@ def _row(score_name: str, text_name: str, index: int, score: float, text: Any) -
 
 
 def _meta(ranked: Ranked) -> dict[str, Any]:
-    warnings = list(ranked.warnings)
-    if cut := len(ranked.cut):
-        texts = f"{cut:,} of {len(ranked.values):,} documents"
-        warnings.append(f"{texts} were cut at {ranked.limit:,} tokens")
     return {
         "api_version": {"version": "2"},
         "billed_units": {"search_units": 1, "total_tokens": ranked.tokens},
         "tokens": {"input_tokens": ranked.tokens, "output_tokens": 0},
         "score": {"scale": ranked.scale},
-        **({"warnings": warnings} if warnings else {}),
+        **({"warnings": list(ranked.warnings)} if ranked.warnings else {}),
     }

@@ -7,7 +7,7 @@ import base64
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from ettin_cli.serving.answers import Ranked, rerank_answer, scores_answer
 from ettin_cli.serving.dialects import (
     MAX_DOCUMENTS,
     RerankRequest,
+    asks_raw,
     dialect_of,
     pairs_of,
     rerank_request,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
 Result = TypeVar("Result")
+Model = TypeVar("Model", ServedReranker, ServedEmbedder)
 Answer = dict[str, Any] | list[Any]
 
 RERANK = ("/rerank", "/v1/rerank", "/v2/rerank", "/v2/v2/rerank", "/reranking", "/v1/reranking")
@@ -52,6 +54,8 @@ SCORE = ("/score", "/v1/score")
 EMBEDDINGS = ("/v1/embeddings", "/embeddings")
 EMBED = ("/embed", "/v1/embed")
 CLOSED_BY_CLIENT = 499
+MAX_TOKENIZED, MAX_HEADER = 1_000_000, 4000
+FIRST = asyncio.FIRST_COMPLETED
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +110,22 @@ class _Trace:
     items: int = 0
     tokens: int = 0
     job: Job[Any] | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 class Application:
     """Answers requests.
 
     Args:
-        reporter: Receives a line about each request.
+        reporter: Receives what happens to the models, and failures.
+        log: Receives a line about each request.
     """
 
-    def __init__(self, served: Served, reporter: Reporter) -> None:
-        self.served, self.reporter = served, reporter
+    def __init__(self, served: Served, reporter: Reporter, log: Callable[[str], None]) -> None:
+        self.served, self.reporter, self.log = served, reporter, log
         self.metrics = Metrics()
         self.loaded = asyncio.Event()
+        self.failed: asyncio.Future[None]
         self.failure = ""
         self.draining = False
 
@@ -155,10 +162,15 @@ class Application:
             exception_handlers={404: self._not_found, 405: self._not_allowed},
         )
         self.paths = sorted({route.path for route in routes})
-        return Guard(app, policy)
+        return Guard(app, policy, self._refused)
+
+    def _refused(self, method: str, path: str, problem: ProblemError) -> None:
+        self.metrics.count_rejected(f"status {problem.status}")
+        self.log(f"refused {method} {path[:100]!a}: {problem.message}")
 
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
+        self.failed = asyncio.get_running_loop().create_future()
         loading = asyncio.create_task(self._load())
         yield
         self.draining = True
@@ -172,9 +184,11 @@ class Application:
             for model in self.served.models:
                 backend = await asyncio.to_thread(model.load)
                 self.reporter.notice(f"{model.name} is loaded: {backend}")
-        except EttinError as error:
-            self.failure = error.problem
-            self.reporter.notice(f"a model cannot be loaded: {error.problem}")
+        except Exception as error:
+            named = f"{type(error).__name__}: {error}"
+            self.failure = error.problem if isinstance(error, EttinError) else named
+            self.reporter.notice(f"a model cannot be loaded: {self.failure}")
+            self.failed.set_result(None)
             return
         self.loaded.set()
 
@@ -185,11 +199,13 @@ class Application:
 
         async def handle(request: Request) -> Response:
             trace, begin = _Trace(), time.monotonic()
-            request.state.max_body, request.state.policy = policy.max_body, policy
+            request.state.policy = policy
             headers: dict[str, str] = {}
             try:
                 answer, status = await call(request, trace), 200
                 headers = _timing(trace, time.monotonic() - begin)
+                if trace.warnings:
+                    headers["x-ettin-warning"] = "; ".join(trace.warnings)[:MAX_HEADER]
             except ProblemError as problem:
                 answer, status = problem.body(tei=trace.dialect == "tei"), problem.status
                 headers = problem.headers()
@@ -216,7 +232,7 @@ class Application:
     def _log(self, request: Request, trace: _Trace, status: int, seconds: float) -> None:
         client = request.client.host if request.client else "-"
         waited = trace.job.waited if trace.job and trace.job.waited else 0.0
-        self.reporter.notice(
+        self.log(
             f"{client} {request.method} {request.url.path} {trace.dialect} {status} "
             f"{trace.items:,} items {trace.tokens:,} tokens, queued {waited:.3f} s, {seconds:.3f} s"
         )
@@ -225,10 +241,12 @@ class Application:
         body = await _body(request)
         trace.dialect = dialect_of(body)
         asked = await asyncio.to_thread(rerank_request, body, self.served.limits.documents)
-        model, warnings = self._reranker(asked.model)
+        model = self._reranker(asked.model, trace)
+        trace.warnings += asked.warnings
+        await self._admit(model.scheduler)
         counted = await asyncio.to_thread(model.counted, asked.query, asked.texts, asked.max_tokens)
         scores = await self._computed(model.scheduler, counted, request, trace, asked.priority)
-        return self._ranked(asked, model, counted, scores, warnings)
+        return self._ranked(asked, model, counted, scores, trace)
 
     def _ranked(
         self,
@@ -236,27 +254,36 @@ class Application:
         model: ServedReranker,
         counted: Counted,
         scores: Sequence[Scored],
-        warnings: Sequence[str],
+        trace: _Trace,
     ) -> Answer:
         cut = counted.cut | {at for at, score in enumerate(scores) if score.truncated}
         self.metrics.count_cut(len(cut))
-        raw = self.served.scale == "raw" if asked.raw is None else asked.raw
+        limit = min(asked.max_tokens or model.limit, model.limit)
+        if cut:
+            texts = f"{len(cut):,} of {len(scores):,} documents"
+            trace.warnings.append(f"{texts} were cut at {limit:,} tokens")
         ranked = Ranked(
             model=model.name,
             values=[score.value for score in scores],
-            scale="raw" if raw else "sigmoid",
+            scale=self._scale(asked.raw),
             cut=cut,
             tokens=sum(counted.tokens),
-            limit=min(asked.max_tokens or model.limit, model.limit),
-            warnings=[*warnings, *asked.warnings],
+            warnings=trace.warnings,
         )
         return rerank_answer(asked, ranked)
+
+    def _scale(self, raw: bool | None) -> Scale:
+        """Return the scale of the scores of a request, which may ask for raw ones."""
+        if raw is None:
+            return self.served.scale
+        return "raw" if raw else "sigmoid"
 
     async def _score(self, request: Request, trace: _Trace) -> Answer:
         body = await _body(request)
         trace.dialect = "vllm"
         queries, texts = pairs_of(body, self.served.limits.documents)
-        model, _ = self._reranker(_model(body))
+        model = self._reranker(_model(body), trace)
+        await self._admit(model.scheduler)
         items: list[Item] = []
         tokens: list[int] = []
         for query in dict.fromkeys(queries):
@@ -269,7 +296,7 @@ class Application:
         scores = await self._computed(model.scheduler, counted, request, trace)
         ordered = [scores[places[pair]] for pair in zip(queries, texts, strict=True)]
         values = [score.value for score in ordered]
-        return scores_answer(model.name, values, self.served.scale, sum(tokens))
+        return scores_answer(model.name, values, self._scale(asks_raw(body)), sum(tokens))
 
     async def _embeddings(self, request: Request, trace: _Trace) -> Answer:
         body = await _body(request)
@@ -278,11 +305,12 @@ class Application:
         encoding = body.get("encoding_format") or "float"
         if encoding not in ("float", "base64"):
             raise invalid("`encoding_format` must be float or base64", "encoding_format")
-        model = self._embedder(_model(body))
+        model = self._embedder(_model(body), trace)
+        await self._until_loaded()
+        size, own = body.get("dimensions"), model.embedder.card.dimension
+        if size not in (None, own):
+            raise invalid(f"`dimensions` must be {own} for {model.name}", "dimensions")
         vectors, tokens = await self._vectors(model, texts, body, request, trace)
-        size = body.get("dimensions")
-        if size is not None and size != len(vectors[0]):
-            raise invalid(f"`dimensions` must be {len(vectors[0])} for {model.name}", "dimensions")
         return {
             "object": "list",
             "data": [
@@ -297,7 +325,10 @@ class Application:
         body = await _body(request)
         trace.dialect = "tei"
         texts = strings_of(body, "inputs", self.served.limits.documents)
-        vectors, _ = await self._vectors(self._embedder(_model(body)), texts, body, request, trace)
+        if body.get("normalize") is False:
+            raise invalid("`normalize` must be true: vectors have the length 1", "normalize")
+        model = self._embedder(_model(body), trace)
+        vectors, _ = await self._vectors(model, texts, body, request, trace)
         return [vector.tolist() for vector in vectors]
 
     async def _vectors(
@@ -310,6 +341,7 @@ class Application:
     ) -> tuple[list[Floats], int]:
         role = body.get("input_type") or body.get("prompt_name")
         queries = isinstance(role, str) and role.lower() in ("query", "search_query")
+        await self._admit(model.scheduler)
         counted = await asyncio.to_thread(lambda: model.counted(texts, queries=queries))
         vectors = await self._computed(model.scheduler, counted, request, trace)
         return vectors, sum(counted.tokens)
@@ -319,8 +351,31 @@ class Application:
         trace.dialect = "tei"
         texts = strings_of(body, "inputs", self.served.limits.documents)
         special = body.get("add_special_tokens", True) is not False
-        model, _ = self._reranker(_model(body))
+        if sum(map(len, texts)) > MAX_TOKENIZED:
+            message = f"`inputs` has more than {MAX_TOKENIZED:,} characters"
+            raise ProblemError(413, message, param="inputs")
+        model = self._reranker(_model(body), trace)
+        await self._until_loaded()
         return await asyncio.to_thread(model.tokenized, texts, special=special)
+
+    async def _admit(self, scheduler: Scheduler[Any]) -> None:
+        """Wait for the models, and for a queue that is not too long.
+
+        Raises:
+            ProblemError: The models are not loaded in time, or the queue is too long.
+        """
+        limits = self.served.limits
+        if not self.loaded.is_set():
+            loading: asyncio.Future[Any] = asyncio.create_task(self.loaded.wait())
+            either: list[asyncio.Future[Any]] = [loading, self.failed]
+            await asyncio.wait(either, timeout=limits.timeout, return_when=FIRST)
+            loading.cancel()
+            await self._until_loaded()
+        seconds = scheduler.load().seconds
+        if seconds > limits.max_wait:
+            self.metrics.count_rejected("queue")
+            message = f"the queue takes {seconds:.0f} s, more than {limits.max_wait:.0f} s"
+            raise ProblemError(429, message, retry_after=math.ceil(seconds - limits.max_wait))
 
     async def _computed(
         self,
@@ -335,11 +390,7 @@ class Application:
         Raises:
             ProblemError: There are none.
         """
-        load, limits = scheduler.load(), self.served.limits
-        if load.seconds > limits.max_wait:
-            self.metrics.count_rejected("queue")
-            message = f"the queue takes {load.seconds:.0f} s, more than {limits.max_wait:.0f} s"
-            raise ProblemError(429, message, retry_after=math.ceil(load.seconds - limits.max_wait))
+        limits = self.served.limits
         job = scheduler.submit(counted.items, counted.tokens, priority=priority)
         trace.job, trace.items, trace.tokens = job, len(counted.items), job.tokens
         try:
@@ -351,29 +402,28 @@ class Application:
         finally:
             scheduler.cancel(job)
 
-    def _reranker(self, name: str) -> tuple[ServedReranker, list[str]]:
-        """Return the reranker of a name, else the first; and a warning where it is another."""
-        rerankers = self.served.rerankers
-        if name in rerankers:
-            return rerankers[name], []
-        if not rerankers:
+    def _reranker(self, name: str, trace: _Trace) -> ServedReranker:
+        """Return the reranker of a name, else the first, with a warning."""
+        known = self.served.rerankers
+        if not known:
             raise ProblemError(404, "this server has no reranker; start it with -r MODEL")
-        first = next(iter(rerankers.values()))
-        if not name:
-            return first, []
-        if self.served.strict:
-            raise _unknown(name, rerankers)
-        return first, [f"model {name[:100]!r} is not served: scored with {first.name}"]
+        return known[name] if name in known else self._first(name, known, trace)
 
-    def _embedder(self, name: str) -> ServedEmbedder:
-        embedders = self.served.embedders
-        if name in embedders:
-            return embedders[name]
-        if not embedders:
+    def _embedder(self, name: str, trace: _Trace) -> ServedEmbedder:
+        """Return the embedder of a name, else the first, with a warning."""
+        known = self.served.embedders
+        if not known:
             raise ProblemError(404, "this server has no embedder; start it with --embedder MODEL")
+        return known[name] if name in known else self._first(name, known, trace)
+
+    def _first(self, name: str, known: Mapping[str, Model], trace: _Trace) -> Model:
+        first = next(iter(known.values()))
         if name and self.served.strict:
-            raise _unknown(name, embedders)
-        return next(iter(embedders.values()))
+            message = f"model {name[:100]!r} is not served; {', '.join(known)}"
+            raise ProblemError(404, message, param="model")
+        if name:
+            trace.warnings.append(f"model {name[:100]!a} is not served: {first.name} answers")
+        return first
 
     async def _index(self, _request: Request, _trace: _Trace) -> Answer:
         return {"name": "ettin", "version": __version__, "routes": self.paths}
@@ -399,10 +449,10 @@ class Application:
         ]
         return {"object": "list", "data": listed}
 
-    async def _info(self, request: Request, trace: _Trace) -> Answer:
+    async def _info(self, request: Request, _trace: _Trace) -> Answer:
         if not self.served.rerankers:
-            return await self._embedding_info(request, trace)
-        model, _ = self._reranker("")
+            return await self._embedding_info(request, _trace)
+        model = self._reranker("", _trace)
         await self._until_loaded()
         kind = {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
         return self._facts(
@@ -410,9 +460,9 @@ class Application:
         )
 
     async def _embedding_info(self, _request: Request, _trace: _Trace) -> Answer:
-        model = self._embedder("")
+        model = self._embedder("", _trace)
         await self._until_loaded()
-        kind = {"embedding": {"pooling": "mean"}}
+        kind: dict[str, Any] = {"embedding": {"pooling": "unknown"}}
         return self._facts(
             model.name, model.files.revision, model.embedder.backend, kind, model.limit
         )
@@ -426,9 +476,9 @@ class Application:
             "model_sha": revision,
             "model_dtype": backend.split()[-1],
             "model_type": kind,
-            "max_concurrent_requests": 512,
+            "max_concurrent_requests": None,
             "max_input_length": limit,
-            "max_batch_tokens": limit,
+            "max_batch_tokens": None,
             "max_batch_requests": None,
             "max_client_batch_size": limits.documents,
             "auto_truncate": True,
@@ -472,11 +522,6 @@ class Application:
         return _json(problem.body(), 405, dict(getattr(error, "headers", None) or {}))
 
 
-def _unknown(name: str, known: Iterable[str]) -> ProblemError:
-    message = f"model {name[:100]!r} is not served; {', '.join(known)}"
-    return ProblemError(404, message, param="model")
-
-
 async def _body(request: Request) -> dict[str, Any]:
     """Return the JSON object that was sent.
 
@@ -484,16 +529,19 @@ async def _body(request: Request) -> dict[str, Any]:
         ProblemError: It is none, or too large.
     """
     import orjson
+    from starlette.requests import ClientDisconnect
 
     policy: Policy = request.state.policy
     pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > policy.max_body:
-            raise policy.too_large()
-        pieces.append(piece)
     try:
-        body = await asyncio.to_thread(orjson.loads, b"".join(pieces))
+        async for piece in request.stream():
+            size += len(piece)
+            if size > policy.max_body:
+                raise policy.too_large()
+            pieces.append(piece)
+        body = orjson.loads(b"".join(pieces))
+    except ClientDisconnect:
+        raise ProblemError(CLOSED_BY_CLIENT, "the client has closed the connection") from None
     except orjson.JSONDecodeError as error:
         raise invalid(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):

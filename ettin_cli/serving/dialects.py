@@ -7,7 +7,6 @@ every path answers every client.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -79,8 +78,6 @@ def rerank_request(body: Mapping[str, Any], most: int = MAX_DOCUMENTS) -> Rerank
     """
     dialect = dialect_of(body)
     name = _TEXTS.get(dialect, "documents")
-    use_activation = _flag(body, "use_activation")
-    raw = _flag(body, "raw_scores")
     return RerankRequest(
         dialect=dialect,
         model=_string(body, "model"),
@@ -90,11 +87,21 @@ def rerank_request(body: Mapping[str, Any], most: int = MAX_DOCUMENTS) -> Rerank
         return_texts=any(
             _flag(body, one) for one in ("return_documents", "return_text", "return_input")
         ),
-        raw=not use_activation if raw is None and use_activation is not None else raw,
+        raw=asks_raw(body),
         max_tokens=_count(body, "max_tokens_per_doc") or _count(body, "truncate_prompt_tokens"),
         priority=_count(body, "priority") or 0,
         warnings=_warnings(body),
     )
+
+
+def asks_raw(body: Mapping[str, Any]) -> bool | None:
+    """Return whether a body asks for the model's own scores; None if it does not say.
+
+    Raises:
+        ProblemError: A field is not a boolean.
+    """
+    raw, activated = (_flag(body, name) for name in ("raw_scores", "use_activation"))
+    return not activated if raw is None and activated is not None else raw
 
 
 def query_of(body: Mapping[str, Any], name: str = "query") -> str:
@@ -189,7 +196,9 @@ def _text(given: object, name: str, fields: Sequence[str]) -> str:
 
 
 def _scalar(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    import orjson
+
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _unicode(text: str, name: str) -> str:
@@ -220,13 +229,16 @@ def _flag(body: Mapping[str, Any], name: str) -> bool | None:
 
 def _count(body: Mapping[str, Any], name: str) -> int | None:
     value = body.get(name)
+    if isinstance(value, bool):
+        raise invalid(f"`{name}` must be a whole number, not a boolean", name)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+    if value is None or (isinstance(value, int) and value >= 0):
         return value
     if name == "truncate_prompt_tokens" and value == -1:
         return None
-    raise invalid(f"`{name}` must be a number from 0, not {_kind(value)}", name)
+    shown = value if isinstance(value, int | float) else _kind(value)
+    raise invalid(f"`{name}` must be a whole number of at least 0, not {shown}", name)
 
 
 def _warnings(body: Mapping[str, Any]) -> list[str]:

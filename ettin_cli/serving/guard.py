@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ MAX_TARGET = 8192
 LOCAL_SUFFIX = ".localhost"
 # Answered without a key: they tell nothing about texts or models.
 OPEN_PATHS = frozenset(["/health", "/ready", "/ping"])
+PREFLIGHT = "access-control-request-method"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,9 @@ class Policy:
             return False
         if address.is_unspecified:
             return False
-        return self.any_address or str(address) in self.addresses
+        return self.any_address or any(
+            address == ipaddress.ip_address(own) for own in self.addresses
+        )
 
     def check(self, method: str, path: str, headers: dict[str, str]) -> None:
         """Check a request before its body is read.
@@ -70,7 +73,9 @@ class Policy:
             ProblemError: It is refused.
         """
         self._check_sender(headers)
-        if path not in OPEN_PATHS:
+        # Browsers ask without a key whether a page may send a request.
+        preflight = method == "OPTIONS" and PREFLIGHT in headers
+        if path not in OPEN_PATHS and not preflight:
             self._check_key(headers)
         if method == "POST":
             self._check_body(headers)
@@ -126,10 +131,16 @@ class Policy:
 
 
 class Guard:
-    """An ASGI application that refuses requests before another one sees them."""
+    """An ASGI application that refuses requests before another one sees them.
 
-    def __init__(self, app: ASGIApp, policy: Policy) -> None:
-        self.app, self.policy = app, policy
+    Args:
+        refused: Called with the method, the path and the problem of a request that is refused.
+    """
+
+    def __init__(
+        self, app: ASGIApp, policy: Policy, refused: Callable[[str, str, ProblemError], None]
+    ) -> None:
+        self.app, self.policy, self.refused = app, policy, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, and pass it on."""
@@ -137,15 +148,16 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = _headers(scope)
+        answer = _with_origin(send, headers.get("origin"), self.policy.origins)
         try:
             if len(scope["path"]) + len(scope["query_string"]) > MAX_TARGET:
                 raise ProblemError(414, f"the URL is longer than {MAX_TARGET:,} characters")
             self.policy.check(scope["method"], scope["path"], headers)
         except ProblemError as problem:
-            await _refuse(problem, scope, receive, send)
+            self.refused(scope["method"], scope["path"], problem)
+            await _refuse(problem, scope, receive, answer)
             return
-        answer = _with_origin(send, headers.get("origin"), self.policy.origins)
-        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+        if scope["method"] == "OPTIONS" and PREFLIGHT in headers:
             await _preflight(answer)
             return
         await self.app(scope, receive, answer)

@@ -263,7 +263,9 @@ class Scheduler(Generic[Result]):
     def _serve(self, batch: list[_Entry]) -> None:
         begin = time.monotonic()
         try:
-            results = self._compute([entry.item for entry in batch])
+            results = list(self._compute([entry.item for entry in batch]))
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(results)} results for {len(batch)} texts")
         except Exception as error:
             self._retry(batch, error)
             return
@@ -305,6 +307,8 @@ class Scheduler(Generic[Result]):
 
     def _retry(self, batch: list[_Entry], error: Exception) -> None:
         """Compute the items of a batch that failed one by one, to fail only the right requests."""
+        # It may have been too large for the memory.
+        self._most = max(LEAST_TOKENS, self._most // 2)
         for entry in batch:
             failure: Exception | None = error
             if len(batch) > 1:

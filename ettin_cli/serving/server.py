@@ -136,14 +136,13 @@ def serve(
         h11_max_incomplete_event_size=MAX_HEADERS,
     )
     server = uvicorn.Server(config)
-    with _heeding(server, application, reporter):
+    with _heeding(server, application):
         asyncio.run(server._serve(list(sockets)))
+    reporter.notice("the server has ended")
 
 
 @contextmanager
-def _heeding(
-    server: uvicorn.Server, application: Application, reporter: Reporter
-) -> Iterator[None]:
+def _heeding(server: uvicorn.Server, application: Application) -> Iterator[None]:
     """End the server at the first signal after its requests, at the second at once."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -151,7 +150,6 @@ def _heeding(
         if server.should_exit:
             server.force_exit = True
         else:
-            reporter.notice("finishing the requests that have begun")
             server.should_exit = True
 
     if threading.current_thread() is not threading.main_thread():
