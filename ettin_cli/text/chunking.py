@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -96,12 +96,15 @@ def chunk(
     titled = len(counter.offsets(document.title)) if document.title else 0
     starts = _token_starts(document.text, counter)
     positions = _Positions(document)
-    capacity, sizes = _capacity(chunking, max_tokens, titled), list[int]()
-    if capacity is not None and len(starts) > capacity:
+    most, sizes = _capacity(chunking, max_tokens, titled), list[int]()
+    if most is not None and len(starts) > most:
         sizes = _sizes(positions.outline.texts, counter)
-        paths = positions.outline.paths()
-        led = max((sum(sizes[at] for at in path) for path in paths), default=0)
-        capacity = _capacity(chunking, max_tokens, titled + led)
+
+    def capacity(begin: int) -> int | None:
+        """Return the tokens of a passage that begins here, below its title and headings."""
+        above = positions.above(begin, len(document.text)) if sizes else ()
+        return _capacity(chunking, max_tokens, titled + sum(sizes[at] for at in above))
+
     names = document.names
     for start, end in _spans(document, starts, capacity, chunking):
         passage = positions.passage(start, end)
@@ -163,21 +166,31 @@ def _capacity(chunking: Chunking, max_tokens: int, titled: int) -> int | None:
 
 
 def _spans(
-    document: Document, starts: Sequence[int], capacity: int | None, chunking: Chunking
+    document: Document,
+    starts: Sequence[int],
+    capacity: Callable[[int], int | None],
+    chunking: Chunking,
 ) -> Iterator[tuple[int, int]]:
-    """Yield the character spans of the passages; `starts` is the start of each token."""
+    """Yield the character spans of the passages.
+
+    Args:
+        starts: The start of each token.
+        capacity: Returns the tokens of a passage that begins at an offset; None: there is no limit.
+    """
     length = len(document.text)
-    if capacity is None or len(starts) <= capacity:
+    most = capacity(0)
+    if most is None or len(starts) <= most:
         yield 0, length
         return
     boundaries = _boundaries(document)
     begin = 0
     while begin < length:
         first = bisect_left(starts, begin)
-        if first + capacity >= len(starts):
+        most = capacity(begin) or 1
+        if first + most >= len(starts):
             yield begin, length
             return
-        half, limit = starts[first + capacity // 2], starts[first + capacity]
+        half, limit = starts[first + most // 2], starts[first + most]
         end = _cut(document.text, boundaries, begin, half, limit)
         yield begin, end
         begin = max(_overlapped(boundaries, starts, end, chunking.overlap), begin + 1)

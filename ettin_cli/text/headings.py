@@ -54,10 +54,6 @@ class Outline:
             return self._above[at]
         return self._with[at - 1] if at else ()
 
-    def paths(self) -> Iterator[tuple[int, ...]]:
-        """Yield the headings above the text of each section."""
-        yield from self._with
-
 
 def plain(heading: str) -> str:
     """Return a heading as it is read, without marks.
