@@ -27,6 +27,7 @@ INTERRUPTED, TERMINATED = 130, 143
 CODES = {
     "failed": "A read, a write or an external program failed.",
     "invalid-argument": "An argument is invalid. Fields: argument; often value and choices.",
+    "port-in-use": "Another program listens on a port.",
     "needs-reranker": "An argument has no effect without a reranker.",
     "unknown-format": "The file format is not supported.",
     # Inputs.

@@ -147,8 +147,15 @@ def test_the_library_speaks_no_shell() -> None:
     assert spoken == []
 
 
-# Places where the library writes a command line on purpose, as in a model card.
-COMMAND_LINES = ("training/run.py", "training/card.py")
+# Places where the library writes a command line on purpose, as in a model card. A server is started
+# by one, and tells its clients which option of it sets a limit.
+COMMAND_LINES = (
+    "training/run.py",
+    "training/card.py",
+    "serving/app.py",
+    "serving/dialects.py",
+    "serving/guard.py",
+)
 # Arguments of other programs.
 OTHERS = {("corpus/separate.py", "-P"), ("corpus/separate.py", "-m")}
 

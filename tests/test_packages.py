@@ -226,7 +226,8 @@ def test_chapters_come_in_their_order_and_encoding(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a") as book:
         book.writestr("OEBPS/a b.xhtml", "<p>second</p>")
     document = one(path)
-    assert (document.title, document.text) == ("A Book", "first\n\na < b\n\nsecond\n\ncafé")
+    assert document.title == "A Book"
+    assert document.text.split("\n\n") == ["first", "a < b", "second", "drawn", "café"]
 
 
 def test_a_book_with_a_chapter_missing_is_not_whole(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def require_serve() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("the server needs starlette and uvicorn", extra="serve") from error
+        raise MissingExtraError(
+            "the server needs starlette and uvicorn", package="ettin-cli[serve]"
+        ) from error
 
 
 def listening(address: Address) -> list[socket.socket]:
