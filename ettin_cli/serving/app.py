@@ -29,7 +29,7 @@ from ettin_cli.serving.dialects import (
 from ettin_cli.serving.guard import Guard, Policy
 from ettin_cli.serving.metrics import TYPE, Metrics
 from ettin_cli.serving.problems import ProblemError, invalid
-from ettin_cli.serving.scheduler import Item, Job, Scheduler
+from ettin_cli.serving.scheduler import Job, Scheduler
 from ettin_cli.serving.scores import Scale
 from ettin_cli.serving.served_models import (
     Counted,
@@ -55,7 +55,6 @@ EMBEDDINGS = ("/v1/embeddings", "/embeddings")
 EMBED = ("/embed", "/v1/embed")
 CLOSED_BY_CLIENT = 499
 MAX_TOKENIZED, MAX_HEADER = 1_000_000, 4000
-FIRST = asyncio.FIRST_COMPLETED
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +97,8 @@ class Served:
 
     def aliases(self, model: ServedReranker | ServedEmbedder) -> list[str]:
         """Return the names of a model."""
-        named = {**self.rerankers} if isinstance(model, ServedReranker) else {**self.embedders}
-        return [name for name, one in named.items() if one is model]
+        named = (*self.rerankers.items(), *self.embedders.items())
+        return [name for name, one in named if one is model]
 
 
 @dataclass(slots=True)
@@ -124,9 +123,8 @@ class Application:
     def __init__(self, served: Served, reporter: Reporter, log: Callable[[str], None]) -> None:
         self.served, self.reporter, self.log = served, reporter, log
         self.metrics = Metrics()
-        self.loaded = asyncio.Event()
-        self.failed: asyncio.Future[None]
-        self.failure = ""
+        # Ends with what failed; "" if the models are loaded.
+        self.loading: asyncio.Task[str]
         self.draining = False
 
     def asgi(self, policy: Policy) -> ASGIApp:
@@ -170,27 +168,29 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
-        self.failed = asyncio.get_running_loop().create_future()
-        loading = asyncio.create_task(self._load())
+        self.loading = asyncio.create_task(self._load())
         yield
         self.draining = True
-        loading.cancel()
+        self.loading.cancel()
         for model in self.served.models:
             model.scheduler.close()
 
-    async def _load(self) -> None:
-        """Load the models, so that the first request need not wait for it."""
+    async def _load(self) -> str:
+        """Load the models, so that the first request need not wait for it; return what failed."""
         try:
             for model in self.served.models:
                 backend = await asyncio.to_thread(model.load)
                 self.reporter.notice(f"{model.name} is loaded: {backend}")
         except Exception as error:
             named = f"{type(error).__name__}: {error}"
-            self.failure = error.problem if isinstance(error, EttinError) else named
-            self.reporter.notice(f"a model cannot be loaded: {self.failure}")
-            self.failed.set_result(None)
-            return
-        self.loaded.set()
+            failure = error.problem if isinstance(error, EttinError) else named
+            self.reporter.notice(f"a model cannot be loaded: {failure}")
+            return failure
+        return ""
+
+    def _unloaded(self) -> str:
+        """Return why the models cannot be used; empty if they can."""
+        return self.loading.result() if self.loading.done() else "the models are being loaded"
 
     def _answered(
         self, call: Callable[[Request, _Trace], Awaitable[Answer]], policy: Policy
@@ -284,19 +284,12 @@ class Application:
         queries, texts = pairs_of(body, self.served.limits.documents)
         model = self._reranker(_model(body), trace)
         await self._admit(model.scheduler)
-        items: list[Item] = []
-        tokens: list[int] = []
-        for query in dict.fromkeys(queries):
-            some = [text for one, text in zip(queries, texts, strict=True) if one == query]
-            counted = await asyncio.to_thread(model.counted, query, some, None)
-            items += counted.items
-            tokens += counted.tokens
-        places = {item: at for at, item in enumerate(items)}
-        counted = Counted(items, tokens)
+        pairs = list(zip(queries, texts, strict=True))
+        counted = await asyncio.to_thread(model.counted_pairs, pairs)
         scores = await self._computed(model.scheduler, counted, request, trace)
-        ordered = [scores[places[pair]] for pair in zip(queries, texts, strict=True)]
-        values = [score.value for score in ordered]
-        return scores_answer(model.name, values, self._scale(asks_raw(body)), sum(tokens))
+        values = [score.value for score in scores]
+        tokens = sum(counted.tokens)
+        return scores_answer(model.name, values, self._scale(asks_raw(body)), tokens)
 
     async def _embeddings(self, request: Request, trace: _Trace) -> Answer:
         body = await _body(request)
@@ -306,7 +299,7 @@ class Application:
         if encoding not in ("float", "base64"):
             raise invalid("`encoding_format` must be float or base64", "encoding_format")
         model = self._embedder(_model(body), trace)
-        await self._until_loaded()
+        self._require_loaded()
         size, own = body.get("dimensions"), model.embedder.card.dimension
         if size not in (None, own):
             raise invalid(f"`dimensions` must be {own} for {model.name}", "dimensions")
@@ -355,7 +348,7 @@ class Application:
             message = f"`inputs` has more than {MAX_TOKENIZED:,} characters"
             raise ProblemError(413, message, param="inputs")
         model = self._reranker(_model(body), trace)
-        await self._until_loaded()
+        self._require_loaded()
         return await asyncio.to_thread(model.tokenized, texts, special=special)
 
     async def _admit(self, scheduler: Scheduler[Any]) -> None:
@@ -365,12 +358,8 @@ class Application:
             ProblemError: The models are not loaded in time, or the queue is too long.
         """
         limits = self.served.limits
-        if not self.loaded.is_set():
-            loading: asyncio.Future[Any] = asyncio.create_task(self.loaded.wait())
-            either: list[asyncio.Future[Any]] = [loading, self.failed]
-            await asyncio.wait(either, timeout=limits.timeout, return_when=FIRST)
-            loading.cancel()
-            await self._until_loaded()
+        await asyncio.wait([self.loading], timeout=limits.timeout)
+        self._require_loaded()
         seconds = scheduler.load().seconds
         if seconds > limits.max_wait:
             self.metrics.count_rejected("queue")
@@ -437,7 +426,7 @@ class Application:
                 "created": created,
                 "owned_by": "ettin",
                 "capabilities": [model.task],
-                "max_tokens": model.limit if self.loaded.is_set() else None,
+                "max_tokens": None if self._unloaded() else model.limit,
                 "aliases": self.served.aliases(model),
                 **(
                     {"score": {"scale": self.served.scale}}
@@ -453,7 +442,7 @@ class Application:
         if not self.served.rerankers:
             return await self._embedding_info(request, _trace)
         model = self._reranker("", _trace)
-        await self._until_loaded()
+        self._require_loaded()
         kind = {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
         return self._facts(
             model.name, model.revision, model.reranker.card.backend, kind, model.limit
@@ -461,7 +450,7 @@ class Application:
 
     async def _embedding_info(self, _request: Request, _trace: _Trace) -> Answer:
         model = self._embedder("", _trace)
-        await self._until_loaded()
+        self._require_loaded()
         kind: dict[str, Any] = {"embedding": {"pooling": "unknown"}}
         return self._facts(
             model.name, model.files.revision, model.embedder.backend, kind, model.limit
@@ -489,18 +478,19 @@ class Application:
             "ettin": {"backend": backend, "scores": self.served.scale},
         }
 
-    async def _until_loaded(self) -> None:
-        if not self.loaded.is_set():
-            raise ProblemError(503, self.failure or "the models are being loaded", retry_after=1)
+    def _require_loaded(self) -> None:
+        if reason := self._unloaded():
+            raise ProblemError(503, reason, retry_after=1)
 
     async def _health(self, _request: Request) -> Response:
         uptime = round(time.monotonic() - self.metrics.started, 3)
         return _json({"status": "ok", "version": __version__, "uptime": uptime}, 200, {})
 
     async def _ready(self, _request: Request) -> Response:
-        ready = self.loaded.is_set() and not self.draining
-        status = "draining" if self.draining else self.failure or "loading"
-        return _json({"status": "ready" if ready else status}, 200 if ready else 503, {})
+        reason = "draining" if self.draining else "loading"
+        if self.loading.done() and not self.draining:
+            reason = self.loading.result()
+        return _json({"status": reason or "ready"}, 503 if reason else 200, {})
 
     async def _metrics(self, _request: Request) -> Response:
         from starlette.responses import Response

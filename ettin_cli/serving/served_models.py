@@ -95,17 +95,22 @@ class ServedReranker:
         Args:
             most: Tokens that are read of each text; None: up to the model's limit.
         """
-        tokens, special = self._counter()
-        limit = self.limit
+        tokens, _ = self._counter()
         cut = []
         read = list(texts)
-        if most is not None and most < limit and tokens is not None:
+        if most is not None and most < self.limit and tokens is not None:
             for at, text in enumerate(texts):
                 read[at] = tokens.beginning(text, most)
                 cut += [at] if len(read[at]) < len(text.rstrip()) else []
-        of_query, *of_texts = _lengths([query, *read], tokens, limit)
-        counts = [min(limit, of_query + count + special) for count in of_texts]
-        return Counted([(query, text) for text in read], counts, frozenset(cut))
+        return self.counted_pairs([(query, text) for text in read], frozenset(cut))
+
+    def counted_pairs(self, pairs: list[Item], cut: frozenset[int] = frozenset()) -> Counted:
+        """Return pairs with their tokens; a query or text of several pairs is counted once."""
+        tokens, special = self._counter()
+        sides = list(dict.fromkeys(side for pair in pairs for side in pair))
+        lengths = dict(zip(sides, _lengths(sides, tokens, self.limit), strict=True))
+        counts = [min(self.limit, lengths[one] + lengths[other] + special) for one, other in pairs]
+        return Counted(pairs, counts, cut)
 
     def _counter(self) -> tuple[ModelTokens | None, int]:
         with self._lock:
