@@ -21,6 +21,7 @@ from .ocr import (
     require_ocr_mode as require_ocr_mode,
 )
 from .paths import field_of as field_of, has_field as has_field, without_fields as without_fields
+from .pdf import NO_TEXT_LAYER as NO_TEXT_LAYER
 from .pictures import PICTURE_SUFFIXES as PICTURE_SUFFIXES, is_picture as is_picture
 from .reader import (
     DocumentReader as DocumentReader,
@@ -55,7 +56,6 @@ from .samples import (
     ISLAND_STATION as ISLAND_STATION,
     sample_corpus as sample_corpus,
 )
-from .scans import NO_TEXT_LAYER as NO_TEXT_LAYER
 from .separate import close_processes as close_processes
 from .sources import (
     BINARY as BINARY,

@@ -19,6 +19,7 @@ from ettin_cli.storage import UnreadableError
 PREFIXES = frozenset("all ex half high ill long low non quasi self semi short so well".split())
 SHOWN_PAGES = 5
 NO_TEXT = "no text layer"
+NO_TEXT_LAYER = f"{NO_TEXT} (a scan?)"
 # What PDFium has for a character that a font does not name.
 _UNKNOWN = re.compile("[\x01\x03-\x08\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd]")
 _WORD = re.compile(r"\w+(?:-\w+)*")
@@ -56,7 +57,7 @@ def pdf_document(path: Path, doc_id: str) -> Document:
     """
     text = read_pages(path)
     if text.pages and not any(page.strip() for page in text.pages):
-        raise UnreadableError("no text layer (a scan?)")
+        raise UnreadableError(NO_TEXT_LAYER)
     notices = list(text.notices)
     if text.empty:
         notices.append(pages_with(text.empty, len(text.pages), NO_TEXT))

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ettin_cli.corpus.ocr import ALWAYS, OCR_HINT, Ocr, ocr_installed
-from ettin_cli.corpus.pdf import NO_TEXT, document_of_pages, pages_with, pdf_document, read_pages
+from ettin_cli.corpus.pdf import (
+    NO_TEXT,
+    NO_TEXT_LAYER,
+    document_of_pages,
+    pages_with,
+    pdf_document,
+    read_pages,
+)
 from ettin_cli.corpus.pdfium import LINE_HYPHEN
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.records import Document
@@ -15,7 +22,6 @@ from ettin_cli.storage import UnreadableError
 
 # A page with fewer characters in its text layer may be a scan with a stamp.
 SPARSE = 200
-NO_TEXT_LAYER = "no text layer (a scan?)"
 _LINE_END_HYPHEN = re.compile(r"(?<=\w)[-‐]\n(?=[^\W\d_])")
 
 

@@ -236,8 +236,8 @@ def _is_same(record: RecordedSource, entry: FileEntry, path: Path, *, reread: bo
 
 def _is_recognizable(record: RecordedSource, entry: FileEntry) -> bool:
     """Return whether a file has pages that could not be recognised before, but can be now."""
-    if record.ocr != AUTO or not ocr_installed():
-        return False
     # Earlier versions have only the rejection.
     missed = any(rejection.reason == NO_TEXT_LAYER for rejection in entry.rejections)
-    return missed or entry.skipped == NEEDS_OCR
+    missed |= entry.skipped == NEEDS_OCR
+    # Asked last, as it searches the folders of packages.
+    return missed and record.ocr == AUTO and ocr_installed()
