@@ -152,7 +152,7 @@ def test_the_library_speaks_no_shell() -> None:
 COMMAND_LINES = (
     "training/run.py",
     "training/card.py",
-    "serving/app.py",
+    "serving/served.py",
     "serving/dialects.py",
     "serving/guard.py",
 )

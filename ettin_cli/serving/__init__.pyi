@@ -1,6 +1,8 @@
-from .app import Application as Application, Limits as Limits, Served as Served
+from .app import Application as Application
+from .exchange import Limits as Limits
 from .guard import MAX_BODY as MAX_BODY, Policy as Policy
 from .scores import Scale as Scale
+from .served import Served as Served
 from .served_models import ServedEmbedder as ServedEmbedder, ServedReranker as ServedReranker
 from .server import (
     LOCALHOST as LOCALHOST,

@@ -148,7 +148,7 @@ def _heeding(server: uvicorn.Server, application: Application) -> Iterator[None]
     """End the server at the first signal after its requests, at the second at once."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
-        application.draining = True
+        application.readiness.draining = True
         if server.should_exit:
             server.force_exit = True
         else:
