@@ -1,5 +1,6 @@
 """`ettin serve`: rerank and embed for other programs, over HTTP."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -7,23 +8,36 @@ import typer
 
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.errors import CorpusError, IndexNotFoundError, UsageError
+from ettin_cli.index import find_index, read_manifest
 from ettin_cli.searching import Models
 from ettin_cli.serving import (
     LOCALHOST,
+    TOKEN,
+    Access,
     Address,
     Application,
     Limits,
     Policy,
-    Scale,
+    ScheduledModels,
     Served,
     ServedEmbedder,
+    ServedIndex,
     ServedReranker,
     listening,
     require_serve,
     serve as run,
+    token_of,
 )
-from ettin_cli.settings import AUTO, EMBEDDERS, ETTIN_MODELS, MIB, TRUNCATE
+from ettin_cli.settings import (
+    AUTO,
+    DEFAULT_INDEX,
+    EMBEDDERS,
+    ETTIN_MODELS,
+    MIB,
+    TRUNCATE,
+    cache_folder,
+)
 
 Model = TypeVar("Model", ServedReranker, ServedEmbedder)
 SCALES = ("sigmoid", "raw")
@@ -50,6 +64,17 @@ def serve(
             help="An embedder from ettin models, a hub id or a folder; repeat for several.",
         ),
     ] = None,
+    index: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--index",
+            "-i",
+            metavar="INDEX",
+            envvar="ETTIN_INDEX",
+            help="An index to search; repeat for several, the first is the default. Without it, "
+            ".ettin here or in a parent folder, if there is one; none serves no index.",
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="The address to listen on.")
     ] = LOCALHOST[0],
@@ -64,6 +89,10 @@ def serve(
             help="What clients must send as Authorization: Bearer KEY, or @FILE.",
         ),
     ] = None,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", help="Let every user of this machine read the indexes."),
+    ] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen on other addresses without a key.")
     ] = False,
@@ -126,30 +155,62 @@ def serve(
             f"anybody who reaches {host} could use the server",
             hint="--api-key KEY, or --insecure to allow it",
         )
-    limits = Limits(max_documents, max_wait, timeout)
     models = context.session.models
-    scale: Scale = "raw" if scores == "raw" else "sigmoid"
+    rerankers = _rerankers(reranker or ([] if embedder else [AUTO]), models, long)
+    indexes = _indexes(index, ScheduledModels(models, rerankers.values()), long)
     served = Served(
-        _rerankers(reranker or ([] if embedder else [AUTO]), models, long),
+        rerankers,
         _embedders(embedder or [], models),
-        scale,
-        limits,
-        strict_models,
+        indexes,
+        scale="raw" if scores == "raw" else "sigmoid",
+        limits=Limits(max_documents, max_wait, timeout),
+        strict=strict_models,
     )
     address = Address(host, port, grace)
     sockets = listening(address)
+    needs_token = bool(indexes) and not no_token
+    access = Access(key or token_of(cache_folder())) if key or needs_token else None
     policy = Policy(
         hosts=[name.lower() for name in (host, *(allow_host or ()))],
         origins=cors_origin or (),
-        key=key,
+        access=access,
+        everything=key is not None,
         any_address=host in ("0.0.0.0", "::"),
         addresses=[one.getsockname()[0].partition("%")[0] for one in sockets],
         max_body=max_body * MIB,
     )
     shown = f"[{host}]" if ":" in host else host
-    context.console.notice(f"serving on http://{shown}:{sockets[0].getsockname()[1]}")
+    url = f"http://{shown}:{sockets[0].getsockname()[1]}"
+    context.console.notice(f"serving on {url}")
+    if indexes:
+        code = f"/?token={access.code}" if access else "/"
+        context.console.notice(f"search page, for one browser: {url}{code}")
+    if needs_token and not key:
+        context.console.notice(f"token of the indexes: {cache_folder() / TOKEN}")
     application = Application(served, context.console, context.console.summary)
     run(application, policy, sockets, address, context.console)
+
+
+def _indexes(names: list[str] | None, models: ScheduledModels, long: str) -> dict[str, ServedIndex]:
+    """Return the indexes by name; without names the default index, if there is one."""
+    if names == ["none"]:
+        return {}
+    folders = list(map(Path, names or ()))
+    if not folders:
+        try:
+            folders = [find_index(None)]
+        except IndexNotFoundError:
+            return {}
+    served: dict[str, ServedIndex] = {}
+    for folder in folders:
+        read_manifest(folder)
+        place = folder.resolve()
+        usual = place.parent.name if place.name == DEFAULT_INDEX else place.name
+        name = usual
+        while name in served:
+            name = f"{usual}-{len(served) + 1}"
+        served[name] = ServedIndex(name, folder, models, long)
+    return served
 
 
 def _rerankers(names: list[str], models: Models, long: str) -> dict[str, ServedReranker]:
@@ -170,7 +231,8 @@ def _embedders(names: list[str], models: Models) -> dict[str, ServedEmbedder]:
     served: dict[str, ServedEmbedder] = {}
     for name in names:
         files = models.find_embedder(name)
-        _add(served, ServedEmbedder(models, files), name, files.name, aliases.get(files.name))
+        model = ServedEmbedder(files, partial(models.embedder, files))
+        _add(served, model, name, files.name, aliases.get(files.name))
     return served
 
 

@@ -1,4 +1,9 @@
 from .default_index import find_index as find_index
+from .document_texts import (
+    DocumentText as DocumentText,
+    document_text as document_text,
+    nearest_ids as nearest_ids,
+)
 from .factories import require_factory as require_factory
 from .freshness import (
     entry_for as entry_for,
@@ -17,7 +22,7 @@ from .manifest import (
     read_manifest as read_manifest,
 )
 from .passages import Passages as Passages
-from .reader import Index as Index, bytes_a_vector as bytes_a_vector
+from .reader import Filter as Filter, Index as Index, bytes_a_vector as bytes_a_vector
 from .salvage import (
     IntactParts as IntactParts,
     damaged_files as damaged_files,

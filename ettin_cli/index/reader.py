@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ettin_cli.index.vectors import Rows, Stored
     from ettin_cli.records import Floats
 
+# A metadata field, and the value that it must have, or several of which it must have one.
+Filter = tuple[str, str | tuple[str, ...]]
+
 VECTORS = "vectors.faiss"
 EMBEDDINGS = "embeddings.f16"
 # The vectors file of indexes of format 1.
@@ -181,11 +184,11 @@ class Index(Closing):
             raise damaged(self.generation / PASSAGES)
         return self.files[number]
 
-    def select(self, filters: Sequence[tuple[str, str]], paths: Sequence[str]) -> Rows:
-        """Return the rows whose metadata has all these values and whose path matches a glob.
+    def select(self, filters: Sequence[Filter], paths: Sequence[str]) -> Rows:
+        """Return the rows that pass every filter and whose path matches a glob.
 
-        A list field matches by any of its elements. Globs have the syntax of .gitignore files and
-        are matched below each source.
+        A list field matches by any of its elements, and of several values one must match. Globs
+        have the syntax of .gitignore files and are matched below each source.
         """
         import numpy as np
 
@@ -237,9 +240,12 @@ class Index(Closing):
         spec = pathspec.GitIgnoreSpec.from_lines(globs)
         return [number for number, entry in enumerate(self.files) if spec.match_file(entry.name)]
 
-    def _has_values(self, record: str, filters: Sequence[tuple[str, str]]) -> bool:
+    def _has_values(self, record: str, filters: Sequence[Filter]) -> bool:
         metadata = self._metadata(record)
-        return all(wanted in _values(metadata, name) for name, wanted in filters)
+        return all(
+            not _alternatives(wanted).isdisjoint(_values(metadata, name))
+            for name, wanted in filters
+        )
 
     def _metadata(self, record: str) -> dict[str, Any]:
         import orjson
@@ -269,6 +275,10 @@ def _values(metadata: Mapping[str, Any], name: str) -> list[str]:
     value = metadata.get(name)
     values = value if isinstance(value, list) else [value]
     return [_as_typed(item) for item in values if item is not None]
+
+
+def _alternatives(wanted: str | tuple[str, ...]) -> set[str]:
+    return {wanted} if isinstance(wanted, str) else set(wanted)
 
 
 def _as_typed(value: object) -> str:

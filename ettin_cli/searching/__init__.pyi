@@ -24,6 +24,7 @@ from .retrievers import (
 from .searcher import (
     Searcher as Searcher,
     choose_retriever as choose_retriever,
+    from_here as from_here,
     parsed as parsed,
     require_no_scores as require_no_scores,
     require_retriever as require_retriever,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from ettin_cli.index import Index, is_unchanged
-from ettin_cli.records import Answer, Candidate, Hit, Query, Reporter, Reranker, Scores
+from ettin_cli.records import Answer, Candidate, Hit, Query, Reporter, Reranker, Scores, Stage
 from ettin_cli.searching.calibration.fitting import Calibration
 from ettin_cli.searching.candidates import CandidateFinder
 from ettin_cli.searching.cascade import Remaining, Step, cascade_name, rerank_candidates, work
@@ -31,6 +31,7 @@ def search(
     reporter: Reporter,
     calibration: Calibration | None = None,
     before: Sequence[Step[Reranker]] = (),
+    retrieved: Callable[[Answer], None] | None = None,
 ) -> Iterator[Answer]:
     """Yield the answer to each query, in order.
 
@@ -41,8 +42,9 @@ def search(
         reranker: None keeps the retrieval order.
         calibration: Maps this reranker's scores to the hits' probabilities.
         before: Rerankers that score first and pass on their best candidates.
+        retrieved: Receives each answer in retrieval order, before the reranking begins.
     """
-    searcher = _Searcher(index, retriever, reranker, options, calibration, before)
+    searcher = _Searcher(index, retriever, reranker, options, calibration, before, retrieved)
     waiting = iter(queries)
     total = len(queries) if isinstance(queries, Sequence) else None
     with QueriesWatched(reporter, total, WINDOW) as watched:
@@ -75,9 +77,11 @@ class _Searcher:
         options: SearchOptions,
         calibration: Calibration | None,
         before: Sequence[Step[Reranker]],
+        retrieved: Callable[[Answer], None] | None,
     ) -> None:
         self.index, self.retriever, self.reranker = index, retriever, reranker
         self.options, self.calibration, self.before = options, calibration, before
+        self.retrieved = retrieved
         steps = [(step.reranker.card.name, step.keep) for step in before]
         self.name = cascade_name(steps, reranker.card.name) if reranker else NONE
         self.finder = CandidateFinder(index, options if reranker else options.without_reranker)
@@ -88,28 +92,50 @@ class _Searcher:
         searches = self.retriever.searches([query.every_form for query in queries])
         embedded = time.perf_counter()
         candidates = [self.finder.find(search) for search in searches]
-        retrieved = time.perf_counter()
-        scored = self._scored(queries, candidates, watched)
         done = time.perf_counter()
-        seconds = {
-            "embed": embedded - began,
-            "retrieve": retrieved - embedded,
-            "rerank": done - retrieved,
-            "total": done - began,
-        }
-        share = {name: round(value / len(queries), 4) for name, value in seconds.items()}
+        seconds = {"embed": embedded - began, "retrieve": done - embedded}
+        if self.retrieved and self.reranker:
+            share = _share({**seconds, "total": done - began}, len(queries))
+            for query, found in zip(queries, candidates, strict=True):
+                self.retrieved(self._in_retrieval_order(query, found, share))
+        begun = time.perf_counter()
+        scored = self._scored(queries, candidates, watched)
+        ended = time.perf_counter()
+        seconds |= {"rerank": ended - begun, "total": ended - began}
+        share = _share(seconds, len(queries))
+        backend = self.reranker.card.backend if self.reranker else self.retriever.backend
         for query, (left, verdict) in zip(queries, scored, strict=True):
-            yield Answer(
-                query=query,
-                hits=[self._with_freshness(hit) for hit in self._ranked(left, verdict)],
-                retriever=self.retriever.name,
-                embedder=self.retriever.embedder,
-                reranker=self.name,
-                backend=self.reranker.card.backend if self.reranker else self.retriever.backend,
-                seconds=share,
-                stages=left.stages,
-                left_out=self.finder.left_out,
-            )
+            hits = self._ranked(left, verdict)
+            yield self._answer(query, hits, self.name, backend, share, left.stages)
+
+    def _in_retrieval_order(
+        self, query: Query, found: Sequence[Candidate], seconds: Mapping[str, float]
+    ) -> Answer:
+        options = replace(self.options, min_score=None, min_probability=None)
+        return self._answer(
+            query, rank(found, None, options), NONE, self.retriever.backend, seconds
+        )
+
+    def _answer(
+        self,
+        query: Query,
+        hits: Sequence[Hit],
+        reranker: str,
+        backend: str,
+        seconds: Mapping[str, float],
+        stages: Sequence[Stage] = (),
+    ) -> Answer:
+        return Answer(
+            query=query,
+            hits=[self._with_freshness(hit) for hit in hits],
+            retriever=self.retriever.name,
+            embedder=self.retriever.embedder,
+            reranker=reranker,
+            backend=backend,
+            seconds=seconds,
+            stages=stages,
+            left_out=self.finder.left_out,
+        )
 
     def _scored(
         self,
@@ -146,3 +172,7 @@ class _Searcher:
         if path not in self.fresh:
             self.fresh[path] = is_unchanged(self.index.file_of(hit.passage_id), Path(path))
         return hit if self.fresh[path] else replace(hit, stale=True)
+
+
+def _share(seconds: Mapping[str, float], queries: int) -> dict[str, float]:
+    return {name: round(value / queries, 4) for name, value in seconds.items()}

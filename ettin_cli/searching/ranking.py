@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.index import Filter
 from ettin_cli.records import NO_TEXT, Candidate, Hit, Scores, require_list, require_type
 from ettin_cli.settings import CANDIDATES, DOCUMENT, PASSAGE, SAME, TOP_K
 from ettin_cli.text import FOLDS, leading
@@ -27,7 +28,7 @@ class SearchOptions:
         min_score: Leave out hits below this score.
         min_probability: Leave out hits below this probability of relevance.
         blend: Share of the retrieval score in the final score, both standardised.
-        filters: Metadata fields and the values they must have.
+        filters: Metadata fields, each with the value it must have or several alternatives.
         paths: Globs, one of which a hit's path must match.
         demands: Query constraints: what a hit must or must not contain.
         fold: Merge duplicate passages into one hit: "same", "near" or "none".
@@ -42,7 +43,7 @@ class SearchOptions:
     min_score: float | None = None
     min_probability: float | None = None
     blend: float = 0.0
-    filters: tuple[tuple[str, str], ...] = ()
+    filters: tuple[Filter, ...] = ()
     paths: tuple[str, ...] = ()
     demands: Demands = field(default_factory=lambda: Demands(""))
     fold: str = SAME
@@ -52,9 +53,10 @@ class SearchOptions:
         require_list(self.filters, "filters")
         for filter in self.filters:
             require_type(filter, (tuple, list), "each of filters")
-            if len(filter) != 2:
+            if len(filter) != 2 or not isinstance(filter[1], str | tuple):
                 raise InvalidArgumentError(
-                    "each of filters must be a field and a value", argument="filters"
+                    "each of filters must be a field and a value, or a tuple of values",
+                    argument="filters",
                 )
         if self.by not in UNITS:
             raise InvalidArgumentError(

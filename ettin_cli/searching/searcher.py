@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from ettin_cli.errors import CalibrationError, InvalidArgumentError
-from ettin_cli.index import Index
+from ettin_cli.index import Filter, Index
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import (
     Answer,
@@ -150,9 +150,10 @@ class Searcher(Closing):
         min_score: float | None = None,
         min_probability: float | None = None,
         blend: float = 0.0,
-        filters: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        filters: Mapping[str, str | list[str]] | Iterable[Filter] = (),
         paths: Iterable[str] = (),
         fold: str = SAME,
+        retrieved: Callable[[Answer], None] | None = None,
     ) -> Answer:
         """Return the answer to a query.
 
@@ -168,9 +169,11 @@ class Searcher(Closing):
             min_score: Leave out hits below this score.
             min_probability: Leave out hits below this probability; needs a calibrated index.
             blend: Share of the retrieval score in the final score, from 0 to 1.
-            filters: Metadata fields and the values they must have, as a mapping or as pairs.
+            filters: Metadata fields, each with the value it must have or a list of alternatives, as
+                a mapping or as pairs.
             paths: Globs, one of which a hit's path must match.
             fold: Merge duplicate passages into one hit: "same", "near" or "none".
+            retrieved: Receives the answer in retrieval order, before the reranking begins.
 
         Returns:
             The hits, best first, with the time each stage took.
@@ -195,22 +198,30 @@ class Searcher(Closing):
             min_score=min_score,
             min_probability=min_probability,
             blend=blend,
-            filters=tuple(filters.items() if isinstance(filters, Mapping) else filters),
+            filters=_filters(filters),
             paths=tuple(paths),
             fold=fold,
         )
         if isinstance(query, Query):
-            [answer] = self.search_many([query], options)
+            [answer] = self.search_many([query], options, retrieved)
             return answer
         asked, options = parsed(query, options, self.retriever_name, self.index)
-        [answer] = self.search_many([asked], options)
         # The answer reports the query as typed, with its constraints.
-        return replace(answer, query=replace(asked, text=query))
+        typed = replace(asked, text=query)
+        first = (lambda answer: retrieved(replace(answer, query=typed))) if retrieved else None
+        [answer] = self.search_many([asked], options, first)
+        return replace(answer, query=typed)
 
     def search_many(
-        self, queries: Iterable[Query], options: SearchOptions | None = None
+        self,
+        queries: Iterable[Query],
+        options: SearchOptions | None = None,
+        retrieved: Callable[[Answer], None] | None = None,
     ) -> Iterator[Answer]:
         """Yield the answer to each query, in order, 64 queries at a time.
+
+        Args:
+            retrieved: As in `search`, for each query.
 
         Raises:
             InvalidArgumentError: An option needs a reranker, or a single one.
@@ -227,9 +238,14 @@ class Searcher(Closing):
         len(self.index.passages)  # raises if the index is closed
         options = options or SearchOptions()
         self._check(options)
-        return self._answers(queries, options)
+        return self._answers(queries, options, retrieved)
 
-    def _answers(self, queries: Iterable[Query], options: SearchOptions) -> Iterator[Answer]:
+    def _answers(
+        self,
+        queries: Iterable[Query],
+        options: SearchOptions,
+        retrieved: Callable[[Answer], None] | None,
+    ) -> Iterator[Answer]:
         retriever, reporter = self.retriever, self.models.reporter
         reporter.detail(f"retrieving with {retriever.name}")
         reranker, before, calibration = None, list[Step[Reranker]](), None
@@ -238,11 +254,11 @@ class Searcher(Closing):
             if not before:
                 needed = options.min_probability is not None
                 calibration = self._calibration(reranker.card.max_tokens, needed=needed)
+        first = (lambda answer: retrieved(_from_here(answer))) if retrieved else None
         answers = search(
-            self.index, queries, retriever, reranker, options, reporter, calibration, before
+            self.index, queries, retriever, reranker, options, reporter, calibration, before, first
         )
-        for answer in answers:
-            yield replace(answer, hits=[_from_here(hit) for hit in answer.hits])
+        yield from map(_from_here, answers)
 
     @property
     def retriever(self) -> Retriever:
@@ -378,16 +394,32 @@ def choose_retriever(
     return kind(index, embedder(), expand=expand)
 
 
-def _from_here(hit: Hit) -> Hit:
-    """Return a hit with paths relative to the working directory."""
+def _filters(given: Mapping[str, str | list[str]] | Iterable[Filter]) -> tuple[Filter, ...]:
+    if not isinstance(given, Mapping):
+        return tuple(given)
+    return tuple(
+        (name, tuple(value) if isinstance(value, list) else value) for name, value in given.items()
+    )
+
+
+def _from_here(answer: Answer) -> Answer:
+    """Return an answer with paths relative to the working directory."""
+    return replace(answer, hits=[_hit_from_here(hit) for hit in answer.hits])
+
+
+def _hit_from_here(hit: Hit) -> Hit:
     duplicates = {row: _relative(passage) for row, passage in hit.duplicates.items()}
     return replace(hit, passage=_relative(hit.passage), duplicates=duplicates)
 
 
 def _relative(passage: Passage) -> Passage:
-    path = passage.path
+    return replace(passage, path=from_here(passage.path))
+
+
+def from_here(path: str | None) -> str | None:
+    """Return a path relative to the working directory, if it is on the same drive."""
     if path is None:
-        return passage
+        return None
     with suppress(ValueError):  # another drive
-        path = Path(os.path.relpath(path)).as_posix()
-    return replace(passage, path=path)
+        return Path(os.path.relpath(path)).as_posix()
+    return path

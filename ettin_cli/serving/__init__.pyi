@@ -1,8 +1,11 @@
+from .access import TOKEN as TOKEN, Access as Access, token_of as token_of
 from .app import Application as Application
 from .exchange import Limits as Limits
 from .guard import MAX_BODY as MAX_BODY, Policy as Policy
+from .scheduled_models import ScheduledModels as ScheduledModels
 from .scores import Scale as Scale
 from .served import Served as Served
+from .served_index import ServedIndex as ServedIndex
 from .served_models import ServedEmbedder as ServedEmbedder, ServedReranker as ServedReranker
 from .server import (
     LOCALHOST as LOCALHOST,

@@ -13,6 +13,7 @@ from ettin_cli.errors import ClosedError, EttinError
 from ettin_cli.records import Reporter
 from ettin_cli.serving.exchange import Answer, Exchange, json_response
 from ettin_cli.serving.guard import Guard, Policy
+from ettin_cli.serving.index_routes import IndexRoutes
 from ettin_cli.serving.metrics import TYPE, Metrics
 from ettin_cli.serving.model_routes import EMBED, EMBEDDINGS, RERANK, SCORE, ModelRoutes
 from ettin_cli.serving.problems import ProblemError
@@ -46,18 +47,26 @@ class Application:
         from starlette.routing import Route
 
         models = ModelRoutes(self.served, self.readiness)
+        indexes = IndexRoutes(self.served, self.readiness, lambda _: None)
         post: list[tuple[str, Handler]] = [
             *((path, models.rerank) for path in (*RERANK, "/")),
             *((path, models.score) for path in SCORE),
             *((path, models.embeddings) for path in EMBEDDINGS),
             *((path, models.embed) for path in EMBED),
             ("/tokenize", models.tokenize),
+            ("/v1/search", indexes.search),
+            ("/v1/vector_stores/{name}/search", indexes.search_store),
         ]
         get: list[tuple[str, Handler]] = [
             ("/", self._index),
             ("/v1/models", models.models),
             ("/info", models.info),
             ("/embedding/info", models.embedding_info),
+            ("/v1/search", indexes.search),
+            ("/v1/indexes", indexes.indexes),
+            ("/v1/indexes/{name}", indexes.index),
+            ("/v1/documents/{doc_id:path}", indexes.document),
+            ("/v1/vector_stores", indexes.stores),
         ]
         routes = [
             *(self._route("POST", *one, policy) for one in post),
@@ -92,29 +101,32 @@ class Application:
 
         async def handle(request: Request) -> Response:
             begin = time.monotonic()
-            exchange = Exchange(request, policy, self.served.limits, self.metrics)
-            headers: dict[str, str] = {}
+            exchange = Exchange(request, policy, self.served.limits, self.metrics, self._failure)
+            exchange.finish = lambda status: self._finish(exchange, path, status, begin)
             try:
-                answer, status = await call(exchange), 200
-                headers = exchange.headers(time.monotonic() - begin)
-            except ProblemError as problem:
-                answer, status = problem.body(tei=exchange.dialect == "tei"), problem.status
-                headers = problem.headers()
+                answer = await call(exchange)
+                if not isinstance(answer, Response):
+                    headers = exchange.headers(time.monotonic() - begin)
+                    answer = json_response(answer, 200, headers)
             except Exception as error:
-                failure = self._failure(error)
-                answer, status = failure.body(tei=exchange.dialect == "tei"), failure.status
-            seconds = time.monotonic() - begin
-            if isinstance(answer, Response):
-                status = answer.status_code
-            self.metrics.count(path, exchange.dialect, status, seconds)
-            self.log(exchange.log_line(status, seconds))
-            return (
-                answer if isinstance(answer, Response) else json_response(answer, status, headers)
-            )
+                problem = self._failure(error)
+                body = problem.body(tei=exchange.dialect == "tei")
+                answer = json_response(body, problem.status, problem.headers())
+            if not exchange.streamed:
+                exchange.finish(answer.status_code)
+            return answer
 
         return Route(path, handle, methods=[method])
 
+    def _finish(self, exchange: Exchange, path: str, status: int, begin: float) -> None:
+        """Count and log a request."""
+        seconds = time.monotonic() - begin
+        self.metrics.count(path, exchange.dialect, status, seconds)
+        self.log(exchange.log_line(status, seconds))
+
     def _failure(self, error: Exception) -> ProblemError:
+        if isinstance(error, ProblemError):
+            return error
         if isinstance(error, ClosedError):
             return ProblemError(503, "the server is shutting down", retry_after=5)
         if isinstance(error, EttinError):

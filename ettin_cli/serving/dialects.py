@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ettin_cli.serving.fields import count_of, flag_of, kind_of, string_of, unicode_of
 from ettin_cli.serving.problems import ProblemError, invalid
 
 Dialect = Literal["cohere", "infinity", "voyage", "tei", "mixedbread"]
@@ -80,16 +81,16 @@ def rerank_request(body: Mapping[str, Any], most: int = MAX_DOCUMENTS) -> Rerank
     name = _TEXTS.get(dialect, "documents")
     return RerankRequest(
         dialect=dialect,
-        model=_string(body, "model"),
+        model=string_of(body, "model"),
         query=query_of(body),
         texts=texts_of(body, name, most),
-        top_n=_count(body, "top_n") or _count(body, "top_k") or None,
+        top_n=count_of(body, "top_n") or count_of(body, "top_k") or None,
         return_texts=any(
-            _flag(body, one) for one in ("return_documents", "return_text", "return_input")
+            flag_of(body, one) for one in ("return_documents", "return_text", "return_input")
         ),
         raw=asks_raw(body),
-        max_tokens=_count(body, "max_tokens_per_doc") or _count(body, "truncate_prompt_tokens"),
-        priority=_count(body, "priority") or 0,
+        max_tokens=count_of(body, "max_tokens_per_doc") or count_of(body, "truncate_prompt_tokens"),
+        priority=count_of(body, "priority") or 0,
         warnings=_warnings(body),
     )
 
@@ -100,7 +101,7 @@ def asks_raw(body: Mapping[str, Any]) -> bool | None:
     Raises:
         ProblemError: A field is not a boolean.
     """
-    raw, activated = (_flag(body, name) for name in ("raw_scores", "use_activation"))
+    raw, activated = (flag_of(body, name) for name in ("raw_scores", "use_activation"))
     return not activated if raw is None and activated is not None else raw
 
 
@@ -112,12 +113,12 @@ def query_of(body: Mapping[str, Any], name: str = "query") -> str:
     """
     query = body.get(name)
     if not isinstance(query, str):
-        raise invalid(f"`{name}` must be a string, not {_kind(query)}", name)
+        raise invalid(f"`{name}` must be a string, not {kind_of(query)}", name)
     if not query.strip():
         raise invalid(f"`{name}` is empty", name)
     if len(query) > MAX_QUERY:
         raise ProblemError(413, f"`{name}` has more than {MAX_QUERY:,} characters", param=name)
-    return _unicode(query, name)
+    return unicode_of(query, name)
 
 
 def texts_of(body: Mapping[str, Any], name: str, most: int) -> list[str]:
@@ -128,7 +129,7 @@ def texts_of(body: Mapping[str, Any], name: str, most: int) -> list[str]:
     """
     given = body.get(name)
     if not isinstance(given, list):
-        raise invalid(f"`{name}` must be a list of texts, not {_kind(given)}", name)
+        raise invalid(f"`{name}` must be a list of texts, not {kind_of(given)}", name)
     if not given:
         raise invalid(f"`{name}` is empty", name)
     if len(given) > most:
@@ -183,62 +184,22 @@ def strings_of(body: Mapping[str, Any], name: str, most: int) -> list[str]:
 def _text(given: object, name: str, fields: Sequence[str]) -> str:
     """Return a document as text: of an object its text, or the given fields, or all of them."""
     if isinstance(given, str):
-        return _unicode(given, name)
+        return unicode_of(given, name)
     if not isinstance(given, dict):
-        raise invalid(f"`{name}` must be a string or an object, not {_kind(given)}", name)
+        raise invalid(f"`{name}` must be a string or an object, not {kind_of(given)}", name)
     chosen = {field: given[field] for field in fields if field in given} or given
     if not fields and isinstance(given.get("text"), str):
-        return _unicode(given["text"], name)
+        return unicode_of(given["text"], name)
     if fields:
-        return _unicode("\n".join(_scalar(value) for value in chosen.values()), name)
+        return unicode_of("\n".join(_scalar(value) for value in chosen.values()), name)
     lines = (f"{field}: {_scalar(value)}" for field, value in chosen.items())
-    return _unicode("\n".join(lines), name)
+    return unicode_of("\n".join(lines), name)
 
 
 def _scalar(value: object) -> str:
     import orjson
 
     return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _unicode(text: str, name: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise invalid(
-            f"`{name}` has half of a surrogate pair, which is no character", name
-        ) from None
-    return text
-
-
-def _string(body: Mapping[str, Any], name: str) -> str:
-    value = body.get(name)
-    if value is not None and not isinstance(value, str):
-        raise invalid(f"`{name}` must be a string, not {_kind(value)}", name)
-    return value or ""
-
-
-def _flag(body: Mapping[str, Any], name: str) -> bool | None:
-    value = body.get(name)
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if value is not None and not isinstance(value, bool):
-        raise invalid(f"`{name}` must be true or false, not {_kind(value)}", name)
-    return value
-
-
-def _count(body: Mapping[str, Any], name: str) -> int | None:
-    value = body.get(name)
-    if isinstance(value, bool):
-        raise invalid(f"`{name}` must be a whole number, not a boolean", name)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if value is None or (isinstance(value, int) and value >= 0):
-        return value
-    if name == "truncate_prompt_tokens" and value == -1:
-        return None
-    shown = value if isinstance(value, int | float) else _kind(value)
-    raise invalid(f"`{name}` must be a whole number of at least 0, not {shown}", name)
 
 
 def _warnings(body: Mapping[str, Any]) -> list[str]:
@@ -249,13 +210,3 @@ def _warnings(body: Mapping[str, Any]) -> list[str]:
 
 def _is_strings(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _kind(value: object) -> str:
-    """Return a JSON value's type in words."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    kinds = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return kinds.get(type(value), "another value")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,12 +42,21 @@ class Limits:
 
 @dataclass(slots=True)
 class Exchange:
-    """A request that is being answered, and what is known of it when it is logged."""
+    """A request that is being answered, and what is known of it when it is logged.
+
+    Args:
+        failure: Returns what a client is told of an error.
+        finish: Counts and logs the request, with its status.
+        streamed: Whether the answer is still being sent when its handler returns.
+    """
 
     request: Request
     policy: Policy
     limits: Limits
     metrics: Metrics
+    failure: Callable[[Exception], ProblemError]
+    finish: Callable[[int], None] = lambda status: None
+    streamed: bool = False
     dialect: str = "-"
     items: int = 0
     tokens: int = 0

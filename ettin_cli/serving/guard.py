@@ -1,4 +1,4 @@
-"""What is checked of a request before it is routed: Host, Origin, key, content type and size.
+"""What is checked of a request before it is routed: sender, key or token, content type and size.
 
 A page in a browser can send requests to a server on the same machine, and can give its own name
 the address of that machine (DNS rebinding). The Host header shows the name that the page used,
@@ -7,13 +7,14 @@ so a name that is not the server's is refused.
 
 from __future__ import annotations
 
-import hmac
+import html
 import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
+from ettin_cli.serving.access import Access
 from ettin_cli.serving.problems import ProblemError
 from ettin_cli.settings import MIB
 
@@ -24,8 +25,21 @@ MAX_BODY = 32 * MIB
 MAX_TARGET = 8192
 LOCAL_SUFFIX = ".localhost"
 # Answered without a key: they tell nothing about texts or models.
-OPEN_PATHS = frozenset(["/health", "/ready", "/ping"])
+OPEN_PATHS = frozenset(["/health", "/ready", "/ping", "/page.css", "/page.js", "/favicon.ico"])
+# What reads the indexes, in this and every deeper path.
+READING = (
+    "/mcp",
+    "/read",
+    "/v1/documents",
+    "/v1/indexes",
+    "/v1/search",
+    "/v1/vector_stores",
+)
 PREFLIGHT = "access-control-request-method"
+PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width"><title>ettin</title><h1>ettin</h1><p>{}.'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +49,16 @@ class Policy:
     Args:
         hosts: Further names of the server, in lower case.
         origins: Origins of pages whose scripts may send requests.
-        key: What a client must send; None: nothing.
+        access: Who may read the indexes; None: everybody.
+        everything: Whether all else needs the key too.
         any_address: Whether the server listens on all addresses, so that any address is its own.
         addresses: The addresses that it listens on.
     """
 
     hosts: Sequence[str] = ()
     origins: Sequence[str] = ()
-    key: str | None = None
+    access: Access | None = None
+    everything: bool = False
     any_address: bool = False
     addresses: Sequence[str] = ("127.0.0.1", "::1")
     max_body: int = MAX_BODY
@@ -67,20 +83,24 @@ class Policy:
         )
 
     def check(self, method: str, path: str, headers: dict[str, str]) -> None:
-        """Check a request before its body is read.
+        """Check a request of a sender that may send some, before its body is read.
 
         Raises:
             ProblemError: It is refused.
         """
-        self._check_sender(headers)
         # Browsers ask without a key whether a page may send a request.
         preflight = method == "OPTIONS" and PREFLIGHT in headers
-        if path not in OPEN_PATHS and not preflight:
-            self._check_key(headers)
+        if not preflight:
+            self._check_key(method, path, headers)
         if method == "POST":
             self._check_body(headers)
 
-    def _check_sender(self, headers: dict[str, str]) -> None:
+    def check_sender(self, headers: dict[str, str]) -> None:
+        """Check by what name and from which page a request was sent.
+
+        Raises:
+            ProblemError: It is refused.
+        """
         host = headers.get("host", "")
         if not self.is_own(_name(host)):
             shown = host[:100] or "missing"
@@ -101,17 +121,23 @@ class Policy:
             return False
         return parts.netloc == host and self.is_own(parts.hostname or "")
 
-    def _check_key(self, headers: dict[str, str]) -> None:
-        if self.key is None:
+    def _check_key(self, method: str, path: str, headers: dict[str, str]) -> None:
+        if self.access is None or path in OPEN_PATHS:
             return
-        given = headers.get("x-api-key") or headers.get("authorization", "")
-        scheme, _, rest = given.partition(" ")
-        given = rest.strip() if scheme.lower() == "bearer" else given
-        if not given:
+        reads = reads_indexes(path) or ((method, path) == ("GET", "/") and _wants_page(headers))
+        if not (self.everything or reads) or self.access.accepts(headers):
+            return
+        if headers.get("authorization") or headers.get("x-api-key"):
+            what = "API key" if self.everything else "token"
+            raise ProblemError(401, f"the {what} is not that of this server")
+        if self.everything:
             message = "an API key is needed: send the header Authorization: Bearer KEY"
-            raise ProblemError(401, message)
-        if not hmac.compare_digest(given.encode(), self.key.encode()):
-            raise ProblemError(401, "the API key is not that of this server")
+        else:
+            message = (
+                "what reads an index needs the token of this server: open the link that ettin "
+                "serve printed, or send the header Authorization: Bearer TOKEN"
+            )
+        raise ProblemError(401, message)
 
     def _check_body(self, headers: dict[str, str]) -> None:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -152,10 +178,16 @@ class Guard:
         try:
             if len(scope["path"]) + len(scope["query_string"]) > MAX_TARGET:
                 raise ProblemError(414, f"the URL is longer than {MAX_TARGET:,} characters")
+            self.policy.check_sender(headers)
+            query = parse_qs(scope["query_string"].decode("latin-1"), errors="replace")
+            access = self.policy.access
+            if access and "token" in query and (scope["method"], scope["path"]) == ("GET", "/"):
+                await _sign_in(access, query, headers, answer)
+                return
             self.policy.check(scope["method"], scope["path"], headers)
         except ProblemError as problem:
             self.refused(scope["method"], scope["path"], problem)
-            await _refuse(problem, scope, receive, answer)
+            await _refuse(problem, headers, scope, receive, answer)
             return
         if scope["method"] == "OPTIONS" and PREFLIGHT in headers:
             await _preflight(answer)
@@ -163,16 +195,54 @@ class Guard:
         await self.app(scope, receive, answer)
 
 
-async def _refuse(problem: ProblemError, scope: Scope, receive: Receive, send: Send) -> None:
+def reads_indexes(path: str) -> bool:
+    """Return whether a path shows what is in the indexes."""
+    return any(path == one or path.startswith(f"{one}/") for one in READING)
+
+
+async def _sign_in(
+    access: Access, query: dict[str, list[str]], headers: dict[str, str], send: Send
+) -> None:
+    """Give a browser that follows a link its cookie, and lead it on without the code.
+
+    Raises:
+        ProblemError: The code is used up, or wrong.
+    """
+    [given, *_] = query.pop("token")
+    cookie = access.cookie_for(given, headers)
+    if cookie is None:
+        message = "the link is used up or of another server; start ettin serve again for a new one"
+        raise ProblemError(401, message)
+    target = f"/?{urlencode(query, doseq=True)}" if query else "/"
+    answered = [
+        (b"location", target.encode()),
+        (b"set-cookie", cookie.encode("latin-1")),
+        (b"cache-control", b"no-store"),
+        (b"referrer-policy", b"no-referrer"),
+    ]
+    await send({"type": "http.response.start", "status": 303, "headers": answered})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _wants_page(headers: dict[str, str]) -> bool:
+    return "text/html" in headers.get("accept", "")
+
+
+async def _refuse(
+    problem: ProblemError, headers: dict[str, str], scope: Scope, receive: Receive, send: Send
+) -> None:
     import orjson
     from starlette.responses import Response
 
-    response = Response(
-        orjson.dumps(problem.body()),
-        problem.status,
-        problem.headers() | {"connection": "close"},
-        "application/json",
-    )
+    content, kind = orjson.dumps(problem.body()), "application/json"
+    if _wants_page(headers):
+        content, kind = PAGE.format(html.escape(problem.message)).encode(), "text/html"
+    answered = problem.headers() | {
+        "connection": "close",
+        "content-security-policy": "default-src 'none'",
+        "x-content-type-options": "nosniff",
+    }
+    response = Response(content, problem.status, answered, kind)
     await response(scope, receive, send)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 # Kinds of errors, by status, in the words of text-embeddings-inference and of OpenAI.
@@ -27,14 +28,21 @@ class ProblemError(Exception):
         message: What is wrong, where, and what to do.
         param: The field of the request.
         retry_after: Seconds after which to try again.
+        extra: Further fields of the body.
     """
 
     def __init__(
-        self, status: int, message: str, *, param: str | None = None, retry_after: int | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.param = status, message, param
-        self.retry_after = retry_after
+        self.retry_after, self.extra = retry_after, extra or {}
 
     def body(self, *, tei: bool = False) -> dict[str, Any]:
         """Return the JSON body.
@@ -56,6 +64,7 @@ class ProblemError(Exception):
             "error_type": tei_kind,
             "message": self.message,
             "detail": self.message,
+            **self.extra,
         }
 
     def headers(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from ettin_cli.records import Reporter
 from ettin_cli.serving.exchange import Exchange, Limits
 from ettin_cli.serving.problems import ProblemError
 from ettin_cli.serving.scores import Scale
+from ettin_cli.serving.served_index import ServedIndex
 from ettin_cli.serving.served_models import ServedEmbedder, ServedReranker
 
 Model = TypeVar("Model", ServedReranker, ServedEmbedder)
@@ -30,6 +31,7 @@ class Served:
 
     rerankers: Mapping[str, ServedReranker]
     embedders: Mapping[str, ServedEmbedder]
+    indexes: Mapping[str, ServedIndex] = field(default_factory=dict)
     scale: Scale = "sigmoid"
     limits: Limits = field(default_factory=Limits)
     strict: bool = False
@@ -108,6 +110,9 @@ class Readiness:
             for model in self.served.models:
                 backend = await asyncio.to_thread(model.load)
                 self.reporter.notice(f"{model.name} is loaded: {backend}")
+            for index in self.served.indexes.values():
+                notice = await asyncio.to_thread(index.load)
+                self.reporter.notice(notice)
         except Exception as error:
             named = f"{type(error).__name__}: {error}"
             failure = error.problem if isinstance(error, EttinError) else named

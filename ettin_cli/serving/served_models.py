@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -132,12 +132,16 @@ class ServedReranker:
 
 
 class ServedEmbedder:
-    """An embedder that many requests share."""
+    """An embedder that many requests share.
+
+    Args:
+        load: Returns the model, loaded once.
+    """
 
     task = "embed"
 
-    def __init__(self, models: Models, files: ModelFiles) -> None:
-        self.models, self.files, self.name = models, files, files.name
+    def __init__(self, files: ModelFiles, load: Callable[[], Embedder]) -> None:
+        self.files, self.name, self._load = files, files.name, load
         self.scheduler: Scheduler[Floats] = Scheduler(self._vectors, f"embedder {self.name}")
         self._lock = Lock()
         self._tokens: ModelTokens | None = None
@@ -149,7 +153,7 @@ class ServedEmbedder:
         Raises:
             ModelError: It cannot be loaded.
         """
-        return self.models.embedder(self.files)
+        return self._load()
 
     def load(self) -> str:
         """Load the model, and return the runtime, device and dtype.

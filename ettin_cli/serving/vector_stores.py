@@ -1,0 +1,103 @@
+"""Searches of OpenAI's vector stores, whose ids are the names of the indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ettin_cli.serving.fields import kind_of
+from ettin_cli.serving.problems import invalid
+from ettin_cli.serving.search_requests import SearchRequest, search_request
+
+MAX_RESULTS = 50
+
+
+def store_request(body: Mapping[str, Any], name: str) -> SearchRequest:
+    """Return the search that a request to a vector store stands for.
+
+    Raises:
+        ProblemError: A field is missing, or has a wrong type or value.
+    """
+    ranking = _object(body, "ranking_options")
+    number = body.get("max_num_results")
+    if isinstance(number, int) and number > MAX_RESULTS:
+        raise invalid(f"`max_num_results` must be from 1 to {MAX_RESULTS}", "max_num_results")
+    threshold = ranking.get("score_threshold")
+    return search_request(
+        {
+            "query": body.get("query"),
+            "index": name,
+            "top_k": number,
+            "reranker": "none" if ranking.get("ranker") == "none" else None,
+            "min_probability": threshold or None,
+            "filters": _filters(_object(body, "filters")),
+        }
+    )
+
+
+def store_page(queries: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the hits as OpenAI's clients read them."""
+    data = [
+        {
+            "file_id": hit["doc_id"],
+            "filename": hit.get("path") or hit["doc_id"],
+            "score": hit.get("probability") if hit.get("probability") is not None else hit["score"],
+            "attributes": _attributes(hit),
+            "content": [{"type": "text", "text": hit["text"]}],
+        }
+        for answer in answers
+        for hit in answer["hits"]
+    ]
+    return {
+        "object": "vector_store.search_results.page",
+        "search_query": list(queries),
+        "data": data,
+        "has_more": False,
+        "next_page": None,
+    }
+
+
+def _attributes(hit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata that is a string, a number or a boolean, and where the passage is."""
+    plain = {k: v for k, v in hit["metadata"].items() if isinstance(v, str | int | float)}
+    return plain | {"hit_id": hit["id"], "title": hit.get("title") or ""}
+
+
+def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise invalid(f"`{name}` must be an object, not {kind_of(value)}", name)
+    return value or {}
+
+
+def _filters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that a filter of OpenAI's compares, with their values.
+
+    >>> west, east = ({"type": "eq", "key": "port", "value": one} for one in ("west", "east"))
+    >>> _filters({"type": "or", "filters": [west, east]})
+    {'port': ['west', 'east']}
+    """
+    if not given:
+        return {}
+    kind = given.get("type")
+    if kind in ("eq", "in"):
+        key, value = given.get("key"), given.get("value")
+        if not isinstance(key, str):
+            raise invalid("a filter needs a `key`", "filters")
+        return {key: value}
+    inner = given.get("filters")
+    if kind not in ("and", "or") or not isinstance(inner, list):
+        raise invalid(f"filters of type {kind!r} are not supported: eq, in, and, or", "filters")
+    parts = [_filters(one) for one in inner if isinstance(one, dict)]
+    fields = [field for part in parts for field in part]
+    if kind == "and":
+        if len(set(fields)) < len(fields):
+            raise invalid("two filters of one field cannot be joined by and", "filters")
+        return {field: value for part in parts for field, value in part.items()}
+    if len(set(fields)) > 1 or any(len(part) > 1 for part in parts):
+        raise invalid("filters joined by or must compare one field", "filters")
+    values: list[Any] = []
+    for part in parts:
+        for value in part.values():
+            values += value if isinstance(value, list) else [value]
+    return {fields[0]: values} if fields else {}
