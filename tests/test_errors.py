@@ -155,6 +155,7 @@ COMMAND_LINES = (
     "serving/served.py",
     "serving/dialects.py",
     "serving/guard.py",
+    "serving/index_routes.py",
 )
 # Arguments of other programs.
 OTHERS = {("corpus/separate.py", "-P"), ("corpus/separate.py", "-m")}

@@ -8,6 +8,7 @@ from .cascade import (
     Remaining as Remaining,
     Step as Step,
     cascade_name as cascade_name,
+    parse_cascade as parse_cascade,
     rerank_candidates as rerank_candidates,
     work as work,
 )

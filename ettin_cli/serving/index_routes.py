@@ -11,14 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ettin_cli.errors import (
+    CalibrationError,
     IndexDamagedError,
     IndexMismatchError,
     IndexNotFoundError,
     InvalidArgumentError,
 )
 from ettin_cli.records import Answer
-from ettin_cli.searching import RerankerCascade, Searcher
-from ettin_cli.searching.cascade import parse_cascade
+from ettin_cli.searching import RerankerCascade, Searcher, parse_cascade
 from ettin_cli.serving.documents import document_body
 from ettin_cli.serving.exchange import Answer as Body, Exchange
 from ettin_cli.serving.problems import ProblemError
@@ -257,7 +257,7 @@ def _index_problems() -> Iterator[None]:
     """Turn what is wrong with an index, or with the options of a search, into an answer."""
     try:
         yield
-    except InvalidArgumentError as error:
+    except (InvalidArgumentError, CalibrationError) as error:
         argument = error.fields.get("argument")
         param = "path" if argument == "paths" else argument
         raise ProblemError(400, error.problem, param=param) from error
