@@ -7,7 +7,7 @@ import pytest
 from ettin_cli.serving.answers import Ranked, rerank_answer
 from ettin_cli.serving.dialects import pairs_of, rerank_request
 from ettin_cli.serving.problems import ProblemError
-from ettin_cli.serving.scores import scaled
+from ettin_cli.serving.scores import Scale
 
 ASKED: dict[str, Any] = {"query": "q", "documents": ["a", "b", "c"]}
 
@@ -80,7 +80,8 @@ def test_what_is_wrong_is_named(body: dict[str, Any], status: int, message: str)
 
 def answer(body: dict[str, Any], **more: Any) -> Any:
     asked = rerank_request(body)
-    ranked = {"model": "m", "values": [0.0, 2.0, 2.0], "scale": "sigmoid", "cut": (), "tokens": 9}
+    scale = Scale(more.pop("scale", "sigmoid"))
+    ranked = {"model": "m", "values": [0.0, 2.0, 2.0], "scale": scale, "cut": (), "tokens": 9}
     return rerank_answer(asked, Ranked(**{**ranked, **more}))
 
 
@@ -88,7 +89,7 @@ def test_answers_have_the_shape_that_clients_read() -> None:
     cohere = answer(
         {**ASKED, "top_n": 2, "return_documents": True, "odd": 1}, cut=(1,), warnings=["w"]
     )
-    high = scaled(2.0, "sigmoid")
+    [high] = Scale("sigmoid").of([2.0])
     assert cohere["results"] == [
         {"index": 1, "relevance_score": high, "document": {"text": "b"}, "truncated": True},
         {"index": 2, "relevance_score": high, "document": {"text": "c"}},
@@ -116,9 +117,9 @@ def test_fields_without_effect_are_named() -> None:
 
 
 @pytest.mark.parametrize("scale", ["sigmoid", "raw"])
-def test_a_scale_keeps_the_order(scale: Any) -> None:
+def test_a_scale_keeps_the_order(scale: str) -> None:
     values = [-1e9, -800.0, -12.5, -1.0, 0.0, 0.5, 11.9, 12.0]
-    on_scale = [scaled(value, scale) for value in values]
+    on_scale = Scale(scale).of(values)
     assert on_scale == sorted(on_scale)
     assert scale == "raw" or 0 <= min(on_scale) <= max(on_scale) <= 1
 

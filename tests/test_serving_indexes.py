@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+import numpy as np
 import pytest
 
 import ettin_cli
 from ettin_cli.index import Index
+from ettin_cli.searching.calibration import fit, save
 from tests.conftest import Ettin
-from tests.serving import Reply, Server
+from tests.serving import Reply, Server, scores_of
 
-RECORDS = [
+RECORDS: list[dict[str, Any]] = [
     {"_id": "ferry", "text": "The ferry sails at nine from the west pier.", "port": "west"},
     {"_id": "boat", "text": "The night boat sails from the east pier.", "port": ["east", "north"]},
     {"_id": "bread", "text": "Bread is baked at noon.\nThe ferry crew eats it.", "year": 2024},
@@ -174,7 +176,7 @@ def test_a_document_is_shown_as_it_was_indexed(
     part = server.ask("/v1/documents/guide.md?lines=7-99", headers=key).json()
     assert (part["text"], part["lines"]) == ("A child pays five.\nDogs travel free.", [7, 8])
     record = server.ask(f"/v1/documents/{quote(R)}bread", headers=key).json()
-    assert (record["text"], record["metadata"]) == (RECORDS[2]["text"], {"year": 2024})
+    assert (record["text"], record["metadata"]) == (str(RECORDS[2]["text"]), {"year": 2024})
     for hit in server.ask("/v1/search?q=ferry", headers=key).json()["hits"]:
         found = server.ask(f"/v1/documents/{quote(hit['id'])}", headers=key).json()
         assert (found["id"], found["text"]) == (hit["doc_id"], hit["text"])
@@ -255,7 +257,7 @@ def test_what_reads_an_index_needs_the_token(
 
 
 def test_the_link_signs_one_browser_in(server: Server) -> None:
-    code = server.until(r"for one browser: \S+\?token=(\S+)")
+    code = server.until(r"search page: \S+\?token=(\S+)")
     first = server.ask(f"/?token={code}&q=ferry")
     assert (first.status, first.headers["location"]) == (303, "/?q=ferry")
     cookie, *attributes = first.headers["set-cookie"].split("; ")
@@ -319,5 +321,52 @@ def test_a_removed_or_damaged_index_is_told_and_the_server_lives(
         assert (gone.status, "no index" in gone.json()["message"]) == (404, True)
         manifest.write_bytes(whole)
         assert server.ask("/v1/search", asked).status == 200
+    finally:
+        server.kill()
+
+
+def test_changed_sources_are_indexed_while_the_server_runs(tmp_path: Path) -> None:
+    write(tmp_path)
+    with ettin_cli.Session(offline=True) as session:
+        session.build(tmp_path / "docs", into=tmp_path / ".ettin", embedder="embedded")
+    (tmp_path / "docs" / "early.md").write_text("Whales were seen before the start.")
+    server = Server(tmp_path, "-r", "none", "--no-token", "--watch", "--offline")
+    try:
+        server.until(r"\.ettin: 5 documents")
+        (tmp_path / "docs" / "late.md").write_text("Seals were seen later.")
+        server.until(r"\.ettin: 6 documents")
+        hits = server.ask("/v1/search?q=seals").json()["hits"]
+        assert hits[0]["doc_id"] == "late.md"
+        (tmp_path / "docs").rename(tmp_path / "elsewhere")
+        server.until(f"{tmp_path.name} was not updated: source .*docs no longer exists")
+        [index] = server.ask("/v1/indexes").json()["data"]
+        assert (index["documents"], "docs" in index["watch"]["failed"]) == (6, True)
+        metrics = server.ask("/metrics").content.decode()
+        assert f'ettin_index_update_failed{{index="{tmp_path.name}"}} 1\n' in metrics
+    finally:
+        server.kill()
+
+
+def test_scores_are_probabilities_where_an_index_is_calibrated(tmp_path: Path) -> None:
+    with ettin_cli.Session(offline=True) as session:
+        session.build(documents=RECORDS, into=tmp_path / "notes", embedder="embedded")
+        resolved = session.models.find_reranker("embedded")
+        model = session.reranker("embedded")
+        texts = [str(record["text"]) for record in RECORDS]
+        raw = model.score([("ferry", text) for text in texts]).values
+        limit = session.models.reranker(resolved).card.max_tokens
+    scores = np.linspace(-5, 5, 200, dtype=np.float32)
+    fitted = fit(scores, scores > 1, [str(at % 20) for at in range(200)])
+    save(tmp_path / "notes", resolved, limit, fitted)
+    server = Server(tmp_path, "-r", "embedded", "-i", "notes")
+    try:
+        reply = server.ask("/rerank", {"query": "ferry", "documents": texts})
+        wanted = [round(value, 6) for value in fitted.probability(raw).tolist()]
+        assert scores_of(reply) == wanted
+        scale = {"scale": "probability", "index": "notes"}
+        assert reply.json()["meta"]["score"] == scale
+        assert server.ask("/info").json()["ettin"]["score"] == scale
+        body = {"query": "ferry", "documents": texts, "raw_scores": True}
+        assert scores_of(server.ask("/rerank", body)) == raw.tolist()
     finally:
         server.kill()

@@ -13,6 +13,7 @@ from ettin_cli.index import find_index, read_manifest
 from ettin_cli.searching import Models
 from ettin_cli.serving import (
     LOCALHOST,
+    SCALES,
     TOKEN,
     Access,
     Address,
@@ -24,8 +25,10 @@ from ettin_cli.serving import (
     ServedEmbedder,
     ServedIndex,
     ServedReranker,
+    Watch,
     listening,
     require_serve,
+    require_watch,
     serve as run,
     token_of,
 )
@@ -40,7 +43,6 @@ from ettin_cli.settings import (
 )
 
 Model = TypeVar("Model", ServedReranker, ServedEmbedder)
-SCALES = ("sigmoid", "raw")
 
 
 @shared("max_length")
@@ -89,6 +91,10 @@ def serve(
             help="What clients must send as Authorization: Bearer KEY, or @FILE.",
         ),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Update the indexes when files of their sources change."),
+    ] = False,
     no_token: Annotated[
         bool,
         typer.Option("--no-token", help="Let every user of this machine read the indexes."),
@@ -107,9 +113,11 @@ def serve(
     scores: Annotated[
         str,
         typer.Option(
-            metavar="SCALE", help="sigmoid, between 0 and 1, or raw, the model's own scores."
+            metavar="SCALE",
+            help="sigmoid, between 0 and 1; raw, the model's own scores; probability, by the "
+            "calibration of an index; or auto: probability if there is one, else sigmoid.",
         ),
-    ] = SCALES[0],
+    ] = AUTO,
     long: options.Long = TRUNCATE,
     strict_models: Annotated[
         bool,
@@ -147,8 +155,10 @@ def serve(
       ettin serve -r 32m -r 150m --embedder minilm
     """
     require_serve()
+    if watch:
+        require_watch()
     if scores not in SCALES:
-        raise UsageError(f"unknown scale {scores!r}", hint="sigmoid or raw")
+        raise UsageError(f"unknown scale {scores!r}", hint="auto, sigmoid, raw or probability")
     key = _key(api_key)
     if host not in (*LOCALHOST, "localhost") and key is None and not insecure:
         raise UsageError(
@@ -162,7 +172,7 @@ def serve(
         rerankers,
         _embedders(embedder or [], models),
         indexes,
-        scale="raw" if scores == "raw" else "sigmoid",
+        scale=scores,
         limits=Limits(max_documents, max_wait, timeout),
         strict=strict_models,
     )
@@ -183,11 +193,19 @@ def serve(
     url = f"http://{shown}:{sockets[0].getsockname()[1]}"
     context.console.notice(f"serving on {url}")
     if indexes:
-        code = f"/?token={access.code}" if access else "/"
-        context.console.notice(f"search page, for one browser: {url}{code}")
+        page = f"{url}/?token={access.code} (once)" if access else f"{url}/"
+        context.console.notice(f"search page: {page}")
     if needs_token and not key:
         context.console.notice(f"token of the indexes: {cache_folder() / TOKEN}")
-    application = Application(served, context.console, context.console.summary)
+    watching = partial(
+        Watch,
+        settings=context.settings,
+        offline=context.offline,
+        reporter=context.console,
+    )
+    application = Application(
+        served, context.console, context.console.summary, watching if watch else None
+    )
     run(application, policy, sockets, address, context.console)
 
 

@@ -3,7 +3,7 @@ from .app import Application as Application
 from .exchange import Limits as Limits
 from .guard import MAX_BODY as MAX_BODY, Policy as Policy
 from .scheduled_models import ScheduledModels as ScheduledModels
-from .scores import Scale as Scale
+from .scores import SCALES as SCALES
 from .served import Served as Served
 from .served_index import ServedIndex as ServedIndex
 from .served_models import ServedEmbedder as ServedEmbedder, ServedReranker as ServedReranker
@@ -14,3 +14,4 @@ from .server import (
     require_serve as require_serve,
     serve as serve,
 )
+from .watching import Watch as Watch, require_watch as require_watch

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ettin_cli.serving.dialects import RerankRequest
-from ettin_cli.serving.scores import Scale, scaled
+from ettin_cli.serving.scores import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def rerank_answer(asked: RerankRequest, ranked: Ranked) -> dict[str, Any] | list
     # The model's own scores: on a scale, different ones can become equal.
     order = sorted(range(len(ranked.values)), key=lambda at: (-ranked.values[at], at))
     best = order[: asked.top_n]
-    scores = [scaled(ranked.values[at], ranked.scale) for at in best]
+    scores = ranked.scale.of([ranked.values[at] for at in best])
     texts = [asked.texts[at] if asked.return_texts else None for at in best]
     rows = list(zip(best, scores, texts, strict=True))
     usage = {"prompt_tokens": ranked.tokens, "total_tokens": ranked.tokens}
@@ -71,8 +71,8 @@ def scores_answer(model: str, values: Sequence[float], scale: Scale, tokens: int
         "created": int(time.time()),
         "model": model,
         "data": [
-            {"index": at, "object": "score", "score": scaled(value, scale)}
-            for at, value in enumerate(values)
+            {"index": at, "object": "score", "score": score}
+            for at, score in enumerate(scale.of(values))
         ],
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
@@ -89,6 +89,6 @@ def _meta(ranked: Ranked) -> dict[str, Any]:
         "api_version": {"version": "2"},
         "billed_units": {"search_units": 1, "total_tokens": ranked.tokens},
         "tokens": {"input_tokens": ranked.tokens, "output_tokens": 0},
-        "score": {"scale": ranked.scale},
+        "score": ranked.scale.to_dict(),
         **({"warnings": list(ranked.warnings)} if ranked.warnings else {}),
     }

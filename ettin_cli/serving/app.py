@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +19,8 @@ from ettin_cli.serving.metrics import TYPE, Metrics
 from ettin_cli.serving.model_routes import EMBED, EMBEDDINGS, RERANK, SCORE, ModelRoutes
 from ettin_cli.serving.problems import ProblemError
 from ettin_cli.serving.served import Readiness, Served
+from ettin_cli.serving.served_index import ServedIndex
+from ettin_cli.serving.watching import Watch
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -34,12 +37,22 @@ class Application:
     Args:
         reporter: Receives what happens to the models, and failures.
         log: Receives a line about each request.
+        watch: Returns what keeps an index up to date; None: nothing does.
     """
 
-    def __init__(self, served: Served, reporter: Reporter, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        served: Served,
+        reporter: Reporter,
+        log: Callable[[str], None],
+        watch: Callable[[ServedIndex], Watch] | None = None,
+    ) -> None:
         self.served, self.reporter, self.log = served, reporter, log
         self.metrics = Metrics()
         self.readiness = Readiness(served, reporter)
+        self.watches: dict[str, Watch] = {}
+        if watch:
+            self.watches = {name: watch(index) for name, index in served.indexes.items()}
 
     def asgi(self, policy: Policy) -> ASGIApp:
         """Return the application, behind its guard."""
@@ -47,7 +60,7 @@ class Application:
         from starlette.routing import Route
 
         models = ModelRoutes(self.served, self.readiness)
-        indexes = IndexRoutes(self.served, self.readiness, lambda _: None)
+        indexes = IndexRoutes(self.served, self.readiness, self.watches)
         post: list[tuple[str, Handler]] = [
             *((path, models.rerank) for path in (*RERANK, "/")),
             *((path, models.score) for path in SCORE),
@@ -91,8 +104,12 @@ class Application:
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
         self.readiness.start()
+        watching = [asyncio.create_task(watch.run()) for watch in self.watches.values()]
         yield
         self.readiness.end()
+        for one in watching:
+            one.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
 
     def _route(self, method: str, path: str, call: Handler, policy: Policy) -> Route:
         """Return a route whose failures become answers, and that is counted and logged."""
@@ -151,7 +168,12 @@ class Application:
 
         models = self.served.models
         loads = {(model.task, model.name): model.scheduler.load() for model in models}
-        return Response(self.metrics.text(loads), media_type=TYPE)
+        watches = self.watches
+        figures = {
+            name: index.figures() | (watches[name].figures if name in watches else {})
+            for name, index in self.served.indexes.items()
+        }
+        return Response(self.metrics.text(loads, figures), media_type=TYPE)
 
     async def _not_found(self, request: Request, _: Exception) -> Response:
         import difflib

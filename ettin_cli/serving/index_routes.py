@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -35,6 +35,7 @@ from ettin_cli.serving.served import Readiness, Served
 from ettin_cli.serving.served_index import ServedIndex
 from ettin_cli.serving.served_models import ServedReranker
 from ettin_cli.serving.vector_stores import store_page, store_request
+from ettin_cli.serving.watching import Watch
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -48,16 +49,11 @@ class IndexRoutes:
     """Answers requests to the indexes of a server.
 
     Args:
-        watched: Returns the state of the watch over an index; None: it is not watched.
+        watches: What keeps indexes up to date, by their names.
     """
 
-    def __init__(
-        self,
-        served: Served,
-        readiness: Readiness,
-        watched: Callable[[ServedIndex], dict[str, Any] | None],
-    ) -> None:
-        self.served, self.readiness, self.watched = served, readiness, watched
+    def __init__(self, served: Served, readiness: Readiness, watches: Mapping[str, Watch]) -> None:
+        self.served, self.readiness, self.watches = served, readiness, watches
         self._threads = ThreadPoolExecutor(SEARCHES, "search")
 
     async def search(self, exchange: Exchange) -> Body | Response:
@@ -215,7 +211,8 @@ class IndexRoutes:
     async def _described(self, index: ServedIndex) -> dict[str, Any]:
         with _index_problems():
             described = await asyncio.to_thread(index.description)
-        return {**described, "watch": self.watched(index)}
+        watch = self.watches.get(index.name)
+        return {**described, "watch": watch.state if watch else None}
 
     async def document(self, exchange: Exchange) -> Body:
         """Show a document, or some lines of it, as it was indexed."""

@@ -45,14 +45,20 @@ class Metrics:
         with self._lock:
             self.cut += texts
 
-    def text(self, loads: Mapping[tuple[str, str], Load]) -> str:
+    def text(
+        self,
+        loads: Mapping[tuple[str, str], Load],
+        indexes: Mapping[str, Mapping[str, float]],
+    ) -> str:
         """Return all metrics.
 
         Args:
             loads: The schedulers', by the task and the name of a model.
+            indexes: Figures of each index, by name.
         """
         with self._lock:
-            return "\n".join([*self._lines(), *_model_lines(loads), ""])
+            lines = [*self._lines(), *_model_lines(loads), *_index_lines(indexes)]
+            return "\n".join([*lines, ""])
 
     def _lines(self) -> Iterator[str]:
         yield "# TYPE ettin_build_info gauge"
@@ -95,9 +101,20 @@ def _model_lines(loads: Mapping[tuple[str, str], Load]) -> Iterator[str]:
     for name, (kind, field) in names.items():
         yield f"# TYPE {name} {kind}"
         for (task, model), load in loads.items():
-            label = model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
             value = getattr(load, field)
-            yield f'{name}{{task="{task}",model="{label}"}} {value:.12g}'
+            yield f'{name}{{task="{task}",model="{_label(model)}"}} {value:.12g}'
+
+
+def _index_lines(indexes: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    for figure in dict.fromkeys(figure for figures in indexes.values() for figure in figures):
+        yield f"# TYPE ettin_index_{figure} gauge"
+        for name, figures in indexes.items():
+            if figure in figures:
+                yield f'ettin_index_{figure}{{index="{_label(name)}"}} {figures[figure]:.12g}'
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _resident_bytes() -> int:

@@ -20,7 +20,6 @@ from ettin_cli.serving.dialects import (
 )
 from ettin_cli.serving.exchange import Answer, Exchange
 from ettin_cli.serving.problems import ProblemError, invalid
-from ettin_cli.serving.scores import Scale
 from ettin_cli.serving.served import Readiness, Served
 from ettin_cli.serving.served_models import Counted, Scored, ServedEmbedder, ServedReranker
 
@@ -71,18 +70,12 @@ class ModelRoutes:
         ranked = Ranked(
             model=model.name,
             values=[score.value for score in scores],
-            scale=self._scale(asked.raw),
+            scale=self.served.scale_of(model, asked.raw),
             cut=cut,
             tokens=sum(counted.tokens),
             warnings=exchange.warnings,
         )
         return rerank_answer(asked, ranked)
-
-    def _scale(self, raw: bool | None) -> Scale:
-        """Return the scale of the scores of a request, which may ask for raw ones."""
-        if raw is None:
-            return self.served.scale
-        return "raw" if raw else "sigmoid"
 
     async def score(self, exchange: Exchange) -> Answer:
         """Answer a request for the scores of pairs."""
@@ -97,7 +90,9 @@ class ModelRoutes:
         scores = await exchange.computed(model.scheduler, counted)
         values = [score.value for score in scores]
         tokens = sum(counted.tokens)
-        return scores_answer(model.name, values, self._scale(asks_raw(body)), tokens)
+        return scores_answer(
+            model.name, values, self.served.scale_of(model, asks_raw(body)), tokens
+        )
 
     async def embeddings(self, exchange: Exchange) -> Answer:
         """Answer a request for vectors, as OpenAI does."""
@@ -170,7 +165,7 @@ class ModelRoutes:
                 "max_tokens": None if self.readiness.reason else model.limit,
                 "aliases": self.served.aliases(model),
                 **(
-                    {"score": {"scale": self.served.scale}}
+                    {"score": self.served.scale_of(model, None).to_dict()}
                     if isinstance(model, ServedReranker)
                     else {}
                 ),
@@ -186,9 +181,10 @@ class ModelRoutes:
         model = self.served.reranker(None, exchange)
         self.readiness.require()
         kind = {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
-        return self._facts(
-            model.name, model.revision, model.reranker.card.backend, kind, model.limit
-        )
+        backend = model.reranker.card.backend
+        facts = self._facts(model.name, model.revision, backend, kind, model.limit)
+        scale = self.served.scale_of(model, None).to_dict()
+        return {**facts, "ettin": {"backend": backend, "score": scale}}
 
     async def embedding_info(self, exchange: Exchange) -> Answer:
         """Describe the first embedder."""
@@ -201,7 +197,7 @@ class ModelRoutes:
 
     def _facts(
         self, name: str, revision: str | None, backend: str, kind: Answer, limit: int
-    ) -> Answer:
+    ) -> dict[str, Any]:
         """Return what text-embeddings-inference tells of a model."""
         return {
             "model_id": name,
@@ -218,7 +214,7 @@ class ModelRoutes:
             "version": __version__,
             "sha": None,
             "docker_label": None,
-            "ettin": {"backend": backend, "scores": self.served.scale},
+            "ettin": {"backend": backend},
         }
 
 

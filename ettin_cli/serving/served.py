@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ettin_cli.errors import EttinError
+from ettin_cli.errors import EttinError, ModelError
 from ettin_cli.records import Reporter
 from ettin_cli.serving.exchange import Exchange, Limits
 from ettin_cli.serving.problems import ProblemError
-from ettin_cli.serving.scores import Scale
+from ettin_cli.serving.scores import AUTO, PROBABILITY, RAW, SIGMOID, Scale
 from ettin_cli.serving.served_index import ServedIndex
 from ettin_cli.serving.served_models import ServedEmbedder, ServedReranker
 
@@ -25,14 +25,14 @@ class Served:
     A request that names no other gets the first.
 
     Args:
-        scale: Of scores, where a request asks for no other.
+        scale: Of scores where a request asks for no other: one of SCALES.
         strict: Whether a request for another model is refused.
     """
 
     rerankers: Mapping[str, ServedReranker]
     embedders: Mapping[str, ServedEmbedder]
     indexes: Mapping[str, ServedIndex] = field(default_factory=dict)
-    scale: Scale = "sigmoid"
+    scale: str = AUTO
     limits: Limits = field(default_factory=Limits)
     strict: bool = False
 
@@ -47,6 +47,21 @@ class Served:
         """Return the names of a model."""
         named = (*self.rerankers.items(), *self.embedders.items())
         return [name for name, one in named if one is model]
+
+    def scale_of(self, model: ServedReranker, raw: bool | None) -> Scale:
+        """Return the scale of scores for a request.
+
+        Args:
+            raw: Whether the request asks for raw scores; None: it does not say.
+        """
+        if raw or (raw is None and self.scale == RAW):
+            return Scale(RAW)
+        if self.scale in (AUTO, PROBABILITY):
+            for index in self.indexes.values():
+                calibration = index.calibration(model)
+                if calibration:
+                    return Scale(PROBABILITY, calibration, index.name)
+        return Scale(SIGMOID)
 
     def reranker(self, name: object, exchange: Exchange) -> ServedReranker:
         """Return the reranker of a name, else the first, with a warning.
@@ -113,12 +128,18 @@ class Readiness:
             for index in self.served.indexes.values():
                 notice = await asyncio.to_thread(index.load)
                 self.reporter.notice(notice)
+            self._require_calibrations()
         except Exception as error:
             named = f"{type(error).__name__}: {error}"
             failure = error.problem if isinstance(error, EttinError) else named
             self.reporter.notice(f"a model cannot be loaded: {failure}")
             return failure
         return ""
+
+    def _require_calibrations(self) -> None:
+        for model in self.served.rerankers.values():
+            if self.served.scale == PROBABILITY and not self.served.scale_of(model, None).index:
+                raise ModelError(f"no index has a calibration for {model.name}")
 
     @property
     def reason(self) -> str:

@@ -6,14 +6,17 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.errors import EttinError
+from ettin_cli.errors import CalibrationError, EttinError
 from ettin_cli.index import Index
 from ettin_cli.indexing import out_of_date
 from ettin_cli.searching import RerankerCascade, Searcher
+from ettin_cli.searching.calibration import Calibration, is_calibrated, load
 from ettin_cli.serving.scheduled_models import ScheduledModels
+from ettin_cli.serving.served_models import ServedReranker
 from ettin_cli.settings import TRUNCATE
 
 # Searchers of one generation that are kept, each for other retrievers and rerankers.
@@ -113,6 +116,30 @@ class ServedIndex:
             "language": manifest.language,
             "updated": manifest.created,
             "stale": self._stale_files(index),
+        }
+
+    def calibration(self, reranker: ServedReranker) -> Calibration | None:
+        """Return the calibration of the index for a loaded reranker; None if it has none."""
+        try:
+            if is_calibrated(self.folder, reranker.resolved):
+                long = reranker.long
+                return load(self.folder, reranker.resolved, reranker.limit, long=long)
+        except CalibrationError:
+            # The hits of searches tell why.
+            return None
+        return None
+
+    def figures(self) -> dict[str, float]:
+        """Return the counts and the age of the generation that was opened last, for metrics."""
+        index = self._index
+        if index is None:
+            return {}
+        updated = datetime.fromisoformat(index.manifest.created).timestamp()
+        counts = index.manifest.counts
+        return {
+            "documents": counts.documents,
+            "passages": counts.passages,
+            "updated_seconds": updated,
         }
 
     def _fields_of(self, index: Index) -> dict[str, list[dict[str, Any]]]:
