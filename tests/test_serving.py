@@ -1,6 +1,8 @@
 """`ettin serve` answers the clients of many services, over HTTP."""
 
+import asyncio
 import base64
+import contextlib
 import json
 import math
 import socket
@@ -12,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 
 import ettin_cli
+from ettin_cli.serving import connections
 from tests.conftest import Ettin
 from tests.serving import Server, scores_of
 
@@ -304,3 +308,40 @@ def test_recorded_requests_of_clients_are_answered(server: Server) -> None:
             continue
         reply = server.ask(one["path"], one["body"], method=one["method"])
         assert reply.status == 200, (one, reply.content)
+
+
+def test_a_client_that_dribbles_its_headers_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEADERS_S", 0.5)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def until_cut(reader: asyncio.StreamReader) -> bool:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        return True
+
+    async def talk() -> bytes:
+        config = uvicorn.Config(app, http=connections.LimitedProtocol, lifespan="off")
+        config.load()
+        state = uvicorn.server.ServerState()
+        server = await asyncio.get_running_loop().create_server(
+            lambda: connections.LimitedProtocol(config, state, {}), "127.0.0.1", 0
+        )
+        address = server.sockets[0].getsockname()
+        streams = [await asyncio.open_connection(*address)]
+        reader, writer = streams[0]
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        answered = await reader.readuntil(b"\r\n")
+        streams += [await asyncio.open_connection(*address) for _ in range(2)]
+        assert await until_cut(streams[2][0])
+        writer.write(b"GET / HTTP/1.1\r\nHost:")
+        assert await until_cut(reader)
+        for _, writer in streams:
+            writer.close()
+        server.close()
+        return answered
+
+    assert asyncio.run(talk()) == b"HTTP/1.1 204 No Content\r\n"

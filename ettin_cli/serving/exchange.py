@@ -24,6 +24,8 @@ Answer = dict[str, Any] | list[Any]
 
 CLOSED_BY_CLIENT = 499
 MAX_HEADER = 4000
+# Seconds for the body of a request.
+BODY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,16 @@ class Exchange:
 
         pieces, size = [], 0
         try:
-            async for piece in self.request.stream():
-                size += len(piece)
-                if size > self.policy.max_body:
-                    raise self.policy.too_large()
-                pieces.append(piece)
+            async with asyncio.timeout(BODY_S):
+                async for piece in self.request.stream():
+                    size += len(piece)
+                    if size > self.policy.max_body:
+                        raise self.policy.too_large()
+                    pieces.append(piece)
             body = orjson.loads(b"".join(pieces))
+        except TimeoutError:
+            message = f"the body was not sent within {BODY_S:.0f} s"
+            raise ProblemError(408, message) from None
         except ClientDisconnect:
             raise _left_early() from None
         except orjson.JSONDecodeError as error:

@@ -125,8 +125,11 @@ def serve(
 
     import uvicorn
 
+    from ettin_cli.serving.connections import LimitedProtocol
+
     config = uvicorn.Config(
         application.asgi(policy),
+        http=LimitedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
