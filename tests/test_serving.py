@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import math
+import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -79,6 +80,30 @@ def test_scores_do_not_depend_on_other_requests(server: Server, session: ettin_c
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(ask, pairs))
     assert together == [[alone[query, text] for text in texts] for query, texts in pairs]
+
+
+def test_a_warning_is_a_header_whatever_it_names(server: Server) -> None:
+    names = {"a\x00\r\nSet-Cookie: x\x7f\x9b": 1, "\u202eх": 1}
+    reply = server.ask("/rerank", {"query": QUERY, "documents": TEXTS, **names})
+    assert (reply.status, "Set-Cookie" in reply.headers) == (200, False)
+    warning = reply.headers["x-ettin-warning"]
+    assert warning.isascii()
+    assert warning.isprintable()
+    assert reply.json()["meta"]["warnings"][0].startswith("no effect: `")
+
+
+def test_the_description_has_every_route_and_method(server: Server) -> None:
+    described = server.ask("/openapi.json").json()
+    for path, item in described["paths"].items():
+        if "$ref" in item:
+            item = described["components"]["pathItems"][item["$ref"].rpartition("/")[2]]
+        sample = path.format(doc_id="x", name="x")
+        reply = server.ask(sample, headers={}, method="OPTIONS")
+        allowed = set(reply.headers["allow"].split(", ")) - {"HEAD"}
+        assert {method.upper() for method in item} - {"PARAMETERS"} == allowed, path
+    listed = server.ask("/", headers={"Accept": "application/json"}).json()["routes"]
+    shown = {re.sub(":path", "", path) for path in listed}
+    assert shown - {"/mcp", "/read", "/page.css", "/page.js"} == set(described["paths"])
 
 
 def test_an_unknown_model_is_answered_by_the_first_with_a_warning(server: Server) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli import __version__
@@ -81,13 +82,17 @@ class Application:
             ("/v1/documents/{doc_id:path}", indexes.document),
             ("/v1/vector_stores", indexes.stores),
         ]
+        calls: dict[str, dict[str, Handler]] = {}
+        for method, listed in (("POST", post), ("GET", get)):
+            for path, call in listed:
+                calls.setdefault(path, {})[method] = call
         routes = [
-            *(self._route("POST", *one, policy) for one in post),
-            *(self._route("GET", *one, policy) for one in get),
+            *(self._route(path, of_path, policy) for path, of_path in calls.items()),
             Route("/health", self._health),
             Route("/ping", self._health),
             Route("/ready", self._ready),
             Route("/metrics", self._metrics),
+            Route("/openapi.json", _openapi),
         ]
         app = Starlette(
             routes=routes,
@@ -111,8 +116,12 @@ class Application:
             one.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
 
-    def _route(self, method: str, path: str, call: Handler, policy: Policy) -> Route:
-        """Return a route whose failures become answers, and that is counted and logged."""
+    def _route(self, path: str, calls: Mapping[str, Handler], policy: Policy) -> Route:
+        """Return a route, whose failures become answers, and which is counted and logged.
+
+        Args:
+            calls: The handler of each method.
+        """
         from starlette.responses import Response
         from starlette.routing import Route
 
@@ -121,7 +130,8 @@ class Application:
             exchange = Exchange(request, policy, self.served.limits, self.metrics, self._failure)
             exchange.finish = lambda status: self._finish(exchange, path, status, begin)
             try:
-                answer = await call(exchange)
+                method = "GET" if request.method == "HEAD" else request.method
+                answer = await calls[method](exchange)
                 if not isinstance(answer, Response):
                     headers = exchange.headers(time.monotonic() - begin)
                     answer = json_response(answer, 200, headers)
@@ -133,7 +143,7 @@ class Application:
                 exchange.finish(answer.status_code)
             return answer
 
-        return Route(path, handle, methods=[method])
+        return Route(path, handle, methods=list(calls))
 
     def _finish(self, exchange: Exchange, path: str, status: int, begin: float) -> None:
         """Count and log a request."""
@@ -187,3 +197,9 @@ class Application:
         problem = ProblemError(405, f"{request.url.path} does not take {request.method}")
         headers = dict(getattr(error, "headers", None) or {})
         return json_response(problem.body(), 405, headers)
+
+
+async def _openapi(_request: Request) -> Response:
+    from starlette.responses import FileResponse
+
+    return FileResponse(Path(__file__).parent / "openapi.json", media_type="application/json")

@@ -85,8 +85,9 @@ def rerank_request(body: Mapping[str, Any], most: int = MAX_DOCUMENTS) -> Rerank
         query=query_of(body),
         texts=texts_of(body, name, most),
         top_n=count_of(body, "top_n") or count_of(body, "top_k") or None,
+        # A list, so that each is checked.
         return_texts=any(
-            flag_of(body, one) for one in ("return_documents", "return_text", "return_input")
+            [flag_of(body, one) for one in ("return_documents", "return_text", "return_input")]
         ),
         raw=asks_raw(body),
         max_tokens=count_of(body, "max_tokens_per_doc") or count_of(body, "truncate_prompt_tokens"),

@@ -14,6 +14,7 @@ from ettin_cli.serving.metrics import Metrics
 from ettin_cli.serving.problems import ProblemError, invalid
 from ettin_cli.serving.scheduler import Job, Scheduler
 from ettin_cli.serving.served_models import Counted
+from ettin_cli.text import inert_line
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -163,8 +164,8 @@ class Exchange:
         """Return the headers that tell where the time went, and the warnings."""
         waited = (self.job.waited or 0.0) if self.job else 0.0
         computed = self.job.computed if self.job else 0.0
-        warning = " ".join("; ".join(self.warnings).split())[:MAX_HEADER]
-        warned = {"x-ettin-warning": warning.encode("ascii", "backslashreplace").decode()}
+        warning = inert_line("; ".join(self.warnings)).encode("ascii", "backslashreplace")
+        warned = {"x-ettin-warning": warning.decode()[:MAX_HEADER]}
         return {
             "x-total-time": f"{1000 * seconds:.0f}",
             "x-queue-time": f"{1000 * waited:.0f}",

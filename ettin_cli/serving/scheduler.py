@@ -81,7 +81,7 @@ class Load:
     """How busy a scheduler is.
 
     Args:
-        pace: Tokens a second; 0.0 before the first batch.
+        pace: Tokens a second; 0.0 before the first large batch.
         computed: Items that were computed.
         shared: Items that were not, as another request had them computed.
         cancelled: Items of requests that were cancelled.
@@ -278,7 +278,9 @@ class Scheduler(Generic[Result]):
     def _measure(self, batch: list[_Entry], seconds: float) -> int:
         tokens = max(1, sum(entry.tokens for entry in batch))
         pace = tokens / max(seconds, 1e-6)
-        self._pace = (1 - SMOOTHING) * self._pace + SMOOTHING * pace if self._pace else pace
+        # A small batch is slower than those in which a long queue is computed.
+        if tokens >= LEAST_TOKENS:
+            self._pace = (1 - SMOOTHING) * self._pace + SMOOTHING * pace if self._pace else pace
         self._computed += len(batch)
         self._computed_tokens += tokens
         # A batch has costs of its own, so its size follows its time and not the pace.
