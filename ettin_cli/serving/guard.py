@@ -95,8 +95,10 @@ class Policy:
         if method == "POST":
             self._check_body(headers)
 
-    def check_sender(self, headers: dict[str, str]) -> None:
+    def check_sender(self, method: str, path: str, headers: dict[str, str]) -> None:
         """Check by what name and from which page a request was sent.
+
+        A link on another site may lead to the search page, but not to anything else.
 
         Raises:
             ProblemError: It is refused.
@@ -109,7 +111,9 @@ class Policy:
         if origin is not None and not self._may_be_origin(origin, host):
             message = f"requests from pages of {origin[:100]!a} are refused; allow --cors-origin"
             raise ProblemError(403, message)
-        if headers.get("sec-fetch-site") == "cross-site" and origin not in self.origins:
+        follows = (method, path) == ("GET", "/") and headers.get("sec-fetch-mode") == "navigate"
+        cross_site = headers.get("sec-fetch-site") == "cross-site"
+        if cross_site and origin not in self.origins and not follows:
             raise ProblemError(403, "requests from pages of other sites are refused")
 
     def _may_be_origin(self, origin: str, host: str) -> bool:
@@ -178,7 +182,7 @@ class Guard:
         try:
             if len(scope["path"]) + len(scope["query_string"]) > MAX_TARGET:
                 raise ProblemError(414, f"the URL is longer than {MAX_TARGET:,} characters")
-            self.policy.check_sender(headers)
+            self.policy.check_sender(scope["method"], scope["path"], headers)
             query = parse_qs(scope["query_string"].decode("latin-1"), errors="replace")
             access = self.policy.access
             if access and "token" in query and (scope["method"], scope["path"]) == ("GET", "/"):
