@@ -1,7 +1,9 @@
 """Several processes train as one: the same weights, and each message once."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +114,33 @@ def test_accelerate_launches_it(ettin: Ettin, ettin_reranker: Path, tmp_path: Pa
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
     assert ran.stderr.count("1 steps of 8 rows shared by 2 processes") == 1
     assert ran.stderr.count("ettin: model: 1 step in") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="lists threads in /proc")
+def test_no_thread_of_a_run_is_left_when_its_processes_exit() -> None:
+    code = """
+from pathlib import Path
+from ettin_cli.training.processes import joined_processes
+with joined_processes() as processes:
+    processes.gather(1)
+    import torch.distributed.nn.functional
+print([path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")])
+"""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, **told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    threads = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert [("python" in names, "gloo" in names) for names in threads] == [(True, False)] * 2
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,10 @@ def joined_processes() -> Iterator[Processes]:
         yield ALONE
         return
     import torch.distributed as dist
+
+    # Its functions keep the process group that exists when it is imported, as a default argument.
+    # A group that is not freed ends its threads while the process exits, which may abort.
+    import torch.distributed.nn.functional  # noqa: F401
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(rendezvous("env://"))
