@@ -306,6 +306,27 @@ def test_filters_are_a_mapping_or_pairs(session: Session, tmp_path: Path) -> Non
             assert hit.passage.doc_id == "b"
 
 
+def test_the_retrieved_hits_come_before_the_reranked_ones(session: Session, folder: Path) -> None:
+    told: list[ettin_api.Answer] = []
+    with session.open(folder, reranker="embedded") as index:
+        reranked = index.search(f"{DOG} -ferry", top_k=3, min_score=100.0, retrieved=told.append)
+    with session.open(folder, reranker="none") as index:
+        alone = index.search(f"{DOG} -ferry", top_k=3)
+    [first] = told
+    assert (first.query, first.reranker, reranked.hits) == (alone.query, "none", [])
+    assert [hit.passage_id for hit in first.hits] == [hit.passage_id for hit in alone.hits]
+
+
+def test_one_of_several_values_must_match(session: Session, tmp_path: Path) -> None:
+    records = [{"text": f"pier {n}", "port": port} for n, port in enumerate("abc")]
+    session.build(documents=records, into=tmp_path / "piers")
+    with session.open(tmp_path / "piers", reranker="none") as index:
+        hits = index.search("pier", filters={"port": ["a", "c"]}).hits
+        same = index.search("pier", filters=[("port", ("a", "c"))]).hits
+    assert {hit.passage.metadata["port"] for hit in hits} == {"a", "c"}
+    assert hits == same
+
+
 def test_an_evaluation_is_that_of_the_shell(session: Session, folder: Path, ettin: Ettin) -> None:
     from ettin_cli.files import read_qrels, read_queries
 

@@ -5,9 +5,12 @@ import base64
 import contextlib
 import json
 import math
+import os
 import re
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -318,6 +321,32 @@ def test_a_signal_ends_it_after_the_requests_that_have_begun(tmp_path: Path) -> 
             assert (asked.result().status, len(scores_of(asked.result()))) == (200, 40)
     finally:
         server.kill()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_for_its_log_does_not_stop_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = ["-r", "none", "-i", "none", "--embedder", "embedded", "--port", str(port)]
+    with Path("/dev/full").open("w") as full:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "ettin_cli", "serve", *options, "--offline"],
+            env={**os.environ, "ETTIN_CACHE_DIR": str(tmp_path)},
+            stderr=full,
+        )
+    try:
+        connection = None
+        while connection is None:
+            assert running.poll() is None
+            with contextlib.suppress(ConnectionRefusedError):
+                connection = socket.create_connection(("127.0.0.1", port))
+        with connection:
+            connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        running.terminate()
+        assert running.wait(60) in (0, 120)
+    finally:
+        running.kill()
 
 
 def test_a_port_in_use_and_an_open_address_are_refused(ettin: Ettin) -> None:

@@ -14,8 +14,8 @@ def write_line(text: str, stream: TextIO | None = None) -> None:
     """Write a line, to stderr by default; characters that the encoding lacks are escaped."""
     stream = stream or sys.stderr
     encoding = stream.encoding or "utf-8"
-    # A closed stderr must not stop results on stdout.
-    with suppress(BrokenPipeError) if stream is sys.stderr else nullcontext():
+    # A closed stderr, or one on a full disk, must not stop results on stdout, or a server.
+    with suppress(OSError) if stream is sys.stderr else nullcontext():
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
 
