@@ -50,6 +50,10 @@ class Commands(LazyGroup):
             "ettin_cli.commands.serve:serve",
             "Rerank and embed for other programs, over HTTP.",
         ),
+        "mcp": Listed(
+            "ettin_cli.commands.mcp:mcp",
+            "Search, read and rerank for agents, over stdin and stdout.",
+        ),
         "bench": Listed(
             "ettin_cli.commands.bench:bench",
             "Compare the speed of rerankers with sentence-transformers.",

@@ -148,7 +148,7 @@ def test_the_library_speaks_no_shell() -> None:
 
 
 # Places where the library writes a command line on purpose, as in a model card. A server is started
-# by one, and tells its clients which option of it sets a limit.
+# by one, and tells its clients which option of it sets a limit. An agent runs commands itself.
 COMMAND_LINES = (
     "training/run.py",
     "training/card.py",
@@ -156,6 +156,12 @@ COMMAND_LINES = (
     "serving/dialects.py",
     "serving/guard.py",
     "serving/index_routes.py",
+    "serving/served_index.py",
+    "serving/watching.py",
+    "serving/mcp/connection.py",
+    "serving/mcp/host.py",
+    "serving/mcp/protocol.py",
+    "serving/mcp/updating.py",
 )
 # Arguments of other programs.
 OTHERS = {("corpus/separate.py", "-P"), ("corpus/separate.py", "-m")}

@@ -9,7 +9,7 @@ import typer
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.errors import CorpusError, IndexNotFoundError, UsageError
-from ettin_cli.index import find_index, read_manifest
+from ettin_cli.index import find_index, index_name, read_manifest
 from ettin_cli.searching import Models
 from ettin_cli.serving import (
     LOCALHOST,
@@ -34,7 +34,6 @@ from ettin_cli.serving import (
 )
 from ettin_cli.settings import (
     AUTO,
-    DEFAULT_INDEX,
     EMBEDDERS,
     ETTIN_MODELS,
     MIB,
@@ -222,9 +221,7 @@ def _indexes(names: list[str] | None, models: ScheduledModels, long: str) -> dic
     served: dict[str, ServedIndex] = {}
     for folder in folders:
         read_manifest(folder)
-        place = folder.resolve()
-        usual = place.parent.name if place.name == DEFAULT_INDEX else place.name
-        name = usual
+        name = usual = index_name(folder)
         while name in served:
             name = f"{usual}-{len(served) + 1}"
         served[name] = ServedIndex(name, folder, models, long)

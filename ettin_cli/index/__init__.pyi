@@ -1,4 +1,4 @@
-from .default_index import find_index as find_index
+from .default_index import find_index as find_index, index_name as index_name
 from .document_texts import (
     DocumentText as DocumentText,
     document_text as document_text,

@@ -27,3 +27,13 @@ def find_index(index: str | os.PathLike[str] | None) -> Path:
     raise IndexNotFoundError(
         f"no {DEFAULT_INDEX} in this folder or its parents", folder=Path(DEFAULT_INDEX)
     )
+
+
+def index_name(folder: Path) -> str:
+    """Return what an index is called: as its folder, or of `.ettin`, as the folder around it.
+
+    >>> index_name(Path("/home/notes/.ettin")), index_name(Path("/home/minutes-index"))
+    ('notes', 'minutes-index')
+    """
+    place = folder.resolve()
+    return place.parent.name if place.name == DEFAULT_INDEX else place.name

@@ -16,6 +16,7 @@ from ettin_cli.records import Reporter
 from ettin_cli.serving.exchange import Answer, Exchange, json_response
 from ettin_cli.serving.guard import Guard, Policy
 from ettin_cli.serving.index_routes import IndexRoutes
+from ettin_cli.serving.mcp import PATH as MCP, McpRoute
 from ettin_cli.serving.metrics import TYPE, Metrics
 from ettin_cli.serving.model_routes import EMBED, EMBEDDINGS, RERANK, SCORE, ModelRoutes
 from ettin_cli.serving.problems import ProblemError
@@ -51,6 +52,7 @@ class Application:
         self.served, self.reporter, self.log = served, reporter, log
         self.metrics = Metrics()
         self.readiness = Readiness(served, reporter)
+        self.mcp: McpRoute | None = None
         self.watches: dict[str, Watch] = {}
         if watch:
             self.watches = {name: watch(index) for name, index in served.indexes.items()}
@@ -99,7 +101,9 @@ class Application:
             lifespan=self._lifespan,
             exception_handlers={404: self._not_found, 405: self._not_allowed},
         )
-        self.paths = sorted({route.path for route in routes})
+        self.mcp = McpRoute(app)
+        app.routes.append(Route(MCP, self.mcp, methods=["POST"]))
+        self.paths = sorted({route.path for route in routes} | {MCP})
         return Guard(app, policy, self._refused)
 
     def _refused(self, method: str, path: str, problem: ProblemError) -> None:
@@ -111,6 +115,8 @@ class Application:
         self.readiness.start()
         watching = [asyncio.create_task(watch.run()) for watch in self.watches.values()]
         yield
+        if self.mcp is not None:
+            await self.mcp.end()
         self.readiness.end()
         for one in watching:
             one.cancel()

@@ -21,7 +21,7 @@ def document_body(index: ServedIndex, doc_id: str, lines: tuple[int, int] | None
 
     Args:
         doc_id: Its id, or the id of a hit in it, which ends with lines or a passage.
-        lines: The first and the last line to show; None: from the first.
+        lines: The first and the last line to show; None: those of the hit, else from the first.
 
     Raises:
         ProblemError: There is no such document, or it has no such lines.
@@ -43,7 +43,7 @@ def document_body(index: ServedIndex, doc_id: str, lines: tuple[int, int] | None
     if passage_id is not None:
         if passage_id not in placed:
             raise ProblemError(404, f"there is no passage {passage_id} in the document", param="id")
-        lines = placed[passage_id].first, placed[passage_id].last
+        lines = lines or (placed[passage_id].first, placed[passage_id].last)
     first, last = lines or (found.begin, found.begin + MAX_LINES - 1)
     if first > found.end:
         raise invalid(f"line {first:,} is beyond the last line, {found.end:,}", "lines")

@@ -36,6 +36,8 @@ READING = (
     "/v1/vector_stores",
 )
 PREFLIGHT = "access-control-request-method"
+# Headers that the script of an allowed page may send; agents send the last three.
+ALLOWED = b"authorization, content-type, x-api-key, mcp-protocol-version, mcp-method, mcp-name"
 PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width"><title>ettin</title><h1>ettin</h1><p>{}.'
@@ -267,7 +269,7 @@ def _with_origin(send: Send, origin: str | None, allowed: Sequence[str]) -> Send
 async def _preflight(send: Send) -> None:
     headers = [
         (b"access-control-allow-methods", b"GET, POST"),
-        (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
+        (b"access-control-allow-headers", ALLOWED),
         (b"access-control-max-age", b"600"),
     ]
     await send({"type": "http.response.start", "status": 204, "headers": headers})

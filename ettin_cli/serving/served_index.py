@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -116,6 +117,7 @@ class ServedIndex:
             "language": manifest.language,
             "updated": manifest.created,
             "stale": self._stale_files(index),
+            "refresh": f"ettin index -i {shlex.quote(str(self.folder.resolve()))}",
         }
 
     def calibration(self, reranker: ServedReranker) -> Calibration | None:

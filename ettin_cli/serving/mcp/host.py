@@ -1,0 +1,192 @@
+"""The process that several bridges share: it holds a reranker, and opens indexes for them.
+
+It listens on a Unix socket that only its user can open, and ends when nobody has asked for
+anything for a while. The first part of a path says which index is meant, so that an agent sees
+that one only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ettin_cli.errors import EttinError
+from ettin_cli.index import index_name, read_manifest
+from ettin_cli.serving.app import Application
+from ettin_cli.serving.exchange import json_response
+from ettin_cli.serving.guard import Policy
+from ettin_cli.serving.mcp.places import NO_INDEX, locked
+from ettin_cli.serving.problems import ProblemError
+from ettin_cli.serving.scheduled_models import ScheduledModels
+from ettin_cli.serving.served import Served
+from ettin_cli.serving.served_index import ServedIndex
+from ettin_cli.serving.served_models import ServedReranker
+from ettin_cli.serving.server import Address, serve
+from ettin_cli.settings import TRUNCATE
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from ettin_cli.records import Reporter
+    from ettin_cli.searching import Models
+
+# Without requests for so long, the process ends.
+KEEP_ALIVE_S = 600.0
+LOOK_S = 5.0
+BACKLOG = 128
+READING = ("v1/search", "v1/documents")
+
+
+class Host(Application):
+    """An application for each index, over the same models.
+
+    Args:
+        models: Of the session.
+        reranker: Name of the reranker, or "none".
+        reporter: Receives what happens to the models, and failures.
+    """
+
+    def __init__(self, models: Models, reranker: str, reporter: Reporter) -> None:
+        rerankers = {}
+        if reranker != "none":
+            resolved = models.find_reranker(reranker)
+            rerankers[resolved.name] = ServedReranker(models, resolved, TRUNCATE)
+        super().__init__(Served(rerankers, {}), reporter, _unlogged)
+        self.scheduled = ScheduledModels(models, rerankers.values())
+        self.applications: dict[str, tuple[Application, ASGIApp]] = {}
+        self.busy, self.last = 0, time.monotonic()
+
+    def asgi(self, policy: Policy) -> ASGIApp:
+        """Return the application that finds the one of a request."""
+        # Loads the reranker.
+        own = super().asgi(policy)
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await own(scope, receive, send)
+                return
+            key, _, rest = scope["path"].removeprefix("/").partition("/")
+            self.busy += rest != "ready"
+            try:
+                if key == NO_INDEX and rest.startswith(READING):
+                    raise ProblemError(404, "there is no index here; make one: ettin index FOLDER")
+                app = self._application(key, policy)
+                await app({**scope, "path": f"/{rest}"}, receive, send)
+            except ProblemError as problem:
+                await json_response(problem.body(), problem.status, {})(scope, receive, send)
+            finally:
+                if rest != "ready":
+                    self.busy -= 1
+                    self.last = time.monotonic()
+
+        return answer
+
+    def _application(self, key: str, policy: Policy) -> ASGIApp:
+        """Return the application of an index, which is made again if the index did not load."""
+        known = self.applications.get(key)
+        if known is None or known[0].readiness.status not in ("loading", "ready"):
+            indexes = {}
+            if key != NO_INDEX:
+                folder = Path(os.fsdecode(urlsafe_b64decode(key)))
+                try:
+                    read_manifest(folder)
+                except EttinError as error:
+                    raise ProblemError(404, error.problem) from error
+                name = index_name(folder)
+                indexes[name] = ServedIndex(name, folder, self.scheduled)
+            served = Served(self.served.rerankers, {}, indexes)
+            app = Application(served, self.reporter, _unlogged)
+            self.applications[key] = app, app.asgi(policy)
+            app.readiness.start()
+        return self.applications[key][1]
+
+    def end_when_idle(self, seconds: float, end: Callable[[], None]) -> None:
+        """Call a function, from another thread, after so long without requests."""
+
+        def look() -> None:
+            while self.busy or time.monotonic() - self.last < seconds:
+                time.sleep(min(LOOK_S, seconds))
+            end()
+
+        threading.Thread(target=look, daemon=True).start()
+
+
+def _unlogged(_: str) -> None:
+    return
+
+
+def main(path: str, reranker: str) -> int:
+    """Start the process that listens on a socket, and return once it does.
+
+    Returns:
+        The exit code: 0 also if another process listens there, or is about to.
+    """
+    ready, begun = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(ready)
+        return _listen(Path(path), reranker, begun)
+    os.close(begun)
+    if os.read(ready, 1):
+        return 0
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _listen(path: Path, reranker: str, begun: int) -> int:
+    """Answer requests until the process is not needed.
+
+    Args:
+        begun: Where a byte is written when the socket is there.
+    """
+    from ettin_cli.api import Session
+    from ettin_cli.console import Console
+
+    console = Console(color="never")
+    with locked(path) as first:
+        if not first:
+            return 0
+        try:
+            host = Host(Session(reporter=console).models, reranker, console)
+        except EttinError as error:
+            console.notice(error.problem)
+            return error.exit_code
+        try:
+            listener = _bound(path)
+        except OSError as error:
+            console.notice(f"cannot listen on {path}: {error}")
+            return 1
+        os.write(begun, b"!")
+        os.close(begun)
+        host.end_when_idle(KEEP_ALIVE_S, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        try:
+            serve(host, Policy(), [listener], Address(), console)
+        finally:
+            with suppress(OSError):
+                path.unlink()
+    return 0
+
+
+def _bound(path: Path) -> socket.socket:
+    """Return a socket that only this user can open, in the place of one that was left behind."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    listener.listen(BACKLOG)
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
