@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import shutil
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +26,9 @@ from ettin_cli.evaluation.results import (
     ShownDocument,
     System,
 )
+from tests.browsers import OVERFLOWING, browser as browser
 from tests.evaluations import METRICS, gains_by_first, realistic
+from tests.markup import Node, contrast, parsed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -40,58 +40,6 @@ RELIABILITY = ReliabilityPlot(
     [(0.05, 0.03, 400), (0.3, 0.28, 60), (0.5, 0.5, 0), (0.95, 0.97, 90)],
     {"sigmoid": 0.613, "Platt": 0.307},
 )
-VOID = {"meta", "br", "link", "img", "input", "hr"}
-
-
-@dataclasses.dataclass
-class Node:
-    tag: str
-    attributes: dict[str, str] = dataclasses.field(default_factory=dict)
-    children: list[Node | str] = dataclasses.field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(c if isinstance(c, str) else c.text for c in self.children)
-
-    def walk(self) -> Iterator[Node]:
-        yield self
-        for child in self.children:
-            if isinstance(child, Node):
-                yield from child.walk()
-
-    def all(self, tag: str, class_: str = "") -> list[Node]:
-        return [
-            node
-            for node in self.walk()
-            if node.tag == tag and class_ in ("", *node.attributes.get("class", "").split())
-        ]
-
-
-class Tree(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = [Node("document")]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len(attrs) == len(dict(attrs)), "an attribute twice"
-        node = Node(tag, {name: value or "" for name, value in attrs})
-        self.open[-1].children.append(node)
-        if tag not in VOID:
-            self.open.append(node)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop().tag == tag
-
-    def handle_data(self, data: str) -> None:
-        self.open[-1].children.append(data)
-
-
-def parsed(html: str) -> Node:
-    tree = Tree()
-    tree.feed(html)
-    tree.close()
-    (document,) = tree.open
-    return document
 
 
 def page(evaluation: Evaluation, *plots: ReliabilityPlot) -> Node:
@@ -827,41 +775,16 @@ def colours(block: str) -> dict[str, str]:
     return dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block))
 
 
-def luminance(colour: str) -> float:
-    """Return relative luminance as WCAG 2.2 defines it."""
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
 def test_words_stand_out_from_the_paper_in_light_and_dark() -> None:
     style = parsed(report_html(EVALUATION)).all("style")[0].text
     light, dark = (colours(block) for block in style.split("prefers-color-scheme: dark"))
     assert light.keys() == dark.keys()
     for scheme in (light, dark):
         for name in scheme.keys() - {"paper", "rule"}:
-            high, low = sorted((luminance(scheme[name]), luminance(scheme["paper"])), reverse=True)
-            assert (high + 0.05) / (low + 0.05) >= 4.5, name
+            assert contrast(scheme[name], scheme["paper"]) >= 4.5, name
 
 
 # A real browser
-
-SWITCHES = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
---disable-background-networking --disable-component-update --disable-sync""".split()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=SWITCHES)
-        yield browser
-        browser.close()
 
 
 @dataclasses.dataclass
@@ -897,7 +820,6 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Seen]]:
 
 
 PAPER = "getComputedStyle(document.body).backgroundColor"
-OVERFLOWING = "document.scrollingElement.scrollWidth - innerWidth"
 OUTSIDE = """[...document.querySelectorAll('svg')].flatMap(svg =>
     [...svg.querySelectorAll('text')].filter(text => {
         const box = text.getBBox(), frame = svg.viewBox.baseVal

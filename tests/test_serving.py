@@ -106,7 +106,8 @@ def test_the_description_has_every_route_and_method(server: Server) -> None:
         assert {method.upper() for method in item} - {"PARAMETERS"} == allowed, path
     listed = server.ask("/", headers={"Accept": "application/json"}).json()["routes"]
     shown = {re.sub(":path", "", path) for path in listed}
-    assert shown - {"/mcp", "/read", "/page.css", "/page.js"} == set(described["paths"])
+    pages = {"/read", "/read/original", "/page.css", "/page.js"}
+    assert shown - {"/mcp", *pages} == set(described["paths"])
 
 
 def test_an_unknown_model_is_answered_by_the_first_with_a_warning(server: Server) -> None:

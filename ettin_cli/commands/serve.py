@@ -1,7 +1,9 @@
 """`ettin serve`: rerank and embed for other programs, over HTTP."""
 
+import webbrowser
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, TypeVar
 
 import typer
@@ -26,6 +28,7 @@ from ettin_cli.serving import (
     ServedIndex,
     ServedReranker,
     Watch,
+    editor_template,
     listening,
     require_serve,
     require_watch,
@@ -98,6 +101,17 @@ def serve(
         bool,
         typer.Option("--no-token", help="Let every user of this machine read the indexes."),
     ] = False,
+    editor_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Link files in the search page to an editor: an address with path and line in "
+            "braces.",
+        ),
+    ] = None,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the search page in the browser.")
+    ] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen on other addresses without a key.")
     ] = False,
@@ -158,6 +172,9 @@ def serve(
         require_watch()
     if scores not in SCALES:
         raise UsageError(f"unknown scale {scores!r}", hint="auto, sigmoid, raw or probability")
+    editor = editor_template(editor_url) if editor_url else ""
+    if open_page and index == ["none"]:
+        raise UsageError("--open shows the search page, which needs an index", hint="-i INDEX")
     key = _key(api_key)
     if host not in (*LOCALHOST, "localhost") and key is None and not insecure:
         raise UsageError(
@@ -192,8 +209,11 @@ def serve(
     url = f"http://{shown}:{sockets[0].getsockname()[1]}"
     context.console.notice(f"serving on {url}")
     if indexes:
-        page = f"{url}/?token={access.code} (once)" if access else f"{url}/"
-        context.console.notice(f"search page: {page}")
+        page = f"{url}/?token={access.code}" if access else f"{url}/"
+        context.console.notice(f"search page: {page}{' (once)' if access else ''}")
+        if open_page:
+            # It connects when the server answers.
+            Thread(target=webbrowser.open, args=(page,), daemon=True).start()
     if needs_token and not key:
         context.console.notice(f"token of the indexes: {cache_folder() / TOKEN}")
     watching = partial(
@@ -203,7 +223,7 @@ def serve(
         reporter=context.console,
     )
     application = Application(
-        served, context.console, context.console.summary, watching if watch else None
+        served, context.console, context.console.summary, watching if watch else None, editor
     )
     run(application, policy, sockets, address, context.console)
 

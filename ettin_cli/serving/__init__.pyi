@@ -2,6 +2,7 @@ from .access import TOKEN as TOKEN, Access as Access, token_of as token_of
 from .app import Application as Application
 from .exchange import Limits as Limits
 from .guard import MAX_BODY as MAX_BODY, Policy as Policy
+from .page import editor_template as editor_template
 from .scheduled_models import ScheduledModels as ScheduledModels
 from .scores import SCALES as SCALES
 from .served import Served as Served

@@ -19,6 +19,7 @@ from ettin_cli.serving.index_routes import IndexRoutes
 from ettin_cli.serving.mcp import PATH as MCP, McpRoute
 from ettin_cli.serving.metrics import TYPE, Metrics
 from ettin_cli.serving.model_routes import EMBED, EMBEDDINGS, RERANK, SCORE, ModelRoutes
+from ettin_cli.serving.page import PageRoutes
 from ettin_cli.serving.problems import ProblemError
 from ettin_cli.serving.served import Readiness, Served
 from ettin_cli.serving.served_index import ServedIndex
@@ -40,6 +41,7 @@ class Application:
         reporter: Receives what happens to the models, and failures.
         log: Receives a line about each request.
         watch: Returns what keeps an index up to date; None: nothing does.
+        editor: The address that opens a file in an editor, for the search page; empty without one.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Application:
         reporter: Reporter,
         log: Callable[[str], None],
         watch: Callable[[ServedIndex], Watch] | None = None,
+        editor: str = "",
     ) -> None:
-        self.served, self.reporter, self.log = served, reporter, log
+        self.served, self.reporter, self.log, self.editor = served, reporter, log, editor
         self.metrics = Metrics()
         self.readiness = Readiness(served, reporter)
         self.mcp: McpRoute | None = None
@@ -74,7 +77,7 @@ class Application:
             ("/v1/vector_stores/{name}/search", indexes.search_store),
         ]
         get: list[tuple[str, Handler]] = [
-            ("/", self._index),
+            *PageRoutes(indexes, self._index, self.editor).handlers,
             ("/v1/models", models.models),
             ("/info", models.info),
             ("/embedding/info", models.embedding_info),

@@ -87,7 +87,7 @@ class IndexRoutes:
     async def _searcher(
         self, asked: SearchRequest, exchange: Exchange
     ) -> tuple[Searcher, ServedIndex]:
-        index = self._index(asked.index)
+        index = self.named(asked.index)
         await self.readiness.wait()
         rerankers = self._rerankers(asked.reranker)
         for served, _ in rerankers:
@@ -100,7 +100,12 @@ class IndexRoutes:
         with _index_problems():
             return await opened, index
 
-    def _index(self, name: str) -> ServedIndex:
+    def named(self, name: str) -> ServedIndex:
+        """Return the index of a name; without a name the first.
+
+        Raises:
+            ProblemError: There is none.
+        """
         known = self.served.indexes
         if not known:
             raise ProblemError(404, "this server has no index; start it with -i INDEX")
@@ -206,7 +211,7 @@ class IndexRoutes:
 
     async def index(self, exchange: Exchange) -> Body:
         """Describe an index."""
-        return await self._described(self._index(exchange.request.path_params["name"]))
+        return await self._described(self.named(exchange.request.path_params["name"]))
 
     async def _described(self, index: ServedIndex) -> dict[str, Any]:
         with _index_problems():
@@ -217,7 +222,7 @@ class IndexRoutes:
     async def document(self, exchange: Exchange) -> Body:
         """Show a document, or some lines of it, as it was indexed."""
         parameters = exchange.request.query_params
-        index = self._index(parameters.get("index", ""))
+        index = self.named(parameters.get("index", ""))
         doc_id = exchange.request.path_params["doc_id"]
         with _index_problems():
             return await asyncio.to_thread(

@@ -169,9 +169,7 @@ def search_body(parameters: Sequence[tuple[str, str]]) -> dict[str, Any]:
         if name == "q":
             body["query"] = text
         elif name == "f":
-            field, colon, value = text.partition(":")
-            if not colon:
-                raise invalid(f"`f` must be FIELD:VALUE, not {text[:40]!r}", "f")
+            field, value = filter_parts(text)
             body.setdefault("filters", {}).setdefault(field, []).append(value)
         elif name == "path":
             body.setdefault("path", []).append(text)
@@ -184,6 +182,18 @@ def search_body(parameters: Sequence[tuple[str, str]]) -> dict[str, Any]:
         else:
             body[name] = text
     return body
+
+
+def filter_parts(text: str) -> tuple[str, str]:
+    """Return the field and the value of FIELD:VALUE; `%3A` in the field is a colon.
+
+    >>> filter_parts("port:west:1"), filter_parts("dc%3Atype:map")
+    (('port', 'west:1'), ('dc:type', 'map'))
+    """
+    field, colon, value = text.partition(":")
+    if not colon:
+        raise invalid(f"`f` must be FIELD:VALUE, not {text[:40]!r}", "f")
+    return field.replace("%3A", ":").replace("%25", "%"), value
 
 
 def _as_number(name: str, text: str) -> int | float:

@@ -9,9 +9,7 @@ from itertools import groupby
 
 from ettin_cli.evaluation.report.axis import Axis
 from ettin_cli.evaluation.report.markup import (
-    Markup,
     dot,
-    element,
     label,
     number,
     path,
@@ -20,6 +18,7 @@ from ettin_cli.evaluation.report.markup import (
 )
 from ettin_cli.evaluation.results import Comparison, Measured, System
 from ettin_cli.evaluation.significance import ALPHA
+from ettin_cli.text import Markup, element
 
 LEFT, TOP, BOTTOM, HEIGHT = 52.0, 12.0, 190.0, 228.0
 WIDE, NARROW = 360.0, 300.0

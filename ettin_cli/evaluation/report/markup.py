@@ -1,48 +1,15 @@
-"""HTML and SVG elements; text is escaped unless it is Markup."""
+"""Parts of the report page: sections, figures, shapes of charts, numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
 
-from ettin_cli.text import inert
+from ettin_cli.text import Markup, element
 
 MINUS = "\u2212"
 DASH = "\u2013"
 ELLIPSIS = "\u2026"
-
-
-class Markup(str):
-    """Text that is already HTML."""
-
-    __slots__ = ()
-
-
-def element(name: str, *children: str, **attributes: str | float | None) -> Markup:
-    """Return an element; children are escaped unless they are Markup.
-
-    Attributes that are None are left out. In their names `_` becomes `-`, and a trailing `_` is
-    dropped, since `class` and `for` are Python keywords.
-
-    >>> element("a", "1 < 2", class_="x", aria_label="so")
-    '<a class="x" aria-label="so">1 &lt; 2</a>'
-    """
-    given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
-        for key, value in attributes.items()
-        if value is not None
-    )
-    return Markup(f"<{name}{given}>{joined(children)}</{name}>")
-
-
-def joined(children: Iterable[str]) -> Markup:
-    """Return the concatenated children, escaped unless they are Markup."""
-    return Markup("".join(c if isinstance(c, Markup) else escape(inert(c)) for c in children))
-
-
-def _value(value: str | float) -> str:
-    return escape(inert(value)) if isinstance(value, str) else f"{round(value, 1) or 0:g}"
 
 
 def section(title: str, *children: str) -> Markup:

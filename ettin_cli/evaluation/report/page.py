@@ -10,9 +10,7 @@ from ettin_cli.evaluation.report import charts
 from ettin_cli.evaluation.report.axis import Axis
 from ettin_cli.evaluation.report.markup import (
     DASH,
-    Markup,
     counted,
-    element,
     figure,
     grid,
     number,
@@ -22,6 +20,7 @@ from ettin_cli.evaluation.report.markup import (
 from ettin_cli.evaluation.report.queries import movement_section, worst_queries
 from ettin_cli.evaluation.report.reliability import ReliabilityPlot, reliability
 from ettin_cli.evaluation.results import Comparison, Evaluation, System
+from ettin_cli.text import Markup, element
 
 PAGE = """<!doctype html>
 <html lang="en">

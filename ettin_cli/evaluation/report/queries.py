@@ -5,9 +5,7 @@ from __future__ import annotations
 from ettin_cli.evaluation.report import charts
 from ettin_cli.evaluation.report.charts import named
 from ettin_cli.evaluation.report.markup import (
-    Markup,
     counted,
-    element,
     figure,
     grid,
     number,
@@ -16,6 +14,7 @@ from ettin_cli.evaluation.report.markup import (
     shortened,
 )
 from ettin_cli.evaluation.results import Evaluation, Measured, ShownDocument
+from ettin_cli.text import Markup, element
 
 WORST = 10
 SHOWN = 5

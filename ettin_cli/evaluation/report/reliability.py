@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from ettin_cli.evaluation.report.axis import Axis
 from ettin_cli.evaluation.report.charts import BOTTOM, HEIGHT, LEFT, NARROW, TOP, frame
 from ettin_cli.evaluation.report.markup import (
-    Markup,
     counted,
     dot,
-    element,
     figure,
     grid,
     number,
@@ -22,6 +20,7 @@ from ettin_cli.evaluation.report.markup import (
     stroke,
     svg,
 )
+from ettin_cli.text import Markup, element
 
 
 @dataclass(frozen=True, slots=True)
