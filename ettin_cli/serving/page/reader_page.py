@@ -143,7 +143,10 @@ def _address(place: list[tuple[str, str]], reading: Reading) -> str:
 def _place(reading: Reading) -> Markup:
     passage, path = reading.passage, reading.path
     first, last = reading.lines or (None, None)
-    # Lines of what has none in its file, such as a PDF, are those of the text as indexed.
+    if reading.passage_id is not None:
+        # Of a page of the web, the text has other lines than the file.
+        first, last = passage.start_line, passage.end_line
+    # What has no lines in its file, such as a PDF, has only those of the text as indexed.
     numbered = first if passage.start_line else None
     shown = {"doc_id": passage.doc_id, "path": path, "start_line": numbered, "end_line": last}
     parts = [element("bdi", where(shown), id="citation")]
