@@ -10,6 +10,11 @@ from ettin_cli.errors import INTERRUPTED
 def main() -> None:
     """Run `ettin` as the main program; Ctrl-C never shows a traceback."""
     try:
+        from ettin_cli.client import handed_over
+
+        code = handed_over()
+        if code is not None:
+            raise SystemExit(code)
         from ettin_cli.cli import main as run
 
         run()

@@ -28,6 +28,9 @@ CODES = {
     "failed": "A read, a write or an external program failed.",
     "invalid-argument": "An argument is invalid. Fields: argument; often value and choices.",
     "port-in-use": "Another program listens on a port.",
+    "daemon-running": "A daemon with other options is running.",
+    "daemon-folder": "The folder of the daemon can be used by others.",
+    "daemon-stuck": "The daemon does not end.",
     "needs-reranker": "An argument has no effect without a reranker.",
     "unknown-format": "The file format is not supported.",
     # Inputs.

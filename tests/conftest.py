@@ -28,6 +28,8 @@ for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(name, None)
 # Imported by Python itself; not a test module.
 collect_ignore = ["without_openvino"]
+# A daemon of the user must not run the commands of tests.
+os.environ["ETTIN_DAEMON"] = "never"
 # Property tests must not depend on chance or on a busy machine.
 settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]

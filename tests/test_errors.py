@@ -18,7 +18,7 @@ from ettin_cli.errors import CODES, EttinError, InvalidArgumentError, UsageError
 from ettin_cli.records import Rejection
 
 PACKAGE = Path(__file__).parents[1] / "ettin_cli"
-SHELL = ("commands", "console", "cli.py", "__main__.py")
+SHELL = ("client", "commands", "console", "cli.py", "__main__.py")
 KINDS: dict[str, type[EttinError]] = {
     name: kind
     for name, kind in vars(errors).items()
@@ -164,7 +164,11 @@ COMMAND_LINES = (
     "serving/mcp/updating.py",
 )
 # Arguments of other programs.
-OTHERS = {("corpus/separate.py", "-P"), ("corpus/separate.py", "-m")}
+OTHERS = {
+    (name, option)
+    for name in ("corpus/separate.py", "daemon/process.py")
+    for option in ("-P", "-m")
+}
 
 
 def test_no_text_of_the_library_names_an_option() -> None:

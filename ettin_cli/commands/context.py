@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ettin_cli.client import in_daemon
 from ettin_cli.console import Console
 from ettin_cli.errors import UsageError
 from ettin_cli.models.engines import EngineSettings
@@ -36,7 +37,12 @@ class Context:
         """The session, which reports to the console."""
         from ettin_cli.api import Session
 
-        return Session(self.settings, offline=self.offline, reporter=self.console)
+        session = Session(self.settings, offline=self.offline, reporter=self.console)
+        if in_daemon():
+            from ettin_cli.daemon import WarmModels
+
+            session.models = WarmModels(session.models)
+        return session
 
 
 def make_console(color: str, quiet: bool = False, verbose: bool = False) -> Console:

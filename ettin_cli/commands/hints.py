@@ -118,6 +118,9 @@ _OTHER = "choose a different output with -o"
 
 HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "invalid-argument": _argument,
+    "daemon-running": "ettin serve --stop",
+    "daemon-folder": "remove it, or set XDG_RUNTIME_DIR to a folder of your own",
+    "daemon-stuck": "kill -9 {pid}",
     "needs-reranker": "leave out -r none",
     "unknown-format": _formats,
     "source-not-found": _SOURCE,

@@ -12,7 +12,6 @@ from ettin_cli.commands.open_hit import open_hit
 from ettin_cli.commands.search_input import as_asked, asked_queries
 from ettin_cli.commands.search_output import write_search
 from ettin_cli.commands.search_summary import AnswerCounts, remarks
-from ettin_cli.commands.sources import index_of
 from ettin_cli.errors import UsageError
 from ettin_cli.files import ResumableOutput
 from ettin_cli.index import Index, find_index
@@ -158,6 +157,9 @@ def search(
     opened = None if sources else Index(find_index(index))
     rerankers = session.find_rerankers(reranker)
     if opened is None:
+        # Only here, since it reads every format of documents.
+        from ettin_cli.commands.sources import index_of
+
         opened, rejected = index_of(sources, index, context)
     if queries is None and query and query != "-":
         typed = query

@@ -10,6 +10,7 @@ import typer
 
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
+from ettin_cli.commands.daemon import Background, ask_daemon
 from ettin_cli.errors import CorpusError, IndexNotFoundError, UsageError
 from ettin_cli.index import find_index, index_name, read_manifest
 from ettin_cli.searching import Models
@@ -44,6 +45,7 @@ from ettin_cli.settings import (
     cache_folder,
 )
 
+PORT = 7480
 Model = TypeVar("Model", ServedReranker, ServedEmbedder)
 
 
@@ -83,8 +85,15 @@ def serve(
         str, typer.Option(metavar="ADDRESS", help="The address to listen on.")
     ] = LOCALHOST[0],
     port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="0 takes any free port.")
-    ] = 7480,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=65535,
+            help="The port; 0 takes any free one. Default: 7480, or none with --daemon.",
+            show_default=False,
+        ),
+    ] = None,
     api_key: Annotated[
         str | None,
         typer.Option(
@@ -152,6 +161,29 @@ def serve(
     grace: Annotated[
         int, typer.Option(metavar="S", min=0, help="Seconds to finish requests at the end.")
     ] = 10,
+    daemon: Annotated[
+        bool,
+        typer.Option(
+            "--daemon",
+            help="Run in the background, so that ettin search, rerank and score start faster.",
+        ),
+    ] = False,
+    keep_alive: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Exit after this time without requests, such as 90s, 5m or 2h; -1 never exits. "
+            "Default: 5m with --daemon, else -1.",
+        ),
+    ] = None,
+    status: Annotated[
+        bool, typer.Option("--status", help="Show whether a daemon is running, and exit.")
+    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the daemon, and exit.")] = False,
+    format: Annotated[
+        str,
+        typer.Option("--format", "-f", metavar="FORMAT", help="Format of --status: table or json."),
+    ] = "table",
     *,
     context: Context,
 ) -> None:
@@ -163,24 +195,28 @@ def serve(
 
     It listens on this machine only. Ctrl-C, or SIGTERM, finishes the requests that have begun.
 
+    With --daemon it runs in the background and keeps the models loaded. ettin search, rerank and
+    score use it if it is running, and their output is the same. ETTIN_DAEMON=never turns that off,
+    and ETTIN_DAEMON=always starts a daemon if none is running.
+
     Examples:
       ettin serve -r 32m
       ettin serve -r 32m -r 150m --embedder minilm
+      ettin serve --daemon -r 32m --keep-alive 1h
     """
-    require_serve()
-    if watch:
-        require_watch()
+    if status or stop:
+        ask_daemon(context.console, format, stop=stop)
+        return
+    background = Background(context, grace, keep_alive, daemon=daemon)
+    _require_packages(serves=port is not None or not daemon, watch=watch)
     if scores not in SCALES:
         raise UsageError(f"unknown scale {scores!r}", hint="auto, sigmoid, raw or probability")
     editor = editor_template(editor_url) if editor_url else ""
     if open_page and index == ["none"]:
         raise UsageError("--open shows the search page, which needs an index", hint="-i INDEX")
     key = _key(api_key)
-    if host not in (*LOCALHOST, "localhost") and key is None and not insecure:
-        raise UsageError(
-            f"anybody who reaches {host} could use the server",
-            hint="--api-key KEY, or --insecure to allow it",
-        )
+    _require_key(host, key, insecure=insecure)
+    background.detach(reranker, embedder, index, host, port, scores, long, watch)
     models = context.session.models
     rerankers = _rerankers(reranker or ([] if embedder else [AUTO]), models, long)
     indexes = _indexes(index, ScheduledModels(models, rerankers.values()), long)
@@ -192,7 +228,10 @@ def serve(
         limits=Limits(max_documents, max_wait, timeout),
         strict=strict_models,
     )
-    address = Address(host, port, grace)
+    if port is None and daemon:
+        background.run(served)
+        return
+    address = Address(host, PORT if port is None else port, grace)
     sockets = listening(address)
     needs_token = bool(indexes) and not no_token
     access = Access(key or token_of(cache_folder())) if key or needs_token else None
@@ -225,7 +264,25 @@ def serve(
     application = Application(
         served, context.console, context.console.summary, watching if watch else None, editor
     )
-    run(application, policy, sockets, address, context.console)
+    answer = partial(run, application, policy, sockets, address, context.console)
+    background.run(served, application.activity, answer, url)
+
+
+def _require_packages(*, serves: bool, watch: bool) -> None:
+    if watch and not serves:
+        raise UsageError("--watch needs --port with --daemon", hint=f"--port {PORT}")
+    if serves:
+        require_serve()
+    if watch:
+        require_watch()
+
+
+def _require_key(host: str, key: str | None, *, insecure: bool) -> None:
+    if host not in (*LOCALHOST, "localhost") and key is None and not insecure:
+        raise UsageError(
+            f"anybody who reaches {host} could use the server",
+            hint="--api-key KEY, or --insecure to allow it",
+        )
 
 
 def _indexes(names: list[str] | None, models: ScheduledModels, long: str) -> dict[str, ServedIndex]:

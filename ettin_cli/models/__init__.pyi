@@ -4,6 +4,7 @@ from .embedders import (
     find_embedder as find_embedder,
     load_embedder as load_embedder,
     note_dimensions as note_dimensions,
+    queries_cut as queries_cut,
     read_card as read_card,
 )
 from .encoders import unit as unit

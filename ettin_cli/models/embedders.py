@@ -179,14 +179,14 @@ class _Embedder:
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
         prompt = self.card.query_prompt
-        long = sum(self.encoder.token_ids([prompt + text for text in texts])[1])
-        if long:
-            queries = "1 query" if long == 1 else f"{long} queries"
-            self.reporter.notice(
-                f"{queries} truncated at the embedder's token limit "
-                f"({self.card.name}: {self.card.max_tokens} tokens)"
-            )
+        if long := self.cut(texts):
+            self.reporter.notice(queries_cut(long, self.card))
         return self._embed(texts, prompt, no_progress)
+
+    def cut(self, queries: Sequence[str]) -> int:
+        """Return how many of some queries are truncated."""
+        prompt = self.card.query_prompt
+        return sum(self.encoder.token_ids([prompt + text for text in queries])[1])
 
     def embed_documents(self, texts: Sequence[str], advance: Advance = no_progress) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
@@ -216,6 +216,14 @@ class _Embedder:
                 name=self.card.name,
             )
         return vectors
+
+
+def queries_cut(count: int, card: EmbedderCard) -> str:
+    """Return the notice that some queries exceed an embedder's token limit."""
+    queries = "1 query" if count == 1 else f"{count} queries"
+    return (
+        f"{queries} truncated at the embedder's token limit ({card.name}: {card.max_tokens} tokens)"
+    )
 
 
 def load_embedder(

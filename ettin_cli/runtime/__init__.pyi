@@ -3,6 +3,7 @@ from .forks import (
     TOKENIZERS as TOKENIZERS,
     Lock as Lock,
     Once as Once,
+    forget_inherited as forget_inherited,
     guard_children as guard_children,
     hold_to_one_thread as hold_to_one_thread,
 )

@@ -89,6 +89,14 @@ def hold_to_one_thread(library: str) -> bool:
     return True
 
 
+def forget_inherited() -> None:
+    """Let libraries use threads in a child whose parent loaded them but never computed with them.
+
+    Then they have no pool of threads that the fork could have broken.
+    """
+    _inherited.clear()
+
+
 def _without_threads(_library: Any) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 

@@ -10,7 +10,7 @@ from ettin_cli.errors import IndexMismatchError
 from ettin_cli.models import ModelFiles, find_embedder, load_embedder, read_card
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import ResolvedReranker, find_reranker
-from ettin_cli.records import Embedder, Reporter, Reranker, TimedReranker
+from ettin_cli.records import Embedder, EmbedderCard, Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Closing, Loaded
 from ettin_cli.searching.cascade import Step
 from ettin_cli.searching.rerankers import (
@@ -50,15 +50,18 @@ class Models(Closing):
         """
         return find_embedder(name, offline=self.offline, reporter=self.reporter)
 
-    def embedder(self, files: ModelFiles) -> Embedder:
+    def embedder(self, files: ModelFiles, card: EmbedderCard | None = None) -> Embedder:
         """Return a loaded embedder.
+
+        Args:
+            card: The description in an index, which it must match; None: use its files'.
 
         Raises:
             ModelError: The embedder cannot be loaded.
         """
         return self.loaded.once(
-            ("embedder", files),
-            lambda: load_embedder(files, self.settings, self.reporter, loaded=self.loaded),
+            ("embedder", files, card),
+            lambda: load_embedder(files, self.settings, self.reporter, card, self.loaded),
         )
 
     def embedder_of(self, index: Index) -> Embedder:
@@ -75,10 +78,7 @@ class Models(Closing):
                 f"{index.folder} was built with a different version of {card.name}",
                 folder=index.folder,
             )
-        return self.loaded.once(
-            ("embedder", files, card),
-            lambda: load_embedder(files, self.settings, self.reporter, card, self.loaded),
-        )
+        return self.embedder(files, card)
 
     def find_rerankers(self, text: str) -> RerankerCascade:
         """Return the reranker or cascade that a name stands for.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ettin_cli import __version__
 from ettin_cli.errors import ClosedError, EttinError
 from ettin_cli.records import Reporter
+from ettin_cli.serving.activity import Activity
 from ettin_cli.serving.exchange import Answer, Exchange, json_response
 from ettin_cli.serving.guard import Guard, Policy
 from ettin_cli.serving.index_routes import IndexRoutes
@@ -54,6 +55,8 @@ class Application:
     ) -> None:
         self.served, self.reporter, self.log, self.editor = served, reporter, log, editor
         self.metrics = Metrics()
+        # Requests about the health of the server are left out.
+        self.activity = Activity()
         self.readiness = Readiness(served, reporter)
         self.mcp: McpRoute | None = None
         self.watches: dict[str, Watch] = {}
@@ -138,6 +141,7 @@ class Application:
             begin = time.monotonic()
             exchange = Exchange(request, policy, self.served.limits, self.metrics, self._failure)
             exchange.finish = lambda status: self._finish(exchange, path, status, begin)
+            self.activity.begin()
             try:
                 method = "GET" if request.method == "HEAD" else request.method
                 answer = await calls[method](exchange)
@@ -156,6 +160,7 @@ class Application:
 
     def _finish(self, exchange: Exchange, path: str, status: int, begin: float) -> None:
         """Count and log a request."""
+        self.activity.end()
         seconds = time.monotonic() - begin
         self.metrics.count(path, exchange.dialect, status, seconds)
         self.log(exchange.log_line(status, seconds))

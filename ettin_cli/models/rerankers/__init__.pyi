@@ -5,6 +5,7 @@ from .long_texts import (
     require_long as require_long,
     with_long_texts as with_long_texts,
 )
+from .maxsim import query_cut as query_cut
 from .registry import (
     find_reranker as find_reranker,
     load_reranker as load_reranker,
@@ -14,3 +15,4 @@ from .registry import (
 )
 from .resolved import FolderReranker as FolderReranker, ResolvedReranker as ResolvedReranker
 from .score_cache import CachedReranker as CachedReranker, score_folder as score_folder
+from .score_checks import ScriptNotice as ScriptNotice, distinct as distinct

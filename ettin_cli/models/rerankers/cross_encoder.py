@@ -177,6 +177,10 @@ class CrossEncoderReranker:
 class CrossEncoderModel(FolderReranker):
     """A cross-encoder: an alias, a hub id, or a folder."""
 
+    def __init__(self, files: ModelFiles) -> None:
+        super().__init__(files)
+        self.english = files.name in ENGLISH_ONLY
+
     def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
         """Load the model.
 

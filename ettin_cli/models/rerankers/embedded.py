@@ -167,6 +167,10 @@ class EmbeddedReranker:
         self.words = SharedWords(encoder.rarity)
         self.files = files
 
+    def cut(self, queries: Sequence[str]) -> int:
+        """Return how many of some queries are truncated."""
+        return self.late.cut(queries)
+
     @blanks_last
     def score(self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order; truncated words do not count."""
@@ -192,6 +196,7 @@ class EmbeddedModel(FolderReranker):
 
     reads_pairs = False
     has_counterpart = False
+    english = True
     ranks_by = "a formula over the vectors of all-MiniLM-L6-v2"
 
     @property

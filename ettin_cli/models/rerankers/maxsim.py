@@ -130,6 +130,15 @@ class LateInteractionReranker:
         cut = self.encoder.texts(texts, compare)
         return Scores(checked(values, self.card.name), cut[text_of] | queries_cut[query_of])
 
+    def cut(self, queries: Sequence[str]) -> int:
+        """Return how many of some queries are truncated."""
+        return int(self.encoder.queries(queries)[1].sum())
+
     def _report(self, cut: int) -> None:
         if cut and self.first_cut():
-            self.reporter.notice(f"a query was truncated at the token limit of {self.card.name}")
+            self.reporter.notice(query_cut(self.card.name))
+
+
+def query_cut(name: str) -> str:
+    """Return the notice that a query exceeds a reranker's token limit."""
+    return f"a query was truncated at the token limit of {name}"

@@ -125,6 +125,8 @@ class FolderReranker(ResolvedReranker):
     reads_pairs = True
     # Whether `ettin bench` can compute the same scores with sentence-transformers.
     has_counterpart = True
+    # Whether it supports only English.
+    english = False
 
     def __init__(self, files: ModelFiles) -> None:
         super().__init__(files.name, files.revision)

@@ -1,0 +1,252 @@
+"""The models of a command that the daemon runs: those that it holds are used over its socket.
+
+A model that it does not hold, or holds with other settings, is loaded here as without a daemon.
+So is one whose daemon fails or ends.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.client import MODELS_SOCKET, connected, receive, send
+from ettin_cli.daemon.keys import embedder_key, reranker_key
+from ettin_cli.models import ModelFiles, queries_cut, read_card
+from ettin_cli.models.rerankers import (
+    FolderReranker,
+    ResolvedReranker,
+    ScriptNotice,
+    blanks_last,
+    distinct,
+    query_cut,
+    with_long_texts,
+)
+from ettin_cli.records import (
+    Advance,
+    Embedder,
+    EmbedderCard,
+    Pair,
+    Reporter,
+    Reranker,
+    RerankerCard,
+    Scores,
+    no_progress,
+)
+from ettin_cli.runtime import Lock, Once
+from ettin_cli.searching import Models
+from ettin_cli.settings import TRUNCATE
+
+if TYPE_CHECKING:
+    from ettin_cli.records import Floats
+
+CONNECT_S = 2.0
+# The daemon reports progress more often than that.
+SILENCE_S = 60.0
+
+
+class UnavailableError(Exception):
+    """The daemon did not compute something."""
+
+
+class WarmModels(Models):
+    """Models of which the daemon holds some.
+
+    Args:
+        models: Those of the session, whose place this takes.
+    """
+
+    def __init__(self, models: Models) -> None:
+        super().__init__(models.settings, offline=models.offline, reporter=models.reporter)
+
+    def embedder(self, files: ModelFiles, card: EmbedderCard | None = None) -> Embedder:
+        """Return an embedder.
+
+        Raises:
+            ModelError: The daemon does not hold it, and it cannot be loaded.
+        """
+        described = card or read_card(files, self.settings.max_length)
+        load = partial(super().embedder, files, card)
+        key = embedder_key(files, described, self.settings)
+        return self.loaded.once(
+            ("warm", key, described), lambda: _embedder(key, described, load, self.reporter)
+        )
+
+    def reranker(self, resolved: ResolvedReranker, long: str = TRUNCATE) -> Reranker:
+        """Return a reranker.
+
+        Raises:
+            ModelError: The daemon does not hold it, and it cannot be loaded.
+        """
+        load = partial(super().reranker, resolved)
+        key = reranker_key(resolved, self.settings)
+        if key is None or not isinstance(resolved, FolderReranker):
+            return load(long)
+        found = _Held.found(key, self.reporter)
+        if found is None:
+            return load(long)
+        plain = self.loaded.once(
+            ("warm", key, resolved.name),
+            lambda: _WarmReranker(found, resolved, load, self.reporter),
+        )
+        reranker = with_long_texts(plain, resolved, long, self.reporter)
+        self.reporter.detail(
+            f"reranking with {reranker.card.name} on {reranker.card.backend}, in the daemon"
+        )
+        return reranker
+
+
+class _Held:
+    """A model that the daemon holds, on a connection of its own.
+
+    Args:
+        facts: Its backend and its token limit.
+    """
+
+    def __init__(self, connection: socket.socket, key: str, facts: dict[str, Any]) -> None:
+        self.connection, self.key, self.facts = connection, key, facts
+        self._lock = Lock()
+
+    @classmethod
+    def found(cls, key: str, reporter: Reporter) -> _Held | None:
+        """Return the model with a key; None if the daemon does not hold it."""
+        connection = connected(MODELS_SOCKET, CONNECT_S)
+        if connection is None:
+            return None
+        try:
+            send(connection, {"what": "find", "key": key})
+            facts, _, _ = receive(connection)
+        except (OSError, ValueError):
+            facts = {"error": "no answer"}
+        if "error" in facts:
+            connection.close()
+            return None
+        connection.settimeout(SILENCE_S)
+        for notice in facts["notices"]:
+            reporter.notice(notice)
+        return cls(connection, key, facts)
+
+    def ask(
+        self, what: str, advance: Advance = no_progress, total: int = 0, **request: Any
+    ) -> tuple[dict[str, Any], bytes]:
+        """Return the answer to a request.
+
+        Args:
+            total: What `advance` is called with, in all.
+
+        Raises:
+            UnavailableError: There is none.
+        """
+        reported = 0
+        answer: dict[str, Any] = {"error": "no answer"}
+        try:
+            with self._lock:
+                send(self.connection, {"what": what, "key": self.key, **request})
+                while True:
+                    answer, content, _ = receive(self.connection)
+                    if "done" not in answer:
+                        break
+                    advance(answer["done"] - reported)
+                    reported = answer["done"]
+        except (OSError, ValueError) as error:
+            raise UnavailableError(str(error)) from error
+        finally:
+            advance((0 if "error" in answer or "done" in answer else total) - reported)
+        if "error" in answer:
+            raise UnavailableError(answer["error"])
+        return answer, content
+
+
+class _WarmReranker:
+    """A reranker that the daemon holds; from its first failure on, one that is loaded here."""
+
+    def __init__(
+        self,
+        held: _Held,
+        resolved: FolderReranker,
+        load: Callable[[], Reranker],
+        reporter: Reporter,
+    ) -> None:
+        self.held, self.load, self.reporter = held, load, reporter
+        facts = held.facts
+        self.card = RerankerCard(resolved.name, facts["backend"], facts["max_tokens"])
+        self.script = ScriptNotice(resolved.name, reporter, english=resolved.english)
+        self.failed, self.first_cut = Once(), Once()
+
+    def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
+        """Score (query, text) pairs, in their order."""
+        if not self.failed.over:
+            try:
+                return self._score(pairs, advance)
+            except UnavailableError:
+                self.failed()
+        return self.load().score(pairs, advance)
+
+    @blanks_last
+    def _score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
+        import numpy as np
+
+        texts, places = distinct([side for pair in pairs for side in pair])
+        self.script.check(texts)
+        numbered = list(zip(places[::2], places[1::2], strict=True))
+        answer, content = self.held.ask("score", advance, len(pairs), texts=texts, pairs=numbered)
+        count = answer["count"]
+        values = np.frombuffer(content, np.float32, count).copy()
+        truncated = np.frombuffer(content, np.bool_, count, values.nbytes).copy()
+        if truncated.any() and not self.first_cut.over:
+            queries = list(dict.fromkeys(query for query, _ in pairs))
+            if self.held.ask("cut", texts=queries)[0]["cut"] and self.first_cut():
+                self.reporter.notice(query_cut(self.card.name))
+        return Scores(values, truncated)
+
+
+def _embedder(
+    key: str, card: EmbedderCard, load: Callable[[], Embedder], reporter: Reporter
+) -> Embedder:
+    held = _Held.found(key, reporter)
+    return _WarmEmbedder(held, card, load, reporter) if held else load()
+
+
+class _WarmEmbedder:
+    """An embedder that the daemon holds; from its first failure on, one that is loaded here."""
+
+    def __init__(
+        self, held: _Held, card: EmbedderCard, load: Callable[[], Embedder], reporter: Reporter
+    ) -> None:
+        self.held, self.card, self.load, self.reporter = held, card, load, reporter
+        self.backend = held.facts["backend"]
+        self.failed = Once()
+
+    def embed_queries(self, texts: Sequence[str]) -> Floats:
+        """Return unit vectors, shape (len(texts), dimension)."""
+        if not self.failed.over:
+            try:
+                vectors, cut = self._vectors(texts, no_progress, queries=True)
+                if cut:
+                    self.reporter.notice(queries_cut(cut, self.card))
+                return vectors
+            except UnavailableError:
+                self.failed()
+        return self.load().embed_queries(texts)
+
+    def embed_documents(self, texts: Sequence[str], advance: Advance = no_progress) -> Floats:
+        """Return unit vectors, shape (len(texts), dimension)."""
+        if not self.failed.over:
+            try:
+                vectors, _ = self._vectors(texts, advance, queries=False)
+                return vectors
+            except UnavailableError:
+                self.failed()
+        return self.load().embed_documents(texts, advance)
+
+    def _vectors(
+        self, texts: Sequence[str], advance: Advance, *, queries: bool
+    ) -> tuple[Floats, int]:
+        import numpy as np
+
+        answer, content = self.held.ask(
+            "embed", advance, len(texts), texts=list(texts), queries=queries
+        )
+        vectors = np.frombuffer(content, np.float32).reshape(answer["count"], self.card.dimension)
+        return vectors.copy(), answer["cut"]
