@@ -158,6 +158,7 @@ COMMAND_LINES = (
     "serving/index_routes.py",
     "serving/served_index.py",
     "serving/watching.py",
+    "serving/page/search_page.py",
     "serving/mcp/connection.py",
     "serving/mcp/host.py",
     "serving/mcp/protocol.py",

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from hypothesis import given, strategies as st
 
+from ettin_cli.commands.serve import editor_address
 from ettin_cli.errors import UsageError
 from ettin_cli.records import Passage
 from ettin_cli.serving import Served
@@ -28,7 +29,6 @@ from ettin_cli.serving.page.reader_page import (
     similar_url,
 )
 from ettin_cli.serving.page.responses import asset
-from ettin_cli.serving.page.routes import editor_template
 from ettin_cli.serving.page.search_page import search_page
 from ettin_cli.serving.page.words import EXCERPT, excerpt
 from ettin_cli.serving.problems import ProblemError
@@ -372,7 +372,7 @@ def test_words_stand_out_from_the_paper_in_light_and_dark() -> None:
 @pytest.mark.parametrize("address", ["vscode://file/", "javascript:{path}", "{path}", "/{path}"])
 def test_an_editor_is_an_address_with_a_path(address: str) -> None:
     with pytest.raises(UsageError):
-        editor_template(address)
+        editor_address(address)
 
 
 # Files

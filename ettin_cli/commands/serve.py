@@ -1,10 +1,13 @@
 """`ettin serve`: rerank and embed for other programs, over HTTP."""
 
+import os
+import re
 import webbrowser
 from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Annotated, TypeVar
+from urllib.parse import quote
 
 import typer
 
@@ -29,7 +32,6 @@ from ettin_cli.serving import (
     ServedIndex,
     ServedReranker,
     Watch,
-    editor_template,
     listening,
     require_serve,
     require_watch,
@@ -211,7 +213,7 @@ def serve(
     _require_packages(serves=port is not None or not daemon, watch=watch)
     if scores not in SCALES:
         raise UsageError(f"unknown scale {scores!r}", hint="auto, sigmoid, raw or probability")
-    editor = editor_template(editor_url) if editor_url else ""
+    editor = editor_address(editor_url) if editor_url else ""
     if open_page and index == ["none"]:
         raise UsageError("--open shows the search page, which needs an index", hint="-i INDEX")
     key = _key(api_key)
@@ -303,6 +305,22 @@ def _indexes(names: list[str] | None, models: ScheduledModels, long: str) -> dic
             name = f"{usual}-{len(served) + 1}"
         served[name] = ServedIndex(name, folder, models, long)
     return served
+
+
+def editor_address(address: str) -> str:
+    """Return an editor's address with the working directory before its `{path}`.
+
+    Raises:
+        UsageError: It has no `{path}`, or is not the address of a program.
+    """
+    scheme = re.match(r"([a-z][a-z0-9+.-]*):", address)
+    if "{path}" not in address or not scheme or scheme[1] in ("javascript", "data", "blob"):
+        raise UsageError(
+            f"--editor-url {address!r} is not an address with {{path}}",
+            hint="--editor-url 'vscode://file/{path}:{line}'",
+        )
+    here = quote(os.getcwd().replace(os.sep, "/").rstrip("/") + "/")  # noqa: PTH109
+    return address.replace("{path}", f"{here}{{path}}")
 
 
 def _rerankers(names: list[str], models: Models, long: str) -> dict[str, ServedReranker]:

@@ -3,7 +3,6 @@ from .activity import Activity as Activity, end_process as end_process
 from .app import Application as Application
 from .exchange import Limits as Limits
 from .guard import MAX_BODY as MAX_BODY, Policy as Policy
-from .page import editor_template as editor_template
 from .scheduled_models import ScheduledModels as ScheduledModels
 from .scheduler import Job as Job, Scheduler as Scheduler
 from .scores import SCALES as SCALES

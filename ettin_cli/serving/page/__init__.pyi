@@ -1,1 +1,1 @@
-from .routes import PageRoutes as PageRoutes, editor_template as editor_template
+from .routes import PageRoutes as PageRoutes

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from ettin_cli.corpus import is_code
-from ettin_cli.errors import UsageError
 from ettin_cli.index import Index, document_text, nearest_ids
 from ettin_cli.indexing import base_of
 from ettin_cli.searching import from_here
@@ -238,22 +235,6 @@ def example_queries(index: Index) -> list[str]:
                 break
     names = list(found)
     return names[:: max(1, len(names) // EXAMPLES)][:EXAMPLES]
-
-
-def editor_template(address: str) -> str:
-    """Return an editor's address with the working directory before its `{path}`.
-
-    Raises:
-        UsageError: It has no `{path}`, or is not the address of a program.
-    """
-    scheme = re.match(r"([a-z][a-z0-9+.-]*):", address)
-    if "{path}" not in address or not scheme or scheme[1] in ("javascript", "data", "blob"):
-        raise UsageError(
-            f"--editor-url {address!r} is not an address with {{path}}",
-            hint="--editor-url 'vscode://file/{path}:{line}'",
-        )
-    here = quote(os.getcwd().replace(os.sep, "/").rstrip("/") + "/")  # noqa: PTH109
-    return address.replace("{path}", f"{here}{{path}}")
 
 
 def _number(text: str) -> int | None:
