@@ -10,7 +10,13 @@ import typer
 
 from ettin_cli import __version__, console
 from ettin_cli.commands import LazyGroup, Listed, hint_of
-from ettin_cli.errors import INTERRUPTED, TERMINATED, EttinError, InvalidArgumentError
+from ettin_cli.errors import (
+    INTERRUPTED,
+    TERMINATED,
+    EttinError,
+    InvalidArgumentError,
+    missing_torch,
+)
 from ettin_cli.runtime import interruption, quieten
 
 
@@ -127,8 +133,9 @@ def _run() -> None:
         if code and not _is_done(error):
             _cut_short(error, code)
             raise SystemExit(code) from None
-        if isinstance(error, (EttinError, OSError)) and os.environ.get("ETTIN_DEBUG") != "1":
-            raise SystemExit(_reported(error)) from None
+        failure = missing_torch(error) or error
+        if isinstance(failure, (EttinError, OSError)) and os.environ.get("ETTIN_DEBUG") != "1":
+            raise SystemExit(_reported(failure)) from None
         # Typer exits with 1 when the reader of a pipe has gone.
         if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
             console.quietly_closed()

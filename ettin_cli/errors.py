@@ -199,6 +199,24 @@ class MissingExtraError(EttinError):
     usual_code = "missing-package"
 
 
+# `ettin_cli` is installed without them where the ONNX runtime computes everything.
+_TORCH = ("torch", "transformers", "sentence_transformers")
+
+
+def missing_torch(error: BaseException) -> MissingExtraError | None:
+    """Return the error of an installation without torch that a feature needs it, if that is so.
+
+    >>> str(missing_torch(ModuleNotFoundError("No module named 'torch'", name="torch")))
+    'this needs torch, which is not installed'
+    """
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if name not in _TORCH:
+        return None
+    shown = name.replace("_", "-")
+    # Installed again, the package brings what is missing of its dependencies.
+    return MissingExtraError(f"this needs {shown}, which is not installed", package="ettin-cli")
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of another library's error message, or the exception's type name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -39,10 +39,11 @@ def test_the_stand_in_says_plainly_what_it_is(ettin: Ettin) -> None:
     assert "idf(t) * max_j cos(q_t, d_j)" in ran.out
 
 
-def test_a_model_that_nobody_knows_is_said(ettin: Ettin) -> None:
-    ran = ettin("models", "show", "somebody/else")
+@pytest.mark.parametrize("name", ["somebody/else", "/a/folder"])
+def test_a_model_that_nobody_knows_is_said(ettin: Ettin, name: str) -> None:
+    ran = ettin("models", "show", name)
     assert ran.code == 1
-    assert "unknown model 'somebody/else'" in ran.err
+    assert f"unknown model {name!r}" in ran.err
 
 
 def test_pull_names_every_model_that_it_could_not_fetch(ettin: Ettin) -> None:

@@ -96,13 +96,17 @@ def hub_name(name: str) -> tuple[str, str | None]:
 
 
 def cached_folder(name: str) -> Path | None:
-    """Return a model's folder in huggingface_hub's cache, or None if it is incomplete."""
+    """Return a model's folder in huggingface_hub's cache; None if it is incomplete or no hub id."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     hub_id, revision = hub_name(name)
     # A model without a transformer only has a list of modules.
     for file in ("config.json", MODULES):
-        cached = try_to_load_from_cache(hub_id, file, revision=revision)
+        try:
+            cached = try_to_load_from_cache(hub_id, file, revision=revision)
+        except HFValidationError:
+            return None
         if isinstance(cached, str) and _weights(Path(cached).parent):
             return Path(cached).parent
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +21,13 @@ ISAS_WITHOUT_BF16 = frozenset(
 def is_cpu(device: str) -> bool:
     """Return whether models run on the CPU, for a device as named by the user.
 
-    `auto` is the CPU if there is no sign of a GPU; otherwise only torch can decide.
+    `auto` is the CPU if there is no sign of a GPU, or no torch to use it; otherwise only torch can
+    decide.
     """
     if device != "auto":
         return device == "cpu"
+    if find_spec("torch") is None:
+        return True
     if sys.platform == "darwin":
         return platform.machine() != "arm64"
     if sys.platform == "win32":
