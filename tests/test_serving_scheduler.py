@@ -78,6 +78,22 @@ def test_a_short_request_passes_a_long_one(scheduler: Scheduler[int], model: Mod
     assert long.future.result(WAIT) == [2 * number for number in range(100)]
 
 
+def test_a_request_does_not_wait_for_a_full_batch_of_others(
+    scheduler: Scheduler[int], model: Model
+) -> None:
+    held = scheduler.submit(items(0), [10])
+    begun(model)
+    long = scheduler.submit(items(*range(1, 41)), [100] * 40)
+    short = scheduler.submit(items(100, 101), [200, 200], priority=-1)
+    model.let.release()
+    begun(model)
+    # The first batch may have 2,048 tokens; one with the end of a request has at most 1,024.
+    assert model.batches[1] == items(100, 101, *range(1, 7))
+    free(model)
+    for job in (held, long, short):
+        job.future.result(WAIT)
+
+
 def test_a_priority_goes_before_service(scheduler: Scheduler[int], model: Model) -> None:
     held = scheduler.submit(items(0), [5000])
     begun(model)

@@ -22,10 +22,12 @@ from ettin_cli.errors import ClosedError
 Item = tuple[str, str]
 Result = TypeVar("Result")
 
-# A batch takes about so long: the time that a new request waits at most before its turn.
-BATCH_SECONDS = 0.2
-# Tokens of the first batch, and of any: smaller ones cost more than they save.
-FIRST_TOKENS, LEAST_TOKENS = 2048, 1024
+# A batch takes from one to two times so long, which a new request waits at most before its turn: as
+# long as ten documents take with a small model.
+BATCH_SECONDS = 0.04
+# The least tokens of a full batch, and of one that ends a request: smaller ones cost more than they
+# save.
+LEAST_TOKENS, END_TOKENS = 2048, 1024
 # Results that are remembered, for a client that asks the same again.
 REMEMBERED = 20_000
 # The share of the last batch in the measured pace.
@@ -117,7 +119,7 @@ class Scheduler(Generic[Result]):
         self._entries: dict[Item, _Entry] = {}
         self._known: OrderedDict[bytes, Result] = OrderedDict()
         self._count = self._items = self._tokens = 0
-        self._pace, self._most = 0.0, FIRST_TOKENS
+        self._pace, self._most = 0.0, LEAST_TOKENS
         self._computed = self._computed_tokens = self._shared = self._cancelled = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -236,7 +238,11 @@ class Scheduler(Generic[Result]):
                 self._serve(batch)
 
     def _batch(self) -> list[_Entry]:
-        """Take the next items off the queues, until they have about the tokens of a batch."""
+        """Take the next items off the queues, until they have about the tokens of a batch.
+
+        A batch with the last items of a request is smaller, so that the request need not wait for
+        many items of others.
+        """
         most = self._most
         now = time.monotonic()
         ranked = [(job.rank(), job) for job in self._jobs.values()]
@@ -258,6 +264,7 @@ class Scheduler(Generic[Result]):
                     job.waited = now - job.submitted
             if job.queue:
                 break
+            most = max(END_TOKENS, self._most // 2)
         return batch
 
     def _serve(self, batch: list[_Entry]) -> None:
@@ -279,7 +286,7 @@ class Scheduler(Generic[Result]):
         tokens = max(1, sum(entry.tokens for entry in batch))
         pace = tokens / max(seconds, 1e-6)
         # A small batch is slower than those in which a long queue is computed.
-        if tokens >= LEAST_TOKENS:
+        if tokens >= END_TOKENS:
             self._pace = (1 - SMOOTHING) * self._pace + SMOOTHING * pace if self._pace else pace
         self._computed += len(batch)
         self._computed_tokens += tokens
