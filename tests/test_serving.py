@@ -11,7 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -372,6 +372,103 @@ def test_recorded_requests_of_clients_are_answered(server: Server) -> None:
             continue
         reply = server.ask(one["path"], one["body"], method=one["method"])
         assert reply.status == 200, (one, reply.content)
+
+
+def _of_open_webui(answer: Any) -> dict[int, float]:
+    ordered = sorted(answer["results"], key=lambda row: row["index"])
+    return dict(enumerate(row["relevance_score"] for row in ordered))
+
+
+def _of_dify(answer: Any) -> dict[int, float]:
+    assert {row["document"]["text"] for row in answer["results"]} == set(TEXTS)
+    return _of_open_webui(answer)
+
+
+def _of_ragflow(answer: Any) -> dict[int, float]:
+    tokens = answer["meta"]["tokens"]
+    assert tokens["input_tokens"] + tokens["output_tokens"] == answer["usage"]["total_tokens"] > 0
+    return _of_open_webui(answer)
+
+
+def _of_lightrag(answer: Any) -> dict[int, float]:
+    return {row["index"]: row["relevance_score"] for row in answer["results"]}
+
+
+def _of_tei(answer: Any) -> dict[int, float]:
+    assert "error" not in answer
+    return {row["index"]: row["score"] for row in answer}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "scores"),
+    [
+        # Open WebUI, LibreChat and Dify post to a URL or below a base URL that users give.
+        ("/v1/rerank", {"documents": TEXTS, "top_n": len(TEXTS)}, _of_open_webui),
+        ("/v1/rerank", {"documents": TEXTS, "top_n": 4, "return_documents": True}, _of_dify),
+        ("/v1/rerank", {"documents": TEXTS, "top_n": None, "return_documents": True}, _of_dify),
+        ("/rerank", {"documents": TEXTS, "return_documents": False, "top_n": 4}, _of_lightrag),
+        (
+            "/v1/rerank",
+            {"documents": TEXTS, "return_documents": "true", "return_len": "true"},
+            _of_ragflow,
+        ),
+        # kotaemon and Dify's plugin of text-embeddings-inference.
+        ("/rerank", {"texts": TEXTS, "truncate": True}, _of_tei),
+        ("/rerank", {"texts": TEXTS, "return_text": False, "raw_scores": False}, _of_tei),
+    ],
+)
+def test_programs_read_the_scores_of_python(
+    server: Server,
+    session: ettin_cli.Session,
+    path: str,
+    body: dict[str, Any],
+    scores: Callable[[Any], dict[int, float]],
+) -> None:
+    raw = session.score([(QUERY, text) for text in TEXTS], reranker="embedded").values.tolist()
+    reply = server.ask(path, {"model": "embedded", "query": QUERY, **body})
+    assert scores(reply.json()) == dict(enumerate(map(sigmoid, raw)))
+
+
+def test_programs_find_what_a_server_of_tei_tells_of_itself(server: Server) -> None:
+    told = server.ask("/info").json()
+    assert list(told["model_type"]) == ["reranker"]
+    assert told["max_input_length"] > 0
+    assert told["max_client_batch_size"] == 500
+    [tokens] = server.ask("/tokenize", {"inputs": [QUERY]}).json()
+    assert [QUERY[one["start"] : one["stop"]] for one in tokens if not one["special"]] == [
+        "when", "does", "the", "ferry", "sail",
+    ]  # fmt: skip
+
+
+def test_the_root_embeds_what_has_no_query(server: Server) -> None:
+    assert (
+        server.ask("/", {"inputs": QUERY}).json() == server.ask("/embed", {"inputs": QUERY}).json()
+    )
+    assert len(server.ask("/", {"inputs": TEXTS}).json()) == len(TEXTS)
+
+
+def test_a_model_that_is_not_specified_is_the_first_without_a_warning(server: Server) -> None:
+    body = {"model": "default/not-specified", "query": QUERY, "documents": TEXTS}
+    assert "warnings" not in server.ask("/rerank", body).json()["meta"]
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("/api/v1/rerank", "/v1/rerank"),
+        ("/openai/rerank/", "/rerank"),
+        ("/v2/v2/v2/rerank", "/v2/rerank"),
+        ("/v1/embedding", "/v1/embeddings"),
+    ],
+)
+def test_an_unknown_path_names_the_one_that_it_ends_in(
+    server: Server, path: str, near: str
+) -> None:
+    told = server.ask(path, {})
+    assert (told.status, told.json()["message"].partition("; ")[2]) == (
+        404,
+        f"did you mean {near}?",
+    )
 
 
 def test_a_client_that_dribbles_its_headers_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,14 @@ from ettin_cli.serving.guard import Guard, Policy
 from ettin_cli.serving.index_routes import IndexRoutes
 from ettin_cli.serving.mcp import PATH as MCP, McpRoute
 from ettin_cli.serving.metrics import TYPE, Metrics
-from ettin_cli.serving.model_routes import EMBED, EMBEDDINGS, RERANK, SCORE, ModelRoutes
+from ettin_cli.serving.model_routes import (
+    DOUBLED,
+    EMBED,
+    EMBEDDINGS,
+    RERANK,
+    SCORE,
+    ModelRoutes,
+)
 from ettin_cli.serving.page import PageRoutes
 from ettin_cli.serving.problems import ProblemError
 from ettin_cli.serving.served import Readiness, Served
@@ -71,7 +78,8 @@ class Application:
         models = ModelRoutes(self.served, self.readiness)
         indexes = IndexRoutes(self.served, self.readiness, self.watches)
         post: list[tuple[str, Handler]] = [
-            *((path, models.rerank) for path in (*RERANK, "/")),
+            ("/", models.root),
+            *((path, models.rerank) for path in (*RERANK, DOUBLED)),
             *((path, models.score) for path in SCORE),
             *((path, models.embeddings) for path in EMBEDDINGS),
             *((path, models.embed) for path in EMBED),
@@ -200,10 +208,8 @@ class Application:
         return Response(self.metrics.text(loads, figures), media_type=TYPE)
 
     async def _not_found(self, request: Request, _: Exception) -> Response:
-        import difflib
-
-        near = difflib.get_close_matches(request.url.path, self.paths, 1, 0.3)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        near = _nearest(request.url.path, [path for path in self.paths if path != DOUBLED])
+        hint = f"; did you mean {near}?" if near else ""
         problem = ProblemError(404, f"there is no {request.url.path[:200]}{hint}")
         return json_response(problem.body(), 404, {})
 
@@ -211,6 +217,21 @@ class Application:
         problem = ProblemError(405, f"{request.url.path} does not take {request.method}")
         headers = dict(getattr(error, "headers", None) or {})
         return json_response(problem.body(), 405, headers)
+
+
+def _nearest(path: str, known: Sequence[str]) -> str | None:
+    """Return the served path that was probably meant.
+
+    A client appends its path to a base URL, which may have a part too many.
+
+    >>> _nearest("/api/v2/rerank", ["/rerank", "/v2/rerank"])
+    '/v2/rerank'
+    """
+    import difflib
+
+    ends = [one for one in known if one != "/" and path.rstrip("/").endswith(one)]
+    near = difflib.get_close_matches(path, known, 1, 0.3)
+    return max(ends, key=len) if ends else next(iter(near), None)
 
 
 async def _openapi(_request: Request) -> Response:

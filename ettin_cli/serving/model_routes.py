@@ -26,7 +26,9 @@ from ettin_cli.serving.served_models import Counted, Scored, ServedEmbedder, Ser
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
-RERANK = ("/rerank", "/v1/rerank", "/v2/rerank", "/v2/v2/rerank", "/reranking", "/v1/reranking")
+RERANK = ("/rerank", "/v1/rerank", "/v2/rerank", "/reranking", "/v1/reranking")
+# Of LiteLLM, if its base URL ends in /v2, as those of other clients do.
+DOUBLED = "/v2/v2/rerank"
 SCORE = ("/score", "/v1/score")
 EMBEDDINGS = ("/v1/embeddings", "/embeddings")
 EMBED = ("/embed", "/v1/embed")
@@ -40,16 +42,26 @@ class ModelRoutes:
         self.served, self.readiness = served, readiness
         self.started = int(time.time())
 
+    async def root(self, exchange: Exchange) -> Answer:
+        """Answer a request to text-embeddings-inference that does not name its kind."""
+        body = await exchange.body()
+        call = self._embedded if "inputs" in body else self._reranked
+        return await call(body, exchange)
+
     async def rerank(self, exchange: Exchange) -> Answer:
         """Answer a request to rerank, in the dialect of its body."""
-        body = await exchange.body()
+        return await self._reranked(await exchange.body(), exchange)
+
+    async def _reranked(self, body: Mapping[str, Any], exchange: Exchange) -> Answer:
         exchange.dialect = dialect_of(body)
-        asked = await asyncio.to_thread(rerank_request, body, self.served.limits.documents)
+        asked = await exchange.aside(lambda: rerank_request(body, self.served.limits.documents))
         model = self.served.reranker(asked.model, exchange)
         exchange.warnings += asked.warnings
         await self.readiness.wait()
         exchange.admit(model.scheduler)
-        counted = await asyncio.to_thread(model.counted, asked.query, asked.texts, asked.max_tokens)
+        counted = await exchange.aside(
+            lambda: model.counted(asked.query, asked.texts, asked.max_tokens)
+        )
         scores = await exchange.computed(model.scheduler, counted, asked.priority)
         return self._ranked(asked, model, counted, scores, exchange)
 
@@ -86,7 +98,7 @@ class ModelRoutes:
         await self.readiness.wait()
         exchange.admit(model.scheduler)
         pairs = list(zip(queries, texts, strict=True))
-        counted = await asyncio.to_thread(model.counted_pairs, pairs)
+        counted = await exchange.aside(lambda: model.counted_pairs(pairs))
         scores = await exchange.computed(model.scheduler, counted)
         values = [score.value for score in scores]
         tokens = sum(counted.tokens)
@@ -120,7 +132,9 @@ class ModelRoutes:
 
     async def embed(self, exchange: Exchange) -> Answer:
         """Answer a request for vectors, as text-embeddings-inference does."""
-        body = await exchange.body()
+        return await self._embedded(await exchange.body(), exchange)
+
+    async def _embedded(self, body: Mapping[str, Any], exchange: Exchange) -> Answer:
         exchange.dialect = "tei"
         texts = strings_of(body, "inputs", self.served.limits.documents)
         if body.get("normalize") is False:
@@ -136,7 +150,7 @@ class ModelRoutes:
         queries = isinstance(role, str) and role.lower() in ("query", "search_query")
         await self.readiness.wait()
         exchange.admit(model.scheduler)
-        counted = await asyncio.to_thread(lambda: model.counted(texts, queries=queries))
+        counted = await exchange.aside(lambda: model.counted(texts, queries=queries))
         vectors = await exchange.computed(model.scheduler, counted)
         return vectors, sum(counted.tokens)
 

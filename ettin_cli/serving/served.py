@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ettin_cli.errors import EttinError, ModelError
+from ettin_cli.errors import EttinError, MissingExtraError, ModelError, missing_torch
 from ettin_cli.records import Reporter
 from ettin_cli.serving.exchange import Exchange, Limits
 from ettin_cli.serving.problems import ProblemError
 from ettin_cli.serving.scores import AUTO, PROBABILITY, RAW, SIGMOID, Scale
 from ettin_cli.serving.served_index import ServedIndex
 from ettin_cli.serving.served_models import ServedEmbedder, ServedReranker
+
+# What clients send as a model if they are given none.
+UNNAMED = ("", "default/not-specified")
 
 Model = TypeVar("Model", ServedReranker, ServedEmbedder)
 
@@ -87,9 +90,9 @@ class Served:
         if isinstance(name, str) and name in known:
             return known[name]
         first = next(iter(known.values()))
-        if isinstance(name, str) and name:
+        if isinstance(name, str) and name not in UNNAMED:
             if self.strict:
-                message = f"model {name[:100]!r} is not served; {', '.join(known)}"
+                message = f"model {name[:100]!r} is not served; this server has {', '.join(known)}"
                 raise ProblemError(404, message, param="model")
             warning = f"model {name[:100]!a} is not served: {first.name} answers"
             exchange.warnings.append(warning)
@@ -129,9 +132,12 @@ class Readiness:
                 notice = await asyncio.to_thread(index.load)
                 self.reporter.notice(notice)
             self._require_calibrations()
-        except Exception as error:
+        except Exception as raised:
+            error = missing_torch(raised) or raised
             named = f"{type(error).__name__}: {error}"
             failure = error.problem if isinstance(error, EttinError) else named
+            if isinstance(error, MissingExtraError):
+                failure += f": pip install {error.fields['package']}"
             self.reporter.notice(f"a model cannot be loaded: {failure}")
             return failure
         return ""

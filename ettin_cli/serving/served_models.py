@@ -75,6 +75,7 @@ class ServedReranker:
         Raises:
             ModelError: It cannot be loaded.
         """
+        self._counter()
         return self.reranker.card.backend
 
     @property
@@ -161,6 +162,7 @@ class ServedEmbedder:
         Raises:
             ModelError: It cannot be loaded.
         """
+        self._counter()
         return self.embedder.backend
 
     @property
@@ -170,8 +172,7 @@ class ServedEmbedder:
 
     def counted(self, texts: Sequence[str], *, queries: bool) -> Counted:
         """Return the texts of a request."""
-        with self._lock:
-            tokens = self._tokens = self._tokens or load_token_counter(self.files)
+        tokens = self._counter()
         kind = QUERY if queries else DOCUMENT
         card = self.embedder.card
         prompt = card.query_prompt if queries else card.document_prompt
@@ -180,6 +181,11 @@ class ServedEmbedder:
         special = tokens.special(pair=False)
         counts = [min(limit, count + special) for count in lengths]
         return Counted([(kind, text) for text in texts], counts)
+
+    def _counter(self) -> ModelTokens:
+        with self._lock:
+            self._tokens = self._tokens or load_token_counter(self.files)
+            return self._tokens
 
     def _vectors(self, items: list[Item]) -> list[Floats]:
         vectors: list[Floats] = [None] * len(items)  # type: ignore[list-item]
