@@ -1,7 +1,8 @@
 from .connection import Connection as Connection, Wanted as Wanted
+from .host import Host as Host
 from .over_http import PATH as PATH, McpRoute as McpRoute
 from .over_stdio import bridge as bridge, claim_streams as claim_streams
-from .places import prefix_of as prefix_of
+from .places import locked as locked, prefix_of as prefix_of
 from .protocol import (
     Indexed as Indexed,
     indexed as indexed,

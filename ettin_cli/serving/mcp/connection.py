@@ -21,7 +21,7 @@ from ettin_cli.serving.mcp.routes import Report, RouteError, at_socket
 if TYPE_CHECKING:
     import httpx2
 
-HOST = "ettin_cli.serving.mcp.host"
+HOST = "ettin_cli.daemon.mcp_server"
 REPORT_S, PAUSE_S = 1.0, 0.05
 # Another process that starts the server has so long to make it listen.
 PATIENCE_S = 60.0

@@ -8,14 +8,10 @@ that one only.
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import sys
 import threading
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +20,12 @@ from ettin_cli.index import index_name, read_manifest
 from ettin_cli.serving.app import Application
 from ettin_cli.serving.exchange import json_response
 from ettin_cli.serving.guard import Policy
-from ettin_cli.serving.mcp.places import NO_INDEX, locked
+from ettin_cli.serving.mcp.places import NO_INDEX
 from ettin_cli.serving.problems import ProblemError
 from ettin_cli.serving.scheduled_models import ScheduledModels
 from ettin_cli.serving.served import Served
 from ettin_cli.serving.served_index import ServedIndex
 from ettin_cli.serving.served_models import ServedReranker
-from ettin_cli.serving.server import Address, serve
 from ettin_cli.settings import TRUNCATE
 
 if TYPE_CHECKING:
@@ -122,71 +117,3 @@ class Host(Application):
 
 def _unlogged(_: str) -> None:
     return
-
-
-def main(path: str, reranker: str) -> int:
-    """Start the process that listens on a socket, and return once it does.
-
-    Returns:
-        The exit code: 0 also if another process listens there, or is about to.
-    """
-    ready, begun = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(ready)
-        return _listen(Path(path), reranker, begun)
-    os.close(begun)
-    if os.read(ready, 1):
-        return 0
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def _listen(path: Path, reranker: str, begun: int) -> int:
-    """Answer requests until the process is not needed.
-
-    Args:
-        begun: Where a byte is written when the socket is there.
-    """
-    from ettin_cli.api import Session
-    from ettin_cli.console import Console
-
-    console = Console(color="never")
-    with locked(path) as first:
-        if not first:
-            return 0
-        try:
-            host = Host(Session(reporter=console).models, reranker, console)
-        except EttinError as error:
-            console.notice(error.problem)
-            return error.exit_code
-        try:
-            listener = _bound(path)
-        except OSError as error:
-            console.notice(f"cannot listen on {path}: {error}")
-            return 1
-        os.write(begun, b"!")
-        os.close(begun)
-        host.end_when_idle(KEEP_ALIVE_S, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        try:
-            serve(host, Policy(), [listener], Address(), console)
-        finally:
-            with suppress(OSError):
-                path.unlink()
-    return 0
-
-
-def _bound(path: Path) -> socket.socket:
-    """Return a socket that only this user can open, in the place of one that was left behind."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(mask)
-    listener.listen(BACKLOG)
-    return listener
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
