@@ -213,7 +213,7 @@ class Daemon:
         held: dict[str, ServedReranker | ServedEmbedder] = {}
         for reranker in dict.fromkeys(self.served.rerankers.values()):
             reranker.models.reporter = recorder = _Recorder(self.reporter)
-            self.reporter.notice(f"{reranker.name} is loaded: {reranker.load()}")
+            self.reporter.notice(f"reranker {reranker.name} is loaded: {reranker.load()}")
             recorder.ends = True
             key = reranker_key(reranker.resolved, self.settings)
             # A command makes the windows of long texts itself.
@@ -224,7 +224,7 @@ class Daemon:
             self.reporter.notice(index.load())
             embedders |= dict.fromkeys(index.models.served_embedders.values())
         for embedder in embedders:
-            self.reporter.notice(f"{embedder.name} is loaded: {embedder.load()}")
+            self.reporter.notice(f"embedder {embedder.name} is loaded: {embedder.load()}")
             held[embedder_key(embedder.files, embedder.embedder.card, self.settings)] = embedder
         self.models = list(held.values())
         return held

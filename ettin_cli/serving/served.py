@@ -127,7 +127,8 @@ class Readiness:
         try:
             for model in self.served.models:
                 backend = await asyncio.to_thread(model.load)
-                self.reporter.notice(f"{model.name} is loaded: {backend}")
+                kind = "reranker" if isinstance(model, ServedReranker) else "embedder"
+                self.reporter.notice(f"{kind} {model.name} is loaded: {backend}")
             for index in self.served.indexes.values():
                 notice = await asyncio.to_thread(index.load)
                 self.reporter.notice(notice)
