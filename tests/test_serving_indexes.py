@@ -227,6 +227,11 @@ def test_openai_searches_an_index_as_a_vector_store(server: Server, key: dict[st
     page = server.ask("/v1/vector_stores/notes/search", body, key).json()
     assert {row["file_id"] for row in page["data"]} == {f"{R}ferry", f"{R}boat"}
     assert page["data"][0]["content"][0]["type"] == "text"
+    scores = [row["score"] for row in page["data"]]
+    assert 0 < scores[1] <= scores[0] < 1
+    least = {**body, "ranking_options": {"score_threshold": scores[0]}}
+    kept = server.ask("/v1/vector_stores/notes/search", least, key).json()["data"]
+    assert [row["score"] for row in kept] == [score for score in scores if score >= scores[0]]
     refused = server.ask(
         "/v1/vector_stores/notes/search", {"query": "a", "filters": {"type": "gt"}}, key
     )

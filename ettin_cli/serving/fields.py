@@ -53,6 +53,18 @@ def count_of(body: Mapping[str, Any], name: str) -> int | None:
     raise invalid(f"`{name}` must be a whole number of at least 0, not {shown}", name)
 
 
+def number_of(body: Mapping[str, Any], name: str) -> float | None:
+    """Return a number; None if it is missing.
+
+    Raises:
+        ProblemError: It is something else.
+    """
+    value = body.get(name)
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise invalid(f"`{name}` must be a number, not {kind_of(value)}", name)
+
+
 def unicode_of(text: str, name: str) -> str:
     """Return a text, unless it has half of a surrogate pair.
 

@@ -34,7 +34,7 @@ from ettin_cli.serving.search_streams import SearchStream, Send, event
 from ettin_cli.serving.served import Readiness, Served
 from ettin_cli.serving.served_index import ServedIndex
 from ettin_cli.serving.served_models import ServedReranker
-from ettin_cli.serving.vector_stores import store_page, store_request
+from ettin_cli.serving.vector_stores import least_score, store_page, store_request
 from ettin_cli.serving.watching import Watch
 
 if TYPE_CHECKING:
@@ -240,11 +240,12 @@ class IndexRoutes:
     async def search_store(self, exchange: Exchange) -> Body:
         """Answer a search as OpenAI's vector stores do."""
         name = exchange.request.path_params["name"]
-        asked = store_request(await exchange.body(), name)
+        body = await exchange.body()
+        asked, least = store_request(body, name), least_score(body)
         found = await self.answer(asked, exchange)
         assert isinstance(found, dict)
         exchange.dialect = "openai"
-        return store_page(asked.queries, found["answers"] if asked.many else [found])
+        return store_page(asked.queries, found["answers"] if asked.many else [found], least)
 
 
 def _shown(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ettin_cli.index import Filter
 from ettin_cli.serving.dialects import query_of
-from ettin_cli.serving.fields import count_of, flag_of, kind_of, string_of
+from ettin_cli.serving.fields import count_of, flag_of, kind_of, number_of, string_of
 from ettin_cli.serving.problems import ProblemError, invalid
 from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, SAME, TOP_K
 
@@ -66,9 +66,9 @@ def search_request(body: Mapping[str, Any]) -> SearchRequest:
             "top_k": _limited(body, "top_k", TOP_K, MAX_TOP_K),
             "candidates": _limited(body, "candidates", CANDIDATES, MAX_CANDIDATES),
             "by": string_of(body, "by") or DOCUMENT,
-            "min_score": _number(body, "min_score"),
-            "min_probability": _number(body, "min_probability"),
-            "blend": _number(body, "blend") or 0.0,
+            "min_score": number_of(body, "min_score"),
+            "min_probability": number_of(body, "min_probability"),
+            "blend": number_of(body, "blend") or 0.0,
             "filters": filters_of(body),
             "paths": _strings(body, "path"),
             "fold": string_of(body, "fold") or SAME,
@@ -127,13 +127,6 @@ def _limited(body: Mapping[str, Any], name: str, usual: int, most: int) -> int:
     if not 1 <= number <= most:
         raise invalid(f"`{name}` must be from 1 to {most:,}, not {number:,}", name)
     return number
-
-
-def _number(body: Mapping[str, Any], name: str) -> float | None:
-    value = body.get(name)
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
-    raise invalid(f"`{name}` must be a number, not {kind_of(value)}", name)
 
 
 def _strings(body: Mapping[str, Any], name: str) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ettin_cli.serving.fields import kind_of
+from ettin_cli.serving.fields import kind_of, number_of
 from ettin_cli.serving.problems import invalid
+from ettin_cli.serving.scores import SIGMOID, Scale
 from ettin_cli.serving.search_requests import SearchRequest, search_request
 
 MAX_RESULTS = 50
@@ -22,31 +23,46 @@ def store_request(body: Mapping[str, Any], name: str) -> SearchRequest:
     number = body.get("max_num_results")
     if isinstance(number, int) and number > MAX_RESULTS:
         raise invalid(f"`max_num_results` must be from 1 to {MAX_RESULTS}", "max_num_results")
-    threshold = ranking.get("score_threshold")
     return search_request(
         {
             "query": body.get("query"),
             "index": name,
             "top_k": number,
             "reranker": "none" if ranking.get("ranker") == "none" else None,
-            "min_probability": threshold or None,
             "filters": _filters(_object(body, "filters")),
         }
     )
 
 
-def store_page(queries: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the hits as OpenAI's clients read them."""
+def least_score(body: Mapping[str, Any]) -> float:
+    """Return the score below which a request leaves out hits; 0 if it does not say.
+
+    Raises:
+        ProblemError: It is no number.
+    """
+    ranking = _object(body, "ranking_options")
+    return number_of(ranking, "score_threshold") or 0.0
+
+
+def store_page(
+    queries: Sequence[str], answers: Sequence[Mapping[str, Any]], least: float
+) -> dict[str, Any]:
+    """Return the hits as OpenAI's clients read them, with scores from 0 to 1.
+
+    Args:
+        least: The score below which hits are left out.
+    """
+    scored = [(_score(hit), hit) for answer in answers for hit in answer["hits"]]
     data = [
         {
             "file_id": hit["doc_id"],
             "filename": hit.get("path") or hit["doc_id"],
-            "score": hit.get("probability") if hit.get("probability") is not None else hit["score"],
+            "score": score,
             "attributes": _attributes(hit),
             "content": [{"type": "text", "text": hit["text"]}],
         }
-        for answer in answers
-        for hit in answer["hits"]
+        for score, hit in scored
+        if score >= least
     ]
     return {
         "object": "vector_store.search_results.page",
@@ -55,6 +71,13 @@ def store_page(queries: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> 
         "has_more": False,
         "next_page": None,
     }
+
+
+def _score(hit: Mapping[str, Any]) -> float:
+    """Return the probability of a hit if there is one, else the sigmoid of its score."""
+    probability = hit.get("probability")
+    [score] = Scale(SIGMOID).of([hit["score"]])
+    return score if probability is None else float(probability)
 
 
 def _attributes(hit: Mapping[str, Any]) -> dict[str, Any]:
