@@ -443,7 +443,7 @@ def test_others_cannot_open_the_folder_of_sockets(
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert path != socket_path("17m")
     path.parent.chmod(0o750)
-    with pytest.raises(EttinError, match="other users"):
+    with pytest.raises(EttinError, match="its permissions are 0750, not 0700"):
         socket_path("32m")
 
 

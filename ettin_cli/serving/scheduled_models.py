@@ -15,11 +15,10 @@ from ettin_cli.records import (
     Advance,
     Embedder,
     EmbedderCard,
-    Note,
     Reranker,
     RerankerCard,
     Scores,
-    Share,
+    Silence,
     no_progress,
 )
 from ettin_cli.runtime import Lock
@@ -174,7 +173,7 @@ class ScheduledModels(Models):
         return ScheduledEmbedder(served)
 
 
-class _TaskReporter:
+class _TaskReporter(Silence):
     """Keeps the notices of a search with its answer."""
 
     def notice(self, message: str) -> None:
@@ -182,18 +181,3 @@ class _TaskReporter:
         task = _TASK.get(None)
         if task and message not in task.warnings:
             task.warnings.append(message)
-
-    def detail(self, message: str) -> None:
-        """Drop a detail."""
-
-    @contextmanager
-    def track(
-        self,
-        label: str,
-        total: int | None,
-        unit: str,
-        share: Share | None = None,
-        note: Note | None = None,
-    ) -> Iterator[Advance]:
-        """Show no progress."""
-        yield no_progress

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
-import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ettin_cli import __version__
+from ettin_cli.client import make_private, runtime_folder, unsafe
 from ettin_cli.errors import EttinError
 
 # Variables on which the answers of a server may depend.
@@ -47,19 +46,16 @@ def socket_path(reranker: str) -> Path:
 
 
 def _folder() -> Path:
-    """Return a folder that only this user can open: in XDG_RUNTIME_DIR, else the temporary one."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    usual = Path(tempfile.gettempdir()) / f"ettin-{os.geteuid()}"
-    folder = Path(runtime) / "ettin" if runtime.startswith("/") else usual
+    """Return the folder of the daemon, which only this user can open."""
+    folder = runtime_folder()
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        make_private(folder)
+        reason = unsafe(folder)
     except OSError as error:
         raise EttinError(f"cannot make {folder}: {error.strerror}", path=folder) from error
-    own = found.st_uid == os.geteuid() and not found.st_mode & 0o077
-    if not (stat.S_ISDIR(found.st_mode) and own):
-        raise EttinError(f"{folder} can be opened by other users; remove it", path=folder)
-    return folder
+    if reason:
+        raise EttinError(f"{folder} is not safe to use: {reason}", path=folder)
+    return Path(folder)
 
 
 @contextmanager
