@@ -234,7 +234,9 @@ def test_errors_of_texts_have_the_shape_of_tei(server: Server) -> None:
         ({"Origin": "null"}, 403),
         ({"Host": "evil.example", "Origin": "http://evil.example"}, 421),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/health", "/rerank", "/v1/search?q=a", "/mcp", "/unknown"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import secrets
@@ -53,6 +52,8 @@ class Access:
         self.secret = secret
         # Used once by the browser that opens the link, and then worth nothing.
         self.code = secrets.token_urlsafe(16)
+        # Browsers send cookies to every port of a host, so it is worth nothing after this run.
+        self._cookie = secrets.token_urlsafe(32)
 
     def accepts(self, headers: Mapping[str, str]) -> bool:
         """Return whether a request has the secret, or the cookie of a browser that had it."""
@@ -72,15 +73,10 @@ class Access:
         elif not _equal(given, self.secret):
             return None
         name = self._cookie_name(headers)
-        return f"{name}={self._cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000"
-
-    @property
-    def _cookie(self) -> str:
-        """The value of the cookie, from which the secret cannot be told."""
-        return hmac.new(self.secret.encode(), b"cookie", hashlib.sha256).hexdigest()
+        return f"{name}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
 
     def _cookie_name(self, headers: Mapping[str, str]) -> str:
-        """Return a name of its own for each port, as browsers send cookies to every port."""
+        """Return a name of its own for each port, so that servers do not replace each other's."""
         return f"{COOKIE}-{headers.get('host', '').rpartition(':')[2]}"
 
 

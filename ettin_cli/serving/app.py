@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ class Application:
             Route("/health", self._health),
             Route("/ping", self._health),
             Route("/ready", self._ready),
-            Route("/metrics", self._metrics),
+            Route("/metrics", partial(self._metrics, policy)),
             Route("/openapi.json", _openapi),
         ]
         app = Starlette(
@@ -156,8 +157,9 @@ class Application:
                 if not isinstance(answer, Response):
                     headers = exchange.headers(time.monotonic() - begin)
                     answer = json_response(answer, 200, headers)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 problem = self._failure(error)
+                exchange.refusal = problem.message
                 body = problem.body(tei=exchange.dialect == "tei")
                 answer = json_response(body, problem.status, problem.headers())
             if not exchange.streamed:
@@ -173,10 +175,10 @@ class Application:
         self.metrics.count(path, exchange.dialect, status, seconds)
         self.log(exchange.log_line(status, seconds))
 
-    def _failure(self, error: Exception) -> ProblemError:
+    def _failure(self, error: BaseException) -> ProblemError:
         if isinstance(error, ProblemError):
             return error
-        if isinstance(error, ClosedError):
+        if isinstance(error, ClosedError | asyncio.CancelledError):
             return ProblemError(503, "the server is shutting down", retry_after=5)
         if isinstance(error, EttinError):
             return ProblemError(500, error.problem)
@@ -195,17 +197,21 @@ class Application:
         status = self.readiness.status
         return json_response({"status": status}, 200 if status == "ready" else 503, {})
 
-    async def _metrics(self, _request: Request) -> Response:
+    async def _metrics(self, policy: Policy, request: Request) -> Response:
         from starlette.responses import Response
 
-        models = self.served.models
+        models = self.served.working
         loads = {(model.task, model.name): model.scheduler.load() for model in models}
+        figures = self._figures() if policy.may_read(dict(request.headers)) else {}
+        return Response(self.metrics.text(loads, figures), media_type=TYPE)
+
+    def _figures(self) -> dict[str, dict[str, float]]:
+        """Return the figures of each index, by its name."""
         watches = self.watches
-        figures = {
+        return {
             name: index.figures() | (watches[name].figures if name in watches else {})
             for name, index in self.served.indexes.items()
         }
-        return Response(self.metrics.text(loads, figures), media_type=TYPE)
 
     async def _not_found(self, request: Request, _: Exception) -> Response:
         near = _nearest(request.url.path, [path for path in self.paths if path != DOUBLED])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -84,6 +84,10 @@ class Policy:
             address == ipaddress.ip_address(own) for own in self.addresses
         )
 
+    def may_read(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a request may be told what is in the indexes."""
+        return self.access is None or self.access.accepts(headers)
+
     def check(self, method: str, path: str, headers: dict[str, str]) -> None:
         """Check a request of a sender that may send some, before its body is read.
 
@@ -114,8 +118,9 @@ class Policy:
             message = f"requests from pages of {origin[:100]!a} are refused; allow --cors-origin"
             raise ProblemError(403, message)
         follows = (method, path) == ("GET", "/") and headers.get("sec-fetch-mode") == "navigate"
-        cross_site = headers.get("sec-fetch-site") == "cross-site"
-        if cross_site and origin not in self.origins and not follows:
+        # A page at another port of this machine is of the same site, but not of this server.
+        other = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        if other and origin not in self.origins and not follows:
             raise ProblemError(403, "requests from pages of other sites are refused")
 
     def _may_be_origin(self, origin: str, host: str) -> bool:
@@ -130,7 +135,9 @@ class Policy:
     def _check_key(self, method: str, path: str, headers: dict[str, str]) -> None:
         if self.access is None or path in OPEN_PATHS:
             return
-        reads = reads_indexes(path) or ((method, path) == ("GET", "/") and _wants_page(headers))
+        # A browser asks for the page; others that send POST rerank there.
+        page = path == "/" and method != "POST" and _wants_page(headers)
+        reads = page or reads_indexes(path)
         if not (self.everything or reads) or self.access.accepts(headers):
             return
         if headers.get("authorization") or headers.get("x-api-key"):
@@ -215,14 +222,18 @@ async def _sign_in(
         ProblemError: The code is used up, or wrong.
     """
     [given, *_] = query.pop("token")
-    cookie = access.cookie_for(given, headers)
-    if cookie is None:
-        message = "the link is used up or of another server; start ettin serve again for a new one"
+    known = access.accepts(headers)
+    cookie = None if known else access.cookie_for(given, headers)
+    if not known and cookie is None:
+        message = (
+            "this link was used before, or is of another server: start ettin serve again for a "
+            "new one, or put the token in its place"
+        )
         raise ProblemError(401, message)
     target = f"/?{urlencode(query, doseq=True)}" if query else "/"
     answered = [
         (b"location", target.encode()),
-        (b"set-cookie", cookie.encode("latin-1")),
+        *([(b"set-cookie", cookie.encode("latin-1"))] if cookie else []),
         (b"cache-control", b"no-store"),
         (b"referrer-policy", b"no-referrer"),
     ]
