@@ -1,8 +1,11 @@
 """`ettin serve` searches indexes: the hits of the command line, as JSON and as a stream."""
 
+import asyncio
 import json
+import os
 import re
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +17,10 @@ import pytest
 
 import ettin_cli
 from ettin_cli.index import Index
+from ettin_cli.models.engines import EngineSettings
+from ettin_cli.records import Silence
 from ettin_cli.searching.calibration import fit, save
+from ettin_cli.serving import ScheduledModels, ServedIndex, Watch
 from tests.conftest import Ettin
 from tests.serving import Reply, Server, scores_of
 
@@ -232,14 +238,37 @@ def test_openai_searches_an_index_as_a_vector_store(server: Server, key: dict[st
     least = {**body, "ranking_options": {"score_threshold": scores[0]}}
     kept = server.ask("/v1/vector_stores/notes/search", least, key).json()["data"]
     assert [row["score"] for row in kept] == [score for score in scores if score >= scores[0]]
-    refused = server.ask(
-        "/v1/vector_stores/notes/search", {"query": "a", "filters": {"type": "gt"}}, key
-    )
-    assert (refused.status, "'gt' are not supported" in refused.json()["message"]) == (400, True)
     stores = server.ask("/v1/vector_stores", headers=key).json()["data"]
     assert [store["id"] for store in stores] == ["notes", "sky"]
 
 
+def nested(depth: int) -> dict[str, Any]:
+    inner: dict[str, Any] = {"type": "eq", "key": "port", "value": "west"}
+    for _ in range(depth):
+        inner = {"type": "and", "filters": [inner]}
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"filters": {"type": "gt"}}, "'gt' are not supported"),
+        ({"filters": {"type": "and", "filters": ["port=west", [1]]}}, "must be an object"),
+        ({"filters": {"type": "or", "filters": [nested(0), {}]}}, "type None"),
+        ({"filters": {"type": "and", "filters": []}}, "must be a list of filters"),
+        ({"filters": nested(400)}, "nested more than 16 deep"),
+        ({"max_num_results": 0}, "`max_num_results` must be from 1 to 50"),
+        ({"ranking_options": {"score_threshold": "x"}}, "`score_threshold` must be a number"),
+    ],
+)
+def test_a_filter_is_understood_or_refused_as_a_whole(
+    server: Server, key: dict[str, str], body: dict[str, Any], told: str
+) -> None:
+    reply = server.ask("/v1/vector_stores/notes/search", {"query": "a", **body}, key)
+    assert (reply.status, told in reply.json()["message"]) == (400, True), reply.content
+
+
+PAGE = {"Accept": "text/html"}
 READING = [
     "/v1/search?q=ferry",
     "/v1/indexes",
@@ -257,8 +286,19 @@ def test_what_reads_an_index_needs_the_token(
     assert server.ask(path, headers={"X-API-Key": key["Authorization"][7:]}).status == 200
     assert server.ask(path, headers={"Authorization": key["Authorization"][7:]}).status == 200
     wrong: list[dict[str, str]] = [{}, {"Authorization": "Bearer x"}, {"Cookie": "ettin=x"}]
-    assert [server.ask(path, headers=headers).status for headers in wrong] == [401] * 3
+    for method in ("GET", "HEAD"):
+        replies = [server.ask(path, headers=headers, method=method) for headers in wrong]
+        assert [reply.status for reply in replies] == [401] * 3
     assert server.ask("/rerank", {"query": "a", "documents": ["b"]}).status == 200
+
+
+def test_no_answer_without_the_token_tells_of_an_index(server: Server, key: dict[str, str]) -> None:
+    for method in ("GET", "HEAD"):
+        for path in ("/", "/?q=ferry", "/?token=x"):
+            assert server.ask(path, headers=PAGE, method=method).status == 401
+    for path in ("/metrics", "/ready", "/info", "/v1/models", "/openapi.json", "/health"):
+        assert b"notes" not in server.ask(path).content
+    assert b'ettin_index_passages{index="notes"}' in server.ask("/metrics", headers=key).content
 
 
 def test_the_link_signs_one_browser_in(server: Server) -> None:
@@ -269,6 +309,9 @@ def test_the_link_signs_one_browser_in(server: Server) -> None:
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(attributes)
     assert server.ask("/v1/search?q=ferry", headers={"Cookie": cookie}).status == 200
     assert server.ask(f"/?token={code}").status == 401
+    # The browser that was signed in may open it again.
+    again = server.ask(f"/?token={code}", headers={"Cookie": cookie})
+    assert (again.status, again.headers["location"]) == (303, "/")
     evil = {"Host": "evil.example"}
     assert server.ask(f"/?token={code}", headers=evil).status == 421
 
@@ -312,7 +355,7 @@ def test_a_removed_or_damaged_index_is_told_and_the_server_lives(
     assert ettin("index", "docs", "--embedder", "embedded", "--offline").code == 0
     server = Server(tmp_path, "-r", "none", "--embedder", "embedded", "--no-token")
     try:
-        assert server.until("4 documents, embedded")
+        assert server.until("4 documents, embedder embedded")
         asked = {"query": "ferry"}
         found = server.ask("/v1/search", asked).json()
         assert (found["index"]["name"], found["reranker"]) == (tmp_path.name, "none")
@@ -328,6 +371,57 @@ def test_a_removed_or_damaged_index_is_told_and_the_server_lives(
         assert server.ask("/v1/search", asked).status == 200
     finally:
         server.kill()
+
+
+def test_a_damaged_index_costs_only_its_own_searches(tmp_path: Path) -> None:
+    with ettin_cli.Session(offline=True) as session:
+        for name in ("whole", "broken"):
+            session.build(documents=RECORDS, into=tmp_path / name, embedder="embedded")
+    [passages] = (tmp_path / "broken").rglob("passages.arrow")
+    content = passages.read_bytes()
+    passages.write_bytes(b"")
+    server = Server(tmp_path, "-r", "embedded", "-i", "whole", "-i", "broken", "--no-token")
+    try:
+        server.until("broken cannot be searched: .*passages.arrow has 0 bytes")
+        assert server.ask("/ready").json() == {"status": "ready"}
+        assert server.ask("/rerank", {"query": "a", "documents": ["b"]}).status == 200
+        assert server.ask("/v1/search?q=ferry").json()["index"]["name"] == "whole"
+        assert server.ask("/v1/search?q=ferry&index=broken").status == 503
+        whole, broken = server.ask("/v1/indexes").json()["data"]
+        assert (whole["documents"], "0 bytes" in broken["error"]) == (3, True)
+        page = server.ask("/?q=ferry&index=whole", headers=PAGE)
+        assert page.status == 200
+        assert b"0 bytes" in page.content
+        passages.write_bytes(content)
+        assert server.ask("/v1/search?q=ferry&index=broken").status == 200
+    finally:
+        server.kill()
+
+
+def test_a_server_that_ends_ends_its_update(tmp_path: Path) -> None:
+    write(tmp_path)
+    settings = EngineSettings()
+    with ettin_cli.Session(settings, offline=True) as session:
+        session.build(tmp_path / "docs", into=tmp_path / "notes", embedder="embedded")
+        models = ScheduledModels(session.models, [])
+        index = ServedIndex("notes", tmp_path / "notes", models)
+        watch = Watch(index, settings, offline=True, reporter=Silence())
+        (tmp_path / "docs" / "new.md").write_text("New.")
+        pid = tmp_path / "pid"
+        code = f"import os,pathlib,time; pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))"
+        watch._command = [sys.executable, "-c", f"{code}; time.sleep(600)"]
+
+        async def run() -> None:
+            running = asyncio.create_task(watch.run())
+            while not (pid.exists() and pid.read_text()):
+                await asyncio.sleep(0.02)
+            assert watch.state["updating"]
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        asyncio.run(run())
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 def test_changed_sources_are_indexed_while_the_server_runs(tmp_path: Path) -> None:
@@ -368,7 +462,7 @@ def test_scores_are_probabilities_where_an_index_is_calibrated(tmp_path: Path) -
         reply = server.ask("/rerank", {"query": "ferry", "documents": texts})
         wanted = [round(value, 6) for value in fitted.probability(raw).tolist()]
         assert scores_of(reply) == wanted
-        scale = {"scale": "probability", "index": "notes"}
+        scale = {"scale": "probability"}
         assert reply.json()["meta"]["score"] == scale
         assert server.ask("/info").json()["ettin"]["score"] == scale
         body = {"query": "ferry", "documents": texts, "raw_scores": True}

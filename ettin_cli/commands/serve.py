@@ -189,11 +189,14 @@ def serve(
     *,
     context: Context,
 ) -> None:
-    """Rerank and embed for other programs, over HTTP.
+    """Rerank, embed and search for other programs, over HTTP.
 
     The server speaks the APIs of Cohere, Jina, Voyage, vLLM, infinity, llama.cpp, Mixedbread and
     text-embeddings-inference for reranking, and that of OpenAI for embeddings. Requests share the
     models fairly: a short one passes a long one, and a score does not depend on other requests.
+
+    It also searches indexes: at /v1/search, for agents at /mcp, and in the browser on a search
+    page, whose link it prints. What reads an index needs a token.
 
     It listens on this machine only. Ctrl-C, or SIGTERM, finishes the requests that have begun.
 
@@ -222,6 +225,8 @@ def serve(
     models = context.session.models
     rerankers = _rerankers(reranker or ([] if embedder else [AUTO]), models, long)
     indexes = _indexes(index, ScheduledModels(models, rerankers.values()), long)
+    if not indexes and watch:
+        raise UsageError("--watch needs an index", hint="-i INDEX")
     served = Served(
         rerankers,
         _embedders(embedder or [], models),
@@ -249,6 +254,8 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{sockets[0].getsockname()[1]}"
     context.console.notice(f"serving on {url}")
+    if not indexes and index != ["none"]:
+        context.console.notice("no index is served: there is no .ettin here")
     if indexes:
         page = f"{url}/?token={access.code}" if access else f"{url}/"
         context.console.notice(f"search page: {page}{' (once)' if access else ''}")
@@ -289,7 +296,9 @@ def _require_key(host: str, key: str | None, *, insecure: bool) -> None:
 
 def _indexes(names: list[str] | None, models: ScheduledModels, long: str) -> dict[str, ServedIndex]:
     """Return the indexes by name; without names the default index, if there is one."""
-    if names == ["none"]:
+    if "none" in (names or ()):
+        if names != ["none"]:
+            raise UsageError("-i none is given with other indexes", hint="leave out one of them")
         return {}
     folders = list(map(Path, names or ()))
     if not folders:

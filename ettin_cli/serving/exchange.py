@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,15 +54,18 @@ class Exchange:
         failure: Returns what a client is told of an error.
         finish: Counts and logs the request, with its status.
         streamed: Whether the answer is still being sent when its handler returns.
+        refusal: Why the request was refused, or failed.
     """
 
     request: Request
     policy: Policy
     limits: Limits
     metrics: Metrics
-    failure: Callable[[Exception], ProblemError]
+    failure: Callable[[BaseException], ProblemError]
     finish: Callable[[int], None] = lambda status: None
     streamed: bool = False
+    refusal: str = ""
+    begun: float = field(default_factory=time.monotonic)
     dialect: str = "-"
     items: int = 0
     tokens: int = 0
@@ -139,9 +143,11 @@ class Exchange:
             ProblemError: It did, or it takes too long.
         """
         left: asyncio.Future[Any] = asyncio.create_task(self._left())
+        result.add_done_callback(read_outcome)
         try:
+            remaining = self.limits.timeout - (time.monotonic() - self.begun)
             await asyncio.wait(
-                [result, left], timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED
+                [result, left], timeout=max(0.0, remaining), return_when=asyncio.FIRST_COMPLETED
             )
             if result.done():
                 return result.result()
@@ -168,6 +174,7 @@ class Exchange:
         return (
             f"{client} {request.method} {request.url.path} {self.dialect} {status} "
             f"{self.items:,} items {self.tokens:,} tokens, queued {waited:.3f} s, {seconds:.3f} s"
+            f"{': ' if self.refusal else ''}{self.refusal}"
         )
 
     def headers(self, seconds: float) -> dict[str, str]:
@@ -184,6 +191,12 @@ class Exchange:
             "server-timing": f"queue;dur={1000 * waited:.1f}, rerank;dur={1000 * computed:.1f}",
             **(warned if self.warnings else {}),
         }
+
+
+def read_outcome(future: asyncio.Future[Any]) -> None:
+    """Read the outcome of a future that may have no reader any more; else asyncio logs it."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _left_early() -> ProblemError:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 # Searches that run at the same time; each waits for the models most of the time.
-SEARCHES = 16
+SEARCHES = 64
 
 
 class IndexRoutes:
@@ -72,14 +72,16 @@ class IndexRoutes:
         if asked.stream:
             return await self._stream(asked, searcher, index, exchange)
         task = SearchTask(exchange.warnings)
-
-        def found() -> list[dict[str, Any]]:
-            return [
-                _shown(searcher.search(query, **asked.options), searcher, index, asked)
-                for query in asked.queries
-            ]
-
-        answers = await self._found(task, found, exchange)
+        answers = []
+        try:
+            # One by one, so that a request of many does not hold a thread for long.
+            for query in asked.queries:
+                search = partial(_found, query, searcher, index, asked)
+                with _index_problems():
+                    found = asyncio.wrap_future(self._started(task, search))
+                    answers.append(await exchange.until(found))
+        finally:
+            self._ended(task, exchange)
         if exchange.warnings:
             answers[0]["warnings"] = list(exchange.warnings)
         return {"answers": answers} if asked.many else answers[0]
@@ -129,27 +131,16 @@ class IndexRoutes:
                 raise ProblemError(404, message, param="reranker")
         return [(known[one], keep) for one, keep in wanted]
 
-    async def _found(
-        self, task: SearchTask, work: Callable[[], Result], exchange: Exchange
-    ) -> Result:
-        """Return the result of a search, unless the client leaves or it takes too long."""
-        future = self._started(task, work)
-        try:
-            with _index_problems():
-                return await exchange.until(asyncio.wrap_future(future))
-        finally:
-            self._ended(task, future, exchange)
-
     def _started(self, task: SearchTask, work: Callable[[], Result]) -> Future[Result]:
         def run() -> Result:
+            task.require()
             with searching(task):
                 return work()
 
         return self._threads.submit(contextvars.copy_context().run, run)
 
-    def _ended(self, task: SearchTask, future: Future[Any], exchange: Exchange) -> None:
+    def _ended(self, task: SearchTask, exchange: Exchange) -> None:
         task.end()
-        future.cancel()
         if task.jobs:
             exchange.job = max(task.jobs, key=lambda job: job.tokens)
             exchange.items = sum(len(job.results) for job in task.jobs)
@@ -183,7 +174,7 @@ class IndexRoutes:
                 # What is wrong with the request is told by the status.
                 beginning = await anext(stages)
         except BaseException:
-            self._ended(task, search.future, exchange)
+            self._ended(task, exchange)
             raise
 
         async def written() -> AsyncIterator[bytes]:
@@ -197,7 +188,7 @@ class IndexRoutes:
                 status = problem.status
                 yield event("error", problem.body())
             finally:
-                self._ended(task, search.future, exchange)
+                self._ended(task, exchange)
                 exchange.finish(status)
 
         exchange.streamed = True
@@ -206,7 +197,12 @@ class IndexRoutes:
 
     async def indexes(self, _exchange: Exchange) -> Body:
         """List the indexes."""
-        described = [await self._described(index) for index in self.served.indexes.values()]
+        described = []
+        for index in self.served.indexes.values():
+            try:
+                described.append(await self._described(index))
+            except ProblemError as problem:
+                described.append(index.unavailable(problem.message))
         return {"object": "list", "data": described}
 
     async def index(self, exchange: Exchange) -> Body:
@@ -248,6 +244,12 @@ class IndexRoutes:
         return store_page(asked.queries, found["answers"] if asked.many else [found], least)
 
 
+def _found(
+    query: str, searcher: Searcher, index: ServedIndex, asked: SearchRequest
+) -> dict[str, Any]:
+    return _shown(searcher.search(query, **asked.options), searcher, index, asked)
+
+
 def _shown(
     answer: Answer, searcher: Searcher, index: ServedIndex, asked: SearchRequest
 ) -> dict[str, Any]:
@@ -263,7 +265,9 @@ def _index_problems() -> Iterator[None]:
     except (InvalidArgumentError, CalibrationError) as error:
         argument = error.fields.get("argument")
         param = "path" if argument == "paths" else argument
-        raise ProblemError(400, error.problem, param=param) from error
+        choices = error.fields.get("choices") or ()
+        message = f"{error.problem}; {', '.join(choices)}" if choices else error.problem
+        raise ProblemError(400, message, param=param) from error
     except IndexNotFoundError as error:
         raise ProblemError(404, error.problem, param="index") from error
     except (IndexDamagedError, IndexMismatchError) as error:

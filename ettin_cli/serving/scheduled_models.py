@@ -55,12 +55,20 @@ class SearchTask:
             ClosedError: The search has ended, or the server is shutting down.
         """
         with self._lock:
-            if self._ended:
-                raise ClosedError("the search has ended")
+            self.require()
             job = scheduler.submit(counted.items, counted.tokens)
             self.jobs.append(job)
             self._waiting = scheduler, job
         return job.future.result()
+
+    def require(self) -> None:
+        """Check that the search is still wanted.
+
+        Raises:
+            ClosedError: It has ended.
+        """
+        if self._ended:
+            raise ClosedError("the search has ended")
 
     def end(self) -> None:
         """Drop the work that is queued for the search, and refuse more."""

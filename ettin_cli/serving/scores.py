@@ -46,7 +46,7 @@ class Scale:
 
     def to_dict(self) -> dict[str, str]:
         """Return what a client is told of the scale."""
-        return {"scale": self.name, **({"index": self.index} if self.index else {})}
+        return {"scale": self.name}
 
 
 def _sigmoid(score: float) -> float:

@@ -63,8 +63,8 @@ def search_request(body: Mapping[str, Any]) -> SearchRequest:
         retriever=string_of(body, "retriever") or AUTO,
         expand=bool(flag_of(body, "expand")),
         options={
-            "top_k": _limited(body, "top_k", TOP_K, MAX_TOP_K),
-            "candidates": _limited(body, "candidates", CANDIDATES, MAX_CANDIDATES),
+            "top_k": limited_count(body, "top_k", TOP_K, MAX_TOP_K),
+            "candidates": limited_count(body, "candidates", CANDIDATES, MAX_CANDIDATES),
             "by": string_of(body, "by") or DOCUMENT,
             "min_score": number_of(body, "min_score"),
             "min_probability": number_of(body, "min_probability"),
@@ -120,7 +120,12 @@ def _queries(body: Mapping[str, Any]) -> tuple[list[str], bool]:
     return [query_of({"query": one}) for one in given], True
 
 
-def _limited(body: Mapping[str, Any], name: str, usual: int, most: int) -> int:
+def limited_count(body: Mapping[str, Any], name: str, usual: int, most: int) -> int:
+    """Return a whole number from 1 to `most`; `usual` if it is missing.
+
+    Raises:
+        ProblemError: It is something else.
+    """
     number = count_of(body, name)
     if number is None:
         return usual

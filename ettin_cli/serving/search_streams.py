@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from ettin_cli.serving.exchange import Exchange
+from ettin_cli.serving.exchange import Exchange, read_outcome
 
 Stage = tuple[str, dict[str, Any]]
 Send = Callable[[str, dict[str, Any]], None]
@@ -29,6 +29,7 @@ class SearchStream:
         self._loop = asyncio.get_running_loop()
         self.future = start(self._send)
         self._ended = asyncio.wrap_future(self.future)
+        self._ended.add_done_callback(read_outcome)
         self._ended.add_done_callback(lambda _: self._stages.put_nowait(None))
 
     def _send(self, name: str, data: dict[str, Any]) -> None:

@@ -46,6 +46,14 @@ class Served:
         every += self.embedders.values()
         return list({id(model): model for model in every}.values())
 
+    @property
+    def working(self) -> list[ServedReranker | ServedEmbedder]:
+        """Every model with a queue: also the embedders of the indexes."""
+        every = self.models
+        for index in self.indexes.values():
+            every += index.models.served_embedders.values()
+        return list({id(model): model for model in every}.values())
+
     def aliases(self, model: ServedReranker | ServedEmbedder) -> list[str]:
         """Return the names of a model."""
         named = (*self.rerankers.items(), *self.embedders.items())
@@ -120,7 +128,7 @@ class Readiness:
         """Stop loading models, and refuse further work."""
         self.draining = True
         self._loading.cancel()
-        for model in self.served.models:
+        for model in self.served.working:
             model.scheduler.close()
 
     async def _load(self) -> str:
@@ -130,8 +138,7 @@ class Readiness:
                 kind = "reranker" if isinstance(model, ServedReranker) else "embedder"
                 self.reporter.notice(f"{kind} {model.name} is loaded: {backend}")
             for index in self.served.indexes.values():
-                notice = await asyncio.to_thread(index.load)
-                self.reporter.notice(notice)
+                await self._open(index)
             self._require_calibrations()
         except Exception as raised:
             error = missing_torch(raised) or raised
@@ -142,6 +149,14 @@ class Readiness:
             self.reporter.notice(f"a model cannot be loaded: {failure}")
             return failure
         return ""
+
+    async def _open(self, index: ServedIndex) -> None:
+        """Open an index; one that is damaged is told of, and tried again by each search."""
+        try:
+            notice = await asyncio.to_thread(index.load)
+        except EttinError as error:
+            notice = f"{index.name} cannot be searched: {error.problem}"
+        self.reporter.notice(notice)
 
     def _require_calibrations(self) -> None:
         for model in self.served.rerankers.values():
@@ -157,10 +172,12 @@ class Readiness:
 
     @property
     def status(self) -> str:
-        """Whether the server is ready, loading or draining, or what failed."""
+        """Whether the server is ready, loading, failed or draining; what failed is in its log."""
         if self.draining:
             return "draining"
-        return (self._loading.result() or "ready") if self._loading.done() else "loading"
+        if not self._loading.done():
+            return "loading"
+        return "failed" if self._loading.result() else "ready"
 
     def require(self) -> None:
         """Check that the models are loaded.
@@ -169,7 +186,8 @@ class Readiness:
             ProblemError: They are not.
         """
         if self.reason:
-            raise ProblemError(503, self.reason, retry_after=1)
+            loads = not self._loading.done()
+            raise ProblemError(503, self.reason, retry_after=1 if loads else None)
 
     async def wait(self) -> None:
         """Wait for the models.

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,27 @@ FRESH_S = 10.0
 MAX_FIELDS, MAX_VALUES = 20, 20
 
 
+@dataclass(slots=True, eq=False)
+class _Opened:
+    """A generation that is open, and what is known of it.
+
+    Args:
+        stale: When the changed files were counted, and how many there were.
+    """
+
+    index: Index
+    searchers: OrderedDict[tuple[Any, ...], Searcher] = field(default_factory=OrderedDict)
+    stale: tuple[float, int] = (0.0, 0)
+    _fields: dict[str, list[dict[str, Any]]] | None = None
+
+    @property
+    def fields(self) -> dict[str, list[dict[str, Any]]]:
+        """The metadata fields with their most frequent values, and how many documents."""
+        if self._fields is None:
+            self._fields = field_values(self.index)
+        return self._fields
+
+
 class ServedIndex:
     """An index of a server, by its name."""
 
@@ -36,10 +58,7 @@ class ServedIndex:
     ) -> None:
         self.name, self.folder, self.models, self.long = name, folder, models, long
         self._lock = threading.Lock()
-        self._index: Index | None = None
-        self._searchers: OrderedDict[tuple[Any, ...], Searcher] = OrderedDict()
-        self._fields: dict[str, list[dict[str, Any]]] | None = None
-        self._stale: tuple[float, int] = (0.0, 0)
+        self._opened: _Opened | None = None
 
     def load(self) -> str:
         """Open the index and load its embedder, and return what was opened.
@@ -50,7 +69,8 @@ class ServedIndex:
         index = self.current()
         embedder = self.models.embedder_of(index)
         counts = index.manifest.counts
-        return f"{self.folder} is open: {counts.documents:,} documents, {embedder.card.name}"
+        held = f"{self.folder}, {counts.documents:,} documents, embedder {embedder.card.name}"
+        return f"index {self.name} is open: {held}"
 
     def current(self) -> Index:
         """Return the newest generation, opened.
@@ -59,14 +79,14 @@ class ServedIndex:
             IndexNotFoundError: The index no longer exists.
             IndexDamagedError: It is damaged.
         """
+        return self._current().index
+
+    def _current(self) -> _Opened:
         with self._lock:
-            if self._index is None or self._index.is_outdated():
+            if self._opened is None or self._opened.index.is_outdated():
                 # What still searches the generation before keeps it open.
-                self._index = Index(self.folder)
-                self._searchers.clear()
-                self._fields = None
-                self._stale = (0.0, 0)
-            return self._index
+                self._opened = _Opened(Index(self.folder))
+            return self._opened
 
     def searcher(
         self, rerankers: RerankerCascade | None, retriever: str, *, expand: bool
@@ -78,22 +98,23 @@ class ServedIndex:
             IndexNotFoundError: The index no longer exists.
             IndexDamagedError: It is damaged.
         """
-        index = self.current()
-        key = (index.manifest.generation, rerankers and rerankers.name, retriever, expand)
+        opened = self._current()
+        key = (rerankers and rerankers.name, retriever, expand)
         with self._lock:
-            found = self._searchers.get(key)
+            searchers = opened.searchers
+            found = searchers.get(key)
             if found is None:
-                found = self._searchers[key] = Searcher(
-                    index,
+                found = searchers[key] = Searcher(
+                    opened.index,
                     self.models,
                     retriever=retriever,
                     rerankers=rerankers,
                     expand=expand,
                     long=self.long if rerankers else TRUNCATE,
                 )
-            self._searchers.move_to_end(key)
-            if len(self._searchers) > KEPT:
-                self._searchers.popitem(last=False)
+            searchers.move_to_end(key)
+            if len(searchers) > KEPT:
+                searchers.popitem(last=False)
         return found
 
     def description(self) -> dict[str, Any]:
@@ -103,8 +124,8 @@ class ServedIndex:
             IndexNotFoundError: The index no longer exists.
             IndexDamagedError: It is damaged.
         """
-        index = self.current()
-        manifest = index.manifest
+        opened = self._current()
+        manifest = opened.index.manifest
         return {
             "name": self.name,
             "generation": manifest.generation,
@@ -112,12 +133,31 @@ class ServedIndex:
             "passages": manifest.counts.passages,
             "rejected": manifest.counts.rejected,
             "sources": [source.location for source in manifest.sources],
-            "fields": self._fields_of(index),
+            "fields": opened.fields,
             "embedder": manifest.embedder.name,
             "language": manifest.language,
             "updated": manifest.created,
-            "stale": self._stale_files(index),
+            "stale": self._stale_files(opened),
             "refresh": f"ettin index -i {shlex.quote(str(self.folder.resolve()))}",
+        }
+
+    def unavailable(self, problem: str) -> dict[str, Any]:
+        """Return the description of an index that cannot be opened now."""
+        return {
+            "name": self.name,
+            "generation": None,
+            "documents": 0,
+            "passages": 0,
+            "rejected": 0,
+            "sources": [],
+            "fields": {},
+            "embedder": None,
+            "language": None,
+            "updated": None,
+            "stale": None,
+            "refresh": f"ettin index -i {shlex.quote(str(self.folder.resolve()))}",
+            "watch": None,
+            "error": problem,
         }
 
     def calibration(self, reranker: ServedReranker) -> Calibration | None:
@@ -133,9 +173,9 @@ class ServedIndex:
 
     def figures(self) -> dict[str, float]:
         """Return the counts and the age of the generation that was opened last, for metrics."""
-        index = self._index
-        if index is None:
+        if self._opened is None:
             return {}
+        index = self._opened.index
         updated = datetime.fromisoformat(index.manifest.created).timestamp()
         counts = index.manifest.counts
         return {
@@ -144,23 +184,17 @@ class ServedIndex:
             "updated_seconds": updated,
         }
 
-    def _fields_of(self, index: Index) -> dict[str, list[dict[str, Any]]]:
-        """Return the metadata fields with their most frequent values, and how many documents."""
-        if self._fields is None:
-            self._fields = field_values(index)
-        return self._fields
-
-    def _stale_files(self, index: Index) -> int | None:
+    def _stale_files(self, opened: _Opened) -> int | None:
         """Return how many files are new, changed or gone; None if that cannot be told."""
-        when, number = self._stale
-        if time.monotonic() - when < FRESH_S and when:
+        when, number = opened.stale
+        if when and time.monotonic() - when < FRESH_S:
             return number
         try:
-            plan = out_of_date(self.folder, index)
+            plan = out_of_date(self.folder, opened.index)
         except (EttinError, OSError):
             return None
         number = len(plan.new) + len(plan.changed) + len(plan.gone)
-        self._stale = time.monotonic(), number
+        opened.stale = time.monotonic(), number
         return number
 
 

@@ -8,9 +8,11 @@ from typing import Any
 from ettin_cli.serving.fields import kind_of, number_of
 from ettin_cli.serving.problems import invalid
 from ettin_cli.serving.scores import SIGMOID, Scale
-from ettin_cli.serving.search_requests import SearchRequest, search_request
+from ettin_cli.serving.search_requests import SearchRequest, limited_count, search_request
+from ettin_cli.settings import TOP_K
 
 MAX_RESULTS = 50
+MAX_DEPTH = 16
 
 
 def store_request(body: Mapping[str, Any], name: str) -> SearchRequest:
@@ -19,17 +21,15 @@ def store_request(body: Mapping[str, Any], name: str) -> SearchRequest:
     Raises:
         ProblemError: A field is missing, or has a wrong type or value.
     """
-    ranking = _object(body, "ranking_options")
-    number = body.get("max_num_results")
-    if isinstance(number, int) and number > MAX_RESULTS:
-        raise invalid(f"`max_num_results` must be from 1 to {MAX_RESULTS}", "max_num_results")
+    ranking, filters = _object(body, "ranking_options"), _object(body, "filters")
+    number = limited_count(body, "max_num_results", TOP_K, MAX_RESULTS)
     return search_request(
         {
             "query": body.get("query"),
             "index": name,
             "top_k": number,
             "reranker": "none" if ranking.get("ranker") == "none" else None,
-            "filters": _filters(_object(body, "filters")),
+            "filters": _filters(filters) if filters else None,
         }
     )
 
@@ -93,34 +93,44 @@ def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value or {}
 
 
-def _filters(given: Mapping[str, Any]) -> dict[str, Any]:
+def _filters(given: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """Return the fields that a filter of OpenAI's compares, with their values.
 
     >>> west, east = ({"type": "eq", "key": "port", "value": one} for one in ("west", "east"))
     >>> _filters({"type": "or", "filters": [west, east]})
     {'port': ['west', 'east']}
     """
-    if not given:
-        return {}
+    if depth > MAX_DEPTH:
+        raise invalid(f"filters are nested more than {MAX_DEPTH} deep", "filters")
     kind = given.get("type")
     if kind in ("eq", "in"):
         key, value = given.get("key"), given.get("value")
         if not isinstance(key, str):
             raise invalid("a filter needs a `key`", "filters")
         return {key: value}
-    inner = given.get("filters")
-    if kind not in ("and", "or") or not isinstance(inner, list):
+    if kind not in ("and", "or"):
         raise invalid(f"filters of type {kind!r} are not supported: eq, in, and, or", "filters")
-    parts = [_filters(one) for one in inner if isinstance(one, dict)]
+    parts = [_filters(one, depth + 1) for one in _inner(given)]
     fields = [field for part in parts for field in part]
     if kind == "and":
         if len(set(fields)) < len(fields):
             raise invalid("two filters of one field cannot be joined by and", "filters")
         return {field: value for part in parts for field, value in part.items()}
-    if len(set(fields)) > 1 or any(len(part) > 1 for part in parts):
+    if len(set(fields)) > 1:
         raise invalid("filters joined by or must compare one field", "filters")
     values: list[Any] = []
     for part in parts:
         for value in part.values():
             values += value if isinstance(value, list) else [value]
-    return {fields[0]: values} if fields else {}
+    return {fields[0]: values}
+
+
+def _inner(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the filters that a filter joins."""
+    inner = given.get("filters")
+    if not isinstance(inner, list) or not inner:
+        raise invalid("`filters` of a filter must be a list of filters", "filters")
+    for one in inner:
+        if not isinstance(one, dict):
+            raise invalid(f"a filter must be an object, not {kind_of(one)}", "filters")
+    return inner

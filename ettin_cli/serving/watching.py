@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -22,6 +21,10 @@ from ettin_cli.serving.served_index import ServedIndex
 PAUSE_S = 2.0
 # An exit code of `ettin index`: done, but some inputs were rejected.
 REJECTED = 3
+# After so long, what is watched is certain to be.
+LISTENING_MS = 1000
+# Seconds between two looks at a source that cannot be watched.
+UNWATCHED_S = 60.0
 
 
 def require_watch() -> None:
@@ -52,15 +55,15 @@ class Watch:
         self.index, self.reporter = index, reporter
         self._command = update_command(index.folder, settings, offline=offline)
         self._changed = asyncio.Event()
-        self._process: subprocess.Popen[str] | None = None
+        self._updating = False
         self._checked: str | None = None
         self._failure: str | None = None
 
     @property
     def state(self) -> dict[str, Any]:
         """When the index was last compared with its sources, and whether the update failed."""
-        updating = self._process is not None
-        return {"checked": self._checked, "updating": updating, "failed": self._failure}
+        state = {"checked": self._checked, "failed": self._failure}
+        return {**state, "updating": self._updating}
 
     @property
     def figures(self) -> dict[str, float]:
@@ -69,7 +72,7 @@ class Watch:
 
     async def run(self) -> None:
         """Watch the sources, until the task is cancelled."""
-        watching = [asyncio.create_task(self._watch(*one)) for one in _watched(self.index)]
+        watching: dict[tuple[Path, str | None], asyncio.Task[None]] = {}
         # What changed before the start.
         self._changed.set()
         try:
@@ -77,13 +80,22 @@ class Watch:
                 await self._changed.wait()
                 self._changed.clear()
                 began = time.monotonic()
+                self._watch_all(watching)
                 await self._update()
                 await asyncio.sleep(max(0.0, began + PAUSE_S - time.monotonic()))
         finally:
-            for one in watching:
+            for one in watching.values():
                 one.cancel()
-            if self._process:
-                self._process.terminate()
+            await asyncio.gather(*watching.values(), return_exceptions=True)
+
+    def _watch_all(self, watching: dict[tuple[Path, str | None], asyncio.Task[None]]) -> None:
+        """Watch the sources of the index as it is now."""
+        with suppress(EttinError):
+            wanted = set(_watched(self.index))
+            for place in watching.keys() - wanted:
+                watching.pop(place).cancel()
+            for place in wanted - watching.keys():
+                watching[place] = asyncio.create_task(self._watch(*place))
 
     async def _watch(self, folder: Path, name: str | None) -> None:
         """Note the changes of a folder, or of the file of a name in it."""
@@ -96,11 +108,29 @@ class Watch:
             return not changed.is_relative_to(own) and name in (None, changed.name)
 
         while True:
-            # The folder may be gone for a while, as when a disk is not mounted.
-            with suppress(FileNotFoundError, RuntimeError):
-                async for _ in awatch(folder, watch_filter=counts, recursive=name is None):
-                    self._changed.set()
-            await asyncio.sleep(PAUSE_S)
+            begun = False
+            events = awatch(
+                folder,
+                watch_filter=counts,
+                recursive=name is None,
+                rust_timeout=LISTENING_MS,
+                yield_on_timeout=True,
+            )
+            try:
+                async for changes in events:
+                    # The first time also without changes, for those before it listened.
+                    if changes or not begun:
+                        self._changed.set()
+                    begun = True
+            except FileNotFoundError:
+                # It may be gone for a while, as when a disk is not mounted.
+                await asyncio.sleep(PAUSE_S)
+            except Exception as error:
+                self.reporter.notice(
+                    f"{folder} cannot be watched, so it is looked at every {UNWATCHED_S:.0f} s: "
+                    f"{error}"
+                )
+                await asyncio.sleep(UNWATCHED_S)
             self._changed.set()
 
     async def _update(self) -> None:
@@ -108,6 +138,7 @@ class Watch:
             index = await asyncio.to_thread(self.index.current)
             plan = await asyncio.to_thread(out_of_date, self.index.folder, index)
             if not plan.up_to_date:
+                self._updating = True
                 await self._run_update()
             self._failure = None
         except (EttinError, OSError) as error:
@@ -115,22 +146,27 @@ class Watch:
             if problem != self._failure:
                 self.reporter.notice(f"{self.index.name} was not updated: {problem}")
             self._failure = problem
+        finally:
+            self._updating = False
         self._checked = datetime.now(UTC).isoformat(timespec="seconds")
 
     async def _run_update(self) -> None:
-        process = self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
         )
         try:
-            _, told = await asyncio.to_thread(process.communicate)
-        finally:
-            self._process = None
-        lines = [line.removeprefix("ettin: ") for line in told.splitlines() if line.strip()]
+            _, told = await process.communicate()
+        except asyncio.CancelledError:
+            # What it has done is kept, and used by the next update.
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+            raise
+        written = told.decode("utf-8", "replace").splitlines()
+        lines = [line.removeprefix("ettin: ") for line in written if line.strip()]
         if process.returncode not in (0, REJECTED):
             errors = [line for line in lines if line.startswith("error: ")]
             message = (errors or lines or [f"exit code {process.returncode}"])[-1]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.corpus import is_code
+from ettin_cli.errors import EttinError
 from ettin_cli.index import Index, document_text, nearest_ids
 from ettin_cli.indexing import base_of
 from ettin_cli.searching import from_here
@@ -213,7 +214,10 @@ class PageRoutes:
 
 def _summary(index: ServedIndex) -> dict[str, Any]:
     """Return what of an index can be told at once."""
-    manifest = index.current().manifest
+    try:
+        manifest = index.current().manifest
+    except EttinError as error:
+        return index.unavailable(error.problem)
     counts = manifest.counts
     return {
         "name": index.name,

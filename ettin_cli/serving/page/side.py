@@ -134,7 +134,11 @@ def index_states(indexes: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
 def _index(index: Mapping[str, Any], now: datetime) -> Markup:
     updated = str(index.get("updated") or "")
     counts = f"{counted(index['documents'], 'document')}, {counted(index['passages'], 'passage')}"
-    said = [element("h3", str(index["name"])), element("p", counts)]
+    said = [element("h3", str(index["name"]))]
+    if problem := index.get("error"):
+        said.append(element("p", plain(str(problem)), class_="warn"))
+        return element("div", *said, class_="index")
+    said.append(element("p", counts))
     if updated:
         time = element("time", age(updated, now), datetime=updated, title=updated)
         said.append(element("p", "updated ", time))
