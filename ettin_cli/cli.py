@@ -54,7 +54,7 @@ class Commands(LazyGroup):
         ),
         "serve": Listed(
             "ettin_cli.commands.serve:serve",
-            "Rerank and embed for other programs, over HTTP.",
+            "Rerank, embed and search for other programs, over HTTP.",
         ),
         "mcp": Listed(
             "ettin_cli.commands.mcp:mcp",
