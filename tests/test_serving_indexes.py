@@ -137,6 +137,20 @@ def test_an_answer_has_what_a_page_shows(server: Server, key: dict[str, str]) ->
     assert (target.path, parse_qs(target.query)) == ("/read", wanted)
 
 
+def test_a_filter_that_nothing_passes_is_told(server: Server, key: dict[str, str]) -> None:
+    body = {"query": "ferry", "filters": {"nofield": "a"}, "path": "*.txt"}
+    told = [
+        "no document passes `filters`",
+        "`path` matches no file: it is compared with paths below a source",
+    ]
+    answer = server.ask("/v1/search", body, key).json()
+    assert (answer["hits"], answer["warnings"]) == ([], told)
+    stages = events(server.ask("/v1/search", {**body, "stream": True}, key))
+    assert stages[-1][1]["warnings"] == told
+    mistyped = server.ask("/v1/search", {"query": "ferry", "topk": 4}, key).json()
+    assert mistyped["warnings"] == ["no effect: `topk`"]
+
+
 def test_several_queries_have_an_answer_each(server: Server, key: dict[str, str]) -> None:
     body = {"query": ["ferry", "bread"], "index": "notes", "top_k": 1, "nonsense": 1}
     answers = server.ask("/v1/search", body, key).json()["answers"]

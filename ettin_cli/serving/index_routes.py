@@ -161,6 +161,7 @@ class IndexRoutes:
             def work() -> None:
                 first = partial(sent, "retrieved")
                 answer = searcher.search(asked.queries[0], **asked.options, retrieved=first)
+                _note_unmatched(answer, searcher, asked)
                 if searcher.rerankers is None:
                     first(answer)
                 sent("reranked", answer)
@@ -247,7 +248,21 @@ class IndexRoutes:
 def _found(
     query: str, searcher: Searcher, index: ServedIndex, asked: SearchRequest
 ) -> dict[str, Any]:
-    return _shown(searcher.search(query, **asked.options), searcher, index, asked)
+    answer = searcher.search(query, **asked.options)
+    _note_unmatched(answer, searcher, asked)
+    return _shown(answer, searcher, index, asked)
+
+
+def _note_unmatched(answer: Answer, searcher: Searcher, asked: SearchRequest) -> None:
+    """Tell if there are no hits because nothing passes the filters, or no path matches."""
+    filters, paths = asked.options["filters"], asked.options["paths"]
+    if answer.hits or not (filters or paths):
+        return
+    reporter, index = searcher.models.reporter, searcher.index
+    if filters and not len(index.select(filters, ())):
+        reporter.notice("no document passes `filters`")
+    if paths and not len(index.select((), paths)):
+        reporter.notice("`path` matches no file: it is compared with paths below a source")
 
 
 def _shown(
