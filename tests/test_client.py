@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from ettin_cli.client import connected, difference, receive, runtime_folder, send, unsafe
+from ettin_cli.client import (
+    connected,
+    difference,
+    handed_over,
+    receive,
+    runtime_folder,
+    send,
+    unsafe,
+)
 from ettin_cli.serving import Activity
 
 pytest.importorskip("fcntl", reason="there is no daemon on this system")
@@ -160,3 +168,17 @@ def test_the_fork_server_has_imported_what_commands_need(library: Path) -> None:
     assert {"torch", "onnxruntime", "huggingface_hub", "transformers"}.isdisjoint(known)
     packages = {name.split(".")[0] for name in more}
     assert {"ettin_cli", "faiss", "numpy", "pyarrow", "rich"}.isdisjoint(packages)
+
+
+def test_a_daemon_that_somebody_else_starts_meanwhile_is_used(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = [None, pair[0]]
+    said = "ettin: error: a daemon with other options is running\n"
+    monkeypatch.setattr("ettin_cli.client.places.connected", lambda *_: connections.pop(0))
+    monkeypatch.setattr("ettin_cli.client.command._start", lambda: said)
+    monkeypatch.setattr("ettin_cli.client.handover.run", lambda _: 7)
+    monkeypatch.setenv("ETTIN_DAEMON", "always")
+    monkeypatch.setattr("sys.argv", ["ettin", "search", "x"])
+    with pair[1]:
+        assert handed_over() == 7

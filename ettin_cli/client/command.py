@@ -50,9 +50,12 @@ def _run(mode: str) -> int | None:
 
     connection = connected(COMMANDS_SOCKET, PATIENCE_S)
     if connection is None and mode == ALWAYS:
-        if code := _start():
-            return code
+        failure = _start()
+        # It also fails if somebody else starts a daemon with other options.
         connection = connected(COMMANDS_SOCKET, PATIENCE_S)
+        if connection is None and failure:
+            sys.stderr.write(failure)
+            return _error("no daemon could be started", "ETTIN_DAEMON=auto")
     ended: int | str = "it does not answer"
     if connection is not None:
         with connection:
@@ -83,8 +86,8 @@ def _is_unusual(words: list[str]) -> bool:
     return reads and os.isatty(0)
 
 
-def _start() -> int:
-    """Start a daemon; return the exit code if it fails, after its error was shown."""
+def _start() -> str:
+    """Start a daemon; return what it writes if it fails, else nothing."""
     import subprocess
 
     words = [sys.executable, "-P", "-m", "ettin_cli", "serve", "--daemon", "--quiet"]
@@ -95,10 +98,9 @@ def _start() -> int:
         stderr=subprocess.PIPE,
         check=False,
     )
-    if started.returncode:
-        sys.stderr.write(started.stderr.decode(errors="backslashreplace"))
-        return _error("no daemon could be started", "ETTIN_DAEMON=auto")
-    return 0
+    if not started.returncode:
+        return ""
+    return started.stderr.decode(errors="backslashreplace") or "it failed without a message\n"
 
 
 def _error(problem: str, hint: str, code: int = 1) -> int:

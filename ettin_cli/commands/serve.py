@@ -4,6 +4,7 @@ import os
 import re
 import webbrowser
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from threading import Thread
 from typing import Annotated, TypeVar
@@ -221,10 +222,18 @@ def serve(
         raise UsageError("--open shows the search page, which needs an index", hint="-i INDEX")
     key = _key(api_key)
     _require_key(host, key, insecure=insecure)
-    background.detach(reranker, embedder, index, host, port, scores, long, watch)
+    named = reranker or ([] if embedder else [AUTO])
+    folders = _folders(index)
+    background.detach(
+        *(list(map(_place, names)) for names in (named, embedder or ())),
+        *([str(folder.resolve()) for folder in folders], host, port, watch, scores, long),
+        *(key and sha256(key.encode()).hexdigest(), no_token, insecure, editor),
+        *(allow_host or (), cors_origin or (), strict_models),
+        *(max_documents, max_body, max_wait, timeout, grace),
+    )
     models = context.session.models
-    rerankers = _rerankers(reranker or ([] if embedder else [AUTO]), models, long)
-    indexes = _indexes(index, ScheduledModels(models, rerankers.values()), long)
+    rerankers = _rerankers(named, models, long)
+    indexes = _indexes(folders, ScheduledModels(models, rerankers.values()), long)
     if not indexes and watch:
         raise UsageError("--watch needs an index", hint="-i INDEX")
     served = Served(
@@ -294,18 +303,28 @@ def _require_key(host: str, key: str | None, *, insecure: bool) -> None:
         )
 
 
-def _indexes(names: list[str] | None, models: ScheduledModels, long: str) -> dict[str, ServedIndex]:
-    """Return the indexes by name; without names the default index, if there is one."""
+def _place(name: str) -> str:
+    """Return the name of a model; of one in a folder, the folder from any working directory."""
+    path = Path(name)
+    return str(path.resolve()) if path.is_dir() else name
+
+
+def _folders(names: list[str] | None) -> list[Path]:
+    """Return the folders of indexes; without names that of the default index, if there is one."""
     if "none" in (names or ()):
         if names != ["none"]:
             raise UsageError("-i none is given with other indexes", hint="leave out one of them")
-        return {}
-    folders = list(map(Path, names or ()))
-    if not folders:
-        try:
-            folders = [find_index(None)]
-        except IndexNotFoundError:
-            return {}
+        return []
+    if names:
+        return list(map(Path, names))
+    try:
+        return [find_index(None)]
+    except IndexNotFoundError:
+        return []
+
+
+def _indexes(folders: list[Path], models: ScheduledModels, long: str) -> dict[str, ServedIndex]:
+    """Return the indexes by name."""
     served: dict[str, ServedIndex] = {}
     for folder in folders:
         read_manifest(folder)

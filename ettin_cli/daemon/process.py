@@ -54,7 +54,7 @@ def detached(options: list[str], reporter: Reporter) -> Path | None:
         The folder of the daemon, in the child; None in a parent whose daemon is running.
 
     Raises:
-        InvalidArgumentError: This system has no daemon, or one with another command line runs.
+        InvalidArgumentError: This system has no daemon, or one with other options runs.
         EttinError: The folder of the daemon cannot be used.
     """
     if not has_daemons():
@@ -102,10 +102,10 @@ def _folder() -> Path:
 
 
 def _running(lock: int, options: list[str], reporter: Reporter) -> bool:
-    """Take the lock; return whether a daemon with the same command line holds it.
+    """Take the lock; return whether a daemon with the same options holds it.
 
     Raises:
-        InvalidArgumentError: One with another command line does.
+        InvalidArgumentError: One with other options does.
     """
     import fcntl
 

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from ettin_cli.client import MODELS_SOCKET, connected, receive, send
 from ettin_cli.daemon.keys import embedder_key, reranker_key
@@ -66,12 +67,17 @@ class WarmModels(Models):
         Raises:
             ModelError: The daemon does not hold it, and it cannot be loaded.
         """
-        described = card or read_card(files, self.settings.max_length)
         load = partial(super().embedder, files, card)
-        key = embedder_key(files, described, self.settings)
         return self.loaded.once(
-            ("warm", key, described), lambda: _embedder(key, described, load, self.reporter)
+            ("warm", files, card, self.settings), lambda: self._embedder(files, card, load)
         )
+
+    def _embedder(
+        self, files: ModelFiles, card: EmbedderCard | None, load: Callable[[], Embedder]
+    ) -> Embedder:
+        described = card or read_card(files, self.settings.max_length)
+        held = _Held.found(embedder_key(files, described, self.settings), self.reporter)
+        return _WarmEmbedder(held, described, load, self.reporter) if held else load()
 
     def reranker(self, resolved: ResolvedReranker, long: str = TRUNCATE) -> Reranker:
         """Return a reranker.
@@ -80,20 +86,28 @@ class WarmModels(Models):
             ModelError: The daemon does not hold it, and it cannot be loaded.
         """
         load = partial(super().reranker, resolved)
+        if not isinstance(resolved, FolderReranker):
+            return load(long)
+        # A relative folder is another one once the working directory changes.
+        folder = resolved.files.folder.absolute()
+        key = ("warm", type(resolved), resolved.files, folder, self.settings)
+        plain = self.loaded.once(key, lambda: self._reranker(resolved, load))
+        if plain is None:
+            return load(long)
+        return self.loaded.once(
+            (*key, long), lambda: with_long_texts(plain, resolved, long, self.reporter)
+        )
+
+    def _reranker(
+        self, resolved: FolderReranker, load: Callable[[], Reranker]
+    ) -> _WarmReranker | None:
         key = reranker_key(resolved, self.settings)
-        if key is None or not isinstance(resolved, FolderReranker):
-            return load(long)
-        found = _Held.found(key, self.reporter)
-        if found is None:
-            return load(long)
-        plain = self.loaded.once(
-            ("warm", key, resolved.name),
-            lambda: _WarmReranker(found, resolved, load, self.reporter),
-        )
-        reranker = with_long_texts(plain, resolved, long, self.reporter)
-        self.reporter.detail(
-            f"reranking with {reranker.card.name} on {reranker.card.backend}, in the daemon"
-        )
+        held = _Held.found(key, self.reporter) if key else None
+        if held is None:
+            return None
+        reranker = _WarmReranker(held, resolved, load, self.reporter)
+        card = reranker.card
+        self.reporter.detail(f"reranking with {card.name} on {card.backend}, in the daemon")
         return reranker
 
 
@@ -106,6 +120,8 @@ class _Held:
 
     def __init__(self, connection: socket.socket, key: str, facts: dict[str, Any]) -> None:
         self.connection, self.key, self.facts = connection, key, facts
+        # Whoever still computes with the model when it is dropped ends first.
+        finalize(self, connection.close)
         self._lock = Lock()
 
     @classmethod
@@ -199,13 +215,6 @@ class _WarmReranker:
             if self.held.ask("cut", texts=queries)[0]["cut"] and self.first_cut():
                 self.reporter.notice(query_cut(self.card.name))
         return Scores(values, truncated)
-
-
-def _embedder(
-    key: str, card: EmbedderCard, load: Callable[[], Embedder], reporter: Reporter
-) -> Embedder:
-    held = _Held.found(key, reporter)
-    return _WarmEmbedder(held, card, load, reporter) if held else load()
 
 
 class _WarmEmbedder:

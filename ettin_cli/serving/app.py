@@ -116,7 +116,7 @@ class Application:
             lifespan=self._lifespan,
             exception_handlers={404: self._not_found, 405: self._not_allowed},
         )
-        self.mcp = McpRoute(app)
+        self.mcp = McpRoute(app, policy)
         app.routes.append(Route(MCP, self.mcp, methods=["POST"]))
         self.paths = sorted({route.path for route in routes} | {MCP})
         return Guard(app, policy, self._refused)

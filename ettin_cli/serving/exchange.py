@@ -84,25 +84,14 @@ class Exchange:
         """Return the JSON object that was sent.
 
         Raises:
-            ProblemError: It is none, or too large.
+            ProblemError: It is none, too large, or not sent in time.
         """
         import orjson
-        from starlette.requests import ClientDisconnect
 
-        pieces = []
+        content = await received(self.request, self.policy)
+        self.size = len(content)
         try:
-            async with asyncio.timeout(BODY_S):
-                async for piece in self.request.stream():
-                    self.size += len(piece)
-                    if self.size > self.policy.max_body:
-                        raise self.policy.too_large()
-                    pieces.append(piece)
-            body = orjson.loads(b"".join(pieces))
-        except TimeoutError:
-            message = f"the body was not sent within {BODY_S:.0f} s"
-            raise ProblemError(408, message) from None
-        except ClientDisconnect:
-            raise _left_early() from None
+            body = orjson.loads(content)
         except orjson.JSONDecodeError as error:
             raise invalid(f"the body is not JSON: {error}") from None
         if not isinstance(body, dict):
@@ -197,6 +186,29 @@ def read_outcome(future: asyncio.Future[Any]) -> None:
     """Read the outcome of a future that may have no reader any more; else asyncio logs it."""
     if not future.cancelled():
         future.exception()
+
+
+async def received(request: Request, policy: Policy) -> bytes:
+    """Return the body that was sent.
+
+    Raises:
+        ProblemError: It is too large, or not sent in time.
+    """
+    from starlette.requests import ClientDisconnect
+
+    content = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for piece in request.stream():
+                content += piece
+                if len(content) > policy.max_body:
+                    raise policy.too_large()
+    except TimeoutError:
+        message = f"the body was not sent within {BODY_S:.0f} s"
+        raise ProblemError(408, message) from None
+    except ClientDisconnect:
+        raise _left_early() from None
+    return bytes(content)
 
 
 def _left_early() -> ProblemError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -119,6 +120,8 @@ class Readiness:
         # Ends with what failed; "" if the models are loaded.
         self._loading: asyncio.Task[str]
         self.draining = False
+        # When loading failed, if it did.
+        self.failed_at: float | None = None
 
     def start(self) -> None:
         """Begin to load the models, so that the first request need not wait for it."""
@@ -147,6 +150,7 @@ class Readiness:
             if isinstance(error, MissingExtraError):
                 failure += f": pip install {error.fields['package']}"
             self.reporter.notice(f"a model cannot be loaded: {failure}")
+            self.failed_at = time.monotonic()
             return failure
         return ""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli.errors import EttinError
 from ettin_cli.serving.mcp.places import socket_path
-from ettin_cli.serving.mcp.routes import Report, RouteError, at_socket
+from ettin_cli.serving.mcp.routes import Report, RouteError, at_socket, base_url
 
 if TYPE_CHECKING:
     import httpx2
@@ -56,10 +56,12 @@ class Connection:
 
     def begin(self) -> None:
         """Begin to connect, so that models are loaded before the first call."""
-        prefix = self.wanted.prefix()
-        if self._connecting is None or prefix != self._prefix:
-            self._prefix = prefix
+        prefix, before = self.wanted.prefix(), self._connecting
+        if before is None:
             self._connecting = asyncio.create_task(self._connect(prefix))
+        elif prefix != self._prefix:
+            self._connecting = asyncio.create_task(self._turn(before, prefix))
+        self._prefix = prefix
 
     async def client(self, report: Report) -> httpx2.AsyncClient:
         """Return the client, once the server listens.
@@ -78,13 +80,14 @@ class Connection:
             return connecting.result()
         except EttinError as error:
             # The next call tries again.
-            self._connecting = None
+            if self._connecting is connecting:
+                self._connecting = None
             raise RouteError(503, error.problem, {}) from error
 
     async def lost(self, client: httpx2.AsyncClient) -> bool:
         """Connect again at the next call, since the server of a client has ended."""
         connecting = self._connecting
-        if connecting is not None and connecting.done() and connecting.result() is client:
+        if connecting is not None and _is_connected(connecting) and connecting.result() is client:
             self._connecting = None
             await client.aclose()
         return True
@@ -100,12 +103,43 @@ class Connection:
     async def _connect(self, prefix: str) -> httpx2.AsyncClient:
         path = socket_path(self.wanted.reranker)
         if not _listens(path):
-            await _start(path, self.wanted.reranker)
-        client = at_socket(path, prefix)
-        # The index is opened now, and not by the first call.
+            try:
+                await _start(path, self.wanted.reranker)
+            except OSError as error:
+                raise EttinError(f"the server cannot be started: {error}", path=path) from error
+        return await _opened(at_socket(path, prefix))
+
+    async def _turn(
+        self, before: asyncio.Task[httpx2.AsyncClient], prefix: str
+    ) -> httpx2.AsyncClient:
+        """Return the client of before, whose next requests are about another index.
+
+        Calls that wait for the client, or for an answer about the other index, go on.
+        """
+        try:
+            client = await before
+        except EttinError:
+            return await self._connect(prefix)
+        if not _listens(socket_path(self.wanted.reranker)):
+            await client.aclose()
+            return await self._connect(prefix)
+        client.base_url = base_url(prefix)
+        return await _opened(client)
+
+
+async def _opened(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    """Let the server open the index now, and not at the first call; return the client."""
+    try:
         with suppress(Exception):
             await client.get("/ready")
-        return client
+    except BaseException:
+        await client.aclose()
+        raise
+    return client
+
+
+def _is_connected(connecting: asyncio.Task[httpx2.AsyncClient]) -> bool:
+    return connecting.done() and not connecting.cancelled() and connecting.exception() is None
 
 
 def _listens(path: Path) -> bool:

@@ -11,7 +11,9 @@ import os
 import threading
 import time
 from base64 import urlsafe_b64decode
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ from ettin_cli.serving.guard import Policy
 from ettin_cli.serving.mcp.places import NO_INDEX
 from ettin_cli.serving.problems import ProblemError
 from ettin_cli.serving.scheduled_models import ScheduledModels
-from ettin_cli.serving.served import Served
+from ettin_cli.serving.served import Readiness, Served
 from ettin_cli.serving.served_index import ServedIndex
 from ettin_cli.serving.served_models import ServedReranker
 from ettin_cli.settings import TRUNCATE
@@ -39,6 +41,10 @@ KEEP_ALIVE_S = 600.0
 LOOK_S = 5.0
 BACKLOG = 128
 READING = ("v1/search", "v1/documents")
+# Applications that are kept, each with its index open.
+KEPT = 8
+# An index that did not load is tried again after so long.
+RETRY_S = 1.0
 
 
 class Host(Application):
@@ -57,7 +63,8 @@ class Host(Application):
             rerankers[resolved.name] = ServedReranker(models, resolved, TRUNCATE)
         super().__init__(Served(rerankers, {}), reporter, _unlogged)
         self.scheduled = ScheduledModels(models, rerankers.values())
-        self.applications: dict[str, tuple[Application, ASGIApp]] = {}
+        # The one that was used last is the last.
+        self.applications: OrderedDict[str, tuple[Application, ASGIApp]] = OrderedDict()
         self.busy, self.last = 0, time.monotonic()
 
     def asgi(self, policy: Policy) -> ASGIApp:
@@ -74,7 +81,7 @@ class Host(Application):
             try:
                 if key == NO_INDEX and rest.startswith(READING):
                     raise ProblemError(404, "there is no index here; make one: ettin index FOLDER")
-                app = self._application(key, policy)
+                app = await self._application(key, policy)
                 await app({**scope, "path": f"/{rest}"}, receive, send)
             except ProblemError as problem:
                 await json_response(problem.body(), problem.status, {})(scope, receive, send)
@@ -85,24 +92,49 @@ class Host(Application):
 
         return answer
 
-    def _application(self, key: str, policy: Policy) -> ASGIApp:
+    async def _application(self, key: str, policy: Policy) -> ASGIApp:
         """Return the application of an index, which is made again if the index did not load."""
         known = self.applications.get(key)
-        if known is None or known[0].readiness.status not in ("loading", "ready"):
-            indexes = {}
-            if key != NO_INDEX:
-                folder = Path(os.fsdecode(urlsafe_b64decode(key)))
-                try:
-                    read_manifest(folder)
-                except EttinError as error:
-                    raise ProblemError(404, error.problem) from error
-                name = index_name(folder)
-                indexes[name] = ServedIndex(name, folder, self.scheduled)
-            served = Served(self.served.rerankers, {}, indexes)
-            app = Application(served, self.reporter, _unlogged)
+        ended = []
+        if known is None or _is_to_try_again(known[0].readiness):
+            app = Application(self._served(key), self.reporter, _unlogged)
             self.applications[key] = app, app.asgi(policy)
             app.readiness.start()
-        return self.applications[key][1]
+            ended += [known[0]] if known else []
+        self.applications.move_to_end(key)
+        found = self.applications[key][1]
+        while len(self.applications) > KEPT:
+            ended.append(self.applications.popitem(last=False)[1][0])
+        for one in ended:
+            # Requests to its routes are answered still, and hold its index open until then.
+            await _end(one)
+        return found
+
+    def _served(self, key: str) -> Served:
+        """Return what the application of an index offers.
+
+        Raises:
+            ProblemError: There is no index.
+        """
+        indexes = {}
+        if key != NO_INDEX:
+            folder = Path(os.fsdecode(urlsafe_b64decode(key)))
+            try:
+                read_manifest(folder)
+            except EttinError as error:
+                raise ProblemError(404, error.problem) from error
+            name = index_name(folder)
+            indexes[name] = ServedIndex(name, folder, self.scheduled)
+        return Served(self.served.rerankers, {}, indexes)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: object) -> AsyncIterator[None]:
+        async with super()._lifespan(app):
+            yield
+            while self.applications:
+                _, (ended, _) = self.applications.popitem()
+                ended.readiness.end()
+                await _end(ended)
 
     def end_when_idle(self, seconds: float, end: Callable[[], None]) -> None:
         """Call a function, from another thread, after so long without requests."""
@@ -113,6 +145,17 @@ class Host(Application):
             end()
 
         threading.Thread(target=look, daemon=True).start()
+
+
+def _is_to_try_again(readiness: Readiness) -> bool:
+    failed = readiness.failed_at
+    return failed is not None and time.monotonic() - failed >= RETRY_S
+
+
+async def _end(app: Application) -> None:
+    """End the tasks of an application; its models are those of the others too."""
+    if app.mcp is not None:
+        await app.mcp.end()
 
 
 def _unlogged(_: str) -> None:

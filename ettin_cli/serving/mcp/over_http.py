@@ -6,14 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import MissingExtraError
-from ettin_cli.serving.exchange import json_response
+from ettin_cli.serving.exchange import json_response, received
+from ettin_cli.serving.guard import Policy
 from ettin_cli.serving.mcp.protocol import indexed, instructions, protocol_server, require_mcp
 from ettin_cli.serving.mcp.routes import RouteError, Routes, within
 from ettin_cli.serving.mcp.tools import Tools
 from ettin_cli.serving.problems import ProblemError
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PATH = "/mcp"
 
@@ -23,10 +24,11 @@ class McpRoute:
 
     Args:
         app: The application with the server's routes, which the tools call.
+        policy: Has the size that a body may have.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+        self._app, self._policy = app, policy
         self._lock = asyncio.Lock()
         self._manager: Any = None
         self._running: asyncio.Task[None] | None = None
@@ -34,7 +36,10 @@ class McpRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        from starlette.requests import Request
+
         try:
+            content = await received(Request(scope, receive), self._policy)
             async with self._lock:
                 if self._manager is None:
                     self._manager = await self._started()
@@ -42,8 +47,10 @@ class McpRoute:
             problem = ProblemError(404, f"{error.problem}: pip install 'ettin-cli[mcp]'")
         except RouteError as error:
             problem = ProblemError(error.status, error.message)
+        except ProblemError as refused:
+            problem = refused
         else:
-            await self._manager.handle_request(scope, receive, send)
+            await self._manager.handle_request(scope, _again(content, receive), send)
             return
         await json_response(problem.body(), problem.status, {})(scope, receive, send)
 
@@ -65,11 +72,15 @@ class McpRoute:
         server = await asyncio.to_thread(protocol_server, Tools(routes), told)
         from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
-        # The guard of the server has checked Host, Origin and the size.
+        # The guard of the server has checked Host and Origin.
         manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._running = asyncio.create_task(self._run(manager, ready))
-        await ready
+        running = asyncio.create_task(self._run(manager, ready))
+        await asyncio.wait([ready, running], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            # It has failed; the next request tries again.
+            running.result()
+        self._running = running
         return manager
 
     async def _run(self, manager: Any, ready: asyncio.Future[None]) -> None:
@@ -82,3 +93,13 @@ class McpRoute:
         self._end.set()
         if self._running is not None:
             await self._running
+
+
+def _again(content: bytes, receive: Receive) -> Receive:
+    """Return what receives a body that has been read, and then what follows it."""
+    messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def next_message() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return next_message

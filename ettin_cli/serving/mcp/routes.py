@@ -58,14 +58,23 @@ def at_socket(path: Path, prefix: str) -> httpx2.AsyncClient:
     """
     import httpx2
 
-    return _client(LOCAL + prefix, httpx2.AsyncHTTPTransport(uds=str(path)))
+    return _client(base_url(prefix), httpx2.AsyncHTTPTransport(uds=str(path)))
 
 
 def within(app: ASGIApp, prefix: str = "") -> httpx2.AsyncClient:
     """Return a client for the routes of an application of this process."""
     import httpx2
 
-    return _client(LOCAL + prefix, httpx2.ASGITransport(app))
+    return _client(base_url(prefix), httpx2.ASGITransport(app))
+
+
+def base_url(prefix: str) -> str:
+    """Return the address before the paths of routes.
+
+    >>> base_url("/-")
+    'http://localhost/-'
+    """
+    return LOCAL + prefix
 
 
 def _client(url: str, transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
