@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+import ettin_cli
 from ettin_cli.console.console import Console
 from ettin_cli.console.table import print_answer
 from ettin_cli.errors import CorpusError, EttinError
 from ettin_cli.files.queries import read_queries
+from ettin_cli.index import Index
 from ettin_cli.records import Answer, Query
+from ettin_cli.searching import searched_text
+from ettin_cli.serving.search_answers import search_answer
 from ettin_cli.text.escaping import inert
 from ettin_cli.text.snippets import best_lines, query_words, spans
-from tests.test_export import answer, hit
+from tests.test_export import answer, hit, written
 
 LONG = "The ferry from the western pier sails at nine o'clock and at noon. " * 9
 
@@ -120,6 +124,39 @@ def test_words_are_found_in_their_other_forms() -> None:
     text = "Ferries sailed; the FERRY is sailing."
     marked = [text[start:end] for start, end in spans(text, query_words("when do ferries sail"))]
     assert marked == ["Ferries", "sailed", "FERRY", "sailing"]
+
+
+TYPED = 'ferry -cargo port:west "salt and rope"'
+
+
+def test_only_words_that_are_searched_for_are_marked_and_choose_the_lines(tmp_path: Path) -> None:
+    from rich.console import Console as RichConsole
+
+    text = "The west port.\n\n\n\nA west port.\n\n\n\nFerries bring salt and rope.\n\n\n\nThe end."
+    documents = [{"_id": "a", "text": text, "port": "west"}]
+    with ettin_cli.Session(offline=True) as session:
+        folder = tmp_path / "index"
+        session.build(documents=documents, into=folder, embedder="embedded")
+        answer = session.open(folder, reranker="none").search(TYPED)
+        dense = session.open(folder, reranker="none", retriever="dense").search(TYPED)
+    assert answer.query.text == answer.to_dict()["query"] == TYPED
+    shown = search_answer(answer, "notes", "1", None)
+    assert shown["query"] == TYPED
+    marks = [text[one["start"] : one["end"]] for one in shown["hits"][0]["highlights"]]
+    assert marks == ["Ferries", "salt", "rope"]
+    file = io.StringIO()
+    terminal = RichConsole(file=file, width=80, force_terminal=True, color_system="standard")
+    print_answer(terminal, answer, titled=False, full_text=True)
+    assert re.findall("\x1b\\[1;33m(.*?)\x1b", file.getvalue()) == marks
+    assert "> Ferries bring salt and rope." in written("md", answer).decode()
+    # To the dense retriever, all of the query is text.
+    assert {"west", "port"} <= {
+        text[one["start"] : one["end"]]
+        for one in search_answer(dense, "notes", "1", None)["hits"][0]["highlights"]
+    }
+    with Index(folder) as index:
+        assert searched_text(TYPED, "auto", index) == "ferry salt and rope"
+        assert searched_text(TYPED, "dense", index) == TYPED
 
 
 def test_the_lines_with_most_of_the_words_are_chosen() -> None:

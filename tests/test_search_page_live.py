@@ -191,6 +191,7 @@ def three(*order: int, **fields: Any) -> dict[str, Any]:
     return answer(*hits, **fields)
 
 
+DONE = {"seconds": 0.4, "warnings": []}
 RETRIEVED = three(1, 2, 3, reranker="none")
 RERANKED = three(3, 1, 2)
 
@@ -225,6 +226,7 @@ def test_hits_come_as_you_type_and_glide_into_the_reranked_order(
     page.see("Title 3", "Title 1", "Title 2")
     assert page.page.locator(".moved").all_text_contents() == ["\u25b22", "\u25bc1", "\u25bc1"]
     assert page.page.evaluate("animated") == 3
+    page.send(0, done=DONE)
     page.page.evaluate("searches[0].end()")
     page.wait("() => document.body.className === ''")
     assert page.state() == {"q": "ferry"}
@@ -267,9 +269,13 @@ def test_a_better_order_waits_for_a_key_once_the_visitor_has_moved(
     page.send(0, reranked=RERANKED)
     page.say("better order: press r")
     page.see("Title 1", "Title 2", "Title 3")
+    page.send(0, done={"warnings": ["the index is being read"]})
     page.page.evaluate("searches[0].end()")
+    page.wait("() => document.body.className === ''")
+    assert page.page.locator("#notes .warn").all_text_contents() == ["the index is being read"]
     page.page.keyboard.press("r")
     page.see("Title 3", "Title 1", "Title 2")
+    assert page.page.locator("#notes .warn").all_text_contents() == ["the index is being read"]
     assert page.focused() == "Title 2"
     assert "better" not in str(page.page.locator("#status").text_content())
 
@@ -368,6 +374,35 @@ def test_errors_and_empty_answers_are_shown(shown: Callable[..., Shown]) -> None
     page.send(1, retrieved=answer(reranker="none"), reranked=answer())
     page.wait("() => part('after').textContent.includes('Nothing')")
     assert page.page.locator(".problem").count() == 0
+
+
+def test_warnings_at_the_end_of_a_search_are_shown(shown: Callable[..., Shown]) -> None:
+    page = shown().open()
+    page.type("ferry", 0)
+    page.send(0, retrieved=RETRIEVED, reranked=RERANKED, done={"warnings": [HOSTILE[0], "late"]})
+    page.wait("() => document.querySelectorAll('#notes .warn').length === 2")
+    assert page.page.locator("#notes .warn").all_text_contents() == [HOSTILE[0], "late"]
+    page.page.evaluate("searches[0].end()")
+    page.wait("() => document.body.className === ''")
+    page.say("3 results, reranked by")
+    assert page.page.locator(".problem").count() == 0
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize("events", [{}, {"retrieved": 1}, {"retrieved": 1, "reranked": 1}], ids=len)
+def test_a_search_that_ends_too_early_is_told(
+    shown: Callable[..., Shown], events: dict[str, int]
+) -> None:
+    page = shown().open()
+    page.type("ferry", 0)
+    page.send(0, **{name: three(1, 2) for name in events})
+    if events:
+        page.see("Title 1", "Title 2")
+    page.page.evaluate("searches[0].end()")
+    page.wait("() => document.body.className === ''")
+    problem = page.page.locator("#notes .problem").all_text_contents()
+    assert problem == ["The connection ended before the search did."]
+    assert page.page.locator("#status").text_content() == ""
 
 
 def test_only_the_theme_is_kept(shown: Callable[..., Shown]) -> None:

@@ -9,13 +9,16 @@ import typer
 
 from ettin_cli.errors import EttinError
 from ettin_cli.files.writers import place
-from ettin_cli.records import Hit, Query
+from ettin_cli.records import Hit
 
 EDITORS_OF_PLACES = ("code", "codium", "cursor")
 
 
-def open_hit(hit: Hit | None, query: Query | None) -> None:
+def open_hit(hit: Hit | None, query: str | None) -> None:
     """Open a hit at its best line.
+
+    Args:
+        query: The words that the best line has.
 
     Raises:
         EttinError: The hit has no file, or the editor cannot be run.
@@ -24,7 +27,7 @@ def open_hit(hit: Hit | None, query: Query | None) -> None:
         raise EttinError("no file to open", hint="--open needs a hit that has a path")
     path, line = hit.passage.path, None
     if hit.passage.start_line is not None:
-        line = place(hit, query.text).removeprefix(f"{path}:")
+        line = place(hit, query).removeprefix(f"{path}:")
     path = f"./{path}" if path.startswith("-") else path
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
     if not editor or line is None:

@@ -1,13 +1,13 @@
 """The input of `ettin search`: queries and sources."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from ettin_cli.commands import options
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import read_queries
 from ettin_cli.records import Answer, Query
+from ettin_cli.searching import as_typed
 
 
 def asked_queries(
@@ -49,4 +49,4 @@ def asked_queries(
 def as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:
     """Yield answers with the query as it was typed, including its syntax."""
     for answer in answers:
-        yield answer if query is None else replace(answer, query=replace(answer.query, text=query))
+        yield answer if query is None else as_typed(answer, query)

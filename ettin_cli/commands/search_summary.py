@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ettin_cli.index import Index
-from ettin_cli.records import Answer, Hit, Query
+from ettin_cli.records import Answer, Hit
 from ettin_cli.searching import BM25, SearchOptions, chosen_rows
 from ettin_cli.text.lexical import Demands
 
@@ -15,7 +15,7 @@ class AnswerCounts:
     def __init__(self) -> None:
         self.answers = self.hits = self.most = 0
         self.left_out: int | None = None
-        self.first: tuple[Hit, Query] | None = None
+        self.first: tuple[Hit, str] | None = None
 
     def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
         """Yield the answers while counting them."""
@@ -25,7 +25,7 @@ class AnswerCounts:
             self.left_out = answer.left_out
             self.most = max(self.most, len(answer.hits))
             if self.first is None and answer.hits:
-                self.first = answer.hits[0], answer.query
+                self.first = answer.hits[0], answer.wanted
             yield answer
 
 

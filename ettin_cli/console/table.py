@@ -48,7 +48,7 @@ def print_answer(console: Console, answer: Answer, *, titled: bool, full_text: b
     digits = max(3, len(str(last)))
     for rank, hit in enumerate(answer.hits, start=1):
         head = _head(console, hit, rank, digits, reranked=answer.reranker != "none")
-        for line in _hit_lines(console, hit, head, answer.query.text, full_text=full_text):
+        for line in _hit_lines(console, hit, head, answer.wanted, full_text=full_text):
             line.rstrip()
             console.print(line, overflow="crop", no_wrap=True)
     if titled:

@@ -1,6 +1,7 @@
 from .default_index import find_index as find_index, index_name as index_name
 from .document_texts import (
     DocumentText as DocumentText,
+    document_path as document_path,
     document_text as document_text,
     nearest_ids as nearest_ids,
 )

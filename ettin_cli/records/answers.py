@@ -196,6 +196,8 @@ class Answer:
         stages: The work of each reranker, if several form a cascade.
         left_out: Number of passages that phrases, exclusions and fields of the query left out; None
             if it has none.
+        searched: The text of the query without what it requires or excludes; empty if that is all
+            of it.
     """
 
     query: Query
@@ -208,6 +210,12 @@ class Answer:
     retriever: str | None = None
     stages: Sequence[Stage] = ()
     left_out: int | None = None
+    searched: str = ""
+
+    @property
+    def wanted(self) -> str:
+        """The text whose words to look for in the hits: the query without its constraints."""
+        return self.searched or self.query.text
 
     def to_dict(self, *, text: bool = True) -> dict[str, Any]:
         """Return the answer as `ettin search -f json` writes it.

@@ -12,6 +12,7 @@ from .cascade import (
     rerank_candidates as rerank_candidates,
     work as work,
 )
+from .constraints import as_typed as as_typed, searched_text as searched_text
 from .progress import WindowProgress as WindowProgress
 from .ranking import SearchOptions as SearchOptions, rank as rank
 from .rerank_requests import Window as Window, rerank as rerank

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
 from ettin_cli.index import Index
+from ettin_cli.records import Answer
+from ettin_cli.searching.retrievers import DENSE
 from ettin_cli.text.lexical import Demands, Terms, parse_query
 
 if TYPE_CHECKING:
@@ -23,6 +26,21 @@ MOST_READ = 1000
 def demands_of(query: str, index: Index) -> Demands:
     """Return the text and the constraints of a query, as far as the index knows their fields."""
     return parse_query(query, index.has_field, partial(_is_option, index, Terms(index.language)))
+
+
+def searched_text(query: str, retriever: str, index: Index) -> str:
+    """Return the text of a typed query that is searched for, without its constraints."""
+    try:
+        return query if retriever == DENSE else demands_of(query, index).text
+    except IndexMismatchError:
+        # An index without terms is only searched by meaning.
+        return query
+
+
+def as_typed(answer: Answer, query: str) -> Answer:
+    """Return an answer with its query as it was typed, including its syntax."""
+    asked = answer.query
+    return replace(answer, query=replace(asked, text=query), searched=asked.text)
 
 
 def _is_option(index: Index, terms: Terms, word: str) -> bool:

@@ -28,7 +28,7 @@ from ettin_cli.searching.answering import search
 from ettin_cli.searching.calibration.fitting import Calibration
 from ettin_cli.searching.calibration.stored import is_calibrated, load, not_calibrated
 from ettin_cli.searching.cascade import Step
-from ettin_cli.searching.constraints import demands_of
+from ettin_cli.searching.constraints import as_typed, demands_of
 from ettin_cli.searching.ranking import SearchOptions
 from ettin_cli.searching.rerankers import RerankerCascade
 from ettin_cli.searching.retrievers import (
@@ -207,10 +207,9 @@ class Searcher(Closing):
             return answer
         asked, options = parsed(query, options, self.retriever_name, self.index)
         # The answer reports the query as typed, with its constraints.
-        typed = replace(asked, text=query)
-        first = (lambda answer: retrieved(replace(answer, query=typed))) if retrieved else None
+        first = (lambda answer: retrieved(as_typed(answer, query))) if retrieved else None
         [answer] = self.search_many([asked], options, first)
-        return replace(answer, query=typed)
+        return as_typed(answer, query)
 
     def search_many(
         self,

@@ -13,7 +13,7 @@ from ettin_cli.serving.served_index import ServedIndex
 # Lines of an answer.
 MAX_LINES = 2_000
 # The id of a hit: its document, and the lines or the number of its passage.
-NAMED_PASSAGE = re.compile(r"(.+)(?::(\d+)-(\d+)|#(\d+))", re.S)
+NAMED_PASSAGE = re.compile(r"(.+)(?::(\d{1,9})-(\d{1,9})|#(\d{1,9}))", re.S)
 
 
 def document_body(index: ServedIndex, doc_id: str, lines: tuple[int, int] | None) -> dict[str, Any]:
@@ -45,10 +45,23 @@ def document_body(index: ServedIndex, doc_id: str, lines: tuple[int, int] | None
             raise ProblemError(404, f"there is no passage {passage_id} in the document", param="id")
         lines = lines or (placed[passage_id].first, placed[passage_id].last)
     first, last = lines or (found.begin, found.begin + MAX_LINES - 1)
-    if first > found.end:
-        raise invalid(f"line {first:,} is beyond the last line, {found.end:,}", "lines")
+    require_lines(found, first, last)
     first, last = max(first, found.begin), min(last, found.end, first + MAX_LINES - 1)
     return _document(index, opened.manifest.generation, found, first, last)
+
+
+def require_lines(found: DocumentText, first: int, last: int) -> None:
+    """Check that a document has some of the lines from one to another.
+
+    Raises:
+        ProblemError: It has none, or the two are no range.
+    """
+    if not 1 <= first <= last:
+        raise invalid(f"lines {first}-{last} are no range", "lines")
+    if first > found.end:
+        raise invalid(f"line {first:,} is beyond the last line, {found.end:,}", "lines")
+    if last < found.begin:
+        raise invalid(f"line {last:,} is before the first line, {found.begin:,}", "lines")
 
 
 def _document(

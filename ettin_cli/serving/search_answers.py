@@ -22,7 +22,7 @@ def search_answer(
         facets: Metadata fields whose values are counted in the hits; None: all.
     """
     shown = answer.to_dict()
-    words = query_words(answer.query.text)
+    words = query_words(answer.wanted)
     for hit, body in zip(answer.hits, shown["hits"], strict=True):
         passage = hit.passage
         target = {"index": index, "id": passage.doc_id, "passage": hit.passage_id}

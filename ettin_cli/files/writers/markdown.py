@@ -30,7 +30,7 @@ class Markdown(RowWriter):
             target = quote(passage.path, safe="/:.~") + anchor if passage.path else ""
             shown = f"[{name}]({target})" if target else name
             lines.append(f"{rank}. {shown} ({hit.score:.3f})")
-            quoted = best_lines(passage.text, answer.query.text).text
+            quoted = best_lines(passage.text, answer.wanted).text
             lines += [f"   > {line}" for line in quoted.split("\n")]
         return ("\n".join(lines) + "\n\n").encode("utf-8", "surrogatepass")
 

@@ -14,7 +14,7 @@ class Paths(TextWriter):
 
     def answer(self, answer: Answer, layout: Layout, *, first: bool) -> bytes:
         """Return a line per hit."""
-        lines = (place(hit, answer.query.text) for hit in answer.hits)
+        lines = (place(hit, answer.wanted) for hit in answer.hits)
         return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
 

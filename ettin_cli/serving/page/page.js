@@ -377,10 +377,12 @@ function search(box) {
     if (!response.ok) throw new Error((await response.json()).message);
     const chunks = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
+    let [best, finished] = [null, false];
     for (let retrieved = false; ; ) {
       const { value, done } = await chunks.read();
       signal.throwIfAborted();
-      if (done) return;
+      if (done && finished) return;
+      if (done) throw new Error("The connection ended before the search did.");
       const events = (text + value).split("\n\n");
       text = events.pop();
       for (const event of events) {
@@ -391,9 +393,15 @@ function search(box) {
           retrieved = true;
           render(data, state, `${counted(data.hits.length, "result")}, reranking\u2026`);
         } else if (name === "reranked") {
+          best = data;
           if (!data.hits.length) await fill(state, signal);
           else if (retrieved && moved()) offer(data, state);
           else render(data, state, statusText(data));
+        } else if (name === "done") {
+          finished = true;
+          // Kept for a better order that is shown later.
+          if (best) best.warnings = data.warnings;
+          if (best?.hits.length) warn(data.warnings);
         }
       }
     }
@@ -425,10 +433,15 @@ function search(box) {
     part("status").textContent = status;
     part("chips").replaceChildren(...chips(state));
     part("facets").replaceChildren(...facets(answer.facets, state));
-    const warnings = (answer.warnings || []).map((one) => say("p", "warn", plain(one)));
-    part("notes").replaceChildren(...warnings, ...part("notes").querySelectorAll(".quiet"));
+    warn(answer.warnings);
     part("after").replaceChildren(...more(answer, state));
     seen = scrollY;
+  }
+
+  function warn(warnings) {
+    const notes = part("notes");
+    const said = (warnings || []).map((one) => say("p", "warn", plain(one)));
+    notes.replaceChildren(...said, ...notes.querySelectorAll(".quiet"));
   }
 
   // Let hits move to their new places.

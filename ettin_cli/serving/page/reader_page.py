@@ -37,6 +37,7 @@ class Reading:
         path: Relative to the working directory of the server.
         code: Whether the document is source code.
         editor: The address that opens its file in an editor; empty without one.
+        searched: The query without its constraints, whose words are marked.
     """
 
     document: DocumentText
@@ -51,6 +52,7 @@ class Reading:
     path: str | None = None
     code: bool = False
     editor: str = ""
+    searched: str = ""
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -209,8 +211,7 @@ def _parts(reading: Reading, *, above: bool) -> Markup:
 
 def _lines(reading: Reading) -> Markup:
     """Return the lines, numbered; those of the passage are marked, and the query's words in it."""
-    query = reading.asked.value("q")
-    wanted = query_words(query) if query else set()
+    wanted = query_words(reading.searched) if reading.searched else set()
     first, last = reading.lines or (0, -1)
     begin, end = reading.shown
     items = []

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.corpus import is_code
 from ettin_cli.errors import EttinError
-from ettin_cli.index import Index, document_text, nearest_ids
+from ettin_cli.index import Index, document_path, document_text, nearest_ids
 from ettin_cli.indexing import base_of
-from ettin_cli.searching import from_here
+from ettin_cli.searching import from_here, searched_text
+from ettin_cli.serving.documents import require_lines
 from ettin_cli.serving.exchange import Answer, Exchange
 from ettin_cli.serving.page.asked import Asked, document_url
 from ettin_cli.serving.page.layout import SCRIPT_PATH, STYLE_PATH
@@ -171,10 +172,8 @@ class PageRoutes:
             return page_response(missing_page(message, links, asked), 404)
         placed = next((one for one in found.passages if one.passage_id == passage_id), None)
         lines = (placed.first, placed.last) if placed else lines_of(given["lines"])
-        if lines and lines[0] > found.end:
-            raise ProblemError(
-                400, f"line {lines[0]:,} is beyond the last line, {found.end:,}", param="lines"
-            )
+        if lines:
+            require_lines(found, *lines)
         passage = (placed or found.passages[0]).passage
         reading = Reading(
             found,
@@ -189,6 +188,7 @@ class PageRoutes:
             path=from_here(passage.path),
             code=is_code(passage.path or ""),
             editor=self.editor,
+            searched=searched_text(asked.value("q"), asked.value("retriever"), index),
         )
         return page_response(reader_page(reading))
 
@@ -203,8 +203,7 @@ class PageRoutes:
 
     def _original(self, parameters: Mapping[str, str]) -> Response:
         index = self.indexes.named(parameters.get("index", "")).current()
-        found = document_text(index, parameters.get("id", ""))
-        path = found.passages[0].passage.path if found else None
+        path = document_path(index, parameters.get("id", ""))
         if path is None:
             raise ProblemError(404, "the index has no such document, or the document has no file")
         base = base_of(index.folder)
