@@ -16,6 +16,7 @@ from ettin_cli.serving import Policy
 from ettin_cli.serving.mcp import host, prefix_of
 from ettin_cli.serving.mcp.host import Host
 from ettin_cli.serving.mcp.routes import within
+from tests import models
 
 
 class Notices(Silence):
@@ -42,7 +43,7 @@ def test_the_index_that_was_used_last_stays_open(
     reporter = Notices()
 
     def opened(folder: Path) -> int:
-        return sum(message.startswith(f"{folder} is open") for message in reporter.said)
+        return sum(f" is open: {folder}, " in message for message in reporter.said)
 
     async def run() -> None:
         with ettin_cli.Session(offline=True) as session:
@@ -70,19 +71,19 @@ def test_the_index_that_was_used_last_stays_open(
     asyncio.run(run())
 
 
-def test_an_index_that_does_not_load_is_tried_again_later(
-    folders: list[Path], monkeypatch: pytest.MonkeyPatch
+def test_a_model_that_does_not_load_is_tried_again_later(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    damaged = folders[0]
-    for path in damaged.rglob("*.arrow"):
-        path.write_bytes(b"")
+    model = models.ettin(tmp_path / "model", hidden=32, layers=2, heads=2)
     monkeypatch.setattr(host, "RETRY_S", math.inf)
     reporter = Notices()
 
     async def run() -> None:
         with ettin_cli.Session(offline=True) as session:
-            app: Any = Host(session.models, "none", reporter).asgi(Policy())
-            async with within(app, prefix_of(damaged)) as client:
+            app: Any = Host(session.models, str(model), reporter).asgi(Policy())
+            weights = model / "model.safetensors"
+            weights.write_bytes(weights.read_bytes()[:-8])
+            async with within(app, prefix_of(folders[0])) as client:
 
                 async def tries() -> int:
                     for _ in range(3):
