@@ -21,7 +21,7 @@ import pytest
 import uvicorn
 
 import ettin_cli
-from ettin_cli.serving import connections
+from ettin_cli.serving import Address, connections, listening
 from tests.conftest import Ettin
 from tests.serving import Server, scores_of
 
@@ -350,6 +350,31 @@ def test_a_full_disk_for_its_log_does_not_stop_it(tmp_path: Path) -> None:
         assert running.wait(60) in (0, 120)
     finally:
         running.kill()
+
+
+def test_answers_are_sent_without_delay() -> None:
+    delayed: list[int] = []
+
+    async def look() -> None:
+        accepted = asyncio.get_running_loop().create_future()
+
+        def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            inner = writer.get_extra_info("socket")
+            accepted.set_result(inner.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        for bound in listening(Address(port=0)):
+            address = bound.getsockname()[:2]
+            server = await asyncio.start_server(accept, sock=bound)
+            _, writer = await asyncio.open_connection(*address)
+            delayed.append(await accepted)
+            accepted = asyncio.get_running_loop().create_future()
+            writer.close()
+            server.close()
+
+    asyncio.run(look())
+    assert delayed
+    assert all(delayed)
 
 
 def test_a_port_in_use_and_an_open_address_are_refused(ettin: Ettin) -> None:
