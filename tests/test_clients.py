@@ -195,8 +195,11 @@ def _check_more(line: dict[str, Any], running: Running) -> None:
         return
     if line["client"] == "openai vector store":
         hits = json.loads(running.printed("search", QUERY, "-k", "3"))["hits"]
-        rows = [["sources/" + Path(hit["path"]).name, hit["score"], hit["text"]] for hit in hits]
-        assert line["rows"] == rows
+        names = [["sources/" + Path(hit["path"]).name, hit["text"]] for hit in hits]
+        assert [[name, text] for name, _, text in line["rows"]] == names
+        # On the scale of OpenAI's scores.
+        scores = [1 / (1 + math.exp(-hit["score"])) for hit in hits]
+        assert [score for _, score, _ in line["rows"]] == pytest.approx(scores, abs=1e-12)
         return
     model = SentenceTransformer(str(running.embedder), device="cpu")
     wanted = model.encode(["a ferry", "bread"], normalize_embeddings=True)
