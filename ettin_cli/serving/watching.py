@@ -15,12 +15,11 @@ from ettin_cli.index import Index
 from ettin_cli.indexing import base_of, out_of_date
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.records import Reporter
+from ettin_cli.serving.index_process import run_index
 from ettin_cli.serving.served_index import ServedIndex
 
 # At least so many seconds are between the beginnings of two updates.
 PAUSE_S = 2.0
-# An exit code of `ettin index`: done, but some inputs were rejected.
-REJECTED = 3
 # After so long, what is watched is certain to be.
 LISTENING_MS = 1000
 # Seconds between two looks at a source that cannot be watched.
@@ -151,26 +150,11 @@ class Watch:
         self._checked = datetime.now(UTC).isoformat(timespec="seconds")
 
     async def _run_update(self) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            _, told = await process.communicate()
-        except asyncio.CancelledError:
-            # What it has done is kept, and used by the next update.
-            with suppress(ProcessLookupError):
-                process.terminate()
-            await process.wait()
-            raise
-        written = told.decode("utf-8", "replace").splitlines()
-        lines = [line.removeprefix("ettin: ") for line in written if line.strip()]
-        if process.returncode not in (0, REJECTED):
+        succeeded, told = await run_index(self._command)
+        lines = [line.removeprefix("ettin: ") for line in told]
+        if not succeeded:
             errors = [line for line in lines if line.startswith("error: ")]
-            message = (errors or lines or [f"exit code {process.returncode}"])[-1]
-            raise EttinError(message.removeprefix("error: "))
+            raise EttinError((errors or lines)[-1].removeprefix("error: "))
         self.reporter.notice(lines[-1] if lines else f"{self.index.name} is updated")
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Any
 
 from ettin_cli.index import read_manifest
+from ettin_cli.serving.index_process import run_index
 from ettin_cli.serving.mcp.routes import RouteError
 from ettin_cli.storage import STREAM
 
-REJECTED = 3
 # Lines of the report of an update.
 MOST_LINES = 50
 
@@ -26,19 +25,9 @@ async def update_index(folder: Path, paths: list[str]) -> dict[str, Any]:
         RouteError: A path is below no source, or the update fails.
     """
     _check_inside(folder, paths)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ettin_cli", "index", "-i", str(folder), "--color", "never"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        _, said = await process.communicate()
-    except asyncio.CancelledError:
-        process.terminate()
-        raise
-    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-    if process.returncode not in (0, REJECTED):
+    words = (sys.executable, "-m", "ettin_cli", "index", "-i", str(folder), "--color", "never")
+    succeeded, lines = await run_index(words)
+    if not succeeded:
         raise RouteError(500, f"the update failed: {' '.join(lines[-MOST_LINES:])}", {})
     left_out = len(lines) - MOST_LINES
     note = {"note": f"the first {left_out:,} lines are left out"} if left_out > 0 else {}
