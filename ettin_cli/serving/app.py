@@ -147,15 +147,14 @@ class Application:
         from starlette.routing import Route
 
         async def handle(request: Request) -> Response:
-            begin = time.monotonic()
             exchange = Exchange(request, policy, self.served.limits, self.metrics, self._failure)
-            exchange.finish = lambda status: self._finish(exchange, path, status, begin)
+            exchange.finish = lambda status: self._finish(exchange, path, status)
             self.activity.begin()
             try:
                 method = "GET" if request.method == "HEAD" else request.method
                 answer = await calls[method](exchange)
                 if not isinstance(answer, Response):
-                    headers = exchange.headers(time.monotonic() - begin)
+                    headers = exchange.headers()
                     answer = json_response(answer, 200, headers)
             except (Exception, asyncio.CancelledError) as error:
                 problem = self._failure(error)
@@ -168,12 +167,11 @@ class Application:
 
         return Route(path, handle, methods=list(calls))
 
-    def _finish(self, exchange: Exchange, path: str, status: int, begin: float) -> None:
+    def _finish(self, exchange: Exchange, path: str, status: int) -> None:
         """Count and log a request."""
         self.activity.end()
-        seconds = time.monotonic() - begin
-        self.metrics.count(path, exchange.dialect, status, seconds)
-        self.log(exchange.log_line(status, seconds))
+        self.metrics.count(path, exchange.dialect, status, exchange.seconds)
+        self.log(exchange.log_line(status))
 
     def _failure(self, error: BaseException) -> ProblemError:
         if isinstance(error, ProblemError):

@@ -73,6 +73,11 @@ class Exchange:
     warnings: list[str] = field(default_factory=list)
     size: int = 0
 
+    @property
+    def seconds(self) -> float:
+        """The time since the request was received."""
+        return time.monotonic() - self.begun
+
     async def aside(self, call: Callable[[], Result]) -> Result:
         """Return what a call returns; of a large body in a thread, not to hold up other requests.
 
@@ -134,7 +139,7 @@ class Exchange:
         left: asyncio.Future[Any] = asyncio.create_task(self._left())
         result.add_done_callback(read_outcome)
         try:
-            remaining = self.limits.timeout - (time.monotonic() - self.begun)
+            remaining = self.limits.timeout - self.seconds
             await asyncio.wait(
                 [result, left], timeout=max(0.0, remaining), return_when=asyncio.FIRST_COMPLETED
             )
@@ -155,25 +160,26 @@ class Exchange:
         while (await self.request.receive())["type"] != "http.disconnect":
             pass
 
-    def log_line(self, status: int, seconds: float) -> str:
+    def log_line(self, status: int) -> str:
         """Return a line about the request, without its texts."""
         request = self.request
         client = request.client.host if request.client else "-"
         waited = self.job.waited if self.job and self.job.waited else 0.0
         return (
             f"{client} {request.method} {request.url.path} {self.dialect} {status} "
-            f"{self.items:,} items {self.tokens:,} tokens, queued {waited:.3f} s, {seconds:.3f} s"
+            f"{self.items:,} items {self.tokens:,} tokens, queued {waited:.3f} s, "
+            f"{self.seconds:.3f} s"
             f"{': ' if self.refusal else ''}{self.refusal}"
         )
 
-    def headers(self, seconds: float) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
         """Return the headers that tell where the time went, and the warnings."""
         waited = (self.job.waited or 0.0) if self.job else 0.0
         computed = self.job.computed if self.job else 0.0
         warning = inert_line("; ".join(self.warnings)).encode("ascii", "backslashreplace")
         warned = {"x-ettin-warning": warning.decode()[:MAX_HEADER]}
         return {
-            "x-total-time": f"{1000 * seconds:.0f}",
+            "x-total-time": f"{1000 * self.seconds:.0f}",
             "x-queue-time": f"{1000 * waited:.0f}",
             "x-inference-time": f"{1000 * computed:.0f}",
             "x-compute-tokens": str(self.tokens),

@@ -24,12 +24,10 @@ class Scale:
     Args:
         name: sigmoid, raw or probability.
         calibration: For probabilities, the calibration of an index for the reranker.
-        index: The name of that index.
     """
 
     name: str
     calibration: Calibration | None = None
-    index: str | None = None
 
     def of(self, scores: Sequence[float]) -> list[float]:
         """Return a reranker's scores on this scale.

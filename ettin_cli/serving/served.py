@@ -72,7 +72,7 @@ class Served:
             for index in self.indexes.values():
                 calibration = index.calibration(model)
                 if calibration:
-                    return Scale(PROBABILITY, calibration, index.name)
+                    return Scale(PROBABILITY, calibration)
         return Scale(SIGMOID)
 
     def reranker(self, name: object, exchange: Exchange) -> ServedReranker:
@@ -164,7 +164,10 @@ class Readiness:
 
     def _require_calibrations(self) -> None:
         for model in self.served.rerankers.values():
-            if self.served.scale == PROBABILITY and not self.served.scale_of(model, None).index:
+            if (
+                self.served.scale == PROBABILITY
+                and not self.served.scale_of(model, None).calibration
+            ):
                 raise ModelError(f"no index has a calibration for {model.name}")
 
     @property

@@ -138,8 +138,13 @@ class ServedIndex:
             "language": manifest.language,
             "updated": manifest.created,
             "stale": self._stale_files(opened),
-            "refresh": f"ettin index -i {shlex.quote(str(self.folder.resolve()))}",
+            "refresh": self._refresh,
         }
+
+    @property
+    def _refresh(self) -> str:
+        """The command that updates the index."""
+        return f"ettin index -i {shlex.quote(str(self.folder.resolve()))}"
 
     def unavailable(self, problem: str) -> dict[str, Any]:
         """Return the description of an index that cannot be opened now."""
@@ -155,7 +160,7 @@ class ServedIndex:
             "language": None,
             "updated": None,
             "stale": None,
-            "refresh": f"ettin index -i {shlex.quote(str(self.folder.resolve()))}",
+            "refresh": self._refresh,
             "watch": None,
             "error": problem,
         }
