@@ -203,7 +203,7 @@ def test_the_width_of_a_terminal_is_used(inside: Ettin, terminal: Terminal) -> N
 def test_verbose_tells_what_was_chosen_and_quiet_is_silent(inside: Ettin) -> None:
     words = ["search", FERRY, "-r", "embedded", "-k", "1"]
     told = inside(*words).err
-    assert re.fullmatch(r"ettin: 1 hit, reranked by embedded, \d+\.\d\d s\n", told)
+    assert re.fullmatch(r"ettin: 1 hit, reranked by embedded \(blend 0\.7\), \d+\.\d\d s\n", told)
     verbose = inside(*words, "-v").err
     assert "reranking with embedded on onnxruntime cpu float32" in verbose
     assert re.search(r"\(embed \d\.\d\d, retrieve \d\.\d\d, rerank \d\.\d\d\)\n", verbose)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,25 @@ def test_a_folder_is_measured_with_a_row_a_system(measure: Ettin, corpus: Path) 
     assert "reranking with embedded" in done.err
 
 
+def test_the_blends_of_a_recommendation_are_measured_as_systems(
+    measure: Ettin, corpus: Path
+) -> None:
+    words = ("eval", str(corpus), "-r", "embedded", "-c", "20")
+    usual = measure(*words)
+    assert [row["blend"] for row in parsed(usual.out)] == [0.0, 0.7]
+    done = measure(*words, "--blend", "0,0.3,0.5,auto,0.85")
+    rows = parsed(done.out)[1:]
+    assert [row["blend"] for row in rows] == [0.0, 0.3, 0.5, 0.7, 0.85]
+    means = {row["blend"]: row["nDCG@10"] for row in rows}
+    best, own = max(means.values()), means[0.7]
+    [line] = [line for line in usual.err.splitlines() if "recommended for" in line]
+    if best - own < 0.003:
+        assert f"--blend auto: {own:.3f} nDCG@10" in line
+    else:
+        assert f": {best:.3f}, the highest of 0, 0.3, 0.5, 0.7, 0.85" in line
+        assert means[float(re.findall(r"--blend ([0-9.]+):", line)[0])] == best
+
+
 def test_a_second_sweep_scores_nothing_and_says_the_same(measure: Ettin, corpus: Path) -> None:
     words = ("eval", str(corpus), "-r", "embedded", "-c", "5")
     once = parsed(measure(*words).out)
@@ -91,7 +111,7 @@ def test_the_search_with_its_options_gives_what_was_measured(
     words = ("search", "--queries", queries, str(corpus), "-r", "embedded", "-c", "20")
     measure(*words, "-o", "search.trec")
     searched = read_run(tmp_path / "search.trec")
-    measured = read_run(tmp_path / "out" / "runs" / "embedded-20-candidates.trec")
+    measured = read_run(tmp_path / "out" / "runs" / "embedded-20-candidates-blend-0.7.trec")
     assert set(measured) < set(searched)
     for query_id, ranking in measured.items():
         assert list(ranking)[:10] == list(searched[query_id])
@@ -104,10 +124,10 @@ def test_a_run_that_was_written_is_measured_as_it_was(
     runs = tmp_path / "out" / "runs"
     done = measure(
         *("eval", "--qrels", str(corpus / "qrels.tsv"), "--run", str(runs / "none.trec")),
-        *("--run", str(runs / "embedded-20-candidates.trec")),
+        *("--run", str(runs / "embedded-20-candidates-blend-0.7.trec")),
     )
     found = parsed(done.out)
-    assert [row["run"] for row in found] == ["none.trec", "embedded-20-candidates.trec"]
+    assert [row["run"] for row in found] == ["none.trec", "embedded-20-candidates-blend-0.7.trec"]
     assert [row["reranker"] for row in found] == [None, None]
     for before, after in zip(rows, found, strict=True):
         for metric in ("nDCG@10", "RR@10", "R@100"):
@@ -157,7 +177,8 @@ def test_rows_come_in_every_format(measure: Ettin, corpus: Path, format: str) ->
         assert [row["candidates"] for row in rows] == ["", "5"]
     else:
         lines = done.out.splitlines()
-        assert lines[0].replace("|", " ").split()[:3] == ["reranker", "depth", "nDCG@10"]
+        header = ["reranker", "depth", "blend", "nDCG@10"]
+        assert lines[0].replace("|", " ").split()[:4] == header
         assert "embedded" in lines[-1]
 
 
@@ -198,7 +219,8 @@ def test_quiet_leaves_the_results_and_what_is_left_out_of_them(
 ) -> None:
     words = ("eval", str(corpus), "-r", "embedded", "-c", "5,6", "-o", "out")
     loud = measure(*words)
-    assert "changes no query's" in loud.err
+    assert "reranking with embedded over hybrid" in loud.err
+    assert "recommended for hybrid with embedded: --blend" in loud.err
     assert "corrected for the number of comparisons (2 comparisons)" in loud.err
     quiet = measure(*words, "-q")
     left_out = (
@@ -214,7 +236,7 @@ def test_a_row_is_a_line_at_any_width_and_what_has_no_room_is_named(
     measure: Ettin, corpus: Path, width: int
 ) -> None:
     measure.monkeypatch.setenv("COLUMNS", str(width))
-    words = ("-r", "embedded", "-c", "5,20", "-f", "table")
+    words = ("-r", "embedded", "-c", "5,20", "--blend", "0", "-f", "table")
     done = measure("eval", str(corpus), *words)
     header, *rows = done.out.splitlines()
     assert len(rows) == 3
@@ -241,7 +263,9 @@ def test_an_index_is_measured_with_files_of_queries_and_judgements(
 def test_calibration_gives_hits_their_probability(measure: Ettin, corpus: Path) -> None:
     measure("index", str(corpus), "-i", "mine")
     files = ("--queries", str(corpus / "queries.jsonl"), "--qrels", str(corpus / "qrels.tsv"))
-    search = ("search", "where is the hole in an inner tube", "-i", "mine", "-r", "embedded")
+    asked = ("search", "where is the hole in an inner tube", "-i", "mine", "-r", "embedded")
+    # A blend has an order of its own.
+    search = (*asked, "--blend", "0")
     refused = measure(*search, "--min-probability", "0.5")
     assert refused.code == 1
     assert "--calibrate" in refused.err

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ettin_cli.errors import CorpusError
-from ettin_cli.evaluation.comparing import compare, correction, gains, verdicts
+from ettin_cli.evaluation.comparing import compare, correction, gains, recommended_blend, verdicts
 from ettin_cli.evaluation.measuring import judged_queries, measure_runs
 from ettin_cli.evaluation.metrics import parse_metrics
 from ettin_cli.evaluation.output_folder import file_name, write_evaluation
@@ -134,6 +134,17 @@ def test_harm_is_told_as_plainly_and_a_blend_that_does_better_is_named() -> None
         "reranking with 32m hurts on your data: -0.100 nDCG@10 [-0.120, -0.080], 41 queries "
         "better, 18 worse; blend 0.5 gives +0.010"
     ]
+
+
+def test_auto_is_recommended_unless_another_blend_is_clearly_better() -> None:
+    system = System("32m", 50, 0.7, "hybrid")
+    assert recommended_blend(system, {0.0: 0.5, 0.3: 0.5025, 0.7: 0.5}, "RR@10") == (
+        "recommended for hybrid with 32m: --blend auto: 0.500 RR@10 with auto, which is 0.7"
+    )
+    assert recommended_blend(system, {0.0: 0.5, 0.3: 0.504, 0.5: 0.504, 0.7: 0.5}, "RR@10") == (
+        "recommended for hybrid with 32m: --blend 0.5: 0.504, the highest of 0, 0.3, 0.5, 0.7 on "
+        "these queries; 0.500 RR@10 with auto, which is 0.7"
+    )
 
 
 def test_too_few_queries_are_said_to_be_too_few() -> None:

@@ -80,6 +80,7 @@ def test_rejected_inputs_are_3_and_all_else_is_done(ettin: Ettin, docs: Path) ->
         ["search", FERRY, "--by", "page"],
         ["search", FERRY, "--blend", "1.5"],
         ["search", FERRY, "--blend", "nan"],
+        ["search", FERRY, "--blend", "half"],
         ["search", FERRY, "--blend", "0.5", "-r", "none"],
         ["search", FERRY, "--min-score", "nan"],
         ["search", FERRY, "--min-score", "high"],

@@ -113,10 +113,11 @@ def index(stand_in: Ettin, tmp_path: Path) -> Path:
 
 
 def test_search_flags_what_it_cut(stand_in: Ettin, index: Path) -> None:
-    cut = stand_in("search", QUERY)
+    # The reranker alone decides: a blend with the order of two texts would hide what it read.
+    cut = stand_in("search", QUERY, "--blend", "0")
     assert hits(cut) == [("short", False), ("long", True)]
     assert CUT in cut.err
-    whole = stand_in("search", QUERY, "--long", "max", "-v")
+    whole = stand_in("search", QUERY, "--blend", "0", "--long", "max", "-v")
     assert hits(whole) == [("long", False), ("short", False)]
     assert "truncated at" not in whole.err
     assert TOLD in whole.err
@@ -124,7 +125,7 @@ def test_search_flags_what_it_cut(stand_in: Ettin, index: Path) -> None:
 
 def test_eval_measures_either_and_says_which(stand_in: Ettin, index: Path) -> None:
     files = ("--queries", str(index / "queries.jsonl"), "--qrels", str(index / "qrels.tsv"))
-    dense = (*files, "--retriever", "dense")
+    dense = (*files, "--retriever", "dense", "--blend", "0")
     cut = stand_in("eval", *dense, "--metrics", "RR@10")
     assert [row["RR@10"] for row in parsed(cut)] == [0.5, 0.5]
     assert "1 of 2 texts truncated at the token limit of embedded" in cut.err

@@ -1,13 +1,19 @@
 """Hits are ordered as documented, whatever the order of the candidates."""
 
+import math
 import random
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from ettin_cli.records import Candidate, Hit, Passage, Scores
+from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.models.engines import EngineSettings
+from ettin_cli.models.rerankers import ResolvedReranker, find_reranker
+from ettin_cli.records import Candidate, Hit, Passage, Reporter, Reranker, Scores, Silence
+from ettin_cli.runtime import Loaded
 from ettin_cli.searching.ranking import SearchOptions, rank, standardised
+from ettin_cli.searching.rerankers import RerankerCascade
 
 
 def candidates(*scores: tuple[str, float]) -> list[Candidate]:
@@ -23,6 +29,21 @@ def scores(*values: float) -> Scores:
 
 def ids(hits: list[Hit]) -> list[str]:
     return [hit.passage.doc_id for hit in hits]
+
+
+class Plain(ResolvedReranker):
+    """A reranker without a measured blend, which is never loaded."""
+
+    identity = "plain"
+
+    def load(self, settings: EngineSettings, reporter: Reporter, loaded: Loaded) -> Reranker:
+        raise NotImplementedError
+
+
+class Measured(Plain):
+    """A reranker that was measured best with a blend."""
+
+    blend = 0.6
 
 
 THREE = candidates(("a", 0.9), ("b", 0.5), ("c", 0.1))
@@ -57,6 +78,24 @@ def test_a_blend_mixes_standardised_scores_and_keeps_the_raw_one() -> None:
         assert hit.score == pytest.approx(score)
         assert hit.rerank_score == raw
     assert ids(rank(THREE, scores(10, 30, 20), SearchOptions(blend=1.0))) == ["a", "b", "c"]
+
+
+def test_a_blend_of_auto_is_that_of_the_last_reranker() -> None:
+    measured, plain = Measured("measured"), Plain("plain")
+    auto, given = SearchOptions(), SearchOptions(blend=0.25)
+    assert RerankerCascade(measured).blended(auto).blend == 0.6
+    assert RerankerCascade(measured, [(plain, 3)]).blended(auto).blend == 0.6
+    assert RerankerCascade(plain, [(measured, 3)]).blended(auto).blend == 0.0
+    assert RerankerCascade(measured).blended(given) is given
+    # Without a reranker nothing is blended.
+    assert rank(THREE, scores(10, 30, 20), auto)[0].score == 30
+    assert find_reranker("embedded", offline=True, reporter=Silence()).blend == 0.7
+
+
+@pytest.mark.parametrize("blend", [-0.1, 1.1, math.nan, "half"])
+def test_a_blend_is_a_share_or_auto(blend: float | str) -> None:
+    with pytest.raises(InvalidArgumentError, match="blend .* 1$"):
+        SearchOptions(blend=blend)
 
 
 def test_a_document_counts_once_by_its_best_passage() -> None:

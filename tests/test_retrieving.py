@@ -1,5 +1,6 @@
 """BM25 finds what embeddings miss, hybrid keeps the best of both, and constraints hold."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from ettin_cli.records import Query, Silence
 from ettin_cli.searching.answering import search
 from ettin_cli.searching.constraints import demands_of, matching_rows
 from ettin_cli.searching.feedback import expanded_terms, expanded_vector
+from ettin_cli.searching.fusion import HEAD, Scale
 from ettin_cli.searching.ranking import SearchOptions
 from ettin_cli.searching.retrievers import (
-    LEXICAL_WEIGHT,
     DenseRetriever,
     HybridRetriever,
     LexicalRetriever,
@@ -66,28 +67,110 @@ def test_both_scores_of_every_candidate_are_exact(index: Index) -> None:
     found, near, held = hybrid(3, None), dense(6, None), words(6, None)
     cosine = dict(zip(near.rows.tolist(), near.scores.tolist(), strict=True))
     worth = dict(zip(held.rows.tolist(), held.scores.tolist(), strict=True))
-    spread = float(np.std(list(cosine.values())))
+    every = {row: (cosine[row], worth.get(row, 0.0)) for row in cosine}
+    expected = fused(every, len(TEXTS))
     for at, row in enumerate(found.rows.tolist()):
         places = found.ranks_of(at)
         assert places["dense"].score == pytest.approx(cosine[row])
         assert places["bm25"].score == pytest.approx(worth.get(row, 0.0))
-        expected = cosine[row] / spread + LEXICAL_WEIGHT * worth.get(row, 0.0)
-        assert found.scores[at] == pytest.approx(expected, rel=1e-5)
-        ranked = near.rows.tolist()[:3]
-        assert places["dense"].rank == (ranked.index(row) + 1 if row in ranked else None)
+        assert found.scores[at] == pytest.approx(expected[row], rel=1e-5)
+        assert places["dense"].rank == near.rows.tolist().index(row) + 1
     assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
 
 
-def test_passages_that_are_all_equally_near_are_told_apart_by_words(
+def fused(every: dict[int, tuple[float, float]], searched: int) -> dict[int, float]:
+    """Return the fused scores by their definition, from the cosine and BM25 score of each row."""
+    weighted = []
+    for share, side in ((0.499, 0), (0.501, 1)):
+        head = sorted((pair[side] for pair in every.values()), reverse=True)[: min(100, searched)]
+        size = head[0] - head[-1] if head[0] - head[-1] > 1e-6 else 1.0
+        weighted.append(
+            {row: share * (pair[side] - head[-1]) / size for row, pair in every.items()}
+        )
+    scores = {}
+    for row in every:
+        parts = [side[row] for side in weighted]
+        scores[row] = sum(part for part in parts if part > 0) or sum(parts)
+    return scores
+
+
+@pytest.fixture
+def many(tmp_path: Path, build: Builder) -> Index:
+    """Return an index of 700 passages of common and rare words."""
+    rng = np.random.default_rng(5)
+    words = [*"abcdefgh", *(f"w{n}" for n in range(60))]
+    weights = 1 / np.arange(1, len(words) + 1)
+    texts = {
+        f"d{n}": " ".join(rng.choice(words, rng.integers(4, 20), p=weights / weights.sum()))
+        for n in range(700)
+    }
+    texts["d650"] += " lighthouse"
+    build(tmp_path / "many", jsonl(tmp_path / "many.jsonl", **texts))
+    return Index(tmp_path / "many")
+
+
+@pytest.mark.parametrize("forms", [["b w3 w40"], ["lighthouse"], ["w7 w8", "w7 h w50"], ["zzz"]])
+@pytest.mark.parametrize("among", [None, range(0, 700, 3), range(600, 660), range(5)])
+def test_a_score_is_the_mean_of_both_in_the_range_of_their_hundred_best(
+    many: Index, forms: Sequence[str], among: range | None
+) -> None:
+    retriever = HybridRetriever(many, embedder(many))
+    rows = None if among is None else np.array(among)
+    [dense] = DenseRetriever(many, embedder(many)).searches([forms])
+    near = dense(700, rows)
+    worth = retriever.lexical.scores(retriever.lexical.terms_of(forms))
+    pairs = zip(near.rows.tolist(), near.scores.tolist(), strict=True)
+    every = {row: (cosine, float(worth[row])) for row, cosine in pairs}
+    expected = fused(every, len(every))
+    [hybrid] = retriever.searches([forms])
+    deepest = hybrid(700, rows)
+    assert sorted(deepest.rows.tolist()) == sorted(every)
+    wanted = [expected[row] for row in deepest.rows.tolist()]
+    assert deepest.scores.tolist() == pytest.approx(wanted, abs=1e-5)
+    assert deepest.scores.tolist() == sorted(deepest.scores.tolist(), reverse=True)
+    above = sum(score > 0 for score in deepest.scores.tolist())
+    for depth in (1, 10, 99, 130):
+        found = hybrid(depth, rows)
+        assert len(found.rows) == min(depth, len(every))
+        same = min(depth, above)
+        assert found.rows[:same].tolist() == deepest.rows[:same].tolist()
+        assert found.scores[:same].tolist() == deepest.scores[:same].tolist()
+
+
+def test_the_only_passage_with_a_rare_word_is_first(many: Index) -> None:
+    [hybrid] = HybridRetriever(many, embedder(many)).searches([["lighthouse"]])
+    assert names(many, hybrid(1, None).rows) == ["d650"]
+
+
+def test_one_passage_is_neither_above_nor_below_others(tmp_path: Path, build: Builder) -> None:
+    build(tmp_path / "i", jsonl(tmp_path / "t.jsonl", one="a ferry at nine"))
+    index = Index(tmp_path / "i")
+    for expand in (False, True):
+        [hybrid] = HybridRetriever(index, embedder(index), expand=expand).searches([["ferry"]])
+        found = hybrid(5, None)
+        assert (found.rows.tolist(), found.scores.tolist()) == ([0], [0.0])
+
+
+def test_passages_that_are_all_alike_have_one_score_in_corpus_order(
     tmp_path: Path, build: Builder
 ) -> None:
     build(tmp_path / "i", jsonl(tmp_path / "t.jsonl", **{f"d{n}": "a b c" for n in range(600)}))
     index = Index(tmp_path / "i")
     [hybrid] = HybridRetriever(index, embedder(index)).searches([["a c"]])
     found = hybrid(5, None)
-    place = found.ranks_of(0)
-    expected = place["dense"].score + LEXICAL_WEIGHT * place["bm25"].score
-    assert found.scores.tolist() == pytest.approx([expected] * 5)
+    assert found.scores.tolist() == pytest.approx([0.0] * 5, abs=1e-5)
+    assert found.rows.tolist() == list(range(5))
+
+
+def test_the_scale_is_that_of_the_merged_top_of_any_parts() -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.normal(size=1000).astype(np.float32)
+    parts = np.array_split(rng.permutation(scores), 7)
+    merged = sorted(s for part in parts for s in sorted(part.tolist(), reverse=True)[:HEAD])
+    scale = Scale.of(sorted(scores.tolist(), reverse=True)[:HEAD])
+    assert Scale.of(merged[-HEAD:]) == scale
+    top = sorted(scores.tolist())[-HEAD:]
+    assert scale == (top[0], top[-1] - top[0])
 
 
 def test_a_query_of_no_known_word_is_left_to_the_embeddings(index: Index) -> None:

@@ -108,7 +108,7 @@ def test_candidates_bound_how_many_are_scored(inside: Ettin) -> None:
 
 def test_a_reranker_keeps_the_hits_and_says_where_retrieval_had_them(inside: Ettin) -> None:
     before = ids(inside("search", FERRY, *ALL))
-    after = hits(inside("search", FERRY, "-k", "50", "-r", "embedded"))
+    after = hits(inside("search", FERRY, "-k", "50", "-r", "embedded", "--blend", "0"))
     assert sorted(before) == sorted(hit["doc_id"] for hit in after)
     assert [hit["rank"] for hit in after] == list(range(1, len(after) + 1))
     for hit in after:
@@ -126,6 +126,25 @@ def test_a_blend_is_of_standardised_scores(inside: Ettin, share: str) -> None:
     expected += (1 - float(share)) * (reranked - reranked.mean()) / reranked.std()
     assert np.allclose([hit["score"] for hit in found], expected, atol=1e-5)
     assert all(before >= after for before, after in pairwise(expected))
+
+
+def test_the_blend_is_that_of_the_reranker_unless_one_is_given(inside: Ettin) -> None:
+    words = ("search", FERRY, "-k", "50", "-r", "embedded")
+    ran = inside(*words)
+    assert "reranked by embedded (blend 0.7)" in ran.err
+    answer = json.loads(ran.out)
+    assert answer["blend"] == 0.7
+    for same in ("0.7", "auto"):
+        assert json.loads(inside(*words, "--blend", same).out)["hits"] == answer["hits"]
+    alone = inside(*words, "--blend", "0")
+    assert "reranked by embedded, " in alone.err
+    assert "blend" not in json.loads(alone.out)
+    assert all("rerank_score" not in hit for hit in hits(alone))
+    raw = {hit["doc_id"]: hit["rerank_score"] for hit in answer["hits"]}
+    assert {hit["doc_id"]: hit["score"] for hit in hits(alone)} == raw
+    none = inside("search", FERRY, "-r", "none", "--blend", "auto")
+    assert none.code == 0
+    assert "blend" not in json.loads(none.out)
 
 
 def test_a_whole_share_of_retrieval_is_the_order_of_retrieval(inside: Ettin) -> None:
@@ -295,7 +314,8 @@ def test_paths_are_places_that_editors_take(inside: Ettin, library: Path) -> Non
 
 def test_markdown_links_the_hits(inside: Ettin) -> None:
     out = inside("search", FERRY, "-r", "none", "-k", "1", "-f", "md").out
-    assert out.startswith(f"## {FERRY}\n\n1. [Timetable](docs/ferry.md#L1) (5.")
+    # The first of both retrievers has the highest score of a fusion.
+    assert out.startswith(f"## {FERRY}\n\n1. [Timetable](docs/ferry.md#L1) (1.000)")
     assert "   > The ferry sails from the western pier" in out
 
 

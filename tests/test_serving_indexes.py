@@ -37,6 +37,8 @@ OPTIONS = [
     {"query": "ferry", "top_k": 2, "reranker": "none"},
     {"query": "when does the ferry sail", "retriever": "bm25", "by": "passage", "candidates": 3},
     {"query": 'sails -"night boat"', "retriever": "dense", "blend": 0.3},
+    {"query": "the ferry sails", "blend": "auto"},
+    {"query": "ferry", "blend": 0},
     {"query": "pier", "filters": {"port": ["east", "west"]}, "fold": "none", "expand": True},
     {"query": "ferry", "path": "*.md", "min_score": -100},
     {"query": "ferry", "path": ["*.md", "*.jsonl"], "reranker": "embedded:3,embedded"},

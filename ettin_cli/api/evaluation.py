@@ -37,7 +37,7 @@ class EvaluationCalls(SessionBase):
         rerankers: Sequence[str] | None = None,
         retrievers: Sequence[str] = (AUTO,),
         candidates: Sequence[int] = (CANDIDATES,),
-        blends: Sequence[float] = (0.0,),
+        blends: Sequence[float | str] = (AUTO,),
         metrics: str = METRICS,
         by: str = DOCUMENT,
         fold: str = SAME,
@@ -54,7 +54,7 @@ class EvaluationCalls(SessionBase):
             rerankers: Names as in `open`; several are compared. "none" is retrieval alone.
             retrievers: Names as in `open`; several are compared.
             candidates: Depths to compare. Empty: rerank the judged documents of each query.
-            blends: Shares of the retrieval score to compare, from 0 to 1.
+            blends: Shares of the retrieval score to compare, from 0 to 1; "auto" is the reranker's.
             metrics: Names as in ir_measures, such as "nDCG@10,R@100". Systems are compared by the
                 first.
             by: As in `Searcher.search`.
@@ -107,7 +107,7 @@ class EvaluationCalls(SessionBase):
             retrievers,
             found,
             sorted(set(candidates)),
-            sorted(set(blends)),
+            blends,
             parse_metrics(metrics),
             expand,
             long,

@@ -93,9 +93,9 @@ def evaluate(
         str,
         typer.Option(
             metavar="SHARES",
-            help="Shares of the retrieval score in the final score, as in 0,0.2,0.5.",
+            help="Shares of the retrieval score in the final score, as in 0,0.2,auto.",
         ),
-    ] = "0",
+    ] = AUTO,
     metrics: Annotated[
         str,
         typer.Option(
@@ -284,11 +284,9 @@ def _depths(text: str) -> list[int]:
     return sorted({int(word) for word in words})
 
 
-def _blends(text: str) -> list[float]:
+def _blends(text: str) -> list[float | str]:
     try:
-        shares = sorted({float(word) for word in text.split(",")})
-    except ValueError:
-        shares = []
-    if not shares or not all(0 <= share <= 1 for share in shares):
-        raise UsageError(f"--blend {text!r} is not a list of shares from 0 to 1", hint="0,0.2,0.5")
-    return shares
+        return [options.blend_of(word.strip()) for word in text.split(",")]
+    except UsageError:
+        problem = f"--blend {text!r} is not a list of shares from 0 to 1 or {AUTO}"
+        raise UsageError(problem, hint="0,0.2,0.5") from None

@@ -11,9 +11,10 @@ from typing import Annotated, TypeVar
 import typer
 
 from ettin_cli.console import Console
-from ettin_cli.errors import INTERRUPTED, TERMINATED, UsageError
+from ettin_cli.errors import INTERRUPTED, TERMINATED, InvalidArgumentError, UsageError
 from ettin_cli.index import RecordedSource
 from ettin_cli.runtime import interruption
+from ettin_cli.searching import require_blend
 from ettin_cli.settings import AUTO, DEFAULT_INDEX
 from ettin_cli.storage import Stream
 
@@ -150,6 +151,21 @@ def stdin() -> Stream:
 def stdin_or(name: Named) -> Named | Stream:
     """Return an input by name; "-" is standard input."""
     return stdin() if str(name) == STDIN else name
+
+
+def blend_of(text: str) -> float | str:
+    """Return the value of --blend: a number, or "auto".
+
+    Raises:
+        UsageError: It is neither "auto" nor a number from 0 to 1.
+    """
+    try:
+        blend = text if text == AUTO else float(text)
+        require_blend(blend)
+    except (ValueError, InvalidArgumentError):
+        problem = f"--blend {text!r} is neither {AUTO} nor a number from 0 to 1"
+        raise UsageError(problem, hint="--blend 0.3") from None
+    return blend
 
 
 def utf8(text: str, name: str) -> str:

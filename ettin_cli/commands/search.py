@@ -60,11 +60,13 @@ def search(
         ),
     ] = None,
     blend: Annotated[
-        float,
+        str,
         typer.Option(
-            metavar="W", min=0, max=1, help="Share of the retrieval score in the final score."
+            metavar="W",
+            help="Share of the retrieval score in the final score, from 0 to 1; auto: the best "
+            "measured for the reranker.",
         ),
-    ] = 0.0,
+    ] = AUTO,
     filter: Annotated[
         list[str] | None,
         typer.Option(metavar="FIELD=VALUE", help="Search only documents with this metadata."),
@@ -144,7 +146,7 @@ def search(
         by=by,
         min_score=min_score,
         min_probability=min_probability,
-        blend=blend,
+        blend=options.blend_of(blend),
         filters=_filters(filter or []),
         paths=tuple(path or []),
         fold=fold,
@@ -156,6 +158,8 @@ def search(
     session, rejected = context.session, False
     opened = None if sources else Index(find_index(index))
     rerankers = session.find_rerankers(reranker)
+    if rerankers:
+        chosen = rerankers.blended(chosen)
     if opened is None:
         # Only here, since it reads every format of documents.
         from ettin_cli.commands.sources import index_of

@@ -283,7 +283,8 @@ class Tally:
         if self.many:
             what += f" of {count(self.queries, 'query', 'queries')}"
         reranked = self.last is not None and self.last.reranker != "none"
-        how = f"reranked by {self._by()}" if reranked else "not reranked"
+        blend = f" (blend {self.last.blend:g})" if self.last and self.last.blend else ""
+        how = f"reranked by {self._by()}{blend}" if reranked else "not reranked"
         took = self.last.seconds if self.last else {}
         seconds = self.seconds if took else time.monotonic() - self.began
         times = ", ".join(f"{k} {v:.2f}" for k, v in took.items() if k != "total")

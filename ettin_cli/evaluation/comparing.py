@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ettin_cli.evaluation.results import Comparison, Gains, Measured, System, reference
 from ettin_cli.evaluation.significance import ALPHA, effects
@@ -10,6 +10,8 @@ from ettin_cli.evaluation.significance import ALPHA, effects
 SEED = 20_240_517
 # Smaller differences are rounding errors and count as no change.
 SAME = 1e-9
+# A blend is recommended instead of auto if its mean is higher by this much.
+BLEND_MARGIN = 0.003
 
 SystemPair = tuple[Measured, Measured]
 
@@ -112,6 +114,23 @@ def correction(gains: Gains) -> str | None:
     return (
         f"95 % intervals and p are corrected for the number of comparisons ({', '.join(several)}): "
         f"an interval excludes 0 exactly where p is below {ALPHA:g}"
+    )
+
+
+def recommended_blend(system: System, means: Mapping[float, float], metric: str) -> str:
+    """Return a sentence on the blend for these queries.
+
+    Args:
+        system: Its blend is that of `auto`, which is recommended unless another is clearly better.
+        means: The mean of the metric by blend.
+    """
+    best = max(means, key=lambda blend: (means[blend], -abs(blend - system.blend)))
+    own = f"{means[system.blend]:.3f} {metric} with auto, which is {system.blend:g}"
+    if means[best] - means[system.blend] < BLEND_MARGIN:
+        return f"recommended for {system.name}: --blend auto: {own}"
+    return (
+        f"recommended for {system.name}: --blend {best:g}: {means[best]:.3f}, the highest of "
+        f"{', '.join(f'{blend:g}' for blend in means)} on these queries; {own}"
     )
 
 

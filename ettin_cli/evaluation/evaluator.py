@@ -23,6 +23,7 @@ from ettin_cli.searching import (
     Step,
     cascade_name,
     choose_retriever,
+    require_blend,
     require_retriever,
 )
 from ettin_cli.searching.calibration import Calibration, fit, save
@@ -37,7 +38,7 @@ class EvaluationRequest:
         retrievers: Names as in search; several are compared.
         rerankers: Rerankers by the names that results show; empty: retrieval alone.
         candidates: Depths, smallest first; empty: rank the judged documents of each query.
-        blends: Shares of the retrieval score.
+        blends: Shares of the retrieval score; "auto" is the reranker's.
         metrics: Systems are compared by the first.
         expand: Whether to measure each retriever with query expansion as well.
         long: How rerankers score texts beyond their token limit.
@@ -50,7 +51,7 @@ class EvaluationRequest:
     retrievers: Sequence[str] = (AUTO,)
     rerankers: Mapping[str, RerankerCascade] = field(default_factory=dict)
     candidates: Sequence[int] = (CANDIDATES,)
-    blends: Sequence[float] = (0.0,)
+    blends: Sequence[float | str] = (AUTO,)
     metrics: Sequence[Metric] = field(default_factory=lambda: parse_metrics(METRICS))
     expand: bool = False
     long: str = TRUNCATE
@@ -60,10 +61,10 @@ class EvaluationRequest:
         for name in self.retrievers:
             require_retriever(name)
         require_long(self.long, reranked=bool(self.rerankers))
-        if not all(0 <= blend <= 1 for blend in self.blends) or not self.blends:
-            raise InvalidArgumentError(
-                f"blends {list(self.blends)} are not all between 0 and 1", argument="blends"
-            )
+        if not self.blends:
+            raise InvalidArgumentError("blends are empty", argument="blends")
+        for blend in self.blends:
+            require_blend(blend, "blends")
         if any(depth < 1 for depth in self.candidates):
             raise InvalidArgumentError(
                 f"candidates {list(self.candidates)} are not all at least 1",
@@ -107,6 +108,7 @@ class Evaluator:
             request.metrics,
             {name: self._before(cascade) for name, cascade in request.rerankers.items()},
             request.options,
+            {name: cascade.blend for name, cascade in request.rerankers.items()},
         )
 
     def _retriever(self, name: str, expand: bool) -> Retriever:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from ettin_cli.errors import CorpusError
-from ettin_cli.evaluation.comparing import correction, gains, verdicts
+from ettin_cli.evaluation.comparing import correction, gains, recommended_blend, verdicts
 from ettin_cli.evaluation.metrics import Metric, coverage, evaluate, ordered
 from ettin_cli.evaluation.results import Evaluation, Gains, Measured, ShownDocument, System
 from ettin_cli.evaluation.sweep import Outcome, Sweep
@@ -74,7 +74,13 @@ def evaluation_of(
         baseline=outcome.baseline,
         systems=outcome.systems,
         gains=compared,
-        verdicts=_verdicts(main, outcome.baseline),
+        verdicts=[
+            *_verdicts(main, outcome.baseline),
+            *(
+                recommended_blend(system, means, str(sweep.metrics[0]))
+                for system, means in outcome.blends.items()
+            ),
+        ],
         notes=more,
         retrievers=list(sweep.retrievers),
     )

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 WINDOW = 256
 WHOLE_RUN = 1000
+# Blends from which one is recommended, besides those measured.
+TRIED_BLENDS = (0.0, 0.3, 0.5, 0.7, 0.85)
 
 Ranking = list[tuple[str, float]]
 
@@ -62,18 +64,29 @@ class Sweep:
         retrievers: Retrievers by displayed name; the first alone is the baseline.
         rerankers: Rerankers by displayed name.
         candidates: Depths in passages; empty: all passages of each query's judged documents.
-        blends: Shares of the retrieval score.
+        blends: Shares of the retrieval score; "auto" is the reranker's own.
         before: The earlier steps of each reranker's cascade, by the same names.
         options: Search options except depth, blend and number of hits.
+        own_blends: The share that "auto" stands for, by the name of the reranker.
     """
 
     retrievers: Mapping[str, Retriever]
     rerankers: Mapping[str, TimedReranker]
     candidates: Sequence[int]
-    blends: Sequence[float]
+    blends: Sequence[float | str]
     metrics: Sequence[Metric]
     before: Mapping[str, Sequence[Step[TimedReranker]]] = field(default_factory=dict)
     options: SearchOptions = field(default_factory=SearchOptions)
+    own_blends: Mapping[str, float] = field(default_factory=dict)
+
+    def own_blend(self, reranker: str) -> float:
+        """Return the share of the retrieval score that "auto" stands for."""
+        return self.own_blends.get(reranker, 0.0)
+
+    def shares(self, reranker: str) -> list[float]:
+        """Return the blends of a reranker as numbers, in ascending order."""
+        own = self.own_blend(reranker)
+        return sorted({own if isinstance(blend, str) else blend for blend in self.blends})
 
     def alone(self, retriever: str) -> System:
         """Return the system of retrieval alone."""
@@ -90,7 +103,7 @@ class Sweep:
             System(reranker, depth, blend, retriever)
             for reranker in self.rerankers
             for depth in self.depths
-            for blend in self.blends
+            for blend in self.shares(reranker)
         ]
 
     @property
@@ -118,7 +131,7 @@ class Sweep:
     def searched(self, depth: int | None) -> SearchOptions:
         """Return the search options of the systems at a depth, without their blends."""
         # Judged documents are never merged: each is ranked.
-        options = replace(self.options, top_k=self.top_k)
+        options = replace(self.options, top_k=self.top_k, blend=0.0)
         return replace(options, fold=NONE) if depth is None else replace(options, candidates=depth)
 
     @property
@@ -152,6 +165,8 @@ class Outcome:
         unindexed: Judged documents that are not in the index.
         scored: By reranker, the number of texts scored, each text once per query.
         truncated: By reranker, how many of those were truncated.
+        blends: The mean of the first metric by blend, for each reranker over each retriever at the
+            greatest depth.
     """
 
     baseline: Measured
@@ -161,6 +176,7 @@ class Outcome:
     unindexed: int
     scored: dict[str, int]
     truncated: dict[str, int]
+    blends: dict[System, dict[float, float]] = field(default_factory=dict)
 
 
 def run_sweep(
@@ -221,6 +237,7 @@ class _Tries:
         self.meter = Meter()
         self.once = {id(reranker): ScoredOnce(reranker, self.meter) for reranker in rerankers}
         self.runs: dict[System, dict[str, Ranking]] = defaultdict(dict)
+        self.tried: dict[System, dict[str, Ranking]] = defaultdict(dict)
         self.seconds: dict[System, float] = defaultdict(float)
         self.labelled: dict[str, dict[tuple[str, str], Labelled]] = defaultdict(dict)
         self.rows: dict[str, dict[str, int]] = defaultdict(dict)
@@ -306,11 +323,18 @@ class _Tries:
             advance = self._watched(work(map(len, candidates), before), advance)
         self.meter.pairs, self.meter.truncated, self.meter.seconds = 0, 0, 0.0
         scored = rerank_candidates(queries, candidates, before, last, options, advance)
-        for blend in self.sweep.blends:
+        for blend in self.sweep.shares(name):
             system = System(name, depth, blend, retriever)
             self.seconds[system] += retrieved[options].seconds + self.meter.seconds
             for query, (left, scores) in zip(queries, scored, strict=True):
                 self._rank(system, query, left, scores, replace(options, blend=blend))
+        if deepest and depth is not None:
+            for blend in {*TRIED_BLENDS, self.sweep.own_blend(name)}:
+                tried = self.tried[System(name, depth, blend, retriever)]
+                blended = replace(options, blend=blend)
+                for query, (left, scores) in zip(queries, scored, strict=True):
+                    hits = rank(left.candidates, scores, blended, left.ranks)
+                    tried[query.query_id] = trec_ranking(hits)
         if deepest:
             self.scored[name] += self.meter.pairs
             self.truncated[name] += self.meter.truncated
@@ -367,7 +391,19 @@ class _Tries:
             self.unindexed,
             dict(self.scored),
             dict(self.truncated),
+            self._blends(),
         )
+
+    def _blends(self) -> dict[System, dict[float, float]]:
+        """Return the mean of the first metric for each blend tried."""
+        metric = self.sweep.metrics[0]
+        means: dict[System, dict[float, float]] = defaultdict(dict)
+        for system, run in sorted(self.tried.items(), key=lambda entry: entry[0].blend):
+            rankings = {query_id: dict(ranking) for query_id, ranking in run.items()}
+            values = evaluate(rankings, self.qrels, [metric])[metric].values()
+            name = replace(system, blend=self.sweep.own_blend(system.reranker))
+            means[name][system.blend] = sum(values) / max(1, len(values))
+        return dict(means)
 
     def _measured(self, system: System, queries: int) -> Measured:
         run = self.runs[system]

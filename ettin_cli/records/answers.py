@@ -198,6 +198,7 @@ class Answer:
             if it has none.
         searched: The text of the query without what it requires or excludes; empty if that is all
             of it.
+        blend: Share of the retrieval score in the final score; 0 without a blend.
     """
 
     query: Query
@@ -211,6 +212,7 @@ class Answer:
     stages: Sequence[Stage] = ()
     left_out: int | None = None
     searched: str = ""
+    blend: float = 0.0
 
     @property
     def wanted(self) -> str:
@@ -231,6 +233,7 @@ class Answer:
             **({"retriever": self.retriever} if self.retriever is not None else {}),
             **({"embedder": self.embedder} if self.embedder is not None else {}),
             "reranker": self.reranker,
+            **({"blend": self.blend} if self.blend else {}),
             "engine": self.backend,
             **({"left_out": self.left_out} if self.left_out is not None else {}),
             **({"stages": [stage.to_dict() for stage in self.stages]} if self.stages else {}),

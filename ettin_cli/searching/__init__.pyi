@@ -14,7 +14,11 @@ from .cascade import (
 )
 from .constraints import as_typed as as_typed, searched_text as searched_text
 from .progress import WindowProgress as WindowProgress
-from .ranking import SearchOptions as SearchOptions, rank as rank
+from .ranking import (
+    SearchOptions as SearchOptions,
+    rank as rank,
+    require_blend as require_blend,
+)
 from .rerank_requests import Window as Window, rerank as rerank
 from .rerankers import RerankerCascade as RerankerCascade
 from .retrievers import (

@@ -106,7 +106,8 @@ class _Searcher:
         backend = self.reranker.card.backend if self.reranker else self.retriever.backend
         for query, (left, verdict) in zip(queries, scored, strict=True):
             hits = self._ranked(left, verdict)
-            yield self._answer(query, hits, self.name, backend, share, left.stages)
+            answer = self._answer(query, hits, self.name, backend, share, left.stages)
+            yield replace(answer, blend=self.options.share) if self.reranker else answer
 
     def _in_retrieval_order(
         self, query: Query, found: Sequence[Candidate], seconds: Mapping[str, float]

@@ -10,7 +10,7 @@ from itertools import islice
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.index import Filter
 from ettin_cli.records import NO_TEXT, Candidate, Hit, Scores, require_list, require_type
-from ettin_cli.settings import CANDIDATES, DOCUMENT, PASSAGE, SAME, TOP_K
+from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, PASSAGE, SAME, TOP_K
 from ettin_cli.text import FOLDS, leading
 from ettin_cli.text.lexical import Demands
 
@@ -27,7 +27,8 @@ class SearchOptions:
         by: "document": rank each document by its best passage; "passage": rank every passage.
         min_score: Leave out hits below this score.
         min_probability: Leave out hits below this probability of relevance.
-        blend: Share of the retrieval score in the final score, both standardised.
+        blend: Share of the retrieval score in the final score, both standardised. "auto": the
+            share that the reranker was measured best with.
         filters: Metadata fields, each with the value it must have or several alternatives.
         paths: Globs, one of which a hit's path must match.
         demands: Query constraints: what a hit must or must not contain.
@@ -42,7 +43,7 @@ class SearchOptions:
     by: str = DOCUMENT
     min_score: float | None = None
     min_probability: float | None = None
-    blend: float = 0.0
+    blend: float | str = AUTO
     filters: tuple[Filter, ...] = ()
     paths: tuple[str, ...] = ()
     demands: Demands = field(default_factory=lambda: Demands(""))
@@ -76,10 +77,7 @@ class SearchOptions:
             require_type(value, (int,), name)
             if value < 1:
                 raise InvalidArgumentError(f"{name} must be at least 1, not {value}", argument=name)
-        if not 0 <= self.blend <= 1:
-            raise InvalidArgumentError(
-                f"blend {self.blend} is not between 0 and 1", argument="blend"
-            )
+        require_blend(self.blend)
         if self.min_score is not None and math.isnan(self.min_score):
             raise InvalidArgumentError("the minimum score is not a number", argument="min_score")
         if self.min_probability is not None and not 0 <= self.min_probability <= 1:
@@ -94,9 +92,28 @@ class SearchOptions:
         return bool(self.filters or self.paths or self.demands)
 
     @property
+    def share(self) -> float:
+        """The blend as a number; 0 for "auto" as long as no reranker is known."""
+        return 0.0 if isinstance(self.blend, str) else self.blend
+
+    @property
     def without_reranker(self) -> SearchOptions:
         """The same options for retrieval alone, where `candidates` does not limit the hits."""
         return replace(self, candidates=max(self.candidates, self.top_k), blend=0.0)
+
+
+def require_blend(blend: float | str, argument: str = "blend") -> None:
+    """Check a share of the retrieval score.
+
+    Raises:
+        InvalidArgumentError: It is neither a number from 0 to 1 nor "auto".
+    """
+    if isinstance(blend, str) and blend != AUTO:
+        raise InvalidArgumentError(
+            f"blend {blend!r} is neither {AUTO} nor a number from 0 to 1", argument=argument
+        )
+    if not isinstance(blend, str) and not 0 <= blend <= 1:
+        raise InvalidArgumentError(f"blend {blend} is not between 0 and 1", argument=argument)
 
 
 def rank(
@@ -117,7 +134,7 @@ def rank(
     """
     if ranks is None:
         ranks = retrieval_ranks(candidates, by_document=options.by == "document")
-    hits = _scored(candidates, scores, options.blend, ranks)
+    hits = _scored(candidates, scores, options.share, ranks)
     if probabilities is not None:
         hits = [replace(hit, probability=p) for hit, p in zip(hits, probabilities, strict=True)]
     hits.sort(key=lambda hit: (-hit.score, hit.passage.doc_id, hit.passage_id))

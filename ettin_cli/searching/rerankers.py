@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ettin_cli.models.engines import EngineSettings
@@ -18,7 +18,8 @@ from ettin_cli.models.rerankers import (
 from ettin_cli.records import Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Loaded
 from ettin_cli.searching.cascade import cascade_name, parse_cascade
-from ettin_cli.settings import MAX
+from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.settings import AUTO, MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,15 @@ class RerankerCascade:
         """The name that results report."""
         steps = [(reranker.name, keep) for reranker, keep in self.before]
         return cascade_name(steps, self.last.name)
+
+    @property
+    def blend(self) -> float:
+        """The share of the retrieval score in the final score, unless another is given."""
+        return self.last.blend
+
+    def blended(self, options: SearchOptions) -> SearchOptions:
+        """Return search options with the blend as a number."""
+        return replace(options, blend=self.blend) if options.blend == AUTO else options
 
 
 def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> RerankerCascade:

@@ -5,29 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ettin_cli.index import Index, inner_products
 from ettin_cli.models import unit
 from ettin_cli.records import Embedder, RetrieverRank
 from ettin_cli.searching.feedback import PASSAGES, expanded_terms, expanded_vector
+from ettin_cli.searching.fusion import HEAD, Scale, fused
 from ettin_cli.settings import AUTO
 from ettin_cli.text.lexical import Terms
 
 if TYPE_CHECKING:
     from ettin_cli.index import Lexicon, Rows
     from ettin_cli.records import Floats
+    from ettin_cli.searching.fusion import Numbers
 
 DENSE = "dense"
 BM25 = "bm25"
 HYBRID = "hybrid"
 RETRIEVERS = (AUTO, DENSE, BM25, HYBRID)
-# A text with the maximum BM25 score weighs as much as this many standard deviations of the cosine.
-LEXICAL_WEIGHT = 10.0
-SPREAD_ROWS = 512
-# A smaller spread is rounding error: all passages are equally near.
-LEAST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +167,12 @@ class LexicalRetriever:
 
 
 class HybridRetriever:
-    """Fuses both scores: the cosine in standard deviations, plus ten times the BM25 score.
+    """Fuses both scores: their mean, each scaled to the range of its 100 best.
 
-    The deviation is that of the query's cosines over a sample of the index, so that the weight of
-    BM25 does not depend on the embedder or the query. Every passage that is among the top of
-    either retriever gets both scores, computed exactly.
+    The 100 best are those of the query among the passages searched; a passage without any term has
+    0 by BM25. So the score of a passage does not depend on the depth, and parts of an index can be
+    searched apart once their best scores are merged. Every passage that is among the top of either
+    side gets both scores, computed exactly.
 
     Args:
         expand: Retrieve again both ways, with the top passages as feedback.
@@ -193,12 +191,15 @@ class HybridRetriever:
         return [partial(self._best, *pair) for pair in zip(vectors, terms, strict=True)]
 
     def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
-        """Return the fused scores of texts outside the index for a query."""
+        """Return the fused scores of texts outside the index, in the scale of a search of it."""
+        import numpy as np
+
         [vector] = embedded(self.model, [query])
-        spread = self._spread(vector)
-        cosines = [float(text @ vector) for text in self.model.embed_documents(texts)]
-        worth = self.lexical.score_texts(query, texts)
-        return [c / spread + LEXICAL_WEIGHT * w for c, w in zip(cosines, worth, strict=True)]
+        sides = self._sides(vector, self.lexical.terms_of(query), HEAD, None)
+        cosines = np.array([text @ vector for text in self.model.embed_documents(texts)])
+        worth = np.array(self.lexical.score_texts(query, texts))
+        scores: list[float] = sides.fused(cosines, worth).tolist()
+        return scores
 
     def _best(
         self, vector: Floats, terms: Mapping[str, float], depth: int, among: Rows | None
@@ -214,32 +215,44 @@ class HybridRetriever:
     ) -> Retrieved:
         import numpy as np
 
-        nearest = self.index.retrieve(vector[None], depth, among)[0][0]
+        sides = self._sides(vector, terms, max(depth, HEAD), among)
         worth = self.lexical.scores(terms)
-        holding = highest(worth, depth, among)
-        rows = np.union1d(nearest, holding)
+        rows = np.union1d(sides.nearest, sides.holding)
         cosines = inner_products(self.index.vectors[rows], vector)
-        scores = cosines / self._spread(vector) + np.float32(LEXICAL_WEIGHT) * worth[rows]
+        scores = sides.fused(cosines, worth[rows])
         order = np.lexsort((rows, -scores))[:depth]
         rows = rows[order]
         ranks = {
-            DENSE: _ranks(rows, nearest, cosines[order]),
-            BM25: _ranks(rows, holding, worth[rows]),
+            DENSE: _ranks(rows, sides.nearest, cosines[order]),
+            BM25: _ranks(rows, sides.holding, worth[rows]),
         }
         return Retrieved(rows, scores[order], ranks)
 
-    def _spread(self, vector: Floats) -> float:
-        """Return the standard deviation of a query's cosines; 1 if it is negligible."""
-        spread = float(inner_products(self._sample, vector).std()) if len(self._sample) else 0.0
-        return spread if spread > LEAST_SPREAD else 1.0
+    def _sides(
+        self, vector: Floats, terms: Mapping[str, float], depth: int, among: Rows | None
+    ) -> _Sides:
+        """Return the top of both sides, and the scales of their scores."""
+        nearest, cosines = self.index.retrieve(vector[None], depth, among)[0]
+        worth = self.lexical.scores(terms)
+        holding = highest(worth, depth, among)
+        searched = len(self.index.passages) if among is None else len(among)
+        head = worth[holding[:HEAD]].tolist()
+        # The passages without any term follow those that have one.
+        head += [0.0] * (min(HEAD, searched) - len(head))
+        return _Sides(nearest, holding, Scale.of(cosines[:HEAD].tolist()), Scale.of(head))
 
-    @cached_property
-    def _sample(self) -> Floats:
-        import numpy as np
 
-        count = len(self.index.passages)
-        rows = np.linspace(0, count - 1, min(SPREAD_ROWS, count), dtype=np.int64)
-        return np.asarray(self.index.vectors[rows], np.float32)
+class _Sides(NamedTuple):
+    """The top rows of both sides, best first, and the scales of their scores."""
+
+    nearest: Rows
+    holding: Rows
+    dense: Scale
+    lexical: Scale
+
+    def fused(self, cosines: Numbers, worth: Numbers) -> Floats:
+        """Return the fused scores of passages or texts."""
+        return fused(self.dense.above(cosines), self.lexical.above(worth))
 
 
 def embedded(embedder: Embedder, queries: Sequence[Forms]) -> Floats:

@@ -149,7 +149,7 @@ class Searcher(Closing):
         by: str = DOCUMENT,
         min_score: float | None = None,
         min_probability: float | None = None,
-        blend: float = 0.0,
+        blend: float | str = AUTO,
         filters: Mapping[str, str | list[str]] | Iterable[Filter] = (),
         paths: Iterable[str] = (),
         fold: str = SAME,
@@ -168,7 +168,8 @@ class Searcher(Closing):
             by: "document": rank each document by its best passage; or "passage".
             min_score: Leave out hits below this score.
             min_probability: Leave out hits below this probability; needs a calibrated index.
-            blend: Share of the retrieval score in the final score, from 0 to 1.
+            blend: Share of the retrieval score in the final score, from 0 to 1. "auto": the share
+                that the reranker was measured best with; see `Answer.blend`.
             filters: Metadata fields, each with the value it must have or a list of alternatives, as
                 a mapping or as pairs.
             paths: Globs, one of which a hit's path must match.
@@ -249,6 +250,7 @@ class Searcher(Closing):
         reporter.detail(f"retrieving with {retriever.name}")
         reranker, before, calibration = None, list[Step[Reranker]](), None
         if self.rerankers:
+            options = self.rerankers.blended(options)
             reranker, before = self.models.rerankers(self.rerankers, self.long)
             if not before:
                 needed = options.min_probability is not None
@@ -342,7 +344,7 @@ def require_no_scores(options: SearchOptions) -> None:
             code="needs-reranker",
             argument="min_probability",
         )
-    if options.blend:
+    if options.share:
         raise InvalidArgumentError(
             "blending needs a reranker", code="needs-reranker", argument="blend"
         )

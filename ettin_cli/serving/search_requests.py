@@ -68,7 +68,7 @@ def search_request(body: Mapping[str, Any]) -> SearchRequest:
             "by": string_of(body, "by") or DOCUMENT,
             "min_score": number_of(body, "min_score"),
             "min_probability": number_of(body, "min_probability"),
-            "blend": number_of(body, "blend") or 0.0,
+            "blend": _blend(body),
             "filters": filters_of(body),
             "paths": _strings(body, "path"),
             "fold": string_of(body, "fold") or SAME,
@@ -132,6 +132,13 @@ def limited_count(body: Mapping[str, Any], name: str, usual: int, most: int) -> 
     if not 1 <= number <= most:
         raise invalid(f"`{name}` must be from 1 to {most:,}, not {number:,}", name)
     return number
+
+
+def _blend(body: Mapping[str, Any]) -> float | str:
+    if body.get("blend") == AUTO:
+        return AUTO
+    number = number_of(body, "blend")
+    return AUTO if number is None else number
 
 
 def _strings(body: Mapping[str, Any], name: str) -> list[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.index import Index
 from ettin_cli.records import Advance, Candidate, Passage, Query, Reporter, Reranker, require_least
-from ettin_cli.searching import CandidateFinder, Retriever, Search, SearchOptions
+from ettin_cli.searching import CandidateFinder, Retrieved, Retriever, Search, SearchOptions
 from ettin_cli.settings import CANDIDATES, NEGATIVES, PASSAGE
 from ettin_cli.training.positives import Positive, Sought, squeezed
+
+if TYPE_CHECKING:
+    from ettin_cli.index import Rows
 
 WINDOW = 32
 
@@ -148,16 +152,33 @@ class _Miner:
         return map(self._mined, retrieved)
 
     def _retrieved(self, sought: Sought, search: Search) -> _Retrieved:
-        known = [self._positive(positive, sought.query, search) for positive in sought.positives]
+        top: dict[int, float] = {}
+
+        def watched(depth: int, among: Rows | None) -> Retrieved:
+            retrieved = search(depth, among)
+            top.update(zip(retrieved.rows.tolist(), retrieved.scores.tolist(), strict=True))
+            return retrieved
+
+        found = self.finder.find(watched) if sought.positives else []
+        known = [
+            self._positive(positive, sought.query, search, top) for positive in sought.positives
+        ]
         indexed = any(len(positive.rows) for positive in sought.positives)
         texts, scores = [text for text, _ in known], [score for _, score in known]
-        candidates = self._others(sought, texts, self.finder.find(search)) if known else []
+        candidates = self._others(sought, texts, found)
         kept = [candidate.retrieval_score or 0.0 for candidate in candidates]
         passages = [candidate.passage for candidate in candidates]
         return _Retrieved(sought.query, texts, scores, passages, kept, indexed)
 
-    def _positive(self, positive: Positive, query: Query, search: Search) -> tuple[str, float]:
-        """Return the text and the retrieval score of a positive."""
+    def _positive(
+        self, positive: Positive, query: Query, search: Search, top: Mapping[int, float]
+    ) -> tuple[str, float]:
+        """Return the text and the retrieval score of a positive.
+
+        Args:
+            top: The scores of the rows retrieved for the query. A positive that is not among them
+                scores below all of them.
+        """
         import numpy as np
 
         if not len(positive.rows):
@@ -167,10 +188,11 @@ class _Miner:
             [score] = self.retriever.score_texts(query.every_form, [positive.text])
             return positive.text, score
         own = np.sort(np.array(positive.rows, np.int64))
-        retrieved = search(1, own)
+        ranked = [row for row in own.tolist() if row in top]
+        score = max((top[row] for row in ranked), default=-math.inf)
+        best = [row for row in ranked if top[row] == score] or search(1, own).rows.tolist()
         # BM25 retrieves no passage without a query term.
-        score = float(retrieved.scores[0]) if len(retrieved.rows) else 0.0
-        [passage] = self.index.read(retrieved.rows[:1] if len(retrieved.rows) else own[:1])
+        [passage] = self.index.read([*best, *own.tolist()][:1])
         # With the title, as in the negatives, so that it does not distinguish them.
         if positive.text is None or squeezed(positive.text) == squeezed(passage.text):
             return passage.content, score
@@ -241,4 +263,4 @@ class _Miner:
         if ratio is None or not scores:
             return float("inf")
         score = min(scores)
-        return score - (1 - ratio) * abs(score)
+        return score - (1 - ratio) * abs(score) if math.isfinite(score) else score

@@ -75,6 +75,9 @@ class ResolvedReranker(ABC):
 
     # How it ranks, if that is lost when its encoder is trained as a cross-encoder.
     ranks_by: str | None = None
+    # The share of the retrieval score that ranks best with this reranker (`--blend auto`), as
+    # measured; 0 until it is.
+    blend = 0.0
 
     def __init__(self, name: str, revision: str | None = None) -> None:
         self.name, self.revision = name, revision
