@@ -80,7 +80,7 @@ def test_the_blends_of_a_recommendation_are_measured_as_systems(
     assert [row["blend"] for row in rows] == [0.0, 0.3, 0.5, 0.7, 0.85]
     means = {row["blend"]: row["nDCG@10"] for row in rows}
     best, own = max(means.values()), means[0.7]
-    [line] = [line for line in usual.err.splitlines() if "recommended for" in line]
+    [line] = [line for line in usual.err.splitlines() if "recommended blend for" in line]
     if best - own < 0.003:
         assert f"--blend auto: {own:.3f} nDCG@10" in line
     else:
@@ -220,7 +220,7 @@ def test_quiet_leaves_the_results_and_what_is_left_out_of_them(
     words = ("eval", str(corpus), "-r", "embedded", "-c", "5,6", "-o", "out")
     loud = measure(*words)
     assert "reranking with embedded over hybrid" in loud.err
-    assert "recommended for hybrid with embedded: --blend" in loud.err
+    assert "recommended blend for hybrid with embedded:" in loud.err
     assert "corrected for the number of comparisons (2 comparisons)" in loud.err
     quiet = measure(*words, "-q")
     left_out = (

@@ -139,10 +139,10 @@ def test_harm_is_told_as_plainly_and_a_blend_that_does_better_is_named() -> None
 def test_auto_is_recommended_unless_another_blend_is_clearly_better() -> None:
     system = System("32m", 50, 0.7, "hybrid")
     assert recommended_blend(system, {0.0: 0.5, 0.3: 0.5025, 0.7: 0.5}, "RR@10") == (
-        "recommended for hybrid with 32m: --blend auto: 0.500 RR@10 with auto, which is 0.7"
+        "recommended blend for hybrid with 32m: auto: 0.500 RR@10 with auto, which is 0.7"
     )
     assert recommended_blend(system, {0.0: 0.5, 0.3: 0.504, 0.5: 0.504, 0.7: 0.5}, "RR@10") == (
-        "recommended for hybrid with 32m: --blend 0.5: 0.504, the highest of 0, 0.3, 0.5, 0.7 on "
+        "recommended blend for hybrid with 32m: 0.5: 0.504, the highest of 0, 0.3, 0.5, 0.7 on "
         "these queries; 0.500 RR@10 with auto, which is 0.7"
     )
 

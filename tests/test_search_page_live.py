@@ -619,6 +619,6 @@ def test_with_its_script_a_search_streams_from_the_server(site: Site, browser: B
     page.locator(".hit h2 a").first.click()
     page.wait_for_url("**/read?**")
     page.locator("a[rel=next]").click()
-    page.wait_for_function("() => document.querySelector('.reading').textContent.includes('2 of')")
+    page.wait_for_function("() => document.querySelector('.reading')?.textContent.includes('2 of')")
     assert complaints == []
     context.close()

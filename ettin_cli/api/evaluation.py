@@ -74,7 +74,7 @@ class EvaluationCalls(SessionBase):
             CalibrationError: There are too few judgements to calibrate.
 
         Example:
-            >>> queries = [ettin.Query("1", "bring my dog"), ettin.Query("2", "wifi password")]
+            >>> queries = [ettin.Query("1", "bring my dog"), ettin.Query("2", "phone reception")]
             >>> qrels = {"1": {"faq.html": 1}, "2": {"internet-and-phones.md": 1}}
             >>> with ettin.Session(offline=True) as session:
             ...     report = session.build("docs", into="notes")

@@ -127,9 +127,9 @@ def recommended_blend(system: System, means: Mapping[float, float], metric: str)
     best = max(means, key=lambda blend: (means[blend], -abs(blend - system.blend)))
     own = f"{means[system.blend]:.3f} {metric} with auto, which is {system.blend:g}"
     if means[best] - means[system.blend] < BLEND_MARGIN:
-        return f"recommended for {system.name}: --blend auto: {own}"
+        return f"recommended blend for {system.name}: auto: {own}"
     return (
-        f"recommended for {system.name}: --blend {best:g}: {means[best]:.3f}, the highest of "
+        f"recommended blend for {system.name}: {best:g}: {means[best]:.3f}, the highest of "
         f"{', '.join(f'{blend:g}' for blend in means)} on these queries; {own}"
     )
 

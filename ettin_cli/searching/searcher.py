@@ -229,7 +229,7 @@ class Searcher(Closing):
 
         Example:
             >>> report = ettin.build("docs", into="notes")
-            >>> queries = [ettin.Query("1", "bring my dog"), ettin.Query("2", "wifi password")]
+            >>> queries = [ettin.Query("1", "bring my dog"), ettin.Query("2", "phone reception")]
             >>> with ettin.open("notes", reranker="none") as index:
             ...     answers = list(index.search_many(queries, ettin.SearchOptions(top_k=1)))
             >>> [(answer.query.query_id, len(answer.hits)) for answer in answers]
