@@ -18,7 +18,14 @@ from ettin_cli.models.engines.torch_runtime import device_name
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.models.rerankers.cross_encoder import CrossEncoderModel
 from ettin_cli.models.rerankers.resolved import FolderReranker, ResolvedReranker
-from ettin_cli.models.rerankers.score_cache import CHUNK, FILE, CachedReranker, score_folder
+from ettin_cli.models.rerankers.score_cache import (
+    CHUNK,
+    FILE,
+    CachedReranker,
+    _opened,
+    _Row,
+    score_folder,
+)
 from ettin_cli.records import Advance, Reporter, RerankerCard, Scores, Silence, no_progress
 from tests.conftest import Ettin
 
@@ -300,6 +307,14 @@ def test_any_damaged_byte_costs_no_score(files: FolderReranker) -> None:
         broken[at] ^= 1 << int(random.integers(8))
         path.write_bytes(broken)
         check(cached(files, Counting()).score(pairs(200)), pairs(200))
+
+
+def test_a_row_without_a_key_or_a_verdict_is_no_score() -> None:
+    row = _Row(0.5, False, 0.25)
+    assert _opened(b"key", row.sealed(b"key")) == row
+    assert _opened(b"another", row.sealed(b"key")) is None
+    assert _opened(None, row.sealed(b"key")) is None
+    assert _opened(b"key", None) is None
 
 
 def test_a_full_disk_costs_only_the_keeping(files: FolderReranker) -> None:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 from ettin_cli.evaluation.metrics import parse_metrics
+from ettin_cli.evaluation.outcome import Labelled, Outcome
 from ettin_cli.evaluation.results import System
-from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
+from ettin_cli.evaluation.sweep import Sweep, run_sweep
 from ettin_cli.files.queries import read_queries
 from ettin_cli.files.trec import read_qrels
 from ettin_cli.files.writers.trec import trec_ranking

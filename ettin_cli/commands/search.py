@@ -9,7 +9,7 @@ import typer
 from ettin_cli.commands import options, output_options as writing
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.open_hit import open_hit
-from ettin_cli.commands.search_input import as_asked, asked_queries
+from ettin_cli.commands.search_input import as_asked, asked_queries, read_whole
 from ettin_cli.commands.search_output import write_search
 from ettin_cli.commands.search_summary import AnswerCounts, remarks
 from ettin_cli.errors import UsageError
@@ -180,7 +180,7 @@ def search(
         resumed = write_search(run, list(wanted), target, found, refresh, console)
     else:
         console.answers(
-            found.watch(as_asked(run(wanted), typed)),
+            found.watch(as_asked(run(read_whole(wanted, queries)), typed)),
             format=format,
             output=output,
             many=queries is not None or query == "-",

@@ -46,6 +46,14 @@ def asked_queries(
     return [Query("1", options.utf8(query, "QUERY"))], sources
 
 
+def read_whole(wanted: Iterable[Query], file: Path | None) -> Iterable[Query]:
+    """Return the queries of a file as a list, so that more than a window are known.
+
+    Those of a pipe are answered while it is read.
+    """
+    return list(wanted) if file is not None and file.is_file() else wanted
+
+
 def as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:
     """Yield answers with the query as it was typed, including its syntax."""
     for answer in answers:

@@ -24,7 +24,9 @@ def write_search(
     """Write the answers after those of an earlier run; return whether there was such a run.
 
     The file is written in the windows in which queries are answered, so a resumed run makes the
-    same batches as an uninterrupted one.
+    same batches as an uninterrupted one. A larger window, as some rerankers get, is written in
+    parts; a run that ends between two of them resumes with other batches, which on the CPU change
+    no score.
 
     Args:
         run: Answers queries in order.

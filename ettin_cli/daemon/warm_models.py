@@ -186,6 +186,7 @@ class _WarmReranker:
     ) -> None:
         self.held, self.load, self.reporter = held, load, reporter
         facts = held.facts
+        # The daemon scores a few pairs at a time, so it gains nothing from more queries at once.
         self.card = RerankerCard(resolved.name, facts["backend"], facts["max_tokens"])
         self.script = ScriptNotice(resolved.name, reporter, english=resolved.english)
         self.failed, self.first_cut = Once(), Once()

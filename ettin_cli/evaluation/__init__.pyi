@@ -7,6 +7,7 @@ from .evaluator import (
 from .judgements import Judgements as Judgements
 from .measuring import measure_runs as measure_runs, with_documents as with_documents
 from .metrics import parse_metrics as parse_metrics
+from .outcome import Outcome as Outcome
 from .output_folder import REPORT as REPORT, write_evaluation as write_evaluation
 from .pooling import pool as pool
 from .results import Evaluation as Evaluation
@@ -17,5 +18,4 @@ from .rows import (
     summary as summary,
     system_rows as system_rows,
 )
-from .sweep import Outcome as Outcome
 from .validation import METRIC as METRIC, Validation as Validation

@@ -10,8 +10,9 @@ from pathlib import Path
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.evaluation.measuring import evaluation_of, judged_queries
 from ettin_cli.evaluation.metrics import Metric, parse_metrics
+from ettin_cli.evaluation.outcome import Labelled, Outcome
 from ettin_cli.evaluation.results import Evaluation
-from ettin_cli.evaluation.sweep import Labelled, Outcome, Sweep, run_sweep
+from ettin_cli.evaluation.sweep import Sweep, run_sweep
 from ettin_cli.index import Index
 from ettin_cli.models.rerankers import require_long
 from ettin_cli.records import Qrels, Query, TimedReranker

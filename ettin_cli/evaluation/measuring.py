@@ -10,8 +10,9 @@ from pathlib import Path
 from ettin_cli.errors import CorpusError
 from ettin_cli.evaluation.comparing import correction, gains, recommended_blend, verdicts
 from ettin_cli.evaluation.metrics import Metric, coverage, evaluate, ordered
+from ettin_cli.evaluation.outcome import Outcome
 from ettin_cli.evaluation.results import Evaluation, Gains, Measured, ShownDocument, System
-from ettin_cli.evaluation.sweep import Outcome, Sweep
+from ettin_cli.evaluation.sweep import Sweep
 from ettin_cli.files import read_run, without_spaces
 from ettin_cli.index import Index
 from ettin_cli.records import Qrels, Query

@@ -1,7 +1,8 @@
 """Answer the judged queries with every system, exactly as a search with its options.
 
 Candidates, reranking and ranking are those of `search`. In addition, a pair is scored once for all
-systems that share it.
+systems that share it, and a text is encoded once for all queries and retrievers if the reranker
+does not read it together with a query.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING
 
 from ettin_cli.evaluation.metrics import Metric, evaluate
+from ettin_cli.evaluation.outcome import Labelled, Outcome
 from ettin_cli.evaluation.results import Measured, System
 from ettin_cli.evaluation.scored_once import Meter, ScoredOnce
 from ettin_cli.files import without_spaces
@@ -23,7 +24,6 @@ from ettin_cli.records import (
     Advance,
     Candidate,
     Hit,
-    Passage,
     Qrels,
     Query,
     Reporter,
@@ -31,22 +31,24 @@ from ettin_cli.records import (
     TimedReranker,
 )
 from ettin_cli.searching import (
+    MOST_CHARACTERS,
+    MOST_PAIRS,
     CandidateFinder,
+    ReadOnce,
     Remaining,
     Retrieved,
     Retriever,
     Search,
     SearchOptions,
     Step,
+    encodes_apart,
+    pairs_of,
     rank,
     read_candidates,
     rerank_candidates,
     work,
 )
-from ettin_cli.settings import NONE, TOP_K
-
-if TYPE_CHECKING:
-    from ettin_cli.index import Rows
+from ettin_cli.settings import CANDIDATES, NONE, TOP_K
 
 WINDOW = 256
 WHOLE_RUN = 1000
@@ -139,44 +141,23 @@ class Sweep:
         """The search options of retrieval alone."""
         return self.searched(self.depths[-1]).without_reranker
 
+    @property
+    def apart(self) -> bool:
+        """Whether a reranker, or the first of a cascade, encodes a text once for all queries."""
+        first = [next(iter(steps)).reranker for steps in self.before.values() if steps]
+        return any(map(encodes_apart, [*first, *self.rerankers.values()]))
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A hit's raw score and relevance, to fit a calibration.
+    def window(self, queries: Sequence[Query]) -> int:
+        """Return how many queries to answer at once.
 
-    Args:
-        judged: Whether the document has a judgement; without one it counts as irrelevant.
-    """
-
-    query_id: str
-    score: float
-    relevant: bool
-    judged: bool
-
-
-@dataclass(slots=True)
-class Outcome:
-    """The results of a sweep.
-
-    Args:
-        labelled: By reranker, the hits of the deepest systems over all retrievers, each document
-            of a query once.
-        rows: By query_id and doc_id, the row of the passage that a system ranks highest.
-        unindexed: Judged documents that are not in the index.
-        scored: By reranker, the number of texts scored, each text once per query.
-        truncated: By reranker, how many of those were truncated.
-        blends: The mean of the first metric by blend, for each reranker over each retriever at the
-            greatest depth.
-    """
-
-    baseline: Measured
-    systems: list[Measured]
-    labelled: dict[str, list[Labelled]]
-    rows: dict[str, dict[str, int]]
-    unindexed: int
-    scored: dict[str, int]
-    truncated: dict[str, int]
-    blends: dict[System, dict[float, float]] = field(default_factory=dict)
+        Candidates and query vectors are held in memory, so their number is limited.
+        """
+        if not self.apart:
+            return WINDOW
+        pairs = len(self.retrievers) * sum(depth or CANDIDATES for depth in self.depths)
+        characters = sum(len(query.text) for query in queries)
+        fitting = len(queries) * MOST_CHARACTERS // max(1, characters)
+        return max(WINDOW, min(MOST_PAIRS // pairs, fitting))
 
 
 def run_sweep(
@@ -188,16 +169,16 @@ def run_sweep(
 ) -> Outcome:
     """Return the outcome of every system of a sweep on the judged queries."""
     tries = _Tries(index, qrels, sweep)
-    done = 0
+    size, done = sweep.window(queries), 0
 
     def share() -> float:
         """Return the share of the queries that is done, those in progress by their pairs."""
-        return (done + tries.progress * min(WINDOW, len(queries) - done)) / max(1, len(queries))
+        return (done + tries.progress * min(size, len(queries) - done)) / max(1, len(queries))
 
     unit = "pairs" if sweep.rerankers else "queries"
     with reporter.track("evaluating", None, unit, share) as advance:
         waiting = iter(queries)
-        while window := list(islice(waiting, WINDOW)):
+        while window := list(islice(waiting, size)):
             tries.answer(window, advance)
             done, tries.progress = done + len(window), 0.0
             if not sweep.rerankers:
@@ -211,21 +192,6 @@ class _Candidates:
 
     candidates: list[list[Candidate]] = field(default_factory=list)
     seconds: float = 0.0
-
-
-class _ReadOnce:
-    """Reads passages of an index, each once, since the depths of a sweep share most of them."""
-
-    def __init__(self, index: Index) -> None:
-        self.index = index
-        self.known: dict[int, Passage] = {}
-
-    def __call__(self, rows: Rows) -> list[Passage]:
-        """Return passages by row."""
-        numbers = rows.tolist()
-        fresh = [row for row in numbers if row not in self.known]
-        self.known.update(zip(fresh, self.index.read(fresh), strict=True))
-        return [self.known[row] for row in numbers]
 
 
 class _Tries:
@@ -248,19 +214,44 @@ class _Tries:
 
     def answer(self, queries: Sequence[Query], advance: Advance) -> None:
         """Add a window of queries to the run of every system."""
-        rerankers = self.sweep.rerankers
-        for at, retriever in enumerate(self.sweep.retrievers):
-            retrieved = self._retrieve(retriever, queries)
-            for job, name in enumerate(rerankers, at * len(rerankers)):
-                self.progress = job / (len(rerankers) * len(self.sweep.retrievers))
+        read, retrievers = ReadOnce(self.index), self.sweep.retrievers
+        retrieved = {name: self._retrieve(name, queries, read) for name in retrievers}
+        jobs = len(self.sweep.rerankers) * len(retrievers)
+        for at, name in enumerate(self.sweep.rerankers):
+            self._score_together(name, queries, list(retrieved.values()), advance)
+            for job, retriever in enumerate(retrievers, at * len(retrievers)):
+                self.progress = max(self.progress, job / jobs)
                 # The deepest first: its pairs include most of the others'.
                 for depth in reversed(self.sweep.depths):
-                    self._rerank(retriever, name, depth, queries, retrieved, advance)
+                    self._rerank(retriever, name, depth, queries, retrieved[retriever], advance)
         for once in self.once.values():
             once.forget()
 
+    def _score_together(
+        self,
+        name: str,
+        queries: Sequence[Query],
+        retrieved: Sequence[Mapping[SearchOptions, _Candidates]],
+        advance: Advance,
+    ) -> None:
+        """Have a reranker that encodes a text apart score the candidates of all retrievers."""
+        steps = self.sweep.before.get(name, ())
+        first = steps[0].reranker if steps else self.sweep.rerankers[name]
+        if len(retrieved) < 2 or not encodes_apart(first):
+            return
+        options = self.sweep.searched(self.sweep.depths[-1])
+        lists = [one[options].candidates for one in retrieved]
+        together = [
+            Remaining(list({one.passage_id: one for one in chain(*several)}.values()))
+            for several in zip(*lists, strict=True)
+        ]
+        pairs = pairs_of(queries, together)
+        later = sum(work(map(len, one), steps) - sum(map(len, one)) for one in lists)
+        total = max(1, len(pairs) + later) * len(self.sweep.rerankers)
+        self.once[id(first)].score(pairs, self._watched(total, advance))
+
     def _retrieve(
-        self, retriever: str, queries: Sequence[Query]
+        self, retriever: str, queries: Sequence[Query], read: ReadOnce
     ) -> Mapping[SearchOptions, _Candidates]:
         """Return the candidates of each search of the sweep, and rank retrieval alone."""
         began = time.perf_counter()
@@ -270,7 +261,6 @@ class _Tries:
         embedding = time.perf_counter() - began
         alone = self.sweep.searched_alone
         reranked = map(self.sweep.searched, self.sweep.depths) if self.sweep.rerankers else ()
-        read = _ReadOnce(self.index)
         finders = {
             options: CandidateFinder(self.index, options, read) for options in (alone, *reranked)
         }
@@ -320,7 +310,8 @@ class _Tries:
         before = [Step(self.once[id(step.reranker)], step.keep) for step in steps]
         last = self.once[id(self.sweep.rerankers[name])]
         if deepest:
-            advance = self._watched(work(map(len, candidates), before), advance)
+            jobs = len(self.sweep.rerankers) * len(self.sweep.retrievers)
+            advance = self._watched(max(1, work(map(len, candidates), before)) * jobs, advance)
         self.meter.pairs, self.meter.truncated, self.meter.seconds = 0, 0, 0.0
         scored = rerank_candidates(queries, candidates, before, last, options, advance)
         for blend in self.sweep.shares(name):
@@ -344,9 +335,8 @@ class _Tries:
                 hits = rank(left.candidates, scores, everything)
                 self._label(name, query.query_id, hits)
 
-    def _watched(self, pairs: int, advance: Advance) -> Advance:
-        """Return an `advance` that also records progress through a system's pairs in a window."""
-        total = max(1, pairs) * len(self.sweep.rerankers) * len(self.sweep.retrievers)
+    def _watched(self, total: int, advance: Advance) -> Advance:
+        """Return an `advance` that also records progress through the pairs of a window."""
 
         def watched(more: int) -> None:
             self.progress += more / total

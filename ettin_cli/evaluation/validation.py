@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 
 from ettin_cli.evaluation.measuring import judged_queries
 from ettin_cli.evaluation.metrics import parse_metrics
-from ettin_cli.evaluation.sweep import Outcome, Sweep, run_sweep
+from ettin_cli.evaluation.outcome import Outcome
+from ettin_cli.evaluation.sweep import Sweep, run_sweep
 from ettin_cli.index import Index
 from ettin_cli.records import Qrels, Query, Silence, TimedReranker
 from ettin_cli.searching import Retriever

@@ -50,11 +50,14 @@ class RerankerCard:
         name: Hub id, `embedded`, folder, or the name given by a plugin, as shown to the user.
         backend: Runtime, device and dtype, such as `onnxruntime cpu float32`.
         max_tokens: Maximum tokens read of a pair, special tokens included.
+        reads_pairs: Whether it reads a query together with a text, as cross-encoders do. If not, a
+            call of `score` encodes a text once, however many of its queries are paired with it.
     """
 
     name: str
     backend: str
     max_tokens: int
+    reads_pairs: bool = True
 
 
 # The score of an empty text: below every real score, as in sentence-transformers, and

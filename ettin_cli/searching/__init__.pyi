@@ -1,6 +1,7 @@
 from .answering import WINDOW as WINDOW, source_index as source_index
 from .candidates import (
     CandidateFinder as CandidateFinder,
+    ReadOnce as ReadOnce,
     chosen_rows as chosen_rows,
     read_candidates as read_candidates,
 )
@@ -8,11 +9,20 @@ from .cascade import (
     Remaining as Remaining,
     Step as Step,
     cascade_name as cascade_name,
+    pairs_of as pairs_of,
     parse_cascade as parse_cascade,
     rerank_candidates as rerank_candidates,
     work as work,
 )
 from .constraints import as_typed as as_typed, searched_text as searched_text
+from .gathering import (
+    MOST_CHARACTERS as MOST_CHARACTERS,
+    MOST_PAIRS as MOST_PAIRS,
+    MOST_TEXTS as MOST_TEXTS,
+    Wanted as Wanted,
+    encodes_apart as encodes_apart,
+    gathered as gathered,
+)
 from .progress import WindowProgress as WindowProgress
 from .ranking import (
     SearchOptions as SearchOptions,

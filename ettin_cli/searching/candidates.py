@@ -20,6 +20,27 @@ if TYPE_CHECKING:
     Read = Callable[[Rows], list[Passage]]
 
 
+class ReadOnce:
+    """Reads passages of an index, each once, since several queries or depths share them.
+
+    Args:
+        most: How many passages to remember before forgetting them all; None: no limit.
+    """
+
+    def __init__(self, index: Index, most: int | None = None) -> None:
+        self.index, self.most = index, most
+        self.known: dict[int, Passage] = {}
+
+    def __call__(self, rows: Rows) -> list[Passage]:
+        """Return passages by row."""
+        if self.most is not None and len(self.known) > self.most:
+            self.known.clear()
+        numbers = rows.tolist()
+        fresh = [row for row in numbers if row not in self.known]
+        self.known.update(zip(fresh, self.index.read(fresh), strict=True))
+        return [self.known[row] for row in numbers]
+
+
 class CandidateFinder:
     """Retrieves passages for a query, merges duplicates and selects the candidates to score.
 

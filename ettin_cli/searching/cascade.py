@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Advance, Candidate, Query, Reranker, Scores, Stage
 from ettin_cli.searching.ranking import SearchOptions, most_documents, retrieval_ranks
+from ettin_cli.settings import DOCUMENT
 
 R_co = TypeVar("R_co", bound=Reranker, covariant=True)
 NAMED = re.compile(r"(.+):(\d+)")
@@ -85,11 +86,17 @@ def cascade_name(before: Iterable[tuple[str, int]], last: str) -> str:
 
 def pairs_of(queries: Sequence[Query], left: Sequence[Remaining]) -> list[tuple[str, str]]:
     """Return a (query, text) pair for each candidate of each query."""
-    return [
-        (query.text, candidate.passage.content)
-        for query, remaining in zip(queries, left, strict=True)
-        for candidate in remaining.candidates
-    ]
+    # Queries share passages, and pairs the text of each.
+    contents: dict[int, str] = {}
+    pairs = []
+    for query, remaining in zip(queries, left, strict=True):
+        for candidate in remaining.candidates:
+            passage = candidate.passage
+            text = contents.get(id(passage))
+            if text is None:
+                text = contents[id(passage)] = passage.content
+            pairs.append((query.text, text))
+    return pairs
 
 
 def work(counts: Iterable[int], before: Sequence[Step[Reranker]]) -> int:
@@ -141,13 +148,39 @@ def rerank_candidates(
     advance: Advance,
 ) -> list[tuple[Remaining, Scores]]:
     """Return `rerank_in_steps` for candidates retrieved from an index with these options."""
-    by_document = options.by == "document"
-    left = [
+    left, documents = as_remaining(candidates, options), documents_kept(options)
+    return rerank_in_steps(queries, left, before, last, advance, documents=documents)
+
+
+def as_remaining(
+    candidates: Sequence[Sequence[Candidate]], options: SearchOptions
+) -> list[Remaining]:
+    """Return each query's candidates as retrieved with these options, before any reranking."""
+    by_document = options.by == DOCUMENT
+    return [
         Remaining(of_query, retrieval_ranks(of_query, by_document=by_document))
         for of_query in candidates
     ]
-    documents = options.top_k if by_document else 0
-    return rerank_in_steps(queries, left, before, last, advance, documents=documents)
+
+
+def documents_kept(options: SearchOptions) -> int:
+    """Return how many documents each step of a cascade keeps where possible."""
+    return options.top_k if options.by == DOCUMENT else 0
+
+
+def narrow_in_steps(
+    queries: Sequence[Query],
+    left: Sequence[Remaining],
+    steps: Sequence[Step[Reranker]],
+    advance: Advance,
+    *,
+    documents: int,
+) -> Sequence[Remaining]:
+    """Return each query's candidates that some steps of a cascade keep."""
+    for step in steps:
+        scores = step.reranker.score(pairs_of(queries, left), advance)
+        left = list(narrowed(left, scores, step, documents=documents))
+    return left
 
 
 def rerank_in_steps(
@@ -160,13 +193,11 @@ def rerank_in_steps(
     documents: int,
 ) -> list[tuple[Remaining, Scores]]:
     """Return each query's candidates that reach the last reranker, with its scores."""
-    for step in before:
-        scores = step.reranker.score(pairs_of(queries, left), advance)
-        left = list(narrowed(left, scores, step, documents=documents))
+    left = narrow_in_steps(queries, left, before, advance, documents=documents)
     scores = last.score(pairs_of(queries, left), advance)
     verdicts = scores.split(len(remaining.candidates) for remaining in left)
     scored = zip(left, verdicts, strict=True)
     return [
-        (remaining.ending(last, verdict) if before else remaining, verdict)
+        (remaining.ending(last, verdict) if remaining.stages else remaining, verdict)
         for remaining, verdict in scored
     ]

@@ -220,6 +220,9 @@ class Searcher(Closing):
     ) -> Iterator[Answer]:
         """Yield the answer to each query, in order, 64 queries at a time.
 
+        Rerankers that encode a text apart from the query get more queries of a sequence at a time,
+        so that they encode it once.
+
         Args:
             retrieved: As in `search`, for each query.
 

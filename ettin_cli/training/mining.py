@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.index import Index
 from ettin_cli.records import Advance, Candidate, Passage, Query, Reporter, Reranker, require_least
-from ettin_cli.searching import CandidateFinder, Retrieved, Retriever, Search, SearchOptions
+from ettin_cli.searching import (
+    MOST_TEXTS,
+    CandidateFinder,
+    ReadOnce,
+    Retrieved,
+    Retriever,
+    Search,
+    SearchOptions,
+    Wanted,
+    encodes_apart,
+    gathered,
+)
 from ettin_cli.settings import CANDIDATES, NEGATIVES, PASSAGE
 from ettin_cli.training.positives import Positive, Sought, squeezed
 
@@ -104,16 +115,25 @@ def mine(
         reranker: The margin compares its scores; None: retrieval scores.
     """
     miner = _Miner(index, retriever, reranker, options)
-    done = 0
+    done = within = 0.0
 
     def share() -> float:
-        return done / max(1, total)
+        return (done + within) / max(1, total)
 
-    waiting = iter(sought)
+    blocks = miner.retrieved(sought)
+    if encodes_apart(reranker):
+        blocks = gathered(blocks, lambda one: one.wanted)
     with reporter.track("mining", None, "pairs" if reranker else "queries", share) as advance:
-        while window := list(islice(waiting, WINDOW)):
-            yield from miner.mine(window, advance)
-            done += len(window)
+        for window in blocks:
+            pairs = sum(len(one.positives) + len(one.candidates) for one in window)
+
+            def watched(more: int, part: float = len(window) / max(1, pairs)) -> None:
+                nonlocal within
+                within += more * part
+                advance(more)
+
+            yield from miner.mined(window, watched)
+            done, within = done + len(window), 0.0
             if reranker is None:
                 advance(len(window))
 
@@ -130,6 +150,16 @@ class _Retrieved:
     indexed: bool
     truncated: int = 0
 
+    @property
+    def texts(self) -> list[str]:
+        """The texts that a reranker scores."""
+        return [*self.positives, *(passage.content for passage in self.candidates)]
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the query adds to a window."""
+        return Wanted(self.query.text, list(map(hash, self.texts)))
+
 
 class _Miner:
     def __init__(
@@ -142,11 +172,16 @@ class _Miner:
         self.index, self.retriever, self.reranker = index, retriever, reranker
         self.options = options
         searched = SearchOptions(by=PASSAGE, candidates=options.candidates)
-        self.finder = CandidateFinder(index, searched)
+        read = ReadOnce(index, MOST_TEXTS) if encodes_apart(reranker) else None
+        self.finder = CandidateFinder(index, searched, read)
 
-    def mine(self, sought: Sequence[Sought], advance: Advance) -> Iterator[Mined]:
-        searches = self.retriever.searches([item.query.every_form for item in sought])
-        retrieved = [self._retrieved(*item) for item in zip(sought, searches, strict=True)]
+    def retrieved(self, sought: Iterable[Sought]) -> Iterator[Sequence[_Retrieved]]:
+        waiting = iter(sought)
+        while block := list(islice(waiting, WINDOW)):
+            searches = self.retriever.searches([item.query.every_form for item in block])
+            yield [self._retrieved(*item) for item in zip(block, searches, strict=True)]
+
+    def mined(self, retrieved: Sequence[_Retrieved], advance: Advance) -> Iterator[Mined]:
         if self.reranker is not None:
             retrieved = self._reranked(retrieved, self.reranker, advance)
         return map(self._mined, retrieved)
@@ -219,7 +254,9 @@ class _Miner:
     def _reranked(
         self, retrieved: Sequence[_Retrieved], reranker: Reranker, advance: Advance
     ) -> list[_Retrieved]:
-        texts = [[*entry.positives, *(p.content for p in entry.candidates)] for entry in retrieved]
+        # Queries share passages, and pairs the text of each.
+        same: dict[str, str] = {}
+        texts = [[same.setdefault(text, text) for text in entry.texts] for entry in retrieved]
         pairs = [
             (entry.query.text, t)
             for entry, some in zip(retrieved, texts, strict=True)

@@ -102,7 +102,7 @@ class LateInteractionReranker:
     def __init__(
         self, name: str, encoder: TokenEncoder, reporter: Reporter, *, english: bool = False
     ) -> None:
-        self.card = RerankerCard(name, encoder.backend, encoder.max_tokens)
+        self.card = RerankerCard(name, encoder.backend, encoder.max_tokens, reads_pairs=False)
         self.encoder, self.reporter = encoder, reporter
         self.script = ScriptNotice(name, reporter, english=english)
         self.first_cut = Once()

@@ -78,6 +78,8 @@ class ResolvedReranker(ABC):
     # The share of the retrieval score that ranks best with this reranker (`--blend auto`), as
     # measured; 0 until it is.
     blend = 0.0
+    # Whether the model reads a query together with a text, as a cross-encoder does.
+    reads_pairs = True
 
     def __init__(self, name: str, revision: str | None = None) -> None:
         self.name, self.revision = name, revision
@@ -124,8 +126,6 @@ class ResolvedReranker(ABC):
 class FolderReranker(ResolvedReranker):
     """A reranker that is a model in a folder."""
 
-    # Whether the model reads a query together with a text, as a cross-encoder does.
-    reads_pairs = True
     # Whether `ettin bench` can compute the same scores with sentence-transformers.
     has_counterpart = True
     # Whether it supports only English.

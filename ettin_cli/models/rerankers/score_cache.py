@@ -7,9 +7,10 @@ import re
 import sqlite3
 import struct
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -74,7 +75,7 @@ class CachedReranker:
         load: Callable[[], Reranker],
         reporter: Reporter,
     ) -> None:
-        self.name = resolved.name
+        self.name, self.reads_pairs = resolved.name, resolved.reads_pairs
         self._load = load
         self._reranker: Reranker | None = None
         self._loading = Lock()
@@ -84,7 +85,7 @@ class CachedReranker:
     @property
     def card(self) -> RerankerCard:
         """The reranker's card; loads the model only if it was never loaded before."""
-        return RerankerCard(self.name, *self._known_model())
+        return RerankerCard(self.name, *self._known_model(), self.reads_pairs)
 
     def score(self, pairs: Sequence[Pair], advance: Advance = no_progress) -> Scores:
         """Score (query, text) pairs, in their order, with exactly the scores of the first time."""
@@ -95,7 +96,8 @@ class CachedReranker:
 
         A pair's seconds are its share of the call that scored it, so they are meaningful even if
         every score comes from the cache. Scores are saved as they are computed: an interruption
-        loses at most the last 512.
+        loses at most the last 512, or those of the last 512 texts if a text is encoded once for
+        all of its queries.
         """
         import numpy as np
 
@@ -118,11 +120,24 @@ class CachedReranker:
         # Pairs with the same text are scored together: late interaction encodes it once per call.
         missing.sort(key=lambda one: one[1][1])
         advance(len(pairs) - len(missing))
-        for begin in range(0, len(missing), CHUNK):
-            fresh = self._scored(missing[begin : begin + CHUNK], advance)
+        for chunk in self._chunks(missing):
+            fresh = self._scored(chunk, advance)
             self._file.add(fresh)
             rows.update(fresh)
         return _columns([rows[key] for key in keys])
+
+    def _chunks(
+        self, missing: Sequence[tuple[bytes, Pair]]
+    ) -> Iterator[Sequence[tuple[bytes, Pair]]]:
+        """Yield parts of pairs sorted by text: CHUNK pairs, or all pairs of CHUNK texts."""
+        texts = [text for _, (_, text) in missing]
+        begins = [
+            at
+            for at in range(len(texts))
+            if self.reads_pairs or at == 0 or texts[at] != texts[at - 1]
+        ]
+        bounds = [*begins[::CHUNK], len(missing)]
+        return (missing[begin:end] for begin, end in pairwise(bounds))
 
     def _cached(self, pairs: Sequence[Pair]) -> tuple[list[bytes], dict[bytes, _Row]]:
         model = self._known_model()
@@ -177,10 +192,13 @@ class _Row(NamedTuple):
         return body + _seal(key + body)
 
 
-def _opened(key: bytes, sealed: object) -> _Row | None:
+def _opened(key: object, sealed: object) -> _Row | None:
     """Return a row sealed with this key, or None if the checksum does not match."""
     size = struct.calcsize(ROW)
-    if not isinstance(sealed, bytes) or sealed[size:] != _seal(key + sealed[:size]):
+    # In a damaged file either can be NULL.
+    if not isinstance(key, bytes) or not isinstance(sealed, bytes):
+        return None
+    if sealed[size:] != _seal(key + sealed[:size]):
         return None
     return _Row(*struct.unpack(ROW, sealed[:size]))
 
