@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-INDEX_FORMAT = 3
+INDEX_FORMAT = 4
 # Increase when files give other passages than before, so that no index mixes the two.
 READING = 1
 DEFAULT_INDEX = ".ettin"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.models import embedder, ettin
+from tests.models import TEXTS, embedder, ettin
 
 DIMENSION = 16
 DOCUMENT_TOKENS = 48
@@ -140,4 +140,27 @@ def stanford(folder: Path, **metadata: Any) -> Path:
     for name in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
         (model / name).unlink()
     shutil.rmtree(model / "1_Pooling")
+    return model
+
+
+def word_pieces(model: Path) -> Path:
+    """Give a model BERT's kind of tokenizer, which has unused tokens."""
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    words = sorted({word.strip(string.punctuation).lower() for word in " ".join(TEXTS).split()})
+    letters = [*string.ascii_lowercase, *string.digits]
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]", "[unused0]", "[unused1]"]
+    pieces = [*special, *string.punctuation, *letters, *(f"##{one}" for one in letters), *words]
+    vocabulary = {piece: at for at, piece in enumerate(dict.fromkeys(pieces))}
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=BertWordPieceTokenizer(vocab=vocabulary),
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        unk_token="[UNK]",
+        mask_token="[MASK]",
+        model_max_length=512,
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(model)
     return model

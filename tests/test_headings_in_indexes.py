@@ -107,7 +107,19 @@ def test_headings_are_in_the_answer_and_count_when_it_is_reranked(
     ettin: Ettin, tmp_path: Path
 ) -> None:
     source = manual(tmp_path)
-    words = ["search", "set the ZB-2", str(source), "--by", "passage", "-k", "1", "-c", "3", "--blend", "0"]
+    words = [
+        "search",
+        "set the ZB-2",
+        str(source),
+        "--by",
+        "passage",
+        "-k",
+        "1",
+        "-c",
+        "3",
+        "--blend",
+        "0",
+    ]
     ran = ettin(*words, "-r", "embedded", "-f", "json")
     (hit,) = json.loads(ran.out)["hits"]
     assert (hit["title"], hit["headings"]) == ("Manual", ["ZB-2"])

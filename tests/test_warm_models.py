@@ -17,6 +17,7 @@ from ettin_cli.daemon.model_server import ModelServer
 from ettin_cli.records import Silence
 from ettin_cli.serving import Activity, ServedEmbedder, ServedReranker
 from ettin_cli.settings import TRUNCATE
+from tests.multi_vectors import multi_vector
 
 pytest.importorskip("fcntl", reason="there is no daemon on this system")
 
@@ -117,4 +118,27 @@ def test_a_model_of_the_daemon_is_found_once(
         del served, warm
         gc.collect()
         held.scheduler.close()
+        embedder.scheduler.close()
+
+
+def test_a_multi_vector_model_of_the_daemon_says_how_much_it_reads_of_a_query(
+    listener: Listener, tmp_path: Path
+) -> None:
+    folder = multi_vector(tmp_path, expansion={"strategy": "fixed", "length": 32})
+    reporter = Notices()
+    with ettin_cli.Session(offline=True) as session:
+        models = session.models
+        files = models.find_embedder(str(folder))
+        embedder = ServedEmbedder(files, lambda: models.embedder(files))
+        key = embedder_key(files, embedder.embedder.card, models.settings)
+        ModelServer(listener, {key: embedder}, {}, Activity(), Silence(), lambda _: {}).start()
+        warm = WarmModels(models)
+        warm.reporter = reporter
+        vectors = warm.embedder(files).embed_queries([QUERY, QUERY * 9])
+        assert listener.accepted == 1
+        assert vectors.tolist() == models.embedder(files).embed_queries([QUERY, QUERY * 9]).tolist()
+        assert reporter.said == [
+            f"1 query truncated at the embedder's token limit ({folder}: 32 tokens)"
+        ]
+        warm.close()
         embedder.scheduler.close()

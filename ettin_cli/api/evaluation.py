@@ -43,6 +43,7 @@ class EvaluationCalls(SessionBase):
         fold: str = SAME,
         expand: bool = False,
         long: str = TRUNCATE,
+        exact: bool = False,
         calibrate: bool = False,
     ) -> Evaluation:
         """Measure retrieval and reranking on judged queries.
@@ -61,6 +62,7 @@ class EvaluationCalls(SessionBase):
             fold: As in `Searcher.search`.
             expand: Whether to measure each retriever with query expansion as well.
             long: As in `open`.
+            exact: As in `open`.
             calibrate: Whether to fit probabilities for `min_probability`, stored in the index.
 
         Returns:
@@ -112,6 +114,7 @@ class EvaluationCalls(SessionBase):
             expand,
             long,
             SearchOptions(by=by, fold=fold),
+            exact,
         )
         with Index(find_index(index)) as opened:
             evaluator = Evaluator(opened, self.models, request)

@@ -37,6 +37,7 @@ class IndexingCalls(SessionBase):
         ocr: str = AUTO,
         embedder: str | None = None,
         dimensions: int | None = None,
+        token_vectors: int | str | None = None,
         chunk_size: int | str | None = None,
         chunk_overlap: int | None = None,
         language: str | None = None,
@@ -67,6 +68,9 @@ class IndexingCalls(SessionBase):
             embedder: A name from `ettin models`, a hub id or a folder. None: that of the index;
                 for a new index, "auto".
             dimensions: The number of dimensions to keep of each vector, for Matryoshka embedders.
+            token_vectors: Whether to store compressed token vectors, from which rerankers by late
+                interaction score in milliseconds: "auto" where the embedder has them, "none", or
+                bits a dimension ("1", "2", "4"). None: as in the index; for a new index, "auto".
             chunk_size: Tokens per passage, or "none" for full documents. None: as in the index.
             chunk_overlap: Tokens that a passage repeats of the previous one.
             language: The language for stemming, or "none". None: as in the index.
@@ -118,6 +122,7 @@ class IndexingCalls(SessionBase):
                 ),
                 embedder=embedder,
                 dimensions=dimensions,
+                token_vectors=None if token_vectors is None else str(token_vectors),
                 chunking=Chunking.parsed(chunk_size, chunk_overlap),
                 factory=factory,
                 language=language,

@@ -29,6 +29,7 @@ class RetrievalCalls(IndexingCalls):
         retriever: str = AUTO,
         expand: bool = False,
         long: str = TRUNCATE,
+        exact: bool = False,
     ) -> Searcher:
         """Open an index to search it.
 
@@ -41,6 +42,7 @@ class RetrievalCalls(IndexingCalls):
             expand: Whether to retrieve again with terms of the top passages.
             long: "truncate" cuts texts at the reranker's token limit, "max" scores them by their
                 best window.
+            exact: Whether to score with the model even where the index has its token vectors.
 
         Raises:
             IndexNotFoundError: The folder contains no index.
@@ -63,6 +65,7 @@ class RetrievalCalls(IndexingCalls):
             retriever=retriever,
             expand=expand,
             long=long,
+            exact=exact,
         )
 
     def searcher(
@@ -73,12 +76,19 @@ class RetrievalCalls(IndexingCalls):
         retriever: str = AUTO,
         expand: bool = False,
         long: str = TRUNCATE,
+        exact: bool = False,
     ) -> Searcher:
         """Return a searcher of an open index, which it closes."""
         from ettin_cli.searching import Searcher
 
         return Searcher(
-            index, self.models, retriever=retriever, rerankers=rerankers, expand=expand, long=long
+            index,
+            self.models,
+            retriever=retriever,
+            rerankers=rerankers,
+            expand=expand,
+            long=long,
+            exact=exact,
         )
 
     def find_rerankers(self, name: str | None = None) -> RerankerCascade | None:
@@ -101,6 +111,7 @@ class RetrievalCalls(IndexingCalls):
         retriever: str = AUTO,
         expand: bool = False,
         long: str = TRUNCATE,
+        exact: bool = False,
         **options: Any,
     ) -> Answer:
         """Search files and folders, or the default index.
@@ -137,7 +148,7 @@ class RetrievalCalls(IndexingCalls):
             require_type(source, (str, os.PathLike), "each of sources")
         index = self.read_index_of(sources) if sources else Index(find_index(None))
         with self.searcher(
-            index, rerankers, retriever=retriever, expand=expand, long=long
+            index, rerankers, retriever=retriever, expand=expand, long=long, exact=exact
         ) as searcher:
             return searcher.search(query, **options)
 

@@ -49,7 +49,7 @@ def search(query: str | Query, *sources: str | os.PathLike[str], **options: Any)
     """Search files and folders, or the default index, as `Session.search` does.
 
     Example:
-        >>> ettin.search("phone reception", "docs", reranker="embedded", top_k=1).hits[0].passage.path
+        >>> ettin.search("use my phone", "docs", reranker="embedded", top_k=1).hits[0].passage.path
         'docs/internet-and-phones.md'
     """
     with Session() as session:

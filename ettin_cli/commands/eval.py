@@ -134,6 +134,7 @@ def evaluate(
         typer.Option("--judge", help="Judge the top documents of the systems, into --qrels."),
     ] = False,
     long: options.Long = TRUNCATE,
+    exact: options.Exact = False,
     *,
     context: Context,
 ) -> None:
@@ -180,7 +181,7 @@ def evaluate(
         require_calibratable(models)
     searched = SearchOptions(by=by, fold=fold)
     request = EvaluationRequest(
-        retriever or [AUTO], models, depths, shares, wanted, expand, long, searched
+        retriever or [AUTO], models, depths, shares, wanted, expand, long, searched, exact
     )
     asked = list(read_queries(options.stdin_or(_given(queries, "--queries", folder, QUERIES))))
     judged_in = _given(qrels, "--qrels", folder, () if judge else QRELS)

@@ -19,7 +19,7 @@ Fields = Mapping[str, Any]
 ARGUMENTS = {
     "cascade": "for example -r embedded:50,32m: the second reranks the best 50 of the first",
     "columns": "leave out --fields",
-    "dimensions": "--dimensions 1 to {most}",
+    "dimensions": "--dimensions {valid}",
     "document_tokens": "--document-tokens {most}",
     "glob": 'use a glob such as "*.md" or "drafts/"',
     "max_score_ratio": "--max-score-ratio 0.95",

@@ -58,6 +58,15 @@ def index(
             help="Keep the first N dimensions of each vector (Matryoshka embedders).",
         ),
     ] = None,
+    token_vectors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|none|BITS",
+            help="Store compressed token vectors, from which -r embedded and multi-vector models "
+            "score in milliseconds: auto (where the embedder has them; the default for a new "
+            "index), none, or 1, 2 or 4 bits a dimension.",
+        ),
+    ] = None,
     chunk_size: Annotated[
         str | None,
         typer.Option(
@@ -204,6 +213,7 @@ def index(
         ),
         embedder=embedder,
         dimensions=dimensions,
+        token_vectors=token_vectors,
         chunking=Chunking.parsed(chunk_size, chunk_overlap),
         factory=factory,
         language=language,

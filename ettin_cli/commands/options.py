@@ -38,6 +38,13 @@ Long = Annotated[
         "text, take the best).",
     ),
 ]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Score with the model even where the index has its token vectors.",
+    ),
+]
 Reranker = Annotated[
     str,
     typer.Option(

@@ -107,6 +107,7 @@ def search(
         bool, typer.Option("--exit-status", "-e", help="Exit with 4 if there are no hits.")
     ] = False,
     long: options.Long = TRUNCATE,
+    exact: options.Exact = False,
     *,
     context: Context,
 ) -> None:
@@ -169,12 +170,14 @@ def search(
         typed = query
         asked, chosen = parsed(query, chosen, retriever, opened)
         wanted = [asked]
-    searcher = session.searcher(opened, rerankers, retriever=retriever, expand=expand, long=long)
+    searcher = session.searcher(
+        opened, rerankers, retriever=retriever, expand=expand, long=long, exact=exact
+    )
     run = partial(searcher.search_many, options=chosen)
     found, refresh = AnswerCounts(), options.refresh(opened.folder)
     resumed = False
     if queries is not None and writing.appears_complete(output):
-        job = (retriever, expand, chosen, long, format, tag)
+        job = (retriever, expand, chosen, long, exact, format, tag)
         key = _key(opened, rerankers, context.settings, job)
         target = ResumableOutput(output, format, key, text=True, resume=resume, tag=tag)
         resumed = write_search(run, list(wanted), target, found, refresh, console)

@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.client import receive, send
-from ettin_cli.errors import EttinError
+from ettin_cli.errors import EttinError, InvalidArgumentError
+from ettin_cli.models.rerankers import ComparesTokens, KnowsRarity, TokenEncoder
 from ettin_cli.records import Reporter
 from ettin_cli.serving import Activity, ServedEmbedder, ServedReranker
 
@@ -84,7 +85,7 @@ class ModelServer:
 
     def _answered(self, request: dict[str, Any], connection: socket.socket) -> Answer:
         what = request["what"]
-        if what not in ("find", "score", "embed", "cut"):
+        if what not in ("find", "score", "embed", "cut", "queries", "rarity"):
             return self.control(what), b""
         model = self.held.get(request["key"])
         if model is None:
@@ -95,6 +96,8 @@ class ModelServer:
         if what == "cut":
             return {"cut": _cut(model, texts)}, b""
         with self.activity.busy():
+            if what in ("queries", "rarity"):
+                return _query_vectors(model, texts) if what == "queries" else _rarity(model, texts)
             if isinstance(model, ServedReranker):
                 pairs = [(texts[query], texts[text]) for query, text in request["pairs"]]
                 return self._scores(model, pairs, connection)
@@ -134,6 +137,31 @@ def _cut(model: Served, queries: Sequence[str]) -> int:
     loaded = model.embedder if isinstance(model, ServedEmbedder) else model.reranker
     cut = getattr(loaded, "cut", None)
     return cut(queries) if cut else 0
+
+
+def _query_vectors(model: Served, queries: Sequence[str]) -> Answer:
+    """Return the token vectors of queries by a reranker that compares them."""
+    import numpy as np
+
+    vectors, cut = _encoder(model).queries(queries)
+    shapes = [one.tokens.shape for one in vectors]
+    pooled = [one.pooled for one in vectors if one.pooled is not None]
+    arrays = [part for one in vectors for part in (one.tokens, one.weights)] + pooled
+    content = b"".join(np.asarray(array, np.float32).tobytes() for array in arrays)
+    return {"shapes": shapes, "pooled": bool(pooled), "cut": cut.tolist()}, content
+
+
+def _rarity(model: Served, terms: Sequence[str]) -> Answer:
+    encoder = _encoder(model)
+    assert isinstance(encoder, KnowsRarity)
+    return {}, encoder.rarity(terms).tobytes()
+
+
+def _encoder(model: Served) -> TokenEncoder:
+    reranker = model.reranker if isinstance(model, ServedReranker) else None
+    if not isinstance(reranker, ComparesTokens):
+        raise InvalidArgumentError("the model has no token vectors", argument="key")
+    return reranker.encoder
 
 
 def _computed(

@@ -14,11 +14,16 @@ from weakref import finalize
 
 from ettin_cli.client import MODELS_SOCKET, connected, receive, send
 from ettin_cli.daemon.keys import embedder_key, reranker_key
-from ettin_cli.models import ModelFiles, queries_cut, read_card
+from ettin_cli.models import ModelFiles, queries_cut, query_limit, read_card
 from ettin_cli.models.rerankers import (
+    ComparesTokens,
     FolderReranker,
+    KnowsRarity,
+    QueryVectors,
     ResolvedReranker,
     ScriptNotice,
+    TextSink,
+    TokenEncoder,
     blanks_last,
     distinct,
     query_cut,
@@ -40,7 +45,7 @@ from ettin_cli.searching import Models
 from ettin_cli.settings import TRUNCATE
 
 if TYPE_CHECKING:
-    from ettin_cli.records import Floats
+    from ettin_cli.records import Flags, Floats
 
 CONNECT_S = 2.0
 # The daemon reports progress more often than that.
@@ -77,7 +82,9 @@ class WarmModels(Models):
     ) -> Embedder:
         described = card or read_card(files, self.settings.max_length)
         held = _Held.found(embedder_key(files, described, self.settings), self.reporter)
-        return _WarmEmbedder(held, described, load, self.reporter) if held else load()
+        if held is None:
+            return load()
+        return _WarmEmbedder(held, described, query_limit(files, described), load, self.reporter)
 
     def reranker(self, resolved: ResolvedReranker, long: str = TRUNCATE) -> Reranker:
         """Return a reranker.
@@ -97,6 +104,13 @@ class WarmModels(Models):
         return self.loaded.once(
             (*key, long), lambda: with_long_texts(plain, resolved, long, self.reporter)
         )
+
+    def token_encoder(self, resolved: ResolvedReranker) -> TokenEncoder | None:
+        """Return the encoder of a reranker that compares token vectors."""
+        reranker = self.reranker(resolved)
+        if isinstance(reranker, _WarmReranker):
+            return _WarmTokens(reranker.held, reranker.load)
+        return super().token_encoder(resolved)
 
     def _reranker(
         self, resolved: FolderReranker, load: Callable[[], Reranker]
@@ -218,12 +232,80 @@ class _WarmReranker:
         return Scores(values, truncated)
 
 
+class _WarmTokens:
+    """The token vectors of queries from a reranker that the daemon holds.
+
+    Texts, and from its first failure on queries too, are encoded by one that is loaded here.
+    """
+
+    def __init__(self, held: _Held, load: Callable[[], Reranker]) -> None:
+        self.held, self.load = held, load
+        self.backend: str = held.facts["backend"]
+        self.max_tokens: int = held.facts["max_tokens"]
+        self.failed = Once()
+
+    def queries(self, queries: Sequence[str]) -> tuple[list[QueryVectors], Flags]:
+        """Return each query's vectors, and which queries were truncated."""
+        import numpy as np
+
+        answer, content = self._ask("queries", queries)
+        if answer is None:
+            return self._loaded().queries(queries)
+        rest = np.frombuffer(content, np.float32)
+        vectors = []
+        for tokens, dimension in answer["shapes"]:
+            matrix, weights, rest = np.split(rest, [tokens * dimension, tokens * (dimension + 1)])
+            vectors.append(QueryVectors(matrix.reshape(tokens, dimension), weights))
+        if answer["pooled"]:
+            pooled = rest.reshape(len(vectors), -1)
+            vectors = [one._replace(pooled=row) for one, row in zip(vectors, pooled, strict=True)]
+        return vectors, np.array(answer["cut"], np.bool_)
+
+    def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
+        """Pass `sink` each text's position and vectors; return which texts were truncated."""
+        return self._loaded().texts(texts, sink)
+
+    def rarity(self, terms: Sequence[str]) -> Floats:
+        """Return the weight of each term."""
+        import numpy as np
+
+        answer, content = self._ask("rarity", terms)
+        if answer is None:
+            encoder = self._loaded()
+            assert isinstance(encoder, KnowsRarity)
+            return encoder.rarity(terms)
+        return np.frombuffer(content, np.float32)
+
+    def _ask(self, what: str, texts: Sequence[str]) -> tuple[dict[str, Any] | None, bytes]:
+        if not self.failed.over:
+            try:
+                return self.held.ask(what, texts=list(texts))
+            except UnavailableError:
+                self.failed()
+        return None, b""
+
+    def _loaded(self) -> TokenEncoder:
+        reranker = self.load()
+        assert isinstance(reranker, ComparesTokens)
+        return reranker.encoder
+
+
 class _WarmEmbedder:
-    """An embedder that the daemon holds; from its first failure on, one that is loaded here."""
+    """An embedder that the daemon holds; from its first failure on, one that is loaded here.
+
+    Args:
+        limit: Maximum tokens read of a query.
+    """
 
     def __init__(
-        self, held: _Held, card: EmbedderCard, load: Callable[[], Embedder], reporter: Reporter
+        self,
+        held: _Held,
+        card: EmbedderCard,
+        limit: int,
+        load: Callable[[], Embedder],
+        reporter: Reporter,
     ) -> None:
+        self.limit = limit
         self.held, self.card, self.load, self.reporter = held, card, load, reporter
         self.backend = held.facts["backend"]
         self.failed = Once()
@@ -234,7 +316,7 @@ class _WarmEmbedder:
             try:
                 vectors, cut = self._vectors(texts, no_progress, queries=True)
                 if cut:
-                    self.reporter.notice(queries_cut(cut, self.card))
+                    self.reporter.notice(queries_cut(cut, self.card.name, self.limit))
                 return vectors
             except UnavailableError:
                 self.failed()

@@ -14,7 +14,7 @@ from ettin_cli.evaluation.outcome import Labelled, Outcome
 from ettin_cli.evaluation.results import Evaluation
 from ettin_cli.evaluation.sweep import Sweep, run_sweep
 from ettin_cli.index import Index
-from ettin_cli.models.rerankers import require_long
+from ettin_cli.models.rerankers import ResolvedReranker, require_long
 from ettin_cli.records import Qrels, Query, TimedReranker
 from ettin_cli.searching import (
     Models,
@@ -44,6 +44,7 @@ class EvaluationRequest:
         expand: Whether to measure each retriever with query expansion as well.
         long: How rerankers score texts beyond their token limit.
         options: Search options except depth, blend and number of hits.
+        exact: Whether to score with the model even where the index has its token vectors.
 
     Raises:
         InvalidArgumentError: A name is unknown or a number is out of range.
@@ -57,6 +58,7 @@ class EvaluationRequest:
     expand: bool = False
     long: str = TRUNCATE
     options: SearchOptions = field(default_factory=SearchOptions)
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for name in self.retrievers:
@@ -122,14 +124,14 @@ class Evaluator:
         )
 
     def _reranker(self, cascade: RerankerCascade) -> TimedReranker:
-        return self.models.cached_reranker(cascade.last, self.request.long)
+        return self._cached(cascade.last)
 
     def _before(self, cascade: RerankerCascade) -> list[Step[TimedReranker]]:
-        long = self.request.long
-        return [
-            Step(self.models.cached_reranker(reranker, long), keep)
-            for reranker, keep in cascade.before
-        ]
+        return [Step(self._cached(reranker), keep) for reranker, keep in cascade.before]
+
+    def _cached(self, resolved: ResolvedReranker) -> TimedReranker:
+        tokens_of = None if self.request.exact else self.index
+        return self.models.cached_reranker(resolved, self.request.long, tokens_of)
 
     def run(self, queries: Sequence[Query], qrels: Qrels) -> Outcome:
         """Return the outcome of answering queries with every system."""

@@ -12,6 +12,7 @@ from .freshness import (
     portable as portable,
     touched as touched,
 )
+from .known_vectors import text_hashes as text_hashes
 from .lexicon import Lexicon as Lexicon
 from .lock import writing as writing
 from .manifest import (
@@ -19,6 +20,7 @@ from .manifest import (
     Counts as Counts,
     Manifest as Manifest,
     RecordedSource as RecordedSource,
+    TokenVectors as TokenVectors,
     not_an_index as not_an_index,
     read_manifest as read_manifest,
 )
@@ -30,6 +32,12 @@ from .salvage import (
     require_intact as require_intact,
 )
 from .source_files import FileEntry as FileEntry
+from .token_codes import (
+    TokenCodec as TokenCodec,
+    require_bits as require_bits,
+    usual_bits as usual_bits,
+)
+from .token_vectors import StoredTokens as StoredTokens
 from .vectors import Rows as Rows, Stored as Stored, inner_products as inner_products
 from .writer import (
     BuildRecipe as BuildRecipe,

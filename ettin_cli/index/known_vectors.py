@@ -33,6 +33,11 @@ def text_hash(text: str) -> bytes:
     return xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass"))
 
 
+def text_hashes(texts: Iterable[str]) -> Hashes:
+    """Return the hashes of texts, shape (texts, 2)."""
+    return as_hashes(b"".join(map(text_hash, texts)))
+
+
 def as_hashes(digests: bytes) -> Hashes:
     """Return concatenated 16-byte digests as an array of shape (count, 2)."""
     import numpy as np

@@ -183,6 +183,23 @@ class Lexicon:
                 most[kind] += weight
         return (shares[0] / most[0] + shares[1] / most[1]) / 2 if shares[0] else 0.0
 
+    def counts_in(
+        self, terms: Sequence[str], rows: Rows
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the count of each term in some rows, and the number of terms of each row.
+
+        Shapes (rows, terms) and (rows,).
+        """
+        import numpy as np
+
+        counts = np.zeros((len(rows), len(terms)), np.int64)
+        for at, term in enumerate(terms):
+            holding, times = self.postings(term)
+            if len(holding):
+                places = np.minimum(np.searchsorted(holding, rows), len(holding) - 1)
+                counts[:, at] = np.where(holding[places] == rows, times[places], 0)
+        return counts, self._checked_lengths[rows].astype(np.int64)
+
     def holding(self, terms: Sequence[str]) -> Rows:
         """Return the rows that contain all of the given terms."""
         import numpy as np
@@ -194,11 +211,15 @@ class Lexicon:
         return np.empty(0, np.int64) if common is None else common
 
     @cached_property
+    def _checked_lengths(self) -> Numbers:
+        self._require(LENGTHS, self.lengths)
+        return self.lengths
+
+    @cached_property
     def _document_lengths(self) -> NDArray[np.int64]:
         """Number of terms of each document."""
-        self._require(LENGTHS, self.lengths)
         self._require(DOCUMENTS, self._documents)
-        return _summed(self._documents, self.lengths)[1]
+        return _summed(self._documents, self._checked_lengths)[1]
 
     @cached_property
     def _means(self) -> tuple[float, float]:

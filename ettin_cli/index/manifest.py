@@ -61,6 +61,24 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """The token vectors of a generation.
+
+    Args:
+        bits: Bits a dimension.
+        dimension: Dimension of a token vector.
+        count: Number of token vectors stored.
+        error: Mean difference that the compression makes to MaxSim, measured at the build; None if
+            too few texts were embedded since.
+    """
+
+    bits: int
+    dimension: int
+    count: int
+    error: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything needed before an index can be used.
 
@@ -75,6 +93,7 @@ class Manifest:
         files: Every file of the generation by name.
         language: Language of the stemmer of the lexical part; None: there is no such part.
         reading: Version of how files become passages; 0 before there were versions.
+        tokens: None if the index has no token vectors.
     """
 
     generation: str
@@ -93,6 +112,7 @@ class Manifest:
     language: str | None = None
     format: int = INDEX_FORMAT
     reading: int = 0
+    tokens: TokenVectors | None = None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -199,4 +219,6 @@ def _parse(body: dict[str, Any]) -> Manifest:
         for source in body["sources"]
     )
     body["files"] = {name: FileRecord(**record) for name, record in body["files"].items()}
+    if body.get("tokens"):
+        body["tokens"] = TokenVectors(**body["tokens"])
     return Manifest(**body)

@@ -13,6 +13,8 @@ from ettin_cli.index.lexicon import TERMS, Lexicon
 from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged, read_manifest
 from ettin_cli.index.passages import PASSAGES, Passages
 from ettin_cli.index.source_files import FILES, FileEntry, Files
+from ettin_cli.index.token_codes import TokenCodec
+from ettin_cli.index.token_vectors import StoredTokens, TokenParts
 from ettin_cli.index.vectors import (
     EXACT,
     inner_products,
@@ -122,6 +124,11 @@ class Index(Closing):
     def vectors(self) -> Stored:
         """Every passage's vector, mapped from disk: shape (passages, dimension)."""
         return self._contents.vectors
+
+    @property
+    def tokens(self) -> StoredTokens | None:
+        """The token vectors of the passages; None if the index has none."""
+        return self._contents.tokens
 
     def retrieve(
         self, queries: Floats, depth: int, among: Rows | None = None
@@ -261,6 +268,11 @@ class Index(Closing):
         contents = self._contents
         return known_vectors(contents.passages, contents.vectors)
 
+    def known_tokens(self, codec: TokenCodec) -> TokenParts | None:
+        """Return the token vectors of all texts; None if they are compressed otherwise."""
+        tokens = self.tokens
+        return tokens.parts() if tokens is not None and tokens.codec == codec else None
+
 
 def known_vectors(passages: Passages, vectors: Stored) -> Iterator[tuple[Hashes, Stored]]:
     """Yield vectors with the hashes of their texts, in pieces."""
@@ -295,6 +307,7 @@ class _Contents:
     faiss: Any
     vectors: Stored
     lexicon: Lexicon | None
+    tokens: StoredTokens | None
 
     @cached_property
     def files(self) -> Files:
@@ -337,6 +350,7 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
         faiss,
         mapped(generation / stored, rows, dimension, dtype),
         Lexicon(generation, rows, manifest.files) if TERMS in manifest.files else None,
+        StoredTokens(generation, manifest) if manifest.tokens else None,
     )
 
 

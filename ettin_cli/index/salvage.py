@@ -13,6 +13,8 @@ from ettin_cli.index.manifest import GENERATIONS, Manifest, damaged, read_manife
 from ettin_cli.index.passages import ADDED, PASSAGES, Passages, content_of, is_schema
 from ettin_cli.index.reader import VECTORS, known_vectors, vectors_file
 from ettin_cli.index.source_files import FILES, FileEntry, Files
+from ettin_cli.index.token_codes import TokenCodec
+from ettin_cli.index.token_vectors import TOKEN_CODES, TOKEN_TEXTS, StoredTokens, TokenParts
 from ettin_cli.index.vectors import exact_vectors, mapped, open_index
 from ettin_cli.storage import checksum
 
@@ -147,6 +149,19 @@ class IntactParts:
             for rows, hashes in intact_texts(self.generation / PASSAGES):
                 below = rows < len(self.vectors)
                 yield hashes[below], self.vectors[rows[below]]
+
+    def known_tokens(self, codec: TokenCodec) -> TokenParts | None:
+        """Return the intact token vectors; None if there are none, or compressed otherwise."""
+        made = self.manifest.tokens
+        if made is None or TokenCodec(made.dimension, made.bits) != codec:
+            return None
+        if not self._has(TOKEN_TEXTS) or not (self.generation / TOKEN_CODES).is_file():
+            return None
+        size = self.manifest.files[TOKEN_CODES].bytes
+        if (self.generation / TOKEN_CODES).stat().st_size != size:
+            return None
+        stored = StoredTokens(self.generation, self.manifest)
+        return stored.parts(stored.intact())
 
 
 def intact_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:

@@ -25,6 +25,7 @@ from ettin_cli.index.manifest import (
     FileRecord,
     Manifest,
     RecordedSource,
+    TokenVectors,
     read_manifest,
     with_files,
     write_manifest,
@@ -32,8 +33,10 @@ from ettin_cli.index.manifest import (
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
 from ettin_cli.index.source_files import FILES, FileEntry, write_files
+from ettin_cli.index.token_codes import TokenCodec
+from ettin_cli.index.token_writer import SAMPLE, CodedTexts, TokenShards, TokenWriter
 from ettin_cli.index.vectors import EXACT, mapped, release
-from ettin_cli.records import Advance, EmbedderCard, no_progress
+from ettin_cli.records import Advance, EmbedderCard, TokenSink, no_progress
 from ettin_cli.settings import READING
 from ettin_cli.storage import allocate, checksum, make_folder, sync_file, sync_folder
 from ettin_cli.text.lexical import ENGLISH, Terms
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     from ettin_cli.index.known_vectors import Hashes
     from ettin_cli.index.salvage import IntactParts
     from ettin_cli.index.vectors import Stored
-    from ettin_cli.records import Floats
+    from ettin_cli.records import Flags, Floats
 
     Halves = NDArray[np.float16]
 
@@ -56,11 +59,16 @@ SHARD_ROWS = 1024
 LOOKUP_ROWS = 16_384
 
 Embed = Callable[["Sequence[str]", Advance], "Floats"]
+EmbedTokens = Callable[["Sequence[str]", TokenSink, Advance], "tuple[Floats, Flags]"]
 
 
 @dataclass(frozen=True, slots=True)
 class BuildRecipe:
-    """The build settings of an index, which must match before another run may continue it."""
+    """The build settings of an index, which must match before another run may continue it.
+
+    Args:
+        tokens: The compression of token vectors; None: none are stored.
+    """
 
     embedder: EmbedderCard
     chunk_size: int | str | None
@@ -68,6 +76,7 @@ class BuildRecipe:
     factory: str
     language: str = ENGLISH
     reading: int = READING
+    tokens: TokenCodec | None = None
 
 
 class Generation:
@@ -89,7 +98,10 @@ class Generation:
         self.path = folder / GENERATIONS / self.name
         make_folder(self.path)
         self.passages = PassageWriter(self.path / PASSAGES)
-        self.shards = Shards(folder / WORK / _vectors_key(recipe.embedder))
+        work = folder / WORK / _vectors_key(recipe.embedder)
+        self.shards, self.token_shards = Shards(work), TokenShards(work)
+        self.tokens: TokenVectors | None = None
+        self.token_writer: TokenWriter | None = None
 
     def missing(self) -> Missing:
         """Close the passages file, and find the passages without a known vector."""
@@ -140,6 +152,7 @@ class Generation:
             asked=self.recipe.factory,
             language=self.recipe.language,
             reading=self.recipe.reading,
+            tokens=self.tokens,
         )
         manifest = with_files(manifest, self._sealed())
         write_manifest(self.folder, manifest)
@@ -159,6 +172,8 @@ class Generation:
         A generation that became current before a later failure stays, as does the previous one,
         which a power cut may bring back. Only the manifest on disk shows whether that happened.
         """
+        if self.token_writer:
+            self.token_writer.close()
         with suppress(EttinError, OSError):
             if _in_force(self.folder) != self.name:
                 shutil.rmtree(self.path)
@@ -190,11 +205,16 @@ class Missing:
         self.hashes = joined_hashes(stored.hashes())
         self.distinct = Distinct(self.hashes)
         known = np.zeros(len(stored), np.bool_)
+        self.tokens = self._token_writer()
         for hashes, vectors in self._known_vectors():
             rows = self.distinct.find(hashes)
             self.vectors[rows[rows >= 0]] = vectors[rows >= 0]
             known[rows[rows >= 0]] = True
             release(self.vectors)
+        if self.tokens:
+            held = np.zeros(len(stored), np.bool_)
+            held[self.tokens.known_rows] = True
+            known &= held
         self.rows: NDArray[np.int64] = np.sort(self.distinct.rows[~known[self.distinct.rows]])
         self.total = len(self.rows)
         self.reused = int(known[self.distinct.first_of].sum())
@@ -205,14 +225,43 @@ class Missing:
         if self.generation.old is not None:
             yield from self.generation.old.known_vectors()
 
+    def _token_writer(self) -> TokenWriter | None:
+        """Return the writer of token vectors with those that are known."""
+        generation, codec = self.generation, self.generation.recipe.tokens
+        if codec is None:
+            return None
+        writer = generation.token_writer = TokenWriter(generation.path, codec, self.distinct)
+        for parts in generation.token_shards.load(codec):
+            writer.add_known(parts)
+        old = generation.old.known_tokens(codec) if generation.old is not None else None
+        if old is not None:
+            writer.add_known(old)
+        return writer
+
     def embed(self, embed: Embed, advance: Advance = no_progress) -> None:
         """Embed the missing texts; an interruption loses at most one shard."""
         for begin in range(0, self.total, SHARD_ROWS):
             rows = self.rows[begin : begin + SHARD_ROWS]
-            vectors = embed(self.stored.contents(rows.tolist()), advance)
-            self.generation.shards.add(self.hashes[rows], vectors)
-            self.vectors[rows] = vectors
-            release(self.vectors)
+            self._add(rows, embed(self.stored.contents(rows.tolist()), advance))
+
+    def embed_tokens(self, embed: EmbedTokens, advance: Advance = no_progress) -> None:
+        """Embed the missing texts with their token vectors."""
+        assert self.tokens is not None
+        sampled = set(self.rows[:: max(1, self.total // SAMPLE)][:SAMPLE].tolist())
+        for begin in range(0, self.total, SHARD_ROWS):
+            rows = self.rows[begin : begin + SHARD_ROWS]
+            exact = [at for at, row in enumerate(rows.tolist()) if row in sampled]
+            coded = CodedTexts(self.tokens.codec, len(rows), exact)
+            vectors, cut = embed(self.stored.contents(rows.tolist()), coded.add, advance)
+            coded.truncated[:] = cut
+            self.generation.token_shards.add(self.hashes[rows], coded)
+            self.tokens.add(rows, coded)
+            self._add(rows, vectors)
+
+    def _add(self, rows: NDArray[np.int64], vectors: Floats) -> None:
+        self.generation.shards.add(self.hashes[rows], vectors)
+        self.vectors[rows] = vectors
+        release(self.vectors)
 
     def finish(self) -> None:
         """Copy the vector of each text to all passages with that text."""
@@ -227,6 +276,17 @@ class Missing:
         if len(self.stored):
             self.vectors.flush()  # type: ignore[attr-defined]
         del self.vectors
+        if self.tokens:
+            self.generation.tokens = self._finished(self.tokens)
+
+    def _finished(self, tokens: TokenWriter) -> TokenVectors:
+        tokens.finish()
+        old, codec, error = self.generation.old, tokens.codec, tokens.error()
+        before = old.manifest.tokens if old is not None else None
+        if error is None and before is not None and before.bits == codec.bits:
+            error = before.error
+        count = int(tokens.entries["tokens"].sum())
+        return TokenVectors(codec.bits, codec.dimension, count, error)
 
 
 def _writable(path: Path, rows: int, dimension: int) -> Halves:

@@ -36,6 +36,7 @@ from ettin_cli.index import (
     IntactParts,
     Manifest,
     RecordedSource,
+    TokenCodec,
     entry_for,
     forget_unfinished,
     is_unchanged,
@@ -49,7 +50,7 @@ from ettin_cli.index import (
 from ettin_cli.indexing.document_ids import DocumentIds
 from ettin_cli.indexing.planning import IndexPlan, PlannedFile, base_of, make_plan
 from ettin_cli.indexing.requests import BuildRequest, settle_recipe, settle_sources
-from ettin_cli.models import ModelFiles, load_embedder, load_token_counter
+from ettin_cli.models import ModelFiles, load_embedder, load_token_counter, with_tokens
 from ettin_cli.models.engines import cpu_threads
 from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
 from ettin_cli.runtime import Loaded
@@ -176,8 +177,14 @@ def _same(old: Index, recipe: BuildRecipe, sources: tuple[RecordedSource, ...]) 
         and manifest.reading == recipe.reading
         and recipe.factory in (manifest.asked, manifest.factory)
         and recipe.language == manifest.language
+        and _codec_of(manifest) == recipe.tokens
         and old.lexicon.made_by == Terms(recipe.language).made_by
     )
+
+
+def _codec_of(manifest: Manifest) -> TokenCodec | None:
+    made = manifest.tokens
+    return TokenCodec(made.dimension, made.bits) if made else None
 
 
 @contextmanager
@@ -257,7 +264,10 @@ class GenerationBuild:
                 )
                 self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.backend}")
                 with self.reporter.track("embedding", missing.total, "passages") as advance:
-                    missing.embed(embedder.embed_documents, advance)
+                    if missing.tokens:
+                        missing.embed_tokens(with_tokens(embedder).embed_tokens, advance)
+                    else:
+                        missing.embed(embedder.embed_documents, advance)
             missing.finish()
             documents = sum(entry.documents for entry in entries)
             with self.reporter.track("indexing terms", len(missing.stored), "passages") as advance:

@@ -8,11 +8,28 @@ from pathlib import Path
 
 from ettin_cli.corpus import require_encoding, require_ocr_mode
 from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
-from ettin_cli.index import BuildRecipe, Manifest, RecordedSource, portable, require_factory
+from ettin_cli.index import (
+    BuildRecipe,
+    Manifest,
+    RecordedSource,
+    TokenCodec,
+    portable,
+    require_bits,
+    require_factory,
+    usual_bits,
+)
 from ettin_cli.indexing.planning import base_of, record_source
-from ettin_cli.models import ModelFiles, check_trust, find_embedder, note_dimensions, read_card
+from ettin_cli.models import (
+    ModelFiles,
+    check_trust,
+    find_embedder,
+    note_dimensions,
+    read_card,
+    token_dimension,
+)
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.records import EmbedderCard, Reporter
+from ettin_cli.settings import AUTO, NONE
 from ettin_cli.storage import STREAM, Stream
 from ettin_cli.text import Chunking
 from ettin_cli.text.lexical import ENGLISH, require_language
@@ -27,6 +44,7 @@ class BuildRequest:
         remove: Sources to drop.
         source: The options for reading new sources.
         dimensions: The number of leading dimensions of each vector to keep.
+        token_vectors: "auto", "none", or bits a dimension.
         only: Fail if the index has other sources than those to add.
         wait: Wait for another writer rather than fail.
     """
@@ -37,6 +55,7 @@ class BuildRequest:
     source: RecordedSource = field(default_factory=lambda: RecordedSource(""))
     embedder: str | None = None
     dimensions: int | None = None
+    token_vectors: str | None = None
     chunking: Chunking | None = None
     factory: str | None = None
     language: str | None = None
@@ -140,7 +159,39 @@ def settle_recipe(
     require_language(language)
     if request.dimensions:
         note_dimensions(files, request.dimensions, reporter)
-    return files, BuildRecipe(card, chunking.size, chunking.overlap, factory, language)
+    tokens = _token_codec(request, manifest, files, card)
+    return files, BuildRecipe(
+        card, chunking.size, chunking.overlap, factory, language, tokens=tokens
+    )
+
+
+def _token_codec(
+    request: BuildRequest, manifest: Manifest | None, files: ModelFiles, card: EmbedderCard
+) -> TokenCodec | None:
+    """Return how token vectors are compressed; None if none are stored.
+
+    Raises:
+        InvalidArgumentError: The embedder has none, or they cannot have so many bits.
+    """
+    asked, dimension = request.token_vectors, token_dimension(files, card)
+    made = manifest.tokens if manifest else None
+    if asked is None and manifest:
+        asked = str(made.bits) if made and dimension else NONE
+    if asked == NONE or (asked in (None, AUTO) and not dimension):
+        return None
+    if not dimension:
+        raise InvalidArgumentError(
+            f"{card.name} with {card.dimension} dimensions and {card.max_tokens} tokens has no "
+            "token vectors to store: that needs all-MiniLM-L6-v2 or a multi-vector model, with all "
+            "dimensions and tokens",
+            argument="token_vectors",
+            value=asked,
+        )
+    if asked in (None, AUTO):
+        return TokenCodec(dimension, usual_bits(dimension))
+    bits = int(asked) if asked.isdecimal() else -1
+    require_bits(bits)
+    return TokenCodec(dimension, bits)
 
 
 def _kept(card: EmbedderCard, made: EmbedderCard, request: BuildRequest) -> EmbedderCard:

@@ -4,8 +4,10 @@ from .embedders import (
     find_embedder as find_embedder,
     load_embedder as load_embedder,
     note_dimensions as note_dimensions,
-    queries_cut as queries_cut,
+    query_limit as query_limit,
     read_card as read_card,
+    token_dimension as token_dimension,
+    with_tokens as with_tokens,
 )
 from .encoders import unit as unit
 from .hub import (
@@ -23,3 +25,4 @@ from .model_folder import (
     refuse_code as refuse_code,
 )
 from .token_counting import ModelTokens as ModelTokens, load_token_counter as load_token_counter
+from .vector_checks import queries_cut as queries_cut

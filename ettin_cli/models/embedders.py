@@ -12,17 +12,38 @@ from ettin_cli.models.encoders import Encoded, shared_encoder, unit
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import static_table
 from ettin_cli.models.engines.tokens import static_part, token_limit
+from ettin_cli.models.engines.weights import Weights
 from ettin_cli.models.hub import EMBEDDED, ModelFiles, find_model, weights_hash
 from ettin_cli.models.model_folder import read_json, read_modules, refuse_code
-from ettin_cli.records import Advance, Embedder, EmbedderCard, Reporter, no_progress
+from ettin_cli.models.multi_vector.embedder import (
+    MultiVectorEmbedder,
+    multi_vector_query_limit,
+    read_multi_vector_card,
+)
+from ettin_cli.models.multi_vector.reading import is_multi_vector, is_stanford
+from ettin_cli.models.rerankers.embedded import idf_table
+from ettin_cli.models.vector_checks import check_dimension, finite, queries_cut
+from ettin_cli.records import (
+    Advance,
+    Embedder,
+    EmbedderCard,
+    Reporter,
+    TextTokens,
+    TokenEmbedder,
+    TokenSink,
+    no_progress,
+)
 from ettin_cli.runtime import Loaded
-from ettin_cli.settings import EMBEDDERS, MINILM_ID, EmbedderModel
+from ettin_cli.settings import EMBEDDERS, MINILM_ID, MINILM_SHA256, EmbedderModel
 
 if TYPE_CHECKING:
-    from ettin_cli.records import Floats
+    from ettin_cli.records import Flags, Floats
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 AUTO = ("auto", "minilm")
+# Token vectors of word pieces with a lower inverse document frequency are not stored: the weights
+# of a query leave little to them. Chosen by benchmarks/token_vectors.py.
+LEAST_IDF = 3.0
 
 
 def find_embedder(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
@@ -50,6 +71,8 @@ def find_embedder(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles
 
 
 def _refuse_reranker(files: ModelFiles) -> None:
+    if is_multi_vector(files.folder):
+        return
     settings = read_json(files.folder / "config_sentence_transformers.json", default={})
     classes = read_json(files.folder / "config.json", default={}).get("architectures") or [""]
     if settings.get("model_type") == "CrossEncoder" or classes[0].endswith("Classification"):
@@ -72,16 +95,19 @@ def read_card(
     Raises:
         InvalidArgumentError: Its vectors have fewer dimensions.
     """
-    folder = files.folder
-    most, full = token_limit(folder), _dimension(folder)
+    folder, full = files.folder, _dimension(files.folder)
     if dimensions is not None and not 1 <= dimensions <= full:
         raise InvalidArgumentError(
             f"vectors of {files.name} have {full} dimensions, so {dimensions} cannot be kept",
             argument="dimensions",
             value=dimensions,
             most=full,
+            valid=full if is_multi_vector(folder) else f"1 to {full}",
         )
+    if is_multi_vector(folder):
+        return read_multi_vector_card(files, full, max_length, dimensions)
     query, document = _prompts(files)
+    most = token_limit(folder)
     return EmbedderCard(
         name=files.name,
         revision=files.revision,
@@ -91,6 +117,26 @@ def read_card(
         query_prompt=query,
         document_prompt=document,
     )
+
+
+def token_dimension(files: ModelFiles, card: EmbedderCard) -> int | None:
+    """Return the dimension of the token vectors that an index may store; None if it has none.
+
+    Args:
+        card: The embedder as the index uses it; with fewer dimensions or tokens than the model's
+            own, its texts are not those that a reranker compares.
+    """
+    own = read_card(files)
+    if (card.dimension, card.max_tokens) != (own.dimension, own.max_tokens):
+        return None
+    has_tokens = own.weights == MINILM_SHA256 or is_multi_vector(files.folder)
+    return own.dimension if has_tokens else None
+
+
+def with_tokens(embedder: Embedder) -> TokenEmbedder:
+    """Return an embedder that has token vectors, as `token_dimension` said."""
+    assert isinstance(embedder, _Embedder | MultiVectorEmbedder)
+    return embedder
 
 
 def _prompts(files: ModelFiles) -> tuple[str, str]:
@@ -141,6 +187,8 @@ def note_dimensions(files: ModelFiles, dimensions: int, reporter: Reporter) -> N
 def _dimension(folder: Path) -> int:
     if static_part(folder):
         return int(static_table(folder).shape[1])
+    if is_stanford(folder):
+        return int(Weights(folder)["linear.weight"].shape[0])
     names = ("out_features", "embedding_dimension", "word_embedding_dimension")
     for module in reversed(read_modules(folder)):
         if module["path"]:
@@ -180,8 +228,8 @@ class _Embedder:
         """Return unit vectors, shape (len(texts), dimension)."""
         prompt = self.card.query_prompt
         if long := self.cut(texts):
-            self.reporter.notice(queries_cut(long, self.card))
-        return self._embed(texts, prompt, no_progress)
+            self.reporter.notice(queries_cut(long, self.card.name, self.card.max_tokens))
+        return self._embed(texts, prompt, no_progress)[0]
 
     def cut(self, queries: Sequence[str]) -> int:
         """Return how many of some queries are truncated."""
@@ -190,40 +238,46 @@ class _Embedder:
 
     def embed_documents(self, texts: Sequence[str], advance: Advance = no_progress) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
-        return self._embed(texts, self.card.document_prompt, advance)
+        return self._embed(texts, self.card.document_prompt, advance)[0]
 
-    def _embed(self, texts: Sequence[str], prompt: str, advance: Advance) -> Floats:
+    def embed_tokens(
+        self, texts: Sequence[str], sink: TokenSink, advance: Advance = no_progress
+    ) -> tuple[Floats, Flags]:
+        """Return the vectors of `embed_documents`, and which texts were truncated."""
+        return self._embed(texts, self.card.document_prompt, advance, sink)
+
+    def _embed(
+        self, texts: Sequence[str], prompt: str, advance: Advance, sink: TokenSink | None = None
+    ) -> tuple[Floats, Flags]:
         import numpy as np
 
         vectors = np.empty((len(texts), self.card.dimension), np.float32)
 
         def keep(batch: list[int], output: Encoded) -> None:
-            dimension = output.vectors.shape[1]
-            if dimension != self.full_dimension:
-                raise ModelError(
-                    f"{self.card.name} returned vectors of {dimension} dimensions, but its "
-                    f"files specify {self.full_dimension}",
-                    code="model-incomplete",
-                )
+            check_dimension(output.vectors, self.full_dimension, self.card.name)
             vectors[batch] = unit(output.vectors[:, : self.card.dimension])
+            if sink is not None and output.tokens is not None:
+                for row, at in enumerate(batch):
+                    tokens = unit(output.tokens[row, : len(ids[at].ids)])
+                    sink(at, TextTokens(tokens, _worth_storing(ids[at].ids)))
 
-        ids = self.encoder.token_ids([prompt + text for text in texts])[0]
-        self.encoder.encode(ids, keep, advance, prompt=prompt)
-        if not np.isfinite(vectors).all():
-            raise ModelError(
-                f"{self.card.name} returned a vector that is not finite",
-                code="not-a-number",
-                name=self.card.name,
-            )
-        return vectors
+        ids, cut = self.encoder.token_ids([prompt + text for text in texts])
+        self.encoder.encode(ids, keep, advance, prompt=prompt, tokens=sink is not None)
+        return finite(vectors, self.card.name), np.array(cut, np.bool_)
 
 
-def queries_cut(count: int, card: EmbedderCard) -> str:
-    """Return the notice that some queries exceed an embedder's token limit."""
-    queries = "1 query" if count == 1 else f"{count} queries"
-    return (
-        f"{queries} truncated at the embedder's token limit ({card.name}: {card.max_tokens} tokens)"
-    )
+def _worth_storing(ids: Sequence[int]) -> Flags:
+    """Return which word pieces of a text are rare enough to store; all if none is."""
+    import numpy as np
+
+    kept: Flags = idf_table()[np.asarray(ids)] >= LEAST_IDF
+    return kept if kept.any() else ~kept
+
+
+def query_limit(files: ModelFiles, card: EmbedderCard) -> int:
+    """Return the number of tokens that an embedder reads of a query."""
+    folder = files.folder
+    return multi_vector_query_limit(folder) if is_multi_vector(folder) else card.max_tokens
 
 
 def load_embedder(
@@ -244,4 +298,5 @@ def load_embedder(
     """
     check_trust(files, settings)
     used = card or read_card(files, settings.max_length)
-    return _Embedder(files, used, settings, reporter, loaded or Loaded())
+    kind = MultiVectorEmbedder if is_multi_vector(files.folder) else _Embedder
+    return kind(files, used, settings, reporter, loaded or Loaded())

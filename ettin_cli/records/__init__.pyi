@@ -40,8 +40,11 @@ from .models import (
     Reranker as Reranker,
     RerankerCard as RerankerCard,
     Scores as Scores,
+    TextTokens as TextTokens,
     TimedReranker as TimedReranker,
     TokenCounter as TokenCounter,
+    TokenEmbedder as TokenEmbedder,
+    TokenSink as TokenSink,
 )
 from .reporting import (
     Advance as Advance,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ettin_cli.records.reporting import Advance, no_progress
 
@@ -101,6 +101,36 @@ class Embedder(Protocol):
 
     def embed_documents(self, texts: Sequence[str], advance: Advance = no_progress) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""
+        ...
+
+
+class TextTokens(NamedTuple):
+    """The token vectors of a text, as an index stores them.
+
+    Args:
+        vectors: Shape (tokens, dimension).
+        kept: Which of them are worth storing; None: all.
+    """
+
+    vectors: Floats
+    kept: Flags | None = None
+
+
+# Receives the position of a text and its token vectors.
+TokenSink = Callable[[int, TextTokens], None]
+
+
+class TokenEmbedder(Embedder, Protocol):
+    """An embedder that also has the token vectors of a text, from the same forward pass."""
+
+    def embed_tokens(
+        self, texts: Sequence[str], sink: TokenSink, advance: Advance = no_progress
+    ) -> tuple[Floats, Flags]:
+        """Return the vectors of `embed_documents`, and which texts were truncated.
+
+        Args:
+            sink: Receives each text's token vectors, in any order.
+        """
         ...
 
 

@@ -58,6 +58,7 @@ class Searcher(Closing):
         rerankers: None keeps the retrieval order.
         expand: Whether to retrieve again with terms of the top passages.
         long: "truncate" cuts texts at the reranker's limit, "max" scores them by their best window.
+        exact: Whether to score with the model even where the index has its token vectors.
 
     Raises:
         InvalidArgumentError: `retriever` or `long` is unknown, or `long` needs a reranker.
@@ -72,11 +73,13 @@ class Searcher(Closing):
         rerankers: RerankerCascade | None = None,
         expand: bool = False,
         long: str = TRUNCATE,
+        exact: bool = False,
     ) -> None:
         require_retriever(retriever)
         require_long(long, reranked=rerankers is not None)
         self.index, self.models, self.rerankers = index, models, rerankers
         self.retriever_name, self.expand, self.long = retriever, expand, long
+        self.exact = exact
         self._parts = Loaded()
         self._closing: list[Callable[[], None]] = []
 
@@ -136,6 +139,7 @@ class Searcher(Closing):
             rerankers=self.rerankers,
             expand=self.expand,
             long=self.long,
+            exact=self.exact,
         )
         reopened._closing, self._closing = self._closing, []
         return reopened
@@ -254,7 +258,7 @@ class Searcher(Closing):
         reranker, before, calibration = None, list[Step[Reranker]](), None
         if self.rerankers:
             options = self.rerankers.blended(options)
-            reranker, before = self.models.rerankers(self.rerankers, self.long)
+            reranker, before = self._loaded(self.rerankers)
             if not before:
                 needed = options.min_probability is not None
                 calibration = self._calibration(reranker.card.max_tokens, needed=needed)
@@ -263,6 +267,12 @@ class Searcher(Closing):
             self.index, queries, retriever, reranker, options, reporter, calibration, before, first
         )
         yield from map(_from_here, answers)
+
+    def _loaded(self, rerankers: RerankerCascade) -> tuple[Reranker, list[Step[Reranker]]]:
+        tokens_of = None if self.exact else self.index
+        return self._parts.once(
+            "rerankers", lambda: self.models.rerankers(rerankers, self.long, tokens_of)
+        )
 
     @property
     def retriever(self) -> Retriever:

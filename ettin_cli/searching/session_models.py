@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 from ettin_cli.errors import IndexMismatchError
 from ettin_cli.models import ModelFiles, find_embedder, load_embedder, read_card
 from ettin_cli.models.engines import EngineSettings
-from ettin_cli.models.rerankers import ResolvedReranker, find_reranker
+from ettin_cli.models.rerankers import (
+    ComparesTokens,
+    ResolvedReranker,
+    TokenEncoder,
+    find_reranker,
+)
 from ettin_cli.records import Embedder, EmbedderCard, Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Closing, Loaded
 from ettin_cli.searching.cascade import Step
@@ -19,6 +24,7 @@ from ettin_cli.searching.rerankers import (
     find_rerankers,
     load_single,
 )
+from ettin_cli.searching.stored_tokens import TimedScores, has_tokens_of, reranker_over
 from ettin_cli.settings import TRUNCATE
 
 if TYPE_CHECKING:
@@ -113,18 +119,53 @@ class Models(Closing):
         )
 
     def rerankers(
-        self, cascade: RerankerCascade, long: str = TRUNCATE
+        self, cascade: RerankerCascade, long: str = TRUNCATE, index: Index | None = None
     ) -> tuple[Reranker, list[Step[Reranker]]]:
         """Return the loaded last reranker of a cascade, and the steps before it.
+
+        Args:
+            index: Where the candidates are from; a reranker scores from its token vectors if it
+                has those of the reranker.
 
         Raises:
             ModelError: A reranker cannot be loaded.
         """
-        before = [Step(self.reranker(reranker, long), keep) for reranker, keep in cascade.before]
-        return self.reranker(cascade.last, long), before
 
-    def cached_reranker(self, resolved: ResolvedReranker, long: str = TRUNCATE) -> TimedReranker:
-        """Return a reranker that caches scores on disk and loads when a pair is not cached."""
+        def loaded(resolved: ResolvedReranker) -> Reranker:
+            stored = self.over_tokens(index, resolved, long) if index else None
+            return stored or self.reranker(resolved, long)
+
+        before = [Step(loaded(reranker), keep) for reranker, keep in cascade.before]
+        return loaded(cascade.last), before
+
+    def over_tokens(self, index: Index, resolved: ResolvedReranker, long: str) -> Reranker | None:
+        """Return a reranker that scores from an index's token vectors; None if it cannot."""
+        if long != TRUNCATE or not has_tokens_of(index, resolved):
+            return None
+        encoder = self.token_encoder(resolved)
+        if encoder is None:
+            return None
+        reranker = reranker_over(index, resolved, encoder, self.reporter)
+        if reranker:
+            self.reporter.detail(f"reranking with {resolved.name} on {reranker.card.backend}")
+        return reranker
+
+    def token_encoder(self, resolved: ResolvedReranker) -> TokenEncoder | None:
+        """Return the loaded encoder of a reranker that compares token vectors."""
+        reranker = self.reranker(resolved)
+        return reranker.encoder if isinstance(reranker, ComparesTokens) else None
+
+    def cached_reranker(
+        self, resolved: ResolvedReranker, long: str = TRUNCATE, index: Index | None = None
+    ) -> TimedReranker:
+        """Return a reranker that caches scores on disk and loads when a pair is not cached.
+
+        Args:
+            index: As in `rerankers`; scores from its token vectors are not cached.
+        """
+        stored = self.over_tokens(index, resolved, long) if index else None
+        if stored:
+            return TimedScores(stored)
         return self.loaded.once(
             ("cached", *_key(resolved), long),
             lambda: cached_reranker(resolved, self.settings, long, self.reporter, self.loaded),

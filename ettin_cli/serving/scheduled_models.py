@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ettin_cli.errors import ClosedError
 from ettin_cli.index import Index
-from ettin_cli.models.rerankers import ResolvedReranker
+from ettin_cli.models.rerankers import ComparesTokens, ResolvedReranker, TokenEncoder
 from ettin_cli.records import (
     Advance,
     Embedder,
@@ -162,6 +162,15 @@ class ScheduledModels(Models):
         served = next(one for one in self.served_rerankers if one.resolved is resolved)
         assert served.long == long
         return ScheduledReranker(served)
+
+    def token_encoder(self, resolved: ResolvedReranker) -> TokenEncoder | None:
+        """Return the loaded encoder of a served reranker that compares token vectors.
+
+        A search encodes only its query with it, which takes milliseconds and does not queue.
+        """
+        served = next(one for one in self.served_rerankers if one.resolved is resolved)
+        reranker = served.reranker
+        return reranker.encoder if isinstance(reranker, ComparesTokens) else None
 
     def embedder_of(self, index: Index) -> Embedder:
         """Return the embedder that an index was made with, loaded.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.boundaries import LongTexts
@@ -20,7 +21,7 @@ from ettin_cli.models.model_folder import read_json, read_modules
 from ettin_cli.models.multi_vector.reading import MEAN, NATIVE, Reading, read_reading
 from ettin_cli.models.rerankers.maxsim import QueryVectors, TextSink, TextVectors, TokenEncoder
 from ettin_cli.records import Reporter
-from ettin_cli.runtime import TOKENIZERS, Lock, hold_to_one_thread
+from ettin_cli.runtime import TOKENIZERS, Loaded, Lock, hold_to_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from ettin_cli.records import Flags, Floats
 
 QUERY, DOCUMENT = "query", "document"
+
+
+class MultiVectorEncoder(TokenEncoder, Protocol):
+    """A multi-vector model's encoder, which reads queries and texts differently."""
+
+    def queries_cut(self, queries: Sequence[str]) -> Flags:
+        """Return which queries are truncated."""
+        ...
 
 
 class OnnxTokenEncoder:
@@ -68,6 +77,13 @@ class OnnxTokenEncoder:
         ids, cut = self.of_texts.of_texts([self.reading.document_prompt + text for text in texts])
         self._run(ids, DOCUMENT, lambda at, tokens: sink(at, TextVectors(tokens)))
         return np.array(cut, np.bool_)
+
+    def queries_cut(self, queries: Sequence[str]) -> Flags:
+        """Return which queries are truncated."""
+        import numpy as np
+
+        prompted = [self.reading.query_prompt + query for query in queries]
+        return np.array(self.of_queries.of_texts(prompted)[1], np.bool_)
 
     def _expanded(self, query: TokenIds) -> TokenIds:
         """Pad a query with mask tokens (query expansion)."""
@@ -192,6 +208,16 @@ class TorchTokenEncoder:
             texts, DOCUMENT, self.max_tokens, lambda at, tokens: sink(at, TextVectors(tokens))
         )
 
+    def queries_cut(self, queries: Sequence[str]) -> Flags:
+        """Return which queries are truncated."""
+        import numpy as np
+
+        prompt, limit = self.model.prompts.get(QUERY) or "", self.query_tokens
+        with self.turn:
+            prompted = self.long_texts.beginnings([prompt + text for text in queries], limit)
+            lengths = self._lengths(prompted)
+        return np.array([length > limit for length in lengths], np.bool_)
+
     def _run(
         self, texts: Sequence[str], side: str, limit: int, sink: Callable[[int, Floats], None]
     ) -> Flags:
@@ -240,7 +266,23 @@ def _write(folder: Path, *, plain: bool = False) -> WrittenModel:
     return write_multi_vector(folder, plain=plain)
 
 
-def load_token_encoder(folder: Path, settings: EngineSettings, reporter: Reporter) -> TokenEncoder:
+def shared_token_encoder(
+    folder: Path, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+) -> MultiVectorEncoder:
+    """Return the multi-vector model of a folder, loaded once for all users of `loaded`.
+
+    Raises:
+        ModelError: It cannot be loaded, or needs custom code that is not trusted.
+    """
+    own = read_reading(folder).document_tokens
+    limited = replace(settings, max_length=min(own, settings.max_length or own))
+    key = "token encoder", folder, limited
+    return loaded.once(key, lambda: load_token_encoder(folder, limited, reporter))
+
+
+def load_token_encoder(
+    folder: Path, settings: EngineSettings, reporter: Reporter
+) -> MultiVectorEncoder:
     """Load a multi-vector model.
 
     Raises:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.multi_vector.encoding import load_token_encoder
+from ettin_cli.models.multi_vector.encoding import shared_token_encoder
 from ettin_cli.models.multi_vector.reading import is_multi_vector, read_reading
-from ettin_cli.models.rerankers.maxsim import LateInteractionReranker
+from ettin_cli.models.rerankers.maxsim import LateInteractionReranker, TokenEncoder
 from ettin_cli.models.rerankers.resolved import FolderReranker, Reference
 from ettin_cli.records import Reporter, Reranker
 from ettin_cli.runtime import Loaded
+
+if TYPE_CHECKING:
+    from ettin_cli.models.rerankers.maxsim import WordCounts
 
 
 class LateInteractionModel(FolderReranker):
@@ -23,8 +28,18 @@ class LateInteractionModel(FolderReranker):
         Raises:
             ModelError: It cannot be loaded, or not on the requested device.
         """
-        encoder = load_token_encoder(self.files.folder, settings, reporter)
+        encoder = shared_token_encoder(self.files.folder, settings, reporter, loaded)
         return LateInteractionReranker(self.name, encoder, reporter)
+
+    def over(
+        self,
+        stored: TokenEncoder,
+        encoder: TokenEncoder,
+        counts: WordCounts | None,
+        reporter: Reporter,
+    ) -> Reranker | None:
+        """Return the reranker over stored token vectors."""
+        return LateInteractionReranker(self.name, stored, reporter)
 
     def prompt(self) -> str:
         """Return the prefix of every text."""

@@ -1,11 +1,18 @@
-from .embedded import ABOUT as ABOUT
+from .embedded import ABOUT as ABOUT, KnowsRarity as KnowsRarity
 from .empty_texts import blanks_last as blanks_last, with_text as with_text
 from .long_texts import (
     TimedLongReranker as TimedLongReranker,
     require_long as require_long,
     with_long_texts as with_long_texts,
 )
-from .maxsim import query_cut as query_cut
+from .maxsim import (
+    ComparesTokens as ComparesTokens,
+    QueryVectors as QueryVectors,
+    TextSink as TextSink,
+    TextVectors as TextVectors,
+    TokenEncoder as TokenEncoder,
+    query_cut as query_cut,
+)
 from .registry import (
     find_reranker as find_reranker,
     load_reranker as load_reranker,

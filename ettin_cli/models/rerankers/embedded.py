@@ -5,11 +5,11 @@ It needs no download, no training and no corpus: a score depends only on the pai
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from importlib.resources import files as package_files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ettin_cli.models.encoders import Encoded, shared_encoder, unit
 from ettin_cli.models.engines.settings import EngineSettings
@@ -22,6 +22,7 @@ from ettin_cli.models.rerankers.maxsim import (
     QueryVectors,
     TextSink,
     TextVectors,
+    TokenEncoder,
 )
 from ettin_cli.models.rerankers.resolved import FolderReranker, Reference
 from ettin_cli.models.token_counting import ModelTokens, load_token_counter
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ettin_cli.models.rerankers.maxsim import WordCounts
     from ettin_cli.records import Flags, Floats
 
 # Increase when a pair gets a different score than before, so that old scores are not reused.
-VERSION = 2
+VERSION = 3
 MAXSIM_WEIGHT = 2.0
 IDF_TABLE = "word_piece_frequencies.npz"
 # BM25's mean text length in terms, since there is no corpus to measure it on.
@@ -118,25 +120,44 @@ class EmbeddedTokens:
         self.encoder.encode(ids, pick, tokens=True)
 
 
+@runtime_checkable
+class KnowsRarity(Protocol):
+    """Knows how rare words are."""
+
+    def rarity(self, terms: Sequence[str]) -> Floats:
+        """Return the weight of each term."""
+        ...
+
+
 class SharedWords:
     """BM25 of a query's words in a text, between 0 and 1.
 
     Args:
         rarity: Returns the weight of each of some terms.
+        counts: Counts terms in texts that it knows; None: they are counted in each text.
     """
 
-    def __init__(self, rarity: Callable[[Sequence[str]], Floats]) -> None:
-        self.rarity = rarity
+    def __init__(
+        self, rarity: Callable[[Sequence[str]], Floats], counts: WordCounts | None = None
+    ) -> None:
+        self.rarity, self.counts = rarity, counts
         self.terms = Terms(ENGLISH)
 
     def shares(self, pairs: Sequence[tuple[str, str]]) -> Floats:
         """Return each pair's BM25 divided by the maximum for its query: shape (pairs,)."""
         import numpy as np
 
-        queries = {query: self._weights(query) for query in {query for query, _ in pairs}}
-        texts = {text: Counter(self.terms.of(text)) for text in {text for _, text in pairs}}
-        shares = [_share(*queries[query], texts[text]) for query, text in pairs]
-        return np.array(shares, np.float32)
+        shares = np.empty(len(pairs), np.float32)
+        counted = _CountedWords(self.terms, self.counts)
+        by_query = defaultdict[str, list[int]](list)
+        for at, (query, _) in enumerate(pairs):
+            by_query[query].append(at)
+        for query, places in by_query.items():
+            terms, weights = self._weights(query)
+            counts, lengths = counted.of(terms, [pairs[at][1] for at in places])
+            for at, count, length in zip(places, counts, lengths, strict=True):
+                shares[at] = weights @ saturated(count, length, MEAN_LENGTH)
+        return shares
 
     def _weights(self, query: str) -> tuple[list[str], Floats]:
         """Return a query's terms, and their weights, which sum to 1."""
@@ -145,11 +166,32 @@ class SharedWords:
         return list(counts), weights / (weights.sum() or 1)
 
 
-def _share(terms: Sequence[str], weights: Floats, text: Counter[str]) -> float:
-    import numpy as np
+class _CountedWords:
+    """Counts words in texts; each text whose counts are not stored is read once."""
 
-    counts = np.array([text[term] for term in terms])
-    return float(weights @ saturated(counts, np.array(text.total()), MEAN_LENGTH))
+    def __init__(self, terms: Terms, stored: WordCounts | None) -> None:
+        self.terms, self.stored = terms, stored
+        self.read: dict[str, Counter[str]] = {}
+
+    def of(
+        self, terms: Sequence[str], texts: Sequence[str]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the count of each term in each text, and each text's length in terms."""
+        import numpy as np
+
+        counts, lengths = (
+            np.zeros((len(texts), len(terms)), np.int64),
+            np.zeros(len(texts), np.int64),
+        )
+        known = np.zeros(len(texts), np.bool_)
+        if self.stored:
+            counts, lengths, known = self.stored(terms, texts)
+        for at in np.flatnonzero(~known).tolist():
+            if texts[at] not in self.read:
+                self.read[texts[at]] = Counter(self.terms.of(texts[at]))
+            text = self.read[texts[at]]
+            counts[at], lengths[at] = [text[term] for term in terms], text.total()
+        return counts, lengths
 
 
 class EmbeddedReranker:
@@ -159,13 +201,11 @@ class EmbeddedReranker:
     """
 
     def __init__(
-        self, files: ModelFiles, settings: EngineSettings, reporter: Reporter, loaded: Loaded
+        self, files: ModelFiles, encoder: TokenEncoder, words: SharedWords, reporter: Reporter
     ) -> None:
-        encoder = EmbeddedTokens(files, settings, reporter, loaded)
+        self.files, self.encoder, self.words = files, encoder, words
         self.late = LateInteractionReranker(files.name, encoder, reporter, english=True)
         self.card = self.late.card
-        self.words = SharedWords(encoder.rarity)
-        self.files = files
 
     def cut(self, queries: Sequence[str]) -> int:
         """Return how many of some queries are truncated."""
@@ -212,7 +252,19 @@ class EmbeddedModel(FolderReranker):
         Raises:
             ModelError: It cannot be loaded, or not on the requested device.
         """
-        return EmbeddedReranker(self.files, settings, reporter, loaded)
+        encoder = EmbeddedTokens(self.files, settings, reporter, loaded)
+        return EmbeddedReranker(self.files, encoder, SharedWords(encoder.rarity), reporter)
+
+    def over(
+        self,
+        stored: TokenEncoder,
+        encoder: TokenEncoder,
+        counts: WordCounts | None,
+        reporter: Reporter,
+    ) -> Reranker | None:
+        """Return the reranker over stored token vectors."""
+        assert isinstance(encoder, KnowsRarity)
+        return EmbeddedReranker(self.files, stored, SharedWords(encoder.rarity, counts), reporter)
 
 
 def find(reference: Reference) -> EmbeddedModel | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from ettin_cli.models.rerankers.empty_texts import blanks_last
 from ettin_cli.models.rerankers.score_checks import ScriptNotice, checked, distinct
@@ -15,7 +15,22 @@ from ettin_cli.records import NO_TEXT, Advance, Reporter, RerankerCard, Scores, 
 from ettin_cli.runtime import Once
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ettin_cli.records import Flags, Floats
+
+    # Terms and texts -> the count of each term in each text, the length of each text in terms, and
+    # which texts are known.
+    WordCounts = Callable[
+        [Sequence[str], Sequence[str]],
+        tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]],
+    ]
+
+
+# OpenBLAS computes a product of so many multiplications in one thread; to wait for another one
+# would take longer than the work.
+BLOCK_PRODUCTS = 262_144
 
 
 class TextVectors(NamedTuple):
@@ -61,9 +76,16 @@ def maxsim(query: Floats, weights: Floats, document: Floats) -> float:
         weights: One per query token.
         document: Token vectors, shape (tokens, dimension).
     """
+    import numpy as np
+
     if not len(document):
         return NO_TEXT
-    best = (query @ document.T).max(axis=1)
+    step = max(1, BLOCK_PRODUCTS // max(1, query.size))
+    blocks = [
+        (query @ document[begin : begin + step].T).max(axis=1)
+        for begin in range(0, len(document), step)
+    ]
+    best: Floats = np.max(blocks, axis=0)
     return float(best @ weights)
 
 
@@ -89,6 +111,16 @@ class TokenEncoder(Protocol):
 
     def texts(self, texts: Sequence[str], sink: TextSink) -> Flags:
         """Pass `sink` each text's position and vectors, in any order; return truncation flags."""
+        ...
+
+
+@runtime_checkable
+class ComparesTokens(Protocol):
+    """A loaded reranker that compares the token vectors of queries and texts."""
+
+    @property
+    def encoder(self) -> TokenEncoder:
+        """What makes the vectors."""
         ...
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.settings import EngineSettings
@@ -17,6 +17,9 @@ from ettin_cli.models.token_counting import ModelTokens, load_token_counter
 from ettin_cli.records import Reporter, Reranker, Silence
 from ettin_cli.runtime import Loaded
 from ettin_cli.storage import checksum
+
+if TYPE_CHECKING:
+    from ettin_cli.models.rerankers.maxsim import TokenEncoder, WordCounts
 
 # Files besides the weights that determine a model's scores.
 CONFIGURATION = (".json", ".txt", ".model", ".py", ".metadata")
@@ -141,10 +144,31 @@ class FolderReranker(ResolvedReranker):
         return None
 
     @property
+    def weights(self) -> str:
+        """The SHA-256 of its weights."""
+        return weights_hash(self.files.folder)
+
+    def over(
+        self,
+        stored: TokenEncoder,
+        encoder: TokenEncoder,
+        counts: WordCounts | None,
+        reporter: Reporter,
+    ) -> Reranker | None:
+        """Return the reranker over stored token vectors; None if it compares none.
+
+        Args:
+            stored: Has the vectors of texts, and those of queries in the same space.
+            encoder: The reranker's own.
+            counts: Counts the words of stored texts; None: words are counted in the texts.
+        """
+        return None
+
+    @property
     def identity(self) -> str:
         """The hash of its weights, with the checksums of its other files."""
         folder = self.files.folder
-        what = (self.formula, weights_hash(folder), _configuration(folder))
+        what = (self.formula, self.weights, _configuration(folder))
         return repr(what)[1:-1]
 
     @property
@@ -157,7 +181,7 @@ class FolderReranker(ResolvedReranker):
     def facts(self) -> dict[str, str]:
         """The hash of its weights, and its formula if it has one."""
         formula = {"formula": self.formula} if self.formula else {}
-        return {"weights": weights_hash(self.files.folder), **formula}
+        return {"weights": self.weights, **formula}
 
     def layout(self) -> TextLayout:
         """Return the layout of its input.

@@ -1,0 +1,181 @@
+"""The token vectors of an index: compressed, found by the hash of a text.
+
+tokens.texts lists every distinct text, sorted by hash: first all keys, then an entry each.
+tokens.codes holds the compressed vectors of one text after another. Both are memory-mapped, so a
+query reads only the texts that it scores, and each text is checked before it is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ettin_cli.index.manifest import Manifest, damaged
+from ettin_cli.index.token_codes import TokenCodec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ettin_cli.index.known_vectors import Hashes
+    from ettin_cli.index.token_codes import Bytes
+    from ettin_cli.index.vectors import Rows
+    from ettin_cli.records import Floats
+
+TOKEN_TEXTS = "tokens.texts"
+TOKEN_CODES = "tokens.codes"
+KEY_BYTES = 8
+
+
+def entry_kind() -> np.dtype[Any]:
+    """Return the columns of tokens.texts after the keys.
+
+    rest: the other half of the hash; row: the first passage with the text; begin: the offset of its
+    codes; truncated: whether the text exceeded the token limit; seal: a checksum of all that.
+    """
+    import numpy as np
+
+    columns = [("rest", "<u8"), ("begin", "<u8"), ("tokens", "<u4"), ("row", "<u4")]
+    return np.dtype([*columns, ("truncated", "<u4"), ("seal", "<u8")])
+
+
+def seal_of(key: int, entry: Any, codes: Bytes) -> int:
+    """Return the checksum of a text's entry and codes."""
+    import xxhash
+
+    described = f"{key} {entry['rest']} {entry['begin']} {entry['row']} {entry['truncated']}"
+    seed = xxhash.xxh3_64_intdigest(described.encode())
+    return xxhash.xxh3_64_intdigest(codes.data, seed=seed)
+
+
+@dataclass(frozen=True)
+class TokenParts:
+    """The compressed token vectors of some texts.
+
+    Args:
+        hashes: The hash of each text, shape (texts, 2).
+        begins: Where the codes of each begin in `codes`.
+        tokens: The number of token vectors of each.
+        truncated: Whether each text exceeded the token limit.
+        codes: The compressed vectors, as bytes.
+    """
+
+    hashes: Hashes
+    begins: NDArray[np.uint64]
+    tokens: NDArray[np.uint32]
+    truncated: NDArray[np.uint32]
+    codes: Bytes
+
+
+@dataclass(frozen=True)
+class TextTokenCodes:
+    """What is stored of a text.
+
+    Args:
+        row: The first passage with this text.
+        vectors: Decoded token vectors, in the space of the codec, shape (tokens, columns).
+        truncated: Whether the text exceeded the token limit.
+    """
+
+    row: int
+    vectors: Floats
+    truncated: bool
+
+
+class StoredTokens:
+    """The token vectors of a generation; safe to use from any thread.
+
+    Args:
+        generation: The folder that contains the files.
+        manifest: Its manifest.
+
+    Raises:
+        IndexDamagedError: A file has another size than its contents need; every method may raise
+            this too.
+    """
+
+    def __init__(self, generation: Path, manifest: Manifest) -> None:
+        import numpy as np
+
+        made = manifest.tokens
+        assert made is not None
+        self.codec = TokenCodec(made.dimension, made.bits)
+        self.folder = generation
+        path, kind = generation / TOKEN_TEXTS, entry_kind()
+        size = manifest.files[TOKEN_TEXTS].bytes
+        count, rest = divmod(size, KEY_BYTES + kind.itemsize)
+        if rest:
+            raise damaged(path)
+        self.keys = _mapped(path, np.dtype("<u8"), 0, count)
+        self.entries = _mapped(path, kind, KEY_BYTES * count, count)
+        codes = manifest.files[TOKEN_CODES].bytes
+        self.codes: Bytes = _mapped(generation / TOKEN_CODES, np.dtype("u1"), 0, codes)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def find(self, hashes: Hashes) -> Rows:
+        """Return the position of each text by its hash; -1 if it is not stored."""
+        import numpy as np
+
+        if not len(self.keys):
+            return np.full(len(hashes), -1, np.int64)
+        at = np.minimum(np.searchsorted(self.keys, hashes[:, 0]), len(self.keys) - 1)
+        same = (self.keys[at] == hashes[:, 0]) & (self.entries["rest"][at] == hashes[:, 1])
+        return np.where(same, at, -1).astype(np.int64)
+
+    def read(self, position: int) -> TextTokenCodes:
+        """Return the token vectors of the text at a position.
+
+        Raises:
+            IndexDamagedError: They do not match their checksum.
+        """
+        entry = self.entries[position]
+        codes = self._checked(position, entry)
+        vectors = self.codec.decoded(codes.reshape(-1, self.codec.width))
+        return TextTokenCodes(int(entry["row"]), vectors, bool(entry["truncated"]))
+
+    def _checked(self, position: int, entry: Any) -> Bytes:
+        begin, size = int(entry["begin"]), int(entry["tokens"]) * self.codec.width
+        codes = self.codes[begin : begin + size]
+        sealed = seal_of(int(self.keys[position]), entry, codes)
+        if len(codes) != size or sealed != entry["seal"]:
+            raise damaged(self.folder / TOKEN_CODES)
+        return codes
+
+    def intact(self) -> NDArray[np.bool_]:
+        """Return which texts match their checksums; reads everything."""
+        import numpy as np
+
+        ends = self.entries["begin"] + self.entries["tokens"].astype(np.uint64) * self.codec.width
+        fits = ends <= len(self.codes)
+        for position in np.flatnonzero(fits).tolist():
+            entry = self.entries[position]
+            codes = self.codes[int(entry["begin"]) : int(ends[position])]
+            fits[position] = seal_of(int(self.keys[position]), entry, codes) == entry["seal"]
+        return fits
+
+    def parts(self, chosen: NDArray[np.bool_] | None = None) -> TokenParts:
+        """Return the stored texts, or those chosen by position."""
+        import numpy as np
+
+        keys, entries = np.asarray(self.keys), np.asarray(self.entries)
+        if chosen is not None:
+            keys, entries = keys[chosen], entries[chosen]
+        hashes = np.stack([keys, entries["rest"]], axis=1)
+        return TokenParts(
+            hashes, entries["begin"], entries["tokens"], entries["truncated"], self.codes
+        )
+
+
+def _mapped(path: Path, kind: np.dtype[Any], offset: int, count: int) -> NDArray[Any]:
+    import numpy as np
+
+    if not count:
+        return np.empty(0, kind)
+    try:
+        mapped = np.memmap(path, kind, "r", offset=offset, shape=(count,))
+    except (OSError, ValueError) as error:
+        raise damaged(path) from error
+    return mapped.view(np.ndarray)

@@ -1,0 +1,232 @@
+"""Write the token vectors of a generation, and keep those of an unfinished run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ettin_cli.index.known_vectors import HASH_BYTES, Distinct, as_hashes
+from ettin_cli.index.token_codes import TokenCodec
+from ettin_cli.index.token_vectors import (
+    TOKEN_CODES,
+    TOKEN_TEXTS,
+    TokenParts,
+    entry_kind,
+    seal_of,
+)
+from ettin_cli.storage import make_folder, replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ettin_cli.index.known_vectors import Hashes
+    from ettin_cli.index.token_codes import Bytes
+    from ettin_cli.records import Floats, TextTokens
+
+SUFFIX = ".tokens"
+# The texts whose exact vectors are kept to measure the error of the codes, and the token vectors of
+# each that stand for a query.
+SAMPLE, QUERY_TOKENS = 32, 16
+
+
+class CodedTexts:
+    """The compressed token vectors of a batch of texts that are being embedded.
+
+    Args:
+        sampled: Positions in the batch whose exact vectors are kept.
+    """
+
+    def __init__(self, codec: TokenCodec, texts: int, sampled: Sequence[int]) -> None:
+        import numpy as np
+
+        self.codec, self.sampled = codec, set(sampled)
+        self.exact: list[tuple[Floats, Floats]] = []
+        self.codes: list[Bytes] = [np.empty((0, codec.width), np.uint8)] * texts
+        self.truncated = np.zeros(texts, np.uint32)
+
+    def add(self, at: int, text: TextTokens) -> None:
+        """Compress the token vectors of a text."""
+        kept = text.vectors if text.kept is None else text.vectors[text.kept]
+        self.codes[at] = self.codec.encoded(kept)
+        if at in self.sampled:
+            self.exact.append((text.vectors, kept))
+
+    @property
+    def tokens(self) -> NDArray[np.uint32]:
+        """The number of token vectors of each text."""
+        import numpy as np
+
+        return np.array([len(codes) for codes in self.codes], np.uint32)
+
+
+class TokenWriter:
+    """Writes the token vectors of a generation, each text once, in the order of the passages.
+
+    Args:
+        folder: The folder of the generation.
+        distinct: Its texts.
+    """
+
+    def __init__(self, folder: Path, codec: TokenCodec, distinct: Distinct) -> None:
+        import numpy as np
+
+        self.codec, self.distinct, self.folder = codec, distinct, folder
+        self.order = np.argsort(distinct.rows)
+        self.done = 0
+        self.source = np.full(len(self.order), -1, np.int32)
+        self.begins = np.zeros(len(self.order), np.uint64)
+        self.entries = np.zeros(len(self.order), entry_kind())
+        self.entries["rest"], self.entries["row"] = distinct.hashes[:, 1], distinct.rows
+        self.parts: list[TokenParts] = []
+        self.samples: list[tuple[Floats, Floats]] = []
+        self.file = (folder / TOKEN_CODES).open("wb")
+
+    def add_known(self, parts: TokenParts) -> None:
+        """Take the texts of this generation from earlier work."""
+        import numpy as np
+
+        rows = self.distinct.find(parts.hashes)
+        found = np.flatnonzero(rows >= 0)
+        at = self._positions(rows[found])
+        self.source[at] = len(self.parts)
+        self.begins[at] = parts.begins[found]
+        self.entries["tokens"][at] = parts.tokens[found]
+        self.entries["truncated"][at] = parts.truncated[found]
+        self.parts.append(parts)
+
+    def _positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the position in `distinct` of the text that begins at each row."""
+        import numpy as np
+
+        by_row = self.distinct.rows[self.order]
+        positions: NDArray[np.int64] = self.order[np.searchsorted(by_row, rows)]
+        return positions
+
+    @property
+    def known_rows(self) -> NDArray[np.int64]:
+        """The first rows of the texts taken from earlier work."""
+        rows: NDArray[np.int64] = self.distinct.rows[self.source >= 0]
+        return rows
+
+    def add(self, rows: NDArray[np.int64], coded: CodedTexts) -> None:
+        """Write the texts that begin at these rows, ascending, and known ones before them."""
+        positions = self._positions(rows).tolist()
+        self.entries["tokens"][positions] = coded.tokens
+        self.entries["truncated"][positions] = coded.truncated
+        for position, codes in zip(positions, coded.codes, strict=True):
+            self._copy_before(int(self.distinct.rows[position]))
+            self._write(position, codes.reshape(-1))
+            self.done += 1
+        self.samples += coded.exact
+
+    def _copy_before(self, row: int | None) -> None:
+        """Write the known texts that begin before a row; None: all that are left."""
+        while self.done < len(self.order):
+            position = int(self.order[self.done])
+            if row is not None and self.distinct.rows[position] >= row:
+                break
+            parts, begin = self.parts[self.source[position]], int(self.begins[position])
+            size = int(self.entries["tokens"][position]) * self.codec.width
+            self._write(position, parts.codes[begin : begin + size])
+            self.done += 1
+
+    def _write(self, position: int, codes: Bytes) -> None:
+        entry = self.entries[position : position + 1]
+        entry["begin"] = self.file.tell()
+        entry["seal"] = seal_of(int(self.distinct.hashes[position, 0]), entry[0], codes)
+        self.file.write(codes.tobytes())
+
+    def finish(self) -> None:
+        """Write the remaining texts and the list of all."""
+        self._copy_before(None)
+        self.close()
+        with (self.folder / TOKEN_TEXTS).open("wb") as file:
+            file.write(self.distinct.hashes[:, 0].tobytes())
+            file.write(self.entries.tobytes())
+
+    def close(self) -> None:
+        """Close the files; what is not finished is lost."""
+        self.file.close()
+        self.parts.clear()
+
+    def error(self) -> float | None:
+        """Return the mean difference that compression makes to MaxSim; None if it is unknown.
+
+        Over pairs of sampled texts: the first token vectors of one, as a query of equal weights,
+        with the other.
+        """
+        import numpy as np
+
+        if len(self.samples) < 2:
+            return None
+        stored = [self.codec.decoded(self.codec.encoded(kept)) for _, kept in self.samples]
+        differences = []
+        for at, (_, kept) in enumerate(self.samples):
+            query = kept[:QUERY_TOKENS]
+            turned = self.codec.rotated(query)
+            for other, (exact, _) in enumerate(self.samples):
+                if other != at and min(len(query), len(exact), len(stored[other])):
+                    best = (query @ exact.T).max(axis=1).mean()
+                    coded = (turned @ stored[other].T).max(axis=1).mean()
+                    differences.append(abs(float(best - coded)))
+        return round(float(np.mean(differences)), 4) if differences else None
+
+
+class TokenShards:
+    """The token vectors computed so far by an unfinished run, in files beside those of its vectors.
+
+    Each file is written atomically and has its own checksum.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.next = 0
+
+    def load(self, codec: TokenCodec) -> Iterator[TokenParts]:
+        """Yield every intact file; the texts of others are embedded again."""
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            self.next = int(path.stem) + 1
+            parts = _read(path, codec)
+            if parts is None:
+                path.unlink()
+            else:
+                yield parts
+
+    def add(self, hashes: Hashes, coded: CodedTexts) -> None:
+        """Store newly compressed texts."""
+        import numpy as np
+        import xxhash
+
+        make_folder(self.folder)
+        codes = b"".join(one.tobytes() for one in coded.codes)
+        count = np.array([len(hashes)], "<u8").tobytes()
+        numbers = coded.tokens.astype("<u4").tobytes() + coded.truncated.astype("<u4").tobytes()
+        content = b"".join([count, hashes.tobytes(), numbers, codes])
+        with replacing(self.folder / f"{self.next:08}{SUFFIX}") as draft:
+            draft.write_bytes(xxhash.xxh3_128_digest(content) + content)
+        self.next += 1
+
+
+def _read(path: Path, codec: TokenCodec) -> TokenParts | None:
+    import numpy as np
+    import xxhash
+
+    with suppress(OSError, ValueError):
+        content = np.memmap(path, np.uint8, "r").view(np.ndarray)
+        seal, body = content[:HASH_BYTES], content[HASH_BYTES:]
+        if xxhash.xxh3_128_digest(body.data) != seal.tobytes() or len(body) < 8:
+            return None
+        count = int(body[:8].view("<u8")[0])
+        split = 8 + count * HASH_BYTES
+        codes = split + 8 * count
+        tokens, truncated = body[split:codes].view("<u4").reshape(2, count)
+        sizes = tokens.astype(np.uint64) * codec.width
+        if int(sizes.sum()) != len(body) - codes:
+            return None
+        hashes = as_hashes(body[8:split].tobytes())
+        begins = (np.cumsum(sizes) - sizes).astype(np.uint64)
+        return TokenParts(hashes, begins, tokens, truncated, body[codes:])
+    return None
