@@ -121,8 +121,9 @@ def test_search_ranks_the_best_of_the_first_by_the_second(inside: Ettin, model: 
     assert [hit | {"rank": 0} for hit in both["hits"]] == [hit | {"rank": 0} for hit in wanted]
     assert both["reranker"] == f"embedded:4,{model}"
     engine = both["engine"]
+    stored = f"1-bit token vectors, {engine}"
     assert both["stages"] == [
-        {"reranker": "embedded", "engine": engine, "scored": len(first), "truncated": 0, "kept": 4},
+        {"reranker": "embedded", "engine": stored, "scored": len(first), "truncated": 0, "kept": 4},
         {"reranker": model, "engine": engine, "scored": 4, "truncated": 0, "kept": 4},
     ]
     told = f"4 hits, reranked by embedded (4 of {len(first)} kept), then by {model}"

@@ -27,8 +27,9 @@ def first(ran: Outcome) -> dict[str, Any]:
 
 def test_dtype_and_the_option_that_overrides_it(inside: Ettin) -> None:
     inside.monkeypatch.setenv("ETTIN_DTYPE", "bf16")
-    assert first(inside("search", FERRY, "-r", "embedded"))["engine"] == "torch cpu bfloat16"
-    ran = inside("search", FERRY, "-r", "embedded", "--dtype", "fp32")
+    words = ("search", FERRY, "-r", "embedded", "--exact")
+    assert first(inside(*words))["engine"] == "torch cpu bfloat16"
+    ran = inside(*words, "--dtype", "fp32")
     assert first(ran)["engine"] == "onnxruntime cpu float32"
 
 

@@ -91,7 +91,8 @@ def encoded(ettin: Ettin) -> Encoded:
 @pytest.fixture
 def many(ettin: Ettin, tmp_path: Path) -> list[str]:
     """An index in `i`, 140 queries and judgements of them; the words that name the files."""
-    assert ettin("index", str(jsonl(tmp_path / "t.jsonl", **TEXTS)), "-i", "i").code == 0
+    source = str(jsonl(tmp_path / "t.jsonl", **TEXTS))
+    assert ettin("index", source, "-i", "i", "--token-vectors", "none").code == 0
     words = [*" ".join(TEXTS.values()).split()]
     asked = [f"{words[n % len(words)]} {words[n * 7 % len(words)]} {n}" for n in range(140)]
     (tmp_path / "q.tsv").write_text("".join(f"q{n}\t{text}\n" for n, text in enumerate(asked)))

@@ -295,7 +295,7 @@ def whole(reranker: Path) -> Any:
     return AutoTokenizer.from_pretrained(str(reranker))
 
 
-@pytest.mark.parametrize("limit", [32, 33, 64])
+@pytest.mark.parametrize("limit", [33, 64])
 def test_rerankers_read_pairs_as_if_they_tokenized_them_whole(
     reranker: Path, whole: Any, limit: int
 ) -> None:

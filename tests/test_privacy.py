@@ -93,7 +93,7 @@ COMMANDS = [
     ["rerank", "in.jsonl", "-r", "embedded", "-o", "out.jsonl"],
     ["score", "ferry", "the ferry sails", "-r", "embedded"],
     ["score", "--pairs", "pairs.jsonl", "-r", "embedded", "-o", "scored.jsonl"],
-    ["eval", "beir", "-r", "embedded"],
+    ["eval", "beir", "-r", "embedded", "--exact"],
     ["info", "-i", "i"],
     ["verify", "-i", "i"],
     ["models"],

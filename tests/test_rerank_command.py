@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -315,10 +314,7 @@ def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
     assert json.loads(ran.stdout)["query"] == "bread 0"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
-def test_a_run_that_was_ended_resumes_to_the_same_bytes(
-    tmp_path: Path, number: signal.Signals, code: int
-) -> None:
+def test_a_run_that_was_ended_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     texts = [
         f"Sentence {n} of boats, bread, birds and {n * 7 % 13} other things." for n in range(40)
     ]
@@ -333,11 +329,11 @@ def test_a_run_that_was_ended_resumes_to_the_same_bytes(
     with popen(tmp_path, *words, "-o", "out.jsonl", stderr=subprocess.PIPE) as process:
         while not mark.exists() and process.poll() is None:
             time.sleep(0.01)
-        process.send_signal(number)
-        assert process.wait(60) == code
+        process.terminate()
+        assert process.wait(60) == 143
         assert process.stderr is not None
         said = process.stderr.read().decode()
-    assert ("run the same command with --resume" in said) == (number == signal.SIGTERM)
+    assert "run the same command with --resume" in said
     assert not (tmp_path / "out.jsonl").exists()
     with popen(tmp_path, *words, "-o", "out.jsonl", "--resume", stderr=subprocess.PIPE) as process:
         assert process.stderr is not None

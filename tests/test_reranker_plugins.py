@@ -407,6 +407,7 @@ def test_broken_backends_are_a_line_each_beside_those_that_work(
     assert rows["onnxruntime cpu float32"] is None
     for name, (_, said) in BROKEN_BACKENDS.items():
         assert said in rows[name]
-        alone = bench_with(site, model, "--against", "none", "--engine", name)
-        assert (alone.returncode, "Traceback" in alone.stderr) == (1, False)
-        assert said in alone.stderr
+    name, (_, said) = next(iter(BROKEN_BACKENDS.items()))
+    alone = bench_with(site, model, "--against", "none", "--engine", name)
+    assert (alone.returncode, "Traceback" in alone.stderr) == (1, False)
+    assert said in alone.stderr

@@ -61,10 +61,10 @@ def index(
     token_vectors: Annotated[
         str | None,
         typer.Option(
-            metavar="auto|none|BITS",
+            metavar="BITS",
             help="Store compressed token vectors, from which -r embedded and multi-vector models "
-            "score in milliseconds: auto (where the embedder has them; the default for a new "
-            "index), none, or 1, 2 or 4 bits a dimension.",
+            "score in milliseconds: 1, 2 or 4 bits a dimension, none, or auto (where the "
+            "embedder has them; the default for a new index).",
         ),
     ] = None,
     chunk_size: Annotated[

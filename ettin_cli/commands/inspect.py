@@ -9,7 +9,15 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Color, Context, make_console, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count, size
-from ettin_cli.index import Counts, Index, Manifest, bytes_a_vector, damaged_files, find_index
+from ettin_cli.index import (
+    Counts,
+    Index,
+    Manifest,
+    bytes_a_vector,
+    bytes_of_tokens,
+    damaged_files,
+    find_index,
+)
 from ettin_cli.indexing import BuildRequest, RepairReport, out_of_date, repair_index
 
 
@@ -44,6 +52,7 @@ def info(
         ("passages", f"{manifest.counts.passages:,} ({chunks}, overlap {manifest.chunk_overlap})"),
         ("embedder", f"{manifest.embedder.name} ({manifest.embedder.weights[:12]})"),
         ("vectors", _vectors(manifest)),
+        *_tokens(manifest),
         ("recall", ", ".join([f"{manifest.recall:.3f} of the exact top 100", *_depth(manifest)])),
         ("terms", _words(found)),
         ("built", manifest.created),
@@ -71,6 +80,19 @@ def _words(index: Index) -> str:
 def _vectors(manifest: Manifest) -> str:
     dimensions = f"{manifest.embedder.dimension} dimensions"
     return f"{dimensions}, {manifest.factory}, {bytes_a_vector(manifest):,} bytes each"
+
+
+def _tokens(manifest: Manifest) -> list[tuple[str, str]]:
+    made = manifest.tokens
+    if made is None:
+        return []
+    parts = [
+        f"{made.bits} bit a dimension" if made.bits == 1 else f"{made.bits} bits a dimension",
+        f"{bytes_of_tokens(manifest):,} bytes a passage",
+    ]
+    if made.error is not None:
+        parts.append(f"MaxSim differs by {made.error:.3f} on average")
+    return [("tokens", ", ".join(parts))]
 
 
 def _depth(manifest: Manifest) -> list[str]:

@@ -25,7 +25,12 @@ from .manifest import (
     read_manifest as read_manifest,
 )
 from .passages import Passages as Passages
-from .reader import Filter as Filter, Index as Index, bytes_a_vector as bytes_a_vector
+from .reader import (
+    Filter as Filter,
+    Index as Index,
+    bytes_a_vector as bytes_a_vector,
+    bytes_of_tokens as bytes_of_tokens,
+)
 from .salvage import (
     IntactParts as IntactParts,
     damaged_files as damaged_files,

@@ -14,7 +14,7 @@ from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged,
 from ettin_cli.index.passages import PASSAGES, Passages
 from ettin_cli.index.source_files import FILES, FileEntry, Files
 from ettin_cli.index.token_codes import TokenCodec
-from ettin_cli.index.token_vectors import StoredTokens, TokenParts
+from ettin_cli.index.token_vectors import TOKEN_CODES, TOKEN_TEXTS, StoredTokens, TokenParts
 from ettin_cli.index.vectors import (
     EXACT,
     inner_products,
@@ -367,6 +367,12 @@ def bytes_a_vector(manifest: Manifest) -> int:
     """Return the bytes per vector on disk: in FAISS's file and, if separate, in the stored copy."""
     names = {VECTORS, vectors_file(manifest)[0]}
     total = sum(manifest.files[name].bytes for name in names)
+    return round(total / max(1, manifest.counts.passages))
+
+
+def bytes_of_tokens(manifest: Manifest) -> int:
+    """Return the bytes of token vectors per passage on disk."""
+    total = sum(manifest.files[name].bytes for name in (TOKEN_TEXTS, TOKEN_CODES))
     return round(total / max(1, manifest.counts.passages))
 
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.runtime import product
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,8 +117,7 @@ class TokenCodec:
 
     def rotated(self, vectors: Floats) -> Floats:
         """Return vectors in the space of decoded ones: shape (count, columns)."""
-        turned: Floats = vectors @ self._rotation
-        return turned
+        return product(vectors, self._rotation)
 
     def encoded(self, vectors: Floats) -> Bytes:
         """Return compressed vectors: shape (count, width)."""
@@ -144,5 +144,6 @@ class TokenCodec:
         codes = np.ascontiguousarray(compressed[:, :-FACTOR_BYTES])
         factors = np.ascontiguousarray(compressed[:, -FACTOR_BYTES:]).view("<f2")
         values = np.take(self._of_bytes, codes, axis=0, mode="clip")
-        vectors: Floats = values.reshape(len(codes), -1) * factors.astype(np.float32)
+        vectors: Floats = values.reshape(len(codes), -1)
+        vectors *= factors.astype(np.float32)
         return vectors

@@ -7,6 +7,7 @@ query reads only the texts that it scores, and each text is checked before it is
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 TOKEN_TEXTS = "tokens.texts"
 TOKEN_CODES = "tokens.codes"
 KEY_BYTES = 8
+# Texts decoded at once: few enough for the processor's cache.
+BLOCK_TEXTS = 8
 
 
 def entry_kind() -> np.dtype[Any]:
@@ -125,22 +128,28 @@ class StoredTokens:
         same = (self.keys[at] == hashes[:, 0]) & (self.entries["rest"][at] == hashes[:, 1])
         return np.where(same, at, -1).astype(np.int64)
 
-    def read(self, position: int) -> TextTokenCodes:
-        """Return the token vectors of the text at a position.
+    def read(self, positions: Sequence[int]) -> Iterator[TextTokenCodes]:
+        """Yield the token vectors of the texts at some positions.
 
         Raises:
             IndexDamagedError: They do not match their checksum.
         """
-        entry = self.entries[position]
-        codes = self._checked(position, entry)
-        vectors = self.codec.decoded(codes.reshape(-1, self.codec.width))
-        return TextTokenCodes(int(entry["row"]), vectors, bool(entry["truncated"]))
+        import numpy as np
 
-    def _checked(self, position: int, entry: Any) -> Bytes:
+        for begin in range(0, len(positions), BLOCK_TEXTS):
+            block = positions[begin : begin + BLOCK_TEXTS]
+            entries = self.entries[block]
+            codes = list(map(self._checked, self.keys[block].tolist(), entries))
+            decoded = self.codec.decoded(np.concatenate(codes).reshape(-1, self.codec.width))
+            ends = np.cumsum(entries["tokens"], dtype=np.int64).tolist()
+            for entry, start, end in zip(entries.tolist(), [0, *ends], ends, strict=False):
+                _, _, _, row, truncated, _ = entry
+                yield TextTokenCodes(row, decoded[start:end], bool(truncated))
+
+    def _checked(self, key: int, entry: Any) -> Bytes:
         begin, size = int(entry["begin"]), int(entry["tokens"]) * self.codec.width
         codes = self.codes[begin : begin + size]
-        sealed = seal_of(int(self.keys[position]), entry, codes)
-        if len(codes) != size or sealed != entry["seal"]:
+        if len(codes) != size or seal_of(key, entry, codes) != entry["seal"]:
             raise damaged(self.folder / TOKEN_CODES)
         return codes
 

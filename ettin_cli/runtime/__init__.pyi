@@ -13,4 +13,5 @@ from .plugins import (
     installed_plugins as installed_plugins,
     plugin_named as plugin_named,
 )
+from .products import product as product
 from .quiet import is_quiet as is_quiet, quieten as quieten

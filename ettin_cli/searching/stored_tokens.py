@@ -57,9 +57,11 @@ class StoredTokenEncoder:
 
         cut = np.zeros(len(texts), np.bool_)
         positions = self.stored.find(text_hashes(texts))
-        for at in np.flatnonzero(positions >= 0).tolist():
-            text = self.stored.read(int(positions[at]))
-            pooled = self.index.vectors[text.row].astype(np.float32)
+        found = np.flatnonzero(positions >= 0)
+        rows = self.stored.entries["row"][positions[found]]
+        vectors = np.asarray(self.index.vectors[rows]).astype(np.float32)
+        stored = self.stored.read(positions[found].tolist())
+        for at, text, pooled in zip(found.tolist(), stored, vectors, strict=True):
             sink(at, TextVectors(text.vectors, pooled))
             cut[at] = text.truncated
         others = np.flatnonzero(positions < 0).tolist()

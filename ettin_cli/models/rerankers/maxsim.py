@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 from ettin_cli.models.rerankers.empty_texts import blanks_last
 from ettin_cli.models.rerankers.score_checks import ScriptNotice, checked, distinct
 from ettin_cli.records import NO_TEXT, Advance, Reporter, RerankerCard, Scores, no_progress
-from ettin_cli.runtime import Once
+from ettin_cli.runtime import Once, product
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
         [Sequence[str], Sequence[str]],
         tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]],
     ]
-
-
-# OpenBLAS computes a product of so many multiplications in one thread; to wait for another one
-# would take longer than the work.
-BLOCK_PRODUCTS = 262_144
 
 
 class TextVectors(NamedTuple):
@@ -76,16 +71,9 @@ def maxsim(query: Floats, weights: Floats, document: Floats) -> float:
         weights: One per query token.
         document: Token vectors, shape (tokens, dimension).
     """
-    import numpy as np
-
     if not len(document):
         return NO_TEXT
-    step = max(1, BLOCK_PRODUCTS // max(1, query.size))
-    blocks = [
-        (query @ document[begin : begin + step].T).max(axis=1)
-        for begin in range(0, len(document), step)
-    ]
-    best: Floats = np.max(blocks, axis=0)
+    best = product(query, document.T).max(axis=1)
     return float(best @ weights)
 
 
