@@ -83,10 +83,12 @@ def test_a_blend_mixes_standardised_scores_and_keeps_the_raw_one() -> None:
 def test_a_blend_of_auto_is_that_of_the_last_reranker() -> None:
     measured, plain = Measured("measured"), Plain("plain")
     auto, given = SearchOptions(), SearchOptions(blend=0.25)
-    assert RerankerCascade(measured).blended(auto).blend == 0.6
-    assert RerankerCascade(measured, [(plain, 3)]).blended(auto).blend == 0.6
-    assert RerankerCascade(plain, [(measured, 3)]).blended(auto).blend == 0.0
-    assert RerankerCascade(measured).blended(given) is given
+    assert RerankerCascade(measured).blended(auto, "hybrid").blend == 0.6
+    assert RerankerCascade(measured, [(plain, 3)]).blended(auto, "hybrid").blend == 0.6
+    assert RerankerCascade(plain, [(measured, 3)]).blended(auto, "hybrid").blend == 0.0
+    assert RerankerCascade(measured).blended(auto, "hybrid expanded").blend == 0.6
+    assert RerankerCascade(measured).blended(auto, "bm25").blend == 0.0
+    assert RerankerCascade(measured).blended(given, "bm25") is given
     # Without a reranker nothing is blended.
     assert rank(THREE, scores(10, 30, 20), auto)[0].score == 30
     assert find_reranker("embedded", offline=True, reporter=Silence()).blend == 0.7

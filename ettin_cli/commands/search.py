@@ -159,8 +159,6 @@ def search(
     session, rejected = context.session, False
     opened = None if sources else Index(find_index(index))
     rerankers = session.find_rerankers(reranker)
-    if rerankers:
-        chosen = rerankers.blended(chosen)
     if opened is None:
         # Only here, since it reads every format of documents.
         from ettin_cli.commands.sources import index_of

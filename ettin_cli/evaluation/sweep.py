@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
@@ -69,7 +69,7 @@ class Sweep:
         blends: Shares of the retrieval score; "auto" is the reranker's own.
         before: The earlier steps of each reranker's cascade, by the same names.
         options: Search options except depth, blend and number of hits.
-        own_blends: The share that "auto" stands for, by the name of the reranker.
+        own_blends: By the name of the reranker: the name of a retriever -> what "auto" is over it.
     """
 
     retrievers: Mapping[str, Retriever]
@@ -79,15 +79,16 @@ class Sweep:
     metrics: Sequence[Metric]
     before: Mapping[str, Sequence[Step[TimedReranker]]] = field(default_factory=dict)
     options: SearchOptions = field(default_factory=SearchOptions)
-    own_blends: Mapping[str, float] = field(default_factory=dict)
+    own_blends: Mapping[str, Callable[[str], float]] = field(default_factory=dict)
 
-    def own_blend(self, reranker: str) -> float:
+    def own_blend(self, reranker: str, retriever: str) -> float:
         """Return the share of the retrieval score that "auto" stands for."""
-        return self.own_blends.get(reranker, 0.0)
+        own = self.own_blends.get(reranker)
+        return own(retriever) if own else 0.0
 
-    def shares(self, reranker: str) -> list[float]:
-        """Return the blends of a reranker as numbers, in ascending order."""
-        own = self.own_blend(reranker)
+    def shares(self, reranker: str, retriever: str) -> list[float]:
+        """Return the blends of a reranker over a retriever as numbers, in ascending order."""
+        own = self.own_blend(reranker, retriever)
         return sorted({own if isinstance(blend, str) else blend for blend in self.blends})
 
     def alone(self, retriever: str) -> System:
@@ -105,7 +106,7 @@ class Sweep:
             System(reranker, depth, blend, retriever)
             for reranker in self.rerankers
             for depth in self.depths
-            for blend in self.shares(reranker)
+            for blend in self.shares(reranker, retriever)
         ]
 
     @property
@@ -314,13 +315,13 @@ class _Tries:
             advance = self._watched(max(1, work(map(len, candidates), before)) * jobs, advance)
         self.meter.pairs, self.meter.truncated, self.meter.seconds = 0, 0, 0.0
         scored = rerank_candidates(queries, candidates, before, last, options, advance)
-        for blend in self.sweep.shares(name):
+        for blend in self.sweep.shares(name, retriever):
             system = System(name, depth, blend, retriever)
             self.seconds[system] += retrieved[options].seconds + self.meter.seconds
             for query, (left, scores) in zip(queries, scored, strict=True):
                 self._rank(system, query, left, scores, replace(options, blend=blend))
         if deepest and depth is not None:
-            for blend in {*TRIED_BLENDS, self.sweep.own_blend(name)}:
+            for blend in {*TRIED_BLENDS, self.sweep.own_blend(name, retriever)}:
                 tried = self.tried[System(name, depth, blend, retriever)]
                 blended = replace(options, blend=blend)
                 for query, (left, scores) in zip(queries, scored, strict=True):
@@ -391,7 +392,8 @@ class _Tries:
         for system, run in sorted(self.tried.items(), key=lambda entry: entry[0].blend):
             rankings = {query_id: dict(ranking) for query_id, ranking in run.items()}
             values = evaluate(rankings, self.qrels, [metric])[metric].values()
-            name = replace(system, blend=self.sweep.own_blend(system.reranker))
+            own = self.sweep.own_blend(system.reranker, system.retriever or "")
+            name = replace(system, blend=own)
             means[name][system.blend] = sum(values) / max(1, len(values))
         return dict(means)
 

@@ -19,6 +19,7 @@ from ettin_cli.records import Reporter, Reranker, TimedReranker
 from ettin_cli.runtime import Loaded
 from ettin_cli.searching.cascade import cascade_name, parse_cascade
 from ettin_cli.searching.ranking import SearchOptions
+from ettin_cli.searching.retrievers import HYBRID
 from ettin_cli.settings import AUTO, MAX
 
 
@@ -40,14 +41,20 @@ class RerankerCascade:
         steps = [(reranker.name, keep) for reranker, keep in self.before]
         return cascade_name(steps, self.last.name)
 
-    @property
-    def blend(self) -> float:
-        """The share of the retrieval score in the final score, unless another is given."""
-        return self.last.blend
+    def blend(self, retriever: str) -> float:
+        """Return the share of the retrieval score in the final score, unless another is given.
 
-    def blended(self, options: SearchOptions) -> SearchOptions:
+        It was measured over hybrid. A single list ranks worse than a reranker, which then decides
+        alone.
+
+        Args:
+            retriever: Its name in results.
+        """
+        return self.last.blend if retriever.startswith(HYBRID) else 0.0
+
+    def blended(self, options: SearchOptions, retriever: str) -> SearchOptions:
         """Return search options with the blend as a number."""
-        return replace(options, blend=self.blend) if options.blend == AUTO else options
+        return replace(options, blend=self.blend(retriever)) if options.blend == AUTO else options
 
 
 def find_rerankers(text: str, *, offline: bool, reporter: Reporter) -> RerankerCascade:

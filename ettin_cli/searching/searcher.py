@@ -257,7 +257,7 @@ class Searcher(Closing):
         reporter.detail(f"retrieving with {retriever.name}")
         reranker, before, calibration = None, list[Step[Reranker]](), None
         if self.rerankers:
-            options = self.rerankers.blended(options)
+            options = self.rerankers.blended(options, retriever.name)
             reranker, before = self._loaded(self.rerankers)
             if not before:
                 needed = options.min_probability is not None
