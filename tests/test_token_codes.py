@@ -66,3 +66,13 @@ def test_the_usual_bits_give_a_vector_at_least_32_bytes() -> None:
 def test_other_numbers_of_bits_are_refused(bits: int) -> None:
     with pytest.raises(InvalidArgumentError, match="1, 2, 4 bits a dimension"):
         require_bits(bits)
+
+
+@pytest.mark.parametrize("bits", list(LEVELS))
+def test_no_vectors_and_huge_ones(bits: int) -> None:
+    codec = TokenCodec(20, bits)
+    none = codec.encoded(np.zeros((0, 20), np.float32))
+    assert none.shape == (0, codec.width)
+    assert codec.decoded(none).shape == (0, codec.rotated(np.zeros((1, 20), np.float32)).shape[1])
+    huge = codec.encoded(np.full((1, 20), 1e7, np.float32))
+    assert np.isfinite(codec.decoded(huge)).all()

@@ -1,6 +1,7 @@
 """An index with token vectors: the embedded reranker scores from them."""
 
 import json
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,17 @@ import pytest
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import Index, damaged_files, text_hashes
 from ettin_cli.index.manifest import read_manifest
+from ettin_cli.index.token_codes import TokenCodec
+from ettin_cli.index.token_vectors import entry_kind
+from ettin_cli.index.token_writer import CodedTexts, TokenShards
 from ettin_cli.models.embedders import LEAST_IDF
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import find_model
 from ettin_cli.models.rerankers.embedded import EmbeddedTokens, idf_table
-from ettin_cli.records import Silence
+from ettin_cli.records import Silence, TextTokens
 from ettin_cli.runtime import Loaded
 from tests.conftest import Ettin
+from tests.models import embedder
 
 CODES, TEXTS = "tokens.codes", "tokens.texts"
 
@@ -42,7 +47,7 @@ def searched(ettin: Ettin, *options: str) -> Any:
 
 
 def scores(answer: Any) -> dict[str, float]:
-    return {hit["doc_id"]: hit["rerank_score"] or hit["score"] for hit in answer["hits"]}
+    return {hit["doc_id"]: hit.get("rerank_score", hit["score"]) for hit in answer["hits"]}
 
 
 def test_scores_come_from_the_index_and_are_close_to_the_models(ettin: Ettin, docs: Path) -> None:
@@ -241,3 +246,61 @@ def counting(before: Any) -> Any:
         add(self, *args)
 
     return added
+
+
+def test_names_of_files_are_no_words_of_a_text(ettin: Ettin) -> None:
+    Path("twins").mkdir()
+    for name in ("alpha-fetch.md", "beta-download.md"):
+        Path("twins", name).write_text("# Guide\n\nHow to use the machine safely every day.\n")
+    ettin("index", "twins")
+    for query in ("fetch", "download", "machine"):
+        words = ["search", query, "-r", "embedded", "--blend", "0", "--fold", "none", "-f", "json"]
+        near, exact = (scores(json.loads(ettin(*words, *more).out)) for more in ([], ["--exact"]))
+        assert near == pytest.approx(exact, abs=0.15)
+        assert len(set(near.values())) == 1
+
+
+def test_a_row_or_hash_that_is_damaged_is_an_error_and_not_another_score(
+    ettin: Ettin, docs: Path
+) -> None:
+    ettin("index", "docs")
+    path = Path(".ettin/generations") / read_manifest(Path(".ettin")).generation / TEXTS
+    content = path.read_bytes()
+    keys, entries = np.frombuffer(content[:24], "<u8"), content[24:]
+    for key in range(3):
+        damaged = keys.copy()
+        damaged[key] ^= 1
+        path.write_bytes(damaged.tobytes() + entries)
+        ran = ettin("search", "When does the ferry sail?", "-r", "embedded")
+        assert (ran.code, f"{TEXTS} is damaged" in ran.err) == (1, True), key
+    rows = np.frombuffer(entries, entry_kind()).copy()
+    rows["row"] = 999_999
+    path.write_bytes(keys.tobytes() + rows.tobytes())
+    ran = ettin("search", "When does the ferry sail?", "-r", "embedded")
+    assert (ran.code, "is damaged" in ran.err) == (1, True)
+
+
+def test_more_files_of_an_interrupted_run_are_read_than_may_be_open(tmp_path: Path) -> None:
+    shards, codec = TokenShards(tmp_path), TokenCodec(8, 1)
+    for number in range(60):
+        coded = CodedTexts(codec, 1, [])
+        coded.add(0, TextTokens(np.full((number % 3, 8), 1, np.float32)))
+        shards.add(text_hashes([str(number)]), coded)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len([*Path("/dev/fd").iterdir()]) + 20, hard))
+    try:
+        parts = list(TokenShards(tmp_path).load(codec))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [int(one.tokens[0]) for one in parts] == [number % 3 for number in range(60)]
+    assert parts[2].read(0, 2 * codec.width).tobytes() == parts[5].read(0, 6).tobytes()
+    assert len(list(tmp_path.iterdir())) == 60
+
+
+def test_another_embedder_gets_its_own_setting(ettin: Ettin, docs: Path, tmp_path: Path) -> None:
+    ettin("index", "docs", "--embedder", str(embedder(tmp_path / "e")))
+    assert read_manifest(Path(".ettin")).tokens is None
+    ettin("index", "--rebuild", "--embedder", "embedded")
+    made = read_manifest(Path(".ettin")).tokens
+    assert made is not None
+    assert made.bits == 1

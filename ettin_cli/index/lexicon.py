@@ -196,7 +196,9 @@ class Lexicon:
         for at, term in enumerate(terms):
             holding, times = self.postings(term)
             if len(holding):
-                places = np.minimum(np.searchsorted(holding, rows), len(holding) - 1)
+                # Of the same type, or all postings would be copied.
+                wanted = rows.astype(holding.dtype)
+                places = np.minimum(np.searchsorted(holding, wanted), len(holding) - 1)
                 counts[:, at] = np.where(holding[places] == rows, times[places], 0)
         return counts, self._checked_lengths[rows].astype(np.int64)
 

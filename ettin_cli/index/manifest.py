@@ -68,8 +68,8 @@ class TokenVectors:
         bits: Bits a dimension.
         dimension: Dimension of a token vector.
         count: Number of token vectors stored.
-        error: Mean difference that the compression makes to MaxSim, measured at the build; None if
-            too few texts were embedded since.
+        error: Mean difference that the compression makes to MaxSim, measured by the last build that
+            embedded enough texts; None if none did.
     """
 
     bits: int

@@ -132,9 +132,9 @@ class TokenCodec:
         products = (levels[numbers] * turned).sum(axis=1)
         factors = np.divide(squares, products, out=np.zeros_like(products), where=products > 0)
         shifts = np.arange(8 - self.bits, -1, -self.bits)
-        grouped = numbers.reshape(len(vectors), -1, len(shifts)) << shifts
+        grouped = numbers.reshape(len(vectors), self.width - FACTOR_BYTES, len(shifts)) << shifts
         codes = grouped.sum(axis=2).astype(np.uint8)
-        halves = factors.astype("<f2")[:, None].view(np.uint8)
+        halves = factors.clip(max=np.finfo(np.float16).max).astype("<f2")[:, None].view(np.uint8)
         return np.concatenate([codes, halves], axis=1)
 
     def decoded(self, compressed: Bytes) -> Floats:
@@ -144,6 +144,6 @@ class TokenCodec:
         codes = np.ascontiguousarray(compressed[:, :-FACTOR_BYTES])
         factors = np.ascontiguousarray(compressed[:, -FACTOR_BYTES:]).view("<f2")
         values = np.take(self._of_bytes, codes, axis=0, mode="clip")
-        vectors: Floats = values.reshape(len(codes), -1)
+        vectors: Floats = values.reshape(len(codes), self._rotation.shape[1])
         vectors *= factors.astype(np.float32)
         return vectors

@@ -7,11 +7,12 @@ query reads only the texts that it scores, and each text is checked before it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index.manifest import Manifest, damaged
 from ettin_cli.index.token_codes import TokenCodec
 
@@ -34,8 +35,9 @@ BLOCK_TEXTS = 8
 def entry_kind() -> np.dtype[Any]:
     """Return the columns of tokens.texts after the keys.
 
-    rest: the other half of the hash; row: the first passage with the text; begin: the offset of its
-    codes; truncated: whether the text exceeded the token limit; seal: a checksum of all that.
+    rest: the other half of the hash; begin: the offset of its codes; tokens: their number; row: the
+    first passage with the text; truncated: whether the text exceeded the token limit; seal: a
+    checksum of all that.
     """
     import numpy as np
 
@@ -58,17 +60,17 @@ class TokenParts:
 
     Args:
         hashes: The hash of each text, shape (texts, 2).
-        begins: Where the codes of each begin in `codes`.
+        begins: The offset of the compressed vectors of each.
         tokens: The number of token vectors of each.
         truncated: Whether each text exceeded the token limit.
-        codes: The compressed vectors, as bytes.
+        read: Returns the compressed vectors between two offsets, as bytes.
     """
 
     hashes: Hashes
     begins: NDArray[np.uint64]
     tokens: NDArray[np.uint32]
     truncated: NDArray[np.uint32]
-    codes: Bytes
+    read: Callable[[int, int], Bytes]
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,6 @@ class StoredTokens:
         codes = manifest.files[TOKEN_CODES].bytes
         self.codes: Bytes = _mapped(generation / TOKEN_CODES, np.dtype("u1"), 0, codes)
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
     def find(self, hashes: Hashes) -> Rows:
         """Return the position of each text by its hash; -1 if it is not stored."""
         import numpy as np
@@ -127,6 +126,21 @@ class StoredTokens:
         at = np.minimum(np.searchsorted(self.keys, hashes[:, 0]), len(self.keys) - 1)
         same = (self.keys[at] == hashes[:, 0]) & (self.entries["rest"][at] == hashes[:, 1])
         return np.where(same, at, -1).astype(np.int64)
+
+    def find_all(self, hashes: Hashes) -> Rows:
+        """Return the position of each text of the index by its hash.
+
+        Raises:
+            IndexDamagedError: One is not stored.
+        """
+        positions = self.find(hashes)
+        if (positions < 0).any():
+            raise self.damage()
+        return positions
+
+    def damage(self) -> IndexDamagedError:
+        """Return the error for a damaged list of texts."""
+        return damaged(self.folder / TOKEN_TEXTS)
 
     def read(self, positions: Sequence[int]) -> Iterator[TextTokenCodes]:
         """Yield the token vectors of the texts at some positions.
@@ -174,7 +188,11 @@ class StoredTokens:
             keys, entries = keys[chosen], entries[chosen]
         hashes = np.stack([keys, entries["rest"]], axis=1)
         return TokenParts(
-            hashes, entries["begin"], entries["tokens"], entries["truncated"], self.codes
+            hashes,
+            entries["begin"],
+            entries["tokens"],
+            entries["truncated"],
+            lambda begin, end: self.codes[begin:end],
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +84,7 @@ class TokenWriter:
         self.file = (folder / TOKEN_CODES).open("wb")
 
     def add_known(self, parts: TokenParts) -> None:
-        """Take the texts of this generation from earlier work."""
+        """Use the token vectors that earlier work has for texts of this generation."""
         import numpy as np
 
         rows = self.distinct.find(parts.hashes)
@@ -130,7 +129,7 @@ class TokenWriter:
                 break
             parts, begin = self.parts[self.source[position]], int(self.begins[position])
             size = int(self.entries["tokens"][position]) * self.codec.width
-            self._write(position, parts.codes[begin : begin + size])
+            self._write(position, parts.read(begin, begin + size))
             self.done += 1
 
     def _write(self, position: int, codes: Bytes) -> None:
@@ -214,19 +213,25 @@ def _read(path: Path, codec: TokenCodec) -> TokenParts | None:
     import numpy as np
     import xxhash
 
-    with suppress(OSError, ValueError):
-        content = np.memmap(path, np.uint8, "r").view(np.ndarray)
-        seal, body = content[:HASH_BYTES], content[HASH_BYTES:]
-        if xxhash.xxh3_128_digest(body.data) != seal.tobytes() or len(body) < 8:
-            return None
-        count = int(body[:8].view("<u8")[0])
-        split = 8 + count * HASH_BYTES
-        codes = split + 8 * count
-        tokens, truncated = body[split:codes].view("<u4").reshape(2, count)
-        sizes = tokens.astype(np.uint64) * codec.width
-        if int(sizes.sum()) != len(body) - codes:
-            return None
-        hashes = as_hashes(body[8:split].tobytes())
-        begins = (np.cumsum(sizes) - sizes).astype(np.uint64)
-        return TokenParts(hashes, begins, tokens, truncated, body[codes:])
-    return None
+    content = path.read_bytes()
+    seal, body = content[:HASH_BYTES], content[HASH_BYTES:]
+    if xxhash.xxh3_128_digest(body) != seal or len(body) < 8:
+        return None
+    count = int(np.frombuffer(body, "<u8", 1)[0])
+    split = 8 + count * HASH_BYTES
+    codes = split + 8 * count
+    if codes > len(body):
+        return None
+    tokens, truncated = np.frombuffer(body[split:codes], "<u4").reshape(2, count)
+    sizes = tokens.astype(np.uint64) * codec.width
+    if int(sizes.sum()) != len(body) - codes:
+        return None
+    begins = (np.cumsum(sizes) - sizes).astype(np.uint64)
+
+    def read(begin: int, end: int) -> Bytes:
+        # Not kept open: a long run leaves more files than a process may open.
+        with path.open("rb") as file:
+            file.seek(HASH_BYTES + codes + begin)
+            return np.frombuffer(file.read(end - begin), np.uint8)
+
+    return TokenParts(as_hashes(body[8:split]), begins, tokens, truncated, read)

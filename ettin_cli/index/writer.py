@@ -283,7 +283,8 @@ class Missing:
         tokens.finish()
         old, codec, error = self.generation.old, tokens.codec, tokens.error()
         before = old.manifest.tokens if old is not None else None
-        if error is None and before is not None and before.bits == codec.bits:
+        few = len(tokens.samples) < SAMPLE // 2
+        if few and before is not None and before.bits == codec.bits:
             error = before.error
         count = int(tokens.entries["tokens"].sum())
         return TokenVectors(codec.bits, codec.dimension, count, error)

@@ -175,7 +175,8 @@ def _token_codec(
     """
     asked, dimension = request.token_vectors, token_dimension(files, card)
     made = manifest.tokens if manifest else None
-    if asked is None and manifest:
+    same = manifest is not None and manifest.embedder.weights == card.weights
+    if asked is None and same:
         asked = str(made.bits) if made and dimension else NONE
     if asked == NONE or (asked in (None, AUTO) and not dimension):
         return None

@@ -267,11 +267,11 @@ class _Embedder:
 
 
 def _worth_storing(ids: Sequence[int]) -> Flags:
-    """Return which word pieces of a text are rare enough to store; all if none is."""
+    """Return which word pieces of a text are rare enough to store; [CLS] and [SEP] always are."""
     import numpy as np
 
     kept: Flags = idf_table()[np.asarray(ids)] >= LEAST_IDF
-    return kept if kept.any() else ~kept
+    return kept
 
 
 def query_limit(files: ModelFiles, card: EmbedderCard) -> int:

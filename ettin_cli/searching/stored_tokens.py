@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
 
 class StoredTokenEncoder:
-    """Reads the token vectors of texts from an index; other texts are encoded.
+    """Reads the token vectors of an index's texts, and encodes queries.
 
     All vectors are in the space of the index's codec, in which products are the same.
 
     Args:
-        encoder: Encodes queries, and texts that the index does not have.
+        encoder: Encodes queries.
     """
 
     def __init__(self, index: Index, stored: StoredTokens, encoder: TokenEncoder) -> None:
@@ -51,35 +52,27 @@ class StoredTokenEncoder:
         """Pass `sink` each text's position and vectors; return which texts were truncated.
 
         Raises:
-            IndexDamagedError: A text's vectors do not match their checksum.
+            IndexDamagedError: A text is not found, or its vectors do not match their checksum.
         """
         import numpy as np
 
         cut = np.zeros(len(texts), np.bool_)
-        positions = self.stored.find(text_hashes(texts))
-        found = np.flatnonzero(positions >= 0)
-        rows = self.stored.entries["row"][positions[found]]
-        vectors = np.asarray(self.index.vectors[rows]).astype(np.float32)
-        stored = self.stored.read(positions[found].tolist())
-        for at, text, pooled in zip(found.tolist(), stored, vectors, strict=True):
+        positions = self.stored.find_all(text_hashes(texts))
+        for at, text in enumerate(self.stored.read(positions.tolist())):
+            pooled = self.index.vectors[text.row].astype(np.float32)
             sink(at, TextVectors(text.vectors, pooled))
             cut[at] = text.truncated
-        others = np.flatnonzero(positions < 0).tolist()
-        if others:
-            rotated = self.stored.codec.rotated
-
-            def rotate(at: int, text: TextVectors) -> None:
-                sink(others[at], text._replace(tokens=rotated(text.tokens)))
-
-            cut[others] = self.encoder.texts([texts[at] for at in others], rotate)
         return cut
 
 
 class StoredWordCounts:
-    """Counts words in the passages of an index by its lexicon, without reading the texts."""
+    """Counts words in the passages of an index by its lexicon, without reading the texts.
 
-    def __init__(self, index: Index, stored: StoredTokens) -> None:
-        self.index, self.stored = index, stored
+    The lexicon also has the words of a file's name, which are not in the text.
+    """
+
+    def __init__(self, index: Index, stored: StoredTokens, terms: Terms) -> None:
+        self.index, self.stored, self.terms = index, stored, terms
 
     def __call__(
         self, terms: Sequence[str], texts: Sequence[str]
@@ -92,7 +85,17 @@ class StoredWordCounts:
         counts = np.zeros((len(texts), len(terms)), np.int64)
         lengths = np.zeros(len(texts), np.int64)
         rows = self.stored.entries["row"][positions[known]].astype(np.int64)
+        if (rows >= len(self.index.passages)).any():
+            raise self.stored.damage()
         counts[known], lengths[known] = self.index.lexicon.counts_in(terms, rows)
+        of_names = dict[str, Counter[str]]()
+        names = self.index.passages.column("names", rows)
+        for at, name in zip(np.flatnonzero(known).tolist(), names, strict=True):
+            if name:
+                if name not in of_names:
+                    of_names[name] = Counter(self.terms.of(name))
+                counts[at] -= [of_names[name][term] for term in terms]
+                lengths[at] -= of_names[name].total()
         return counts, lengths, known
 
 
@@ -132,13 +135,14 @@ def has_tokens_of(index: Index, resolved: ResolvedReranker) -> bool:
         and isinstance(resolved, FolderReranker)
         and not resolved.reads_pairs
         and resolved.weights == index.manifest.embedder.weights
+        and resolved.prompt() == index.manifest.embedder.document_prompt
     )
 
 
 def reranker_over(
     index: Index, resolved: ResolvedReranker, encoder: TokenEncoder, reporter: Reporter
 ) -> Reranker | None:
-    """Return a reranker that scores from an index's token vectors; None if they are cut otherwise.
+    """Return a reranker that scores from an index's token vectors; None if it has another limit.
 
     Args:
         resolved: One for which `has_tokens_of` holds.
@@ -148,7 +152,7 @@ def reranker_over(
     assert stored is not None and isinstance(resolved, FolderReranker)
     if encoder.max_tokens != index.manifest.embedder.max_tokens:
         return None
-    counts = None
-    if index.manifest.language == ENGLISH and index.lexicon.made_by == Terms(ENGLISH).made_by:
-        counts = StoredWordCounts(index, stored)
+    counts, terms = None, Terms(ENGLISH)
+    if index.manifest.language == ENGLISH and index.lexicon.made_by == terms.made_by:
+        counts = StoredWordCounts(index, stored, terms)
     return resolved.over(StoredTokenEncoder(index, stored, encoder), encoder, counts, reporter)
