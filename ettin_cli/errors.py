@@ -75,6 +75,7 @@ CODES = {
     "index-not-found": "The folder contains no index.",
     "index-mismatch": "The index was built with a different embedder or chunking.",
     "index-without-words": "The index was built by a version that stored only vectors.",
+    "index-without-token-vectors": "The index has no token vectors of a multi-vector model.",
     "newer-format": "The file was written by a newer version.",
     "index-damaged": "A file of an index is missing or damaged.",
     "manifest-damaged": "The manifest of an index is damaged; only a rebuild repairs it.",

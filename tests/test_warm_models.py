@@ -16,6 +16,7 @@ from ettin_cli.daemon.keys import embedder_key, reranker_key
 from ettin_cli.daemon.model_server import ModelServer
 from ettin_cli.records import Silence
 from ettin_cli.serving import Activity, ServedEmbedder, ServedReranker
+from ettin_cli.serving.scheduled_models import ScheduledEmbedder
 from ettin_cli.settings import TRUNCATE
 from tests.multi_vectors import multi_vector
 
@@ -140,5 +141,42 @@ def test_a_multi_vector_model_of_the_daemon_says_how_much_it_reads_of_a_query(
         assert reporter.said == [
             f"1 query truncated at the embedder's token limit ({folder}: 32 tokens)"
         ]
+        warm.close()
+        embedder.scheduler.close()
+
+
+def test_an_embedder_of_the_daemon_and_of_a_server_gives_token_vectors(
+    listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = multi_vector(tmp_path, expansion={"strategy": "fixed", "length": 32})
+    reporter, queries = Notices(), [QUERY, QUERY * 9]
+    with ettin_cli.Session(offline=True) as session:
+        models = session.models
+        files = models.find_embedder(str(folder))
+        local: Any = models.embedder(files)
+        expected = [one.tokens.tolist() for one in local.query_tokens(queries)]
+        embedder = ServedEmbedder(files, lambda: local)
+        served = ScheduledEmbedder(embedder)
+        key = embedder_key(files, local.card, models.settings)
+        ModelServer(listener, {key: embedder}, {}, Activity(), Silence(), lambda _: {}).start()
+        warm = WarmModels(models)
+        warm.reporter = reporter
+        held: Any = warm.embedder(files)
+        with monkeypatch.context() as patch:
+            patch.setattr(held, "load", lambda: pytest.fail("the model is loaded"))
+            patch.setattr(held.encoder, "load", held.load)
+            found = held.query_tokens(queries)
+        assert reporter.said == [
+            f"1 query truncated at the embedder's token limit ({folder}: 32 tokens)"
+        ]
+        for ours in (found, served.query_tokens(queries)):
+            assert [one.tokens.tolist() for one in ours] == expected
+            assert ours[0].weights.tolist() == [1.0] * len(expected[0])
+        assert held.query_tokens([]) == []
+        for model in (held, served):
+            texts: dict[int, Any] = {}
+            pooled, _ = model.embed_tokens([TEXT], texts.__setitem__)
+            assert pooled == pytest.approx(local.embed_documents([TEXT]), abs=1e-6)
+            assert len(texts[0].vectors) > 3
         warm.close()
         embedder.scheduler.close()

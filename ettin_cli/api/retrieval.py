@@ -38,7 +38,8 @@ class RetrievalCalls(IndexingCalls):
             reranker: An Ettin size such as "32m", "embedded", a hub id, a folder, a cascade such
                 as "embedded:50,32m", or "none". None: ETTIN_RERANKER, else "auto": Ettin 32m, or
                 "embedded" if it is neither cached nor downloadable.
-            retriever: "dense", "bm25", "hybrid", or "auto": hybrid if the index has terms.
+            retriever: "dense", "bm25", "hybrid", "multi-vector", or "auto": hybrid if the index
+                has terms.
             expand: Whether to retrieve again with terms of the top passages.
             long: "truncate" cuts texts at the reranker's token limit, "max" scores them by their
                 best window.

@@ -21,6 +21,7 @@ ARGUMENTS = {
     "columns": "leave out --fields",
     "dimensions": "--dimensions {valid}",
     "document_tokens": "--document-tokens {most}",
+    "expand": "--retriever dense or --retriever bm25",
     "glob": 'use a glob such as "*.md" or "drafts/"',
     "max_score_ratio": "--max-score-ratio 0.95",
     "into": "leave out -i, or search the index without SOURCE",
@@ -161,6 +162,8 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "index-not-found": "ettin index SOURCE -i {folder!q}",
     "index-mismatch": _rebuild,
     "index-without-words": "add them: ettin index -i {folder!q}",
+    "index-without-token-vectors": "build it with a multi-vector model: "
+    "ettin index -i {folder!q} --embedder MODEL --token-vectors auto --rebuild",
     "newer-format": "pip install --upgrade ettin-cli",
     "index-damaged": "ettin verify -i {folder!q} --repair",
     "manifest-damaged": "ettin index SOURCE -i {folder!q} --rebuild",

@@ -62,8 +62,9 @@ RetrieverName = Annotated[
     str,
     typer.Option(
         metavar="HOW",
-        help="dense (embeddings), bm25 (terms), hybrid (both), or auto: hybrid if the index has "
-        "a lexicon, else dense.",
+        help="dense (embeddings), bm25 (terms), multi-vector (token vectors), hybrid (bm25 with "
+        "multi-vector if the index has it, else with dense), or auto: hybrid if the index has a "
+        "lexicon, else dense.",
     ),
 ]
 

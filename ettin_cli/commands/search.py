@@ -127,7 +127,8 @@ def search(
     command: a single letter, after a command such as git, or written so in a document. In
     quotes, as in -"word", it never is.
 
-    Queries from a file or stdin, and QUERY with --retriever dense, are taken literally.
+    Queries from a file or stdin, and QUERY with --retriever dense or multi-vector, are taken
+    literally.
 
     Examples:
       ettin search "can I bring my dog" docs          # search a folder

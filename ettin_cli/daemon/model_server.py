@@ -140,7 +140,7 @@ def _cut(model: Served, queries: Sequence[str]) -> int:
 
 
 def _query_vectors(model: Served, queries: Sequence[str]) -> Answer:
-    """Return the token vectors of queries by a reranker that compares them."""
+    """Return the token vectors of queries by a model that compares them."""
     import numpy as np
 
     vectors, cut = _encoder(model).queries(queries)
@@ -158,10 +158,10 @@ def _rarity(model: Served, terms: Sequence[str]) -> Answer:
 
 
 def _encoder(model: Served) -> TokenEncoder:
-    reranker = model.reranker if isinstance(model, ServedReranker) else None
-    if not isinstance(reranker, ComparesTokens):
+    loaded = model.embedder if isinstance(model, ServedEmbedder) else model.reranker
+    if not isinstance(loaded, ComparesTokens):
         raise InvalidArgumentError("the model has no token vectors", argument="key")
-    return reranker.encoder
+    return loaded.encoder
 
 
 def _computed(

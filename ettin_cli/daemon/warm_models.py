@@ -14,7 +14,7 @@ from weakref import finalize
 
 from ettin_cli.client import MODELS_SOCKET, connected, receive, send
 from ettin_cli.daemon.keys import embedder_key, reranker_key
-from ettin_cli.models import ModelFiles, queries_cut, query_limit, read_card
+from ettin_cli.models import ModelFiles, queries_cut, query_limit, read_card, with_tokens
 from ettin_cli.models.rerankers import (
     ComparesTokens,
     FolderReranker,
@@ -38,6 +38,7 @@ from ettin_cli.records import (
     Reranker,
     RerankerCard,
     Scores,
+    TokenSink,
     no_progress,
 )
 from ettin_cli.runtime import Lock, Once
@@ -233,12 +234,12 @@ class _WarmReranker:
 
 
 class _WarmTokens:
-    """The token vectors of queries from a reranker that the daemon holds.
+    """The token vectors of queries from a model that the daemon holds.
 
     Texts, and from its first failure on queries too, are encoded by one that is loaded here.
     """
 
-    def __init__(self, held: _Held, load: Callable[[], Reranker]) -> None:
+    def __init__(self, held: _Held, load: Callable[[], Embedder | Reranker]) -> None:
         self.held, self.load = held, load
         self.backend: str = held.facts["backend"]
         self.max_tokens: int = held.facts["max_tokens"]
@@ -285,9 +286,9 @@ class _WarmTokens:
         return None, b""
 
     def _loaded(self) -> TokenEncoder:
-        reranker = self.load()
-        assert isinstance(reranker, ComparesTokens)
-        return reranker.encoder
+        model = self.load()
+        assert isinstance(model, ComparesTokens)
+        return model.encoder
 
 
 class _WarmEmbedder:
@@ -308,7 +309,25 @@ class _WarmEmbedder:
         self.limit = limit
         self.held, self.card, self.load, self.reporter = held, card, load, reporter
         self.backend = held.facts["backend"]
+        self.encoder = _WarmTokens(held, load)
         self.failed = Once()
+
+    def query_tokens(self, queries: Sequence[str]) -> list[QueryVectors]:
+        """Return each query's token vectors and their weights, by a multi-vector model."""
+        vectors, cut = self.encoder.queries(queries) if queries else ([], None)
+        if cut is not None and cut.any():
+            notice = queries_cut(int(cut.sum()), self.card.name, self.limit)
+            self.reporter.notice(notice)
+        return vectors
+
+    def embed_tokens(
+        self, texts: Sequence[str], sink: TokenSink, advance: Advance = no_progress
+    ) -> tuple[Floats, Flags]:
+        """Return the vectors of `embed_documents`, and which texts were truncated.
+
+        The model is loaded here: the daemon sends no token vectors of texts.
+        """
+        return with_tokens(self.load()).embed_tokens(texts, sink, advance)
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors, shape (len(texts), dimension)."""

@@ -42,6 +42,7 @@ from .token_codes import (
     require_bits as require_bits,
     usual_bits as usual_bits,
 )
+from .token_lists import TokenLists as TokenLists
 from .token_vectors import StoredTokens as StoredTokens
 from .vectors import Rows as Rows, Stored as Stored, inner_products as inner_products
 from .writer import (

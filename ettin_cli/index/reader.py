@@ -14,6 +14,7 @@ from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged,
 from ettin_cli.index.passages import PASSAGES, Passages
 from ettin_cli.index.source_files import FILES, FileEntry, Files
 from ettin_cli.index.token_codes import TokenCodec
+from ettin_cli.index.token_lists import TOKEN_CENTROIDS, TOKEN_LISTS, TOKEN_ROWS, TokenLists
 from ettin_cli.index.token_vectors import TOKEN_CODES, TOKEN_TEXTS, StoredTokens, TokenParts
 from ettin_cli.index.vectors import (
     EXACT,
@@ -129,6 +130,11 @@ class Index(Closing):
     def tokens(self) -> StoredTokens | None:
         """The token vectors of the passages; None if the index has none."""
         return self._contents.tokens
+
+    @property
+    def token_lists(self) -> TokenLists | None:
+        """The inverted lists of the token vectors; None if the index has none."""
+        return self._contents.token_lists
 
     def retrieve(
         self, queries: Floats, depth: int, among: Rows | None = None
@@ -308,6 +314,7 @@ class _Contents:
     vectors: Stored
     lexicon: Lexicon | None
     tokens: StoredTokens | None
+    token_lists: TokenLists | None
 
     @cached_property
     def files(self) -> Files:
@@ -344,13 +351,18 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
             path=generation / VECTORS,
         )
     files = pa.memory_map(str(generation / FILES)).read_buffer()
+    tokens = StoredTokens(generation, manifest) if manifest.tokens else None
+    lists = None
+    if tokens is not None and TOKEN_LISTS in manifest.files:
+        lists = TokenLists(generation, manifest, tokens.codec, len(tokens))
     return _Contents(
         Passages(generation / PASSAGES, rows),
         partial(Files, files, generation / FILES, manifest.files[FILES].checksum),
         faiss,
         mapped(generation / stored, rows, dimension, dtype),
         Lexicon(generation, rows, manifest.files) if TERMS in manifest.files else None,
-        StoredTokens(generation, manifest) if manifest.tokens else None,
+        tokens,
+        lists,
     )
 
 
@@ -372,7 +384,8 @@ def bytes_a_vector(manifest: Manifest) -> int:
 
 def bytes_of_tokens(manifest: Manifest) -> int:
     """Return the bytes of token vectors per passage on disk."""
-    total = sum(manifest.files[name].bytes for name in (TOKEN_TEXTS, TOKEN_CODES))
+    names = {TOKEN_TEXTS, TOKEN_CODES, TOKEN_CENTROIDS, TOKEN_LISTS, TOKEN_ROWS}
+    total = sum(file.bytes for name, file in manifest.files.items() if name in names)
     return round(total / max(1, manifest.counts.passages))
 
 

@@ -78,6 +78,11 @@ class TokenCodec:
         """Bytes of a compressed vector: its codes, and its factor as a half-precision number."""
         return -(-self.dimension * self.bits // 8) + FACTOR_BYTES
 
+    @property
+    def columns(self) -> int:
+        """Dimension of a decoded vector: that of a token vector, filled up to whole bytes."""
+        return (self.width - FACTOR_BYTES) * 8 // self.bits
+
     @cached_property
     def _rotation(self) -> Floats:
         """An orthogonal matrix, the same on every machine; extra columns are 0.
@@ -95,8 +100,7 @@ class TokenCodec:
             drawn = hashlib.shake_256(f"token vectors {number}".encode()).digest(size)
             signs = 1.0 - 2.0 * (np.frombuffer(drawn, np.uint8) & 1)
             rotation = rotation * signs @ transform
-        columns = (self.width - FACTOR_BYTES) * 8 // self.bits
-        return np.pad(rotation, ((0, 0), (0, columns - size))).astype(np.float32)
+        return np.pad(rotation, ((0, 0), (0, self.columns - size))).astype(np.float32)
 
     @cached_property
     def _levels(self) -> Floats:
@@ -132,7 +136,7 @@ class TokenCodec:
         products = (levels[numbers] * turned).sum(axis=1)
         factors = np.divide(squares, products, out=np.zeros_like(products), where=products > 0)
         shifts = np.arange(8 - self.bits, -1, -self.bits)
-        grouped = numbers.reshape(len(vectors), self.width - FACTOR_BYTES, len(shifts)) << shifts
+        grouped = numbers.reshape(len(vectors), self.columns // len(shifts), len(shifts)) << shifts
         codes = grouped.sum(axis=2).astype(np.uint8)
         halves = factors.clip(max=np.finfo(np.float16).max).astype("<f2")[:, None].view(np.uint8)
         return np.concatenate([codes, halves], axis=1)
@@ -144,6 +148,6 @@ class TokenCodec:
         codes = np.ascontiguousarray(compressed[:, :-FACTOR_BYTES])
         factors = np.ascontiguousarray(compressed[:, -FACTOR_BYTES:]).view("<f2")
         values = np.take(self._of_bytes, codes, axis=0, mode="clip")
-        vectors: Floats = values.reshape(len(codes), self._rotation.shape[1])
+        vectors: Floats = values.reshape(len(codes), self.columns)
         vectors *= factors.astype(np.float32)
         return vectors

@@ -112,10 +112,13 @@ class StoredTokens:
         count, rest = divmod(size, KEY_BYTES + kind.itemsize)
         if rest:
             raise damaged(path)
-        self.keys = _mapped(path, np.dtype("<u8"), 0, count)
-        self.entries = _mapped(path, kind, KEY_BYTES * count, count)
+        self.keys = mapped_numbers(path, np.dtype("<u8"), 0, count)
+        self.entries = mapped_numbers(path, kind, KEY_BYTES * count, count)
         codes = manifest.files[TOKEN_CODES].bytes
-        self.codes: Bytes = _mapped(generation / TOKEN_CODES, np.dtype("u1"), 0, codes)
+        self.codes: Bytes = mapped_numbers(generation / TOKEN_CODES, np.dtype("u1"), 0, codes)
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
     def find(self, hashes: Hashes) -> Rows:
         """Return the position of each text by its hash; -1 if it is not stored."""
@@ -196,7 +199,8 @@ class StoredTokens:
         )
 
 
-def _mapped(path: Path, kind: np.dtype[Any], offset: int, count: int) -> NDArray[Any]:
+def mapped_numbers(path: Path, kind: np.dtype[Any], offset: int, count: int) -> NDArray[Any]:
+    """Return numbers mapped from a file of a generation."""
     import numpy as np
 
     if not count:

@@ -34,6 +34,7 @@ from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
 from ettin_cli.index.source_files import FILES, FileEntry, write_files
 from ettin_cli.index.token_codes import TokenCodec
+from ettin_cli.index.token_lists_writer import write_lists
 from ettin_cli.index.token_writer import SAMPLE, CodedTexts, TokenShards, TokenWriter
 from ettin_cli.index.vectors import EXACT, mapped, release
 from ettin_cli.records import Advance, EmbedderCard, TokenSink, no_progress
@@ -68,6 +69,7 @@ class BuildRecipe:
 
     Args:
         tokens: The compression of token vectors; None: none are stored.
+        token_lists: Whether these are also what a query can be retrieved by.
     """
 
     embedder: EmbedderCard
@@ -77,6 +79,7 @@ class BuildRecipe:
     language: str = ENGLISH
     reading: int = READING
     tokens: TokenCodec | None = None
+    token_lists: bool = False
 
 
 class Generation:
@@ -278,6 +281,17 @@ class Missing:
         del self.vectors
         if self.tokens:
             self.generation.tokens = self._finished(self.tokens)
+
+    @property
+    def to_list(self) -> int:
+        """The number of token vectors to put into inverted lists, once they are complete."""
+        made = self.generation.tokens
+        return made.count if made and self.generation.recipe.token_lists else 0
+
+    def write_lists(self, advance: Advance = no_progress) -> None:
+        """Write the inverted lists of the token vectors, if the recipe has them."""
+        if self.tokens and self.generation.recipe.token_lists:
+            write_lists(self.tokens, advance)
 
     def _finished(self, tokens: TokenWriter) -> TokenVectors:
         tokens.finish()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -52,7 +52,14 @@ from ettin_cli.indexing.planning import IndexPlan, PlannedFile, base_of, make_pl
 from ettin_cli.indexing.requests import BuildRequest, settle_recipe, settle_sources
 from ettin_cli.models import ModelFiles, load_embedder, load_token_counter, with_tokens
 from ettin_cli.models.engines import cpu_threads
-from ettin_cli.records import Document, Rejection, Reporter, TokenCounter
+from ettin_cli.records import (
+    Advance,
+    Document,
+    Rejection,
+    Reporter,
+    TokenCounter,
+    no_progress,
+)
 from ettin_cli.runtime import Loaded
 from ettin_cli.settings import READING
 from ettin_cli.storage import STREAM
@@ -178,6 +185,7 @@ def _same(old: Index, recipe: BuildRecipe, sources: tuple[RecordedSource, ...]) 
         and recipe.factory in (manifest.asked, manifest.factory)
         and recipe.language == manifest.language
         and _codec_of(manifest) == recipe.tokens
+        and (old.token_lists is not None) == recipe.token_lists
         and old.lexicon.made_by == Terms(recipe.language).made_by
     )
 
@@ -269,6 +277,8 @@ class GenerationBuild:
                     else:
                         missing.embed(embedder.embed_documents, advance)
             missing.finish()
+            with self._tracked_lists(missing.to_list) as advance:
+                missing.write_lists(advance)
             documents = sum(entry.documents for entry in entries)
             with self.reporter.track("indexing terms", len(missing.stored), "passages") as advance:
                 manifest = self.generation.commit(entries, sources, documents, advance)
@@ -292,6 +302,11 @@ class GenerationBuild:
             notices=self.notices,
             recognized=(self.recognizer.pages, self.recognizer.files),
         )
+
+    def _tracked_lists(self, vectors: int) -> AbstractContextManager[Advance]:
+        if not vectors:
+            return nullcontext(no_progress)
+        return self.reporter.track("clustering token vectors", vectors, "vectors")
 
     def _read_all(self, sources: tuple[RecordedSource, ...]) -> list[FileEntry]:
         entries = []

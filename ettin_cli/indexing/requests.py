@@ -28,6 +28,7 @@ from ettin_cli.models import (
     token_dimension,
 )
 from ettin_cli.models.engines import EngineSettings
+from ettin_cli.models.multi_vector import is_multi_vector
 from ettin_cli.records import EmbedderCard, Reporter
 from ettin_cli.settings import AUTO, NONE
 from ettin_cli.storage import STREAM, Stream
@@ -160,8 +161,9 @@ def settle_recipe(
     if request.dimensions:
         note_dimensions(files, request.dimensions, reporter)
     tokens = _token_codec(request, manifest, files, card)
+    lists = tokens is not None and is_multi_vector(files.folder)
     return files, BuildRecipe(
-        card, chunking.size, chunking.overlap, factory, language, tokens=tokens
+        card, chunking.size, chunking.overlap, factory, language, tokens=tokens, token_lists=lists
     )
 
 

@@ -23,6 +23,7 @@ from .gathering import (
     encodes_apart as encodes_apart,
     gathered as gathered,
 )
+from .multi_vector import QueryTokenEmbedder as QueryTokenEmbedder
 from .progress import WindowProgress as WindowProgress
 from .ranking import (
     SearchOptions as SearchOptions,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
 from ettin_cli.index import Index
 from ettin_cli.records import Answer
-from ettin_cli.searching.retrievers import DENSE
+from ettin_cli.searching.retrievers import BY_MEANING
 from ettin_cli.text.lexical import Demands, Terms, parse_query
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def demands_of(query: str, index: Index) -> Demands:
 def searched_text(query: str, retriever: str, index: Index) -> str:
     """Return the text of a typed query that is searched for, without its constraints."""
     try:
-        return query if retriever == DENSE else demands_of(query, index).text
+        return query if retriever in BY_MEANING else demands_of(query, index).text
     except IndexMismatchError:
         # An index without terms is only searched by meaning.
         return query

@@ -1,4 +1,7 @@
-"""Retrieve candidates by embeddings, by terms (BM25), or by both."""
+"""Retrieve candidates by embeddings, by terms (BM25), or by both.
+
+Retrieval by the token vectors of a multi-vector model is in `multi_vector`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ettin_cli.index import Index, inner_products
 from ettin_cli.models import unit
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 DENSE = "dense"
 BM25 = "bm25"
 HYBRID = "hybrid"
-RETRIEVERS = (AUTO, DENSE, BM25, HYBRID)
+MULTI_VECTOR = "multi-vector"
+RETRIEVERS = (AUTO, DENSE, BM25, HYBRID, MULTI_VECTOR)
+# Those that read a query as it is, without terms.
+BY_MEANING = (DENSE, MULTI_VECTOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Retrieved:
 # Depth and the rows to choose from (None: all) -> the top rows.
 Search = Callable[[int, "Rows | None"], Retrieved]
 Forms = Sequence[str]
+# What a query is compared by.
+Asked = TypeVar("Asked")
 
 
 class Retriever(Protocol):
@@ -166,6 +174,66 @@ class LexicalRetriever:
         return Retrieved(rows, scores[rows])
 
 
+class Nearness(Protocol[Asked]):
+    """What a hybrid fuses with BM25: a score by a model, exact for every passage."""
+
+    @property
+    def name(self) -> str:
+        """The name of its ranks in results."""
+        ...
+
+    @property
+    def model(self) -> Embedder:
+        """The embedder of the index."""
+        ...
+
+    def asked(self, queries: Sequence[Forms]) -> Sequence[Asked]:
+        """Return what queries are compared by; they are embedded in one batch."""
+        ...
+
+    def best(self, query: Asked, depth: int, among: Rows | None) -> tuple[Rows, Floats]:
+        """Return the rows of the highest scores, best first, and the scores."""
+        ...
+
+    def scores(self, query: Asked, rows: Rows) -> Floats:
+        """Return the scores of some rows."""
+        ...
+
+    def text_scores(self, query: Asked, texts: Sequence[str]) -> Floats:
+        """Return the scores of texts as if they were passages."""
+        ...
+
+    def moved(self, query: Asked, rows: Rows) -> Asked:
+        """Return a query moved towards some rows."""
+        ...
+
+
+class _Cosines:
+    """Nearness by one vector per passage."""
+
+    name = DENSE
+
+    def __init__(self, index: Index, embedder: Embedder) -> None:
+        self.index, self.model = index, embedder
+
+    def asked(self, queries: Sequence[Forms]) -> Sequence[Floats]:
+        return list(embedded(self.model, queries))
+
+    def best(self, query: Floats, depth: int, among: Rows | None) -> tuple[Rows, Floats]:
+        return self.index.retrieve(query[None], depth, among)[0]
+
+    def scores(self, query: Floats, rows: Rows) -> Floats:
+        return inner_products(self.index.vectors[rows], query)
+
+    def text_scores(self, query: Floats, texts: Sequence[str]) -> Floats:
+        import numpy as np
+
+        return np.array([text @ query for text in self.model.embed_documents(texts)])
+
+    def moved(self, query: Floats, rows: Rows) -> Floats:
+        return expanded_vector(query, self.index.vectors[rows])
+
+
 class HybridRetriever:
     """Fuses both scores: their mean, each scaled to the range of its 100 best.
 
@@ -176,70 +244,79 @@ class HybridRetriever:
 
     Args:
         expand: Retrieve again both ways, with the top passages as feedback.
+        near: The score that is fused with BM25; None: the cosine of the embedder's vectors.
     """
 
-    def __init__(self, index: Index, embedder: Embedder, *, expand: bool = False) -> None:
-        self.index, self.model, self.expand = index, embedder, expand
+    def __init__(
+        self,
+        index: Index,
+        embedder: Embedder,
+        *,
+        expand: bool = False,
+        near: Nearness[Any] | None = None,
+    ) -> None:
+        self.index, self.expand = index, expand
+        self.near: Nearness[Any] = near or _Cosines(index, embedder)
         self.name = _named(HYBRID, expand)
         self.embedder, self.backend = embedder.card.name, embedder.backend
         self.lexical = LexicalRetriever(index)
 
     def searches(self, queries: Sequence[Forms]) -> Sequence[Search]:
         """Return a search per query; the queries are embedded in one batch."""
-        vectors = embedded(self.model, queries)
         terms = map(self.lexical.terms_of, queries)
-        return [partial(self._best, *pair) for pair in zip(vectors, terms, strict=True)]
+        return [
+            partial(self._best, *pair) for pair in zip(self.near.asked(queries), terms, strict=True)
+        ]
 
     def score_texts(self, query: Forms, texts: Sequence[str]) -> Sequence[float]:
         """Return the fused scores of texts outside the index, in the scale of a search of it."""
         import numpy as np
 
-        [vector] = embedded(self.model, [query])
-        sides = self._sides(vector, self.lexical.terms_of(query), HEAD, None)
-        cosines = np.array([text @ vector for text in self.model.embed_documents(texts)])
+        [asked] = self.near.asked([query])
+        sides = self._sides(asked, self.lexical.terms_of(query), HEAD, None)
         worth = np.array(self.lexical.score_texts(query, texts))
-        scores: list[float] = sides.fused(cosines, worth).tolist()
+        scores: list[float] = sides.fused(self.near.text_scores(asked, texts), worth).tolist()
         return scores
 
     def _best(
-        self, vector: Floats, terms: Mapping[str, float], depth: int, among: Rows | None
+        self, asked: Any, terms: Mapping[str, float], depth: int, among: Rows | None
     ) -> Retrieved:
         if self.expand:
-            first = self._fused(vector, terms, PASSAGES, among)
+            first = self._fused(asked, terms, PASSAGES, among)
             terms = self.lexical.expanded(terms, first.rows, first.scores.clip(min=0))
-            vector = expanded_vector(vector, self.index.vectors[first.rows])
-        return self._fused(vector, terms, depth, among)
+            asked = self.near.moved(asked, first.rows)
+        return self._fused(asked, terms, depth, among)
 
     def _fused(
-        self, vector: Floats, terms: Mapping[str, float], depth: int, among: Rows | None
+        self, asked: Any, terms: Mapping[str, float], depth: int, among: Rows | None
     ) -> Retrieved:
         import numpy as np
 
-        sides = self._sides(vector, terms, max(depth, HEAD), among)
+        sides = self._sides(asked, terms, max(depth, HEAD), among)
         worth = self.lexical.scores(terms)
         rows = np.union1d(sides.nearest, sides.holding)
-        cosines = inner_products(self.index.vectors[rows], vector)
-        scores = sides.fused(cosines, worth[rows])
+        nearness = self.near.scores(asked, rows)
+        scores = sides.fused(nearness, worth[rows])
         order = np.lexsort((rows, -scores))[:depth]
         rows = rows[order]
         ranks = {
-            DENSE: _ranks(rows, sides.nearest, cosines[order]),
+            self.near.name: _ranks(rows, sides.nearest, nearness[order]),
             BM25: _ranks(rows, sides.holding, worth[rows]),
         }
         return Retrieved(rows, scores[order], ranks)
 
     def _sides(
-        self, vector: Floats, terms: Mapping[str, float], depth: int, among: Rows | None
+        self, asked: Any, terms: Mapping[str, float], depth: int, among: Rows | None
     ) -> _Sides:
         """Return the top of both sides, and the scales of their scores."""
-        nearest, cosines = self.index.retrieve(vector[None], depth, among)[0]
+        nearest, nearness = self.near.best(asked, depth, among)
         worth = self.lexical.scores(terms)
         holding = highest(worth, depth, among)
         searched = len(self.index.passages) if among is None else len(among)
         head = worth[holding[:HEAD]].tolist()
         # The passages without any term follow those that have one.
         head += [0.0] * (min(HEAD, searched) - len(head))
-        return _Sides(nearest, holding, Scale.of(cosines[:HEAD].tolist()), Scale.of(head))
+        return _Sides(nearest, holding, Scale.of(nearness[:HEAD].tolist()), Scale.of(head))
 
 
 class _Sides(NamedTuple):
@@ -247,12 +324,12 @@ class _Sides(NamedTuple):
 
     nearest: Rows
     holding: Rows
-    dense: Scale
+    near: Scale
     lexical: Scale
 
-    def fused(self, cosines: Numbers, worth: Numbers) -> Floats:
+    def fused(self, nearness: Numbers, worth: Numbers) -> Floats:
         """Return the fused scores of passages or texts."""
-        return fused(self.dense.above(cosines), self.lexical.above(worth))
+        return fused(self.near.above(nearness), self.lexical.above(worth))
 
 
 def embedded(embedder: Embedder, queries: Sequence[Forms]) -> Floats:
@@ -283,11 +360,23 @@ def highest(scores: Floats, depth: int, among: Rows | None = None) -> Rows:
     rows = np.flatnonzero(scores)
     if among is not None:
         rows = np.intersect1d(rows, among)
+    return rows[best_first(rows, scores[rows], depth)]
+
+
+def best_first(rows: Rows, scores: Floats, depth: int) -> Rows:
+    """Return the positions of the highest scores, best first, ties in row order.
+
+    Args:
+        rows: The row of each score.
+    """
+    import numpy as np
+
+    at = np.arange(len(rows))
     if len(rows) > depth:
         # Few rows reach the lowest score kept, and only those need sorting.
-        lowest = -np.partition(-scores[rows], depth - 1)[depth - 1]
-        rows = rows[scores[rows] >= lowest]
-    return rows[np.lexsort((rows, -scores[rows]))][:depth]
+        lowest = -np.partition(-scores, depth - 1)[depth - 1]
+        at = np.flatnonzero(scores >= lowest)
+    return at[np.lexsort((rows[at], -scores[at]))][:depth]
 
 
 def _ranks(rows: Rows, ranked: Rows, scores: Floats) -> list[RetrieverRank]:

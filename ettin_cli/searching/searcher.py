@@ -29,11 +29,18 @@ from ettin_cli.searching.calibration.fitting import Calibration
 from ettin_cli.searching.calibration.stored import is_calibrated, load, not_calibrated
 from ettin_cli.searching.cascade import Step
 from ettin_cli.searching.constraints import as_typed, demands_of
+from ettin_cli.searching.multi_vector import (
+    MultiVectorRetriever,
+    TokenNearness,
+    require_token_lists,
+)
 from ettin_cli.searching.ranking import SearchOptions
 from ettin_cli.searching.rerankers import RerankerCascade
 from ettin_cli.searching.retrievers import (
     BM25,
+    BY_MEANING,
     DENSE,
+    MULTI_VECTOR,
     RETRIEVERS,
     DenseRetriever,
     HybridRetriever,
@@ -54,7 +61,8 @@ class Searcher(Closing):
     Args:
         index: Closed with the searcher.
         models: Loads the models; they stay loaded when the searcher is closed.
-        retriever: "dense", "bm25", "hybrid", or "auto": hybrid where the index has terms.
+        retriever: "dense", "bm25", "hybrid", "multi-vector", or "auto": hybrid where the index has
+            terms.
         rerankers: None keeps the retrieval order.
         expand: Whether to retrieve again with terms of the top passages.
         long: "truncate" cuts texts at the reranker's limit, "max" scores them by their best window.
@@ -162,8 +170,8 @@ class Searcher(Closing):
         """Return the answer to a query.
 
         In a string, `"a phrase"` is required, `-word` is excluded, and `field:value` must match
-        the metadata or the title, as in the QUERY of `ettin search`; not with the retriever
-        "dense". A `Query` is used as it is.
+        the metadata or the title, as in the QUERY of `ettin search`; not with the retrievers
+        "dense" and "multi-vector". A `Query` is used as it is.
 
         Args:
             query: The query text, or a `Query`.
@@ -331,7 +339,7 @@ def parsed(
     """
     if not query.strip():
         raise InvalidArgumentError("empty query", argument="query")
-    if retriever == DENSE:
+    if retriever in BY_MEANING:
         return Query("1", query), options
     demands = demands_of(query, index)
     if not demands:
@@ -385,27 +393,44 @@ def choose_retriever(
 ) -> Retriever:
     """Return a retriever for an index; `auto` is hybrid where the index has terms.
 
+    Where the index has the token vectors of a multi-vector model, hybrid fuses their scores.
+
     Args:
         embedder: Loads the embedder of the index, if needed.
         expand: Retrieve again with terms of the top passages.
 
     Raises:
-        IndexMismatchError: The index has no terms, or its embedder's weights have changed.
+        IndexMismatchError: The index has no terms or token vectors, or its embedder's weights have
+            changed.
+        InvalidArgumentError: The retriever cannot expand.
     """
     if name == AUTO and index.manifest.language is None:
         reporter.notice(
             f"using dense retrieval: {index.folder} has no BM25 terms; update the index to add them"
         )
         name = DENSE
-    if name != DENSE and index.lexicon.made_by != Terms(index.language).made_by:
+    if name not in BY_MEANING and index.lexicon.made_by != Terms(index.language).made_by:
         reporter.notice(
             f"the BM25 terms of {index.folder} are from a different version, so some words are not "
             "found; update the index to rebuild them"
         )
     if name == BM25:
         return LexicalRetriever(index, expand=expand)
-    kind = DenseRetriever if name == DENSE else HybridRetriever
-    return kind(index, embedder(), expand=expand)
+    if name == DENSE:
+        return DenseRetriever(index, embedder(), expand=expand)
+    if name == MULTI_VECTOR:
+        require_token_lists(index)
+    elif index.token_lists is None:
+        return HybridRetriever(index, embedder(), expand=expand)
+    if expand:
+        raise InvalidArgumentError(
+            "retrieval by token vectors cannot be expanded, only dense and BM25",
+            argument="expand",
+        )
+    model = embedder()
+    if name == MULTI_VECTOR:
+        return MultiVectorRetriever(index, model)
+    return HybridRetriever(index, model, near=TokenNearness(index, model))
 
 
 def _filters(given: Mapping[str, str | list[str]] | Iterable[Filter]) -> tuple[Filter, ...]:

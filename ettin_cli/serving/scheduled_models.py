@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ettin_cli.errors import ClosedError
 from ettin_cli.index import Index
-from ettin_cli.models.rerankers import ComparesTokens, ResolvedReranker, TokenEncoder
+from ettin_cli.models.rerankers import (
+    ComparesTokens,
+    QueryVectors,
+    ResolvedReranker,
+    TokenEncoder,
+)
 from ettin_cli.records import (
     Advance,
     Embedder,
@@ -19,16 +24,17 @@ from ettin_cli.records import (
     RerankerCard,
     Scores,
     Silence,
+    TokenSink,
     no_progress,
 )
 from ettin_cli.runtime import Lock
-from ettin_cli.searching import Models
+from ettin_cli.searching import Models, QueryTokenEmbedder
 from ettin_cli.serving.scheduler import Job, Scheduler
 from ettin_cli.serving.served_models import Counted, ServedEmbedder, ServedReranker
 from ettin_cli.settings import TRUNCATE
 
 if TYPE_CHECKING:
-    from ettin_cli.records import Floats
+    from ettin_cli.records import Flags, Floats
 
 Result = TypeVar("Result")
 
@@ -133,6 +139,24 @@ class ScheduledEmbedder:
         vectors = self._vectors(texts, queries=False)
         advance(len(texts))
         return vectors
+
+    def query_tokens(self, queries: Sequence[str]) -> list[QueryVectors]:
+        """Return each query's token vectors and their weights, by a multi-vector model.
+
+        Encoding a query takes milliseconds and does not queue.
+        """
+        return self._comparing().query_tokens(queries)
+
+    def embed_tokens(
+        self, texts: Sequence[str], sink: TokenSink, advance: Advance = no_progress
+    ) -> tuple[Floats, Flags]:
+        """Return the vectors of `embed_documents`, and which texts were truncated."""
+        return self._comparing().embed_tokens(texts, sink, advance)
+
+    def _comparing(self) -> QueryTokenEmbedder:
+        model = self.served.embedder
+        assert isinstance(model, QueryTokenEmbedder)
+        return model
 
     def _vectors(self, texts: Sequence[str], *, queries: bool) -> Floats:
         import numpy as np

@@ -19,7 +19,7 @@ from ettin_cli.serving.page.words import (
 from ettin_cli.text import Markup, element, exact
 
 NO_RERANKER = "none"
-RETRIEVERS = {"dense": "meaning", "bm25": "words"}
+RETRIEVERS = {"dense": "meaning", "multi-vector": "meaning", "bm25": "words"}
 
 
 def hit_list(
