@@ -445,9 +445,8 @@ def test_a_retriever_that_there_is_not_is_refused_before_a_source_is_indexed(
 ) -> None:
     ran = ettin("search", FERRY, "docs", "-r", "none", "--retriever", "sparse")
     assert (ran.code, ran.out) == (2, "")
-    assert (
-        ran.err == "ettin: error: unknown retriever 'sparse'\n  hint: auto, dense, bm25, hybrid\n"
-    )
+    known = "auto, dense, bm25, hybrid, multi-vector"
+    assert ran.err == f"ettin: error: unknown retriever 'sparse'\n  hint: {known}\n"
     assert not Path("cache").exists()
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 TOKEN_TEXTS = "tokens.texts"
 TOKEN_CODES = "tokens.codes"
 KEY_BYTES = 8
+# The values of an entry, in the order of its columns.
+Entry = tuple[int, int, int, int, int, int]
 # Texts decoded at once: few enough for the processor's cache.
 BLOCK_TEXTS = 8
 
@@ -45,13 +47,14 @@ def entry_kind() -> np.dtype[Any]:
     return np.dtype([*columns, ("truncated", "<u4"), ("seal", "<u8")])
 
 
-def seal_of(key: int, entry: Any, codes: Bytes) -> int:
+def seal_of(key: int, entry: Entry, codes: Bytes) -> int:
     """Return the checksum of a text's entry and codes."""
     import xxhash
 
-    described = f"{key} {entry['rest']} {entry['begin']} {entry['row']} {entry['truncated']}"
-    seed = xxhash.xxh3_64_intdigest(described.encode())
-    return xxhash.xxh3_64_intdigest(codes.data, seed=seed)
+    rest, begin, _, row, truncated, _ = entry
+    # Odd factors, so that changing a single bit always changes the seed.
+    seed = key + 3 * rest + 5 * begin + 7 * row + 11 * truncated
+    return xxhash.xxh3_64_intdigest(codes.data, seed=seed % 2**64)
 
 
 @dataclass(frozen=True)
@@ -155,18 +158,19 @@ class StoredTokens:
 
         for begin in range(0, len(positions), BLOCK_TEXTS):
             block = positions[begin : begin + BLOCK_TEXTS]
-            entries = self.entries[block]
+            entries: list[Entry] = self.entries[block].tolist()
             codes = list(map(self._checked, self.keys[block].tolist(), entries))
             decoded = self.codec.decoded(np.concatenate(codes).reshape(-1, self.codec.width))
-            ends = np.cumsum(entries["tokens"], dtype=np.int64).tolist()
-            for entry, start, end in zip(entries.tolist(), [0, *ends], ends, strict=False):
-                _, _, _, row, truncated, _ = entry
+            end = 0
+            for _, _, tokens, row, truncated, _ in entries:
+                start, end = end, end + tokens
                 yield TextTokenCodes(row, decoded[start:end], bool(truncated))
 
-    def _checked(self, key: int, entry: Any) -> Bytes:
-        begin, size = int(entry["begin"]), int(entry["tokens"]) * self.codec.width
+    def _checked(self, key: int, entry: Entry) -> Bytes:
+        _, begin, tokens, _, _, seal = entry
+        size = tokens * self.codec.width
         codes = self.codes[begin : begin + size]
-        if len(codes) != size or seal_of(key, entry, codes) != entry["seal"]:
+        if len(codes) != size or seal_of(key, entry, codes) != seal:
             raise damaged(self.folder / TOKEN_CODES)
         return codes
 
@@ -177,9 +181,9 @@ class StoredTokens:
         ends = self.entries["begin"] + self.entries["tokens"].astype(np.uint64) * self.codec.width
         fits = ends <= len(self.codes)
         for position in np.flatnonzero(fits).tolist():
-            entry = self.entries[position]
-            codes = self.codes[int(entry["begin"]) : int(ends[position])]
-            fits[position] = seal_of(int(self.keys[position]), entry, codes) == entry["seal"]
+            entry: Entry = self.entries[position].item()
+            codes = self.codes[entry[1] : int(ends[position])]
+            fits[position] = seal_of(int(self.keys[position]), entry, codes) == entry[-1]
         return fits
 
     def parts(self, chosen: NDArray[np.bool_] | None = None) -> TokenParts:

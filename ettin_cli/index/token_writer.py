@@ -135,7 +135,7 @@ class TokenWriter:
     def _write(self, position: int, codes: Bytes) -> None:
         entry = self.entries[position : position + 1]
         entry["begin"] = self.file.tell()
-        entry["seal"] = seal_of(int(self.distinct.hashes[position, 0]), entry[0], codes)
+        entry["seal"] = seal_of(int(self.distinct.hashes[position, 0]), entry[0].item(), codes)
         self.file.write(codes.tobytes())
 
     def finish(self) -> None:

@@ -155,8 +155,10 @@ class SharedWords:
         for query, places in by_query.items():
             terms, weights = self._weights(query)
             counts, lengths = counted.of(terms, [pairs[at][1] for at in places])
-            for at, count, length in zip(places, counts, lengths, strict=True):
-                shares[at] = weights @ saturated(count, length, MEAN_LENGTH)
+            # A sum along each row, so that a share does not depend on the other texts.
+            shares[places] = (weights * saturated(counts, lengths[:, None], MEAN_LENGTH)).sum(
+                axis=1
+            )
         return shares
 
     def _weights(self, query: str) -> tuple[list[str], Floats]:
