@@ -6,7 +6,6 @@ run in which the text occurs.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -112,15 +111,7 @@ class Shards:
 
     def add(self, hashes: Hashes, vectors: Floats) -> None:
         """Store newly computed vectors, so that an interruption does not lose them."""
-        import xxhash
-
-        make_folder(self.folder)
-        body = io.BytesIO()
-        body.write(hashes.tobytes())
-        body.write(vectors.tobytes())
-        content = body.getvalue()
-        with replacing(self.folder / f"{self.next:08}{SUFFIX}") as draft:
-            draft.write_bytes(xxhash.xxh3_128_digest(content) + content)
+        write_sealed(self.folder / f"{self.next:08}{SUFFIX}", hashes.tobytes() + vectors.tobytes())
         self.next += 1
 
     def clear(self) -> None:
@@ -135,14 +126,30 @@ class Shards:
         return self.folder.iterdir() if self.folder.is_dir() else iter(())
 
 
-def _read(path: Path, dimension: int) -> tuple[Hashes, Floats] | None:
-    import numpy as np
+def write_sealed(path: Path, body: bytes) -> None:
+    """Write a file atomically, in a folder that is made if needed; a checksum precedes the body."""
+    import xxhash
+
+    make_folder(path.parent)
+    with replacing(path) as draft:
+        draft.write_bytes(xxhash.xxh3_128_digest(body) + body)
+
+
+def read_sealed(path: Path) -> bytes:
+    """Return the body of a file written by `write_sealed`; nothing if it is damaged."""
     import xxhash
 
     content = path.read_bytes()
     seal, body = content[:HASH_BYTES], content[HASH_BYTES:]
+    return body if xxhash.xxh3_128_digest(body) == seal else b""
+
+
+def _read(path: Path, dimension: int) -> tuple[Hashes, Floats] | None:
+    import numpy as np
+
+    body = read_sealed(path)
     count, rest = divmod(len(body), HASH_BYTES + 4 * dimension)
-    if rest or not count or xxhash.xxh3_128_digest(body) != seal:
+    if rest or not count:
         return None
     split = count * HASH_BYTES
     return as_hashes(body[:split]), np.frombuffer(body[split:], np.float32).reshape(

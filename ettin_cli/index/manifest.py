@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ettin_cli.errors import EttinError, IndexDamagedError, IndexMismatchError, IndexNotFoundError
+from ettin_cli.index.token_codes import TokenCodec
 from ettin_cli.records import EmbedderCard
 from ettin_cli.settings import AUTO, INDEX_FORMAT
 from ettin_cli.storage import replacing
@@ -76,6 +77,11 @@ class TokenVectors:
     dimension: int
     count: int
     error: float | None
+
+    @property
+    def codec(self) -> TokenCodec:
+        """The compression."""
+        return TokenCodec(self.dimension, self.bits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -354,7 +354,7 @@ def _open_files(folder: Path, manifest: Manifest) -> _Contents:
     tokens = StoredTokens(generation, manifest) if manifest.tokens else None
     lists = None
     if tokens is not None and TOKEN_LISTS in manifest.files:
-        lists = TokenLists(generation, manifest, tokens.codec, len(tokens))
+        lists = TokenLists(generation, manifest)
     return _Contents(
         Passages(generation / PASSAGES, rows),
         partial(Files, files, generation / FILES, manifest.files[FILES].checksum),

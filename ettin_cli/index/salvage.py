@@ -153,7 +153,7 @@ class IntactParts:
     def known_tokens(self, codec: TokenCodec) -> TokenParts | None:
         """Return the intact token vectors; None if there are none, or compressed otherwise."""
         made = self.manifest.tokens
-        if made is None or TokenCodec(made.dimension, made.bits) != codec:
+        if made is None or made.codec != codec:
             return None
         if not self._has(TOKEN_TEXTS) or not (self.generation / TOKEN_CODES).is_file():
             return None

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ettin_cli.index.token_codes import TokenCodec
     from ettin_cli.index.vectors import Rows
     from ettin_cli.records import Floats
 
@@ -41,17 +40,18 @@ class TokenLists:
     Args:
         generation: The folder that contains the files.
         manifest: Its manifest.
-        texts: The number of distinct texts.
 
     Raises:
         IndexDamagedError: A file has another size than its contents need; every method may raise
             this too.
     """
 
-    def __init__(self, generation: Path, manifest: Manifest, codec: TokenCodec, texts: int) -> None:
+    def __init__(self, generation: Path, manifest: Manifest) -> None:
         import numpy as np
 
-        self.folder, self.files, self.texts = generation, manifest.files, texts
+        assert manifest.tokens is not None
+        codec = manifest.tokens.codec
+        self.folder, self.files = generation, manifest.files
         self.passages = manifest.counts.passages
         sizes = {
             name: self.files[name].bytes for name in (TOKEN_CENTROIDS, TOKEN_LISTS, TOKEN_ROWS)

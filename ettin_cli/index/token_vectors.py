@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index.manifest import Manifest, damaged
-from ettin_cli.index.token_codes import TokenCodec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +107,7 @@ class StoredTokens:
 
         made = manifest.tokens
         assert made is not None
-        self.codec = TokenCodec(made.dimension, made.bits)
+        self.codec = made.codec
         self.folder = generation
         path, kind = generation / TOKEN_TEXTS, entry_kind()
         size = manifest.files[TOKEN_TEXTS].bytes

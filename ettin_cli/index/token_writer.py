@@ -6,7 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_cli.index.known_vectors import HASH_BYTES, Distinct, as_hashes
+from ettin_cli.index.known_vectors import (
+    HASH_BYTES,
+    Distinct,
+    as_hashes,
+    read_sealed,
+    write_sealed,
+)
 from ettin_cli.index.token_codes import TokenCodec
 from ettin_cli.index.token_vectors import (
     TOKEN_CODES,
@@ -15,7 +21,6 @@ from ettin_cli.index.token_vectors import (
     entry_kind,
     seal_of,
 )
-from ettin_cli.storage import make_folder, replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +79,7 @@ class TokenWriter:
 
         self.codec, self.distinct, self.folder = codec, distinct, folder
         self.order = np.argsort(distinct.rows)
+        self.rows = distinct.rows[self.order]
         self.done = 0
         self.source = np.full(len(self.order), -1, np.int32)
         self.begins = np.zeros(len(self.order), np.uint64)
@@ -100,8 +106,7 @@ class TokenWriter:
         """Return the position in `distinct` of the text that begins at each row."""
         import numpy as np
 
-        by_row = self.distinct.rows[self.order]
-        positions: NDArray[np.int64] = self.order[np.searchsorted(by_row, rows)]
+        positions: NDArray[np.int64] = self.order[np.searchsorted(self.rows, rows)]
         return positions
 
     @property
@@ -197,25 +202,20 @@ class TokenShards:
     def add(self, hashes: Hashes, coded: CodedTexts) -> None:
         """Store newly compressed texts."""
         import numpy as np
-        import xxhash
 
-        make_folder(self.folder)
         codes = b"".join(one.tobytes() for one in coded.codes)
         count = np.array([len(hashes)], "<u8").tobytes()
         numbers = coded.tokens.astype("<u4").tobytes() + coded.truncated.astype("<u4").tobytes()
-        content = b"".join([count, hashes.tobytes(), numbers, codes])
-        with replacing(self.folder / f"{self.next:08}{SUFFIX}") as draft:
-            draft.write_bytes(xxhash.xxh3_128_digest(content) + content)
+        body = b"".join([count, hashes.tobytes(), numbers, codes])
+        write_sealed(self.folder / f"{self.next:08}{SUFFIX}", body)
         self.next += 1
 
 
 def _read(path: Path, codec: TokenCodec) -> TokenParts | None:
     import numpy as np
-    import xxhash
 
-    content = path.read_bytes()
-    seal, body = content[:HASH_BYTES], content[HASH_BYTES:]
-    if xxhash.xxh3_128_digest(body) != seal or len(body) < 8:
+    body = read_sealed(path)
+    if len(body) < 8:
         return None
     count = int(np.frombuffer(body, "<u8", 1)[0])
     split = 8 + count * HASH_BYTES

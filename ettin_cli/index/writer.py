@@ -298,7 +298,7 @@ class Missing:
         old, codec, error = self.generation.old, tokens.codec, tokens.error()
         before = old.manifest.tokens if old is not None else None
         few = len(tokens.samples) < SAMPLE // 2
-        if few and before is not None and before.bits == codec.bits:
+        if few and before is not None and before.codec == codec:
             error = before.error
         count = int(tokens.entries["tokens"].sum())
         return TokenVectors(codec.bits, codec.dimension, count, error)

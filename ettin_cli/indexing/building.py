@@ -36,7 +36,6 @@ from ettin_cli.index import (
     IntactParts,
     Manifest,
     RecordedSource,
-    TokenCodec,
     entry_for,
     forget_unfinished,
     is_unchanged,
@@ -184,15 +183,10 @@ def _same(old: Index, recipe: BuildRecipe, sources: tuple[RecordedSource, ...]) 
         and manifest.reading == recipe.reading
         and recipe.factory in (manifest.asked, manifest.factory)
         and recipe.language == manifest.language
-        and _codec_of(manifest) == recipe.tokens
+        and (manifest.tokens.codec if manifest.tokens else None) == recipe.tokens
         and (old.token_lists is not None) == recipe.token_lists
         and old.lexicon.made_by == Terms(recipe.language).made_by
     )
-
-
-def _codec_of(manifest: Manifest) -> TokenCodec | None:
-    made = manifest.tokens
-    return TokenCodec(made.dimension, made.bits) if made else None
 
 
 @contextmanager
