@@ -16,10 +16,12 @@ from .known_vectors import text_hashes as text_hashes
 from .lexicon import Lexicon as Lexicon
 from .lock import writing as writing
 from .manifest import (
+    SHARDS as SHARDS,
     WORK as WORK,
     Counts as Counts,
     Manifest as Manifest,
     RecordedSource as RecordedSource,
+    ShardRecord as ShardRecord,
     TokenVectors as TokenVectors,
     not_an_index as not_an_index,
     read_manifest as read_manifest,

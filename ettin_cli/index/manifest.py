@@ -16,6 +16,7 @@ from ettin_cli.storage import replacing
 MANIFEST = "manifest.json"
 GENERATIONS = "generations"
 WORK = "work"
+SHARDS = "shards"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,21 @@ class TokenVectors:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """A shard of an index: an ordinary index over consecutive passages of the whole.
+
+    Args:
+        name: Its folder below `shards/`.
+        passages: Number of its passages; the first follows the last one of the shard before.
+        checksum: XXH3 128-bit checksum of its manifest file.
+    """
+
+    name: str
+    passages: int
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything needed before an index can be used.
 
@@ -100,6 +116,8 @@ class Manifest:
         language: Language of the stemmer of the lexical part; None: there is no such part.
         reading: Version of how files become passages; 0 before there were versions.
         tokens: None if the index has no token vectors.
+        shards: Its shards, in the order of their passages; the other values are then those of the
+            whole. Empty: the passages are in the generation itself.
     """
 
     generation: str
@@ -119,6 +137,7 @@ class Manifest:
     format: int = INDEX_FORMAT
     reading: int = 0
     tokens: TokenVectors | None = None
+    shards: tuple[ShardRecord, ...] = ()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -178,7 +197,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _stays_inside(manifest: Manifest) -> bool:
     """Return whether all paths of a manifest stay in its folder; it may come from a stranger."""
-    names = [manifest.generation, *manifest.files]
+    names = [manifest.generation, *manifest.files, *(shard.name for shard in manifest.shards)]
     return all(name == Path(name).name and name not in ("", "..") for name in names)
 
 
@@ -227,4 +246,5 @@ def _parse(body: dict[str, Any]) -> Manifest:
     body["files"] = {name: FileRecord(**record) for name, record in body["files"].items()}
     if body.get("tokens"):
         body["tokens"] = TokenVectors(**body["tokens"])
+    body["shards"] = tuple(ShardRecord(**record) for record in body.get("shards", ()))
     return Manifest(**body)
