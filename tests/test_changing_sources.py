@@ -13,7 +13,7 @@ from ettin_cli.corpus.formats import read_file
 from ettin_cli.corpus.ignores import parse
 from ettin_cli.corpus.registry import is_read
 from ettin_cli.index.reader import Index
-from ettin_cli.indexing import building
+from ettin_cli.indexing import building, reading
 from ettin_cli.indexing.planning import IndexPlan, make_plan
 from tests.conftest import Ettin
 from tests.indexes import Builder, doc_ids
@@ -122,7 +122,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_by_the_next_run(
         if path.read_text() == "the old text":
             path.write_text("the new text")
 
-    monkeypatch.setattr(building, "read_file", changing)
+    monkeypatch.setattr(reading, "read_file", changing)
     build(tmp_path / "i", tmp_path / "docs")
     assert texts(tmp_path / "i") == ["the old text"]
     build(tmp_path / "i")

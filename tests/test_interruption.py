@@ -107,7 +107,7 @@ def test_a_resumable_command_reports_how_to_resume_whatever_the_signal_became(
 ) -> None:
     words = ["index", docs.name, "-i", "i", "--embedder", str(build.model)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ettin_cli.indexing.building.read_file", struck_by(number, place))
+        patch.setattr("ettin_cli.indexing.reading.read_file", struck_by(number, place))
         ran = ettin(*words)
     assert (ran.code, ran.out, ran.err) == (code, "", f"ettin: {said}; {GOES_ON}\n")
     assert not LOCK.locked()

@@ -16,7 +16,7 @@ from ettin_cli.index import salvage as remains, writer
 from ettin_cli.index.known_vectors import Shards
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.salvage import damaged_files
-from ettin_cli.indexing import building
+from ettin_cli.indexing import building, reading
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import EmbedderCard, Reporter
@@ -88,7 +88,7 @@ def test_a_signal_while_files_are_read_leaves_no_folder_behind(
     ettin: Ettin, build: Builder, docs: Path, number: signal.Signals, code: int, said: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "read_file", at_call(2, number, read_file))
+        patch.setattr(reading, "read_file", at_call(2, number, read_file))
         ran = ettin("index", docs.name, "-i", "i", "--embedder", str(build.model))
     assert (ran.code, ran.err) == (code, f"ettin: {said}; {GOES_ON}\n")
     assert not Path("i").exists()

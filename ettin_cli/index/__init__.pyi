@@ -50,6 +50,7 @@ from .vectors import Rows as Rows, Stored as Stored, inner_products as inner_pro
 from .writer import (
     BuildRecipe as BuildRecipe,
     Generation as Generation,
+    Missing as Missing,
     forget_unfinished as forget_unfinished,
     remove_leftovers as remove_leftovers,
 )

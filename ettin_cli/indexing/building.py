@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_cli.corpus import (
-    ALWAYS,
-    NEEDS_OCR,
-    NEVER,
-    Fields,
-    Ocr,
-    RecognizedPages,
-    Recognizer,
-    close_processes,
-    ignored_plugins,
-    read_file,
-    require_main_content,
-    require_ocr,
-)
+from ettin_cli.corpus import ALWAYS, ignored_plugins, require_main_content, require_ocr
 from ettin_cli.errors import EttinError, IndexNotFoundError, OutputError
 from ettin_cli.index import (
-    WORK,
     BuildRecipe,
     Counts,
     FileEntry,
@@ -35,38 +20,27 @@ from ettin_cli.index import (
     Index,
     IntactParts,
     Manifest,
+    Missing,
     RecordedSource,
-    entry_for,
     forget_unfinished,
-    is_unchanged,
-    portable,
     read_manifest,
     remove_leftovers,
     require_intact,
-    touched,
     writing,
 )
-from ettin_cli.indexing.document_ids import DocumentIds
-from ettin_cli.indexing.planning import IndexPlan, PlannedFile, base_of, make_plan
+from ettin_cli.indexing.planning import IndexPlan, make_plan
+from ettin_cli.indexing.reading import CorpusReader, recognized_pages
 from ettin_cli.indexing.requests import BuildRequest, settle_recipe, settle_sources
-from ettin_cli.models import ModelFiles, load_embedder, load_token_counter, with_tokens
-from ettin_cli.models.engines import cpu_threads
-from ettin_cli.records import (
-    Advance,
-    Document,
-    Rejection,
-    Reporter,
-    TokenCounter,
-    no_progress,
-)
+from ettin_cli.models import ModelFiles, load_embedder, with_tokens
+from ettin_cli.records import Advance, EmbedderCard, Rejection, Reporter, no_progress
 from ettin_cli.runtime import Loaded
 from ettin_cli.settings import READING
-from ettin_cli.storage import STREAM
-from ettin_cli.text import SPECIAL_TOKENS, Chunking, chunk
 from ettin_cli.text.lexical import Terms
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from ettin_cli.indexing.reading import Cut
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -136,8 +110,8 @@ def build_index(
             return _untouched(plan, old)
         if old:
             require_intact(request.folder)
-        run = GenerationBuild(request, recipe, files, old, plan, reporter, loaded)
-        return run.finish(sources)
+        run = GenerationBuild(request, recipe, files, old, reporter, loaded)
+        return run.finish(plan, sources)
 
 
 def _dry_run(request: BuildRequest) -> BuildReport:
@@ -145,11 +119,6 @@ def _dry_run(request: BuildRequest) -> BuildReport:
     sources = settle_sources(request, manifest)
     plan = make_plan(request.folder, sources, old, stream=request.stream)
     return BuildReport(plan, manifest, rejections=plan.rejections)
-
-
-def recognized_pages(folder: Path) -> RecognizedPages:
-    """Return the pages recognised by an interrupted run, beside its vectors."""
-    return RecognizedPages(folder / WORK / "ocr" / "pages.jsonl")
 
 
 def _untouched(plan: IndexPlan, index: Index) -> BuildReport:
@@ -225,32 +194,41 @@ class GenerationBuild:
         recipe: BuildRecipe,
         files: ModelFiles,
         old: Index | IntactParts | None,
-        plan: IndexPlan,
         reporter: Reporter,
         loaded: Loaded | None = None,
     ) -> None:
         self.request, self.recipe, self.files = request, recipe, files
-        self.old, self.plan, self.reporter, self.loaded = old, plan, reporter, loaded
-        names = [source.name for source in plan.sources]
-        self.ids = DocumentIds(names, before=len(old.manifest.sources) if old else 0)
-        self.counter: TokenCounter | None = None
-        self.left_out: Counter[str] = Counter()
-        self.notices: list[str] = []
-        self.chunking = Chunking(recipe.chunk_size, recipe.chunk_overlap)
+        self.old, self.reporter = old, reporter
+        self.embedding = Embedding(files, recipe.embedder, request, reporter, loaded)
         self.generation = Generation(request.folder, recipe, old)
-        self.recognized = recognized_pages(request.folder)
-        self.recognizer = Recognizer(cpu_threads(request.settings), self.recognized)
 
-    @cached_property
-    def reads(self) -> int:
-        """The number of passage tokens that fit after the embedder's prompt."""
-        embedder = self.recipe.embedder
-        prompt = embedder.document_prompt
-        return embedder.max_tokens - (len(self.token_counter().offsets(prompt)) if prompt else 0)
-
-    def finish(self, sources: tuple[RecordedSource, ...]) -> BuildReport:
+    def finish(self, plan: IndexPlan, sources: tuple[RecordedSource, ...]) -> BuildReport:
         """Read, embed and commit; on any failure the index stays unchanged."""
-        return self.complete(partial(self._read_all, sources), sources)
+        sink = GenerationSink(self.generation)
+        before = len(self.old.manifest.sources) if self.old else 0
+        reader = CorpusReader(
+            *(self.request, self.recipe, self.files, plan, self.reporter, sink),
+            partial(_rows, self.old),
+            before,
+        )
+
+        def read() -> list[FileEntry]:
+            reader.read_all(sources)
+            return sink.entries
+
+        try:
+            report = self.complete(read, sources)
+        finally:
+            reader.close()
+        reader.recognized.clear()
+        return replace(
+            report,
+            plan=plan,
+            rejections=[*plan.rejections, *report.rejections],
+            left_out=reader.left_out,
+            notices=reader.notices,
+            recognized=(reader.recognizer.pages, reader.recognizer.files),
+        )
 
     def complete(
         self, add_passages: Callable[[], list[FileEntry]], sources: tuple[RecordedSource, ...]
@@ -259,42 +237,22 @@ class GenerationBuild:
         try:
             entries = add_passages()
             missing = self.generation.missing()
-            if missing.total:
-                card = self.recipe.embedder
-                embedder = load_embedder(
-                    self.files, self.request.settings, self.reporter, card, self.loaded
-                )
-                self.reporter.detail(f"embedding with {embedder.card.name} on {embedder.backend}")
-                with self.reporter.track("embedding", missing.total, "passages") as advance:
-                    if missing.tokens:
-                        missing.embed_tokens(with_tokens(embedder).embed_tokens, advance)
-                    else:
-                        missing.embed(embedder.embed_documents, advance)
-            missing.finish()
+            self.embedding.complete(missing)
             with self._tracked_lists(missing.to_list) as advance:
                 missing.write_lists(advance)
             documents = sum(entry.documents for entry in entries)
             with self.reporter.track("indexing terms", len(missing.stored), "passages") as advance:
                 manifest = self.generation.commit(entries, sources, documents, advance)
-            self.recognized.clear()
         except BaseException:
             self.generation.abandon()
             raise
-        finally:
-            close_processes()
-            self.recognizer.close()
-            self.recognized.close()
-        rejections = [rejection for entry in entries for rejection in entry.rejections]
         return BuildReport(
-            self.plan,
+            IndexPlan(),
             manifest,
             written=True,
             embedded=missing.total,
             reused=missing.reused,
-            rejections=[*self.plan.rejections, *rejections],
-            left_out=self.left_out,
-            notices=self.notices,
-            recognized=(self.recognizer.pages, self.recognizer.files),
+            rejections=[rejection for entry in entries for rejection in entry.rejections],
         )
 
     def _tracked_lists(self, vectors: int) -> AbstractContextManager[Advance]:
@@ -302,152 +260,65 @@ class GenerationBuild:
             return nullcontext(no_progress)
         return self.reporter.track("clustering token vectors", vectors, "vectors")
 
-    def _read_all(self, sources: tuple[RecordedSource, ...]) -> list[FileEntry]:
-        entries = []
-        with self.reporter.track(
-            "reading", len(self.plan.files), "files", note=self.recognizer.note
-        ) as advance:
-            self.recognizer.advance = advance
-            for number, planned in enumerate(self.plan.files):
-                entries.append(self._kept(planned, number) or self._read(planned, number, sources))
-                if entries[-1].skipped:
-                    self.plan.skipped[entries[-1].skipped] += 1
-                advance(1)
-        return entries
 
-    def _kept(self, planned: PlannedFile, number: int) -> FileEntry | None:
-        """Copy an unchanged file's passages; None if it needs new document ids."""
-        entry = self._present_entry(planned)
-        if entry is None or self.old is None or self.old.passages is None:
-            return None
-        table = self.old.passages.table.slice(entry.first, entry.passages)
-        if not self.ids.claim_again(_DocIds(table), planned.source):
-            if planned.file.path:
-                return None
-            table = self._renamed(table, planned.source)
-        first = self.generation.passages.rows
-        self.generation.passages.copy(table, number)
-        return replace(entry, source=planned.source, first=first)
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Embeds the texts of a run that have no vector yet; the embedder is loaded if there is any."""
 
-    def _present_entry(self, planned: PlannedFile) -> FileEntry | None:
-        """Return an unchanged file's entry with its current mtime; None if the file changed."""
-        entry, path = planned.same, planned.file.path
-        if entry is None or path is None:
-            return entry
-        try:
-            present = touched(entry, path)
-        except OSError:
-            return None
-        # The file may have changed since the plan was made.
-        return present if is_unchanged(entry, path) else None
+    files: ModelFiles
+    card: EmbedderCard
+    request: BuildRequest
+    reporter: Reporter
+    loaded: Loaded | None
 
-    def _renamed(self, table: pa.Table, source: int) -> pa.Table:
-        """Give new ids to records that cannot be reread and whose ids another source has taken."""
-        import pyarrow as pa
-
-        doc_ids = table.column("doc_id").to_pylist()
-        given = {one: self.ids.claim(one, source) or one for one in dict.fromkeys(doc_ids)}
-        at = table.schema.get_field_index("doc_id")
-        ids = pa.array([given[one] for one in doc_ids], pa.string())
-        return table.set_column(at, table.schema.field(at), ids)
-
-    def _read(
-        self, planned: PlannedFile, number: int, sources: tuple[RecordedSource, ...]
-    ) -> FileEntry:
-        entry = self._entry(planned)
-        if isinstance(entry, Rejection):
-            gone = FileEntry(planned.source, planned.file.name, "", -1, 0, "")
-            return replace(gone, path=self._path(planned), rejections=(entry,))
-        reader = _FileReader(self, planned, number, sources[planned.source])
-        return reader.read(replace(entry, first=self.generation.passages.rows))
-
-    def _path(self, planned: PlannedFile) -> str:
-        path = planned.file.path
-        return portable(path, base_of(self.request.folder)) if path else ""
-
-    def _entry(self, planned: PlannedFile) -> FileEntry | Rejection:
-        path = planned.file.path
-        if path is None:
-            return FileEntry(planned.source, planned.file.name, "", 0, 0, "")
-        try:
-            return entry_for(path, planned.source, planned.file.name, self._path(planned))
-        except OSError as error:
-            return Rejection(str(path), f"cannot be read: {error.strerror}")
-
-    def token_counter(self) -> TokenCounter:
-        """Return the embedder's token counter, loaded when the first document needs it."""
-        if self.counter is None:
-            self.counter = load_token_counter(self.files)
-        return self.counter
+    def complete(self, missing: Missing, label: str = "embedding") -> None:
+        """Embed the missing texts of a generation, and finish its vectors."""
+        if missing.total:
+            settings, reporter = self.request.settings, self.reporter
+            embedder = load_embedder(self.files, settings, reporter, self.card, self.loaded)
+            reporter.detail(f"{label} with {embedder.card.name} on {embedder.backend}")
+            with reporter.track(label, missing.total, "passages") as advance:
+                if missing.tokens:
+                    missing.embed_tokens(with_tokens(embedder).embed_tokens, advance)
+                else:
+                    missing.embed(embedder.embed_documents, advance)
+        missing.finish()
 
 
-class _DocIds:
-    """The document ids of some passages; can be iterated repeatedly."""
+class GenerationSink:
+    """Writes passages into a generation."""
 
-    def __init__(self, table: pa.Table) -> None:
-        self.blocks = table.column("doc_id").chunks
+    def __init__(self, generation: Generation) -> None:
+        self.passages = generation.passages
+        self.entries: list[FileEntry] = []
+        self.first = self.documents = self.truncated = 0
 
-    def __iter__(self) -> Iterator[str]:
-        for block in self.blocks:
-            yield from block.to_pylist()
+    def begin(self) -> None:
+        """Begin a file that is read."""
+        self.first, self.documents, self.truncated = self.passages.rows, 0, 0
 
-
-class _FileReader:
-    """Reads one file's documents into the generation and counts them."""
-
-    def __init__(
-        self, run: GenerationBuild, planned: PlannedFile, number: int, source: RecordedSource
-    ) -> None:
-        self.run, self.planned, self.number, self.source = run, planned, number, source
-        self.rejections: list[Rejection] = []
-        self.skipped = ""
-        self.documents = self.truncated = 0
-
-    def read(self, entry: FileEntry) -> FileEntry:
-        """Return the entry completed with the file's counts and rejections."""
-        source = self.source
-        fields = Fields(
-            source.id_field, source.text_field, title=source.title_field, encoding=source.encoding
-        )
-        ocr = None if source.ocr == NEVER else Ocr(source.ocr, self.run.recognizer)
-        documents = read_file(
-            self.planned.file,
-            fields,
-            self.rejections.append,
-            self._skip,
-            leave_out=self.run.left_out.update,
-            all_text=self.source.all_text,
-            main_content=self.source.main_content,
-            ocr=ocr,
-        )
-        for document in documents:
-            self._add(document)
-        if ocr and ocr.missed:
-            self.skipped = NEEDS_OCR
-        return replace(
-            entry,
-            passages=self.run.generation.passages.rows - entry.first,
-            documents=self.documents,
-            truncated=self.truncated,
-            skipped=self.skipped,
-            rejections=tuple(self.rejections),
-        )
-
-    def _skip(self, reason: str) -> None:
-        self.skipped = reason
-
-    def _add(self, document: Document) -> None:
-        run = self.run
-        doc_id = run.ids.claim(document.doc_id, self.planned.source)
-        if doc_id is None:
-            shown = str(self.planned.file.path or STREAM)
-            line = document.lines[0] if len(document.lines) == 1 else None
-            self.rejections.append(Rejection(shown, f'duplicate id "{document.doc_id}"', line))
-            return
-        shown = str(self.planned.file.path or STREAM)
-        self.run.notices += [f"{shown}: {notice}" for notice in document.notices]
+    def add(self, doc_id: str, passages: Iterable[Cut]) -> None:
+        """Add a document of the file that was begun."""
         self.documents += 1
-        named = document if doc_id == document.doc_id else replace(document, doc_id=doc_id)
-        for piece in chunk(named, run.token_counter(), run.chunking, run.reads):
-            run.generation.passages.add(piece.passage, self.number)
-            self.truncated += piece.tokens + SPECIAL_TOKENS > run.reads
+        for passage, truncated in passages:
+            self.passages.add(passage, len(self.entries))
+            self.truncated += truncated
+
+    def end(self, entry: FileEntry) -> None:
+        """End the file that was begun."""
+        added = replace(entry, first=self.first, passages=self.passages.rows - self.first)
+        self.entries.append(replace(added, documents=self.documents, truncated=self.truncated))
+
+    def copy(self, entry: FileEntry, tables: Sequence[pa.Table], *, same: bool) -> None:
+        """Add an unchanged file with its rows of the old generation."""
+        entry = replace(entry, first=self.passages.rows)
+        for table in tables:
+            self.passages.copy(table, len(self.entries))
+        self.entries.append(entry)
+
+
+def _rows(old: Index | IntactParts | None, entry: FileEntry) -> Sequence[pa.Table] | None:
+    """Return the rows of an unchanged file in the old generation; None if they are lost."""
+    if old is None or old.passages is None:
+        return None
+    return [old.passages.table.slice(entry.first, entry.passages)]

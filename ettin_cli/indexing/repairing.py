@@ -68,12 +68,12 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
         passages = remains.passages
         if passages is not None and remains.knows_files:
             recipe = replace(recipe, reading=remains.manifest.reading)
-            run = GenerationBuild(request, recipe, files, remains, IndexPlan(), reporter)
+            run = GenerationBuild(request, recipe, files, remains, reporter)
             entries = partial(_copied, run.generation, passages, remains.files)
             return RepairReport(damaged, run.complete(entries, sources))
         sources = _sources(remains, folder)
         plan = make_plan(folder, sources, remains)
-        built = GenerationBuild(request, recipe, files, remains, plan, reporter).finish(sources)
+        built = GenerationBuild(request, recipe, files, remains, reporter).finish(plan, sources)
         return RepairReport(damaged, built, _lost(remains, plan, folder))
 
 
