@@ -75,7 +75,6 @@ COMMANDS = [
     ["rerank", "requests.jsonl", "-r", "embedded"],
     ["rerank", "requests.jsonl", "-r", "embedded", "-f", "trec", "-k", "2"],
     ["rerank", "gone.jsonl", "-r", "embedded"],
-    # A query of its own: a text that is computed alone may have another last bit.
     ["score", "bread", TEXTS[1], "-r", "embedded"],
     ["score", FERRY, *TEXTS, "-r", "embedded"],
     ["score", "когда отходит паром", "паром", "-r", "embedded", "-f", "jsonl"],
