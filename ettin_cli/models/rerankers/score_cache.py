@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCORES = "scores"
-SCORES_FORMAT = 1
+# Increase when rows are stored in another way, or a model gives other bits than before.
+SCORES_FORMAT = 2
 FILE = "scores.sqlite"
 CHUNK = 512
 ROW = "<f?f"
