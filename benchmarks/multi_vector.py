@@ -37,6 +37,7 @@ from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.multi_vector.encoding import load_token_encoder
 from ettin_cli.records import Passage, Silence
 from ettin_cli.searching.fusion import HEAD, Scale, fused
+from ettin_cli.searching.retrievers import highest
 from ettin_cli.storage import checksum
 from ettin_cli.text.lexical import ENGLISH, Terms
 
@@ -272,9 +273,7 @@ class Lists:
 
     def bm25(self, query: int, depth: int) -> Rows:
         """Return the rows with the highest BM25."""
-        scores = self.lexicon.scores(self.terms[query])
-        rows = top(scores, depth)
-        return rows[scores[rows] > 0]
+        return highest(self.lexicon.scores(self.terms[query]), depth)[0]
 
     def union(self, query: int, depth: int) -> Rows:
         """Return both lists' rows, alternating."""
@@ -284,7 +283,7 @@ class Lists:
 
     def hybrid(self, query: int, depth: int) -> Rows:
         """Return the rows with the highest fused score."""
-        worth = self.lexicon.scores(self.terms[query])
+        worth = self.lexicon.scores(self.terms[query]).of(np.arange(len(self.means)))
         near = self.dense(query, depth)
         rows = np.union1d(near, top(worth, depth))
         cosines = self.means[rows].astype(np.float32) @ self.queries[query]

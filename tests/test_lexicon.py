@@ -11,6 +11,7 @@ import pytest
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import lexicon_writer as inverting
+from ettin_cli.index.accumulating import Scored
 from ettin_cli.index.lexicon import COUNTS, DOCUMENTS, LENGTHS, LEXICAL, POSTINGS, Lexicon
 from ettin_cli.index.lexicon_writer import KnownPostings, write_lexicon
 from ettin_cli.index.manifest import FileRecord, read_manifest
@@ -92,7 +93,10 @@ def test_scores_are_those_of_the_formula(lexicon: Lexicon, passages: Passages, q
         (one + of_document[owner]) / 2 if one else 0.0
         for one, owner in zip(bm25(wanted, texts), owners, strict=True)
     ]
-    assert lexicon.scores(wanted) == pytest.approx(expected, abs=1e-6)
+    scored = lexicon.scores(wanted)
+    assert scored.rows.tolist() == [row for row, score in enumerate(expected) if score]
+    assert scored.scores == pytest.approx(list(filter(None, expected)), abs=1e-6)
+    assert scored.of(np.arange(len(passages))) == pytest.approx(expected, abs=1e-6)
 
 
 def test_blocks_of_any_size_give_the_same_files(
@@ -107,14 +111,14 @@ def test_blocks_of_any_size_give_the_same_files(
 
 
 def test_words_that_nothing_holds_score_nothing(lexicon: Lexicon) -> None:
-    assert not lexicon.scores(Counter(["zebra"])).any()
-    assert not lexicon.scores(Counter()).any()
+    assert not len(lexicon.scores(Counter(["zebra"])).rows)
+    assert not len(lexicon.scores(Counter()).rows)
 
 
 def test_no_passages_are_no_trouble(tmp_path: Path) -> None:
     empty = passages_of(tmp_path, 0)
     write_lexicon(tmp_path, empty, TERMS)
-    assert len(opened(tmp_path, 0).scores(Counter(["ferry"]))) == 0
+    assert len(opened(tmp_path, 0).scores(Counter(["ferry"])).rows) == 0
 
 
 def test_rows_that_hold_every_term(lexicon: Lexicon, passages: Passages) -> None:
@@ -126,7 +130,7 @@ def test_rows_that_hold_every_term(lexicon: Lexicon, passages: Passages) -> None
 
 def test_passages_without_a_word_are_no_trouble(tmp_path: Path) -> None:
     write_lexicon(tmp_path, written(tmp_path, ["?!", "", "..."]), TERMS)
-    assert not opened(tmp_path, 3).scores(Counter(["ferry"])).any()
+    assert not len(opened(tmp_path, 3).scores(Counter(["ferry"])).rows)
 
 
 # Reuse of the old generation
@@ -218,13 +222,17 @@ def test_terms_that_another_version_made_are_not_used_again(
 # Damage
 
 
+def listed(scored: Scored) -> dict[int, float]:
+    return dict(zip(scored.rows.tolist(), scored.scores.tolist(), strict=True))
+
+
 def test_no_flipped_bit_is_taken_for_a_score(docs: Path, tmp_path: Path, build: Builder) -> None:
     build(tmp_path / "i", docs)
     folder = tmp_path / "i" / "generations" / read_manifest(tmp_path / "i").generation
     manifest = read_manifest(tmp_path / "i")
     calm = Lexicon(folder, 7, manifest.files)
     queries = [Counter([term]) for term in [*calm.terms, "zebra"]]
-    expected = [calm.scores(query).tolist() for query in queries]
+    expected = [listed(calm.scores(query)) for query in queries]
     told = 0
     for name in LEXICAL:
         content = (folder / name).read_bytes()
@@ -236,7 +244,7 @@ def test_no_flipped_bit_is_taken_for_a_score(docs: Path, tmp_path: Path, build: 
             damaged = Lexicon(folder, 7, manifest.files)
             for query, scores in zip(queries, expected, strict=True):
                 try:
-                    assert damaged.scores(query).tolist() == scores
+                    assert listed(damaged.scores(query)) == scores
                 except IndexDamagedError as error:
                     assert str(folder / name) in error.problem
                     assert hint_of(error) == f"ettin verify -i {tmp_path / 'i'} --repair"

@@ -248,7 +248,7 @@ def test_hybrid_fuses_maxsim_with_bm25(many: tuple[list[str], Index], among: ran
     hybrid = choose_retriever("auto", index, WordTokens, Silence())
     assert isinstance(hybrid, HybridRetriever)
     near, words = exhaustive(texts, forms), LexicalRetriever(index)
-    worth = words.scores(words.terms_of(forms))
+    worth = words.scores(words.terms_of(forms)).of(np.arange(len(texts)))
     chosen = np.arange(len(texts)) if among is None else np.array(among)
     weighted = []
     for share, side in ((0.499, near), (0.501, worth)):

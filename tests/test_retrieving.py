@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ettin_cli.index.accumulating import Scored
 from ettin_cli.index.reader import Index
 from ettin_cli.records import Query, Silence
 from ettin_cli.searching.answering import search
@@ -120,7 +121,7 @@ def test_a_score_is_the_mean_of_both_in_the_range_of_their_hundred_best(
     near = dense(700, rows)
     worth = retriever.lexical.scores(retriever.lexical.terms_of(forms))
     pairs = zip(near.rows.tolist(), near.scores.tolist(), strict=True)
-    every = {row: (cosine, float(worth[row])) for row, cosine in pairs}
+    every = {row: (cosine, float(worth.of(np.array([row]))[0])) for row, cosine in pairs}
     expected = fused(every, len(every))
     [hybrid] = retriever.searches([forms])
     deepest = hybrid(700, rows)
@@ -195,10 +196,15 @@ def test_equal_scores_are_in_the_order_of_the_corpus(index: Index) -> None:
 def test_the_highest_are_chosen_as_a_whole_sort_would() -> None:
     scores = np.random.default_rng(1).integers(0, 9, 500).astype(np.float32)
     order = [row for row in np.argsort(-scores, kind="stable").tolist() if scores[row] > 0]
+    rows = np.flatnonzero(scores)
+    scored = Scored(rows, scores[rows])
     for depth in (1, 7, 100, 1000):
-        assert highest(scores, depth).tolist() == order[:depth]
+        best, best_scores = highest(scored, depth)
+        assert best.tolist() == order[:depth]
+        assert best_scores.tolist() == scores[best].tolist()
     among = np.arange(0, 500, 3)
-    assert highest(scores, 20, among).tolist() == [row for row in order if row % 3 == 0][:20]
+    found, _ = highest(scored, 20, among)
+    assert found.tolist() == [row for row in order if row % 3 == 0][:20]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+from .accumulating import Scored as Scored
 from .default_index import find_index as find_index, index_name as index_name
 from .document_texts import (
     DocumentText as DocumentText,
@@ -13,7 +14,7 @@ from .freshness import (
     touched as touched,
 )
 from .known_vectors import text_hashes as text_hashes
-from .lexicon import Lexicon as Lexicon
+from .lexicon import Lexicon as Lexicon, Statistics as Statistics
 from .lock import writing as writing
 from .manifest import (
     SHARDS as SHARDS,

@@ -8,11 +8,13 @@ the seal of their term, the other files by checksum.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.index.accumulating import Scale, Scored, Texts, Weighted, accumulated, summed
 from ettin_cli.index.manifest import FileRecord, damaged
 from ettin_cli.text.lexical import inverse_frequency, saturated
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ettin_cli.index.vectors import Rows
-    from ettin_cli.records import Floats
 
     Numbers = NDArray[np.integer]
 
@@ -34,8 +35,70 @@ DOCUMENTS = "documents.u32"
 LEXICAL = (TERMS, POSTINGS, COUNTS, LENGTHS, DOCUMENTS)
 # Metadata key of terms.arrow for the tokenizer that made the terms.
 MADE_BY = b"made_by"
+# Column of terms.arrow that earlier versions did not write: how many documents contain the term.
+DOCUMENT_COUNT = "documents"
 # Odd, so that changing a single bit always changes the seal.
 ROW_FACTOR, COUNT_FACTOR = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What BM25 weights need of all passages; those of the parts of an index can be added.
+
+    Args:
+        passages: Number of passages.
+        documents: Number of documents.
+        length: Number of terms of all passages, and so of all documents.
+        holding: For each term of a query, the number of passages and of documents that contain it.
+    """
+
+    passages: int
+    documents: int
+    length: int
+    holding: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def __add__(self, other: Statistics) -> Statistics:
+        both = {**self.holding, **other.holding}
+        return Statistics(
+            self.passages + other.passages,
+            self.documents + other.documents,
+            self.length + other.length,
+            {term: _sums(self._of(term), other._of(term)) for term in both},
+        )
+
+    def _of(self, term: str) -> tuple[int, int]:
+        return self.holding.get(term, (0, 0))
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Mean number of terms of a passage, and of a document; at least 1."""
+        if not self.passages:
+            return 1.0, 1.0
+        return max(1.0, self.length / self.passages), max(1.0, self.length / self.documents)
+
+    def weights(self, terms: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """Return the weights of each term that occurs, for passages and for documents.
+
+        Args:
+            terms: The weight of each term in the query.
+        """
+        weights = {}
+        for term, times in terms.items():
+            passages, documents = self._of(term)
+            if passages and times:
+                weights[term] = (
+                    times * inverse_frequency(self.passages, passages),
+                    times * inverse_frequency(self.documents, documents),
+                )
+        return weights
+
+    def scales(self, terms: Mapping[str, float]) -> tuple[Scale, Scale]:
+        """Return the scales of the scores of passages and of documents for a query."""
+        most = most_documents = 0.0
+        for weight, document_weight in self.weights(terms).values():
+            most += weight
+            most_documents += document_weight
+        return Scale(self.means[0], most), Scale(self.means[1], most_documents)
 
 
 class Lexicon:
@@ -76,7 +139,7 @@ class Lexicon:
 
     @cached_property
     def _table(self) -> pa.RecordBatch:
-        """The sorted terms, the start of each one's postings, and their seals."""
+        """The sorted terms, where the postings of each begin, their seal and their documents."""
         import pyarrow as pa
 
         self._require(TERMS, self._terms)
@@ -85,7 +148,7 @@ class Lexicon:
             table.validate(full=True)
         except pa.ArrowException as error:
             raise damaged(self._folder / TERMS) from error
-        if table.schema != terms_schema():
+        if table.schema not in (terms_schema(), _earlier_schema()):
             raise damaged(self._folder / TERMS)
         return table
 
@@ -115,73 +178,89 @@ class Lexicon:
 
     def postings(self, term: str) -> tuple[Numbers, Numbers]:
         """Return the rows that contain a term, ascending, and its count in each."""
-        terms = self._table.column("term")
-        at = bisect_left(range(len(terms)), term, key=lambda place: terms[place].as_py())
-        if at == len(terms) or terms[at].as_py() != term:
+        at = self._place(term)
+        if at is None:
             return self.rows[:0], self.counts[:0]
-        begin = self.begins[at]
-        end = self.begins[at + 1] if at + 1 < len(terms) else len(self.rows)
-        rows, counts = self.rows[begin:end], self.counts[begin:end]
+        piece = slice(*self._bounds(at))
+        rows, counts = self.rows[piece], self.counts[piece]
         if not len(rows) or seals(rows, counts, [0])[0] != self._table.column("seal")[at].as_py():
             self._require(POSTINGS, self.rows)
             raise damaged(self._folder / COUNTS)
         return rows, counts
 
-    def scores(self, terms: Mapping[str, float]) -> Floats:
-        """Return the score of each passage for a query, between 0 and 1: shape (rows,).
+    def _place(self, term: str) -> int | None:
+        """Return the position of a term; None if no passage has it."""
+        terms = self._table.column("term")
+        at = bisect_left(range(len(terms)), term, key=lambda place: terms[place].as_py())
+        return at if at < len(terms) and terms[at].as_py() == term else None
 
-        The mean of two BM25 scores, each divided by the maximum possible for these terms: of the
-        passage, and of its complete document. 0 for a passage that contains none of the terms.
+    def _bounds(self, at: int) -> tuple[int, int]:
+        """Return where the postings of a term begin and end."""
+        end = self.begins[at + 1] if at + 1 < len(self.begins) else len(self.rows)
+        return int(self.begins[at]), int(end)
+
+    def statistics(self, terms: Iterable[str]) -> Statistics:
+        """Return what the weights of some terms need.
+
+        Postings are only read in an index whose terms were stored without their number of
+        documents.
+        """
+        texts = self._texts
+        holding = {term: counts for term in terms if (counts := self._holding(term))}
+        return Statistics(len(texts.lengths), len(texts.document_lengths), self._length, holding)
+
+    def _holding(self, term: str) -> tuple[int, int] | None:
+        """Return the number of passages and of documents that contain a term, if any does."""
+        at = self._place(term)
+        if at is None:
+            return None
+        begin, end = self._bounds(at)
+        if DOCUMENT_COUNT in self._table.schema.names:
+            return end - begin, self._table.column(DOCUMENT_COUNT)[at].as_py()
+        rows, counts = self.postings(term)
+        return len(rows), len(summed(self._texts.documents[rows], counts)[0])
+
+    def scores(self, terms: Mapping[str, float], statistics: Statistics | None = None) -> Scored:
+        """Return the passages that contain a term of a query, and their scores between 0 and 1.
+
+        A score is the mean of two BM25 scores, each divided by the maximum possible for these
+        terms: of the passage, and of its complete document.
 
         Args:
             terms: The weight of each term, such as its count in the query.
+            statistics: Those of the whole index if this is the lexicon of a part; None: its own.
         """
-        import numpy as np
+        whole = self.statistics(terms) if statistics is None else statistics
+        passages, documents = whole.scales(terms)
+        held = [
+            Weighted(*self.postings(term), *weights)
+            for term, weights in whole.weights(terms).items()
+        ]
+        same = whole.documents == whole.passages
+        return accumulated(held, self._texts, passages, None if same else documents)
 
-        total, lengths = len(self.lengths), self._document_lengths
-        mean, document_mean = self._means
-        passages, documents = np.zeros(total, np.float32), np.zeros(len(lengths), np.float32)
-        most = most_documents = 0.0
-        for term, times in terms.items():
-            rows, counts = self.postings(term)
-            if not len(rows):
-                continue
-            weight = times * inverse_frequency(total, len(rows))
-            passages[rows] += weight * saturated(counts, self.lengths[rows], mean)
-            most += weight
-            owners, sums = _summed(self._documents[rows], counts)
-            weight = times * inverse_frequency(len(lengths), len(owners))
-            documents[owners] += weight * saturated(sums, lengths[owners], document_mean)
-            most_documents += weight
-        matching = np.flatnonzero(passages)
-        if len(matching):
-            of_document = documents[self._documents[matching]] / most_documents
-            passages[matching] = (passages[matching] / most + of_document) / 2
-        return passages
-
-    def score_text(self, terms: Mapping[str, float], text: Mapping[str, int]) -> float:
+    def score_text(
+        self,
+        terms: Mapping[str, float],
+        text: Mapping[str, int],
+        statistics: Statistics | None = None,
+    ) -> float:
         """Return the score of a text outside the index for a query, as a separate document.
 
         Args:
-            terms: As in `scores`.
+            terms, statistics: As in `scores`.
             text: The count of each term of the text.
         """
         import numpy as np
 
-        shares, most = [0.0, 0.0], [0.0, 0.0]
-        for term, times in terms.items():
-            rows, _ = self.postings(term)
-            if not len(rows):
-                continue
-            owners = np.unique(self._documents[rows])
-            count, length = np.array([text.get(term, 0)]), np.array([sum(text.values())])
-            kinds = ((len(self.lengths), rows), (len(self._document_lengths), owners))
-            for kind, (texts, holding) in enumerate(kinds):
-                weight = times * inverse_frequency(texts, len(holding))
-                worth = saturated(count, length, self._means[kind])
-                shares[kind] += weight * float(worth[0])
-                most[kind] += weight
-        return (shares[0] / most[0] + shares[1] / most[1]) / 2 if shares[0] else 0.0
+        whole = self.statistics(terms) if statistics is None else statistics
+        shares, length = [0.0, 0.0], np.array([sum(text.values())])
+        scales = whole.scales(terms)
+        for term, weights in whole.weights(terms).items():
+            count = np.array([text.get(term, 0)])
+            for kind, weight in enumerate(weights):
+                shares[kind] += weight * float(saturated(count, length, scales[kind].mean)[0])
+        return (shares[0] / scales[0].most + shares[1] / scales[1].most) / 2 if shares[0] else 0.0
 
     def counts_in(
         self, terms: Sequence[str], rows: Rows
@@ -200,7 +279,7 @@ class Lexicon:
                 wanted = rows.astype(holding.dtype)
                 places = np.minimum(np.searchsorted(holding, wanted), len(holding) - 1)
                 counts[:, at] = np.where(holding[places] == rows, times[places], 0)
-        return counts, self._checked_lengths[rows].astype(np.int64)
+        return counts, self._texts.lengths[rows].astype(np.int64)
 
     def holding(self, terms: Sequence[str]) -> Rows:
         """Return the rows that contain all of the given terms."""
@@ -213,23 +292,21 @@ class Lexicon:
         return np.empty(0, np.int64) if common is None else common
 
     @cached_property
-    def _checked_lengths(self) -> Numbers:
+    def _texts(self) -> Texts:
+        """The lengths of passages and of documents, checked on first access."""
         self._require(LENGTHS, self.lengths)
-        return self.lengths
-
-    @cached_property
-    def _document_lengths(self) -> NDArray[np.int64]:
-        """Number of terms of each document."""
         self._require(DOCUMENTS, self._documents)
-        return _summed(self._documents, self._checked_lengths)[1]
+        rows = len(self.lengths)
+        single = not rows or int(self._documents[-1]) + 1 == rows
+        lengths = self.lengths if single else summed(self._documents, self.lengths)[1]
+        return Texts(self.lengths, self._documents, lengths)
 
     @cached_property
-    def _means(self) -> tuple[float, float]:
-        """Mean number of terms of a passage, and of a document; at least 1."""
-        if not len(self.lengths):
-            return 1.0, 1.0
-        means = float(self.lengths.mean()), float(self._document_lengths.mean())
-        return max(1.0, means[0]), max(1.0, means[1])
+    def _length(self) -> int:
+        """The number of terms of all passages."""
+        import numpy as np
+
+        return int(self._texts.lengths.sum(dtype=np.int64))
 
 
 def terms_schema(made_by: str = "") -> pa.Schema:
@@ -241,7 +318,13 @@ def terms_schema(made_by: str = "") -> pa.Schema:
     import pyarrow as pa
 
     columns = [("term", pa.string()), ("begin", pa.int64()), ("seal", pa.uint64())]
+    columns.append((DOCUMENT_COUNT, pa.uint32()))
     return pa.schema(columns, {MADE_BY: made_by.encode()})
+
+
+def _earlier_schema() -> pa.Schema:
+    schema = terms_schema()
+    return schema.remove(schema.get_field_index(DOCUMENT_COUNT))
 
 
 def seals(rows: Numbers, counts: Numbers, begins: Any) -> NDArray[np.uint64]:
@@ -252,14 +335,8 @@ def seals(rows: Numbers, counts: Numbers, begins: Any) -> NDArray[np.uint64]:
     return np.add.reduceat(mixed, begins) if len(mixed) else np.empty(0, np.uint64)
 
 
-def _summed(owners: Numbers, values: Numbers) -> tuple[Numbers, NDArray[np.int64]]:
-    """Return each owner of consecutive values once, with the sum of its values."""
-    import numpy as np
-
-    if not len(owners):
-        return owners, np.empty(0, np.int64)
-    first = np.flatnonzero(np.diff(owners.astype(np.int64), prepend=-1))
-    return owners[first], np.add.reduceat(values, first, dtype=np.int64)
+def _sums(these: tuple[int, int], those: tuple[int, int]) -> tuple[int, int]:
+    return these[0] + those[0], these[1] + those[1]
 
 
 def _mapped(path: Path, kind: np.dtype[Any]) -> Numbers:

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.index.accumulating import changes
 from ettin_cli.index.known_vectors import Distinct, joined_hashes
 from ettin_cli.index.lexicon import (
     COUNTS,
@@ -245,17 +246,22 @@ def _write_by_term(
     place = np.empty(len(held), np.int64)
     place[numbers] = np.arange(len(names))
     begins = np.cumsum(held[numbers]) - held[numbers]
-    checksums = _write_postings(folder, waiting, place, begins)
-    columns = [pa.array(names, pa.string()), pa.array(begins), pa.array(checksums)]
-    batch = pa.record_batch(columns, terms_schema(made_by))
+    checksums, documents = _write_postings(folder, waiting, place, begins)
+    columns = [names, begins, checksums, documents]
+    schema = terms_schema(made_by)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
+    batch = pa.record_batch(arrays, schema)
     with pa.OSFile(str(folder / TERMS), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as file:
         file.write_batch(batch)
 
 
 def _write_postings(
     folder: Path, waiting: _Waiting, place: Rows, begins: Rows
-) -> NDArray[np.uint64]:
-    """Append every block's entries to the postings of their terms; return the terms' seals."""
+) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    """Append every block's entries to the postings of their terms.
+
+    Return the seal of each term's postings, and the number of documents that contain the term.
+    """
     import numpy as np
 
     total, following = sum(waiting.sizes), begins.copy()
@@ -269,14 +275,19 @@ def _write_postings(
         positions = following[terms[order]] + nth
         rows[positions], counts[positions] = block["row"][order], block["count"][order]
         following += sizes
-    checksums = [np.empty(0, np.uint64)]
+    documents = np.fromfile(folder / DOCUMENTS, "<u4")
+    checksums, holding = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
     for first, last in _ranges(begins, total):
         piece = slice(begins[first], begins[last] if last < len(begins) else total)
         terms = np.repeat(np.arange(first, last), np.diff(begins[first:last], append=piece.stop))
         order = np.argsort(terms << 32 | rows[piece], kind="stable")
         rows[piece], counts[piece] = rows[piece][order], counts[piece][order]
-        checksums.append(seals(rows[piece], counts[piece], begins[first:last] - piece.start))
-    return np.concatenate(checksums)
+        starts = begins[first:last] - piece.start
+        checksums.append(seals(rows[piece], counts[piece], starts))
+        fresh = changes(documents[rows[piece]])
+        fresh[starts] = True
+        holding.append(np.add.reduceat(fresh, starts, dtype=np.uint32))
+    return np.concatenate(checksums), np.concatenate(holding)
 
 
 def _ranges(begins: Rows, total: int) -> Iterator[tuple[int, int]]:

@@ -20,7 +20,7 @@ from ettin_cli.settings import AUTO
 from ettin_cli.text.lexical import Terms
 
 if TYPE_CHECKING:
-    from ettin_cli.index import Lexicon, Rows
+    from ettin_cli.index import Lexicon, Rows, Scored
     from ettin_cli.records import Floats
     from ettin_cli.searching.fusion import Numbers
 
@@ -131,7 +131,7 @@ class LexicalRetriever:
         self.name = _named(BM25, expand)
         self.terms = Terms(index.language)
         # Scores of the last query: a sweep retrieves it at several depths.
-        self._last: tuple[Mapping[str, float], Floats] | None = None
+        self._last: tuple[Mapping[str, float], Scored] | None = None
 
     @property
     def lexicon(self) -> Lexicon:
@@ -158,8 +158,8 @@ class LexicalRetriever:
         terms = self.terms_of(query)
         return [self.lexicon.score_text(terms, Counter(self.terms.of(text))) for text in texts]
 
-    def scores(self, terms: Mapping[str, float]) -> Floats:
-        """Return the BM25 score of each row; the last query's scores are cached."""
+    def scores(self, terms: Mapping[str, float]) -> Scored:
+        """Return the BM25 scores of the rows with a term; the last query's are cached."""
         last = self._last
         if last is None or last[0] is not terms:
             self._last = last = terms, self.lexicon.scores(terms)
@@ -168,10 +168,8 @@ class LexicalRetriever:
     def _best(self, terms: Mapping[str, float], depth: int, among: Rows | None) -> Retrieved:
         scores = self.scores(terms)
         if self.expand:
-            first = highest(scores, PASSAGES, among)
-            scores = self.lexicon.scores(self.expanded(terms, first, scores[first]))
-        rows = highest(scores, depth, among)
-        return Retrieved(rows, scores[rows])
+            scores = self.lexicon.scores(self.expanded(terms, *highest(scores, PASSAGES, among)))
+        return Retrieved(*highest(scores, depth, among))
 
 
 class Nearness(Protocol[Asked]):
@@ -293,15 +291,14 @@ class HybridRetriever:
         import numpy as np
 
         sides = self._sides(asked, terms, max(depth, HEAD), among)
-        worth = self.lexical.scores(terms)
         rows = np.union1d(sides.nearest, sides.holding)
-        nearness = self.near.scores(asked, rows)
-        scores = sides.fused(nearness, worth[rows])
+        nearness, worth = self.near.scores(asked, rows), self.lexical.scores(terms).of(rows)
+        scores = sides.fused(nearness, worth)
         order = np.lexsort((rows, -scores))[:depth]
         rows = rows[order]
         ranks = {
             self.near.name: _ranks(rows, sides.nearest, nearness[order]),
-            BM25: _ranks(rows, sides.holding, worth[rows]),
+            BM25: _ranks(rows, sides.holding, worth[order]),
         }
         return Retrieved(rows, scores[order], ranks)
 
@@ -310,10 +307,9 @@ class HybridRetriever:
     ) -> _Sides:
         """Return the top of both sides, and the scales of their scores."""
         nearest, nearness = self.near.best(asked, depth, among)
-        worth = self.lexical.scores(terms)
-        holding = highest(worth, depth, among)
+        holding, worth = highest(self.lexical.scores(terms), depth, among)
         searched = len(self.index.passages) if among is None else len(among)
-        head = worth[holding[:HEAD]].tolist()
+        head = worth[:HEAD].tolist()
         # The passages without any term follow those that have one.
         head += [0.0] * (min(HEAD, searched) - len(head))
         return _Sides(nearest, holding, Scale.of(nearness[:HEAD].tolist()), Scale.of(head))
@@ -348,19 +344,20 @@ def _named(retriever: str, expand: bool) -> str:
     return f"{retriever} expanded" if expand else retriever
 
 
-def highest(scores: Floats, depth: int, among: Rows | None = None) -> Rows:
-    """Return the rows of the highest scores above zero, best first, ties in row order.
+def highest(scored: Scored, depth: int, among: Rows | None = None) -> tuple[Rows, Floats]:
+    """Return the rows of the highest scores, best first, ties in row order, and the scores.
 
     Args:
-        scores: One per row of the index.
         among: Rows to choose from; None: all.
     """
     import numpy as np
 
-    rows = np.flatnonzero(scores)
+    rows, scores = scored
     if among is not None:
-        rows = np.intersect1d(rows, among)
-    return rows[best_first(rows, scores[rows], depth)]
+        kept = np.isin(rows, among, assume_unique=True)
+        rows, scores = rows[kept], scores[kept]
+    order = best_first(rows, scores, depth)
+    return rows[order], scores[order]
 
 
 def best_first(rows: Rows, scores: Floats, depth: int) -> Rows:

@@ -33,9 +33,20 @@ def saturated(counts: NDArray[np.integer], lengths: NDArray[np.integer], mean: f
         lengths: Number of terms of each text.
         mean: Mean number of terms of a text.
     """
+    return saturated_by(counts, length_norms(lengths, mean))
+
+
+def length_norms(lengths: NDArray[np.integer], mean: float) -> Floats:
+    """Return how much the length of each text lowers its term frequencies; see `saturated`."""
     import numpy as np
 
-    norms = K1 * (1 - B + B * lengths.astype(np.float32) / np.float32(mean))
+    return K1 * (1 - B + B * lengths.astype(np.float32) / np.float32(mean))
+
+
+def saturated_by(counts: NDArray[np.integer], norms: Floats) -> Floats:
+    """Return the saturated term frequency in each text, given its `length_norms`."""
+    import numpy as np
+
     worth = counts.astype(np.float32)
     worth /= worth + norms
     return worth
