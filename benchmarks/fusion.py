@@ -140,9 +140,10 @@ def retrieved(index: Index, queries: list[str]) -> list[Scores]:
     vectors = load_embedder(files, EngineSettings(), Silence()).embed_queries(queries)
     stored = np.asarray(index.vectors, np.float32)
     lexical = LexicalRetriever(index)
+    scored = [lexical.scores(lexical.terms_of([query])) for query in queries]
     return [
         np.stack([inner_products(stored, vector) for vector in vectors]),
-        np.stack([lexical.scores(lexical.terms_of([query])) for query in queries]),
+        np.stack([one.of(np.arange(len(stored))) for one in scored]),
     ]
 
 
