@@ -95,6 +95,16 @@ CODES = {
     "unfinished-output": "An unfinished output of an earlier run is in the way.",
     "resume-mismatch": "An unfinished output was made with a different input, model or options.",
     "resume-damaged": "An unfinished output is damaged and cannot be resumed.",
+    "rows-scattered": "The rows of a query are not adjacent, but are to be reranked in units.",
+    # Clusters.
+    "not-a-cluster": "RAY_ADDRESS is the address of Ray Client or of a dashboard.",
+    "cluster-unreachable": "There is no Ray cluster at RAY_ADDRESS.",
+    "cluster-too-small": "No node of a Ray cluster has the CPUs or GPUs of a worker.",
+    "cluster-failed": "Ray failed. Fields: log.",
+    "worker-failed": "A worker failed for an unknown reason. Fields: log.",
+    "workers-differ": "A worker has other software, weights or hardware than the others.",
+    "not-shared": "A worker does not have a folder of the command that started it.",
+    "units-given-up": "Units of work ended their worker again and again, and were left out.",
 }
 
 

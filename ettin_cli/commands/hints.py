@@ -5,6 +5,7 @@ table of hints for the same codes.
 """
 
 import shlex
+import sys
 from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any
@@ -113,6 +114,20 @@ def _slower(fields: Fields) -> str:
     return f"{first}start over with {lower}"
 
 
+def _submit(fields: Fields) -> str:
+    """Return the command that runs this command on a cluster."""
+    address = str(fields["address"])
+    http = address.startswith("http")
+    dashboard = address if http else f"http://{address.removeprefix('ray://').split(':')[0]}:8265"
+    command = shlex.join(["ray", "job", "submit", "--address", dashboard, "--", *_typed()])
+    return f"run it on the cluster: {command}"
+
+
+def _typed() -> list[str]:
+    """Return this command as it was typed."""
+    return ["ettin", *sys.argv[1:]]
+
+
 _SOURCE = "pass a file, a folder, or - for JSONL on stdin"
 _AGAIN = "download the complete model again"
 _OTHER = "choose a different output with -o"
@@ -183,6 +198,17 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "unfinished-output": "resume it with --resume, or remove it to start over",
     "resume-mismatch": "resume with the original ones, or remove {partial!q} to start over",
     "resume-damaged": "remove {partial!q} to start over",
+    "rows-scattered": "sort the file by query, or leave out --on ray, --unit and the slash of -o",
+    "not-a-cluster": _submit,
+    "cluster-unreachable": "start one with: ray start --head; "
+    "or unset RAY_ADDRESS to run on this machine",
+    "cluster-too-small": "use a lower --cpus-per-worker or --gpus-per-worker",
+    "cluster-failed": "Ray's messages are in {log}; run the same command with --resume",
+    "worker-failed": "its traceback is in {log}; once it is solved, "
+    "run the same command with --resume",
+    "workers-differ": "install the same versions on all nodes, and use nodes of one kind",
+    "not-shared": "run from a folder on a file system that all nodes share",
+    "units-given-up": "run the same command with --resume to try them again",
 }
 
 

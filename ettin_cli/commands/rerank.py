@@ -1,24 +1,26 @@
 """`ettin rerank`: rerank candidates that another system retrieved."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
-from ettin_cli.commands import options, output_options as writing
+from ettin_cli.clusters import LOCAL
+from ettin_cli.commands import options, output_options as writing, unit_options as units
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, Tally, count
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import Digested, ResumableOutput
-from ettin_cli.files.requests import RequestFields, RequestFile, open_requests
-from ettin_cli.files.writers import RUN_NAME, is_run
+from ettin_cli.files.requests import RequestFields, RequestFile, cut_requests, open_requests
+from ettin_cli.files.writers import RUN_NAME, Layout, is_run
 from ettin_cli.models.rerankers import require_long
-from ettin_cli.records import Rejection, Request, Share
+from ettin_cli.records import Answer, Query, Rejection, Request, Share, Stage
 from ettin_cli.searching import (
     Models,
+    NamedRerankers,
     RerankerCascade,
     SearchOptions,
     Window,
@@ -40,7 +42,13 @@ def rerank(
     ],
     reranker: options.Reranker = "auto",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to a file; with a slash at the end, to a folder of parts.",
+        ),
     ] = None,
     format: writing.Format = "auto",
     resume: writing.Resume = False,
@@ -85,6 +93,11 @@ def rerank(
         str | None, typer.Option(metavar="NAME", help="Field of the document id.")
     ] = None,
     long: options.Long = TRUNCATE,
+    on: units.On = LOCAL,
+    workers: units.Workers = None,
+    cpus_per_worker: units.CpusPerWorker = None,
+    gpus_per_worker: units.GpusPerWorker = None,
+    unit: units.UnitRows = None,
     *,
     context: Context,
 ) -> None:
@@ -99,18 +112,24 @@ def rerank(
     `query_fields` and `metadata`. The names that an answer itself uses are not copied: query_id,
     query, reranker, engine and hits.
 
+    --on ray reranks units of a file on the Ray cluster at RAY_ADDRESS, or on one that is started
+    on this machine; the output has the same bytes. The rows of a query must then be adjacent.
+
     Examples:
       ettin rerank candidates.jsonl -r 32m -o reranked.jsonl --resume
       ettin rerank run.trec --queries queries.tsv --corpus docs -o reranked.trec
       ettin rerank top1000.tsv --fields qid,pid,query,passage -o reranked.trec
+      ettin rerank candidates.jsonl -r 32m -o parts/ --on ray --workers 8 --resume
       cat candidates.jsonl | ettin rerank - -k 3 | jq -r '.hits[0].doc_id'
     """
     console = context.console
     require_long(long, reranked=True)
-    format = writing.answer_format(format, output, console)
-    writing.check_resume(output, resume=resume)
+    chosen_units = units.unit_options(on, workers, cpus_per_worker, gpus_per_worker, unit, output)
+    target = units.output_path(output)
+    format = _format(format, target, chosen_units, console)
+    writing.check_resume(target, resume=resume and chosen_units is None)
     _check(input, queries, reranker)
-    writing.check_apart(output, (input, queries, corpus))
+    writing.check_apart(target, (input, queries, corpus))
     tag = writing.run_tag(tag, format)
     named = RequestFields(
         query_field, documents_field, text_field, id_field, writing.columns(fields)
@@ -125,23 +144,68 @@ def rerank(
     models = context.session.models
     cascade = models.find_rerankers(reranker)
     job = _Job(console, models, cascade, chosen, long, text=not no_text, tag=tag)
+    if chosen_units:
+        _check_cuttable(input, queries or corpus)
+        assert target is not None
+        job.write_units(_UnitRun(input, named, reranker, format, resume, target), chosen_units)
+        job.report()
+        if job.rejected:
+            raise typer.Exit(options.REJECTED)
+        return
     with open_requests(
         options.stdin_or(input),
         named,
         queries=queries and options.stdin_or(queries),
         corpus=corpus and options.stdin_or(corpus),
     ) as requests:
-        if not writing.appears_complete(output):
-            job.show(requests, output, format)
+        if not writing.appears_complete(target):
+            job.show(requests, target, format)
         else:
             key = job.fingerprint(named, format)
             with ResumableOutput(
-                output, format, key, text=not no_text, resume=resume, tag=tag
-            ) as target:
-                job.write(requests, target)
+                target, format, key, text=not no_text, resume=resume, tag=tag
+            ) as file:
+                job.write(requests, file)
     job.report()
     if job.rejected:
         raise typer.Exit(options.REJECTED)
+
+
+def _format(
+    format: str, target: Path | None, chosen: units.UnitOptions | None, console: Console
+) -> str:
+    """Return the output format, which for a folder of parts is JSONL unless it is given."""
+    if chosen is None:
+        return writing.answer_format(format, target, console)
+    from ettin_cli.commands.rerank_units import check_format
+
+    if not chosen.in_folder:
+        format = writing.answer_format(format, target, console)
+    elif format == "auto":
+        format = "jsonl"
+    check_format(format)
+    return format
+
+
+def _check_cuttable(input: Path, run: Path | str | None) -> None:
+    if str(input) == "-":
+        raise UsageError("stdin cannot be cut into units", hint="write it to a file first")
+    if run is not None:
+        raise UsageError(
+            "a TREC run cannot be cut into units",
+            hint="rerank the output of ettin search --queries FILE -o candidates.jsonl instead",
+        )
+
+
+class _UnitRun(NamedTuple):
+    """What `ettin rerank` does in units."""
+
+    input: Path
+    fields: RequestFields
+    reranker: str
+    format: str
+    resume: bool
+    target: Path
 
 
 def _check(input: Path, queries: Path | None, reranker: str) -> None:
@@ -209,6 +273,58 @@ class _Job:
                 target.finish()
         if self.tally.queries or not mark.items:
             self.console.report(self.tally)
+
+    def write_units(self, run: _UnitRun, chosen: units.UnitOptions) -> None:
+        """Write answers to a file or a folder, in units that are reranked apart."""
+        from ettin_cli.commands.in_units import UnitRun
+        from ettin_cli.commands.rerank_units import PartFormat, RerankUnits
+
+        layout = Layout(True, self.text, self.tag)
+        part = PartFormat(run.format, layout, complete=chosen.in_folder)
+        rows = chosen.rows or chosen.usual_rows
+        kind = cut_requests(run.input, run.fields, rows).lists
+        job = RerankUnits(
+            NamedRerankers.of(self.cascade.every, self.models),
+            run.reranker,
+            run.input,
+            run.fields,
+            kind,
+            self.chosen,
+            self.long,
+            part,
+        )
+        recipe = self.fingerprint(run.fields, run.format)
+        work = UnitRun(
+            *(run.input, run.target, "reranking", recipe, part.suffix),
+            *(b"" if part.made else part.begin, part.made),
+        )
+        counts = work.run(
+            chosen,
+            lambda rows: cut_requests(run.input, run.fields, rows).pieces,
+            job,
+            self.console,
+            resume=run.resume,
+        )
+        self.is_run = is_run(run.format)
+        self.rejects = run.target.with_name(f"{run.target.name}.rejects.jsonl")
+        self._add(counts)
+        self.console.report(self.tally)
+
+    def _add(self, counts: Mapping[str, int]) -> None:
+        """Add the counts of all units."""
+        self.rejected, self.unscored = counts["rejected"], counts["unscored"]
+        self.repeated, self.scoreless = counts["repeated"], counts["scoreless"]
+        self.unnamed = counts["unnamed"]
+        tally = self.tally
+        tally.queries, tally.hits = counts["queries"], counts["hits"]
+        tally.truncated = counts["truncated"]
+        steps = self.cascade.every if self.cascade.before else []
+        tally.stages = [
+            Stage(one.name, "", counts[f"scored {at}"], 0, counts[f"kept {at}"])
+            for at, one in enumerate(steps)
+        ]
+        if tally.queries:
+            tally.last = Answer(Query("", ""), (), None, self.cascade.name, "")
 
     def _windows(
         self, items: Iterable[Request | Rejection], share: Share, done: int = 0

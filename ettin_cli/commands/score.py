@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options, output_options as writing
+from ettin_cli.clusters import LOCAL
+from ettin_cli.commands import options, output_options as writing, unit_options as units
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.jsonl import check_jsonl
 from ettin_cli.console import Console, count
@@ -57,14 +58,24 @@ def score(
         ),
     ] = False,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="With --pairs, write JSONL here."),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="With --pairs, write JSONL here; with a slash at the end, to a folder of parts.",
+        ),
     ] = None,
     resume: writing.Resume = False,
     format: Annotated[
         str, typer.Option("--format", "-f", metavar="FORMAT", help="auto, table or jsonl.")
     ] = "auto",
     long: options.Long = TRUNCATE,
+    on: units.On = LOCAL,
+    workers: units.Workers = None,
+    cpus_per_worker: units.CpusPerWorker = None,
+    gpus_per_worker: units.GpusPerWorker = None,
+    unit: units.UnitRows = None,
     *,
     context: Context,
 ) -> None:
@@ -79,11 +90,15 @@ def score(
     `negative` or `negative_1`, `negative_2` and so on becomes one row per text, with a `label` of
     1 or 0. Unreadable rows are also written to OUTPUT.rejects.jsonl.
 
+    --on ray scores units of the file on the Ray cluster at RAY_ADDRESS, or on one that is started
+    on this machine; the output has the same bytes.
+
     Examples:
       ettin score "when does the ferry sail" "At nine." "Bread is at noon."
       ettin score "when does the ferry sail" @page.txt
       sort notes.txt | ettin score "when does the ferry sail" - | head -3
       ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl --resume
+      ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl --on ray --workers 8 --resume
       ettin score --pairs pairs.jsonl -r 150m -r 400m --average -o scored.jsonl
     """
     console = context.console
@@ -96,18 +111,34 @@ def score(
     models = context.session.models
     _check_several(names, pairs, average=average)
     named = writing.columns(fields)
+    chosen = units.unit_options(on, workers, cpus_per_worker, gpus_per_worker, unit, output)
+    target = units.output_path(output)
     if pairs is not None:
         # Only here, since it reads every format of tables.
         from ettin_cli.commands.score_pairs import PairsJob, score_pairs
 
-        _check_pairs(query, pairs, output, resume=resume)
+        _check_pairs(query, pairs, target, chosen, resume=resume)
+        if chosen and chosen.in_folder and average:
+            raise UsageError(
+                "--average needs the scores of all parts", hint="write a file: -o scored.jsonl"
+            )
         every = _find(names, models)
         key = writing.fingerprint(every, models.settings, long, named, average)
-        job = PairsJob(options.stdin_or(pairs), output, named, average, resume, key)
+        if chosen:
+            from ettin_cli.commands.score_units import score_units
+
+            assert target is not None
+            units_job = PairsJob(pairs, target, named, average, resume, key)
+            if score_units(units_job, every, models, long, chosen, console):
+                raise typer.Exit(options.REJECTED)
+            return
+        job = PairsJob(options.stdin_or(pairs), target, named, average, resume, key)
         if score_pairs(job, [models.reranker(resolved, long) for resolved in every], console):
             raise typer.Exit(options.REJECTED)
         return
-    query, texts = _arguments(query, text or [], output, resume=resume, named=bool(named))
+    if chosen:
+        raise UsageError("units need --pairs", hint="--pairs FILE -o scored.jsonl")
+    query, texts = _arguments(query, text or [], target, resume=resume, named=bool(named))
     if not texts:
         console.notice("no texts")
         return
@@ -133,13 +164,23 @@ def _find(names: list[str], models: Models) -> list[ResolvedReranker]:
     return resolved
 
 
-def _check_pairs(query: str | None, pairs: Path, output: Path | None, *, resume: bool) -> None:
+def _check_pairs(
+    query: str | None,
+    pairs: Path,
+    output: Path | None,
+    chosen: units.UnitOptions | None,
+    *,
+    resume: bool,
+) -> None:
     if query is not None:
         raise UsageError("QUERY cannot be combined with --pairs: FILE has the queries")
     if str(pairs) != "-" and not pairs.is_file():
         raise CorpusError(f"no such file: {pairs}")
-    check_jsonl(output, "scored.jsonl")
-    writing.check_resume(output, resume=resume)
+    if chosen and str(pairs) == "-":
+        raise UsageError("stdin cannot be cut into units", hint="write it to a file first")
+    if not (chosen and chosen.in_folder):
+        check_jsonl(output, "scored.jsonl")
+    writing.check_resume(output, resume=resume and chosen is None)
     writing.check_apart(output, [pairs])
 
 

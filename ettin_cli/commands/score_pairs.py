@@ -29,7 +29,7 @@ from ettin_cli.files.requests import (
     read_rows,
     rejection,
 )
-from ettin_cli.records import NO_TEXT, Rejection, Reranker
+from ettin_cli.records import NO_TEXT, Rejection, Reporter, Reranker, Share
 from ettin_cli.searching import WindowProgress
 from ettin_cli.storage import Stream
 
@@ -68,7 +68,7 @@ def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) 
         OutputError: The output cannot be written.
     """
     rows = MeasuredRows(job.path, read_rows(job.path, "pairs", columns=job.columns))
-    scored = _Scored(rows, str(job.path), rerankers, console)
+    scored = ScoredPairs(rows, str(job.path), rerankers, console, rows.share)
     where = ""
     if appears_complete(job.output):
         with ResumableFile(job.output, job.fingerprint, resume=job.resume) as target:
@@ -76,18 +76,31 @@ def score_pairs(job: PairsJob, rerankers: Sequence[Reranker], console: Console) 
             where = f"; reasons in {target.rejects}"
     else:
         _show(scored, job.output, average=job.average)
-    for name, cut in zip(scored.names, scored.truncated, strict=True):
-        if cut:
-            limit = (
-                f"the token limit of {name}"
-                if len(scored.names) > 1
-                else "the reranker's token limit"
-            )
-            console.notice(f"{cut:,} of {count(scored.pairs, 'pair')} truncated at {limit}")
-    if scored.rejected:
-        console.notice(f"rejected {count(scored.rejected, 'row or text', 'rows or texts')}{where}")
-    console.summary(f"{count(scored.pairs, 'pair')} scored by {' and '.join(scored.names)}")
+    report(Totals(scored.pairs, scored.rejected, scored.truncated), scored.names, where, console)
     return scored.rejected
+
+
+class Totals(NamedTuple):
+    """Counts of a run that scored pairs; `truncated` has one per reranker."""
+
+    pairs: int
+    rejected: int
+    truncated: Sequence[int]
+
+
+def report(totals: Totals, names: Sequence[str], where: str, console: Console) -> None:
+    """Report what was scored, truncated and rejected.
+
+    Args:
+        where: Where the reasons for rejections are, to be appended.
+    """
+    for name, cut in zip(names, totals.truncated, strict=True):
+        if cut:
+            limit = f"the token limit of {name}" if len(names) > 1 else "the reranker's token limit"
+            console.notice(f"{cut:,} of {count(totals.pairs, 'pair')} truncated at {limit}")
+    if totals.rejected:
+        console.notice(f"rejected {count(totals.rejected, 'row or text', 'rows or texts')}{where}")
+    console.summary(f"{count(totals.pairs, 'pair')} scored by {' and '.join(names)}")
 
 
 class _Pair(NamedTuple):
@@ -111,13 +124,19 @@ _ScoredRow = tuple[dict[str, Any], Sequence[float]]
 _Item = _Pair | Rejection
 
 
-class _Scored:
+class ScoredPairs:
     """Scores rows a window at a time, and counts."""
 
     def __init__(
-        self, rows: MeasuredRows, shown: str, rerankers: Sequence[Reranker], console: Console
+        self,
+        rows: Iterable[Row],
+        shown: str,
+        rerankers: Sequence[Reranker],
+        reporter: Reporter,
+        share: Share | None = None,
     ) -> None:
-        self.rows, self.shown, self.rerankers, self.console = rows, shown, rerankers, console
+        self.rows, self.shown, self.rerankers, self.reporter = rows, shown, rerankers, reporter
+        self.share = share
         self.names = [reranker.card.name for reranker in rerankers]
         self.pairs = self.rejected = 0
         self.truncated = [0] * len(rerankers)
@@ -139,8 +158,8 @@ class _Scored:
         Args:
             done: Items scored by an earlier run; the end of one of its windows.
         """
-        progress = WindowProgress(self.rows.share)
-        with progress.shown(self.console, "scoring") as advance:
+        progress = WindowProgress(self.share)
+        with progress.shown(self.reporter, "scoring") as advance:
             end, waiting = 0, iter(items)
             # Rejected rows count too, which bounds memory for any input.
             while window := list(islice(waiting, WINDOW)):
@@ -151,7 +170,7 @@ class _Scored:
                 pairs = [item for item in window if isinstance(item, _Pair)]
                 rejections = [item for item in window if isinstance(item, Rejection)]
                 for rejection in rejections:
-                    self.console.notice(f"rejected {rejection}")
+                    self.reporter.notice(f"rejected {rejection}")
                 self.rejected += len(rejections)
                 lengths = [len(pair.query) + len(pair.text) for pair in pairs]
                 progress.begin(lengths, len(pairs) * len(self.rerankers))
@@ -172,35 +191,35 @@ class _Scored:
         return [(pair.record, values) for pair, values in zip(pairs, rows, strict=True)]
 
 
-def _show(scored: _Scored, output: Path | None, *, average: bool) -> None:
+def _show(scored: ScoredPairs, output: Path | None, *, average: bool) -> None:
     """Write the pairs to stdout as they are scored; with an average, once all are scored."""
     scored_rows = (row for window in scored.windows(scored.items()) for row in window.rows)
     if not average:
-        write_jsonl(map(_named(scored.names), scored_rows), output)
+        write_jsonl(map(named_scores(scored.names), scored_rows), output)
         return
     # Only the scores are held in memory.
     with Spool() as spool:
         offsets = array("q", (spool.add(row) for row in scored_rows))
-        write_jsonl(_averaged(lambda: map(spool.get, offsets), scored.names), output)
+        write_jsonl(averaged(lambda: map(spool.get, offsets), scored.names), output)
 
 
-def _write(scored: _Scored, target: ResumableFile, console: Console, *, average: bool) -> None:
+def _write(scored: ScoredPairs, target: ResumableFile, console: Console, *, average: bool) -> None:
     """Write the pairs to a file, after those of an earlier run."""
     import orjson
 
-    mark, named = target.mark, _named(scored.names)
+    mark, named = target.mark, named_scores(scored.names)
     scored.rejected = mark.rejects
     if mark.items:
         console.notice(f"resuming after {count(mark.answers, 'pair')}")
     if target.finished:
         return
 
-    def averaged(partial: Path, file: BinaryIO) -> None:
+    def made(partial: Path, file: BinaryIO) -> None:
         def scored_rows() -> Iterator[_ScoredRow]:
             with partial.open("rb") as lines:
                 yield from map(orjson.loads, lines)
 
-        lines = _averaged(scored_rows, scored.names)
+        lines = averaged(scored_rows, scored.names)
         file.writelines(orjson.dumps(record) + b"\n" for record in lines)
 
     with options.resumable("to resume, run the same command with --resume", console):
@@ -210,7 +229,7 @@ def _write(scored: _Scored, target: ResumableFile, console: Console, *, average:
             lines = [orjson.dumps(record) + b"\n" for record in records]
             target.append(lines, len(lines), window.rejections, window.end, watched.digest())
         watched.check()
-        target.complete(made=averaged if average else None)
+        target.complete(made=made if average else None)
 
 
 def _pairs(row: Row) -> tuple[list[_Pair], Sequence[str]]:
@@ -245,7 +264,7 @@ def _refuse_both(record: object) -> None:
         raise RecordError(f'both "{document}" and "{labelled[0]}"; leave out one of them')
 
 
-def _named(names: Sequence[str]) -> Callable[[_ScoredRow], dict[str, Any]]:
+def named_scores(names: Sequence[str]) -> Callable[[_ScoredRow], dict[str, Any]]:
     """Return a function that adds the scores to a record."""
 
     def named(row: _ScoredRow) -> dict[str, Any]:
@@ -257,7 +276,7 @@ def _named(names: Sequence[str]) -> Callable[[_ScoredRow], dict[str, Any]]:
     return named
 
 
-def _averaged(
+def averaged(
     read: Callable[[], Iterable[_ScoredRow]], names: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield each record with its scores and their mean.

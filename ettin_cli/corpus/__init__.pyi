@@ -1,4 +1,11 @@
 from .content import read_text as read_text, require_encoding as require_encoding
+from .cutting import (
+    WHOLE as WHOLE,
+    Piece as Piece,
+    ScatteredError as ScatteredError,
+    cut as cut,
+    piece_rows as piece_rows,
+)
 from .delimited import delimited_rows as delimited_rows
 from .dialects import (
     sniffed as sniffed,

@@ -15,6 +15,7 @@ from ettin_cli.storage import UnreadableError, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 BATCH_ROWS = 1024
 # The first bytes of the file format, and of the first version of Feather; a stream has neither.
@@ -22,13 +23,84 @@ ARROW_FILE, FEATHER_1 = b"ARROW1", b"FEA1"
 
 
 def _parquet(path: Path) -> Iterator[Row]:
+    with _opened_parquet(path) as file:
+        yield from _rows(file.schema_arrow, file.iter_batches(batch_size=BATCH_ROWS))
+
+
+@contextmanager
+def _opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     import pyarrow.parquet as pq
 
     with opened(path):
         # Arrow would wait for a pipe's writer.
         pass
     with _readable("Parquet"), pq.ParquetFile(path) as file:
-        yield from _rows(file.schema_arrow, file.iter_batches(batch_size=BATCH_ROWS))
+        yield file
+
+
+def row_groups(path: Path) -> list[int]:
+    """Return the number of rows of each row group of a Parquet file.
+
+    Raises:
+        UnreadableError: The file is not valid.
+    """
+    with _opened_parquet(path) as file:
+        metadata = file.metadata
+        return [metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)]
+
+
+def batch_rows(path: Path, begin: int, end: int) -> Iterator[Row]:
+    """Yield a range of the rows of a Parquet file, with the values that reading all of it gives.
+
+    Only the row groups of the range are read. Values that Python lacks become text for all rows of
+    a batch, so batches are cut as in reading all of it.
+
+    Raises:
+        UnreadableError: The file is not valid.
+    """
+    first, last = begin - begin % BATCH_ROWS, -(-end // BATCH_ROWS) * BATCH_ROWS
+    groups: list[int] = []
+    before = at = 0
+    for number, rows in enumerate(row_groups(path)):
+        if at + rows > first and at < last:
+            before = before if groups else at
+            groups.append(number)
+        at += rows
+    with _opened_parquet(path) as file:
+        batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups)
+        aligned = _aligned(batches, first - before, last - first)
+        for record, line, number in _rows(file.schema_arrow, aligned, first):
+            if number > end:
+                return
+            if number > begin or not number:
+                yield record, line, number
+
+
+def _aligned(
+    batches: Iterable[pa.RecordBatch], skipped: int, rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches of BATCH_ROWS rows from a place within others."""
+    import pyarrow as pa
+
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        if skipped >= batch.num_rows:
+            skipped -= batch.num_rows
+            continue
+        held.append(batch.slice(skipped))
+        count, skipped = count + held[-1].num_rows, 0
+        while count >= BATCH_ROWS:
+            whole = pa.Table.from_batches(held).combine_chunks()
+            [first] = whole.slice(0, BATCH_ROWS).to_batches()
+            yield first
+            rows -= BATCH_ROWS
+            if rows <= 0:
+                return
+            held = whole.slice(BATCH_ROWS).to_batches()
+            count -= BATCH_ROWS
+    if count:
+        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
 
 
 def _arrow(path: Path) -> Iterator[Row]:
@@ -70,12 +142,11 @@ def _readable(kind: str) -> Iterator[None]:
         raise UnreadableError(f"not a valid {kind} file: {reason}") from error
 
 
-def _rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
+def _rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], number: int = 0) -> Iterator[Row]:
     require_narrow(schema.names)
     if error := repeated(schema.names):
         yield error, None, 0
         return
-    number = 0
     for batch in batches:
         columns = [_values(column) for column in batch.columns]
         for row in zip(*columns, strict=True):

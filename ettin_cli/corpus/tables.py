@@ -40,16 +40,21 @@ def jsonl(lines: Iterable[bytes]) -> Iterator[Row]:
     if begins in (b"[", b"{") and isinstance(parsed(head[-1].rstrip(b"\r\n")), RecordError):
         yield from _spread(head, every)
     else:
-        yield from _each_line(chain(head, every))
+        yield from each_line(chain(head, every))
 
 
-def _each_line(lines: Iterable[bytes]) -> Iterator[Row]:
-    number = 0
-    for line_number, line in enumerate(lines, start=1):
-        if line.strip():
-            number += 1
+def each_line(lines: Iterable[bytes], line: int = 0, row: int = 0) -> Iterator[Row]:
+    """Yield a record per line; empty lines are skipped.
+
+    Args:
+        line: Number of lines before these.
+        row: Number of rows before these.
+    """
+    for number, content in enumerate(lines, start=line + 1):
+        if content.strip():
+            row += 1
             # Without the line end, after which the parser restarts its column count.
-            yield parsed(line.rstrip(b"\r\n"), line_number), line_number, number
+            yield parsed(content.rstrip(b"\r\n"), number), number, row
 
 
 def _spread(head: list[bytes], lines: Iterator[bytes]) -> Iterator[Row]:
@@ -71,12 +76,12 @@ def _spread(head: list[bytes], lines: Iterator[bytes]) -> Iterator[Row]:
                 yield from _listed(orjson.loads(content), unfit=False)
                 return
     if by_line or size > MAX_JSON_BYTES:
-        yield from _each_line(chain(head, lines))
+        yield from each_line(chain(head, lines))
         return
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        yield from _each_line(head)
+        yield from each_line(head)
         return
     yield from _salvaged(text)
 
@@ -132,7 +137,7 @@ def _json(path: Path) -> Iterator[Row]:
     except orjson.JSONDecodeError as error:
         first, *more = text.strip().split("\n", 1)
         if more and not isinstance(parsed(first.encode()), RecordError):
-            yield from _each_line(line.encode() for line in text.split("\n"))
+            yield from each_line(line.encode() for line in text.split("\n"))
             return
         content = leniently(text)
         if content is None:

@@ -1,10 +1,16 @@
 from .beir import QRELS as QRELS, QUERIES as QUERIES, beir_file as beir_file
-from .output import output_errors as output_errors, output_file as output_file
+from .output import (
+    only_writer as only_writer,
+    output_errors as output_errors,
+    output_file as output_file,
+)
 from .queries import read_queries as read_queries
 from .resuming import (
     Digested as Digested,
     ResumableFile as ResumableFile,
     ResumableOutput as ResumableOutput,
     files_beside as files_beside,
+    json_rows as json_rows,
+    reject_line as reject_line,
 )
 from .trec import read_qrels as read_qrels, read_run as read_run, without_spaces as without_spaces

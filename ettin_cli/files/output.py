@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,3 +39,35 @@ def output_errors(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}", path=path) from error
+
+
+@contextmanager
+def only_writer(target: Path) -> Iterator[None]:
+    """Hold the lock of an output in the block.
+
+    Raises:
+        OutputError: Another process is writing the output, or its folder does not exist.
+    """
+    import filelock
+
+    if not target.parent.is_dir():
+        # The lock would create the folder, whose name may be a typo.
+        raise OutputError(
+            f"cannot write {target}: no such folder: {target.parent}",
+            code="folder-not-found",
+            folder=target.parent,
+        )
+    lock = filelock.FileLock(target.with_name(f"{target.name}.partial.lock"))
+    with output_errors(target):
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise OutputError(
+                f"another process is writing {target}", code="output-busy", path=target
+            ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, Self, TypeVar
 
 from ettin_cli.errors import OutputError
-from ettin_cli.files.output import output_errors
+from ettin_cli.files.output import only_writer, output_errors
 from ettin_cli.files.writers.json import HIT_LINES
 from ettin_cli.files.writers.registry import writer_of
 from ettin_cli.files.writers.writer import RUN_NAME, BinaryWriter, Layout
@@ -80,30 +80,15 @@ class ResumableFile:
         self._files: list[BinaryIO] = []
 
     def __enter__(self) -> Self:
-        import filelock
-
-        if not self.target.parent.is_dir():
-            # The lock would create the folder, whose name may be a typo.
-            raise OutputError(
-                f"cannot write {self.target}: no such folder: {self.target.parent}",
-                code="folder-not-found",
-                folder=self.target.parent,
-            )
-        self.lock = filelock.FileLock(_beside(self.target, ".partial.lock"))
-        with output_errors(self.target):
-            try:
-                self.lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise OutputError(
-                    f"another process is writing {self.target}",
-                    code="output-busy",
-                    path=self.target,
-                ) from None
-            try:
-                self._begin()
-            except BaseException:
-                self._release()
-                raise
+        with ExitStack() as stack:
+            stack.enter_context(only_writer(self.target))
+            with output_errors(self.target):
+                try:
+                    self._begin()
+                except BaseException:
+                    self._close()
+                    raise
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,16 +97,14 @@ class ResumableFile:
             for path in (self.partial, self.partial_rejects, self.journal):
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
-        self._release()
+        self._close()
+        self._stack.close()
 
-    def _release(self) -> None:
+    def _close(self) -> None:
         for file in self._files:
             # A full disk would fail again here and hide the first error.
             with suppress(OSError):
                 file.close()
-        with suppress(OSError):
-            Path(self.lock.lock_file).unlink(missing_ok=True)
-        self.lock.release()
 
     def _begin(self) -> None:
         if self.partial.exists() and not self._resume:
@@ -207,7 +190,7 @@ class ResumableFile:
         with output_errors(self.target):
             self.file.writelines(content)
             for rejection in rejections:
-                self.reject_file.write(_reject(rejection))
+                self.reject_file.write(reject_line(rejection))
             self.mark = Mark(
                 self.mark.fingerprint,
                 items=end,
@@ -317,7 +300,7 @@ class ResumableOutput(ResumableFile):
             self.complete(self.lines.end(self.layout))
             return
         layout = self.layout
-        self.complete(made=lambda partial, file: binary.write(_rows(partial), file, layout))
+        self.complete(made=lambda partial, file: binary.write(json_rows(partial), file, layout))
 
 
 class Digested(Generic[T]):
@@ -377,7 +360,8 @@ def _synced(file: BinaryIO) -> int:
     return file.tell()
 
 
-def _reject(rejection: Rejection) -> bytes:
+def reject_line(rejection: Rejection) -> bytes:
+    """Return the line of a rejected row in OUTPUT.rejects.jsonl."""
     shape = {"line": rejection.line, "reason": rejection.reason, "path": rejection.path}
     # File names need not be UTF-8, but JSON must be.
     return _json({k: _printable(v) if isinstance(v, str) else v for k, v in shape.items()})
@@ -393,7 +377,8 @@ def _json(value: object) -> bytes:
     return orjson.dumps(value) + b"\n"
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def json_rows(path: Path) -> Iterator[Any]:
+    """Yield the values of a file with one per line."""
     import orjson
 
     with path.open("rb") as file:

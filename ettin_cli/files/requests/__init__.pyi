@@ -9,7 +9,18 @@ from .examples import (
 from .fields import RequestFields as RequestFields, pair as pair, renumbered as renumbered
 from .measured_rows import MeasuredRows as MeasuredRows
 from .pairs import rejection as rejection
-from .reading import RequestFile as RequestFile, open_requests as open_requests
-from .rows import read_rows as read_rows, readable as readable
+from .reading import (
+    CutRequests as CutRequests,
+    RequestFile as RequestFile,
+    cut_requests as cut_requests,
+    open_requests as open_requests,
+    piece_requests as piece_requests,
+)
+from .rows import (
+    cut_rows as cut_rows,
+    piece_of as piece_of,
+    read_rows as read_rows,
+    readable as readable,
+)
 from .spool import Spool as Spool
 from .values import DOCUMENT as DOCUMENT, QUERY as QUERY, name_of as name_of

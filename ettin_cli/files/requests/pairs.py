@@ -36,10 +36,20 @@ class PairFile:
         rows: Returns the rows from the beginning at each call.
         parse: Returns the pair of a record, or raises `RecordError`.
         best_first: Order a query's documents by score rather than by row.
+        queries: Number of queries before these, from which queries without an id are numbered.
     """
 
-    def __init__(self, shown: str, rows: Rows, parse: Parse, *, best_first: bool = False) -> None:
+    def __init__(
+        self,
+        shown: str,
+        rows: Rows,
+        parse: Parse,
+        *,
+        best_first: bool = False,
+        queries: int = 0,
+    ) -> None:
         self.shown, self.rows, self.parse, self.best_first = shown, rows, parse, best_first
+        self.queries = queries
         self.total = self.read = 0
 
     def items(self) -> Iterator[Request | Rejection]:
@@ -62,7 +72,7 @@ class PairFile:
                 pairs = self._sorted(np.argsort(order, kind="stable"), stack)
             else:
                 pairs = (pair for pair, _ in self._good())
-            for number, request in enumerate(requests(pairs), start=1):
+            for number, request in enumerate(requests(pairs), start=self.queries + 1):
                 self.read += sum(
                     _weight(request.query.text, candidate) for candidate in request.candidates
                 )
@@ -168,6 +178,11 @@ def rejection(shown: str, row: Row, error: RecordError) -> Rejection:
     _, line, number = row
     reason = str(error) if line else f"{error} (row {number})"
     return Rejection(shown, reason, line, error.missing)
+
+
+def key_hash(pair: PairRow) -> int:
+    """Return a hash of the key that the rows of a query share."""
+    return _hash(pair.key)
 
 
 def _hash(text: str) -> int:

@@ -9,12 +9,12 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
-from ettin_cli.corpus import Fields, RecordError, Row
+from ettin_cli.corpus import Fields, Piece, RecordError, Row
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.files.requests.fields import RequestFields, holds_list, listed, pair
 from ettin_cli.files.requests.measured_rows import MeasuredRows
-from ettin_cli.files.requests.pairs import PairFile, adjacent_requests, rejection
-from ettin_cli.files.requests.rows import read_rows
+from ettin_cli.files.requests.pairs import PairFile, adjacent_requests, key_hash, rejection
+from ettin_cli.files.requests.rows import cut_rows, piece_of, read_rows
 from ettin_cli.files.requests.runs import RunTexts, run_rows
 from ettin_cli.files.requests.spool import Spool
 from ettin_cli.records import Query, Rejection, Request, Share
@@ -64,6 +64,53 @@ def open_requests(
         yield RequestFile(_stream(_rows(path, fields), str(path), fields), _unknown)
     else:
         yield _table(path, fields)
+
+
+@dataclass(frozen=True, slots=True)
+class CutRequests:
+    """A file of requests in pieces.
+
+    Args:
+        lists: Whether a row is a query with its documents, rather than a pair.
+        pieces: They are found as they are read.
+    """
+
+    lists: bool
+    pieces: Iterator[Piece]
+
+
+def cut_requests(path: Path, fields: RequestFields, rows: int) -> CutRequests:
+    """Cut a file of queries with documents, or of pairs, into pieces that can be reranked apart.
+
+    Args:
+        rows: The least number of rows of a piece, except for the last one.
+
+    Raises:
+        CorpusError: As in `open_requests`; or the rows of a query are not adjacent.
+        InvalidArgumentError: The format is unknown.
+    """
+    lists, _ = _kind(_rows(path, fields), str(path), fields)
+
+    def query(record: object) -> int | None:
+        try:
+            return key_hash(pair(record, fields))
+        except RecordError:
+            return None
+
+    return CutRequests(lists, cut_rows(path, rows, None if lists else query))
+
+
+def piece_requests(path: Path, fields: RequestFields, piece: Piece, *, lists: bool) -> Items:
+    """Yield the requests and rejections of a piece, as reading the file does.
+
+    Raises:
+        CorpusError: The file cannot be read, or has changed since it was cut.
+    """
+    rows = partial(piece_of, path, piece, fields.columns)
+    if lists:
+        return _lists(rows(), str(path), fields)
+    pairs = PairFile(str(path), rows, partial(pair, fields=fields), queries=piece.group)
+    return pairs.items()
 
 
 def _rows(path: Path | Stream, fields: RequestFields) -> Iterator[Row]:

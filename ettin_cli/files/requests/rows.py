@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ettin_cli.corpus import JSONL, Row, jsonl, table_formats, table_reader_of
+from ettin_cli.corpus import (
+    JSONL,
+    Piece,
+    Row,
+    ScatteredError,
+    cut,
+    jsonl,
+    piece_rows,
+    table_formats,
+    table_reader_of,
+)
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.storage import Stream, UnreadableError, record_lines
+
+Group = Callable[[object], int | None]
 
 
 def read_rows(
@@ -44,6 +56,33 @@ def read_rows(
     if isinstance(path, Stream):
         return _read(path, jsonl(record_lines(path.file)))
     return _read(path, reader.table(path, columns))
+
+
+def piece_of(path: Path, piece: Piece, columns: Sequence[str] = ()) -> Iterator[Row]:
+    """Return the rows of a piece of a table, as `read_rows` returns those of all of it."""
+    return _read(path, piece_rows(path, piece, columns))
+
+
+def cut_rows(path: Path, rows: int, group: Group | None = None) -> Iterator[Piece]:
+    """Yield the pieces of a table that can be scored apart.
+
+    Args:
+        rows: The least number of rows of a piece, except for the last one.
+        group: Returns the query of a record; the rows of a query stay together.
+
+    Raises:
+        CorpusError: The file cannot be read, or the rows of a query are not adjacent.
+    """
+    try:
+        with readable(path):
+            yield from cut(path, rows, group)
+    except ScatteredError as error:
+        place = f"{path}:{error.line}" if error.line else f"{path}: row {error.row}"
+        raise CorpusError(
+            f"{place}: the query appeared before, and its rows are not adjacent",
+            code="rows-scattered",
+            path=path,
+        ) from error
 
 
 def _read(path: Path | Stream, rows: Iterator[Row]) -> Iterator[Row]:

@@ -21,5 +21,9 @@ from .registry import (
     reranker_plugins as reranker_plugins,
 )
 from .resolved import FolderReranker as FolderReranker, ResolvedReranker as ResolvedReranker
-from .score_cache import CachedReranker as CachedReranker, score_folder as score_folder
+from .score_cache import (
+    CachedReranker as CachedReranker,
+    library_versions as library_versions,
+    score_folder as score_folder,
+)
 from .score_checks import ScriptNotice as ScriptNotice, distinct as distinct

@@ -322,11 +322,16 @@ def score_folder(reranker: ResolvedReranker, settings: EngineSettings) -> Path:
     """
     import xxhash
 
-    libraries = [_version(library) for library in LIBRARIES]
+    libraries = list(library_versions().values())
     settled = (device_name(settings.device), settings.dtype, settings.max_length, libraries)
     what = f"({SCORES_FORMAT}, {reranker.identity}, {repr(settled)[1:]}"
     name = re.sub(r"[^\w.-]", "-", Path(reranker.name).name)[:60]
     return cache_folder() / SCORES / f"{name}-{xxhash.xxh3_64_hexdigest(what.encode())}"
+
+
+def library_versions() -> dict[str, str | None]:
+    """Return the versions of the libraries that compute scores; None if not installed."""
+    return {library: _version(library) for library in LIBRARIES}
 
 
 def _version(library: str) -> str | None:

@@ -1,0 +1,276 @@
+"""The folder of unfinished work: the plan, and one file for each unit that is done.
+
+    OUTPUT.parts/
+      plan.json           what is to be done: the recipe, and a hash of all units
+      engine.json         libraries and processor of the worker that came first
+      parts/              the output of each unit that is done
+      rejects/, receipts/ its rejected rows, and its counts
+      starts/             a file per unit that is being done, or whose worker died
+      drafts/             files that are not complete
+      ray.log             what Ray printed
+
+A unit is done when its part is there. Parts are written completely or not at all, and two workers
+that do the same unit write the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ettin_cli.clusters.units import Receipt, Unit
+from ettin_cli.errors import EttinError, OutputError
+from ettin_cli.storage import make_folder, mode_for, replacing, sync_folder
+
+# Makes an output from parts that are not simply put together.
+Made = Callable[[Sequence[Path], BinaryIO], None]
+
+PARTS = ".parts"
+PLAN, ENGINE, LOG = "plan.json", "engine.json", "ray.log"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFolder:
+    """The folder of unfinished work beside an output; picklable.
+
+    Args:
+        output: The absolute path of the output.
+        suffix: The suffix of the parts.
+    """
+
+    output: Path
+    suffix: str
+
+    @property
+    def root(self) -> Path:
+        """The folder itself."""
+        return self.output.with_name(self.output.name + PARTS)
+
+    @property
+    def log(self) -> Path:
+        """The file with what Ray printed."""
+        return self.root / LOG
+
+    @property
+    def parts(self) -> Path:
+        """The folder of the parts."""
+        return self.root / "parts"
+
+    def part(self, unit: Unit) -> Path:
+        """Return the path of the output of a unit."""
+        return self.parts / f"{unit.name}{self.suffix}"
+
+    def rejects(self, unit: Unit) -> Path:
+        """Return the path of the rejected rows of a unit; there is no file if there are none."""
+        return self.root / "rejects" / f"{unit.name}.jsonl"
+
+    def _receipt(self, unit: Unit) -> Path:
+        return self.root / "receipts" / f"{unit.name}.json"
+
+    @property
+    def _starts(self) -> Path:
+        return self.root / "starts"
+
+    def begin(self, plan: Mapping[str, Any], *, resume: bool) -> None:
+        """Begin work with a plan, or resume work with the same plan.
+
+        Raises:
+            OutputError: Unfinished work exists and `resume` is off, or it has another plan.
+        """
+        earlier = self.plan()
+        if earlier is not None and not resume:
+            raise OutputError(
+                f"{self.root} is left over from an unfinished run",
+                code="unfinished-output",
+                partial=self.root,
+            )
+        if earlier is not None and earlier != plan:
+            differs = {name for name in plan if earlier.get(name) != plan[name]}
+            what = (
+                "the input has changed since the unfinished run began"
+                if differs == {"units"}
+                else f"{self.root} was made with a different model, unit size or options"
+            )
+            raise OutputError(what, code="resume-mismatch", partial=self.root)
+        # Only its owner can open it until the work is complete.
+        self.root.mkdir(mode=0o700, exist_ok=True)
+        for name in ("parts", "rejects", "receipts", "starts", "drafts"):
+            make_folder(self.root / name)
+        if earlier is None:
+            _write(self.root / PLAN, plan)
+
+    def plan(self) -> dict[str, Any] | None:
+        """Return the plan of unfinished work; None if there is none.
+
+        Raises:
+            OutputError: It is damaged.
+        """
+        import orjson
+
+        try:
+            plan: dict[str, Any] = orjson.loads((self.root / PLAN).read_bytes())
+        except FileNotFoundError:
+            return None
+        except orjson.JSONDecodeError as error:
+            raise OutputError(
+                f"{self.root / PLAN} is damaged", code="resume-damaged", partial=self.root
+            ) from error
+        return plan
+
+    def done(self, units: Sequence[Unit]) -> set[int]:
+        """Return the numbers of the units that are done, by the names of the files that exist."""
+        there = {path.name for path in self.parts.iterdir()}
+        return {unit.number for unit in units if self.part(unit).name in there}
+
+    def receipt(self, unit: Unit) -> Receipt:
+        """Return the receipt of a unit that is done."""
+        import orjson
+
+        held = orjson.loads(self._receipt(unit).read_bytes())
+        return Receipt(unit.number, held["counts"], tuple(held["notices"]))
+
+    def starts(self, unit: Unit, run: str | None = None) -> int:
+        """Return how often a unit was begun and neither ended nor failed.
+
+        Args:
+            run: Count those of one run only.
+        """
+        begins = f"{unit.name}." + (f"{run}." if run else "")
+        return sum(path.name.startswith(begins) for path in self._starts.iterdir())
+
+    @contextmanager
+    def started(self, unit: Unit, run: str) -> Iterator[None]:
+        """Note that a unit was begun, until the block ends; a worker that dies leaves the note."""
+        handle, name = tempfile.mkstemp(
+            prefix=f"{unit.name}.{run}.{socket.gethostname()}.{os.getpid()}.", dir=self._starts
+        )
+        os.close(handle)
+        try:
+            yield
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def forgive(self, unit: Unit) -> None:
+        """Let the next run begin a unit again that was given up."""
+        for path in self._starts.iterdir():
+            if path.name.startswith(f"{unit.name}."):
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def draft(self, name: str) -> Iterator[tuple[BinaryIO, Path]]:
+        """Open a new file for writing, which is removed if the block fails; else it is synced."""
+        handle, place = tempfile.mkstemp(prefix=f"{name}.", dir=self.root / "drafts")
+        os.close(handle)
+        path = Path(place)
+        try:
+            with path.open("wb") as file:
+                yield file, path
+                file.flush()
+                if file.tell():
+                    os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
+
+    def keep(self, unit: Unit, part: Path, rejects: Path, receipt: Receipt) -> None:
+        """Move the files of a unit into place; the part, which marks it as done, comes last."""
+        if rejects.stat().st_size:
+            rejects.replace(self.rejects(unit))
+            sync_folder(self.rejects(unit).parent)
+        else:
+            rejects.unlink()
+        held = {"counts": dict(receipt.counts), "notices": list(receipt.notices)}
+        _write(self._receipt(unit), held)
+        part.replace(self.part(unit))
+        sync_folder(self.parts)
+
+    def agree(self, engine: Mapping[str, str]) -> None:
+        """Check that this worker computes like the one that came first.
+
+        Raises:
+            EttinError: It has other libraries or another kind of processor.
+        """
+        import orjson
+
+        path = self.root / ENGINE
+        with self.draft(ENGINE) as (file, draft):
+            file.write(orjson.dumps(dict(engine)))
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+        first = orjson.loads(path.read_bytes())
+        for name, value in engine.items():
+            if first.get(name) != value:
+                raise EttinError(
+                    f"{socket.gethostname()} has {name} {value}, but the first worker had "
+                    f"{first.get(name)}: their scores may differ",
+                    code="workers-differ",
+                    folder=self.root,
+                )
+
+    def into_file(self, units: Sequence[Unit], begin: bytes, made: Made | None = None) -> None:
+        """Make the output from all parts, in order, and move it into place.
+
+        Args:
+            begin: What comes before the first part.
+            made: Called with the parts and a file to write, if the output is not their bytes.
+        """
+        with replacing(self.output) as draft, draft.open("wb") as file:
+            if made is not None:
+                made([self.part(unit) for unit in units], file)
+            else:
+                file.write(begin)
+                for unit in units:
+                    with self.part(unit).open("rb") as part:
+                        shutil.copyfileobj(part, file, 1 << 20)
+
+    def into_folder(self, units: Sequence[Unit]) -> None:
+        """Make the folder of the parts the output."""
+        if not self.parts.exists():
+            # An earlier run was killed right after this.
+            return
+        named = {self.part(unit).name for unit in units}
+        for path in self.parts.iterdir():
+            if path.name not in named:
+                path.unlink()
+        mode = mode_for(self.output.with_name(f".{self.output.name}.new"))
+        for name in named:
+            (self.parts / name).chmod(mode)
+        self.parts.chmod(mode | (mode & 0o444) >> 2)
+        with suppress(OSError):
+            self.output.rmdir()
+        self.parts.rename(self.output)
+        sync_folder(self.output.parent)
+
+    def write_rejects(self, units: Sequence[Unit]) -> None:
+        """Write all rejected rows beside the output; remove those of an earlier one."""
+        target = self.output.with_name(f"{self.output.name}.rejects.jsonl")
+        rejects = [path for unit in units if (path := self.rejects(unit)).exists()]
+        if not rejects:
+            target.unlink(missing_ok=True)
+            return
+        with replacing(target) as draft, draft.open("wb") as file:
+            for path in rejects:
+                with path.open("rb") as part:
+                    shutil.copyfileobj(part, file)
+
+    def remove(self) -> None:
+        """Remove the folder; a worker that outlived its driver may be writing to it."""
+        # Without its plan it is not unfinished work, whatever happens from here on.
+        (self.root / PLAN).unlink(missing_ok=True)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    import orjson
+
+    with replacing(path) as draft:
+        draft.write_bytes(orjson.dumps(value) + b"\n")

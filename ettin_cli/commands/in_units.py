@@ -1,0 +1,131 @@
+"""Run the work of a command in units: plan it, do it, and make the output from the parts."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ettin_cli.clusters import Job, Made, Unit, UnitFolder, run_units, units_of
+from ettin_cli.commands import options
+from ettin_cli.commands.unit_options import UnitOptions
+from ettin_cli.console import Console, count, size
+from ettin_cli.corpus import WHOLE, Piece
+from ettin_cli.errors import EttinError, OutputError, UsageError
+from ettin_cli.files import only_writer, output_errors
+
+# A file that is one unit, and so is done by one worker, is worth a word from this size on.
+LARGE = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRun:
+    """A command's work in units.
+
+    Args:
+        input: The input file.
+        output: The output file or folder.
+        label: What the work is called in the progress.
+        recipe: A hash of everything but the input and the units that determines the output.
+        suffix: The suffix of the parts.
+        begin: What comes before the first part in an output file.
+        made: Makes an output file from the parts; None: they are put together.
+    """
+
+    input: Path
+    output: Path
+    label: str
+    recipe: str
+    suffix: str
+    begin: bytes = b""
+    made: Made | None = None
+
+    def run(
+        self,
+        chosen: UnitOptions,
+        pieces: Callable[[int], Iterable[Piece]],
+        job: Job,
+        console: Console,
+        *,
+        resume: bool,
+    ) -> Mapping[str, int]:
+        """Do the units, make the output, and return the sums of their counts.
+
+        Args:
+            pieces: Cuts the input into pieces of a number of rows.
+            job: The work.
+
+        Raises:
+            EttinError: The work cannot be done, or some units were given up.
+        """
+        output = Path(os.path.realpath(self.output))
+        folder = UnitFolder(output, self.suffix)
+        with only_writer(output), output_errors(output):
+            earlier = folder.plan() or {}
+            self._check_output(output, chosen, begun=bool(earlier))
+            rows = chosen.rows or (earlier.get("rows") if resume else None) or chosen.usual_rows
+            units = list(units_of(pieces(rows), self.recipe))
+            self._notice_whole(units, console)
+            folder.begin(self._plan(units, rows, in_folder=chosen.in_folder), resume=resume)
+            with _removed_if_useless(folder, units):
+                if done := len(folder.done(units)) if folder.parts.exists() else 0:
+                    console.notice(f"resuming after {done:,} of {count(len(units), 'unit')}")
+                with options.resumable("to resume, run the same command with --resume", console):
+                    if folder.parts.exists():
+                        run_units(job, units, folder, chosen.placement, console, self.label)
+                    return self._finished(folder, units, in_folder=chosen.in_folder)
+
+    def _check_output(self, output: Path, chosen: UnitOptions, *, begun: bool) -> None:
+        if chosen.in_folder and output.exists() and not begun:
+            if not output.is_dir():
+                raise UsageError(f"{output} is a file", hint="leave out the slash at the end of -o")
+            if any(output.iterdir()):
+                raise OutputError(f"{output} already exists", code="output-exists")
+
+    def _notice_whole(self, units: Sequence[Unit], console: Console) -> None:
+        if units and units[0].range.kind == WHOLE and (length := self.input.stat().st_size) > LARGE:
+            console.notice(
+                f"{self.input} ({size(length)}) cannot be cut, so it is one unit; "
+                "plain JSONL and Parquet can be"
+            )
+
+    def _plan(self, units: Sequence[Unit], rows: int, *, in_folder: bool) -> Mapping[str, object]:
+        import xxhash
+
+        names = "\n".join(unit.name for unit in units)
+        return {
+            "recipe": self.recipe,
+            "rows": rows,
+            "folder": in_folder,
+            "units": xxhash.xxh3_128_hexdigest(names.encode()),
+        }
+
+    def _finished(
+        self, folder: UnitFolder, units: Sequence[Unit], *, in_folder: bool
+    ) -> Mapping[str, int]:
+        """Make the output, and remove the folder of the work."""
+        counts: Counter[str] = Counter()
+        for unit in units:
+            counts.update(folder.receipt(unit).counts)
+        folder.write_rejects(units)
+        if in_folder:
+            folder.into_folder(units)
+        else:
+            folder.into_file(units, self.begin, self.made)
+        folder.remove()
+        return counts
+
+
+@contextmanager
+def _removed_if_useless(folder: UnitFolder, units: Sequence[Unit]) -> Iterator[None]:
+    """Remove the folder after an error, unless it has a part, or a log that the error names."""
+    try:
+        yield
+    except BaseException as error:
+        logged = isinstance(error, EttinError) and "log" in error.fields
+        if not logged and folder.parts.exists() and not folder.done(units):
+            folder.remove()
+        raise

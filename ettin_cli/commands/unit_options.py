@@ -1,0 +1,120 @@
+"""The options of commands that do their work in units, on this machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ettin_cli.clusters import LOCAL, RAY, Placement, check_placement
+from ettin_cli.errors import UsageError
+
+On = Annotated[
+    str, typer.Option("--on", metavar="WHERE", help="Where to run: local, or ray (a cluster).")
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|N-M",
+        help="Workers on Ray; by default one per GPU, else one per CPU but one.",
+    ),
+]
+CpusPerWorker = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="CPUs of a worker on Ray; 1 by default.")
+]
+GpusPerWorker = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=0, help="GPUs of a worker on Ray; 1 by default if there are any."
+    ),
+]
+UnitRows = Annotated[
+    int | None,
+    typer.Option(
+        "--unit",
+        metavar="ROWS",
+        min=1,
+        help="Work in units of this many rows, each resumed as a whole; 4,096 by default on Ray, "
+        "32,768 with --gpus-per-worker.",
+    ),
+]
+ON_CPU, ON_GPU = 4096, 32_768
+
+_WORKERS = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOptions:
+    """How a command works in units.
+
+    Args:
+        rows: The least number of rows of a unit; None: not given.
+        in_folder: Whether the output is a folder of parts.
+    """
+
+    placement: Placement
+    rows: int | None
+    in_folder: bool
+
+    @property
+    def usual_rows(self) -> int:
+        """The number of rows of a unit if it is not given."""
+        return ON_GPU if self.placement.gpus else ON_CPU
+
+
+def unit_options(
+    on: str,
+    workers: str | None,
+    cpus: int | None,
+    gpus: int | None,
+    unit: int | None,
+    output: str | None,
+) -> UnitOptions | None:
+    """Return how to work in units; None if the options do not ask for it.
+
+    Args:
+        output: The output as it was typed: a folder if it ends with a slash.
+
+    Raises:
+        UsageError: The options do not fit together.
+        MissingExtraError: The extra `ray` is not installed.
+        InvalidArgumentError: The address of the cluster cannot be used.
+    """
+    if on not in (LOCAL, RAY):
+        raise UsageError(f"unknown place {on!r}", hint=f"--on {LOCAL} or --on {RAY}")
+    for name, value in (
+        ("--workers", workers),
+        ("--cpus-per-worker", cpus),
+        ("--gpus-per-worker", gpus),
+    ):
+        if value is not None and on != RAY:
+            raise UsageError(f"{name} needs --on {RAY}", hint=f"leave out {name}")
+    in_folder = output is not None and output.endswith("/")
+    if on != RAY and unit is None and not in_folder:
+        return None
+    placement = Placement(on, _sizes(workers), cpus, gpus)
+    check_placement(placement)
+    if output is None or output == "-":
+        asked = f"--on {RAY}" if on == RAY else "--unit"
+        raise UsageError(f"{asked} needs an output file or folder", hint="-o FILE, or -o FOLDER/")
+    return UnitOptions(placement, unit, in_folder)
+
+
+def output_path(output: str | None) -> Path | None:
+    """Return the path of an output as it was typed."""
+    return None if output is None else Path(output)
+
+
+def _sizes(workers: str | None) -> tuple[int, int] | None:
+    if workers is None:
+        return None
+    match = _WORKERS.fullmatch(workers)
+    if match:
+        least = int(match[1])
+        most = int(match[2] or least)
+        if 1 <= least <= most:
+            return least, most
+    raise UsageError(f"--workers {workers!r} is neither a number nor a range", hint="--workers 2-8")
