@@ -51,23 +51,25 @@ def logged_to(name: str, log: TextIO) -> Iterator[None]:
     handler = logging.StreamHandler(log)
     before, logger.propagate = logger.propagate, False
     logger.addHandler(handler)
-    streams = [one for one in _handlers(name) if not isinstance(one, logging.FileHandler)]
-    for stream in streams:
-        stream.setStream(log)
+    for one in _handlers(name):
+        one.setStream(log)
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.propagate = before
-        for stream in streams:
-            stream.setStream(sys.stderr)
+        # Also of those that were made in the meantime, for the next use in this process.
+        for one in _handlers(name):
+            if sys.__stderr__:
+                one.setStream(sys.__stderr__)
 
 
 def _handlers(name: str) -> Iterator[logging.StreamHandler[TextIO]]:
     for known in [name, *logging.root.manager.loggerDict]:
         if known == name or known.startswith(f"{name}."):
             for handler in logging.getLogger(known).handlers:
-                if isinstance(handler, logging.StreamHandler):
+                to_file = isinstance(handler, logging.FileHandler)
+                if isinstance(handler, logging.StreamHandler) and not to_file:
                     yield handler
 
 

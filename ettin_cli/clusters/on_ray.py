@@ -83,7 +83,10 @@ def receipts_from_ray(
     begun = pickle.dumps((job, folder, run))
     with captured(folder.log) as log:
         try:
-            with _cluster(placement, len(units)) as place, logged_to("ray", log):
+            # First, so that its loggers exist.
+            import ray.data  # noqa: F401
+
+            with logged_to("ray", log), _cluster(placement, len(units)) as place:
                 pool = _pool(placement, len(units))
                 reporter.notice(f"on Ray: {pool} {place}")
                 for receipt in _receipts(pool, begun, units):

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from ettin_cli.errors import InvalidArgumentError, MissingExtraError
+from ettin_cli.errors import InvalidArgumentError
 
 LOCAL, RAY = "local", "ray"
 ADDRESS = "RAY_ADDRESS"
@@ -33,8 +33,8 @@ def check_placement(placement: Placement) -> None:
     """Check that units can be done there, as far as that is known without a cluster.
 
     Raises:
-        InvalidArgumentError: The address of the cluster is one of Ray Client or of its dashboard.
-        MissingExtraError: The extra `ray` is not installed.
+        InvalidArgumentError: The address of the cluster is one of Ray Client or of its dashboard,
+            or the extra `ray` is not installed.
     """
     if placement.on != RAY:
         return
@@ -46,6 +46,8 @@ def check_placement(placement: Placement) -> None:
             address=address,
         )
     if find_spec("ray") is None:
-        raise MissingExtraError(
-            "--on ray needs Ray, which is not installed", package="ettin-cli[ray]"
+        raise InvalidArgumentError(
+            "Ray is not installed",
+            code="missing-package",
+            package="ettin-cli[ray]",
         )

@@ -80,8 +80,7 @@ def unit_options(
 
     Raises:
         UsageError: The options do not fit together.
-        MissingExtraError: The extra `ray` is not installed.
-        InvalidArgumentError: The address of the cluster cannot be used.
+        InvalidArgumentError: The extra `ray` is not installed, or the address cannot be used.
     """
     if on not in (LOCAL, RAY):
         raise UsageError(f"unknown place {on!r}", hint=f"--on {LOCAL} or --on {RAY}")

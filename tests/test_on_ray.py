@@ -1,0 +1,129 @@
+"""`--on ray` on a cluster of this machine: the same bytes, and nothing of Ray's in the output."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray", reason="needs the extra ray")
+
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+sizes = {"num_cpus": 3, "object_store_memory": 100 << 20, "include_dashboard": False}
+cluster = Cluster(initialize_head=True, head_node_args=sizes)
+print("address", cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, and the environment of commands that use the cluster."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+
+    def ettin(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.run("-m", "ettin_cli", *words)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("ray")
+    root = str(Path(__file__).parents[1])
+    environment = {
+        **os.environ,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "ETTIN_CACHE_DIR": str(folder / "cache"),
+        "HF_HUB_OFFLINE": "1",
+        "ETTIN_DEVICE": "cpu",
+        "PYTHONPATH": root,
+    }
+    environment.pop("RAY_ADDRESS", None)
+    with subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as cluster:
+        assert cluster.stdout and cluster.stdin
+        address = next(line for line in cluster.stdout if line.startswith("address")).split()[1]
+        yield Place(folder, {**environment, "RAY_ADDRESS": address})
+        cluster.stdin.close()
+        cluster.wait(60)
+
+
+def test_the_bytes_are_those_of_a_single_run_and_ray_prints_nothing(place: Place) -> None:
+    with (place.folder / "in.jsonl").open("w", encoding="utf-8") as file:
+        for n in range(12):
+            row = {"query": f"word{n} ferry", "documents": [f"w{n} bread", f"word{n} sails {n}"]}
+            file.write((json.dumps(row) if n != 5 else "broken") + "\n")
+    single = place.ettin("rerank", "in.jsonl", "-r", "embedded", "-o", "single.jsonl")
+    words = ["rerank", "in.jsonl", "-r", "embedded", "-o", "out.jsonl"]
+    # More workers than units.
+    done = place.ettin(*words, "--on", "ray", "--workers", "9", "--unit", "6")
+    assert (single.returncode, done.returncode) == (3, 3), done.stderr
+    for name in ("single.jsonl", "single.jsonl.rejects.jsonl"):
+        other = name.replace("single", "out", 1)
+        assert (place.folder / other).read_bytes() == (place.folder / name).read_bytes()
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[0] == f"ettin: on Ray: 2 workers of 1 CPU at {place.environment['RAY_ADDRESS']}"
+    assert all(line.startswith("ettin: ") for line in lines)
+    assert not list(place.folder.glob("*.parts"))
+
+
+def test_a_unit_that_ends_every_worker_is_given_up_and_the_rest_is_done(place: Place) -> None:
+    done = place.run("-m", "tests.unit_jobs", "ray", str(place.folder / "capitals"), "begin")
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("units-given-up given up after 3 starts")
+    assert len(list((place.folder / "capitals.parts" / "parts").iterdir())) == 8
+
+
+def test_a_worker_that_fails_ends_the_command_with_its_error(place: Place) -> None:
+    code = (
+        "from pathlib import Path\nfrom ettin_cli.clusters import Placement\n"
+        "from tests.unit_jobs import Capitals, run\n"
+        "for fails in ('known', 'unknown'):\n"
+        "    try:\n"
+        "        run(Path(f'{fails}.out').resolve(), job=Capitals(fails),"
+        " placement=Placement('ray', (1, 1)))\n"
+        "    except Exception as error:\n"
+        "        print(type(error).__name__, error.code, error)\n"
+    )
+    done = place.run("-c", code)
+    known, unknown = done.stdout.splitlines()
+    assert known == "ModelError model-unavailable the model is not here"
+    assert unknown.startswith("EttinError worker-failed unit ")
+    assert unknown.endswith(": a fault of its own")
+    assert "RuntimeError" in (place.folder / "unknown.out.parts" / "ray.log").read_text()
+
+
+def test_an_address_without_a_cluster_is_one_line(place: Place) -> None:
+    environment = {**place.environment, "RAY_ADDRESS": "127.0.0.1:1"}
+    (place.folder / "one.jsonl").write_text('{"query": "a", "documents": ["b"]}\n')
+    words = ("rerank", "one.jsonl", "-r", "embedded", "-o", "one.out.jsonl", "--on", "ray")
+    done = Place(place.folder, environment).ettin(*words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ettin: error: no Ray cluster at RAY_ADDRESS=127.0.0.1:1\n")
+    assert not (place.folder / "one.out.jsonl.parts").exists()
