@@ -86,7 +86,7 @@ def test_only_units_without_a_part_are_done_again(tmp_path: Path) -> None:
     parts = tmp_path / "out.parts" / "parts"
     units = list(units_of(map(Text, TEXTS), "recipe"))
     (parts / f"{units[0].name}.txt").write_bytes(b"kept\n")
-    receipt = {"counts": {}, "notices": []}
+    receipt: dict[str, object] = {"counts": {}, "notices": []}
     (parts.parent / "receipts" / f"{units[0].name}.json").write_text(json.dumps(receipt))
     run(tmp_path / "out", resume=True)
     assert (tmp_path / "out").read_bytes() == WHOLE.replace(b"LINE 0", b"kept")

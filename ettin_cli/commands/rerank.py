@@ -119,7 +119,7 @@ def rerank(
       ettin rerank candidates.jsonl -r 32m -o reranked.jsonl --resume
       ettin rerank run.trec --queries queries.tsv --corpus docs -o reranked.trec
       ettin rerank top1000.tsv --fields qid,pid,query,passage -o reranked.trec
-      ettin rerank candidates.jsonl -r 32m -o parts/ --on ray --workers 8 --resume
+      ettin rerank candidates.jsonl -r 32m -o parts/ --on ray --workers 8
       cat candidates.jsonl | ettin rerank - -k 3 | jq -r '.hits[0].doc_id'
     """
     console = context.console

@@ -98,7 +98,7 @@ def score(
       ettin score "when does the ferry sail" @page.txt
       sort notes.txt | ettin score "when does the ferry sail" - | head -3
       ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl --resume
-      ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl --on ray --workers 8 --resume
+      ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl --on ray
       ettin score --pairs pairs.jsonl -r 150m -r 400m --average -o scored.jsonl
     """
     console = context.console

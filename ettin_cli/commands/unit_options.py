@@ -19,7 +19,7 @@ Workers = Annotated[
     str | None,
     typer.Option(
         metavar="N|N-M",
-        help="Workers on Ray; by default one per GPU, else one per CPU but one.",
+        help="Workers on Ray; one per GPU by default, else one per CPU but one.",
     ),
 ]
 CpusPerWorker = Annotated[
@@ -37,8 +37,7 @@ UnitRows = Annotated[
         "--unit",
         metavar="ROWS",
         min=1,
-        help="Work in units of this many rows, each resumed as a whole; 4,096 by default on Ray, "
-        "32,768 with --gpus-per-worker.",
+        help="Work in units of this many rows; on Ray 4,096 by default, or 32,768 for GPUs.",
     ),
 ]
 ON_CPU, ON_GPU = 4096, 32_768

@@ -68,6 +68,8 @@ def only_writer(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):
-            Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+        try:
+            with suppress(OSError):
+                Path(lock.lock_file).unlink(missing_ok=True)
+        finally:
+            lock.release()
