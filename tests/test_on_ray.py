@@ -127,3 +127,18 @@ def test_an_address_without_a_cluster_is_one_line(place: Place) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("ettin: error: no Ray cluster at RAY_ADDRESS=127.0.0.1:1\n")
     assert not (place.folder / "one.out.jsonl.parts").exists()
+
+
+def test_a_cluster_that_is_started_for_the_command_is_as_quiet(place: Place) -> None:
+    environment = {k: v for k, v in place.environment.items() if k != "RAY_ADDRESS"}
+    rows = [json.dumps({"query": f"q{n}", "text": f"bread {n}"}) for n in range(4)]
+    (place.folder / "pairs.jsonl").write_text("\n".join(rows))
+    alone = Place(place.folder, environment)
+    words = ("score", "--pairs", "pairs.jsonl", "-r", "embedded", "-o")
+    assert alone.ettin(*words, "all.jsonl").returncode == 0
+    done = alone.ettin(*words, "units.jsonl", "--on", "ray", "--workers", "1", "--unit", "2")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert all(line.startswith("ettin: ") for line in done.stderr.splitlines()), done.stderr
+    assert "ettin: on Ray: 1 worker of 1 CPU on this machine" in done.stderr
+    single, units = (place.folder / name for name in ("all.jsonl", "units.jsonl"))
+    assert units.read_bytes() == single.read_bytes()

@@ -45,32 +45,40 @@ def captured(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def logged_to(name: str, log: TextIO) -> Iterator[None]:
-    """Send what a library logs to a file, from all of its loggers that write to a stream."""
-    logger = logging.getLogger(name)
-    # Without a handler, warnings would go to stderr.
+    """Send what a library logs to a file, from all of its loggers that would write to a stream.
+
+    Some handlers look up `sys.stderr` as they write, so handlers are replaced, not redirected.
+    """
     handler = logging.StreamHandler(log)
-    before, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    for one in _handlers(name):
-        one.setStream(log)
+    top = logging.getLogger(name)
+    known = [one for one in logging.root.manager.loggerDict if one.startswith(f"{name}.")]
+    replaced = [(top, _console_handlers(top))]
+    replaced += [
+        (logger, found)
+        for logger in map(logging.getLogger, known)
+        if (found := _console_handlers(logger))
+    ]
+    propagate, top.propagate = top.propagate, False
+    for logger, found in replaced:
+        for one in found:
+            logger.removeHandler(one)
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.propagate = before
-        # Also of those that were made in the meantime, for the next use in this process.
-        for one in _handlers(name):
-            if sys.__stderr__:
-                one.setStream(sys.__stderr__)
+        for logger, found in replaced:
+            logger.removeHandler(handler)
+            for one in found:
+                logger.addHandler(one)
+        top.propagate = propagate
 
 
-def _handlers(name: str) -> Iterator[logging.StreamHandler[TextIO]]:
-    for known in [name, *logging.root.manager.loggerDict]:
-        if known == name or known.startswith(f"{name}."):
-            for handler in logging.getLogger(known).handlers:
-                to_file = isinstance(handler, logging.FileHandler)
-                if isinstance(handler, logging.StreamHandler) and not to_file:
-                    yield handler
+def _console_handlers(logger: logging.Logger) -> list[logging.Handler]:
+    return [
+        one
+        for one in logger.handlers
+        if isinstance(one, logging.StreamHandler) and not isinstance(one, logging.FileHandler)
+    ]
 
 
 def _descriptor(stream: TextIO) -> int | None:

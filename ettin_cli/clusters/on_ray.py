@@ -13,9 +13,9 @@ import socket
 import threading
 import traceback
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ettin_cli.clusters.captured import captured, logged_to
 from ettin_cli.clusters.placement import ADDRESS, Placement
@@ -86,7 +86,7 @@ def receipts_from_ray(
             # First, so that its loggers exist.
             import ray.data  # noqa: F401
 
-            with logged_to("ray", log), _cluster(placement, len(units)) as place:
+            with _cluster(placement, len(units), log) as place, logged_to("ray", log):
                 pool = _pool(placement, len(units))
                 reporter.notice(f"on Ray: {pool} {place}")
                 for receipt in _receipts(pool, begun, units):
@@ -124,8 +124,11 @@ def _counted(number: int, what: str) -> str:
 
 
 @contextmanager
-def _cluster(placement: Placement, units: int) -> Iterator[str]:
+def _cluster(placement: Placement, units: int, log: TextIO) -> Iterator[str]:
     """Connect to a cluster, or start one on this machine; yields where it is.
+
+    Args:
+        log: Receives what Ray prints about it.
 
     Raises:
         EttinError: There is no cluster at the address.
@@ -144,7 +147,7 @@ def _cluster(placement: Placement, units: int) -> Iterator[str]:
             options["num_cpus"] = workers * _cpus(placement) + 1
     else:
         _require_reachable(address)
-    with _signals_kept():
+    with _signals_kept(), redirect_stderr(log):
         try:
             ray.init(**options, log_to_driver=False, configure_logging=False)
         except ConnectionError as error:
@@ -152,7 +155,8 @@ def _cluster(placement: Placement, units: int) -> Iterator[str]:
     try:
         yield "on this machine" if address == "local" else f"at {address}"
     finally:
-        ray.shutdown()
+        with redirect_stderr(log):
+            ray.shutdown()
 
 
 @contextmanager
