@@ -16,7 +16,7 @@ from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.reader import Index
 from ettin_cli.index.source_files import FileEntry
 from ettin_cli.index.token_codes import TokenCodec
-from ettin_cli.index.token_lists import TOKEN_CENTROIDS, TOKEN_LISTS, TOKEN_ROWS
+from ettin_cli.index.token_lists import TOKEN_CENTROIDS, TOKEN_LISTS, TOKEN_ROWS, TokenLists
 from ettin_cli.index.writer import BuildRecipe, Generation
 from ettin_cli.models.rerankers import QueryVectors
 from ettin_cli.records import (
@@ -212,7 +212,7 @@ def test_lists_lead_to_the_best_of_a_large_index(
 def test_every_centroid_lists_each_of_its_texts_once(many: tuple[list[str], Index]) -> None:
     texts, index = many
     lists = index.token_lists
-    assert lists is not None
+    assert isinstance(lists, TokenLists)
     total = sum(len(tokens_of(text)) for text in dict.fromkeys(texts))
     assert len(lists.centroids) == pytest.approx(min(16 * total**0.5, total / 16), rel=0.25)
     assert np.linalg.norm(lists.centroids, axis=1) == pytest.approx(1, abs=1e-2)
@@ -281,7 +281,7 @@ def test_a_build_that_fails_at_the_lists_is_continued(
     texts = drawn(300)
     whole = made(tmp_path / "whole", texts)
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

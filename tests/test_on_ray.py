@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("ray", reason="needs the extra ray")
+pytestmark = pytest.mark.ray
 
 CLUSTER = """
 import sys

@@ -13,8 +13,10 @@ from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import EttinError, IndexDamagedError
 from ettin_cli.index import factories, vectors as module
 from ettin_cli.index.factories import build, require_factory
+from ettin_cli.index.nearest import Nearest, VectorPart
 from ettin_cli.index.vectors import (
     EXACT,
+    K_FACTOR,
     inner_products,
     mapped,
     nearest,
@@ -113,8 +115,8 @@ class Found:
             self.at = depth
             yield depth, {"nprobe": depth}
 
-    def recall(self, _index: object, _queries: object, _exact: object, k_factor: int) -> float:
-        return self.recalls[self.at, k_factor]
+    def recall(self, nearest: Nearest, _queries: object, _exact: object) -> float:
+        return self.recalls[self.at, nearest.search[K_FACTOR]]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,8 @@ def test_the_cheapest_search_with_the_recall_wanted_is_taken(
     found = Found(recalls)
     monkeypatch.setattr(factories, "_depths", found.depths)
     monkeypatch.setattr(factories, "_recall", found.recall)
-    assert factories._tuned(None, VECTORS[:10]) == (search, recall)
+    part = VectorPart(0, faiss.IndexFlatIP(VECTORS.shape[1]), Path())
+    assert factories.tuned([part], "PQ4", VECTORS[:10]) == (search, recall)
 
 
 @pytest.mark.parametrize("factory", ["IVF16,Flat", "HNSW8", "IVF8,PQ4x4", "SQ4"])

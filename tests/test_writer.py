@@ -13,8 +13,9 @@ import pytest
 
 from ettin_cli.errors import IndexDamagedError, IndexNotFoundError
 from ettin_cli.index import salvage as remains, writer as module
+from ettin_cli.index.contents import bytes_a_vector
 from ettin_cli.index.manifest import MANIFEST, FileRecord, Manifest, read_manifest, write_manifest
-from ettin_cli.index.reader import Index, bytes_a_vector
+from ettin_cli.index.reader import Index
 from ettin_cli.index.salvage import IntactParts, damaged_files
 from ettin_cli.index.source_files import FileEntry
 from ettin_cli.index.vectors import inner_products
@@ -136,7 +137,7 @@ def test_vectors_are_rounded_to_half_precision_whatever_the_factory(
     rounded = unrounded(TEXTS).astype(np.float16)
     assert np.array_equal(index.vectors, rounded)
     stored = sum(len(path.read_bytes()) for path in index.generation.glob("[ve]*.f*"))
-    assert bytes_a_vector(index.manifest) == round(stored / len(TEXTS))
+    assert bytes_a_vector(index.parts) == round(stored / len(TEXTS))
     query = unrounded(["ferry"])
     rows, scores = index.retrieve(query, 60)[0]
     assert scores == pytest.approx(rounded[rows].astype(np.float64) @ query[0], abs=1e-6)

@@ -91,7 +91,7 @@ def _examples(fields: Fields) -> str:
 def _rebuild(fields: Fields) -> str:
     """Return the command that rebuilds an index with the requested settings."""
     words = ["ettin", "index", "-i", str(fields["folder"]), "--rebuild"]
-    for name in ("embedder", "max_length", "dimensions", "chunk_size", "chunk_overlap"):
+    for name in ("embedder", "max_length", "dimensions", "chunk_size", "chunk_overlap", "shards"):
         if (value := fields.get(name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)

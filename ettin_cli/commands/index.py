@@ -155,6 +155,14 @@ def index(
             "RaBitQfs about a fourteenth.",
         ),
     ] = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Build a new index in N shards, or in as many as its size needs (auto), for more "
+            "than 10 million passages; none builds one without shards. Answers are the same.",
+        ),
+    ] = None,
     remove: Annotated[
         list[str] | None, typer.Option(metavar="SOURCE", help="Remove a source from the index.")
     ] = None,
@@ -216,6 +224,7 @@ def index(
         token_vectors=token_vectors,
         chunking=Chunking.parsed(chunk_size, chunk_overlap),
         factory=factory,
+        shards=shards,
         language=language,
         settings=context.settings,
         offline=context.offline,

@@ -51,12 +51,13 @@ def info(
         *_left_out(manifest.counts),
         ("passages", f"{manifest.counts.passages:,} ({chunks}, overlap {manifest.chunk_overlap})"),
         ("embedder", f"{manifest.embedder.name} ({manifest.embedder.weights[:12]})"),
-        ("vectors", _vectors(manifest)),
-        *_tokens(manifest),
+        ("vectors", _vectors(found)),
+        *_tokens(found),
         ("recall", ", ".join([f"{manifest.recall:.3f} of the exact top 100", *_depth(manifest)])),
         ("terms", _words(found)),
         ("built", manifest.created),
-        ("size", size(sum(file.bytes for file in manifest.files.values()))),
+        *_shards(found),
+        ("size", size(_bytes(found))),
         *(("source", options.recorded(folder, source)) for source in manifest.sources),
         (
             "changes",
@@ -77,18 +78,37 @@ def _words(index: Index) -> str:
     return f"{len(index.lexicon):,} distinct, {endings}"
 
 
-def _vectors(manifest: Manifest) -> str:
-    dimensions = f"{manifest.embedder.dimension} dimensions"
-    return f"{dimensions}, {manifest.factory}, {bytes_a_vector(manifest):,} bytes each"
+def _vectors(index: Index) -> str:
+    dimensions = f"{index.manifest.embedder.dimension} dimensions"
+    return f"{dimensions}, {index.manifest.factory}, {bytes_a_vector(index.parts):,} bytes each"
 
 
-def _tokens(manifest: Manifest) -> list[tuple[str, str]]:
-    made = manifest.tokens
+def _shards(index: Index) -> list[tuple[str, str]]:
+    """Return a row for the number of shards and their sizes, if there are any."""
+    shards = index.manifest.shards
+    if not shards:
+        return []
+    sizes = sorted({min(s.passages for s in shards), max(s.passages for s in shards)})
+    each = " to ".join(f"{passages:,}" for passages in sizes)
+    return [("shards", f"{len(shards):,}, of {each} passages")]
+
+
+def _bytes(index: Index) -> int:
+    return sum(file.bytes for manifest in _manifests(index) for file in manifest.files.values())
+
+
+def _manifests(index: Index) -> list[Manifest]:
+    """Return the manifests of an index and of its shards."""
+    return [index.manifest, *index.parts] if index.manifest.shards else [index.manifest]
+
+
+def _tokens(index: Index) -> list[tuple[str, str]]:
+    made = index.manifest.tokens
     if made is None:
         return []
     parts = [
         f"{made.bits} bit a dimension" if made.bits == 1 else f"{made.bits} bits a dimension",
-        f"{bytes_of_tokens(manifest):,} bytes a passage",
+        f"{bytes_of_tokens(index.parts):,} bytes a passage",
     ]
     if made.error is not None:
         parts.append(f"MaxSim differs by {made.error:.3f} on average")
@@ -156,7 +176,8 @@ def _check(folder: Path, console: Console) -> None:
     if damaged:
         console.notice(f"to repair it: {options.command('verify', folder)} --repair")
         raise typer.Exit(1)
-    console.line(f"{folder} is intact: {count(len(Index(folder).manifest.files), 'file')}")
+    number = sum(len(manifest.files) for manifest in _manifests(Index(folder)))
+    console.line(f"{folder} is intact: {count(number, 'file')}")
 
 
 def _tell_repaired(report: RepairReport, folder: Path, console: Console) -> None:

@@ -1,4 +1,10 @@
 from .accumulating import Scored as Scored
+from .contents import (
+    CLUSTERS as CLUSTERS,
+    QUANTIZER as QUANTIZER,
+    bytes_a_vector as bytes_a_vector,
+    bytes_of_tokens as bytes_of_tokens,
+)
 from .default_index import find_index as find_index, index_name as index_name
 from .document_texts import (
     DocumentText as DocumentText,
@@ -6,17 +12,29 @@ from .document_texts import (
     document_text as document_text,
     nearest_ids as nearest_ids,
 )
-from .factories import require_factory as require_factory
+from .factories import (
+    AUTO_EXACT as AUTO_EXACT,
+    require_divisible as require_divisible,
+    require_factory as require_factory,
+    resolved as resolved,
+    trained as trained,
+    tuned as tuned,
+    write_index as write_index,
+)
 from .freshness import (
     entry_for as entry_for,
     is_unchanged as is_unchanged,
     portable as portable,
     touched as touched,
 )
+from .joined_lexicon import JoinedLexicon as JoinedLexicon
+from .joined_passages import JoinedVectors as JoinedVectors
+from .joined_tokens import JoinedTokenLists as JoinedTokenLists, JoinedTokens as JoinedTokens
 from .known_vectors import text_hashes as text_hashes
 from .lexicon import Lexicon as Lexicon, Statistics as Statistics
 from .lock import writing as writing
 from .manifest import (
+    GENERATIONS as GENERATIONS,
     SHARDS as SHARDS,
     WORK as WORK,
     Counts as Counts,
@@ -27,17 +45,25 @@ from .manifest import (
     not_an_index as not_an_index,
     read_manifest as read_manifest,
 )
-from .passages import Passages as Passages
-from .reader import (
-    Filter as Filter,
-    Index as Index,
-    bytes_a_vector as bytes_a_vector,
-    bytes_of_tokens as bytes_of_tokens,
-)
+from .nearest import VectorPart as VectorPart
+from .passages import Passages as Passages, PassageWriter as PassageWriter
+from .reader import Filter as Filter, Index as Index
 from .salvage import (
     IntactParts as IntactParts,
     damaged_files as damaged_files,
     require_intact as require_intact,
+)
+from .shards import (
+    ShardedGeneration as ShardedGeneration,
+    Shared as Shared,
+    complete_shards as complete_shards,
+    finished as finished,
+    is_complete as is_complete,
+    is_finished as is_finished,
+    place_of as place_of,
+    record_search as record_search,
+    remove_unnamed as remove_unnamed,
+    shard_name as shard_name,
 )
 from .source_files import FileEntry as FileEntry
 from .token_codes import (
@@ -46,8 +72,14 @@ from .token_codes import (
     usual_bits as usual_bits,
 )
 from .token_lists import TokenLists as TokenLists
+from .token_lists_writer import clusters_of as clusters_of
 from .token_vectors import StoredTokens as StoredTokens
-from .vectors import Rows as Rows, Stored as Stored, inner_products as inner_products
+from .vectors import (
+    EXACT as EXACT,
+    Rows as Rows,
+    Stored as Stored,
+    inner_products as inner_products,
+)
 from .writer import (
     BuildRecipe as BuildRecipe,
     Generation as Generation,

@@ -10,16 +10,20 @@ import math
 import re
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.errors import EttinError
+from ettin_cli.errors import EttinError, InvalidArgumentError
+from ettin_cli.index.manifest import damaged
+from ettin_cli.index.nearest import Nearest, VectorPart
 from ettin_cli.index.vectors import (
     BLOCK_ROWS,
     EXACT,
     K_FACTOR,
     RECALL_AT,
+    is_graph,
     nearest,
     open_index,
     release,
@@ -52,6 +56,21 @@ K_FACTORS = (1, 2, 4, 8, 16, 32)
 FATAL = re.compile(r"(?<!\d)0+(?!\d)|HNSW0*1(?!\d)")
 
 
+def require_divisible(factory: str) -> None:
+    """Check that parts of an index of this kind answer as the whole one would.
+
+    Raises:
+        InvalidArgumentError: It is a graph.
+    """
+    if is_graph(factory):
+        raise InvalidArgumentError(
+            f"an index in shards cannot be {factory!r}: a graph of each shard finds other passages "
+            "than one graph of all would; RaBitQfs takes less memory and finds the same",
+            argument="factory",
+            value=factory,
+        )
+
+
 def require_factory(factory: str, dimension: int) -> None:
     """Check that FAISS can make this kind of index, before anything is embedded for it.
 
@@ -76,21 +95,29 @@ def build(vectors: Stored, factory: str, path: Path) -> tuple[str, dict[str, int
     Raises:
         EttinError: FAISS does not know the factory string, or has too few vectors to train it.
     """
+    factory = resolved(vectors, factory, path)
+    if factory in EXACT:
+        _write_exact(vectors, factory, path)
+        return factory, {}, 1.0
+    write_codes(trained(vectors, factory), factory, vectors, path)
+    search, recall = tuned([VectorPart(0, open_index(path, {}), path)], factory, vectors)
+    return factory, search, recall
+
+
+def resolved(vectors: Stored, factory: str, path: Path) -> str:
+    """Return the factory string that `auto` stands for; that of an empty index is exact.
+
+    Args:
+        path: Where the index will be; `auto` writes a temporary one there.
+    """
     hold_to_one_thread("faiss")
     if factory == AUTO:
         lists = _lists(len(vectors))
         # Each list needs a vector, however slow a busy machine is at the moment.
         slow = len(vectors) >= lists and _seconds_a_query(vectors, path) > SLOW_SEARCH_S
         factory = f"IVF{lists},Flat" if slow else AUTO_EXACT
-    if not len(vectors):
-        # An index cannot be trained without vectors.
-        factory = AUTO_EXACT
-    if factory in EXACT:
-        _write_exact(vectors, factory, path)
-        return factory, {}, 1.0
-    _write(vectors, factory, path)
-    search, recall = _tuned(open_index(path, {}), vectors)
-    return factory, search, recall
+    # An index cannot be trained without vectors.
+    return factory if len(vectors) else AUTO_EXACT
 
 
 def _write_exact(vectors: Stored, factory: str, path: Path) -> None:
@@ -158,21 +185,66 @@ def _check_written(path: Path, rows: int) -> None:
         )
 
 
-def _write(vectors: Stored, factory: str, path: Path) -> None:
-    """Train an index, add the vectors and write it."""
-    import faiss
+def trained(vectors: Stored, factory: str) -> Any:
+    """Return an empty index of FAISS that is trained on some vectors.
 
+    Raises:
+        EttinError: There are too few vectors to train it.
+    """
     index = _empty(factory, vectors.shape[1])
-    try:
+    with _as_error(factory, vectors):
         if not index.is_trained:
             most = max(10_000, TRAINING_ROWS_A_LIST * _lists_of(index))
             index.train(_sample(vectors, most))
-        if type(index) is faiss.IndexIVFFlat:
-            _write_lists(index, vectors, path)
-            return
+    return index
+
+
+def write_codes(index: Any, factory: str, vectors: Stored, path: Path) -> None:
+    """Add vectors to an empty trained index, and write it.
+
+    Raises:
+        EttinError: FAISS cannot add them.
+    """
+    import faiss
+
+    if type(index) is faiss.IndexIVFFlat:
+        _write_lists(index, vectors, path)
+        return
+    with _as_error(factory, vectors):
         for begin in range(0, len(vectors), BLOCK_ROWS):
             index.add(_single(vectors[begin : begin + BLOCK_ROWS]))
             release(vectors)
+    write_index(index, path)
+
+
+def read_index(path: Path) -> Any:
+    """Return an index of a file in memory, to which vectors can be added.
+
+    Raises:
+        IndexDamagedError: FAISS cannot read the file.
+    """
+    import faiss
+
+    try:
+        return faiss.read_index(str(path))
+    except (RuntimeError, MemoryError) as error:
+        raise damaged(path) from error
+
+
+def write_index(index: Any, path: Path) -> None:
+    """Write an index; unlike FAISS's own writer, this also reports a full disk."""
+    import faiss
+
+    with path.open("wb") as file:
+        writer = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
+        faiss.write_index(index, writer)
+
+
+@contextmanager
+def _as_error(factory: str, vectors: Stored) -> Iterator[None]:
+    """Turn what FAISS raises into an error of one line."""
+    try:
+        yield
     except (RuntimeError, AssertionError) as error:
         raise EttinError(
             f"cannot build the FAISS index {factory!r} over {len(vectors)} passages: "
@@ -180,10 +252,6 @@ def _write(vectors: Stored, factory: str, path: Path) -> None:
             code="factory-failed",
             factory=factory,
         ) from error
-    # Unlike FAISS's own writer, Python's file also reports a full disk when it is closed.
-    with path.open("wb") as file:
-        writer = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
-        faiss.write_index(index, writer)
 
 
 def _empty(factory: str, dimension: int) -> Any:
@@ -271,19 +339,24 @@ def _lists(count: int) -> int:
     return lists
 
 
-def _tuned(index: Any, vectors: Stored) -> tuple[dict[str, int], float]:
+def tuned(
+    parts: Sequence[VectorPart], factory: str, vectors: Stored
+) -> tuple[dict[str, int], float]:
     """Choose the search depth, and measure recall over queries that are not passages.
 
     Recall increases with the rows visited and with the rows rescored; doubling either doubles its
     cost. Of the combinations that reach the wanted recall, the one with the smallest product is
     chosen, and among equals the one that rescores the fewest rows.
+
+    Args:
+        parts: FAISS's indexes of all vectors.
     """
     queries = _unlike(_sample(vectors, RECALL_QUERIES))
     exact = _exact(vectors, queries)
     best: tuple[dict[str, int], float] | None = None
     least = math.inf
-    for value, depth in _depths(index):
-        k_factor, recall = _rescored(index, queries, exact)
+    for value, depth in _depths([part.faiss for part in parts]):
+        k_factor, recall = _rescored(parts, factory, queries, exact)
         parameters = {**depth, K_FACTOR: k_factor} if k_factor > 1 else depth
         if recall >= RECALL_WANTED and value * k_factor <= least:
             best, least = (parameters, recall), value * k_factor
@@ -292,17 +365,18 @@ def _tuned(index: Any, vectors: Stored) -> tuple[dict[str, int], float]:
     return best or (parameters, recall)
 
 
-def _depths(index: Any) -> Iterator[tuple[int, dict[str, int]]]:
-    """Set an index to search deeper and deeper; yield each depth, and its parameter."""
+def _depths(indexes: Sequence[Any]) -> Iterator[tuple[int, dict[str, int]]]:
+    """Set indexes to search deeper and deeper; yield each depth, and its parameter."""
     import faiss
 
-    lists = _lists_of(index)
+    lists = _lists_of(indexes[0])
     # A graph search is at least as deep as the number of rows requested.
     name, value, most = ("nprobe", 16, lists) if lists else ("efSearch", 128, MOST_VISITED)
     value = min(value, most)
     while True:
         try:
-            faiss.ParameterSpace().set_index_parameter(index, name, value)
+            for index in indexes:
+                faiss.ParameterSpace().set_index_parameter(index, name, value)
         except RuntimeError:
             # This kind of index has no depth parameter.
             yield 1, {}
@@ -346,14 +420,17 @@ def _exact(vectors: Stored, queries: Floats) -> Rows:
     return rows
 
 
-def _rescored(index: Any, queries: Floats, exact: Rows) -> tuple[int, float]:
+def _rescored(
+    parts: Sequence[VectorPart], factory: str, queries: Floats, exact: Rows
+) -> tuple[int, float]:
     """Return the smallest `k_factor` that reaches the wanted recall, else the best; and the recall.
 
     It is increased only while that helps: rescoring does not improve on uncompressed vectors.
     """
     best = 1, -1.0
     for k_factor in K_FACTORS:
-        recall = _recall(index, queries, exact, k_factor)
+        nearest = Nearest(parts, factory, {K_FACTOR: k_factor})
+        recall = _recall(nearest, queries, exact)
         if recall > best[1]:
             best = k_factor, recall
         if recall >= RECALL_WANTED or best[0] != k_factor:
@@ -361,16 +438,15 @@ def _rescored(index: Any, queries: Floats, exact: Rows) -> tuple[int, float]:
     return best
 
 
-def _recall(index: Any, queries: Floats, exact: Rows, k_factor: int) -> float:
-    """Return the mean share of the exact rows among those that the index finds.
+def _recall(nearest: Nearest, queries: Floats, exact: Rows) -> float:
+    """Return the mean share of the exact rows among those that are found.
 
     Rescoring by exact products ranks these rows first, so finding them is sufficient.
     """
     if not exact.size:
         return 1.0
-    retrieved = nearest(index, queries, RECALL_AT * k_factor)
     shares = [
-        len(set(rows.tolist()) & set(best.tolist())) / len(best)
-        for rows, best in zip(retrieved, exact, strict=True)
+        len(set(nearest.candidates(query, RECALL_AT).tolist()) & set(best.tolist())) / len(best)
+        for query, best in zip(queries, exact, strict=True)
     ]
     return sum(shares) / len(shares)

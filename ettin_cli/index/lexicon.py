@@ -165,9 +165,14 @@ class Lexicon:
         return version.decode()
 
     @property
+    def term_names(self) -> pa.Array:
+        """Every term, sorted, in Arrow's memory."""
+        return self._table.column("term")
+
+    @property
     def terms(self) -> list[str]:
         """Every term, sorted."""
-        names: list[str] = self._table.column("term").to_pylist()
+        names: list[str] = self.term_names.to_pylist()
         return names
 
     @cached_property

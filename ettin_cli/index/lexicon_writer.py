@@ -67,6 +67,9 @@ def known_words(old: Index, hashes: Hashes, terms: Terms) -> KnownPostings | Non
     """
     if old.manifest.language is None or old.lexicon.made_by != terms.made_by:
         return None
+    if not isinstance(old.lexicon, Lexicon):
+        # Those of shards are numbered apart.
+        return None
     return KnownPostings(
         old.lexicon, Distinct(joined_hashes(old.passages.term_hashes())).find(hashes)
     )

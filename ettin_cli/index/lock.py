@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.errors import EttinError, IndexBusyError, InvalidArgumentError
-from ettin_cli.index.manifest import GENERATIONS, MANIFEST, WORK
+from ettin_cli.index.manifest import GENERATIONS, MANIFEST, SHARDS, WORK
 from ettin_cli.records import Reporter
 from ettin_cli.settings import cache_folder
 from ettin_cli.storage import make_folder, private_folder
@@ -110,7 +110,7 @@ def _unwritable(what: str, folder: Path, error: OSError) -> EttinError:
 def _foreign(folder: Path) -> str | None:
     """Return the name of a file that is not from an interrupted first run, or None."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    ours = {LOCK, HOLDER, GENERATIONS, WORK}
+    ours = {LOCK, HOLDER, GENERATIONS, SHARDS, WORK}
     return next((n for n in names if n not in ours and not n.startswith(f".{MANIFEST}.")), None)
 
 

@@ -210,9 +210,19 @@ def not_an_index(folder: Path) -> IndexNotFoundError:
     return IndexNotFoundError(f"no index at {folder}", folder=folder)
 
 
-def damaged(path: Path) -> IndexDamagedError:
+def damaged(path: Path, what: str = "is damaged") -> IndexDamagedError:
     """Return the error for a damaged file of a generation."""
-    return IndexDamagedError(f"{path} is damaged", folder=path.parents[2], path=path)
+    folder = whole_of(path.parents[2])
+    return IndexDamagedError(f"{path} {what}", folder=folder, path=path)
+
+
+def whole_of(folder: Path) -> Path:
+    """Return the folder of the index that an index is a shard of, or its own.
+
+    Paths in a shard are relative to the folder that contains the whole.
+    """
+    whole = folder.parent.parent
+    return whole if folder.parent.name == SHARDS and (whole / MANIFEST).is_file() else folder
 
 
 def with_files(manifest: Manifest, files: Mapping[str, FileRecord]) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,10 @@ def _completed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 class PassageWriter:
-    """Writes passages to passages.arrow, batch by batch."""
+    """Writes passages to passages.arrow, in batches of equal size.
+
+    So the same passages make the same file, whether they are added or copied.
+    """
 
     def __init__(self, path: Path) -> None:
         import pyarrow as pa
@@ -88,7 +92,7 @@ class PassageWriter:
         self._fresh.append(_row(passage, file))
         self.rows += 1
         if self._waiting_rows + len(self._fresh) >= BATCH_ROWS:
-            self._flush()
+            self._flush(BATCH_ROWS)
 
     def copy(self, table: pa.Table, file: int) -> None:
         """Append rows of an older generation, which now belong to the file with this number."""
@@ -103,7 +107,7 @@ class PassageWriter:
             self._waiting_rows += len(batch)
             self.rows += len(batch)
             if self._waiting_rows >= BATCH_ROWS:
-                self._flush()
+                self._flush(BATCH_ROWS)
 
     def close(self) -> None:
         """Write the remaining rows, and the footer that makes the file readable."""
@@ -119,15 +123,19 @@ class PassageWriter:
             self._waiting_rows += len(self._fresh)
             self._fresh.clear()
 
-    def _flush(self) -> None:
-        """Write the buffered rows as one batch, since one batch per file slows down opening."""
+    def _flush(self, least: int = 1) -> None:
+        """Write the buffered rows in batches of at least so many rows; keep the rest."""
         import pyarrow as pa
 
         self._gather()
-        if self._waiting:
-            self._writer.write_table(pa.Table.from_batches(self._waiting).combine_chunks())
-            self._waiting.clear()
-            self._waiting_rows = 0
+        table = pa.Table.from_batches(self._waiting, self._schema).combine_chunks()
+        begin = 0
+        while len(table) - begin >= least:
+            batch = table.slice(begin, BATCH_ROWS)
+            self._writer.write_table(batch)
+            begin += len(batch)
+        self._waiting = table.slice(begin).to_batches()
+        self._waiting_rows = len(table) - begin
 
 
 def _row(passage: Passage, file: int) -> dict[str, Any]:
@@ -162,28 +170,59 @@ class Passages:
     """Reads passages.arrow, memory-mapped: only the requested rows are accessed.
 
     Arrow trusts the offsets in its files, so every piece is checked before it is read.
+
+    Args:
+        expected: Number of passages.
+        later: Read the places of the batches when a passage is first read, as there may be many.
+
+    Raises:
+        IndexDamagedError: The file is unreadable; `later`, every other method may raise this too.
     """
 
-    def __init__(self, path: Path, expected: int) -> None:
+    def __init__(self, path: Path, expected: int, *, later: bool = False) -> None:
         import pyarrow as pa
 
-        self.path = path
+        self.path, self._rows = path, expected
         try:
-            self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        except (pa.ArrowException, OSError) as error:
+            self._file = pa.memory_map(str(path))
+        except OSError as error:
             raise damaged(path) from error
-        if not is_schema(self.table.schema) or self.table.num_rows != expected:
-            raise damaged(path)
-        self._batches = self.table.to_batches()
-        self._begins = list(accumulate((len(batch) for batch in self._batches), initial=0))
-        self._of_content = ["title", "text", *self._added]
+        if not later:
+            self._begins  # noqa: B018
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The whole file, mapped."""
+        import pyarrow as pa
+
+        try:
+            table = pa.ipc.open_file(self._file).read_all()
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(self.path) from error
+        if not is_schema(table.schema) or table.num_rows != self._rows:
+            raise damaged(self.path)
+        return table
+
+    @cached_property
+    def _batches(self) -> list[pa.RecordBatch]:
+        batches: list[pa.RecordBatch] = self.table.to_batches()
+        return batches
+
+    @cached_property
+    def _begins(self) -> list[int]:
+        """The first row of each batch, and the number of rows."""
+        return list(accumulate((len(batch) for batch in self._batches), initial=0))
 
     @property
     def _added(self) -> list[str]:
         return [name for name in ADDED if name in self.table.schema.names]
 
+    @cached_property
+    def _of_content(self) -> list[str]:
+        return ["title", "text", *self._added]
+
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return self._rows
 
     def hashes(self) -> Iterator[Hashes]:
         """Yield the hashes of all rows in order, in arrays of shape (count, 2)."""

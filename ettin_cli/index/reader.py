@@ -3,48 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ClosedError, IndexDamagedError, IndexMismatchError
-from ettin_cli.index.lexicon import TERMS, Lexicon
-from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged, read_manifest
-from ettin_cli.index.passages import PASSAGES, Passages
-from ettin_cli.index.source_files import FILES, FileEntry, Files
+from ettin_cli.index.contents import Contents, open_contents
+from ettin_cli.index.joined import JoinedContents, open_shards
+from ettin_cli.index.manifest import GENERATIONS, Manifest, damaged, read_manifest, whole_of
+from ettin_cli.index.passages import PASSAGES
+from ettin_cli.index.source_files import FileEntry
 from ettin_cli.index.token_codes import TokenCodec
-from ettin_cli.index.token_lists import TOKEN_CENTROIDS, TOKEN_LISTS, TOKEN_ROWS, TokenLists
-from ettin_cli.index.token_vectors import TOKEN_CODES, TOKEN_TEXTS, StoredTokens, TokenParts
-from ettin_cli.index.vectors import (
-    EXACT,
-    inner_products,
-    mapped,
-    nearest,
-    nearest_among,
-    open_index,
-    to_compare,
-)
+from ettin_cli.index.vectors import inner_products, nearest_among
 from ettin_cli.records import Passage
 from ettin_cli.runtime import Closing
 from ettin_cli.text.lexical import ENGLISH
 
 if TYPE_CHECKING:
+    from ettin_cli.index.joined_lexicon import JoinedLexicon
+    from ettin_cli.index.joined_passages import JoinedFiles, JoinedPassages, JoinedVectors
+    from ettin_cli.index.joined_tokens import JoinedTokenLists, JoinedTokens
     from ettin_cli.index.known_vectors import Hashes
+    from ettin_cli.index.lexicon import Lexicon
+    from ettin_cli.index.nearest import VectorPart
+    from ettin_cli.index.passages import Passages
+    from ettin_cli.index.source_files import Files
+    from ettin_cli.index.token_lists import TokenLists
+    from ettin_cli.index.token_vectors import StoredTokens, TokenParts
     from ettin_cli.index.vectors import Rows, Stored
     from ettin_cli.records import Floats
 
 # A metadata field, and the value that it must have, or several of which it must have one.
 Filter = tuple[str, str | tuple[str, ...]]
 
-VECTORS = "vectors.faiss"
-EMBEDDINGS = "embeddings.f16"
-# The vectors file of indexes of format 1.
-SINGLE_PRECISION = "embeddings.f32"
-
 
 class Index(Closing):
     """One generation of an index, unaffected by later writers; safe to use from any thread.
+
+    The shards of an index are read as one.
 
     Args:
         folder: The folder written by `ettin index`.
@@ -59,9 +55,9 @@ class Index(Closing):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.manifest, opened = _open_generation(folder)
-        self._opened: _Contents | None = opened
+        self._opened: Contents | JoinedContents | None = opened
         self.generation = folder / GENERATIONS / self.manifest.generation
-        self._base = folder.resolve().parent
+        self._base = whole_of(folder.resolve()).parent
 
     def close(self) -> None:
         """Release the files and their memory maps.
@@ -84,24 +80,29 @@ class Index(Closing):
         return read_manifest(self.folder).generation != self.manifest.generation
 
     @property
-    def _contents(self) -> _Contents:
+    def parts(self) -> list[Manifest]:
+        """The manifests of the shards, or that of an index without any."""
+        return [part.manifest for part in self._contents.parts]
+
+    @property
+    def _contents(self) -> Contents | JoinedContents:
         contents = self._opened
         if contents is None:
             raise ClosedError(f"the index in {self.folder} is closed", folder=self.folder)
         return contents
 
     @property
-    def passages(self) -> Passages:
+    def passages(self) -> Passages | JoinedPassages:
         """Every passage, in row order."""
         return self._contents.passages
 
     @property
-    def files(self) -> Files:
+    def files(self) -> Files | JoinedFiles:
         """Every source file, in the order of their passages."""
         return self._contents.files
 
     @property
-    def lexicon(self) -> Lexicon:
+    def lexicon(self) -> Lexicon | JoinedLexicon:
         """The terms of the passages.
 
         Raises:
@@ -122,17 +123,22 @@ class Index(Closing):
         return self.manifest.language or ENGLISH
 
     @property
-    def vectors(self) -> Stored:
+    def vectors(self) -> Stored | JoinedVectors:
         """Every passage's vector, mapped from disk: shape (passages, dimension)."""
         return self._contents.vectors
 
     @property
-    def tokens(self) -> StoredTokens | None:
+    def vector_parts(self) -> Sequence[VectorPart]:
+        """FAISS's index of each shard, or the only one."""
+        return [part.vector_part for part in self._contents.parts]
+
+    @property
+    def tokens(self) -> StoredTokens | JoinedTokens | None:
         """The token vectors of the passages; None if the index has none."""
         return self._contents.tokens
 
     @property
-    def token_lists(self) -> TokenLists | None:
+    def token_lists(self) -> TokenLists | JoinedTokenLists | None:
         """The inverted lists of the token vectors; None if the index has none."""
         return self._contents.token_lists
 
@@ -153,7 +159,8 @@ class Index(Closing):
         import numpy as np
 
         if among is None:
-            retrieved = self._nearest(queries, depth)
+            near = self._contents.nearest
+            retrieved = [near.candidates(query, depth) for query in queries]
         else:
             retrieved = nearest_among(self.vectors, among, queries, depth)
         answers = []
@@ -162,16 +169,6 @@ class Index(Closing):
             order = np.lexsort((rows, -scores))[:depth]
             answers.append((rows[order], scores[order]))
         return answers
-
-    def _nearest(self, queries: Floats, depth: int) -> list[Rows]:
-        depth = to_compare(depth, self.manifest.search)
-        try:
-            retrieved = nearest(self._contents.faiss, queries, depth)
-        except RuntimeError as error:
-            raise damaged(self.generation / VECTORS) from error
-        if any(len(rows) and rows.max() >= len(self.passages) for rows in retrieved):
-            raise damaged(self.generation / VECTORS)
-        return retrieved
 
     def read(self, rows: Rows | Sequence[int]) -> list[Passage]:
         """Return passages by row, with the absolute paths of their files."""
@@ -271,21 +268,11 @@ class Index(Closing):
 
     def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
         """Yield the vectors of all passages with the hashes of their texts, in pieces."""
-        contents = self._contents
-        return known_vectors(contents.passages, contents.vectors)
+        return self._contents.known_vectors()
 
     def known_tokens(self, codec: TokenCodec) -> TokenParts | None:
         """Return the token vectors of all texts; None if they are compressed otherwise."""
-        tokens = self.tokens
-        return tokens.parts() if tokens is not None and tokens.codec == codec else None
-
-
-def known_vectors(passages: Passages, vectors: Stored) -> Iterator[tuple[Hashes, Stored]]:
-    """Yield vectors with the hashes of their texts, in pieces."""
-    begin = 0
-    for hashes in passages.hashes():
-        yield hashes, vectors[begin : begin + len(hashes)]
-        begin += len(hashes)
+        return self._contents.known_tokens(codec)
 
 
 def _values(metadata: Mapping[str, Any], name: str) -> list[str]:
@@ -304,97 +291,16 @@ def _as_typed(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@dataclass(frozen=True)
-class _Contents:
-    """The files of a generation, all mapped, so that a writer may delete them."""
-
-    passages: Passages
-    files_read: Callable[[], Files]
-    faiss: Any
-    vectors: Stored
-    lexicon: Lexicon | None
-    tokens: StoredTokens | None
-    token_lists: TokenLists | None
-
-    @cached_property
-    def files(self) -> Files:
-        """The source files; their list is checked on first access."""
-        return self.files_read()
-
-
-def _open_generation(folder: Path) -> tuple[Manifest, _Contents]:
+def _open_generation(folder: Path) -> tuple[Manifest, Contents | JoinedContents]:
     """Open the current generation; retry once if a writer replaced it in between."""
     manifest = read_manifest(folder)
     while True:
         try:
-            return manifest, _open_files(folder, manifest)
+            if manifest.shards:
+                return manifest, open_shards(folder, manifest)
+            return manifest, open_contents(folder, manifest)
         except (IndexDamagedError, OSError):
             newer = read_manifest(folder)
             if newer.generation == manifest.generation:
                 raise
             manifest = newer
-
-
-def _open_files(folder: Path, manifest: Manifest) -> _Contents:
-    import pyarrow as pa
-
-    generation = folder / GENERATIONS / manifest.generation
-    for name, record in manifest.files.items():
-        _check_size(folder, generation / name, record)
-    rows, dimension = manifest.counts.passages, manifest.embedder.dimension
-    stored, dtype = vectors_file(manifest)
-    faiss = open_index(generation / VECTORS, manifest.search)
-    if (faiss.ntotal, faiss.d) != (rows, dimension):
-        raise IndexDamagedError(
-            f"{generation / VECTORS} does not belong to {folder}",
-            folder=folder,
-            path=generation / VECTORS,
-        )
-    files = pa.memory_map(str(generation / FILES)).read_buffer()
-    tokens = StoredTokens(generation, manifest) if manifest.tokens else None
-    lists = None
-    if tokens is not None and TOKEN_LISTS in manifest.files:
-        lists = TokenLists(generation, manifest)
-    return _Contents(
-        Passages(generation / PASSAGES, rows),
-        partial(Files, files, generation / FILES, manifest.files[FILES].checksum),
-        faiss,
-        mapped(generation / stored, rows, dimension, dtype),
-        Lexicon(generation, rows, manifest.files) if TERMS in manifest.files else None,
-        tokens,
-        lists,
-    )
-
-
-def vectors_file(manifest: Manifest) -> tuple[str, str]:
-    """Return the name of the file that ends with the stored vectors, and their dtype."""
-    if manifest.factory in EXACT:
-        return VECTORS, EXACT[manifest.factory]
-    if SINGLE_PRECISION in manifest.files:
-        return SINGLE_PRECISION, "float32"
-    return EMBEDDINGS, "float16"
-
-
-def bytes_a_vector(manifest: Manifest) -> int:
-    """Return the bytes per vector on disk: in FAISS's file and, if separate, in the stored copy."""
-    names = {VECTORS, vectors_file(manifest)[0]}
-    total = sum(manifest.files[name].bytes for name in names)
-    return round(total / max(1, manifest.counts.passages))
-
-
-def bytes_of_tokens(manifest: Manifest) -> int:
-    """Return the bytes of token vectors per passage on disk."""
-    names = {TOKEN_TEXTS, TOKEN_CODES, TOKEN_CENTROIDS, TOKEN_LISTS, TOKEN_ROWS}
-    total = sum(file.bytes for name, file in manifest.files.items() if name in names)
-    return round(total / max(1, manifest.counts.passages))
-
-
-def _check_size(folder: Path, path: Path, record: FileRecord) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError:
-        raise IndexDamagedError(f"{path} is missing", folder=folder, path=path) from None
-    if size != record.bytes:
-        raise IndexDamagedError(
-            f"{path} has {size} bytes instead of {record.bytes}", folder=folder, path=path
-        )

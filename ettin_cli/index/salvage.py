@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.errors import IndexDamagedError
+from ettin_cli.index.contents import VECTORS, known_vectors, vectors_file
+from ettin_cli.index.joined import shard_manifest
 from ettin_cli.index.known_vectors import as_hashes, text_hash
-from ettin_cli.index.manifest import GENERATIONS, Manifest, damaged, read_manifest
+from ettin_cli.index.manifest import GENERATIONS, MANIFEST, SHARDS, Manifest, read_manifest
 from ettin_cli.index.passages import ADDED, PASSAGES, Passages, content_of, is_schema
-from ettin_cli.index.reader import VECTORS, known_vectors, vectors_file
 from ettin_cli.index.source_files import FILES, FileEntry, Files
 from ettin_cli.index.token_codes import TokenCodec
 from ettin_cli.index.token_vectors import TOKEN_CODES, TOKEN_TEXTS, StoredTokens, TokenParts
@@ -34,18 +36,33 @@ COLUMNS = ["title", "text", "hash"]
 def damaged_files(folder: Path) -> list[str]:
     """Return the files of the current generation that are missing or do not match their checksum.
 
+    The files of the shards of an index are among them.
+
     Raises:
         IndexNotFoundError: The folder contains no index.
         IndexDamagedError: The manifest is damaged.
     """
     manifest = read_manifest(folder)
-    while bad := _damaged(folder, manifest):
+    while bad := _all_damaged(folder, manifest):
         newer = read_manifest(folder)
         if newer.generation == manifest.generation:
             break
         # A writer has since replaced this generation and removed its files.
         manifest = newer
-    return [str(folder / GENERATIONS / manifest.generation / name) for name in bad]
+    return list(map(str, bad))
+
+
+def _all_damaged(folder: Path, manifest: Manifest) -> list[Path]:
+    """Return the damaged files of a generation, and those of its shards."""
+    generation = folder / GENERATIONS / manifest.generation
+    bad = [generation / name for name in _damaged(folder, manifest)]
+    for shard in manifest.shards:
+        place = folder / SHARDS / shard.name
+        try:
+            bad += _all_damaged(place, shard_manifest(folder, shard))
+        except IndexDamagedError:
+            bad.append(place / MANIFEST)
+    return bad
 
 
 def _damaged(folder: Path, manifest: Manifest) -> list[str]:
@@ -71,7 +88,8 @@ def require_intact(folder: Path) -> None:
         IndexDamagedError: A file of the current generation does not match its checksum.
     """
     if bad := damaged_files(folder):
-        raise damaged(Path(bad[0]))
+        path = Path(bad[0])
+        raise IndexDamagedError(f"{path} is damaged", folder=folder, path=path)
 
 
 class IntactParts:

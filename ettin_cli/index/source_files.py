@@ -98,6 +98,31 @@ class Files:
         return map(_entry, self._table.to_pylist())
 
 
+FileKey = tuple[int, str]
+
+
+def first_and_last(content: pa.Buffer, path: Path) -> tuple[int, list[FileKey]]:
+    """Return the number of entries of files.arrow, and the source and name of the first and last.
+
+    Only those are read; the checksum is not.
+
+    Raises:
+        IndexDamagedError: They are damaged.
+    """
+    import pyarrow as pa
+
+    try:
+        table = pa.ipc.open_file(content).read_all().select(["source", "name"])
+        count = int(table.num_rows)
+        ends = [table.slice(at, 1) for at in (0, count - 1)[: 2 * count]]
+        for one in ends:
+            one.validate(full=True)
+        keys = [(row["source"], row["name"]) for one in ends for row in one.to_pylist()]
+    except (pa.ArrowException, KeyError, UnicodeDecodeError) as error:
+        raise damaged(path) from error
+    return count, keys
+
+
 def _entry(row: dict[str, Any]) -> FileEntry:
     import orjson
 

@@ -8,6 +8,7 @@ All three are made from the codes alone, and memory-mapped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
     Numbers = NDArray[np.int64]
+    # Clusters, and what a text in the list of each is worth to a query token.
+    Probe = tuple[Numbers, Floats]
 
 TOKEN_CENTROIDS = "tokens.centroids"
 TOKEN_LISTS = "tokens.lists"
@@ -116,20 +119,33 @@ class TokenLists:
         Returns:
             One number per passage; 0 for texts in no list that is read, and for repeated texts.
         """
+        return self.likely_by(self.probes(tokens, weights))
+
+    def probes(self, tokens: Floats, weights: Floats) -> list[Probe]:
+        """Return the lists to read for each query token, and what each is worth, ascending."""
         import numpy as np
 
-        total, best = np.zeros((2, self.passages), np.float32)
         probed = min(PROBES + 1, len(self.centroids))
         if not probed:
-            return total
+            return []
+        probes = []
         for products, weight in zip(product(tokens, self.centroids.T), weights, strict=True):
             nearest = np.argpartition(-products, probed - 1)[:probed]
             nearest = nearest[np.argsort(products[nearest], kind="stable")]
             lowest, clusters = products[nearest[0]], nearest[len(nearest) > PROBES :]
+            probes.append((clusters, (products[clusters] - lowest) * weight))
+        return probes
+
+    def likely_by(self, probes: Sequence[Probe]) -> Floats:
+        """Return `likely` from what `probes` returned, perhaps of lists with the same centroids."""
+        import numpy as np
+
+        total, best = np.zeros((2, self.passages), np.float32)
+        for clusters, worth in probes:
             rows, sizes = self._listed(clusters)
             best[:] = 0
             # Of a text in several lists, the last and highest product remains.
-            best[rows] = np.repeat((products[clusters] - lowest) * weight, sizes)
+            best[rows] = np.repeat(worth, sizes)
             total += best
         return total
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ettin_cli.index.token_lists import TOKEN_CENTROIDS, TOKEN_LISTS, TOKEN_ROWS
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ettin_cli.index.joined_tokens import JoinedTokens
+    from ettin_cli.index.known_vectors import Hashes
     from ettin_cli.index.token_codes import Bytes, TokenCodec
     from ettin_cli.index.token_lists import Numbers
+    from ettin_cli.index.token_vectors import StoredTokens
     from ettin_cli.index.token_writer import TokenWriter
     from ettin_cli.records import Floats
 
@@ -68,6 +72,21 @@ class Clusters(NamedTuple):
         begins = np.cumsum([0, *map(len, parts)])
         return cls(groups, np.concatenate(parts), begins)
 
+    def save(self, path: Path) -> None:
+        """Write the clusters to a file."""
+        import numpy as np
+
+        with path.open("wb") as file:
+            np.savez(file, groups=self.groups, centroids=self.centroids, begins=self.begins)
+
+    @classmethod
+    def load(cls, path: Path) -> Clusters:
+        """Return the clusters of a file written by `save`."""
+        import numpy as np
+
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(stored["groups"], stored["centroids"], stored["begins"])
+
     def nearest(self, vectors: Floats) -> NDArray[np.uint16]:
         """Return the cluster of each vector: the nearest in the nearest group."""
         import numpy as np
@@ -114,28 +133,72 @@ def _unit(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
 
 
-def write_lists(written: TokenWriter, advance: Advance = no_progress) -> None:
+class ListedTexts(NamedTuple):
+    """The texts of a generation whose token vectors are complete, in the order of their passages.
+
+    Args:
+        folder: The folder of the generation.
+        first: The first passage with each text.
+        counts: The number of token vectors of each.
+        positions: The position of each passage's text in the list of texts.
+    """
+
+    folder: Path
+    codec: TokenCodec
+    first: Numbers
+    counts: Numbers
+    positions: Numbers
+
+    @classmethod
+    def written(cls, tokens: TokenWriter) -> ListedTexts:
+        """Return those that a writer has written."""
+        import numpy as np
+
+        order = tokens.order
+        first = tokens.distinct.rows[order]
+        counts = tokens.entries["tokens"][order].astype(np.int64)
+        positions = order[np.searchsorted(first, tokens.distinct.first_of)]
+        return cls(tokens.folder, tokens.codec, first, counts, positions)
+
+    @classmethod
+    def stored(cls, folder: Path, tokens: StoredTokens, hashes: Hashes) -> ListedTexts:
+        """Return those of a generation.
+
+        Args:
+            hashes: Those of the texts of all passages.
+        """
+        import numpy as np
+
+        first = tokens.first_rows(np.arange(len(tokens)))
+        order = np.argsort(first)
+        counts = tokens.entries["tokens"][order].astype(np.int64)
+        return cls(folder, tokens.codec, first[order], counts, tokens.find_all(hashes))
+
+
+def write_lists(
+    texts: ListedTexts, clusters: Clusters | None = None, advance: Advance = no_progress
+) -> None:
     """Write the centroids, lists and rows of a generation whose token vectors are complete.
 
     Args:
+        clusters: None: those of its own token vectors.
         advance: Called with the number of token vectors that were just assigned, of all.
     """
     import numpy as np
 
-    folder, order = written.folder, written.order
-    first, counts = written.distinct.rows[order], written.entries["tokens"][order].astype(np.int64)
-    positions = order[np.searchsorted(first, written.distinct.first_of)]
-    (folder / TOKEN_ROWS).write_bytes(positions.astype("<u4").tobytes())
-    width, total = written.codec.width, int(counts.sum())
+    folder, first, counts = texts.folder, texts.first, texts.counts
+    (folder / TOKEN_ROWS).write_bytes(texts.positions.astype("<u4").tobytes())
+    width, total = texts.codec.width, int(counts.sum())
     codes = mapped_numbers(folder / TOKEN_CODES, np.dtype("u1"), 0, total * width)
     codes = codes.reshape(total, width)
-    clusters = _clusters(codes, written.codec)
+    if clusters is None:
+        clusters = _clusters(codes, texts.codec)
     (folder / TOKEN_CENTROIDS).write_bytes(clusters.centroids.astype("<f2").tobytes())
     assigned = np.empty(total, np.uint16)
     sizes = np.zeros(len(clusters.centroids), np.int64)
-    for texts, tokens in _blocks(counts) if total else ():
-        assigned[tokens] = clusters.nearest(written.codec.decoded(codes[tokens]))
-        sizes += np.bincount(_pairs(assigned[tokens], counts[texts])[0], minlength=len(sizes))
+    for some, tokens in _blocks(counts) if total else ():
+        assigned[tokens] = clusters.nearest(texts.codec.decoded(codes[tokens]))
+        sizes += np.bincount(_pairs(assigned[tokens], counts[some])[0], minlength=len(sizes))
         advance(tokens.stop - tokens.start)
     begins = np.cumsum([0, *sizes])
     path = folder / TOKEN_LISTS
@@ -148,17 +211,45 @@ def write_lists(written: TokenWriter, advance: Advance = no_progress) -> None:
         lists.flush()
 
 
-def _clusters(codes: Bytes, codec: TokenCodec) -> Clusters:
+def clusters_of(tokens: JoinedTokens) -> Clusters:
+    """Return the clusters of the token vectors of an index, the same in however many shards."""
     import numpy as np
 
-    total, count = len(codes), centroids_for(len(codes))
+    known, distinct = tokens.known(), tokens.distinct
+    order = np.argsort(tokens.first_rows(distinct))
+    ends = np.cumsum(known.tokens[order].astype(np.int64))
+
+    def read(wanted: Numbers) -> Bytes:
+        texts = np.searchsorted(ends, wanted, side="right")
+        within = wanted - (ends[texts] - known.tokens[order][texts])
+        begins = known.begins[order][texts].astype(np.int64) + within * tokens.codec.width
+        rows = [known.read(begin, begin + tokens.codec.width) for begin in begins.tolist()]
+        return np.concatenate(rows).reshape(len(rows), -1)
+
+    return _sampled(int(ends[-1]) if len(ends) else 0, read, tokens.codec)
+
+
+def _clusters(codes: Bytes, codec: TokenCodec) -> Clusters:
+    return _sampled(len(codes), codes.__getitem__, codec)
+
+
+def _sampled(total: int, read: Callable[[Numbers], Bytes], codec: TokenCodec) -> Clusters:
+    """Return the clusters of some token vectors, by a sample of them.
+
+    Args:
+        total: How many there are.
+        read: Returns the codes of those with some numbers, ascending.
+    """
+    import numpy as np
+
     if not total:
         none = np.empty((0, codec.columns), np.float32)
         return Clusters(none, none, np.zeros(1, np.int64))
+    count = centroids_for(total)
     sample = np.random.default_rng(SEED).choice(
         total, min(total, SAMPLE_A_CENTROID * count), replace=False
     )
-    return Clusters.of(codec.decoded(codes[np.sort(sample)]), count)
+    return Clusters.of(codec.decoded(read(np.sort(sample))), count)
 
 
 def _fill(

@@ -108,7 +108,7 @@ class StoredTokens:
         made = manifest.tokens
         assert made is not None
         self.codec = made.codec
-        self.folder = generation
+        self.folder, self.passages = generation, manifest.counts.passages
         path, kind = generation / TOKEN_TEXTS, entry_kind()
         size = manifest.files[TOKEN_TEXTS].bytes
         count, rest = divmod(size, KEY_BYTES + kind.itemsize)
@@ -121,6 +121,26 @@ class StoredTokens:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def distinct(self) -> Rows:
+        """The position of each distinct text, ascending."""
+        import numpy as np
+
+        return np.arange(len(self))
+
+    def first_rows(self, positions: Rows) -> Rows:
+        """Return the first passage with each of the texts at some positions.
+
+        Raises:
+            IndexDamagedError: One is not a passage of the index.
+        """
+        import numpy as np
+
+        rows = self.entries["row"][positions].astype(np.int64)
+        if len(rows) and int(rows.max()) >= self.passages:
+            raise self.damage()
+        return rows
 
     def find(self, hashes: Hashes) -> Rows:
         """Return the position of each text by its hash; -1 if it is not stored."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ettin_cli.index.joined_passages import JoinedVectors
     from ettin_cli.records import Floats
 
     Rows = NDArray[np.int64]
@@ -30,6 +31,8 @@ RECALL_AT = 100
 # and the stored vectors rank them. The name is FAISS's.
 K_FACTOR = "k_factor"
 BLOCK_ROWS = 65_536
+# Two ways to compute the product of the same unit vectors differ by less than half of this.
+MARGIN = 4e-6
 
 guard_children()
 
@@ -60,6 +63,15 @@ def to_compare(depth: int, search: Mapping[str, int]) -> int:
     return max(depth, RECALL_AT) * search[K_FACTOR] if K_FACTOR in search else depth
 
 
+def is_graph(factory: str) -> bool:
+    """Return whether a FAISS index of this kind is a graph, which is searched from node to node.
+
+    >>> is_graph("HNSW32,Flat"), is_graph("PCA64,NSG16"), is_graph("IVF1024_HNSW32,SQ8")
+    (True, True, False)
+    """
+    return any(part.startswith(("HNSW", "NSG")) for part in factory.split(","))
+
+
 def nearest(index: Any, queries: Floats, depth: int) -> list[Rows]:
     """Return the nearest rows of each query; fewer than `depth` if the index has fewer."""
     depth = min(depth, index.ntotal)
@@ -73,25 +85,28 @@ def nearest(index: Any, queries: Floats, depth: int) -> list[Rows]:
     return [row[row >= 0] for row in rows]
 
 
-def nearest_among(vectors: Stored, rows: Rows, queries: Floats, depth: int) -> list[Rows]:
-    """Return the nearest rows of each query among `rows`, by exhaustive comparison."""
+def nearest_among(
+    vectors: Stored | JoinedVectors, among: Rows, queries: Floats, depth: int
+) -> list[Rows]:
+    """Return the nearest rows of each query among some, by exhaustive comparison.
+
+    Rows whose products may be as high as that of the last one, but for rounding, are included.
+    """
     import numpy as np
 
     best = [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
-    for begin in range(0, len(rows), BLOCK_ROWS):
-        block = rows[begin : begin + BLOCK_ROWS]
+    for begin in range(0, len(among), BLOCK_ROWS):
+        block = among[begin : begin + BLOCK_ROWS]
         scores = queries @ vectors[block].astype(np.float32, copy=False).T
         for at, (kept, kept_rows) in enumerate(best):
             every = np.concatenate([kept, scores[at]])
             every_row = np.concatenate([kept_rows, block])
             if len(every) > depth:
-                # Only the few that reach the last kept score need to be sorted.
                 lowest = -np.partition(-every, depth - 1)[depth - 1]
-                reach = np.flatnonzero(every >= lowest)
+                reach = np.flatnonzero(every >= lowest - MARGIN)
                 every, every_row = every[reach], every_row[reach]
-            order = np.argsort(-every, kind="stable")[:depth]
-            best[at] = every[order], every_row[order]
-    return [nearest_rows for _, nearest_rows in best]
+            best[at] = every, every_row
+    return [rows[np.argsort(-scores, kind="stable")] for scores, rows in best]
 
 
 def inner_products(vectors: Stored, query: Floats) -> Floats:
@@ -136,5 +151,6 @@ def release(vectors: Stored) -> None:
 
     The system reclaims the pages when it needs memory, but until then they count as used by us.
     """
-    if isinstance(vectors.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        vectors.base.madvise(mmap.MADV_DONTNEED)
+    for part in getattr(vectors, "parts", (vectors,)):
+        if isinstance(part.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            part.base.madvise(mmap.MADV_DONTNEED)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ettin_cli import __version__
 from ettin_cli.errors import EttinError, IndexNotFoundError
+from ettin_cli.index.contents import CLUSTERS, EMBEDDINGS, VECTORS
 from ettin_cli.index.factories import build
 from ettin_cli.index.known_vectors import Distinct, Shards, joined_hashes
 from ettin_cli.index.lexicon_writer import known_words, write_lexicon
@@ -31,10 +32,11 @@ from ettin_cli.index.manifest import (
     write_manifest,
 )
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
-from ettin_cli.index.reader import EMBEDDINGS, VECTORS, Index
+from ettin_cli.index.reader import Index
 from ettin_cli.index.source_files import FILES, FileEntry, write_files
 from ettin_cli.index.token_codes import TokenCodec
-from ettin_cli.index.token_lists_writer import write_lists
+from ettin_cli.index.token_lists import TOKEN_LISTS
+from ettin_cli.index.token_lists_writer import ListedTexts, write_lists
 from ettin_cli.index.token_writer import SAMPLE, CodedTexts, TokenShards, TokenWriter
 from ettin_cli.index.vectors import EXACT, mapped, release
 from ettin_cli.records import Advance, EmbedderCard, TokenSink, no_progress
@@ -81,6 +83,17 @@ class BuildRecipe:
     tokens: TokenCodec | None = None
     token_lists: bool = False
 
+    def makes(self, manifest: Manifest) -> bool:
+        """Return whether an index was built with these settings."""
+        return (
+            (manifest.embedder, manifest.chunk_size, manifest.chunk_overlap, manifest.language)
+            == (self.embedder, self.chunk_size, self.chunk_overlap, self.language)
+            and self.factory in (manifest.asked, manifest.factory)
+            and manifest.reading == self.reading
+            and (manifest.tokens.codec if manifest.tokens else None) == self.tokens
+            and bool({TOKEN_LISTS, CLUSTERS} & manifest.files.keys()) == self.token_lists
+        )
+
 
 class Generation:
     """A generation being built; without `commit` the index is unchanged.
@@ -90,25 +103,44 @@ class Generation:
         recipe: Its build settings.
         old: The current generation, or its intact parts, whose vectors are reused; None: start
             from scratch.
+        also: Other indexes whose vectors are reused.
+        work: Where vectors are kept until the commit; None: in the index's folder.
     """
 
-    def __init__(self, folder: Path, recipe: BuildRecipe, old: Index | IntactParts | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        recipe: BuildRecipe,
+        old: Index | IntactParts | None,
+        also: Sequence[Index] = (),
+        work: Path | None = None,
+    ) -> None:
         remove_leftovers(folder)
         self.folder = folder
         self.recipe = recipe
         self.old = old
-        self.name = _next_name(folder)
+        self.known: list[Index | IntactParts] = [*also, *([old] if old else [])]
+        self.name = next_name(folder)
         self.path = folder / GENERATIONS / self.name
         make_folder(self.path)
         self.passages = PassageWriter(self.path / PASSAGES)
-        work = folder / WORK / _vectors_key(recipe.embedder)
+        self._adopted = False
+        work = (work or folder / WORK) / _vectors_key(recipe.embedder)
         self.shards, self.token_shards = Shards(work), TokenShards(work)
         self.tokens: TokenVectors | None = None
         self.token_writer: TokenWriter | None = None
 
+    def adopt(self, passages: Path, rows: int) -> None:
+        """Take a complete file of passages instead of those that would be added."""
+        self.passages.close()
+        passages.replace(self.path / PASSAGES)
+        self.passages.rows = rows
+        self._adopted = True
+
     def missing(self) -> Missing:
         """Close the passages file, and find the passages without a known vector."""
-        self.passages.close()
+        if not self._adopted:
+            self.passages.close()
         stored = Passages(self.path / PASSAGES, self.passages.rows)
         return Missing(self, stored)
 
@@ -157,7 +189,7 @@ class Generation:
             reading=self.recipe.reading,
             tokens=self.tokens,
         )
-        manifest = with_files(manifest, self._sealed())
+        manifest = with_files(manifest, sealed(self.path))
         write_manifest(self.folder, manifest)
         self.shards.clear()
         remove_leftovers(self.folder)
@@ -180,14 +212,6 @@ class Generation:
         with suppress(EttinError, OSError):
             if _in_force(self.folder) != self.name:
                 shutil.rmtree(self.path)
-
-    def _sealed(self) -> dict[str, FileRecord]:
-        records = {}
-        for path in sorted(self.path.iterdir()):
-            sync_file(path)
-            records[path.name] = FileRecord(path.stat().st_size, checksum(path))
-        sync_folder(self.path)
-        return records
 
 
 class Missing:
@@ -225,8 +249,8 @@ class Missing:
     def _known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
         """Yield the vectors of an interrupted run and of the old generation, in pieces."""
         yield from self.generation.shards.load(self.generation.recipe.embedder.dimension)
-        if self.generation.old is not None:
-            yield from self.generation.old.known_vectors()
+        for known in self.generation.known:
+            yield from known.known_vectors()
 
     def _token_writer(self) -> TokenWriter | None:
         """Return the writer of token vectors with those that are known."""
@@ -236,9 +260,9 @@ class Missing:
         writer = generation.token_writer = TokenWriter(generation.path, codec, self.distinct)
         for parts in generation.token_shards.load(codec):
             writer.add_known(parts)
-        old = generation.old.known_tokens(codec) if generation.old is not None else None
-        if old is not None:
-            writer.add_known(old)
+        for known in generation.known:
+            if parts_of := known.known_tokens(codec):
+                writer.add_known(parts_of)
         return writer
 
     def embed(self, embed: Embed, advance: Advance = no_progress) -> None:
@@ -291,7 +315,7 @@ class Missing:
     def write_lists(self, advance: Advance = no_progress) -> None:
         """Write the inverted lists of the token vectors, if the recipe has them."""
         if self.tokens and self.generation.recipe.token_lists:
-            write_lists(self.tokens, advance)
+            write_lists(ListedTexts.written(self.tokens), advance=advance)
 
     def _finished(self, tokens: TokenWriter) -> TokenVectors:
         tokens.finish()
@@ -302,6 +326,16 @@ class Missing:
             error = before.error
         count = int(tokens.entries["tokens"].sum())
         return TokenVectors(codec.bits, codec.dimension, count, error)
+
+
+def sealed(generation: Path) -> dict[str, FileRecord]:
+    """Make the files of a generation survive a power cut; return their sizes and checksums."""
+    records = {}
+    for path in sorted(generation.iterdir()):
+        sync_file(path)
+        records[path.name] = FileRecord(path.stat().st_size, checksum(path))
+    sync_folder(generation)
+    return records
 
 
 def _writable(path: Path, rows: int, dimension: int) -> Halves:
@@ -328,7 +362,8 @@ def _generations(folder: Path) -> list[Path]:
     return [path for path in folders if GENERATION_NAME.fullmatch(path.name)]
 
 
-def _next_name(folder: Path) -> str:
+def next_name(folder: Path) -> str:
+    """Return the name of a new generation."""
     numbers = [int(path.name.partition("-")[0]) for path in _generations(folder)]
     return f"{max(numbers, default=0) + 1:06}-{secrets.token_hex(4)}"
 

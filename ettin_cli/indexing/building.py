@@ -30,7 +30,12 @@ from ettin_cli.index import (
 )
 from ettin_cli.indexing.planning import IndexPlan, make_plan
 from ettin_cli.indexing.reading import CorpusReader, recognized_pages
-from ettin_cli.indexing.requests import BuildRequest, settle_recipe, settle_sources
+from ettin_cli.indexing.requests import (
+    BuildRequest,
+    settle_recipe,
+    settle_shards,
+    settle_sources,
+)
 from ettin_cli.models import ModelFiles, load_embedder, with_tokens
 from ettin_cli.records import Advance, EmbedderCard, Rejection, Reporter, no_progress
 from ettin_cli.runtime import Loaded
@@ -97,6 +102,7 @@ def build_index(
             require_main_content()
         if any(source.ocr == ALWAYS for source in sources):
             require_ocr()
+        division = settle_shards(request, manifest)
         files, recipe = settle_recipe(request, manifest, reporter)
         reread = old is not None and old.manifest.reading != READING
         plan = make_plan(request.folder, sources, old, stream=request.stream, reread=reread)
@@ -108,6 +114,14 @@ def build_index(
             reporter.notice(notice)
         if old and plan.up_to_date and _same(old, recipe, sources):
             return _untouched(plan, old)
+        if division:
+            from ettin_cli.indexing.sharding import ShardedBuild, opened_shards
+
+            shards = opened_shards(old) if old else None
+            sharded = ShardedBuild(
+                request, recipe, files, division.parts, manifest, shards, reporter, loaded
+            )
+            return sharded.finish(plan, sources)
         if old:
             require_intact(request.folder)
         run = GenerationBuild(request, recipe, files, old, reporter, loaded)
@@ -309,7 +323,9 @@ class GenerationSink:
         added = replace(entry, first=self.first, passages=self.passages.rows - self.first)
         self.entries.append(replace(added, documents=self.documents, truncated=self.truncated))
 
-    def copy(self, entry: FileEntry, tables: Sequence[pa.Table], *, same: bool) -> None:
+    def copy(
+        self, entry: FileEntry, before: FileEntry, tables: Sequence[pa.Table], *, same: bool
+    ) -> None:
         """Add an unchanged file with its rows of the old generation."""
         entry = replace(entry, first=self.passages.rows)
         for table in tables:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import Protocol
 
 from ettin_cli.corpus import (
     ALWAYS,
@@ -23,10 +24,24 @@ from ettin_cli.corpus import (
     open_source,
 )
 from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.index import FileEntry, Index, IntactParts, RecordedSource, is_unchanged, portable
+from ettin_cli.index import FileEntry, Manifest, RecordedSource, is_unchanged, portable
 from ettin_cli.records import Rejection
 from ettin_cli.settings import AUTO
 from ettin_cli.storage import STREAM, Stream
+
+
+class Before(Protocol):
+    """What a plan needs of an index: its manifest and its source files."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest."""
+        ...
+
+    @property
+    def files(self) -> Iterable[FileEntry]:
+        """The entries of the files that need not be read if they did not change."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +113,7 @@ def base_of(folder: Path) -> Path:
 def make_plan(
     folder: Path,
     recorded: Sequence[RecordedSource],
-    old: Index | IntactParts | None,
+    old: Before | None,
     *,
     stream: Stream | None = None,
     reread: bool = False,
@@ -144,7 +159,7 @@ def make_plan(
     return plan
 
 
-def out_of_date(folder: Path, index: Index) -> IndexPlan:
+def out_of_date(folder: Path, index: Before) -> IndexPlan:
     """Return what changed since an index was built; files of a missing source count as gone."""
     there = [record for record in index.manifest.sources if is_there(record, folder)]
     return make_plan(folder, there, index)
@@ -176,7 +191,7 @@ def _opened(record: RecordedSource, folder: Path, stream: Stream | None = None) 
         ) from error
 
 
-def _entries(old: Index | IntactParts | None) -> dict[tuple[RecordedSource, str], FileEntry]:
+def _entries(old: Before | None) -> dict[tuple[RecordedSource, str], FileEntry]:
     if old is None:
         return {}
     sources = old.manifest.sources

@@ -60,10 +60,13 @@ class Sink(Protocol):
         """End the file that was begun; its counts of passages are those that were added."""
         ...
 
-    def copy(self, entry: FileEntry, tables: Sequence[pa.Table], *, same: bool) -> None:
+    def copy(
+        self, entry: FileEntry, before: FileEntry, tables: Sequence[pa.Table], *, same: bool
+    ) -> None:
         """Take an unchanged file with its rows of the old generation.
 
         Args:
+            before: Its old entry.
             same: Whether the rows are as they were; else documents have new ids.
         """
         ...
@@ -150,7 +153,7 @@ class CorpusReader:
                 return None
             tables = [self._renamed(table, planned.source) for table in tables]
         kept = replace(entry, source=planned.source)
-        self.sink.copy(kept, tables, same=same)
+        self.sink.copy(kept, entry, tables, same=same)
         return kept
 
     def _present_entry(self, planned: PlannedFile) -> FileEntry | None:

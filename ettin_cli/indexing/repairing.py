@@ -15,13 +15,18 @@ from ettin_cli.index import (
     Index,
     IntactParts,
     RecordedSource,
+    damaged_files,
     forget_unfinished,
+    read_manifest,
     remove_leftovers,
+    remove_unnamed,
     writing,
 )
 from ettin_cli.indexing.building import BuildReport, GenerationBuild, disk_errors
+from ettin_cli.indexing.drafts import OldShards
 from ettin_cli.indexing.planning import IndexPlan, base_of, is_there, make_plan
 from ettin_cli.indexing.requests import BuildRequest, settle_recipe
+from ettin_cli.indexing.sharding import ShardedBuild, intact_shards
 from ettin_cli.records import Reporter
 from ettin_cli.storage import STREAM
 
@@ -57,6 +62,8 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
     """
     folder = request.folder
     with writing(folder, wait=request.wait, reporter=reporter), disk_errors(folder):
+        if read_manifest(folder).shards:
+            return _repair_shards(request, reporter)
         remains = IntactParts(folder)
         damaged = [str(remains.generation / name) for name in remains.damaged]
         if not damaged:
@@ -77,6 +84,29 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
         return RepairReport(damaged, built, _lost(remains, plan, folder))
 
 
+def _repair_shards(request: BuildRequest, reporter: Reporter) -> RepairReport:
+    """Make the damaged shards of an index again."""
+    folder, manifest = request.folder, read_manifest(request.folder)
+    damaged = damaged_files(folder)
+    if not damaged:
+        remove_leftovers(folder)
+        remove_unnamed(folder)
+        forget_unfinished(folder, manifest.embedder)
+        return RepairReport(damaged)
+    files, recipe = settle_recipe(request, manifest, reporter)
+    remains = intact_shards(folder, manifest, damaged)
+    if remains.complete:
+        recipe = replace(recipe, reading=manifest.reading)
+        run = ShardedBuild(request, recipe, files, None, manifest, remains, reporter)
+        return RepairReport(damaged, run.complete(manifest.sources))
+    sources = _sources(remains, folder)
+    plan = make_plan(folder, sources, remains)
+    run = ShardedBuild(request, recipe, files, None, manifest, remains, reporter)
+    built = run.finish(plan, sources)
+    without = len(plan.sources) < len(manifest.sources)
+    return RepairReport(damaged, built, [*([STREAM] if without else []), *plan.gone])
+
+
 def _copied(
     generation: Generation, passages: Passages, files: Sequence[FileEntry]
 ) -> list[FileEntry]:
@@ -88,7 +118,7 @@ def _copied(
     return entries
 
 
-def _sources(remains: IntactParts, folder: Path) -> tuple[RecordedSource, ...]:
+def _sources(remains: IntactParts | OldShards, folder: Path) -> tuple[RecordedSource, ...]:
     """Return the sources whose documents can be read again or copied from intact passages."""
     for source in remains.manifest.sources:
         if not is_there(source, folder):
@@ -99,7 +129,9 @@ def _sources(remains: IntactParts, folder: Path) -> tuple[RecordedSource, ...]:
                 folder=folder,
                 source=location,
             )
-    kept = remains.passages is not None and any(not entry.path for entry in remains.files)
+    kept = any(not entry.path for entry in remains.files) and (
+        isinstance(remains, OldShards) or remains.passages is not None
+    )
     return tuple(s for s in remains.manifest.sources if kept or s.location != STREAM)
 
 

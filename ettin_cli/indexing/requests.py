@@ -46,6 +46,7 @@ class BuildRequest:
         source: The options for reading new sources.
         dimensions: The number of leading dimensions of each vector to keep.
         token_vectors: "auto", "none", or bits a dimension.
+        shards: "auto", "none", or the number of shards of a new index.
         only: Fail if the index has other sources than those to add.
         wait: Wait for another writer rather than fail.
     """
@@ -57,6 +58,7 @@ class BuildRequest:
     embedder: str | None = None
     dimensions: int | None = None
     token_vectors: str | None = None
+    shards: str | None = None
     chunking: Chunking | None = None
     factory: str | None = None
     language: str | None = None
@@ -117,6 +119,48 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
 def _location(text: str, folder: Path) -> str:
     """Return a source's location as the manifest records it, whether or not it exists."""
     return text if text == STREAM else portable(Path(text).resolve(), base_of(folder))
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How the index of a run is divided into shards.
+
+    Args:
+        parts: Of a new index; None: as few as hold all passages.
+    """
+
+    parts: int | None = None
+
+
+def settle_shards(request: BuildRequest, manifest: Manifest | None) -> Division | None:
+    """Return how an index is divided; None if it has no shards.
+
+    Raises:
+        InvalidArgumentError: The number of shards is none.
+        IndexMismatchError: The index is divided otherwise, and this is not a rebuild.
+    """
+    asked = request.shards
+    if asked not in (None, AUTO, NONE) and not (asked.isdecimal() and int(asked)):
+        raise InvalidArgumentError(
+            f"{asked!r} is not a number of shards",
+            argument="shards",
+            value=asked,
+            choices=[AUTO, NONE, "a number above 0"],
+        )
+    made = len(manifest.shards) if manifest else 0
+    if asked is None:
+        return Division() if made else None
+    if manifest and not request.rebuild:
+        same = {AUTO: made > 0, NONE: not made}.get(asked, str(made) == asked)
+        if not same:
+            raise IndexMismatchError(
+                f"{request.folder} was built {f'in {made} shards' if made else 'without shards'}",
+                folder=request.folder,
+                shards=asked,
+            )
+    if asked == NONE:
+        return None
+    return Division(None if asked == AUTO else int(asked))
 
 
 def settle_recipe(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ettin_cli.errors import IndexDamagedError, IndexMismatchError
+from ettin_cli.errors import IndexMismatchError
 from ettin_cli.index import Index, text_hashes
 from ettin_cli.models.rerankers import QueryVectors, TextVectors
 from ettin_cli.records import Embedder, TextTokens, TokenEmbedder
 from ettin_cli.searching.retrievers import MULTI_VECTOR, Forms, Retrieved, Search, best_first
 
 if TYPE_CHECKING:
-    from ettin_cli.index import Rows, StoredTokens, TokenLists
+    from ettin_cli.index import JoinedTokenLists, JoinedTokens, Rows, StoredTokens, TokenLists
     from ettin_cli.records import Floats
 
 # How many texts are scored: at least so many, for each one wanted, and for the cube root of the
@@ -84,31 +84,18 @@ class TokenNearness:
         """
         import numpy as np
 
-        texts = np.arange(len(self.stored)) if among is None else np.unique(among)
+        distinct = self.stored.distinct
+        texts = distinct if among is None else np.unique(among)
         wanted = max(
             LEAST_SCORED,
             SCORED_A_WANTED * depth,
-            round(SCORED_A_ROOT * len(self.stored) ** (1 / 3)),
+            round(SCORED_A_ROOT * len(distinct) ** (1 / 3)),
         )
         if len(texts) <= wanted:
             return texts
         likely = self.lists.likely(query.tokens, query.weights)
-        first = self._first[texts]
+        first = self.stored.first_rows(texts)
         return texts[best_first(first, likely[first], wanted)]
-
-    @cached_property
-    def _first(self) -> Rows:
-        """The first passage with each text."""
-        import numpy as np
-
-        first = self.stored.entries["row"].astype(np.int64)
-        if len(first) and int(first.max()) >= len(self.lists.positions):
-            raise IndexDamagedError(
-                f"the list of token vectors in {self.stored.folder} is damaged",
-                folder=self.index.folder,
-                path=self.stored.folder,
-            )
-        return first
 
     def scores(self, query: QueryVectors, rows: Rows) -> Floats:
         """Return the scores of some rows."""
@@ -178,7 +165,9 @@ class MultiVectorRetriever:
         return Retrieved(*self.near.best(query, depth, among))
 
 
-def require_token_lists(index: Index) -> tuple[StoredTokens, TokenLists]:
+def require_token_lists(
+    index: Index,
+) -> tuple[StoredTokens | JoinedTokens, TokenLists | JoinedTokenLists]:
     """Return the token vectors of an index and their lists.
 
     Raises:

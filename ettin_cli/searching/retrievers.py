@@ -20,7 +20,7 @@ from ettin_cli.settings import AUTO
 from ettin_cli.text.lexical import Terms
 
 if TYPE_CHECKING:
-    from ettin_cli.index import Lexicon, Rows, Scored
+    from ettin_cli.index import JoinedLexicon, Lexicon, Rows, Scored
     from ettin_cli.records import Floats
     from ettin_cli.searching.fusion import Numbers
 
@@ -134,7 +134,7 @@ class LexicalRetriever:
         self._last: tuple[Mapping[str, float], Scored] | None = None
 
     @property
-    def lexicon(self) -> Lexicon:
+    def lexicon(self) -> Lexicon | JoinedLexicon:
         """The lexicon of the index, held by the index alone."""
         return self.index.lexicon
 

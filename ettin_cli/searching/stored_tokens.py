@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ettin_cli.index import StoredTokens
+    from ettin_cli.index import JoinedTokens, StoredTokens
     from ettin_cli.records import Flags, Floats
 
 
@@ -36,7 +36,9 @@ class StoredTokenEncoder:
         encoder: Encodes queries.
     """
 
-    def __init__(self, index: Index, stored: StoredTokens, encoder: TokenEncoder) -> None:
+    def __init__(
+        self, index: Index, stored: StoredTokens | JoinedTokens, encoder: TokenEncoder
+    ) -> None:
         self.index, self.stored, self.encoder = index, stored, encoder
         self.max_tokens = encoder.max_tokens
         bits = stored.codec.bits
@@ -71,7 +73,7 @@ class StoredWordCounts:
     The lexicon also has the words of a file's name, which are not in the text.
     """
 
-    def __init__(self, index: Index, stored: StoredTokens, terms: Terms) -> None:
+    def __init__(self, index: Index, stored: StoredTokens | JoinedTokens, terms: Terms) -> None:
         self.index, self.stored, self.terms = index, stored, terms
 
     def __call__(
@@ -84,9 +86,7 @@ class StoredWordCounts:
         known = positions >= 0
         counts = np.zeros((len(texts), len(terms)), np.int64)
         lengths = np.zeros(len(texts), np.int64)
-        rows = self.stored.entries["row"][positions[known]].astype(np.int64)
-        if (rows >= len(self.index.passages)).any():
-            raise self.stored.damage()
+        rows = self.stored.first_rows(positions[known])
         counts[known], lengths[known] = self.index.lexicon.counts_in(terms, rows)
         of_names = dict[str, Counter[str]]()
         names = self.index.passages.column("names", rows)
