@@ -216,7 +216,7 @@ def test_an_index_that_may_only_be_read_is_read_and_not_written(
     read, refused = run("verify"), run("index")
     for path, mode in zip(places, modes, strict=True):
         path.chmod(mode)
-    assert (read.returncode, read.stdout) == (0, "index is intact: 8 files\n")
+    assert (read.returncode, read.stdout) == (0, "index is intact: 10 files\n")
     assert refused.returncode == 1
     assert refused.stderr.splitlines() == [
         "ettin: error: cannot write to index: Permission denied",

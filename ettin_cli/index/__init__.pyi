@@ -21,6 +21,7 @@ from .factories import (
     tuned as tuned,
     write_index as write_index,
 )
+from .field_values import Filter as Filter
 from .freshness import (
     entry_for as entry_for,
     is_unchanged as is_unchanged,
@@ -47,7 +48,7 @@ from .manifest import (
 )
 from .nearest import VectorPart as VectorPart
 from .passages import Passages as Passages, PassageWriter as PassageWriter
-from .reader import Filter as Filter, Index as Index
+from .reader import Index as Index
 from .salvage import (
     IntactParts as IntactParts,
     damaged_files as damaged_files,

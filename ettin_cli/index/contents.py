@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ettin_cli.index.field_values import VALUES, FieldValues, ScannedValues
 from ettin_cli.index.lexicon import TERMS, Lexicon
 from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged
 from ettin_cli.index.nearest import Nearest, VectorPart
@@ -21,8 +22,9 @@ from ettin_cli.index.vectors import EXACT, mapped, open_index
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ettin_cli.index.field_values import Filter
     from ettin_cli.index.known_vectors import Hashes
-    from ettin_cli.index.vectors import Stored
+    from ettin_cli.index.vectors import Rows, Stored
 
 VECTORS = "vectors.faiss"
 EMBEDDINGS = "embeddings.f16"
@@ -48,6 +50,7 @@ class Contents:
     file_list: pa.Buffer
     vector_part: VectorPart
     vectors: Stored
+    fields: FieldValues | ScannedValues
     lexicon: Lexicon | None
     tokens: StoredTokens | None
     token_lists: TokenLists | None
@@ -67,6 +70,22 @@ class Contents:
     def nearest(self) -> Nearest:
         """Finds the rows whose vectors are nearest to a query's."""
         return Nearest([self.vector_part], self.manifest.factory, self.manifest.search)
+
+    def select(self, filters: Sequence[Filter], paths: Sequence[str]) -> Rows:
+        """Return the rows that pass every filter and whose path matches a glob.
+
+        Args:
+            paths: Without any, every path matches.
+        """
+        import numpy as np
+
+        rows = self.fields.passing(filters) if filters else np.arange(len(self.passages))
+        if not paths:
+            return rows
+        fits = np.zeros(len(self.passages), np.bool_)
+        for first, count in self.files.places(paths):
+            fits[first : first + count] = True
+        return rows[fits[rows]]
 
     def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
         """Yield the vectors of all passages with the hashes of their texts, in pieces."""
@@ -105,13 +124,17 @@ def open_contents(
     lists = None
     if tokens is not None and TOKEN_LISTS in manifest.files:
         lists = TokenLists(generation, manifest)
+    passages = Passages(generation / PASSAGES, rows, later=whole is not None)
     return Contents(
         generation,
         manifest,
-        Passages(generation / PASSAGES, rows, later=whole is not None),
+        passages,
         pa.memory_map(str(generation / FILES)).read_buffer(),
         VectorPart(first, faiss, generation / VECTORS),
         mapped(generation / stored, rows, dimension, dtype),
+        FieldValues(generation, rows, manifest.files)
+        if VALUES in manifest.files
+        else ScannedValues(passages),
         Lexicon(generation, rows, manifest.files) if TERMS in manifest.files else None,
         tokens,
         lists,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ettin_cli.errors import ClosedError, IndexDamagedError, IndexMismatchError
 from ettin_cli.index.contents import Contents, open_contents
+from ettin_cli.index.field_values import Filter
 from ettin_cli.index.joined import JoinedContents, open_shards
 from ettin_cli.index.manifest import GENERATIONS, Manifest, damaged, read_manifest, whole_of
 from ettin_cli.index.passages import PASSAGES
@@ -32,9 +34,6 @@ if TYPE_CHECKING:
     from ettin_cli.index.token_vectors import StoredTokens, TokenParts
     from ettin_cli.index.vectors import Rows, Stored
     from ettin_cli.records import Floats
-
-# A metadata field, and the value that it must have, or several of which it must have one.
-Filter = tuple[str, str | tuple[str, ...]]
 
 
 class Index(Closing):
@@ -200,19 +199,7 @@ class Index(Closing):
         A list field matches by any of its elements, and of several values one must match. Globs
         have the syntax of .gitignore files and are matched below each source.
         """
-        import numpy as np
-
-        fits = np.ones(len(self.passages), np.bool_)
-        begin = 0
-        matching = self._files_matching(paths) if paths else []
-        for files, metadata in self.passages.blocks("file", "metadata"):
-            block = fits[begin : begin + len(files)]
-            if paths:
-                block &= np.isin(files.to_numpy(), matching)
-            if filters:
-                block &= [self._has_values(record, filters) for record in metadata.to_pylist()]
-            begin += len(files)
-        return np.flatnonzero(fits).astype(np.int64)
+        return self._rows_of([part.select(filters, paths) for part in self._contents.parts])
 
     def holding(self, field: str, fits: Callable[[str], bool]) -> Rows:
         """Return the rows with a value that fits in the title or in the metadata field `field`.
@@ -221,50 +208,31 @@ class Index(Closing):
         """
         import numpy as np
 
-        matching: list[bool] = []
-        for titles, metadata in self.passages.blocks("title", "metadata"):
-            if field == "title":
-                matching += map(fits, titles.to_pylist())
-            else:
-                matching += (
-                    any(map(fits, _values(self._metadata(record), field)))
-                    for record in metadata.to_pylist()
-                )
-        return np.flatnonzero(matching).astype(np.int64)
+        if field == "title":
+            return np.flatnonzero(list(self._titles_fitting(fits))).astype(np.int64)
+        return self._rows_of([one.fields.matching(field, fits) for one in self._contents.parts])
+
+    def _rows_of(self, found: Sequence[Rows]) -> Rows:
+        """Return the rows of the whole from those found in each part."""
+        import numpy as np
+
+        if len(found) == 1:
+            return found[0]
+        firsts = [part.vector_part.first for part in self._contents.parts]
+        return np.concatenate([rows + at for rows, at in zip(found, firsts, strict=True)])
+
+    def _titles_fitting(self, fits: Callable[[str], bool]) -> Iterator[bool]:
+        """Yield for each row whether its title fits."""
+        titles = chain.from_iterable(
+            block.to_pylist() for (block,) in self.passages.blocks("title")
+        )
+        for title, same in groupby(titles):
+            fitting = fits(title)
+            yield from (fitting for _ in same)
 
     def has_field(self, field: str) -> bool:
         """Return whether any document has this metadata field; every one has a title."""
-        import orjson
-
-        quoted = orjson.dumps(field).decode()
-        return field == "title" or any(
-            _values(self._metadata(record), field)
-            for (metadata,) in self.passages.blocks("metadata")
-            for record in metadata.to_pylist()
-            if quoted in record
-        )
-
-    def _files_matching(self, globs: Sequence[str]) -> list[int]:
-        import pathspec
-
-        spec = pathspec.GitIgnoreSpec.from_lines(globs)
-        return [number for number, entry in enumerate(self.files) if spec.match_file(entry.name)]
-
-    def _has_values(self, record: str, filters: Sequence[Filter]) -> bool:
-        metadata = self._metadata(record)
-        return all(
-            not _alternatives(wanted).isdisjoint(_values(metadata, name))
-            for name, wanted in filters
-        )
-
-    def _metadata(self, record: str) -> dict[str, Any]:
-        import orjson
-
-        try:
-            metadata: dict[str, Any] = orjson.loads(record) if record else {}
-            return metadata
-        except orjson.JSONDecodeError as error:
-            raise damaged(self.generation / PASSAGES) from error
+        return field == "title" or any(part.fields.has(field) for part in self._contents.parts)
 
     def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
         """Yield the vectors of all passages with the hashes of their texts, in pieces."""
@@ -273,22 +241,6 @@ class Index(Closing):
     def known_tokens(self, codec: TokenCodec) -> TokenParts | None:
         """Return the token vectors of all texts; None if they are compressed otherwise."""
         return self._contents.known_tokens(codec)
-
-
-def _values(metadata: Mapping[str, Any], name: str) -> list[str]:
-    """Return the values of a field in the form a user would type."""
-    value = metadata.get(name)
-    values = value if isinstance(value, list) else [value]
-    return [_as_typed(item) for item in values if item is not None]
-
-
-def _alternatives(wanted: str | tuple[str, ...]) -> set[str]:
-    return {wanted} if isinstance(wanted, str) else set(wanted)
-
-
-def _as_typed(value: object) -> str:
-    """Return a JSON value in the form a user would type on the command line."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _open_generation(folder: Path) -> tuple[Manifest, Contents | JoinedContents]:

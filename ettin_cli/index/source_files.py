@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,16 @@ class Files:
 
     def __iter__(self) -> Iterator[FileEntry]:
         return map(_entry, self._table.to_pylist())
+
+    def places(self, globs: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Yield the first row and the number of rows of each file whose name matches a glob."""
+        import pathspec
+
+        spec = pathspec.GitIgnoreSpec.from_lines(globs)
+        columns = (self._table.column(name).to_pylist() for name in ("name", "first", "passages"))
+        for name, first, passages in zip(*columns, strict=True):
+            if passages and spec.match_file(name):
+                yield first, passages
 
 
 FileKey = tuple[int, str]

@@ -16,6 +16,7 @@ from ettin_cli import __version__
 from ettin_cli.errors import EttinError, IndexNotFoundError
 from ettin_cli.index.contents import CLUSTERS, EMBEDDINGS, VECTORS
 from ettin_cli.index.factories import build
+from ettin_cli.index.field_values_writer import write_field_values
 from ettin_cli.index.known_vectors import Distinct, Shards, joined_hashes
 from ettin_cli.index.lexicon_writer import known_words, write_lexicon
 from ettin_cli.index.manifest import (
@@ -160,6 +161,7 @@ class Generation:
         write_files(self.path / FILES, entries)
         stored = Passages(self.path / PASSAGES, self.passages.rows)
         self._write_words(stored, advance)
+        write_field_values(self.path, stored)
         vectors = mapped(self.path / EMBEDDINGS, self.passages.rows, dimension, "float16")
         factory, search, recall = build(vectors, self.recipe.factory, self.path / VECTORS)
         del vectors
