@@ -18,6 +18,7 @@ from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import Advance, EmbedderCard, Note, Reporter, Share, Silence, no_progress
 from ettin_cli.runtime.loading import Loaded
+from ettin_cli.storage import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,12 +142,12 @@ class Builder:
         self.embedded = loaded.embedded
         return loaded
 
-    def __call__(self, folder: Path, *sources: Path | str, **options: Any) -> BuildReport:
+    def __call__(self, folder: Path, *sources: Path | str | Stream, **options: Any) -> BuildReport:
         self.embedded = []
         reporter = options.pop("reporter", Silence())
         if not (folder / "manifest.json").exists():
             options.setdefault("embedder", str(self.model))
-        add = [str(source) for source in sources]
+        add = [source if isinstance(source, Stream) else str(source) for source in sources]
         return build_index(BuildRequest(folder, add=add, offline=True, **options), reporter)
 
 

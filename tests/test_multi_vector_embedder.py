@@ -224,3 +224,29 @@ def test_another_models_token_vectors_are_not_searched(
     ran = ettin("index", "--embedder", str(embedder(tmp_path / "two")))
     assert ran.code == 1
     assert "was built with embedder" in ran.err
+
+
+def test_shards_have_the_clusters_of_the_whole(ettin: Ettin, tmp_path: Path) -> None:
+    model = pylate(tmp_path / "model")
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name, text in zip("abcdefgh", [*TEXTS, *TEXTS[:3]], strict=False):
+        (docs / f"{name}.txt").write_text(text or "nothing")
+    words = ("--embedder", str(model), "--factory", "SQ8")
+    assert ettin("index", str(docs), "-i", "whole", *words).code == 0
+    assert ettin("index", str(docs), "-i", "parted", "--shards", "3", *words).code == 0
+    [centroids] = (tmp_path / "whole").rglob("tokens.centroids")
+    parts = list((tmp_path / "parted").rglob("tokens.centroids"))
+    assert len(parts) == 3
+    assert {part.read_bytes() for part in parts} == {centroids.read_bytes()}
+    assert ettin("verify", "-i", "parted").code == 0
+    for retriever in ("multi-vector", "hybrid", "dense"):
+        search = ("search", "nothing of it", "--retriever", retriever, "-r", "none", "-f", "csv")
+        hits = {folder: ettin(*search, "-i", folder).out for folder in ("whole", "parted")}
+        assert hits["whole"] == hits["parted"] != ""
+    before = {path.name for path in (tmp_path / "parted" / "shards").iterdir()}
+    (docs / "h.txt").write_text("Another text.")
+    assert ettin("index", "-i", "parted").code == 0
+    after = {path.name for path in (tmp_path / "parted" / "shards").iterdir()}
+    assert len(before & after) == 2
+    assert ettin("search", "another", "-i", "parted", "--retriever", "multi-vector").code == 0

@@ -42,6 +42,7 @@ class IndexingCalls(SessionBase):
         chunk_overlap: int | None = None,
         language: str | None = None,
         factory: str | None = None,
+        shards: int | str | None = None,
         rebuild: bool = False,
         dry_run: bool = False,
         wait: bool = True,
@@ -75,6 +76,8 @@ class IndexingCalls(SessionBase):
             chunk_overlap: Tokens that a passage repeats of the previous one.
             language: The language for stemming, or "none". None: as in the index.
             factory: A FAISS index factory string, or "auto".
+            shards: The number of shards of a new index, or "auto": as few as hold its passages.
+                Answers are the same. None: as in the index; a new index has none.
             rebuild: Whether to build the index from scratch.
             dry_run: Whether to report what would change, without changing it.
             wait: Whether to wait for another process that is writing the index.
@@ -85,15 +88,19 @@ class IndexingCalls(SessionBase):
 
         Raises:
             CorpusError: A source does not exist.
-            IndexMismatchError: The index was built with another embedder or chunking.
+            IndexMismatchError: The index was built with another embedder, chunking or number of
+                shards.
             IndexBusyError: Another process is writing the index and `wait` is False.
 
         Example:
             >>> records = [{"_id": "ferry", "text": "It sails at nine."}]
             >>> with ettin.Session(offline=True) as session:
             ...     report = session.build("docs", documents=records, into="notes")
+            ...     parted = session.build("docs", into="parted", shards=2)
             >>> report.manifest.counts.documents, report.embedded, report.rejections
             (8, 15, [])
+            >>> [shard.passages for shard in parted.manifest.shards]
+            [8, 6]
         """
         from ettin_cli.corpus import document_stream
         from ettin_cli.index import RecordedSource
@@ -125,6 +132,7 @@ class IndexingCalls(SessionBase):
                 token_vectors=None if token_vectors is None else str(token_vectors),
                 chunking=Chunking.parsed(chunk_size, chunk_overlap),
                 factory=factory,
+                shards=None if shards is None else str(shards),
                 language=language,
                 settings=self.models.settings,
                 offline=self.models.offline,

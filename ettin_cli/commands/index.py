@@ -322,14 +322,15 @@ def _report_build(
 ) -> None:
     counts = manifest.counts
     passages = count(counts.passages, "passage")
+    parts = f" in {count(len(manifest.shards), 'shard')}" if manifest.shards else ""
     if not report.written:
-        console.summary(f"{folder} is up to date: {passages}")
+        console.summary(f"{folder} is up to date: {passages}{parts}")
         return
     embedded = count(report.embedded, "passage")
     console.summary(f"{files}; {embedded} embedded, {report.reused:,} kept")
     searched = f"{manifest.factory} (recall {manifest.recall:.3f})"
     console.summary(
-        f"{folder}: {count(counts.documents, 'document')}, {passages}, "
+        f"{folder}: {count(counts.documents, 'document')}, {passages}{parts}, "
         f"{searched if counts.passages else 'nothing to search'}"
     )
     if counts.truncated:

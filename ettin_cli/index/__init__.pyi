@@ -55,10 +55,12 @@ from .salvage import (
     require_intact as require_intact,
 )
 from .shards import (
+    DRAFTS as DRAFTS,
+    SearchedBy as SearchedBy,
     ShardedGeneration as ShardedGeneration,
     Shared as Shared,
-    complete_shards as complete_shards,
-    finished as finished,
+    finish as finish,
+    intact_leftovers as intact_leftovers,
     is_complete as is_complete,
     is_finished as is_finished,
     place_of as place_of,
@@ -66,7 +68,7 @@ from .shards import (
     remove_unnamed as remove_unnamed,
     shard_name as shard_name,
 )
-from .source_files import FileEntry as FileEntry
+from .source_files import FileEntry as FileEntry, joined_entry as joined_entry
 from .token_codes import (
     TokenCodec as TokenCodec,
     require_bits as require_bits,

@@ -79,12 +79,14 @@ class Contents:
         """
         import numpy as np
 
-        rows = self.fields.passing(filters) if filters else np.arange(len(self.passages))
+        rows = self.fields.passing(filters) if filters else None
         if not paths:
-            return rows
+            return np.arange(len(self.passages), dtype=np.int64) if rows is None else rows
         fits = np.zeros(len(self.passages), np.bool_)
         for first, count in self.files.places(paths):
             fits[first : first + count] = True
+        if rows is None:
+            return np.flatnonzero(fits).astype(np.int64, copy=False)
         return rows[fits[rows]]
 
     def known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:

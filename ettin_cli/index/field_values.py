@@ -77,7 +77,7 @@ class FieldValues:
         rows: Rows | None = None
         for found in sorted(map(self._having, filters), key=_total):
             rows = self._merged(found) if rows is None else rows[self._are_in(rows, found)]
-        return np.arange(self._rows) if rows is None else rows
+        return np.arange(self._rows, dtype=np.int64) if rows is None else rows
 
     def matching(self, field: str, fits: Callable[[str], bool]) -> Rows:
         """Return the rows with a value of a field that fits."""

@@ -1,7 +1,7 @@
 """Passages -> the values of their metadata fields, in the format that field_values.py reads.
 
 Values are sorted in memory up to a limit; what exceeds it is sorted in pieces on disk, which are
-merged. So memory does not grow with the number of passages or of different values.
+merged. So memory holds as much as the limit and the rows of a single value, but not all values.
 """
 
 from __future__ import annotations
@@ -51,11 +51,14 @@ def write_field_values(folder: Path, passages: Passages) -> None:
             occurrences.add(keys_of(parsed(record, passages.path)), row, size)
         row += size
         if occurrences.are_many:
-            pieces.append(_Piece(folder / f"values-{len(pieces)}.tmp", occurrences.blocks()))
+            pieces.append(_Piece(folder, len(pieces), occurrences.blocks()))
             occurrences = _Occurrences()
-    blocks = occurrences.blocks()
     if pieces:
-        blocks = _merged([*(piece.entries() for piece in pieces), _entries(blocks)])
+        pieces.append(_Piece(folder, len(pieces), occurrences.blocks()))
+        del occurrences
+        blocks = _merged(piece.entries() for piece in pieces)
+    else:
+        blocks = occurrences.blocks()
     directory = _written(folder / VALUE_BLOCKS, blocks)
     for piece in pieces:
         piece.path.unlink()
@@ -132,21 +135,18 @@ Entry = tuple[str, "NDArray[np.uint32]"]
 class _Piece:
     """Sorted values on disk, until they are merged with others."""
 
-    def __init__(self, path: Path, blocks: Iterable[Block]) -> None:
-        self.path = path
-        self._sizes = _written(path, blocks).column("size").to_pylist()
+    def __init__(self, folder: Path, number: int, blocks: Iterable[Block]) -> None:
+        self.path = folder / f"values-{number}.tmp"
+        self._sizes = _written(self.path, blocks).column("size").to_pylist()
 
     def entries(self) -> Iterator[Entry]:
         """Yield each value with its rows, in order."""
         import pyarrow as pa
 
         with self.path.open("rb") as file:
-            yield from _entries(read_block(pa.py_buffer(file.read(size))) for size in self._sizes)
-
-
-def _entries(blocks: Iterable[Block]) -> Iterator[Entry]:
-    for block in blocks:
-        yield from ((key, block.of(at)) for at, key in enumerate(block.keys))
+            for size in self._sizes:
+                block = read_block(pa.py_buffer(file.read(size)))
+                yield from ((key, block.of(at)) for at, key in enumerate(block.keys))
 
 
 def _merged(pieces: Iterable[Iterator[Entry]]) -> Iterator[Block]:

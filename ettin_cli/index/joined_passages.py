@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ettin_cli.index.manifest import damaged
 from ettin_cli.index.places import Places
-from ettin_cli.index.source_files import FILES, FileEntry, first_and_last
+from ettin_cli.index.source_files import FILES, FileEntry, first_and_last, joined_entry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,7 +116,7 @@ class JoinedFiles:
         ]
         if not pieces:
             raise IndexError(f"there are {len(self)} files, so none has the number {number}")
-        return _joined(pieces)
+        return joined_entry(pieces)
 
     def __iter__(self) -> Iterator[FileEntry]:
         pieces: list[FileEntry] = []
@@ -124,29 +124,15 @@ class JoinedFiles:
         for part, contents in enumerate(self.parts):
             for number, entry in enumerate(contents.files, self._listed[part].first):
                 if number != before and pieces:
-                    yield _joined(pieces)
+                    yield joined_entry(pieces)
                     pieces = []
                 pieces.append(self._moved(part, entry))
                 before = number
         if pieces:
-            yield _joined(pieces)
+            yield joined_entry(pieces)
 
     def _moved(self, part: int, entry: FileEntry) -> FileEntry:
         return replace(entry, first=entry.first + self.parts[part].vector_part.first)
-
-
-def _joined(pieces: Sequence[FileEntry]) -> FileEntry:
-    """Return the entry of a file from those of its pieces."""
-    if len(pieces) == 1:
-        return pieces[0]
-    return replace(
-        pieces[0],
-        passages=sum(piece.passages for piece in pieces),
-        documents=sum(piece.documents for piece in pieces),
-        truncated=sum(piece.truncated for piece in pieces),
-        skipped=next((piece.skipped for piece in pieces if piece.skipped), ""),
-        rejections=tuple(one for piece in pieces for one in piece.rejections),
-    )
 
 
 class JoinedPassages:

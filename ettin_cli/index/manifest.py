@@ -118,6 +118,7 @@ class Manifest:
         tokens: None if the index has no token vectors.
         shards: Its shards, in the order of their passages; the other values are then those of the
             whole. Empty: the passages are in the generation itself.
+        asked_shards: The requested number of shards; None: as few as hold all passages.
     """
 
     generation: str
@@ -138,6 +139,7 @@ class Manifest:
     reading: int = 0
     tokens: TokenVectors | None = None
     shards: tuple[ShardRecord, ...] = ()
+    asked_shards: int | None = None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

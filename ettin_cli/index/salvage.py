@@ -12,7 +12,14 @@ from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index.contents import VECTORS, known_vectors, vectors_file
 from ettin_cli.index.joined import shard_manifest
 from ettin_cli.index.known_vectors import as_hashes, text_hash
-from ettin_cli.index.manifest import GENERATIONS, MANIFEST, SHARDS, Manifest, read_manifest
+from ettin_cli.index.manifest import (
+    GENERATIONS,
+    MANIFEST,
+    SHARDS,
+    Manifest,
+    read_manifest,
+    whole_of,
+)
 from ettin_cli.index.passages import ADDED, PASSAGES, Passages, content_of, is_schema
 from ettin_cli.index.source_files import FILES, FileEntry, Files
 from ettin_cli.index.token_codes import TokenCodec
@@ -81,15 +88,21 @@ def _is_intact(path: Path, size: int, expected: str) -> bool:
         return False
 
 
-def require_intact(folder: Path) -> None:
+def require_intact(folder: Path, *, shards: bool = True) -> None:
     """Check that no file is damaged before building on it, since new checksums would hide damage.
+
+    Args:
+        shards: Whether to check the files of its shards too.
 
     Raises:
         IndexDamagedError: A file of the current generation does not match its checksum.
     """
-    if bad := damaged_files(folder):
+    manifest = read_manifest(folder)
+    own = folder / GENERATIONS / manifest.generation
+    bad = damaged_files(folder) if shards else [own / name for name in _damaged(folder, manifest)]
+    if bad:
         path = Path(bad[0])
-        raise IndexDamagedError(f"{path} is damaged", folder=folder, path=path)
+        raise IndexDamagedError(f"{path} is damaged", folder=whole_of(folder), path=path)
 
 
 class IntactParts:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ettin_cli import __version__
 from ettin_cli.errors import EttinError
@@ -25,6 +25,7 @@ from ettin_cli.index.manifest import (
     GENERATIONS,
     MANIFEST,
     SHARDS,
+    WORK,
     Counts,
     Manifest,
     RecordedSource,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from ettin_cli.index.vectors import Stored
 
 NAME_DIGITS = 16
+# The folder in `work/` with the passages of shards to be built.
+DRAFTS = "drafts"
 
 
 def shard_name(recipe: BuildRecipe, passages: Path, entries: Sequence[FileEntry]) -> str:
@@ -64,10 +67,14 @@ def shard_name(recipe: BuildRecipe, passages: Path, entries: Sequence[FileEntry]
     return xxhash.xxh3_128_hexdigest(repr(content).encode())[:NAME_DIGITS]
 
 
-def place_of(folder: Path, name: str) -> Path:
-    """Return the folder for a shard: one that is complete or to be written, not a damaged one."""
+def place_of(folder: Path, name: str, taken: Container[str] = ()) -> Path:
+    """Return the folder for a shard: one that is complete or to be written, not a damaged one.
+
+    Args:
+        taken: Names of shards that are not to be used, although they may contain the same.
+    """
     number, place = 1, folder / SHARDS / name
-    while _is_damaged(place):
+    while place.name in taken or _is_damaged(place):
         number += 1
         place = folder / SHARDS / f"{name}-{number}"
     return place
@@ -87,11 +94,16 @@ def is_complete(place: Path) -> bool:
     return (place / MANIFEST).exists()
 
 
-def complete_shards(folder: Path) -> list[Path]:
-    """Return the folders of the complete shards, also of those that the index does not name."""
+def intact_leftovers(folder: Path, named: Container[str]) -> list[Path]:
+    """Return the folders of complete shards that an interrupted run has left.
+
+    Args:
+        named: The names of the shards of the index.
+    """
     if not (folder / SHARDS).is_dir():
         return []
-    return sorted(place for place in (folder / SHARDS).iterdir() if is_complete(place))
+    left = sorted(place for place in (folder / SHARDS).iterdir() if place.name not in named)
+    return [place for place in left if is_complete(place) and not _is_damaged(place)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +135,12 @@ class Shared:
             self.quantizer and generation / QUANTIZER, self.clusters and generation / CLUSTERS
         )
 
-    def place(self, folder: Path, name: str) -> Path:
+    def place(self, folder: Path, name: str, taken: Container[str] = ()) -> Path:
         """Return the folder for a shard that is made with these files.
 
         Args:
             name: That of the shard made without.
+            taken: As of `place_of`.
         """
         import xxhash
 
@@ -135,23 +148,17 @@ class Shared:
         if seals:
             content = " ".join([name, *seals]).encode()
             name = xxhash.xxh3_128_hexdigest(content)[:NAME_DIGITS]
-        return place_of(folder, name)
+        return place_of(folder, name, taken)
 
 
-def finished(folder: Path, shard: Path, recipe: BuildRecipe, factory: str, shared: Shared) -> Path:
+def finish(place: Path, shard: Path, recipe: BuildRecipe, factory: str, shared: Shared) -> None:
     """Make a shard with the passages of another, compressed and listed as in all shards.
 
     Args:
-        folder: The index.
+        place: Its folder.
         shard: The shard with exact vectors and without lists.
         factory: What the factory of the recipe stands for.
-
-    Returns:
-        Its folder.
     """
-    place = shared.place(folder, shard.name)
-    if is_complete(place):
-        return place
     remove_leftovers(place)
     with Index(shard) as source:
         generation = place / GENERATIONS / next_name(place)
@@ -169,7 +176,6 @@ def finished(folder: Path, shard: Path, recipe: BuildRecipe, factory: str, share
             source.manifest, generation=generation.name, factory=factory, asked=recipe.factory
         )
         write_manifest(place, with_files(manifest, sealed(generation)))
-    return place
 
 
 def _compress(source: Index, quantizer: Path, factory: str, generation: Path) -> None:
@@ -191,6 +197,14 @@ def _linked(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
+class SearchedBy(NamedTuple):
+    """How the vectors of all shards are searched."""
+
+    factory: str
+    parameters: Mapping[str, int]
+    recall: float
+
+
 class ShardedGeneration:
     """A new generation of an index in shards; without `commit` the index is unchanged.
 
@@ -209,12 +223,11 @@ class ShardedGeneration:
         places: Sequence[Path],
         recipe: BuildRecipe,
         sources: tuple[RecordedSource, ...],
-        search: Mapping[str, int],
-        recall: float,
+        searched: SearchedBy,
+        asked_shards: int | None,
     ) -> Manifest:
         """Make shards the current ones, in their order, and remove those of before."""
         manifests = [read_manifest(place) for place in places]
-        first = manifests[0]
         manifest = Manifest(
             generation=self.name,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -222,9 +235,9 @@ class ShardedGeneration:
             embedder=recipe.embedder,
             chunk_size=recipe.chunk_size,
             chunk_overlap=recipe.chunk_overlap,
-            factory=first.factory,
-            recall=recall,
-            search=search,
+            factory=searched.factory,
+            recall=searched.recall,
+            search=searched.parameters,
             counts=_counts(places),
             sources=sources,
             asked=recipe.factory,
@@ -235,6 +248,7 @@ class ShardedGeneration:
                 ShardRecord(place.name, one.counts.passages, checksum(place / MANIFEST))
                 for place, one in zip(places, manifests, strict=True)
             ),
+            asked_shards=asked_shards,
         )
         write_manifest(self.folder, with_files(manifest, sealed(self.path)))
         remove_leftovers(self.folder)
@@ -252,7 +266,10 @@ class ShardedGeneration:
 
 
 def remove_unnamed(folder: Path) -> None:
-    """Remove the folders of shards that the manifest of an index does not name."""
+    """Remove the shards that an index does not name, and the passages of an unfinished run."""
+    shutil.rmtree(folder / WORK / DRAFTS, ignore_errors=True)
+    with suppress(OSError):
+        (folder / WORK).rmdir()
     named = {shard.name for shard in read_manifest(folder).shards}
     if (folder / SHARDS).is_dir():
         for place in (folder / SHARDS).iterdir():
@@ -303,4 +320,6 @@ def is_finished(place: Path, recipe: BuildRecipe, factory: str) -> bool:
 
 def record_search(place: Path, search: Mapping[str, int], recall: float) -> None:
     """Record the search parameters of the whole in a shard that no manifest names yet."""
+    # An interrupted run may have left a draft of the manifest.
+    remove_leftovers(place)
     write_manifest(place, replace(read_manifest(place), search=search, recall=recall))

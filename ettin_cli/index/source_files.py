@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,20 @@ class FileEntry:
     truncated: int = 0
     skipped: str = ""
     rejections: tuple[Rejection, ...] = ()
+
+
+def joined_entry(parts: Sequence[FileEntry]) -> FileEntry:
+    """Return the entry of a file from those of its consecutive parts."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        passages=sum(part.passages for part in parts),
+        documents=sum(part.documents for part in parts),
+        truncated=sum(part.truncated for part in parts),
+        skipped=next((part.skipped for part in parts if part.skipped), ""),
+        rejections=tuple(one for part in parts for one in part.rejections),
+    )
 
 
 def write_files(path: Path, entries: Iterable[FileEntry]) -> None:

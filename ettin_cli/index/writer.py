@@ -113,7 +113,7 @@ class Generation:
         folder: Path,
         recipe: BuildRecipe,
         old: Index | IntactParts | None,
-        also: Sequence[Index] = (),
+        also: Sequence[Index | IntactParts] = (),
         work: Path | None = None,
     ) -> None:
         remove_leftovers(folder)

@@ -25,6 +25,7 @@ from ettin_cli.index import (
     forget_unfinished,
     read_manifest,
     remove_leftovers,
+    remove_unnamed,
     require_intact,
     writing,
 )
@@ -119,7 +120,7 @@ def build_index(
 
             shards = opened_shards(old) if old else None
             sharded = ShardedBuild(
-                request, recipe, files, division.parts, manifest, shards, reporter, loaded
+                request, recipe, files, division, manifest, shards, reporter, loaded
             )
             return sharded.finish(plan, sources)
         if old:
@@ -131,12 +132,14 @@ def build_index(
 def _dry_run(request: BuildRequest) -> BuildReport:
     old, manifest = _opened(request)
     sources = settle_sources(request, manifest)
+    settle_shards(request, manifest)
     plan = make_plan(request.folder, sources, old, stream=request.stream)
     return BuildReport(plan, manifest, rejections=plan.rejections)
 
 
 def _untouched(plan: IndexPlan, index: Index) -> BuildReport:
     remove_leftovers(index.folder)
+    remove_unnamed(index.folder)
     recognized_pages(index.folder).clear()
     forget_unfinished(index.folder, index.manifest.embedder)
     again = [rejection for entry in index.files for rejection in entry.rejections]
@@ -257,6 +260,7 @@ class GenerationBuild:
             documents = sum(entry.documents for entry in entries)
             with self.reporter.track("indexing terms", len(missing.stored), "passages") as advance:
                 manifest = self.generation.commit(entries, sources, documents, advance)
+            remove_unnamed(self.request.folder)
         except BaseException:
             self.generation.abandon()
             raise
@@ -307,7 +311,7 @@ class GenerationSink:
         self.entries: list[FileEntry] = []
         self.first = self.documents = self.truncated = 0
 
-    def begin(self) -> None:
+    def begin(self, before: FileEntry | None) -> None:
         """Begin a file that is read."""
         self.first, self.documents, self.truncated = self.passages.rows, 0, 0
 

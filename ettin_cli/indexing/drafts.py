@@ -13,7 +13,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_cli.index import FileEntry, Index, IntactParts, Manifest, Passages, PassageWriter, Shared
+from ettin_cli.index import (
+    FileEntry,
+    Index,
+    IntactParts,
+    Manifest,
+    Passages,
+    PassageWriter,
+    Shared,
+    joined_entry,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,21 +51,40 @@ class OldShards:
         self.manifest, self.shards, self.shared = manifest, shards, shared
         # The parts of each file, by the number of its source and its name: shards and entries.
         self.parts: dict[tuple[int, str], list[tuple[int, FileEntry]]] = {}
+        # The shards of which every file must be read.
+        self.unread: set[int] = set()
         lost: set[tuple[int, str]] = set()
         for number, shard in enumerate(shards):
             entries = _entries(shard)
+            if not entries or shard is None or shard.passages is None:
+                self.unread.add(number)
             for entry in entries:
                 self.parts.setdefault((entry.source, entry.name), []).append((number, entry))
-                if shard is None or shard.passages is None:
+                if number in self.unread:
                     lost.add((entry.source, entry.name))
             if not entries:
                 # A file at the border of what is lost may have had a part there.
                 lost |= {_key(one) for one in self._beside(number)}
+        self.lost_stream = self._keep_stream(lost)
         self.files = [
-            _joined([entry for _, entry in parts])
+            joined_entry([entry for _, entry in parts])
             for key, parts in self.parts.items()
             if key not in lost
         ]
+
+    def _keep_stream(self, lost: set[tuple[int, str]]) -> bool:
+        """Keep the parts that can be read of a stream, as it cannot be read again.
+
+        Returns:
+            Whether it had other parts.
+        """
+        streams = [key for key in lost if not self.parts[key][0][1].path]
+        for key in streams:
+            kept = [part for part in self.parts[key] if part[0] not in self.unread]
+            if kept:
+                self.parts[key] = kept
+                lost.remove(key)
+        return bool(streams)
 
     @property
     def complete(self) -> bool:
@@ -83,12 +111,20 @@ class OldShards:
             tables.append(shard.passages.table.slice(part.first, part.passages))
         return tables
 
-    def first_ids(self) -> Mapping[str, int]:
-        """Return the id of the first document of each shard but the first, with its number."""
-        found = {}
-        for number, shard in enumerate(self.shards):
-            if number and shard is not None and shard.passages is not None and len(shard.passages):
-                found[shard.passages.column("doc_id", [0])[0]] = number
+    def borders(self, entry: FileEntry | None) -> Mapping[str | None, int]:
+        """Return the shards that a file was in, each by the id of the file's first document there.
+
+        The first shard is that of None.
+        """
+        parts = self.parts.get(_key(entry), []) if entry else []
+        found: dict[str | None, int] = {}
+        for at, (number, part) in enumerate(parts):
+            if at == 0:
+                found[None] = number
+                continue
+            shard = self.shards[number]
+            if shard is not None and shard.passages is not None:
+                found[shard.passages.column("doc_id", [part.first])[0]] = number
         return found
 
 
@@ -100,17 +136,6 @@ def _entries(shard: Index | IntactParts | None) -> Sequence[FileEntry]:
 
 def _key(entry: FileEntry) -> tuple[int, str]:
     return entry.source, entry.name
-
-
-def _joined(parts: Sequence[FileEntry]) -> FileEntry:
-    """Return the entry of a file whose documents are in several shards."""
-    return replace(
-        parts[0],
-        passages=sum(part.passages for part in parts),
-        documents=sum(part.documents for part in parts),
-        truncated=sum(part.truncated for part in parts),
-        rejections=tuple(one for part in parts for one in part.rejections),
-    )
 
 
 @dataclass(slots=True)
@@ -144,8 +169,12 @@ class Draft:
 
     def copy(self, entry: FileEntry, table: pa.Table, *, same: bool) -> None:
         """Add a part of an unchanged file."""
+        entry = replace(entry, first=self.rows, passages=len(table))
+        if self.entries and _key(self.entries[-1]) == _key(entry):
+            # The part before was in another shard.
+            entry = joined_entry([self.entries.pop(), entry])
         number = len(self.entries)
-        self.entries.append(replace(entry, first=self.rows, passages=len(table)))
+        self.entries.append(entry)
         if self.writer is None and same:
             self.kept.append((table, number))
             self.rows += len(table)
@@ -178,60 +207,76 @@ class Draft:
         if parts < 2 or not self.rows:
             return [self]
         passages = Passages(self.path, self.rows)
-        starts = _starts(passages)
         wanted = (round(self.rows * number / parts) for number in range(1, parts))
-        ends = [*starts[1:], self.rows]
-        cuts = sorted({0, self.rows, *(ends[bisect_left(ends, row)] for row in wanted)})
+        cuts = sorted({0, self.rows, *(_border(passages, row) for row in wanted)})
         drafts = []
         for number, (begin, end) in enumerate(pairwise(cuts)):
             draft = Draft(self.path.with_stem(f"{self.path.stem}-{number}"), self.old)
-            self._cut(draft, passages.table, starts, begin, end)
+            self._cut(draft, passages.table, begin, end)
             drafts.append(draft)
         self.path.unlink()
         return drafts
 
-    def _cut(
-        self, draft: Draft, table: pa.Table, starts: Sequence[int], begin: int, end: int
-    ) -> None:
+    def _cut(self, draft: Draft, table: pa.Table, begin: int, end: int) -> None:
         """Add the rows from `begin` to `end` to a new draft, and complete it."""
-        for entry in self.entries:
+        for entry in self._entries_of(begin, end):
             last = entry.first + entry.passages
             first, after = max(entry.first, begin), min(last, end)
-            begins_here = begin <= entry.first < end or entry.first == end == self.rows
-            if first >= after and not (begins_here and not entry.passages):
-                continue
-            documents = bisect_left(starts, after) - bisect_left(starts, first)
-            truncated = self._truncated(first, after)
-            if begins_here:
-                # Of passages that were not read by this run only the number in the file is known.
-                truncated += entry.truncated - self._truncated(entry.first, last)
-            part = replace(entry, documents=documents, truncated=truncated)
-            if not begins_here:
-                part = replace(part, rejections=())
-            if not entry.passages:
-                part = entry
-            draft.copy(part, table.slice(first, max(0, after - first)), same=True)
+            part = entry
+            if (first, after) != (entry.first, last):
+                documents = _documents(table, first, after)
+                truncated = _between(self.truncated, first, after)
+                if first == entry.first:
+                    # Documents without any text have no passage. Of passages that were not read by
+                    # this run only the number in the file is known.
+                    documents += entry.documents - _documents(table, first, last)
+                    truncated += entry.truncated - _between(self.truncated, first, last)
+                else:
+                    part = replace(part, rejections=())
+                part = replace(part, documents=documents, truncated=truncated)
+            draft.copy(part, table.slice(first, after - first), same=True)
         draft.truncated = [row - begin for row in self.truncated if begin <= row < end]
         draft.close()
 
-    def _truncated(self, begin: int, end: int) -> int:
-        return bisect_left(self.truncated, end) - bisect_left(self.truncated, begin)
+    def _entries_of(self, begin: int, end: int) -> Sequence[FileEntry]:
+        """Return the files with rows in a range, and those without any that belong there."""
+        first = bisect_left(self.entries, begin, key=_first_row)
+        if first and _first_row(self.entries[first - 1]) + self.entries[first - 1].passages > begin:
+            first -= 1
+        after = bisect_left(self.entries, end, key=_first_row)
+        return self.entries[first : len(self.entries) if end == self.rows else after]
+
+
+def _first_row(entry: FileEntry) -> int:
+    return entry.first
+
+
+def _border(passages: Passages, row: int) -> int:
+    """Return the first row from this one on that begins a document."""
+    if row:
+        before = passages.column("doc_id", [row - 1])
+        while row < len(passages) and passages.column("doc_id", [row]) == before:
+            row += 1
+    return row
+
+
+def _documents(table: pa.Table, begin: int, end: int) -> int:
+    """Return how many documents some rows have."""
+    count, last = 0, None
+    for block in table.slice(begin, end - begin).column("doc_id").chunks:
+        for doc_id in block.to_pylist():
+            count += doc_id != last
+            last = doc_id
+    return count
+
+
+def _between(rows: Sequence[int], begin: int, end: int) -> int:
+    """Return how many of some ascending rows are in a range."""
+    return bisect_left(rows, end) - bisect_left(rows, begin)
 
 
 def _timeless(entry: FileEntry) -> FileEntry:
     return replace(entry, mtime_ns=0)
-
-
-def _starts(passages: Passages) -> list[int]:
-    """Return the first row of each document."""
-    starts, last, row = [], None, 0
-    for (block,) in passages.blocks("doc_id"):
-        for doc_id in block.to_pylist():
-            if doc_id != last:
-                starts.append(row)
-                last = doc_id
-            row += 1
-    return starts
 
 
 class Drafts:
@@ -244,11 +289,12 @@ class Drafts:
 
     def __init__(self, folder: Path, old: OldShards | None) -> None:
         self.folder, self.old = folder, old
-        self.first_ids = old.first_ids() if old else {}
         self.drafts = [Draft(folder / "0.arrow", 0 if old else None)]
+        self._borders: Mapping[str | None, int] = {}
         self._first = self._documents = self._truncated = 0
-        # The parts of the file being read that are in earlier drafts.
-        self._parts: list[tuple[Draft, FileEntry]] = []
+        # The parts of the file being read, each in the draft with the same place in the list.
+        self._parts: list[FileEntry] = []
+        self._drafts: list[Draft] = []
 
     @property
     def current(self) -> Draft:
@@ -260,26 +306,34 @@ class Drafts:
         if shard > (self.current.old or 0):
             self.drafts.append(Draft(self.folder / f"{len(self.drafts)}.arrow", shard))
 
-    def begin(self) -> None:
-        """Begin a file that is read."""
-        self._parts = []
-        self._begin_part()
-
-    def _begin_part(self) -> None:
+    def begin(self, before: FileEntry | None) -> None:
+        """Begin a file that is read; `before` is its entry in the old shards, if any."""
+        self._borders = self.old.borders(before) if self.old else {}
+        self._parts, self._drafts = [], []
+        self._move_to(self._borders.get(None, 0))
+        if self.old and before is None and self._precedes_unread(self.old):
+            self._move_to((self.current.old or 0) + 1)
         self._first, self._documents, self._truncated = self.current.rows, 0, 0
+
+    def _precedes_unread(self, old: OldShards) -> bool:
+        """Return whether the next file is probably of a shard of which all files are read."""
+        shard = self.current.old or 0
+        complete = len(self.current.entries) >= len(_entries(old.shards[shard]))
+        return complete and shard + 1 in old.unread
 
     def add(self, doc_id: str, passages: Iterable[Cut]) -> None:
         """Take a document of the file that was begun."""
-        shard = self.first_ids.get(doc_id, 0)
+        shard = self._borders.get(doc_id, 0)
         if shard > (self.current.old or 0):
-            self._end_part()
+            if self.current.rows > self._first:
+                self._end_part()
             self._move_to(shard)
-            self._begin_part()
+            self._first = self.current.rows
         self._truncated += self.current.add(passages)
         self._documents += 1
 
     def _end_part(self) -> None:
-        """Remember the part of a file that ends in this draft; its entry follows with the file."""
+        """Note the part of a file that ends in this draft; its entry follows with the file."""
         part = FileEntry(
             *(0, "", "", 0, 0, ""),
             first=self._first,
@@ -287,27 +341,24 @@ class Drafts:
             documents=self._documents,
             truncated=self._truncated,
         )
-        if part.passages:
-            self.current.entries.append(part)
-            self._parts.append((self.current, part))
+        self.current.entries.append(part)
+        self._parts.append(part)
+        self._drafts.append(self.current)
+        self._documents = self._truncated = 0
 
     def end(self, entry: FileEntry) -> None:
         """End the file that was begun."""
         self._end_part()
-        if not self._parts:
-            nothing = replace(entry, first=self.current.rows, documents=self._documents)
-            self.current.entries.append(nothing)
-        for number, (draft, part) in enumerate(self._parts):
-            whole = entry if number == 0 else replace(entry, rejections=())
-            complete = replace(
-                whole,
+        for number, (draft, part) in enumerate(zip(self._drafts, self._parts, strict=True)):
+            # A file is the last of each draft that it continues beyond.
+            draft.entries[-1] = replace(
+                entry,
                 first=part.first,
                 passages=part.passages,
                 documents=part.documents,
                 truncated=part.truncated,
+                rejections=() if number else entry.rejections,
             )
-            # A file is the last of each draft that it continues beyond.
-            draft.entries[-1] = complete
 
     def copy(
         self, entry: FileEntry, before: FileEntry, tables: Sequence[pa.Table], *, same: bool

@@ -46,12 +46,17 @@ class Before(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """A file to index, with its old entry if its content is unchanged."""
+    """A file to index.
+
+    Args:
+        same: Its old entry, if its content is unchanged.
+        before: Its old entry, if it has one.
+    """
 
     source: int
     file: SourceFile
     same: FileEntry | None
-    known: bool
+    before: FileEntry | None
 
 
 @dataclass(slots=True)
@@ -70,12 +75,12 @@ class IndexPlan:
     @property
     def new(self) -> list[str]:
         """Names of the files not yet in the index."""
-        return [planned.file.name for planned in self.files if not planned.known]
+        return [planned.file.name for planned in self.files if planned.before is None]
 
     @property
     def changed(self) -> list[str]:
         """Names of the files whose content changed."""
-        return [p.file.name for p in self.files if p.known and p.same is None]
+        return [p.file.name for p in self.files if p.before and p.same is None]
 
     @property
     def unchanged(self) -> int:
@@ -222,7 +227,7 @@ def _compare(
             if file.path is not None:
                 fresh = _is_same(record, entry, file.path, reread=reread)
             same = entry if fresh else None
-        plan.files.append(PlannedFile(number, file, same, known=entry is not None))
+        plan.files.append(PlannedFile(number, file, same, entry))
 
 
 def _leave_out_pictures(

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 class Sink(Protocol):
     """Takes the passages of one file after another."""
 
-    def begin(self) -> None:
-        """Begin a file that is read."""
+    def begin(self, before: FileEntry | None) -> None:
+        """Begin a file that is read; `before` is its entry in the old generation, if any."""
         ...
 
     def add(self, doc_id: str, passages: Iterable[Cut]) -> None:
@@ -180,7 +180,7 @@ class CorpusReader:
 
     def _read(self, planned: PlannedFile, source: RecordedSource) -> FileEntry:
         entry = self._entry(planned)
-        self.sink.begin()
+        self.sink.begin(planned.before)
         if isinstance(entry, Rejection):
             gone = FileEntry(planned.source, planned.file.name, "", -1, 0, "")
             entry = replace(gone, path=self._path(planned), rejections=(entry,))

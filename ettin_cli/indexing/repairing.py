@@ -25,7 +25,7 @@ from ettin_cli.index import (
 from ettin_cli.indexing.building import BuildReport, GenerationBuild, disk_errors
 from ettin_cli.indexing.drafts import OldShards
 from ettin_cli.indexing.planning import IndexPlan, base_of, is_there, make_plan
-from ettin_cli.indexing.requests import BuildRequest, settle_recipe
+from ettin_cli.indexing.requests import BuildRequest, Division, settle_recipe
 from ettin_cli.indexing.sharding import ShardedBuild, intact_shards
 from ettin_cli.records import Reporter
 from ettin_cli.storage import STREAM
@@ -97,13 +97,13 @@ def _repair_shards(request: BuildRequest, reporter: Reporter) -> RepairReport:
     remains = intact_shards(folder, manifest, damaged)
     if remains.complete:
         recipe = replace(recipe, reading=manifest.reading)
-        run = ShardedBuild(request, recipe, files, None, manifest, remains, reporter)
+        run = ShardedBuild(request, recipe, files, Division(), manifest, remains, reporter)
         return RepairReport(damaged, run.complete(manifest.sources))
     sources = _sources(remains, folder)
     plan = make_plan(folder, sources, remains)
-    run = ShardedBuild(request, recipe, files, None, manifest, remains, reporter)
+    run = ShardedBuild(request, recipe, files, Division(), manifest, remains, reporter)
     built = run.finish(plan, sources)
-    without = len(plan.sources) < len(manifest.sources)
+    without = remains.lost_stream or len(plan.sources) < len(manifest.sources)
     return RepairReport(damaged, built, [*([STREAM] if without else []), *plan.gone])
 
 

@@ -126,7 +126,7 @@ class Division:
     """How the index of a run is divided into shards.
 
     Args:
-        parts: Of a new index; None: as few as hold all passages.
+        parts: The number of shards of a new index; None: as few as hold all passages.
     """
 
     parts: int | None = None
@@ -149,18 +149,26 @@ def settle_shards(request: BuildRequest, manifest: Manifest | None) -> Division 
         )
     made = len(manifest.shards) if manifest else 0
     if asked is None:
-        return Division() if made else None
+        return Division(manifest.asked_shards) if manifest and made else None
     if manifest and not request.rebuild:
-        same = {AUTO: made > 0, NONE: not made}.get(asked, str(made) == asked)
+        if asked in (AUTO, NONE):
+            same = (asked == AUTO) == (made > 0)
+        else:
+            # A shard may have been split since, or there were too few documents for so many.
+            same = made > 0 and int(asked) in (made, manifest.asked_shards)
         if not same:
             raise IndexMismatchError(
-                f"{request.folder} was built {f'in {made} shards' if made else 'without shards'}",
+                f"{request.folder} was built {_shards(made)}",
                 folder=request.folder,
                 shards=asked,
             )
     if asked == NONE:
         return None
     return Division(None if asked == AUTO else int(asked))
+
+
+def _shards(number: int) -> str:
+    return f"in {number} shard{'s' if number > 1 else ''}" if number else "without shards"
 
 
 def settle_recipe(

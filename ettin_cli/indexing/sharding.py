@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from ettin_cli.index import (
     AUTO_EXACT,
     CLUSTERS,
+    DRAFTS,
     EXACT,
     QUANTIZER,
     SHARDS,
@@ -30,12 +31,14 @@ from ettin_cli.index import (
     JoinedVectors,
     Manifest,
     RecordedSource,
+    SearchedBy,
     ShardedGeneration,
     Shared,
     VectorPart,
     clusters_of,
-    complete_shards,
-    finished,
+    finish,
+    forget_unfinished,
+    intact_leftovers,
     is_complete,
     is_finished,
     read_manifest,
@@ -52,10 +55,11 @@ from ettin_cli.indexing.building import BuildReport, Embedding
 from ettin_cli.indexing.drafts import MOST_PASSAGES, Draft, Drafts, OldShards
 from ettin_cli.indexing.planning import IndexPlan
 from ettin_cli.indexing.reading import CorpusReader
-from ettin_cli.indexing.requests import BuildRequest
+from ettin_cli.indexing.requests import BuildRequest, Division
 from ettin_cli.models import ModelFiles
 from ettin_cli.records import Rejection, Reporter
 from ettin_cli.runtime import Loaded
+from ettin_cli.text.lexical import Terms
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,6 +72,8 @@ TUNED_SHARE = 0.1
 
 def opened_shards(index: Index) -> OldShards:
     """Return the shards of an index, each opened."""
+    # A copy of the quantizer would hide damage of it.
+    require_intact(index.folder, shards=False)
     shared = Shared.of(index.folder, index.manifest)
     folders = [index.folder / SHARDS / shard.name for shard in index.manifest.shards]
     return OldShards(index.manifest, [Index(folder) for folder in folders], shared)
@@ -77,7 +83,7 @@ class ShardedBuild:
     """A run that makes the shards that are missing.
 
     Args:
-        parts: The number of shards of a new index; None: as few as hold all passages.
+        division: How a new index is divided.
         before: The manifest of the index before the run, if there is one.
         old: The shards of before; None: there are none, or all is made anew.
     """
@@ -87,7 +93,7 @@ class ShardedBuild:
         request: BuildRequest,
         recipe: BuildRecipe,
         files: ModelFiles,
-        parts: int | None,
+        division: Division,
         before: Manifest | None,
         old: OldShards | None,
         reporter: Reporter,
@@ -95,13 +101,21 @@ class ShardedBuild:
     ) -> None:
         require_divisible(recipe.factory)
         self.request, self.recipe, self.files = request, recipe, files
-        self.parts, self.before, self.old, self.reporter = parts, before, old, reporter
+        self.before, self.old, self.reporter = before, old, reporter
+        self.parts = division.parts if old is None else old.manifest.asked_shards
         self.embedding = Embedding(files, recipe.embedder, request, reporter, loaded)
         self.folder = request.folder
         self.embedded = self.reused = 0
         self.kept = old.shared if old and recipe.makes(old.manifest) else Shared()
         exact = recipe.factory if recipe.factory in EXACT else AUTO_EXACT
         self.exact_recipe = replace(recipe, factory=exact, token_lists=False)
+        self.named = {shard.name for shard in before.shards} if before else set()
+        # A rebuild takes nothing from the shards in force, not even one that has the same content.
+        self.taken = self.named if old is None else ()
+        # Shards with vectors that others may need: of an interrupted run, then also of this run.
+        self.made: list[Path] = []
+        # Old shards that are not kept: a text that has moved was in one of them.
+        self.changing: list[Index | IntactParts] = []
 
     def finish(self, plan: IndexPlan, sources: tuple[RecordedSource, ...]) -> BuildReport:
         """Read, embed and commit; on any failure the index stays unchanged."""
@@ -148,7 +162,7 @@ class ShardedBuild:
 
     @contextmanager
     def _drafts(self) -> Iterator[Drafts]:
-        folder = self.folder / WORK / "drafts"
+        folder = self.folder / WORK / DRAFTS
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
@@ -167,16 +181,18 @@ class ShardedBuild:
         generation = ShardedGeneration(self.folder)
         try:
             drafts = self._divided(sink.drafts)
+            self._find_vectors(drafts)
             files = [file for draft in drafts for file in draft.entries]
             places = [
                 self._shard(draft, f" shard {number} of {len(drafts)}", sources)
                 for number, draft in enumerate(drafts, start=1)
             ]
-            places, search, recall = self._finished(places, generation)
-            manifest = generation.commit(places, self.recipe, sources, search, recall)
+            places, searched = self._finished(places, generation)
+            manifest = generation.commit(places, self.recipe, sources, searched, self.parts)
         except BaseException:
             generation.abandon()
             raise
+        forget_unfinished(self.folder, self.recipe.embedder)
         return manifest, [one for file in files for one in file.rejections]
 
     def _divided(self, drafts: Sequence[Draft]) -> list[Draft]:
@@ -198,13 +214,31 @@ class ShardedBuild:
         if self.old is None or draft.old is None:
             return False
         shard = self.old.shards[draft.old]
-        if not isinstance(shard, Index) or not self.recipe.makes(shard.manifest):
+        if not isinstance(shard, Index):
             return False
-        if shard.manifest.factory not in EXACT and not self.kept.quantizer:
-            return False
-        if self.recipe.token_lists and not self.kept.clusters:
-            return False
-        return draft.is_as(list(shard.files))
+        factory = shard.manifest.factory
+        usable = factory == self.exact_recipe.factory or self.kept.quantizer
+        listed = self.kept.clusters if self.recipe.token_lists else True
+        return (
+            bool(usable and listed)
+            and replace(self.recipe, factory=factory).makes(shard.manifest)
+            and shard.lexicon.made_by == Terms(self.recipe.language).made_by
+            and draft.is_as(list(shard.files))
+        )
+
+    def _find_vectors(self, drafts: Sequence[Draft]) -> None:
+        """Find the shards whose vectors may be those of the new ones, and check them."""
+        for place in intact_leftovers(self.folder, self.named):
+            if read_manifest(place).embedder == self.recipe.embedder:
+                self.made.append(place)
+        kept = {draft.old for draft in drafts if self._is_kept(draft)}
+        for number, shard in enumerate(self.old.shards if self.old else ()):
+            if shard is None or number in kept:
+                continue
+            if isinstance(shard, Index):
+                # New checksums would hide the damage.
+                require_intact(shard.folder)
+            self.changing.append(shard)
 
     def _shard(self, draft: Draft, which: str, sources: tuple[RecordedSource, ...]) -> Path:
         """Return the folder of the complete shard with the passages of a draft."""
@@ -213,20 +247,19 @@ class ShardedBuild:
             assert isinstance(old, Index)
             self.reused += draft.rows
             return old.folder
-        if isinstance(old, Index):
-            # New checksums would hide the damage.
-            require_intact(old.folder)
         name = shard_name(self.recipe, draft.path, draft.entries)
         for shared in (self.kept, Shared()):
-            place = shared.place(self.folder, name)
+            place = shared.place(self.folder, name, self.taken)
             if is_complete(place):
                 self.reused += draft.rows
                 return place
         with ExitStack() as stack:
-            also = [stack.enter_context(one) for one in self._unfinished()]
+            made = [stack.enter_context(Index(place)) for place in self.made]
+            also = [*made, *(one for one in self.changing if one is not old)]
             work = self.folder / WORK
             generation = Generation(place, self.exact_recipe, old, also, work)
             self._write(generation, draft, which, sources)
+        self.made.append(place)
         return place
 
     def _write(
@@ -250,52 +283,51 @@ class ShardedBuild:
         self.embedded += missing.total
         self.reused += missing.reused
 
-    def _unfinished(self) -> Iterator[Index]:
-        """Yield the shards that an interrupted run has left, with vectors of the same embedder."""
-        named = {shard.name for shard in self.before.shards} if self.before else set()
-        for place in complete_shards(self.folder):
-            if place.name not in named:
-                index = Index(place)
-                if index.manifest.embedder == self.recipe.embedder:
-                    yield index
-
     def _finished(
         self, places: Sequence[Path], generation: ShardedGeneration
-    ) -> tuple[list[Path], dict[str, int], float]:
-        """Compress the vectors of new shards and list their token vectors, alike in all shards.
-
-        Returns:
-            The folders of the shards, the search parameters, and the recall.
-        """
+    ) -> tuple[list[Path], SearchedBy]:
+        """Compress the vectors of new shards and list their token vectors, alike in all shards."""
         with ExitStack() as stack:
             opened = [stack.enter_context(Index(place)) for place in places]
             factory, shared = self._shared_by(opened, generation.path)
-        done, changed = [], 0
-        for place in places:
-            if not is_finished(place, self.recipe, factory):
-                place = finished(self.folder, place, self.recipe, factory, shared)
-                changed += read_manifest(place).counts.passages
-            done.append(place)
+        done = [
+            place
+            if is_finished(place, self.recipe, factory)
+            else self._finish(place, factory, shared)
+            for place in places
+        ]
         if not shared.quantizer:
-            return done, {}, 1.0
+            return done, SearchedBy(factory, {}, 1.0)
+        fresh = [place for place in done if place.name not in self.named]
+        changed = sum(read_manifest(place).counts.passages for place in fresh)
         with ExitStack() as stack:
             opened = [stack.enter_context(Index(place)) for place in done]
             vectors = _all_vectors(opened)
             if self.kept.quantizer and self.before and changed < TUNED_SHARE * len(vectors):
-                return done, dict(self.before.search), self.before.recall
-            search, recall = tuned(list(_vector_parts(opened)), factory, vectors)
-        named = {shard.name for shard in self.before.shards} if self.before else set()
-        for place in done:
-            if place.name not in named:
-                record_search(place, search, recall)
-        return done, search, recall
+                search, recall = self.before.search, self.before.recall
+            else:
+                search, recall = tuned(list(_vector_parts(opened)), factory, vectors)
+        for place in fresh:
+            record_search(place, search, recall)
+        return done, SearchedBy(factory, search, recall)
+
+    def _finish(self, shard: Path, factory: str, shared: Shared) -> Path:
+        """Return the folder of the shard with the passages of another that is as all shards are."""
+        place = shared.place(self.folder, shard.name, self.taken)
+        if not is_complete(place):
+            finish(place, shard, self.recipe, factory, shared)
+        return place
 
     def _shared_by(self, shards: Sequence[Index], generation: Path) -> tuple[str, Shared]:
         """Return the factory of the vectors, and what all shards are made with."""
         kept = self.kept.copied(generation)
         quantizer, clusters = kept.quantizer, kept.clusters
         vectors, path = _all_vectors(shards), generation / QUANTIZER
-        if quantizer:
+        if not len(vectors):
+            # As without shards: there is nothing to compress, and nothing to train on later.
+            quantizer, factory = None, AUTO_EXACT
+            path.unlink(missing_ok=True)
+        elif quantizer:
             assert self.before
             factory = self.before.factory
         else:
