@@ -181,3 +181,14 @@ def test_a_damaged_leftover_of_an_interrupted_run_is_not_used(
     assert build(folder, docs, shards="3").embedded == lost
     build(tmp_path / "whole", docs)
     assert_same(folder, tmp_path / "whole")
+
+
+def test_documents_that_only_a_lost_list_of_files_knew_are_named(
+    tmp_path: Path, build: Builder
+) -> None:
+    docs = ferry_files(tmp_path / "docs")
+    build(tmp_path / "i", docs, shards="2")
+    [listed] = (tmp_path / "i" / "shards" / shards(tmp_path / "i")[1]).rglob("files.arrow")
+    damage(listed, "damaged")
+    (docs / "6.txt").unlink()
+    assert repair(tmp_path / "i").lost == ["6.txt"]

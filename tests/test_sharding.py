@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,13 @@ import numpy as np
 import pytest
 
 from ettin_cli.corpus import document_stream
-from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
+from ettin_cli.errors import EttinError, IndexMismatchError, InvalidArgumentError
 from ettin_cli.index import factories
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.passages import Passages, PassageWriter
 from ettin_cli.index.reader import Index
 from ettin_cli.index.salvage import damaged_files
 from ettin_cli.index.shards import Shared
-from ettin_cli.index.token_codes import TokenCodec
 from ettin_cli.index.writer import BuildRecipe
 from ettin_cli.indexing import building, requests, sharding
 from ettin_cli.models.engines.settings import EngineSettings
@@ -212,14 +212,58 @@ def test_a_graph_is_refused_before_anything_is_embedded(
     assert damaged_files(tmp_path / "i") == []
 
 
-def test_a_multi_vector_model_is_refused(
-    docs: Path, tmp_path: Path, build: Builder, monkeypatch: pytest.MonkeyPatch
+def test_what_is_not_the_indexs_own_stays(docs: Path, tmp_path: Path, build: Builder) -> None:
+    precious = tmp_path / "i" / "shards" / "train-0001" / "precious.txt"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    with pytest.raises(InvalidArgumentError, match="contains other files, such as shards/train"):
+        build(tmp_path / "i", docs)
+    shutil.move(tmp_path / "i", tmp_path / "aside")
+    for number in ("none", "2"):
+        build(tmp_path / "i", docs, shards=number, rebuild=True)
+        shutil.copytree(
+            tmp_path / "aside" / "shards", tmp_path / "i" / "shards", dirs_exist_ok=True
+        )
+        (docs / "new.txt").write_text(number)
+        build(tmp_path / "i")
+        assert precious.read_text() == "mine"
+
+
+def test_a_shard_is_not_updated_alone(docs: Path, tmp_path: Path, build: Builder) -> None:
+    build(tmp_path / "i", docs, shards="2")
+    place = tmp_path / "i" / "shards" / shards(tmp_path / "i")[0]
+    with pytest.raises(EttinError, match=f"is a shard of {tmp_path / 'i'}"):
+        build(place)
+    assert damaged_files(tmp_path / "i") == []
+    # A manifest of something else above an index means nothing.
+    other = tmp_path / "x" / "shards" / "i"
+    build(other, docs)
+    path = Index(other).read([0])[0].path
+    (tmp_path / "x" / "manifest.json").write_text("{}")
+    assert Index(other).read([0])[0].path == path
+
+
+def test_vectors_of_an_interrupted_shard_outlast_the_shards_before_it(
+    tmp_path: Path, build: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "_token_codec", lambda *_: TokenCodec(32, 1))
-    monkeypatch.setattr(requests, "is_multi_vector", lambda _: True)
-    with pytest.raises(InvalidArgumentError, match="cannot be in shards"):
-        build(tmp_path / "i", docs, shards="2")
-    assert not (tmp_path / "i").exists()
+    docs, folder = tmp_path / "docs", tmp_path / "i"
+    docs.mkdir()
+    for number in range(30):
+        (docs / f"{number:02}.txt").write_text(f"text number {number}")
+    monkeypatch.setattr("ettin_cli.index.writer.SHARD_ROWS", 2)
+    embed, calls = WordEmbedder.embed_documents, [0]
+
+    def interrupted(model: WordEmbedder, texts: Any, *rest: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 15:
+            raise KeyboardInterrupt
+        return embed(model, texts, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(WordEmbedder, "embed_documents", interrupted)
+        build(folder, docs, shards="3")
+    (docs / "01.txt").write_text("another text")
+    assert build(folder, docs, shards="3").embedded == 3
 
 
 # Updates

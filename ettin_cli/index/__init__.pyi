@@ -45,6 +45,7 @@ from .manifest import (
     TokenVectors as TokenVectors,
     not_an_index as not_an_index,
     read_manifest as read_manifest,
+    whole_of as whole_of,
 )
 from .nearest import VectorPart as VectorPart
 from .passages import Passages as Passages, PassageWriter as PassageWriter

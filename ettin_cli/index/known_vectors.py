@@ -98,6 +98,9 @@ class Shards:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.next = 0
+        # Numbers of the files whose vectors are all in the generation.
+        self._taken: set[str] = set()
+        self._loaded = ""
 
     def load(self, dimension: int) -> Iterator[tuple[Hashes, Floats]]:
         """Yield every intact shard; damaged ones are removed and their texts embedded again."""
@@ -107,18 +110,30 @@ class Shards:
             if group is None:
                 path.unlink()
             else:
+                self._loaded = path.stem
                 yield group
+
+    def take(self) -> None:
+        """Note that all vectors that `load` yielded last are in the generation."""
+        self._taken.add(self._loaded)
 
     def add(self, hashes: Hashes, vectors: Floats) -> None:
         """Store newly computed vectors, so that an interruption does not lose them."""
-        write_sealed(self.folder / f"{self.next:08}{SUFFIX}", hashes.tobytes() + vectors.tobytes())
+        path = self.folder / f"{self.next:08}{SUFFIX}"
+        write_sealed(path, hashes.tobytes() + vectors.tobytes())
+        self._taken.add(path.stem)
         self.next += 1
 
-    def clear(self) -> None:
-        """Remove all shards, once their vectors are in the index."""
+    def clear(self, *, others: bool = True) -> None:
+        """Remove the files, once their vectors are in the index.
+
+        Args:
+            others: Also those with vectors that the generation does not have.
+        """
         for path in self._files():
-            with suppress(OSError):
-                path.unlink()
+            if others or path.stem in self._taken:
+                with suppress(OSError):
+                    path.unlink()
         with suppress(OSError):
             self.folder.rmdir()
 

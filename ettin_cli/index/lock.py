@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.errors import EttinError, IndexBusyError, InvalidArgumentError
-from ettin_cli.index.manifest import GENERATIONS, MANIFEST, SHARDS, WORK
+from ettin_cli.index.manifest import GENERATIONS, MANIFEST, SHARD_NAME, SHARDS, WORK
 from ettin_cli.records import Reporter
 from ettin_cli.settings import cache_folder
 from ettin_cli.storage import make_folder, private_folder
@@ -111,6 +111,12 @@ def _foreign(folder: Path) -> str | None:
     """Return the name of a file that is not from an interrupted first run, or None."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     ours = {LOCK, HOLDER, GENERATIONS, SHARDS, WORK}
+    if (folder / SHARDS).is_dir():
+        names += [
+            f"{SHARDS}/{path.name}"
+            for path in (folder / SHARDS).iterdir()
+            if not SHARD_NAME.fullmatch(path.name)
+        ]
     return next((n for n in names if n not in ours and not n.startswith(f".{MANIFEST}.")), None)
 
 

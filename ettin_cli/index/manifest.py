@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ MANIFEST = "manifest.json"
 GENERATIONS = "generations"
 WORK = "work"
 SHARDS = "shards"
+# Names of shards, which are hashes of what they contain.
+SHARD_NAME = re.compile(r"[0-9a-f]{16}(-\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,9 @@ def read_manifest(folder: Path) -> Manifest:
 def _stays_inside(manifest: Manifest) -> bool:
     """Return whether all paths of a manifest stay in its folder; it may come from a stranger."""
     names = [manifest.generation, *manifest.files, *(shard.name for shard in manifest.shards)]
-    return all(name == Path(name).name and name not in ("", "..") for name in names)
+    return all(
+        name == Path(name).name and name not in ("", "..") and "\0" not in name for name in names
+    )
 
 
 def not_an_index(folder: Path) -> IndexNotFoundError:
@@ -224,7 +229,13 @@ def whole_of(folder: Path) -> Path:
     Paths in a shard are relative to the folder that contains the whole.
     """
     whole = folder.parent.parent
-    return whole if folder.parent.name == SHARDS and (whole / MANIFEST).is_file() else folder
+    if folder.parent.name != SHARDS:
+        return folder
+    try:
+        named = {shard.name for shard in read_manifest(whole).shards}
+    except EttinError:
+        return folder
+    return whole if folder.name in named else folder
 
 
 def with_files(manifest: Manifest, files: Mapping[str, FileRecord]) -> Manifest:

@@ -24,6 +24,7 @@ from ettin_cli.index.known_vectors import joined_hashes
 from ettin_cli.index.manifest import (
     GENERATIONS,
     MANIFEST,
+    SHARD_NAME,
     SHARDS,
     WORK,
     Counts,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 NAME_DIGITS = 16
 # The folder in `work/` with the passages of shards to be built.
-DRAFTS = "drafts"
+DRAFTS = "passages.drafts"
 
 
 def shard_name(recipe: BuildRecipe, passages: Path, entries: Sequence[FileEntry]) -> str:
@@ -102,7 +103,11 @@ def intact_leftovers(folder: Path, named: Container[str]) -> list[Path]:
     """
     if not (folder / SHARDS).is_dir():
         return []
-    left = sorted(place for place in (folder / SHARDS).iterdir() if place.name not in named)
+    left = sorted(
+        place
+        for place in (folder / SHARDS).iterdir()
+        if place.name not in named and SHARD_NAME.fullmatch(place.name)
+    )
     return [place for place in left if is_complete(place) and not _is_damaged(place)]
 
 
@@ -273,7 +278,7 @@ def remove_unnamed(folder: Path) -> None:
     named = {shard.name for shard in read_manifest(folder).shards}
     if (folder / SHARDS).is_dir():
         for place in (folder / SHARDS).iterdir():
-            if place.name not in named:
+            if place.name not in named and SHARD_NAME.fullmatch(place.name):
                 shutil.rmtree(place, ignore_errors=True)
         with suppress(OSError):
             (folder / SHARDS).rmdir()

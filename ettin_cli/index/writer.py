@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,7 +105,8 @@ class Generation:
         old: The current generation, or its intact parts, whose vectors are reused; None: start
             from scratch.
         also: Other indexes whose vectors are reused.
-        work: Where vectors are kept until the commit; None: in the index's folder.
+        work: Where vectors are kept until the commit, also those of other indexes; None: in the
+            index's folder.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Generation:
         make_folder(self.path)
         self.passages = PassageWriter(self.path / PASSAGES)
         self._adopted = False
+        self.shares_work = work is not None
         work = (work or folder / WORK) / _vectors_key(recipe.embedder)
         self.shards, self.token_shards = Shards(work), TokenShards(work)
         self.tokens: TokenVectors | None = None
@@ -193,7 +195,7 @@ class Generation:
         )
         manifest = with_files(manifest, sealed(self.path))
         write_manifest(self.folder, manifest)
-        self.shards.clear()
+        self.shards.clear(others=not self.shares_work)
         remove_leftovers(self.folder)
         return manifest
 
@@ -235,11 +237,12 @@ class Missing:
         self.distinct = Distinct(self.hashes)
         known = np.zeros(len(stored), np.bool_)
         self.tokens = self._token_writer()
-        for hashes, vectors in self._known_vectors():
-            rows = self.distinct.find(hashes)
-            self.vectors[rows[rows >= 0]] = vectors[rows >= 0]
-            known[rows[rows >= 0]] = True
-            release(self.vectors)
+        for hashes, computed in generation.shards.load(dimension):
+            if self._take(hashes, computed, known):
+                generation.shards.take()
+        for index in generation.known:
+            for hashes, vectors in index.known_vectors():
+                self._take(hashes, vectors, known)
         if self.tokens:
             held = np.zeros(len(stored), np.bool_)
             held[self.tokens.known_rows] = True
@@ -248,11 +251,14 @@ class Missing:
         self.total = len(self.rows)
         self.reused = int(known[self.distinct.first_of].sum())
 
-    def _known_vectors(self) -> Iterator[tuple[Hashes, Stored]]:
-        """Yield the vectors of an interrupted run and of the old generation, in pieces."""
-        yield from self.generation.shards.load(self.generation.recipe.embedder.dimension)
-        for known in self.generation.known:
-            yield from known.known_vectors()
+    def _take(self, hashes: Hashes, vectors: Stored, known: Flags) -> bool:
+        """Take the vectors of texts of this generation; return whether all were of such texts."""
+        rows = self.distinct.find(hashes)
+        held = rows >= 0
+        self.vectors[rows[held]] = vectors[held]
+        known[rows[held]] = True
+        release(self.vectors)
+        return bool(held.all())
 
     def _token_writer(self) -> TokenWriter | None:
         """Return the writer of token vectors with those that are known."""

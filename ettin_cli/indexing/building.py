@@ -27,6 +27,7 @@ from ettin_cli.index import (
     remove_leftovers,
     remove_unnamed,
     require_intact,
+    whole_of,
     writing,
 )
 from ettin_cli.indexing.planning import IndexPlan, make_plan
@@ -91,6 +92,7 @@ def build_index(
         IndexBusyError: Another process is writing the index and `wait` is off.
         CorpusError: A source does not exist.
     """
+    require_whole(request.folder)
     if request.dry_run:
         return _dry_run(request)
     with (
@@ -127,6 +129,21 @@ def build_index(
             require_intact(request.folder)
         run = GenerationBuild(request, recipe, files, old, reporter, loaded)
         return run.finish(plan, sources)
+
+
+def require_whole(folder: Path) -> None:
+    """Check that an index is not a shard of another, which alone may change it.
+
+    Raises:
+        EttinError: It is one.
+    """
+    whole = whole_of(folder)
+    if whole != folder:
+        raise EttinError(
+            f"{folder} is a shard of {whole}; update or repair that",
+            code="not-an-index",
+            folder=folder,
+        )
 
 
 def _dry_run(request: BuildRequest) -> BuildReport:

@@ -22,7 +22,7 @@ from ettin_cli.index import (
     remove_unnamed,
     writing,
 )
-from ettin_cli.indexing.building import BuildReport, GenerationBuild, disk_errors
+from ettin_cli.indexing.building import BuildReport, GenerationBuild, disk_errors, require_whole
 from ettin_cli.indexing.drafts import OldShards
 from ettin_cli.indexing.planning import IndexPlan, base_of, is_there, make_plan
 from ettin_cli.indexing.requests import BuildRequest, Division, settle_recipe
@@ -61,6 +61,7 @@ def repair_index(request: BuildRequest, reporter: Reporter) -> RepairReport:
         CorpusError: A required source is gone.
     """
     folder = request.folder
+    require_whole(folder)
     with writing(folder, wait=request.wait, reporter=reporter), disk_errors(folder):
         if read_manifest(folder).shards:
             return _repair_shards(request, reporter)
@@ -104,7 +105,23 @@ def _repair_shards(request: BuildRequest, reporter: Reporter) -> RepairReport:
     run = ShardedBuild(request, recipe, files, Division(), manifest, remains, reporter)
     built = run.finish(plan, sources)
     without = remains.lost_stream or len(plan.sources) < len(manifest.sources)
-    return RepairReport(damaged, built, [*([STREAM] if without else []), *plan.gone])
+    lost = [*([STREAM] if without else []), *plan.gone, *_lost_documents(remains, folder)]
+    return RepairReport(damaged, built, list(dict.fromkeys(lost)))
+
+
+def _lost_documents(remains: OldShards, folder: Path) -> list[str]:
+    """Return the documents that the index lacks now, of shards whose list of files was lost."""
+    listless = [
+        shard.passages
+        for shard in remains.shards
+        if isinstance(shard, IntactParts) and shard.passages is not None and not shard.knows_files
+    ]
+    if not listless:
+        return []
+    with Index(folder) as index:
+        now = set(index.doc_ids())
+    before = [one for part in listless for one in part.table.column("doc_id").to_pylist()]
+    return [doc_id for doc_id in dict.fromkeys(before) if doc_id not in now]
 
 
 def _copied(

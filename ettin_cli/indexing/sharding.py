@@ -112,7 +112,7 @@ class ShardedBuild:
         self.named = {shard.name for shard in before.shards} if before else set()
         # A rebuild takes nothing from the shards in force, not even one that has the same content.
         self.taken = self.named if old is None else ()
-        # Shards with vectors that others may need: of an interrupted run, then also of this run.
+        # Shards of an interrupted run with vectors of the same embedder.
         self.made: list[Path] = []
         # Old shards that are not kept: a text that has moved was in one of them.
         self.changing: list[Index | IntactParts] = []
@@ -259,7 +259,6 @@ class ShardedBuild:
             work = self.folder / WORK
             generation = Generation(place, self.exact_recipe, old, also, work)
             self._write(generation, draft, which, sources)
-        self.made.append(place)
         return place
 
     def _write(
