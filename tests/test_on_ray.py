@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_index_units import contents as index_contents
+
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = pytest.mark.ray
 
@@ -143,3 +145,17 @@ def test_a_cluster_that_is_started_for_the_command_is_as_quiet(place: Place) -> 
     assert "ettin: on Ray: 1 worker of 1 CPU on this machine" in done.stderr
     single, units = (place.folder / name for name in ("all.jsonl", "units.jsonl"))
     assert units.read_bytes() == single.read_bytes()
+
+
+def test_an_index_has_the_bytes_of_one_built_without_ray(place: Place) -> None:
+    path = place.folder / "notes.jsonl"
+    rows = [{"_id": str(n), "text": f"Note {n}: the ferry is late."} for n in range(12)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # A file that has just been written is recorded as one that may still change.
+    os.utime(path, (1e9, 1e9))
+    words = ("index", "notes.jsonl", "--shards", "2", "-i")
+    assert place.ettin(*words, "whole").returncode == 0
+    done = place.ettin(*words, "units", "--on", "ray", "--workers", "2", "--unit", "4")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert all(line.startswith("ettin: ") for line in done.stderr.splitlines()), done.stderr
+    assert index_contents(place.folder / "units") == index_contents(place.folder / "whole")

@@ -29,7 +29,7 @@ def run_units(
     Raises:
         EttinError: The work cannot be done, or some units were given up and the others are done.
     """
-    done = folder.done(units)
+    done, numbered = folder.done(units), {unit.number: unit for unit in units}
     left = [unit for unit in units if unit.number not in done]
     if not left:
         return
@@ -43,7 +43,7 @@ def run_units(
             if receipt.error is not None:
                 raise receipt.error
             if receipt.given_up:
-                given_up.append(units[receipt.unit])
+                given_up.append(numbered[receipt.unit])
             else:
                 ran += 1
             for notice in receipt.notices:
@@ -53,7 +53,7 @@ def run_units(
             if len(given_up) == MOST_STARTS and not ran:
                 # Each of 30,000 units need not be tried.
                 break
-            advance(units[receipt.unit].range.rows)
+            advance(numbered[receipt.unit].range.rows)
     if given_up:
         for unit in given_up:
             folder.forgive(unit)

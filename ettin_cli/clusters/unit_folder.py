@@ -262,6 +262,17 @@ class UnitFolder:
                 with path.open("rb") as part:
                     shutil.copyfileobj(part, file)
 
+    @contextmanager
+    def removed_if_useless(self, units: Sequence[Unit]) -> Iterator[None]:
+        """Remove the folder after an error, unless a part is there, or a log that it names."""
+        try:
+            yield
+        except BaseException as error:
+            logged = isinstance(error, EttinError) and "log" in error.fields
+            if not logged and self.parts.exists() and not self.done(units):
+                self.remove()
+            raise
+
     def remove(self) -> None:
         """Remove the folder; a worker that outlived its driver may be writing to it."""
         # Without its plan it is not unfinished work, whatever happens from here on.

@@ -128,6 +128,12 @@ def _typed() -> list[str]:
     return ["ettin", *sys.argv[1:]]
 
 
+def _resumed() -> str:
+    """Return how to resume work in units."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    return "run the same command" + ("" if command == "index" else " with --resume")
+
+
 _SOURCE = "pass a file, a folder, or - for JSONL on stdin"
 _AGAIN = "download the complete model again"
 _OTHER = "choose a different output with -o"
@@ -203,12 +209,13 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "cluster-unreachable": "start one with: ray start --head; "
     "or unset RAY_ADDRESS to run on this machine",
     "cluster-too-small": "use a lower --cpus-per-worker or --gpus-per-worker",
-    "cluster-failed": "Ray's messages are in {log}; run the same command with --resume",
-    "worker-failed": "its traceback is in {log}; once it is solved, "
-    "run the same command with --resume",
+    "cluster-failed": lambda fields: f"Ray's messages are in {fields['log']}; {_resumed()}",
+    "worker-failed": lambda fields: (
+        f"its traceback is in {fields['log']}; once it is solved, {_resumed()}"
+    ),
     "workers-differ": "install the same versions on all nodes, and use nodes of one kind",
     "not-shared": "run from a folder on a file system that all nodes share",
-    "units-given-up": "run the same command with --resume to try them again",
+    "units-given-up": lambda fields: f"{_resumed()} to try them again",
 }
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from ettin_cli.commands import options
 from ettin_cli.commands.unit_options import UnitOptions
 from ettin_cli.console import Console, count, size
 from ettin_cli.corpus import WHOLE, Piece
-from ettin_cli.errors import EttinError, OutputError, UsageError
+from ettin_cli.errors import OutputError, UsageError
 from ettin_cli.files import only_writer, output_errors
 
 # A file that is one unit, and so is done by one worker, is worth a word from this size on.
@@ -70,7 +69,7 @@ class UnitRun:
             units = list(units_of(pieces(rows), self.recipe))
             self._notice_whole(units, console)
             folder.begin(self._plan(units, rows, in_folder=chosen.in_folder), resume=resume)
-            with _removed_if_useless(folder, units):
+            with folder.removed_if_useless(units):
                 if done := len(folder.done(units)) if folder.parts.exists() else 0:
                     console.notice(f"resuming after {done:,} of {count(len(units), 'unit')}")
                 with options.resumable("to resume, run the same command with --resume", console):
@@ -117,15 +116,3 @@ class UnitRun:
             folder.into_file(units, self.begin, self.made)
         folder.remove()
         return counts
-
-
-@contextmanager
-def _removed_if_useless(folder: UnitFolder, units: Sequence[Unit]) -> Iterator[None]:
-    """Remove the folder after an error, unless it has a part, or a log that the error names."""
-    try:
-        yield
-    except BaseException as error:
-        logged = isinstance(error, EttinError) and "log" in error.fields
-        if not logged and folder.parts.exists() and not folder.done(units):
-            folder.remove()
-        raise

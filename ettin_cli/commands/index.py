@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options
+from ettin_cli.clusters import LOCAL
+from ettin_cli.commands import options, unit_options as units
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, count
@@ -175,6 +176,11 @@ def index(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Fail if another process is writing the index.")
     ] = False,
+    on: units.On = LOCAL,
+    workers: units.Workers = None,
+    cpus_per_worker: units.CpusPerWorker = None,
+    gpus_per_worker: units.GpusPerWorker = None,
+    unit: units.UnitRows = None,
     *,
     context: Context,
 ) -> None:
@@ -183,11 +189,15 @@ def index(
     An update embeds only new and changed text, and drops deleted files. Without SOURCE,
     the recorded sources are updated. The same command resumes an interrupted run.
 
+    --on ray embeds units of the passages on the Ray cluster at RAY_ADDRESS, or on one that is
+    started on this machine; the index has the same bytes.
+
     Examples:
       ettin index docs notes.jsonl       # an index of both, in .ettin
       ettin index                        # later: update it
       ettin index papers -i papers-index --include "*.pdf"
       ettin index docs --embedder nomic --dimensions 256 --rebuild
+      ettin index corpus.jsonl -i /shared/corpus --shards auto --on ray
     """
     console = context.console
     reading = (
@@ -200,11 +210,13 @@ def index(
             "--encoding, --main-content and --ocr need a SOURCE",
             hint="pass the SOURCE again, with all of its options",
         )
+    folder = _folder(index, source)
+    chosen = units.unit_options(on, workers, cpus_per_worker, gpus_per_worker, unit, str(folder))
     added = [options.stdin_or(text) for text in source or ()]
     for text in added:
         open_source(text)  # fails before a folder is made for the index
     request = BuildRequest(
-        folder=_folder(index, source),
+        folder=folder,
         add=added,
         remove=remove or [],
         source=RecordedSource(
@@ -231,6 +243,8 @@ def index(
         rebuild=rebuild,
         dry_run=dry_run,
         wait=not no_wait,
+        placement=chosen.placement if chosen else None,
+        unit_rows=(chosen.rows or chosen.usual_rows) if chosen else units.ON_CPU,
     )
     with options.resumable("to resume, run the same command", console):
         report = context.session.build_from(request)

@@ -78,6 +78,13 @@ from .token_codes import (
 from .token_lists import TokenLists as TokenLists
 from .token_lists_writer import clusters_of as clusters_of
 from .token_vectors import StoredTokens as StoredTokens
+from .token_writer import CodedTexts as CodedTexts
+from .unit_files import (
+    UNIT_SUFFIX as UNIT_SUFFIX,
+    UNITS as UNITS,
+    Samples as Samples,
+    packed_unit as packed_unit,
+)
 from .vectors import (
     EXACT as EXACT,
     Rows as Rows,

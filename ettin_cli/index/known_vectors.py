@@ -6,6 +6,7 @@ run in which the text occurs.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -106,7 +107,7 @@ class Shards:
         """Yield every intact shard; damaged ones are removed and their texts embedded again."""
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             self.next = int(path.stem) + 1
-            group = _read(path, dimension)
+            group = unpacked(read_sealed(path), dimension)
             if group is None:
                 path.unlink()
             else:
@@ -120,18 +121,20 @@ class Shards:
     def add(self, hashes: Hashes, vectors: Floats) -> None:
         """Store newly computed vectors, so that an interruption does not lose them."""
         path = self.folder / f"{self.next:08}{SUFFIX}"
-        write_sealed(path, hashes.tobytes() + vectors.tobytes())
+        write_sealed(path, packed(hashes, vectors))
         self._taken.add(path.stem)
         self.next += 1
 
     def clear(self, *, others: bool = True) -> None:
-        """Remove the files, once their vectors are in the index.
+        """Remove what the folder has, once the vectors are in the index.
 
         Args:
-            others: Also those with vectors that the generation does not have.
+            others: Also files with vectors that the generation does not have.
         """
         for path in self._files():
-            if others or path.stem in self._taken:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif others or path.stem in self._taken:
                 with suppress(OSError):
                     path.unlink()
         with suppress(OSError):
@@ -143,26 +146,34 @@ class Shards:
 
 def write_sealed(path: Path, body: bytes) -> None:
     """Write a file atomically, in a folder that is made if needed; a checksum precedes the body."""
-    import xxhash
-
     make_folder(path.parent)
     with replacing(path) as draft:
-        draft.write_bytes(xxhash.xxh3_128_digest(body) + body)
+        draft.write_bytes(seal(body) + body)
+
+
+def seal(body: bytes) -> bytes:
+    """Return the checksum that precedes the body of a file."""
+    import xxhash
+
+    return xxhash.xxh3_128_digest(body)
 
 
 def read_sealed(path: Path) -> bytes:
     """Return the body of a file written by `write_sealed`; nothing if it is damaged."""
-    import xxhash
-
     content = path.read_bytes()
-    seal, body = content[:HASH_BYTES], content[HASH_BYTES:]
-    return body if xxhash.xxh3_128_digest(body) == seal else b""
+    body = content[HASH_BYTES:]
+    return body if seal(body) == content[:HASH_BYTES] else b""
 
 
-def _read(path: Path, dimension: int) -> tuple[Hashes, Floats] | None:
+def packed(hashes: Hashes, vectors: Floats) -> bytes:
+    """Return the hashes of texts and their vectors, as they are stored."""
+    return hashes.tobytes() + vectors.tobytes()
+
+
+def unpacked(body: bytes, dimension: int) -> tuple[Hashes, Floats] | None:
+    """Return hashes and vectors that were packed; None if they are not of that dimension."""
     import numpy as np
 
-    body = read_sealed(path)
     count, rest = divmod(len(body), HASH_BYTES + 4 * dimension)
     if rest or not count:
         return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ class CodedTexts:
         import numpy as np
 
         self.codec, self.sampled = codec, set(sampled)
-        self.exact: list[tuple[Floats, Floats]] = []
+        self.exact: dict[int, tuple[Floats, Floats]] = {}
         self.codes: list[Bytes] = [np.empty((0, codec.width), np.uint8)] * texts
         self.truncated = np.zeros(texts, np.uint32)
 
@@ -56,7 +57,7 @@ class CodedTexts:
         kept = text.vectors if text.kept is None else text.vectors[text.kept]
         self.codes[at] = self.codec.encoded(kept)
         if at in self.sampled:
-            self.exact.append((text.vectors, kept))
+            self.exact[at] = text.vectors, kept
 
     @property
     def tokens(self) -> NDArray[np.uint32]:
@@ -86,17 +87,24 @@ class TokenWriter:
         self.entries = np.zeros(len(self.order), entry_kind())
         self.entries["rest"], self.entries["row"] = distinct.hashes[:, 1], distinct.rows
         self.parts: list[TokenParts] = []
-        self.samples: list[tuple[Floats, Floats]] = []
+        self.indexed = np.zeros(len(self.order), np.bool_)
+        # By row.
+        self.samples: dict[int, tuple[Floats, Floats]] = {}
         self.file = (folder / TOKEN_CODES).open("wb")
 
-    def add_known(self, parts: TokenParts) -> None:
-        """Use the token vectors that earlier work has for texts of this generation."""
+    def add_known(self, parts: TokenParts, *, in_index: bool = False) -> None:
+        """Use the token vectors that earlier work has for texts of this generation.
+
+        Args:
+            in_index: Whether this is an index, rather than an interrupted run.
+        """
         import numpy as np
 
         rows = self.distinct.find(parts.hashes)
         found = np.flatnonzero(rows >= 0)
         at = self._positions(rows[found])
         self.source[at] = len(self.parts)
+        self.indexed[at] |= in_index
         self.begins[at] = parts.begins[found]
         self.entries["tokens"][at] = parts.tokens[found]
         self.entries["truncated"][at] = parts.truncated[found]
@@ -109,10 +117,15 @@ class TokenWriter:
         positions: NDArray[np.int64] = self.order[np.searchsorted(self.rows, rows)]
         return positions
 
-    @property
-    def known_rows(self) -> NDArray[np.int64]:
-        """The first rows of the texts taken from earlier work."""
-        rows: NDArray[np.int64] = self.distinct.rows[self.source >= 0]
+    def known_rows(self, *, in_indexes: bool = False) -> NDArray[np.int64]:
+        """Return the first rows of the texts taken from earlier work.
+
+        Args:
+            in_indexes: Only those taken from indexes.
+        """
+        rows: NDArray[np.int64] = self.distinct.rows[
+            self.indexed if in_indexes else self.source >= 0
+        ]
         return rows
 
     def add(self, rows: NDArray[np.int64], coded: CodedTexts) -> None:
@@ -124,7 +137,7 @@ class TokenWriter:
             self._copy_before(int(self.distinct.rows[position]))
             self._write(position, codes.reshape(-1))
             self.done += 1
-        self.samples += coded.exact
+        self.samples |= {int(rows[at]): exact for at, exact in coded.exact.items()}
 
     def _copy_before(self, row: int | None) -> None:
         """Write the known texts that begin before a row; None: all that are left."""
@@ -166,12 +179,13 @@ class TokenWriter:
 
         if len(self.samples) < 2:
             return None
-        stored = [self.codec.decoded(self.codec.encoded(kept)) for _, kept in self.samples]
+        samples = [self.samples[row] for row in sorted(self.samples)]
+        stored = [self.codec.decoded(self.codec.encoded(kept)) for _, kept in samples]
         differences = []
-        for at, (_, kept) in enumerate(self.samples):
+        for at, (_, kept) in enumerate(samples):
             query = kept[:QUERY_TOKENS]
             turned = self.codec.rotated(query)
-            for other, (exact, _) in enumerate(self.samples):
+            for other, (exact, _) in enumerate(samples):
                 if other != at and min(len(query), len(exact), len(stored[other])):
                     best = (query @ exact.T).max(axis=1).mean()
                     coded = (turned @ stored[other].T).max(axis=1).mean()
@@ -193,7 +207,7 @@ class TokenShards:
         """Yield every intact file; the texts of others are embedded again."""
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             self.next = int(path.stem) + 1
-            parts = _read(path, codec)
+            parts = unpacked_tokens(read_sealed(path), codec, partial(read_bytes, path, HASH_BYTES))
             if parts is None:
                 path.unlink()
             else:
@@ -201,20 +215,41 @@ class TokenShards:
 
     def add(self, hashes: Hashes, coded: CodedTexts) -> None:
         """Store newly compressed texts."""
-        import numpy as np
-
-        codes = b"".join(one.tobytes() for one in coded.codes)
-        count = np.array([len(hashes)], "<u8").tobytes()
-        numbers = coded.tokens.astype("<u4").tobytes() + coded.truncated.astype("<u4").tobytes()
-        body = b"".join([count, hashes.tobytes(), numbers, codes])
+        body = packed_tokens(hashes, coded)
         write_sealed(self.folder / f"{self.next:08}{SUFFIX}", body)
         self.next += 1
 
 
-def _read(path: Path, codec: TokenCodec) -> TokenParts | None:
+def packed_tokens(hashes: Hashes, coded: CodedTexts) -> bytes:
+    """Return the hashes of texts and their token vectors, as they are stored."""
     import numpy as np
 
-    body = read_sealed(path)
+    codes = b"".join(one.tobytes() for one in coded.codes)
+    count = np.array([len(hashes)], "<u8").tobytes()
+    numbers = coded.tokens.astype("<u4").tobytes() + coded.truncated.astype("<u4").tobytes()
+    return b"".join([count, hashes.tobytes(), numbers, codes])
+
+
+def read_bytes(path: Path, offset: int, begin: int, end: int) -> bytes:
+    """Return bytes of a file, counted from an offset.
+
+    The file is not kept open: a long run leaves more files than a process may open.
+    """
+    with path.open("rb") as file:
+        file.seek(offset + begin)
+        return file.read(end - begin)
+
+
+def unpacked_tokens(
+    body: bytes, codec: TokenCodec, read: Callable[[int, int], bytes]
+) -> TokenParts | None:
+    """Return token vectors that were packed; None if they are not compressed like that.
+
+    Args:
+        read: Reads the body again from one position to another.
+    """
+    import numpy as np
+
     if len(body) < 8:
         return None
     count = int(np.frombuffer(body, "<u8", 1)[0])
@@ -228,10 +263,7 @@ def _read(path: Path, codec: TokenCodec) -> TokenParts | None:
         return None
     begins = (np.cumsum(sizes) - sizes).astype(np.uint64)
 
-    def read(begin: int, end: int) -> Bytes:
-        # Not kept open: a long run leaves more files than a process may open.
-        with path.open("rb") as file:
-            file.seek(HASH_BYTES + codes + begin)
-            return np.frombuffer(file.read(end - begin), np.uint8)
+    def read_codes(begin: int, end: int) -> Bytes:
+        return np.frombuffer(read(codes + begin, codes + end), np.uint8)
 
-    return TokenParts(as_hashes(body[8:split]), begins, tokens, truncated, read)
+    return TokenParts(as_hashes(body[8:split]), begins, tokens, truncated, read_codes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +39,7 @@ from ettin_cli.index.token_codes import TokenCodec
 from ettin_cli.index.token_lists import TOKEN_LISTS
 from ettin_cli.index.token_lists_writer import ListedTexts, write_lists
 from ettin_cli.index.token_writer import SAMPLE, CodedTexts, TokenShards, TokenWriter
+from ettin_cli.index.unit_files import Samples, UnitFile, unit_files
 from ettin_cli.index.vectors import EXACT, mapped, release
 from ettin_cli.records import Advance, EmbedderCard, TokenSink, no_progress
 from ettin_cli.settings import READING
@@ -130,6 +131,7 @@ class Generation:
         self.shares_work = work is not None
         work = (work or folder / WORK) / _vectors_key(recipe.embedder)
         self.shards, self.token_shards = Shards(work), TokenShards(work)
+        self.samples = Samples(work)
         self.tokens: TokenVectors | None = None
         self.token_writer: TokenWriter | None = None
 
@@ -235,30 +237,52 @@ class Missing:
         self.vectors = _writable(generation.path / EMBEDDINGS, len(stored), dimension)
         self.hashes = joined_hashes(stored.hashes())
         self.distinct = Distinct(self.hashes)
-        known = np.zeros(len(stored), np.bool_)
+        known = self._take(self._unfinished())
+        indexed = self._take(one for index in generation.known for one in index.known_vectors())
+        known |= indexed
         self.tokens = self._token_writer()
-        for hashes, computed in generation.shards.load(dimension):
-            if self._take(hashes, computed, known):
-                generation.shards.take()
-        for index in generation.known:
-            for hashes, vectors in index.known_vectors():
-                self._take(hashes, vectors, known)
         if self.tokens:
-            held = np.zeros(len(stored), np.bool_)
-            held[self.tokens.known_rows] = True
-            known &= held
-        self.rows: NDArray[np.int64] = np.sort(self.distinct.rows[~known[self.distinct.rows]])
+            known &= self._mask(self.tokens.known_rows())
+            indexed &= self._mask(self.tokens.known_rows(in_indexes=True))
+        rows = self.distinct.rows
+        self.rows: NDArray[np.int64] = np.sort(rows[~known[rows]])
         self.total = len(self.rows)
         self.reused = int(known[self.distinct.first_of].sum())
+        # An interrupted run samples the same texts as the one that completes it.
+        fresh = np.sort(rows[~indexed[rows]])
+        self.sampled = set(fresh[:: max(1, len(fresh) // SAMPLE)][:SAMPLE].tolist())
+        if self.tokens:
+            self._load_samples(self.tokens)
 
-    def _take(self, hashes: Hashes, vectors: Stored, known: Flags) -> bool:
-        """Take the vectors of texts of this generation; return whether all were of such texts."""
-        rows = self.distinct.find(hashes)
-        held = rows >= 0
-        self.vectors[rows[held]] = vectors[held]
-        known[rows[held]] = True
-        release(self.vectors)
-        return bool(held.all())
+    def _unfinished(self) -> Iterator[tuple[Hashes, Stored]]:
+        """Yield the vectors of an interrupted run, in pieces."""
+        shards, dimension = self.generation.shards, self.generation.recipe.embedder.dimension
+        for hashes, vectors in shards.load(dimension):
+            yield hashes, vectors
+            if (self.distinct.find(hashes) >= 0).all():
+                shards.take()
+        for file in unit_files(shards.folder, dimension):
+            if held := file.vectors(dimension):
+                yield held
+
+    def _take(self, pieces: Iterator[tuple[Hashes, Stored]]) -> Flags:
+        """Take known vectors, and return for which rows."""
+        import numpy as np
+
+        taken = np.zeros(len(self.stored), np.bool_)
+        for hashes, vectors in pieces:
+            rows = self.distinct.find(hashes)
+            self.vectors[rows[rows >= 0]] = vectors[rows >= 0]
+            taken[rows[rows >= 0]] = True
+            release(self.vectors)
+        return taken
+
+    def _mask(self, rows: NDArray[np.int64]) -> Flags:
+        import numpy as np
+
+        mask = np.zeros(len(self.stored), np.bool_)
+        mask[rows] = True
+        return mask
 
     def _token_writer(self) -> TokenWriter | None:
         """Return the writer of token vectors with those that are known."""
@@ -268,10 +292,19 @@ class Missing:
         writer = generation.token_writer = TokenWriter(generation.path, codec, self.distinct)
         for parts in generation.token_shards.load(codec):
             writer.add_known(parts)
+        for file in unit_files(generation.shards.folder, generation.recipe.embedder.dimension):
+            if held := file.tokens(codec, later=True):
+                writer.add_known(held)
         for known in generation.known:
             if parts_of := known.known_tokens(codec):
-                writer.add_known(parts_of)
+                writer.add_known(parts_of, in_index=True)
         return writer
+
+    def _load_samples(self, tokens: TokenWriter) -> None:
+        """Take the sampled texts that an interrupted run has embedded."""
+        for row in sorted(self.sampled.difference(self.rows.tolist())):
+            if sample := self.generation.samples.load(self.hashes[row]):
+                tokens.samples[row] = sample
 
     def embed(self, embed: Embed, advance: Advance = no_progress) -> None:
         """Embed the missing texts; an interruption loses at most one shard."""
@@ -282,13 +315,13 @@ class Missing:
     def embed_tokens(self, embed: EmbedTokens, advance: Advance = no_progress) -> None:
         """Embed the missing texts with their token vectors."""
         assert self.tokens is not None
-        sampled = set(self.rows[:: max(1, self.total // SAMPLE)][:SAMPLE].tolist())
         for begin in range(0, self.total, SHARD_ROWS):
             rows = self.rows[begin : begin + SHARD_ROWS]
-            exact = [at for at, row in enumerate(rows.tolist()) if row in sampled]
+            exact = [at for at, row in enumerate(rows.tolist()) if row in self.sampled]
             coded = CodedTexts(self.tokens.codec, len(rows), exact)
             vectors, cut = embed(self.stored.contents(rows.tolist()), coded.add, advance)
             coded.truncated[:] = cut
+            self.generation.samples.add_all(self.hashes[rows], coded)
             self.generation.token_shards.add(self.hashes[rows], coded)
             self.tokens.add(rows, coded)
             self._add(rows, vectors)
@@ -297,6 +330,27 @@ class Missing:
         self.generation.shards.add(self.hashes[rows], vectors)
         self.vectors[rows] = vectors
         release(self.vectors)
+
+    def add_unit(self, rows: NDArray[np.int64], path: Path) -> bool:
+        """Take the texts that begin at these rows, ascending, from the file of a unit.
+
+        Returns:
+            Whether the file is intact and has these texts.
+        """
+        file = UnitFile(path)
+        held = file.vectors(self.generation.recipe.embedder.dimension)
+        coded = file.coded(self.tokens.codec) if self.tokens else None
+        same = held is not None and (held[0].tobytes() == self.hashes[rows].tobytes())
+        if held is None or not same or (self.tokens and coded is None):
+            return False
+        if self.tokens and coded:
+            for row in self.sampled.intersection(rows.tolist()):
+                if sample := self.generation.samples.load(self.hashes[row]):
+                    self.tokens.samples[row] = sample
+            self.tokens.add(rows, coded)
+        self.vectors[rows] = held[1]
+        release(self.vectors)
+        return True
 
     def finish(self) -> None:
         """Copy the vector of each text to all passages with that text."""

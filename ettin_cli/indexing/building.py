@@ -30,6 +30,7 @@ from ettin_cli.index import (
     whole_of,
     writing,
 )
+from ettin_cli.indexing.embedding_units import embed_in_units
 from ettin_cli.indexing.planning import IndexPlan, make_plan
 from ettin_cli.indexing.reading import CorpusReader, recognized_pages
 from ettin_cli.indexing.requests import (
@@ -308,7 +309,9 @@ class Embedding:
 
     def complete(self, missing: Missing, label: str = "embedding") -> None:
         """Embed the missing texts of a generation, and finish its vectors."""
-        if missing.total:
+        if missing.total and (placement := self.request.placement):
+            embed_in_units(missing, placement, self.request, self.reporter, label)
+        elif missing.total:
             settings, reporter = self.request.settings, self.reporter
             embedder = load_embedder(self.files, settings, reporter, self.card, self.loaded)
             reporter.detail(f"{label} with {embedder.card.name} on {embedder.backend}")

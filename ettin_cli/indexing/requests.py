@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ettin_cli.clusters import Placement
 from ettin_cli.corpus import require_encoding, require_ocr_mode
 from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
 from ettin_cli.index import (
@@ -49,6 +50,8 @@ class BuildRequest:
         shards: "auto", "none", or the number of shards of a new index.
         only: Fail if the index has other sources than those to add.
         wait: Wait for another writer rather than fail.
+        placement: Where texts are embedded in units; None: not in units.
+        unit_rows: The number of texts of a unit.
     """
 
     folder: Path
@@ -68,6 +71,8 @@ class BuildRequest:
     dry_run: bool = False
     only: bool = False
     wait: bool = True
+    placement: Placement | None = None
+    unit_rows: int = 4096
 
     @property
     def stream(self) -> Stream | None:

@@ -1,3 +1,9 @@
+from .at_workers import (
+    NamedEmbedder as NamedEmbedder,
+    engine_of as engine_of,
+    enter as enter,
+    other_model as other_model,
+)
 from .embedders import (
     AUTO as AUTO,
     check_trust as check_trust,

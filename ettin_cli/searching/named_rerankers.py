@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from ettin_cli import __version__
-from ettin_cli.errors import EttinError
-from ettin_cli.models.engines import EngineSettings, device_name, processor
-from ettin_cli.models.rerankers import ResolvedReranker, library_versions
+from ettin_cli.models import engine_of, enter, other_model
+from ettin_cli.models.engines import EngineSettings
+from ettin_cli.models.rerankers import ResolvedReranker
 from ettin_cli.records import Reporter
 from ettin_cli.searching.session_models import Models
-
-# Flags of instructions that compute on vectors, by which libraries choose their kernels.
-VECTOR_FLAGS = ("amx", "avx", "f16c", "fma", "sse", "asimd", "bf16", "i8mm", "sve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +43,7 @@ class NamedRerankers:
         Raises:
             EttinError: This package has another version here, or the folder does not exist.
         """
-        host = socket.gethostname()
-        if __version__ != self.version:
-            raise EttinError(
-                f"{host} has ettin-cli {__version__}, but the driver has {self.version}",
-                code="workers-differ",
-            )
-        if not self.folder.is_dir():
-            raise EttinError(
-                f"{host} has no folder {self.folder}", code="not-shared", path=self.folder
-            )
-        if Path.cwd() != self.folder:
-            os.chdir(self.folder)
+        enter(self.folder, self.version)
         return Models(self.settings, offline=self.offline, reporter=reporter)
 
     def check(self, rerankers: Iterable[ResolvedReranker]) -> None:
@@ -71,20 +54,8 @@ class NamedRerankers:
         """
         for reranker, (name, identity) in zip(rerankers, self.identities, strict=True):
             if reranker.identity != identity:
-                raise EttinError(
-                    f"{name} on {socket.gethostname()} is not the driver's: other weights or "
-                    "configuration",
-                    code="workers-differ",
-                )
+                raise other_model(name)
 
     def engine(self) -> dict[str, str]:
         """Return what scores depend on besides the models, by name."""
-        device = device_name(self.settings.device)
-        flags = [flag for flag in processor().flags if flag.startswith(VECTOR_FLAGS)]
-        instructions = " ".join(sorted(flags)) or platform.machine()
-        return {
-            **{name: version or "none" for name, version in library_versions().items()},
-            "device": device,
-            # Those of a GPU's host do not compute.
-            "instructions": instructions if device == "cpu" else "",
-        }
+        return engine_of(self.settings)
