@@ -1,21 +1,31 @@
 """Work in units: complete or not at all, resumed by the files that are there."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from ettin_cli.clusters import Placement, check_placement, units_of
+from ettin_cli.clusters import Placement, UnitFolder, check_placement, units_of
+from ettin_cli.commands.in_units import UnitRun
+from ettin_cli.commands.unit_options import UnitOptions
+from ettin_cli.console import Console
+from ettin_cli.corpus import Piece
 from ettin_cli.errors import EttinError, InvalidArgumentError, ModelError, OutputError
 from tests.conftest import Ettin
 from tests.faults import DiedError, Disk, on
 from tests.unit_jobs import TEXTS, Capitals, Text, run
 
 WHOLE = "".join(f"{text.upper()}\n" for text in TEXTS).encode()
+
+BROKEN = (b"", b"{", b"[]")
 
 
 def poisoned(output: Path, resume: str) -> subprocess.CompletedProcess[str]:
@@ -55,8 +65,15 @@ def test_a_unit_that_ends_its_process_is_given_up_after_three_starts(tmp_path: P
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("fault", ["ENOSPC", "short", "dies"])
-def test_work_that_fails_anywhere_resumes_to_the_same_bytes(tmp_path: Path, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "links"),
+    [("ENOSPC", True), ("short", True), ("dies", True), ("ENOSPC", False), ("short", False)],
+)
+def test_work_that_fails_anywhere_resumes_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", _no_links)
     place = 0
     while True:
         place += 1
@@ -78,6 +95,65 @@ def test_work_that_fails_anywhere_resumes_to_the_same_bytes(tmp_path: Path, faul
         if disk.failed is None:
             assert place > 30
             return
+
+
+def into_folder(output: Path, *, job: Capitals | None = None, resume: bool = False) -> None:
+    work = UnitRun(output.with_name("in"), output, "work", "recipe", ".txt")
+    chosen = UnitOptions(Placement(), None, in_folder=True)
+    texts = cast(list[Piece], [*map(Text, TEXTS[:2])])
+    console = Console(quiet=True)
+    work.run(chosen, lambda _: texts, job or Capitals(), console, resume=resume)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("fault", ["ENOSPC", "short", "dies"])
+def test_a_folder_that_fails_anywhere_is_finished_by_resuming(tmp_path: Path, fault: str) -> None:
+    place = 0
+    only_finished = set()
+    while True:
+        place += 1
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        disk = Disk(folder, place, fault)
+        output, root = folder / "out", folder / "out.parts"
+        try:
+            with on(disk):
+                into_folder(output)
+        except (DiedError, OutputError):
+            pass
+        # Once the output is there, no unit is done again: this job cannot be loaded.
+        job = Capitals("known") if output.exists() else None
+        if (root / "plan.json").exists() or not output.exists():
+            into_folder(output, job=job, resume=True)
+            only_finished.add(job is not None)
+            assert not root.exists()
+        else:
+            # The work is complete.
+            with pytest.raises(OutputError, match="already exists"):
+                into_folder(output, resume=True)
+        parts = [(path.name[:11], path.read_bytes()) for path in sorted(output.iterdir())]
+        assert parts == [("part-000000", b"LINE 0\n"), ("part-000001", b"LINE 1\n")]
+        if disk.failed is None:
+            assert place > 40
+            assert only_finished == {False, True}
+            return
+
+
+def test_parts_that_are_missing_from_the_output_are_not_taken_for_done(tmp_path: Path) -> None:
+    output, root = tmp_path / "out", tmp_path / "out.parts"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DiedError):
+        patch.setattr(UnitFolder, "remove", _dies)
+        into_folder(output)
+    assert not (root / "parts").exists()
+    missing = min(output.iterdir())
+    missing.unlink()
+    with pytest.raises(OutputError, match="already exists"):
+        into_folder(output, resume=True)
+    shutil.rmtree(output)
+    into_folder(output, resume=True)
+    assert missing.read_bytes() == b"LINE 0\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_only_units_without_a_part_are_done_again(tmp_path: Path) -> None:
@@ -103,6 +179,103 @@ def test_a_changed_input_and_a_run_without_resume_are_refused(tmp_path: Path) ->
     assert error.value.code == "resume-mismatch"
 
 
+@pytest.mark.parametrize(
+    "name", ["mine.txt", "parts/mine.txt", "plan.json.bak", "parts/part-000000.jsonl/mine", ""]
+)
+def test_a_folder_that_no_run_has_made_is_refused_and_kept(
+    ettin: Ettin, lists: Path, name: str
+) -> None:
+    mine = Path("out.jsonl.parts", name)
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("mine")
+    for more in ([], ["--resume"]):
+        words = ["rerank", str(lists), "-r", "embedded", "-o", "out.jsonl", "--unit", "4"]
+        done = ettin(*words, *more)
+        assert done.code == 1
+        assert "is not left over from an unfinished run" in done.err
+        assert "choose a different output with -o" in done.err
+        assert mine.read_text() == "mine"
+        assert not Path("out.jsonl").exists()
+
+
+def test_work_whose_removal_was_cut_short_is_begun_anew(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    root = tmp_path / "out.parts"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DiedError):
+        patch.setattr(Path, "rmdir", _dies)
+        run(output)
+    assert not (root / "plan.json").exists()
+    assert json.loads((root / "engine.json").read_bytes()) == {"library": "1"}
+    for unit in units_of(map(Text, TEXTS), "recipe"):
+        (root / "parts" / f"{unit.name}.txt").write_bytes(b"of the library's version 1\n")
+    run(output, job=Capitals(engine="2"))
+    assert output.read_bytes() == WHOLE
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_files_put_into_unfinished_work_are_not_removed(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        run(tmp_path / "out", job=Capitals("known"))
+    root = tmp_path / "out.parts"
+    (root / "mine.txt").write_text("mine")
+    (root / "parts" / "mine.txt").write_text("mine")
+    run(tmp_path / "out", resume=True)
+    assert (tmp_path / "out").read_bytes() == WHOLE
+    left = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    assert left == [Path("mine.txt"), Path("parts/mine.txt")]
+
+
+def test_a_file_of_something_else_does_not_become_a_part_of_the_output(
+    ettin: Ettin, lists: Path
+) -> None:
+    words = ["rerank", str(lists), "-r", "embedded", "-o", "out/", "--unit", "5"]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DiedError):
+        patch.setattr(UnitFolder, "write_rejects", _dies)
+        ettin(*words)
+    mine = Path("out.parts/parts/mine.txt")
+    mine.write_text("mine")
+    done = ettin(*words, "--resume")
+    assert done.code == 1
+    assert f"{mine} is not left over from an unfinished run" in done.err
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    assert ettin(*words, "--resume").code == 3
+    assert len(list(parts_of("out"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *((name, text) for name in ("receipts", "engine.json", "plan.json") for text in BROKEN),
+        ("receipts", b"{}"),
+        ("receipts", None),
+    ],
+)
+def test_unfinished_work_that_is_damaged_cannot_be_resumed(
+    ettin: Ettin, lists: Path, name: str, content: bytes | None
+) -> None:
+    words = ["rerank", str(lists), "-r", "embedded", "-o", "out.jsonl", "--unit", "5"]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DiedError):
+        patch.setattr(UnitFolder, "write_rejects", _dies)
+        ettin(*words)
+    root = Path("out.jsonl.parts").absolute()
+    # So that the engine is read.
+    max((root / "parts").iterdir()).unlink()
+    path = min((root / name).iterdir()) if name == "receipts" else root / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    done = ettin(*words, "--resume")
+    assert done.code == 1
+    assert f"{path} is {'missing' if content is None else 'damaged'}" in done.err
+    assert f"hint: remove {root} to start over" in done.err
+    assert not Path("out.jsonl").exists()
+
+
+def _dies(*_: object) -> None:
+    raise DiedError
+
+
 def test_a_worker_with_other_libraries_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="full"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(Capitals, "_do", _full)
@@ -110,6 +283,30 @@ def test_a_worker_with_other_libraries_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EttinError, match="has library 2, but the first worker had 1") as error:
         run(tmp_path / "out", job=Capitals(engine="2"), resume=True)
     assert error.value.code == "workers-differ"
+
+
+def _no_links(*_: object) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_without_hard_links_the_engine_of_the_first_worker_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", _no_links)
+    run(tmp_path / "whole")
+    assert (tmp_path / "whole").read_bytes() == WHOLE
+    with pytest.raises(OSError, match="full"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Capitals, "_do", _full)
+        run(tmp_path / "out")
+    engine = tmp_path / "out.parts" / "engine.json"
+    assert json.loads(engine.read_bytes()) == {"library": "1"}
+    with pytest.raises(EttinError, match="has library 2, but the first worker had 1"):
+        run(tmp_path / "out", job=Capitals(engine="2"), resume=True)
+    # Another worker has created the file, and writes it while this one waits.
+    engine.write_bytes(b"")
+    monkeypatch.setattr(time, "sleep", lambda _: engine.write_bytes(b'{"library":"3"}'))
+    with pytest.raises(EttinError, match="has library 2, but the first worker had 3"):
+        run(tmp_path / "out", job=Capitals(engine="2"), resume=True)
 
 
 def _full(*_: object) -> dict[str, int]:

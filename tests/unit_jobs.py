@@ -27,6 +27,7 @@ class Text:
 
     text: str
     rows: int = 1
+    kind: str = "text"
 
     @property
     def identity(self) -> str:
@@ -72,7 +73,7 @@ def run(
     """Do the work, and make the output."""
     folder = UnitFolder(output, ".txt")
     units = list(units_of(map(Text, texts), "recipe"))
-    folder.begin({"units": [unit.name for unit in units]}, resume=resume)
+    folder.begin({"units": [unit.name for unit in units]}, units, resume=resume)
     run_units(
         *(job or Capitals(), units, folder, placement or Placement(), reporter or Silence()), "work"
     )

@@ -16,9 +16,11 @@ that do the same unit write the same bytes.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,13 +29,20 @@ from typing import Any, BinaryIO
 
 from ettin_cli.clusters.units import Receipt, Unit
 from ettin_cli.errors import EttinError, OutputError
-from ettin_cli.storage import make_folder, mode_for, replacing, sync_folder
+from ettin_cli.storage import make_folder, mode_for, replacing, sync_file, sync_folder
 
 # Makes an output from parts that are not simply put together.
 Made = Callable[[Sequence[Path], BinaryIO], None]
 
 PARTS = ".parts"
 PLAN, ENGINE, LOG = "plan.json", "engine.json", "ray.log"
+# How often, and for how long, a worker waits for what another has just created.
+WAITS, WAIT_S = 20, 0.1
+FOLDERS = ("parts", "rejects", "receipts", "starts", "drafts")
+
+# The names that are written to the folder itself, and to the folders in it.
+_OWN = re.compile(r"plan\.json|engine\.json|ray\.log|\.plan\.json\.\w+\.tmp")
+_OWN_INSIDE = re.compile(r"\.?part-\d{6,}-[0-9a-f]{16}\..+|engine\.json\.\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +87,14 @@ class UnitFolder:
     def _starts(self) -> Path:
         return self.root / "starts"
 
-    def begin(self, plan: Mapping[str, Any], *, resume: bool) -> None:
+    def begin(self, plan: Mapping[str, Any], units: Sequence[Unit], *, resume: bool) -> None:
         """Begin work with a plan, or resume work with the same plan.
 
+        If the parts are the output already, no folder of parts is made.
+
         Raises:
-            OutputError: Unfinished work exists and `resume` is off, or it has another plan.
+            OutputError: Unfinished work exists and `resume` is off, or it has another plan; or
+                the folder has files of something else.
         """
         earlier = self.plan()
         if earlier is not None and not resume:
@@ -99,9 +111,19 @@ class UnitFolder:
                 else f"{self.root} was made with a different model, unit size or options"
             )
             raise OutputError(what, code="resume-mismatch", partial=self.root)
+        if earlier is None and (foreign := self._foreign()) is not None:
+            raise OutputError(
+                f"cannot write {self.root}: {foreign} is not left over from an unfinished run",
+                path=foreign,
+            )
+        if earlier is None:
+            # A run was killed while it began, or while it removed the folder. What is there may
+            # be of another engine.
+            self._clear()
         # Only its owner can open it until the work is complete.
         self.root.mkdir(mode=0o700, exist_ok=True)
-        for name in ("parts", "rejects", "receipts", "starts", "drafts"):
+        moved = earlier is not None and self.moved(units)
+        for name in FOLDERS[1:] if moved else FOLDERS:
             make_folder(self.root / name)
         if earlier is None:
             _write(self.root / PLAN, plan)
@@ -112,29 +134,55 @@ class UnitFolder:
         Raises:
             OutputError: It is damaged.
         """
+        return self._read(PLAN) if (self.root / PLAN).exists() else None
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """Return the content of a JSON file.
+
+        Raises:
+            OutputError: It is missing or damaged.
+        """
         import orjson
 
+        path = self.root / name
         try:
-            plan: dict[str, Any] = orjson.loads((self.root / PLAN).read_bytes())
-        except FileNotFoundError:
-            return None
+            held = orjson.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise self._damaged(f"{path} is missing") from error
         except orjson.JSONDecodeError as error:
-            raise OutputError(
-                f"{self.root / PLAN} is damaged", code="resume-damaged", partial=self.root
-            ) from error
-        return plan
+            raise self._damaged(f"{path} is damaged") from error
+        if not isinstance(held, dict):
+            raise self._damaged(f"{path} is damaged")
+        return held
+
+    def _damaged(self, problem: str) -> OutputError:
+        return OutputError(problem, code="resume-damaged", partial=self.root)
+
+    def moved(self, units: Sequence[Unit]) -> bool:
+        """Return whether the folder of the parts was made the output, and the work not removed."""
+        if self.parts.exists() or not self.output.is_dir():
+            return False
+        there = {path.name for path in self.output.iterdir()}
+        return all(self.part(unit).name in there for unit in units)
 
     def done(self, units: Sequence[Unit]) -> set[int]:
         """Return the numbers of the units that are done, by the names of the files that exist."""
+        if self.moved(units):
+            return {unit.number for unit in units}
         there = {path.name for path in self.parts.iterdir()}
         return {unit.number for unit in units if self.part(unit).name in there}
 
     def receipt(self, unit: Unit) -> Receipt:
-        """Return the receipt of a unit that is done."""
-        import orjson
+        """Return the receipt of a unit that is done.
 
-        held = orjson.loads(self._receipt(unit).read_bytes())
-        return Receipt(unit.number, held["counts"], tuple(held["notices"]))
+        Raises:
+            OutputError: It is missing or damaged.
+        """
+        path = self._receipt(unit)
+        match self._read(f"{path.parent.name}/{path.name}"):
+            case {"counts": dict(counts), "notices": list(notices)}:
+                return Receipt(unit.number, counts, tuple(notices))
+        raise self._damaged(f"{path} is damaged")
 
     def starts(self, unit: Unit, run: str | None = None) -> int:
         """Return how often a unit was begun and neither ended nor failed.
@@ -196,17 +244,28 @@ class UnitFolder:
         """Check that this worker computes like the one that came first.
 
         Raises:
-            EttinError: It has other libraries or another kind of processor.
+            EttinError: It has other libraries or another kind of processor, or what the first
+                worker had is damaged.
         """
         import orjson
 
         path = self.root / ENGINE
         with self.draft(ENGINE) as (file, draft):
             file.write(orjson.dumps(dict(engine)))
-        with suppress(FileExistsError):
+        try:
             os.link(draft, path)
+        except FileExistsError:
+            pass
+        except OSError:
+            # Not all file systems have hard links.
+            _create(path, draft.read_bytes())
         draft.unlink()
-        first = orjson.loads(path.read_bytes())
+        for _ in range(WAITS):
+            # Another worker may have created it, and not yet written it.
+            if path.stat().st_size:
+                break
+            time.sleep(WAIT_S)
+        first = self._read(ENGINE)
         for name, value in engine.items():
             if first.get(name) != value:
                 raise EttinError(
@@ -234,13 +293,20 @@ class UnitFolder:
 
     def into_folder(self, units: Sequence[Unit]) -> None:
         """Make the folder of the parts the output."""
-        if not self.parts.exists():
+        if self.moved(units):
             # An earlier run was killed right after this.
+            sync_folder(self.output.parent)
             return
         named = {self.part(unit).name for unit in units}
-        for path in self.parts.iterdir():
-            if path.name not in named:
-                path.unlink()
+        others = [path for path in self.parts.iterdir() if path.name not in named]
+        for path in others:
+            if not _OWN_INSIDE.fullmatch(path.name):
+                raise OutputError(
+                    f"cannot write {self.output}: {path} is not left over from an unfinished run",
+                    path=path,
+                )
+        for path in others:
+            path.unlink()
         mode = mode_for(self.output.with_name(f".{self.output.name}.new"))
         for name in named:
             (self.parts / name).chmod(mode)
@@ -274,10 +340,58 @@ class UnitFolder:
             raise
 
     def remove(self) -> None:
-        """Remove the folder; a worker that outlived its driver may be writing to it."""
+        """Remove the folder, except files of something else.
+
+        A worker that outlived its driver may be writing to it.
+        """
         # Without its plan it is not unfinished work, whatever happens from here on.
         (self.root / PLAN).unlink(missing_ok=True)
-        shutil.rmtree(self.root, ignore_errors=True)
+        with suppress(OSError):
+            self._clear()
+            self.root.rmdir()
+
+    def _clear(self) -> None:
+        for folder, own in self._folders():
+            for path in list(folder.iterdir()):
+                if own.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+            if folder != self.root:
+                with suppress(OSError):
+                    folder.rmdir()
+
+    def _foreign(self) -> Path | None:
+        """Return a path in the folder, or its own, that no run has made; None if there is none."""
+        if self.root.exists() and not self.root.is_dir():
+            return self.root
+        for folder, own in self._folders():
+            for path in sorted(folder.iterdir()):
+                ours = folder == self.root and path.name in FOLDERS and path.is_dir()
+                if not ours and not (own.fullmatch(path.name) and path.is_file()):
+                    return path
+        return None
+
+    def _folders(self) -> Iterator[tuple[Path, re.Pattern[str]]]:
+        """Yield the folders that exist, the outermost last, and the names of files in them."""
+        for name in FOLDERS:
+            if (folder := self.root / name).is_dir():
+                yield folder, _OWN_INSIDE
+        if self.root.is_dir():
+            yield self.root, _OWN
+
+
+def _create(path: Path, content: bytes) -> None:
+    """Write a file unless it exists."""
+    try:
+        file = path.open("xb")
+    except FileExistsError:
+        return
+    try:
+        with file:
+            file.write(content)
+        sync_file(path)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -63,22 +63,26 @@ class UnitRun:
         output = Path(os.path.realpath(self.output))
         folder = UnitFolder(output, self.suffix)
         with only_writer(output), output_errors(output):
-            earlier = folder.plan() or {}
-            self._check_output(output, chosen, begun=bool(earlier))
-            rows = chosen.rows or (earlier.get("rows") if resume else None) or chosen.usual_rows
+            earlier = folder.plan()
+            if earlier is None:
+                self._check_output(output, chosen)
+            earlier_rows = earlier.get("rows") if earlier and resume else None
+            rows = chosen.rows or earlier_rows or chosen.usual_rows
             units = list(units_of(pieces(rows), self.recipe))
             self._notice_whole(units, console)
-            folder.begin(self._plan(units, rows, in_folder=chosen.in_folder), resume=resume)
+            plan = self._plan(units, rows, in_folder=chosen.in_folder)
+            folder.begin(plan, units, resume=resume)
             with folder.removed_if_useless(units):
-                if done := len(folder.done(units)) if folder.parts.exists() else 0:
+                if not folder.moved(units):
+                    self._check_output(output, chosen)
+                if done := len(folder.done(units)):
                     console.notice(f"resuming after {done:,} of {count(len(units), 'unit')}")
                 with options.resumable("to resume, run the same command with --resume", console):
-                    if folder.parts.exists():
-                        run_units(job, units, folder, chosen.placement, console, self.label)
+                    run_units(job, units, folder, chosen.placement, console, self.label)
                     return self._finished(folder, units, in_folder=chosen.in_folder)
 
-    def _check_output(self, output: Path, chosen: UnitOptions, *, begun: bool) -> None:
-        if chosen.in_folder and output.exists() and not begun:
+    def _check_output(self, output: Path, chosen: UnitOptions) -> None:
+        if chosen.in_folder and output.exists():
             if not output.is_dir():
                 raise UsageError(f"{output} is a file", hint="leave out the slash at the end of -o")
             if any(output.iterdir()):

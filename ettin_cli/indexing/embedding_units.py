@@ -57,7 +57,7 @@ def embed_in_units(
     folder = UnitFolder(work / UNITS, UNIT_SUFFIX)
     units = list(_units(missing, request.unit_rows))
     # What earlier runs have done is not missing, whatever their units were.
-    folder.begin({}, resume=True)
+    folder.begin({}, units, resume=True)
     with folder.removed_if_useless(units):
         rows = folder.root / f"rows-{generation.name}.npy"
         with replacing(rows) as draft, draft.open("wb") as file:
