@@ -46,7 +46,8 @@ if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).
 # The files that take longest. They are run first, so that no process waits for one at the end.
 LONG = """test_guides test_train_command test_threads test_forks test_reranker_plugins test_training
 test_process_wide test_onnx_model test_faults test_one_searcher test_power_cuts test_readme
-test_output_faults test_privacy test_processes test_reader_plugins""".split()
+test_output_faults test_privacy test_processes test_reader_plugins test_batch_bits test_units
+test_index_units""".split()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -92,7 +92,7 @@ def rows_of(table: Sequence[Metadata], wanted: Mapping[str, set[str]]) -> list[i
     ]
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(tables, st.data())
 def test_filters_find_the_rows_whose_metadata_has_the_values(
     tmp_path_factory: pytest.TempPathFactory, table: list[Metadata], data: st.DataObject

@@ -1,5 +1,6 @@
 """The nearest rows do not depend on ties, nor on how the rows are divided."""
 
+import tracemalloc
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -9,8 +10,15 @@ import faiss
 import numpy as np
 import pytest
 
+from ettin_cli.index import vectors as module
 from ettin_cli.index.nearest import SLACK, Nearest, VectorPart
-from ettin_cli.index.vectors import inner_products, nearest_among, open_index
+from ettin_cli.index.vectors import (
+    PRODUCT_ROWS,
+    best_among,
+    inner_products,
+    nearest_among,
+    open_index,
+)
 from tests.indexes import unit_vectors
 
 if TYPE_CHECKING:
@@ -118,3 +126,40 @@ def test_of_equal_rows_that_are_chosen_the_first_are_found() -> None:
         products = inner_products(VECTORS[rows], query)
         best = rows[np.lexsort((rows, -products))[:50]].tolist()
         assert best == [int(among[at]) for at in expected(VECTORS[among], query, 50)]
+
+
+@pytest.mark.parametrize("block", [1, 7, 700, ROWS])
+def test_the_best_of_some_rows_do_not_depend_on_the_blocks(
+    monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(module, "PRODUCT_ROWS", block)
+    monkeypatch.setattr(module, "BLOCK_ROWS", block)
+    among = np.random.default_rng(4).permutation(ROWS)[:1500]
+    places = np.sort(among)
+    for query in QUERIES:
+        for depth in (0, 1, 50, 1499, 2 * ROWS):
+            rows = [int(places[at]) for at in expected(VECTORS[places], query, depth)]
+            found, scores = best_among(VECTORS, among, query, depth)
+            assert found.tolist() == rows
+            assert scores.tobytes() == inner_products(VECTORS[rows], query).tobytes()
+            if block >= 700:
+                [found] = nearest_among(VECTORS, among, query[None], depth)
+                assert found.tolist() == rows
+
+
+def test_equal_vectors_take_the_memory_of_a_block() -> None:
+    rows = 20 * PRODUCT_ROWS
+    vectors = np.repeat(VECTORS[:1].astype(np.float16), rows, axis=0)
+    among = np.arange(rows)
+    # In half and in single precision.
+    block = PRODUCT_ROWS * 32 * (2 + 4)
+    tracemalloc.start()
+    try:
+        found, _ = best_among(vectors, among, VECTORS[0], 10)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.tolist() == list(range(10))
+    assert peak < 2 * block
+    [found] = nearest_among(vectors, among, VECTORS[:1], 10)
+    assert found.tolist() == list(range(10))

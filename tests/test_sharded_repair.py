@@ -1,5 +1,7 @@
 """A damaged index in shards is repaired: only what is lost is read and embedded again."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.corpus import document_stream
-from ettin_cli.errors import IndexDamagedError
+from ettin_cli.errors import EttinError, IndexDamagedError
 from ettin_cli.index.reader import Index
 from ettin_cli.index.salvage import damaged_files
 from ettin_cli.indexing.repairing import RepairReport, repair_index
@@ -192,3 +194,22 @@ def test_documents_that_only_a_lost_list_of_files_knew_are_named(
     damage(listed, "damaged")
     (docs / "6.txt").unlink()
     assert repair(tmp_path / "i").lost == ["6.txt"]
+
+
+def test_a_shard_that_the_system_does_not_read_is_kept(tmp_path: Path, build: Builder) -> None:
+    folder = tmp_path / "i"
+    records = [{"_id": f"s{n}", "text": f"text {n}"} for n in range(9)]
+    build(folder, document_stream(records), shards="3")
+    before = {path: path.read_bytes() for path in files_of(folder) if path.name != "lock"}
+    path = folder / "shards" / shards(folder)[1] / "manifest.json"
+    kept = path.rename(tmp_path / "kept")
+    path.symlink_to(path)  # Whoever opens it follows the link for ever.
+    for act in (damaged_files, repair, Index):
+        with pytest.raises(EttinError) as caught:
+            act(folder)
+        assert str(caught.value) == f"cannot read {path}: {os.strerror(errno.ELOOP)}"
+        assert caught.value.code == "cannot-read"
+    path.unlink()
+    kept.rename(path)
+    assert {one: one.read_bytes() for one in before} == before
+    assert len(doc_ids(folder)) == 9

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index import damaged_files, reader, require_intact, threads
+from ettin_cli.index.joined_passages import JoinedVectors
 from ettin_cli.index.manifest import MANIFEST, Manifest, read_manifest
 from ettin_cli.index.places import Places
 from ettin_cli.index.reader import Index
@@ -81,7 +83,7 @@ documents = st.lists(
 )
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(documents, st.sampled_from([1, 2, 7]), st.sampled_from([1, 3, 200]))
 def test_shards_hold_what_the_whole_holds(
     tmp_path_factory: pytest.TempPathFactory, made: list[Document], shards: int, depth: int
@@ -281,6 +283,32 @@ def test_lists_of_shards_lead_to_the_same_texts(
             found = [one.best(one.asked([[query]])[0], 20, among) for one in near]
             assert found[0][0].tolist() == found[1][0].tolist()
             assert found[0][1].tobytes() == found[1][1].tobytes()
+
+
+def test_vectors_of_shards_are_indexed_as_an_array_is() -> None:
+    array = np.arange(14, dtype=np.float16).reshape(7, 2)
+    joined = JoinedVectors([array[:3], array[3:3], array[3:]])
+    keys: list[Any] = [
+        0,
+        -1,
+        np.int64(2),
+        np.uint8(6),
+        np.int64(-7),
+        [],
+        [-1, 0, 3],
+        [[1, -2], [3, 4]],
+    ]
+    keys += [slice(None), slice(5, 1, -2), slice(-3, None), np.arange(7) % 2 == 0, [False] * 7]
+    keys += [np.array([6, 6, -7], np.int32), np.empty(0, np.int64), np.array(3)]
+    for key in keys:
+        found = joined[key]
+        assert found.dtype == array.dtype
+        assert found.shape == array[key].shape
+        assert found.tolist() == array[key].tolist()
+    wrong: list[Any] = [7, -8, [0, 7], [-8], np.array([True] * 6), [0.5], None, ..., "a", (1, 1)]
+    for key in wrong:
+        with pytest.raises(IndexError):
+            joined[key]
 
 
 def test_rows_beyond_the_last_are_refused() -> None:

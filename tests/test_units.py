@@ -236,7 +236,8 @@ def test_a_file_of_something_else_does_not_become_a_part_of_the_output(
     mine.write_text("mine")
     done = ettin(*words, "--resume")
     assert done.code == 1
-    assert f"{mine} is not left over from an unfinished run" in done.err
+    assert f"{mine} is of something else; move it elsewhere" in done.err
+    assert "hint: resume it with --resume" in done.err
     assert mine.read_text() == "mine"
     mine.unlink()
     assert ettin(*words, "--resume").code == 3

@@ -13,6 +13,7 @@ from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import EttinError, IndexDamagedError
 from ettin_cli.index import factories, vectors as module
 from ettin_cli.index.factories import build, require_factory
+from ettin_cli.index.mapping import release
 from ettin_cli.index.nearest import Nearest, VectorPart
 from ettin_cli.index.vectors import (
     EXACT,
@@ -22,7 +23,6 @@ from ettin_cli.index.vectors import (
     nearest,
     nearest_among,
     open_index,
-    release,
     to_compare,
 )
 from tests.indexes import unit_vectors

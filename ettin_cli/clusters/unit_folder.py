@@ -10,7 +10,8 @@
       ray.log             what Ray printed
 
 A unit is done when its part is there. Parts are written completely or not at all, and two workers
-that do the same unit write the same bytes.
+that do the same unit write the same bytes. If the output is a folder, it is parts/, moved into
+place. Without plan.json the rest is not unfinished work.
 """
 
 from __future__ import annotations
@@ -302,8 +303,9 @@ class UnitFolder:
         for path in others:
             if not _OWN_INSIDE.fullmatch(path.name):
                 raise OutputError(
-                    f"cannot write {self.output}: {path} is not left over from an unfinished run",
-                    path=path,
+                    f"cannot finish {self.root}: {path} is of something else; move it elsewhere",
+                    code="unfinished-output",
+                    partial=self.root,
                 )
         for path in others:
             path.unlink()

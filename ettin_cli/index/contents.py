@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ettin_cli.index.field_values import VALUES, FieldValues, ScannedValues
 from ettin_cli.index.lexicon import TERMS, Lexicon
 from ettin_cli.index.manifest import GENERATIONS, FileRecord, Manifest, damaged
+from ettin_cli.index.mapping import mapped_file, unreadable
 from ettin_cli.index.nearest import Nearest, VectorPart
 from ettin_cli.index.passages import PASSAGES, Passages
 from ettin_cli.index.source_files import FILES, Files
@@ -112,8 +113,6 @@ def open_contents(
     Raises:
         IndexDamagedError: A file is missing, of another size, or unreadable.
     """
-    import pyarrow as pa
-
     generation = folder / GENERATIONS / manifest.generation
     for name, record in manifest.files.items():
         _check_size(generation / name, record)
@@ -131,7 +130,7 @@ def open_contents(
         generation,
         manifest,
         passages,
-        pa.memory_map(str(generation / FILES)).read_buffer(),
+        mapped_file(generation / FILES),
         VectorPart(first, faiss, generation / VECTORS),
         mapped(generation / stored, rows, dimension, dtype),
         FieldValues(generation, rows, manifest.files)
@@ -177,7 +176,7 @@ def bytes_of_tokens(parts: Sequence[Manifest]) -> int:
 def _check_size(path: Path, record: FileRecord) -> None:
     try:
         size = path.stat().st_size
-    except OSError:
-        raise damaged(path, "is missing") from None
+    except OSError as error:
+        raise unreadable(path, error) from error
     if size != record.bytes:
         raise damaged(path, f"has {size} bytes instead of {record.bytes}")

@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import EttinError, InvalidArgumentError
-from ettin_cli.index.manifest import damaged
+from ettin_cli.index.mapping import release
 from ettin_cli.index.nearest import Nearest, VectorPart
 from ettin_cli.index.vectors import (
     BLOCK_ROWS,
     EXACT,
     K_FACTOR,
     RECALL_AT,
+    faiss_failure,
     is_graph,
     nearest,
     open_index,
-    release,
 )
 from ettin_cli.runtime import hold_to_one_thread
 
@@ -228,7 +228,7 @@ def read_index(path: Path) -> Any:
     try:
         return faiss.read_index(str(path))
     except (RuntimeError, MemoryError) as error:
-        raise damaged(path) from error
+        raise faiss_failure(path) from error
 
 
 def write_index(index: Any, path: Path) -> None:

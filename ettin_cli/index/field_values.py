@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ettin_cli.index.manifest import FileRecord, damaged
+from ettin_cli.index.mapping import mapped_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,8 +68,8 @@ class FieldValues:
 
     def __init__(self, generation: Path, rows: int, files: Mapping[str, FileRecord]) -> None:
         self._folder, self._rows, self._files = generation, rows, files
-        self._directory = _mapped(generation / VALUES)
-        self._content = _mapped(generation / VALUE_BLOCKS)
+        self._directory = mapped_file(generation / VALUES)
+        self._content = mapped_file(generation / VALUE_BLOCKS)
 
     def passing(self, filters: Sequence[Filter]) -> Rows:
         """Return the rows that pass every filter: that have the value, or one of several."""
@@ -312,12 +313,3 @@ def _alternatives(wanted: str | tuple[str, ...]) -> set[str]:
 def _as_typed(value: object) -> str:
     """Return a JSON value in the form a user would type on the command line."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _mapped(path: Path) -> pa.Buffer:
-    import pyarrow as pa
-
-    try:
-        return pa.memory_map(str(path)).read_buffer()
-    except OSError as error:
-        raise damaged(path) from error

@@ -16,6 +16,7 @@ from ettin_cli.index.joined_lexicon import JoinedLexicon
 from ettin_cli.index.joined_passages import JoinedFiles, JoinedPassages, JoinedVectors
 from ettin_cli.index.joined_tokens import JoinedTokenLists, JoinedTokens
 from ettin_cli.index.manifest import MANIFEST, SHARDS, Manifest, ShardRecord, read_manifest
+from ettin_cli.index.mapping import unreadable
 from ettin_cli.index.nearest import Nearest
 from ettin_cli.storage import checksum
 
@@ -123,13 +124,16 @@ def shard_manifest(folder: Path, shard: ShardRecord) -> Manifest:
 
     Raises:
         IndexDamagedError: It is missing, damaged or another one.
+        EttinError: It cannot be read.
     """
     path = folder / SHARDS / shard.name / MANIFEST
     try:
         intact = checksum(path) == shard.checksum
         manifest = read_manifest(path.parent)
-    except (OSError, IndexNotFoundError) as error:
+    except (FileNotFoundError, NotADirectoryError, IndexNotFoundError) as error:
         raise IndexDamagedError(f"{path} is missing", folder=folder, path=path) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
     if not intact or manifest.shards or manifest.counts.passages != shard.passages:
         what = "is not the one that the index names"
         raise IndexDamagedError(f"{path} {what}", folder=folder, path=path)

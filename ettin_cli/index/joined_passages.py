@@ -46,17 +46,28 @@ class JoinedVectors:
         for part in self.parts:
             yield from part
 
-    def __getitem__(self, rows: Rows | int | slice) -> Stored:
+    def __getitem__(self, rows: Rows | NDArray[np.bool_] | int | np.integer | slice) -> Stored:
         import numpy as np
 
-        if isinstance(rows, int):
-            vector: Stored = self[[rows]][0]
-            return vector
-        wanted = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
-        vectors: Stored = np.empty((len(wanted), self.shape[1]), self.dtype)
-        for part, at, own in self._places.split(wanted):
+        wanted = self._numbers(rows)
+        vectors: Stored = np.empty((wanted.size, self.shape[1]), self.dtype)
+        for part, at, own in self._places.split(wanted.ravel()):
             vectors[at] = self.parts[part][own]
-        return vectors
+        return vectors.reshape(*wanted.shape, self.shape[1])
+
+    def _numbers(self, rows: Any) -> NDArray[np.int64]:
+        """Return the rows that an index of an array stands for, without its negative numbers."""
+        import numpy as np
+
+        if isinstance(rows, slice):
+            return np.arange(*rows.indices(len(self)))
+        numbers = np.asarray(rows)
+        if numbers.dtype == np.bool_ and numbers.shape == (len(self),):
+            return np.flatnonzero(numbers)
+        if isinstance(rows, tuple) or (numbers.size and numbers.dtype.kind not in "iu"):
+            raise IndexError(f"rows are a slice, numbers or a mask of {len(self)} values")
+        numbers = numbers.astype(np.int64)
+        return np.where(numbers < 0, numbers + len(self), numbers)
 
 
 class _Listed(NamedTuple):

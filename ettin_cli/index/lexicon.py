@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.index.accumulating import Scale, Scored, Texts, Weighted, accumulated, summed
 from ettin_cli.index.manifest import FileRecord, damaged
+from ettin_cli.index.mapping import mapped_file, mapped_numbers
 from ettin_cli.text.lexical import inverse_frequency, saturated
 
 if TYPE_CHECKING:
@@ -115,17 +116,13 @@ class Lexicon:
 
     def __init__(self, generation: Path, rows: int, files: Mapping[str, FileRecord]) -> None:
         import numpy as np
-        import pyarrow as pa
 
         self._folder, self._files = generation, files
-        try:
-            self._terms = pa.memory_map(str(generation / TERMS)).read_buffer()
-        except OSError as error:
-            raise damaged(generation / TERMS) from error
-        self.rows = _mapped(generation / POSTINGS, np.dtype("<u4"))
-        self.counts = _mapped(generation / COUNTS, np.dtype("<u2"))
-        self.lengths = _mapped(generation / LENGTHS, np.dtype("<u4"))
-        self._documents = _mapped(generation / DOCUMENTS, np.dtype("<u4"))
+        self._terms = mapped_file(generation / TERMS)
+        self.rows = mapped_numbers(generation / POSTINGS, np.dtype("<u4"))
+        self.counts = mapped_numbers(generation / COUNTS, np.dtype("<u2"))
+        self.lengths = mapped_numbers(generation / LENGTHS, np.dtype("<u4"))
+        self._documents = mapped_numbers(generation / DOCUMENTS, np.dtype("<u4"))
         for name, stored, wanted in (
             (COUNTS, len(self.counts), len(self.rows)),
             (LENGTHS, len(self.lengths), rows),
@@ -342,15 +339,3 @@ def seals(rows: Numbers, counts: Numbers, begins: Any) -> NDArray[np.uint64]:
 
 def _sums(these: tuple[int, int], those: tuple[int, int]) -> tuple[int, int]:
     return these[0] + those[0], these[1] + those[1]
-
-
-def _mapped(path: Path, kind: np.dtype[Any]) -> Numbers:
-    """Return an array mapped from all of a file."""
-    import numpy as np
-
-    try:
-        if not path.stat().st_size:
-            return np.empty(0, kind)
-        return np.memmap(path, kind, "r").view(np.ndarray)
-    except (OSError, ValueError) as error:
-        raise damaged(path) from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.index.known_vectors import as_hashes, text_hash
 from ettin_cli.index.manifest import damaged
+from ettin_cli.index.mapping import mapped_file
 from ettin_cli.records import Passage
 
 if TYPE_CHECKING:
@@ -180,13 +181,8 @@ class Passages:
     """
 
     def __init__(self, path: Path, expected: int, *, later: bool = False) -> None:
-        import pyarrow as pa
-
         self.path, self._rows = path, expected
-        try:
-            self._file = pa.memory_map(str(path))
-        except OSError as error:
-            raise damaged(path) from error
+        self._content = mapped_file(path)
         if not later:
             self._begins  # noqa: B018
 
@@ -196,7 +192,7 @@ class Passages:
         import pyarrow as pa
 
         try:
-            table = pa.ipc.open_file(self._file).read_all()
+            table = pa.ipc.open_file(self._content).read_all()
         except (pa.ArrowException, OSError) as error:
             raise damaged(self.path) from error
         if not is_schema(table.schema) or table.num_rows != self._rows:

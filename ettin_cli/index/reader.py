@@ -16,7 +16,7 @@ from ettin_cli.index.manifest import GENERATIONS, Manifest, damaged, read_manife
 from ettin_cli.index.passages import PASSAGES
 from ettin_cli.index.source_files import FileEntry
 from ettin_cli.index.token_codes import TokenCodec
-from ettin_cli.index.vectors import inner_products, nearest_among
+from ettin_cli.index.vectors import best_among, nearest_among
 from ettin_cli.records import Passage
 from ettin_cli.runtime import Closing
 from ettin_cli.text.lexical import ENGLISH
@@ -155,19 +155,15 @@ class Index(Closing):
         Raises:
             IndexDamagedError: The vectors lead to rows that do not exist.
         """
-        import numpy as np
-
         if among is None:
             near = self._contents.nearest
             retrieved = [near.candidates(query, depth) for query in queries]
         else:
             retrieved = nearest_among(self.vectors, among, queries, depth)
-        answers = []
-        for query, rows in zip(queries, retrieved, strict=True):
-            scores = inner_products(self.vectors[rows], query)
-            order = np.lexsort((rows, -scores))[:depth]
-            answers.append((rows[order], scores[order]))
-        return answers
+        return [
+            best_among(self.vectors, rows, query, depth)
+            for query, rows in zip(queries, retrieved, strict=True)
+        ]
 
     def read(self, rows: Rows | Sequence[int]) -> list[Passage]:
         """Return passages by row, with the absolute paths of their files."""

@@ -20,6 +20,7 @@ from ettin_cli.index.manifest import (
     read_manifest,
     whole_of,
 )
+from ettin_cli.index.mapping import mapped_file
 from ettin_cli.index.passages import ADDED, PASSAGES, Passages, content_of, is_schema
 from ettin_cli.index.source_files import FILES, FileEntry, Files
 from ettin_cli.index.token_codes import TokenCodec
@@ -131,13 +132,11 @@ class IntactParts:
     @cached_property
     def files(self) -> list[FileEntry]:
         """Every source file; if their list is damaged, at most standard input."""
-        import pyarrow as pa
-
         if not self.knows_files:
             return self._standard_input()
         expected = self.manifest.files[FILES].checksum
         path = self.generation / FILES
-        return list(Files(pa.memory_map(str(path)).read_buffer(), path, expected))
+        return list(Files(mapped_file(path), path, expected))
 
     def _standard_input(self) -> list[FileEntry]:
         """Return the entry of standard input if its rows are known: if it is the first source."""
@@ -203,20 +202,19 @@ def intact_texts(path: Path) -> Iterator[tuple[NDArray[np.int64], Hashes]]:
     """
     import pyarrow as pa
 
+    content = mapped_file(path)
     try:
-        with pa.memory_map(str(path)) as file:
-            file.seek(ARROW_MAGIC)
-            batches = pa.ipc.open_stream(file)
-            if not is_schema(batches.schema):
+        batches = pa.ipc.open_stream(content[ARROW_MAGIC:])
+        if not is_schema(batches.schema):
+            return
+        begin = 0
+        names = [*COLUMNS, *(one for one in ADDED if one in batches.schema.names)]
+        for batch in batches:
+            if not _is_as_long_as_it_says(batch):
                 return
-            begin = 0
-            names = [*COLUMNS, *(one for one in ADDED if one in batches.schema.names)]
-            for batch in batches:
-                if not _is_as_long_as_it_says(batch):
-                    return
-                for first, piece in _sound(batch.select(names), begin):
-                    yield _intact(piece, first)
-                begin += len(batch)
+            for first, piece in _sound(batch.select(names), begin):
+                yield _intact(piece, first)
+            begin += len(batch)
     except (pa.ArrowException, OSError, MemoryError):
         return
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.index.manifest import Manifest, damaged
-from ettin_cli.index.token_vectors import mapped_numbers
+from ettin_cli.index.mapping import mapped_numbers
 from ettin_cli.runtime import product
 
 if TYPE_CHECKING:

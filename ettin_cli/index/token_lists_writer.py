@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ettin_cli.index.mapping import mapped_numbers
 from ettin_cli.index.token_lists import TOKEN_CENTROIDS, TOKEN_LISTS, TOKEN_ROWS
-from ettin_cli.index.token_vectors import TOKEN_CODES, mapped_numbers
+from ettin_cli.index.token_vectors import TOKEN_CODES
 from ettin_cli.records import Advance, no_progress
 from ettin_cli.runtime import product
 from ettin_cli.storage import allocate

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import IndexDamagedError
 from ettin_cli.index.manifest import Manifest, damaged
+from ettin_cli.index.mapping import mapped_numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,16 +221,3 @@ class StoredTokens:
             entries["truncated"],
             lambda begin, end: self.codes[begin:end],
         )
-
-
-def mapped_numbers(path: Path, kind: np.dtype[Any], offset: int, count: int) -> NDArray[Any]:
-    """Return numbers mapped from a file of a generation."""
-    import numpy as np
-
-    if not count:
-        return np.empty(0, kind)
-    try:
-        mapped = np.memmap(path, kind, "r", offset=offset, shape=(count,))
-    except (OSError, ValueError) as error:
-        raise damaged(path) from error
-    return mapped.view(np.ndarray)

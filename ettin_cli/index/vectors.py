@@ -6,12 +6,13 @@ this module. Vectors are stored in half precision and compared in single precisi
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_cli.errors import EttinError
 from ettin_cli.index.manifest import damaged
+from ettin_cli.index.mapping import mapped_numbers, unreadable
 from ettin_cli.runtime import guard_children, hold_to_one_thread
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ RECALL_AT = 100
 # and the stored vectors rank them. The name is FAISS's.
 K_FACTOR = "k_factor"
 BLOCK_ROWS = 65_536
+# Rows whose exact products are computed at once.
+PRODUCT_ROWS = 8192
 # Two ways to compute the product of the same unit vectors differ by less than half of this.
 MARGIN = 4e-6
 
@@ -41,18 +44,29 @@ def open_index(path: Path, search: Mapping[str, int]) -> Any:
     """Return FAISS's index, memory-mapped if its kind supports that.
 
     Raises:
-        IndexDamagedError: FAISS cannot read the file.
+        IndexDamagedError: FAISS cannot read the file, although the system can.
+        EttinError: The system cannot read the file.
     """
     import faiss
 
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
     except (RuntimeError, MemoryError) as error:
-        raise damaged(path) from error
+        raise faiss_failure(path) from error
     for name, value in search.items():
         if name != K_FACTOR:
             faiss.ParameterSpace().set_index_parameter(index, name, value)
     return index
+
+
+def faiss_failure(path: Path) -> EttinError:
+    """Return the error for a file that FAISS does not read, as it does not tell the reason."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        return unreadable(path, error)
+    return damaged(path)
 
 
 def to_compare(depth: int, search: Mapping[str, int]) -> int:
@@ -90,23 +104,47 @@ def nearest_among(
 ) -> list[Rows]:
     """Return the nearest rows of each query among some, by exhaustive comparison.
 
-    Rows whose products may be as high as that of the last one, but for rounding, are included.
+    Of rows with equal inner products, the first are returned.
     """
     import numpy as np
 
-    best = [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
+    if depth <= 0:
+        return [np.empty(0, np.int64) for _ in queries]
+    found = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
     for begin in range(0, len(among), BLOCK_ROWS):
         block = among[begin : begin + BLOCK_ROWS]
-        scores = queries @ vectors[block].astype(np.float32, copy=False).T
-        for at, (kept, kept_rows) in enumerate(best):
-            every = np.concatenate([kept, scores[at]])
-            every_row = np.concatenate([kept_rows, block])
-            if len(every) > depth:
-                lowest = -np.partition(-every, depth - 1)[depth - 1]
-                reach = np.flatnonzero(every >= lowest - MARGIN)
-                every, every_row = every[reach], every_row[reach]
-            best[at] = every, every_row
-    return [rows[np.argsort(-scores, kind="stable")] for scores, rows in best]
+        products = queries @ vectors[block].astype(np.float32, copy=False).T
+        for at, (kept, kept_scores) in enumerate(found):
+            # What is below is not among the best by its exact product either.
+            lowest = kept_scores[-1] if len(kept) == depth else -np.inf
+            if len(block) > depth:
+                lowest = max(lowest, -np.partition(-products[at], depth - 1)[depth - 1])
+            reach = np.flatnonzero(products[at] >= lowest - MARGIN)
+            own, scores = best_among(vectors, block[reach], queries[at], depth)
+            rows = np.concatenate([kept, own])
+            scores = np.concatenate([kept_scores, scores])
+            order = np.lexsort((rows, -scores))[:depth]
+            found[at] = rows[order], scores[order]
+    return [rows for rows, _ in found]
+
+
+def best_among(
+    vectors: Stored | JoinedVectors, rows: Rows, query: Floats, depth: int
+) -> tuple[Rows, Floats]:
+    """Return the best of some rows and their inner products, best first; of equal ones the first.
+
+    The products are computed in blocks, since there may be any number of equal vectors.
+    """
+    import numpy as np
+
+    best, scores = np.empty(0, np.int64), np.empty(0, np.float32)
+    for begin in range(0, len(rows), PRODUCT_ROWS):
+        block = rows[begin : begin + PRODUCT_ROWS]
+        best = np.concatenate([best, block])
+        scores = np.concatenate([scores, inner_products(vectors[block], query)])
+        order = np.lexsort((best, -scores))[:depth]
+        best, scores = best[order], scores[order]
+    return best, scores
 
 
 def inner_products(vectors: Stored, query: Floats) -> Floats:
@@ -137,20 +175,21 @@ def exact_vectors(index: Any) -> Floats | None:
 
 
 def mapped(path: Path, rows: int, dimension: int, dtype: str) -> Stored:
-    """Map the last `rows` vectors of a file into memory without reading them."""
+    """Map the last `rows` vectors of a file into memory without reading them.
+
+    Raises:
+        IndexDamagedError: The file is missing, or too short.
+        EttinError: It cannot be read.
+    """
     import numpy as np
 
     if rows == 0:
         return np.empty((0, dimension), dtype)
-    offset = path.stat().st_size - rows * dimension * np.dtype(dtype).itemsize
-    return np.memmap(path, dtype, "r", offset=offset, shape=(rows, dimension))
-
-
-def release(vectors: Stored) -> None:
-    """Release the memory taken by a map's pages; written data is kept.
-
-    The system reclaims the pages when it needs memory, but until then they count as used by us.
-    """
-    for part in getattr(vectors, "parts", (vectors,)):
-        if isinstance(part.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            part.base.madvise(mmap.MADV_DONTNEED)
+    kind = np.dtype(dtype)
+    try:
+        offset = path.stat().st_size - rows * dimension * kind.itemsize
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if offset < 0:
+        raise damaged(path)
+    return mapped_numbers(path, kind, offset, rows * dimension).reshape(rows, dimension)

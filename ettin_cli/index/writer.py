@@ -32,6 +32,7 @@ from ettin_cli.index.manifest import (
     with_files,
     write_manifest,
 )
+from ettin_cli.index.mapping import release
 from ettin_cli.index.passages import PASSAGES, Passages, PassageWriter
 from ettin_cli.index.reader import Index
 from ettin_cli.index.source_files import FILES, FileEntry, write_files
@@ -40,7 +41,7 @@ from ettin_cli.index.token_lists import TOKEN_LISTS
 from ettin_cli.index.token_lists_writer import ListedTexts, write_lists
 from ettin_cli.index.token_writer import SAMPLE, CodedTexts, TokenShards, TokenWriter
 from ettin_cli.index.unit_files import Samples, UnitFile, unit_files
-from ettin_cli.index.vectors import EXACT, mapped, release
+from ettin_cli.index.vectors import EXACT, mapped
 from ettin_cli.records import Advance, EmbedderCard, TokenSink, no_progress
 from ettin_cli.settings import READING
 from ettin_cli.storage import allocate, checksum, make_folder, sync_file, sync_folder
