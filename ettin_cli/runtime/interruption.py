@@ -48,6 +48,9 @@ def heeded() -> Iterator[None]:
         sys.unraisablehook = partial(_lost, hook)
         yield
     finally:
+        if hasattr(signal, "SIGALRM") and signal.SIGALRM in before:
+            # Ignored first: a last delivery might set the timer again, and by default it kills.
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
         if before:
             _pause(0)
         sys.unraisablehook = hook
