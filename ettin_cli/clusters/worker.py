@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import socket
-from contextlib import AbstractContextManager, nullcontext
 
 from ettin_cli.clusters.unit_folder import UnitFolder
 from ettin_cli.clusters.units import MOST_STARTS, Job, Receipt, Unit, Work
 from ettin_cli.errors import EttinError
-from ettin_cli.records import Advance, Note, Share, no_progress
+from ettin_cli.records import Silence
 
 
-class _Notices:
+class _Notices(Silence):
     """A reporter that keeps notices, and shows nothing."""
 
     def __init__(self) -> None:
         self.kept: dict[str, None] = {}
 
     def notice(self, message: str) -> None:
+        """Keep the message."""
         self.kept[message] = None
-
-    def detail(self, message: str) -> None:
-        """Discard the message."""
-
-    def track(
-        self,
-        label: str,
-        total: int | None,
-        unit: str,
-        share: Share | None = None,
-        note: Note | None = None,
-    ) -> AbstractContextManager[Advance]:
-        return nullcontext(no_progress)
 
 
 class Worker:
