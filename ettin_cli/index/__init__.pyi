@@ -35,7 +35,6 @@ from .known_vectors import text_hashes as text_hashes
 from .lexicon import Lexicon as Lexicon, Statistics as Statistics
 from .lock import writing as writing
 from .manifest import (
-    GENERATIONS as GENERATIONS,
     SHARDS as SHARDS,
     WORK as WORK,
     Counts as Counts,
@@ -64,7 +63,6 @@ from .shards import (
     intact_leftovers as intact_leftovers,
     is_complete as is_complete,
     is_finished as is_finished,
-    place_of as place_of,
     record_search as record_search,
     remove_unnamed as remove_unnamed,
     shard_name as shard_name,
