@@ -463,6 +463,36 @@ def test_openvino_where_it_is_installed_gives_the_same_scores(small: Path, tmp_p
     assert ours == pytest.approx(expected(folder, pairs), abs=2e-5)
 
 
+SIGNALLED = """
+import signal, sys
+from pathlib import Path
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.rerankers.cross_encoder import load_cross_encoder
+from ettin_cli.records import Silence
+
+settings = EngineSettings("cpu", engine="openvino")
+folder = Path(sys.argv[1])
+models = [load_cross_encoder(folder, settings, Silence()) for _ in range(2)]
+for model in models:
+    model.score([("a", "b")])
+# The older one is freed first.
+del model
+while models:
+    del models[0]
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_signal_is_handled_after_two_models_of_openvino_are_freed(small: Path) -> None:
+    pytest.importorskip("openvino")
+    command = [sys.executable, "-c", SIGNALLED, str(small)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "interrupted\n"), ran.stderr
+
+
 @pytest.mark.parametrize("installed", [False, True])
 def test_fast_is_bf16_where_the_cpu_has_it_and_else_exact(
     small: Path, monkeypatch: pytest.MonkeyPatch, installed: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.models.engines.backends import Backend, Library, Run, Session
@@ -70,11 +71,22 @@ class OpenVino:
         return _OpenVinoSession(written, threads, together, self.precision)
 
 
+@cache
+def _core() -> Any:
+    """Return the one core of the process, which is never freed.
+
+    A core replaces the stack of its thread's signal handlers and restores the one before when it
+    is freed. If an older core has been freed by then, that one is gone, and the next signal ends
+    the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class _OpenVinoSession:
     def __init__(self, written: WrittenModel, threads: int, together: bool, precision: str) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = _core()
         self.model = core.compile_model(
             core.read_model(written.with_weights()),
             "CPU",
