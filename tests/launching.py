@@ -102,7 +102,7 @@ def _strike(strike: Strike) -> None:
                 raise torch.OutOfMemoryError
             if strike.what == NAN:
                 return scores * float("nan")
-            os.kill(os.getpid(), strike.what)
+            signal.raise_signal(strike.what)
         return scores
 
     setattr(Student, "forward", struck)  # noqa: B010

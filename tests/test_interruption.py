@@ -27,16 +27,12 @@ LOCK = threading.Lock()
 PATIENCE_S = 30
 
 
-def strike(number: signal.Signals) -> None:
-    os.kill(os.getpid(), number)
-
-
 def became(other: Exception) -> Callable[[signal.Signals], None]:
     """Return a callback that is struck, in a library that replaces the exception."""
 
     def callback(number: signal.Signals) -> None:
         try:
-            strike(number)
+            signal.raise_signal(number)
         except BaseException:
             raise other from None
 
@@ -48,7 +44,7 @@ def in_a_finalizer(number: signal.Signals) -> None:
 
     class Finalized:
         def __del__(self) -> None:
-            strike(number)
+            signal.raise_signal(number)
 
     Finalized()
     threading.Event().wait(PATIENCE_S)
@@ -61,7 +57,7 @@ def in_a_callback_of_a_weak_reference(number: signal.Signals) -> None:
         pass
 
     referred = Referred()
-    reference = weakref.ref(referred, lambda _: strike(number))
+    reference = weakref.ref(referred, lambda _: signal.raise_signal(number))
     del referred
     threading.Event().wait(PATIENCE_S)
     del reference
@@ -73,7 +69,7 @@ def taking_a_lock(number: signal.Signals) -> None:
     class Guard:
         def __enter__(self) -> None:
             LOCK.acquire()
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
         def __exit__(self, *_: object) -> None:
             LOCK.release()
@@ -162,7 +158,7 @@ def test_a_signal_after_the_work_is_done_changes_nothing(
     # The signal is remembered, and its exception was lost.
     def swallowed(*_: object) -> None:
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("ettin_cli.console.Console.summary", swallowed, raising=False)
     ran = inside("search", "ferry", "-r", "none")
@@ -182,7 +178,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with interruption.heeded():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             assert interruption.struck() is None
     finally:
         signal.signal(signal.SIGINT, before)
@@ -193,9 +189,9 @@ def test_a_second_signal_does_not_wait() -> None:
 
     class Guard:
         def __enter__(self) -> None:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             seen.append("the first waits")
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             seen.append("the second does too")
 
         def __exit__(self, *_: object) -> None:
@@ -217,7 +213,7 @@ sys.argv = ["ettin", "--version"]
 def strike(frame, event, argument):
     if event == "call" and {place}:
         sys.setprofile(None)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 from ettin_cli.__main__ import main
 {before}

@@ -13,19 +13,19 @@ from tests.conftest import Ettin
 
 # Runs `ettin`, and sends it a signal once it has recorded this many windows.
 STRUCK = """
-import os, sys
+import signal, sys
 from ettin_cli.cli import main
 from ettin_cli.commands import score_pairs
 from ettin_cli.files.resuming import ResumableFile
 
-signal, noted = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+number, noted = int(sys.argv.pop(1)), int(sys.argv.pop(1))
 score_pairs.WINDOW = 5
 note, calls = ResumableFile._note, iter(range(1, 1000))
 
 def struck(self):
     note(self)
     if next(calls) == noted:
-        os.kill(os.getpid(), signal)
+        signal.raise_signal(number)
 
 ResumableFile._note = struck
 main()

@@ -3,7 +3,6 @@
 Each signal is sent from within the work, so that it comes at the same point every time.
 """
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +37,7 @@ def at_call(nth: int, number: signal.Signals, original: Callable[..., Any]) -> C
         nonlocal calls
         calls += 1
         if calls == nth:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         return original(*arguments, **options)
 
     return call

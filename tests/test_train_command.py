@@ -1,7 +1,6 @@
 """`ettin train` on the command line: its output, and how it survives interruptions."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -292,7 +291,7 @@ def interrupt_at(
         scores = whole(student, tokens)
         if next(calls) == call:
             for _ in range(times):
-                os.kill(os.getpid(), number)
+                signal.raise_signal(number)
         return scores
 
     monkeypatch.setattr(Student, "forward", struck)
@@ -480,7 +479,7 @@ def test_a_run_that_is_interrupted_while_it_measures_resumes_to_the_same_weights
     def struck(student: Student, tokens: Any) -> Any:
         calls.append(student.model.training)
         if not calls[-1] and True in calls:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return forward(student, tokens)
 
     ettin.monkeypatch.setattr(Student, "forward", struck)
