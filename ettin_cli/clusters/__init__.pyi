@@ -4,6 +4,6 @@ from .placement import (
     Placement as Placement,
     check_placement as check_placement,
 )
-from .running import run_units as run_units
+from .running import one_cluster as one_cluster, run_units as run_units
 from .unit_folder import Made as Made, UnitFolder as UnitFolder
 from .units import Job as Job, Receipt as Receipt, Unit as Unit, Work as Work, units_of as units_of

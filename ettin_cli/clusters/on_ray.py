@@ -13,8 +13,9 @@ import socket
 import threading
 import traceback
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ettin_cli.clusters.captured import captured, logged_to
@@ -74,19 +75,24 @@ def receipts_from_ray(
     run: str,
     placement: Placement,
     reporter: Reporter,
+    shared: ExitStack | None,
 ) -> Generator[Receipt, None, None]:
     """Yield the receipt of each unit, as they are done.
+
+    Args:
+        shared: Ends the cluster, which later runs use too; None: it ends with this run.
 
     Raises:
         EttinError: There is no cluster, it is too small for a worker, or Ray failed.
     """
     begun = pickle.dumps((job, folder, run))
-    with captured(folder.log) as log:
+    with captured(folder.log) as log, ExitStack() as own:
         try:
             # First, so that its loggers exist.
             import ray.data  # noqa: F401
 
-            with _cluster(placement, len(units), log) as place, logged_to("ray", log):
+            place = _connect(placement, len(units), log, own if shared is None else shared)
+            with logged_to("ray", log):
                 pool = _pool(placement, len(units))
                 reporter.notice(f"on Ray: {pool} {place}")
                 for receipt in _receipts(pool, begun, units):
@@ -123,12 +129,12 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-@contextmanager
-def _cluster(placement: Placement, units: int, log: TextIO) -> Iterator[str]:
-    """Connect to a cluster, or start one on this machine; yields where it is.
+def _connect(placement: Placement, units: int, log: TextIO, stack: ExitStack) -> str:
+    """Connect to a cluster, or start one on this machine, unless that is done; return where it is.
 
     Args:
         log: Receives what Ray prints about it.
+        stack: Disconnects when it is closed.
 
     Raises:
         EttinError: There is no cluster at the address.
@@ -136,6 +142,9 @@ def _cluster(placement: Placement, units: int, log: TextIO) -> Iterator[str]:
     import ray
 
     address = os.environ.get(ADDRESS) or "local"
+    place = "on this machine" if address == "local" else f"at {address}"
+    if ray.is_initialized():
+        return place
     options: dict[str, Any] = {"address": address}
     if address == "local":
         # Only for what is started here; a running cluster has its own settings.
@@ -147,16 +156,20 @@ def _cluster(placement: Placement, units: int, log: TextIO) -> Iterator[str]:
             options["num_cpus"] = workers * _cpus(placement) + 1
     else:
         _require_reachable(address)
+    stack.callback(_disconnect)
     with _signals_kept(), redirect_stderr(log):
         try:
             ray.init(**options, log_to_driver=False, configure_logging=False)
         except ConnectionError as error:
             raise _no_cluster(address) from error
-    try:
-        yield "on this machine" if address == "local" else f"at {address}"
-    finally:
-        with redirect_stderr(log):
-            ray.shutdown()
+    return place
+
+
+def _disconnect() -> None:
+    import ray
+
+    with captured(Path(os.devnull)):
+        ray.shutdown()
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from contextvars import ContextVar
 
 from ettin_cli.clusters.placement import RAY, Placement
 from ettin_cli.clusters.unit_folder import UnitFolder
@@ -14,6 +15,19 @@ from ettin_cli.errors import EttinError
 from ettin_cli.records import Reporter
 
 SHOWN = 5
+# Closed when the cluster of a block of runs is no longer needed.
+_shared: ContextVar[ExitStack | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def one_cluster() -> Iterator[None]:
+    """Let all runs of the block use one cluster, which the first of them on Ray starts."""
+    with ExitStack() as stack:
+        before = _shared.set(stack)
+        try:
+            yield
+        finally:
+            _shared.reset(before)
 
 
 def run_units(
@@ -77,7 +91,7 @@ def _receipts(
     if placement.on == RAY:
         from ettin_cli.clusters.on_ray import receipts_from_ray
 
-        return receipts_from_ray(job, units, folder, run, placement, reporter)
+        return receipts_from_ray(job, units, folder, run, placement, reporter, _shared.get())
     return _here(Worker(job, folder, run, every=True), units)
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ettin_cli.clusters import one_cluster
 from ettin_cli.index import (
     AUTO_EXACT,
     CLUSTERS,
@@ -166,7 +167,8 @@ class ShardedBuild:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
-            yield Drafts(folder, self.old)
+            with one_cluster():
+                yield Drafts(folder, self.old)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):
