@@ -60,6 +60,36 @@ MAX_OCR_MEMORY = 4096 * MIB
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedSpeed:
+    """The speed of a model on a device, as published with the release.
+
+    Args:
+        device: The device, in words that are part of the name it gives itself.
+        dtype: float32 or bfloat16.
+        attention: The implementation of attention on a GPU.
+        pairs_per_s: Pairs per second.
+    """
+
+    device: str
+    dtype: str
+    attention: str
+    pairs_per_s: float
+
+    def __str__(self) -> str:
+        dtype = {"float32": "fp32", "bfloat16": "bf16"}[self.dtype]
+        return f"{self.device} in {dtype}" + (f", {self.attention}" if self.attention else "")
+
+
+# The devices of the published speeds: the CPU first, then the fastest setting of a GPU.
+PUBLISHED_ON = (
+    ("i7-13700K", "float32", ""),
+    ("H100", "bfloat16", "Flash Attention 2"),
+    ("H100", "float32", "SDPA"),
+    ("RTX 3090", "bfloat16", "Flash Attention 2"),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class EttinModel:
     """A reranker of the Ettin release; figures from its model card.
 
@@ -67,9 +97,10 @@ class EttinModel:
         alias: Its name for `-r`.
         revision: The pinned commit on the hub.
         parameters: Trunk and head together.
-        ndcg10: Published mean nDCG@10 over MTEB(eng, v2) retrieval, top 100 reranked.
-        cpu_pairs_per_s: Published speed on an i7-13700K in fp32, in pairs per second.
-        gpu_pairs_per_s: Published speed on an H100 in bf16 with Flash Attention 2.
+        ndcg10: Published mean nDCG@10 over MTEB(eng, v2) retrieval, the top 100 of six embedders
+            reranked.
+        nanobeir: Published mean nDCG@10 over NanoBEIR, the top 100 of BM25 reranked.
+        speeds: Published speeds, on each of PUBLISHED_ON.
     """
 
     alias: str
@@ -77,29 +108,47 @@ class EttinModel:
     revision: str
     parameters: int
     ndcg10: float
-    cpu_pairs_per_s: float
-    gpu_pairs_per_s: int
+    nanobeir: float
+    speeds: tuple[PublishedSpeed, ...]
     max_tokens: int = 7999
 
 
 def _ettin(
-    alias: str, revision: str, parameters: int, ndcg10: float, cpu: float, gpu: int
+    alias: str, revision: str, parameters: int, quality: tuple[float, float], *pairs_per_s: float
 ) -> EttinModel:
     hub_id = f"cross-encoder/ettin-reranker-{alias}-v1"
-    return EttinModel(alias, hub_id, revision, parameters, ndcg10, cpu, gpu)
+    speeds = tuple(
+        PublishedSpeed(*on, rate) for on, rate in zip(PUBLISHED_ON, pairs_per_s, strict=True)
+    )
+    return EttinModel(alias, hub_id, revision, parameters, *quality, speeds)
 
 
+# fmt: off
 ETTIN_MODELS = {
     model.alias: model
     for model in (
-        _ettin("17m", "9e4aa35321a6dd1a43ca313f500c4b4f7cfb5cc6", 16_863_745, 0.5576, 267.4, 7517),
-        _ettin("32m", "b33e5ceb5110773ea9cf5e00c9bedc83a8c2afdd", 32_031_745, 0.5779, 92.5, 6602),
-        _ettin("68m", "d166fa88ddde3c42bc3ee92f7df476d941c8204a", 68_408_321, 0.5915, 31.2, 4913),
-        _ettin("150m", "025501c4e0f9bbeb4c5b198318e0089ff061cc14", 149_606_401, 0.5994, 14.0, 3237),
-        _ettin("400m", "5dca36282a5d85f368d2544002513a29159b4c9e", 395_833_345, 0.6091, 5.2, 1738),
-        _ettin("1b", "7d20e9baad17016fdf5549c08f69a2d7ca3e60c3", 1_031_267_329, 0.6114, 2.1, 928),
+        _ettin("17m", "9e4aa35321a6dd1a43ca313f500c4b4f7cfb5cc6", 16_863_745, (0.5576, 0.6746),
+               267.4, 7517, 4402, 9008),
+        _ettin("32m", "b33e5ceb5110773ea9cf5e00c9bedc83a8c2afdd", 32_031_745, (0.5779, 0.6825),
+               92.5, 6602, 3307, 4497),
+        _ettin("68m", "d166fa88ddde3c42bc3ee92f7df476d941c8204a", 68_408_321, (0.5915, 0.6915),
+               31.2, 4913, 1364, 1916),
+        _ettin("150m", "025501c4e0f9bbeb4c5b198318e0089ff061cc14", 149_606_401, (0.5994, 0.7086),
+               14.0, 3237, 671, 982),
+        _ettin("400m", "5dca36282a5d85f368d2544002513a29159b4c9e", 395_833_345, (0.6091, 0.7193),
+               5.2, 1738, 266, 429),
+        _ettin("1b", "7d20e9baad17016fdf5549c08f69a2d7ca3e60c3", 1_031_267_329, (0.6114, 0.7237),
+               2.1, 928, 112, 189),
     )
 }
+# fmt: on
+
+
+def ettin_model(name: str) -> EttinModel | None:
+    """Return the model of the release with an alias or hub id."""
+    return next((one for one in ETTIN_MODELS.values() if name in (one.alias, one.hub_id)), None)
+
+
 AUTO_RERANKER = "32m"
 
 MINILM_ID = "sentence-transformers/all-MiniLM-L6-v2"

@@ -15,6 +15,7 @@ from ettin_cli.benchmark import machine, measuring, peaks
 from ettin_cli.benchmark.agreement import agree, kendall_tau, overlap
 from ettin_cli.benchmark.contenders import Contender
 from ettin_cli.benchmark.flops import shape_of
+from ettin_cli.benchmark.known_speeds import published_speed
 from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
 from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 from ettin_cli.models.engines import devices
@@ -473,6 +474,54 @@ def test_the_stand_in_is_measured_without_comparison(ettin: Ettin) -> None:
 
 
 # The user's own pairs
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "backend", "pairs_per_s"),
+    [
+        ("17m", "cpu", "onnxruntime cpu float32", 267.4),
+        ("cross-encoder/ettin-reranker-1b-v1", "cpu", "sentence-transformers cpu float32", 2.1),
+        ("150m", "NVIDIA H100 80GB HBM3", "torch cuda bfloat16", 3237),
+        ("150m", "NVIDIA H100 80GB HBM3", "torch cuda float32", 671),
+        ("17m", "NVIDIA GeForce RTX 3090", "torch cuda bfloat16", 9008),
+        ("17m", "NVIDIA GeForce RTX 3090", "torch cuda float32", None),
+        ("17m", "Tesla T4", "torch cuda float16", None),
+        ("17m", "cpu", "openvino cpu bfloat16", None),
+        ("./17m", "cpu", "onnxruntime cpu float32", None),
+    ],
+)
+def test_a_speed_is_compared_with_that_published_for_the_device_and_dtype(
+    name: str, device: str, backend: str, pairs_per_s: float | None
+) -> None:
+    published = published_speed(name, device, backend)
+    assert (published and published.pairs_per_s) == pairs_per_s
+
+
+def test_a_measured_speed_is_told_where_models_are_listed(
+    ettin: Ettin, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("bench", "-r", "17m", "--engine", "onnxruntime", "--against", "none")
+    named = ModelFiles("cross-encoder/ettin-reranker-17m-v1", model)
+    monkeypatch.setattr("ettin_cli.models.rerankers.resolved.find_model", lambda *_, **__: named)
+    ran = ettin(*words, "--limit", "8", "--rounds", "1")
+    (row,) = rows(ran)
+    assert (row["published_pairs_per_s"], row["published_on"]) == (267.4, "i7-13700K in fp32")
+    shown = next(line for line in ettin("models").out.splitlines() if line.startswith("17m"))
+    assert shown.endswith("  this machine")
+    assert f"{row['pairs_per_s']:,.0f} pairs/s: onnxruntime cpu float32 on " in (
+        ettin("models", "show", "17m").out
+    )
+    # Another machine that shares the cache has other speeds.
+    monkeypatch.setattr("platform.node", lambda: "another")
+    assert "this machine" not in ettin("models").out
+
+
+def test_pairs_of_other_lengths_are_no_measure_for_a_published_speed(
+    ettin: Ettin, model: Path
+) -> None:
+    (row,) = rows(ettin("bench", "-r", str(model), *QUICK, "--against", "none"))
+    assert row["published_on"] is None
+    assert "this machine" not in ettin("models").out
 
 
 def test_a_file_is_measured_and_what_is_no_pair_is_named(

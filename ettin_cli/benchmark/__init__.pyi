@@ -1,3 +1,4 @@
+from .known_speeds import MeasuredSpeed as MeasuredSpeed, measured_speed as measured_speed
 from .machine import Machine as Machine
 from .measuring import Plan as Plan
 from .pairs import read_pairs as read_pairs

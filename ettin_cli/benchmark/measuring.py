@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ettin_cli.benchmark.agreement import agree
 from ettin_cli.benchmark.contenders import Contender, import_libraries, load_ours, load_reference
 from ettin_cli.benchmark.flops import Shape, shape_of
+from ettin_cli.benchmark.known_speeds import keep_speed, published_speed
 from ettin_cli.benchmark.machine import Machine
 from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
 from ettin_cli.benchmark.peaks import FLOAT32
@@ -54,6 +55,11 @@ class Plan:
     limit: int | None = None
     rounds: int = 3
     compared: bool = True
+
+    @property
+    def typical(self) -> bool:
+        """Whether the pairs have the lengths of typical passages."""
+        return self.spread and not self.pairs
 
 
 def check_lengths(
@@ -120,15 +126,24 @@ def _races(
     contenders = _loaded(model, plan, machine, reporter)
     for course in courses:
         timed = _timed(contenders, course, plan.rounds, model.name, reporter)
-        yield Race(
+        speeds = _speeds(timed, course, shape, machine)
+        if plan.typical:
+            speeds = [
+                replace(one, published=published_speed(model.name, machine.device, one.backend))
+                for one in speeds
+            ]
+        race = Race(
             model=model.name,
             document_tokens=course.document_tokens,
             pairs=len(course.pairs),
             queries=len({query for query, _ in course.pairs}),
             tokens=sum(course.lengths),
             truncated=sum(map(operator.ne, course.counts, course.lengths)),
-            speeds=_speeds(timed, course, shape, machine),
+            speeds=speeds,
         )
+        if plan.typical:
+            keep_speed(race, machine)
+        yield race
 
 
 def _courses(model: FolderReranker, plan: Plan) -> list[_Course]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ettin_cli.benchmark.agreement import Agreement
+from ettin_cli.settings import SENTENCE_TRANSFORMERS, PublishedSpeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Speed:
             operations per pair are unknown.
         peak_dtype: The dtype of the products; float32 without native support for a narrower one.
         agreement: Agreement with sentence-transformers' scores; None without them.
+        published: The published speed to compare with; None if there is none.
         error: Why it did not run.
     """
 
@@ -33,7 +35,13 @@ class Speed:
     peak_share: float | None = None
     peak_dtype: str | None = None
     agreement: Agreement | None = None
+    published: PublishedSpeed | None = None
     error: str | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is sentence-transformers."""
+        return self.backend.startswith(SENTENCE_TRANSFORMERS)
 
 
 @dataclass(frozen=True, slots=True)

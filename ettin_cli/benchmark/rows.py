@@ -12,7 +12,7 @@ from ettin_cli.benchmark.results import Race, Speed
 from ettin_cli.settings import SENTENCE_TRANSFORMERS
 
 ENGINE = "engine"
-SPEED = ("ratio", "pairs/s", "range", "tokens/s", "peak", "load")
+SPEED = ("ratio", "pairs/s", "range", "published", "tokens/s", "peak", "load")
 AGREEMENT = ("max-diff", "mean-diff", "tau", "overlap@10")
 
 
@@ -38,6 +38,8 @@ def _row(race: Race, speed: Speed) -> dict[str, Any]:
         "pairs_per_s": race.pairs / median if median else None,
         "pairs_per_s_min": min(rates, default=None),
         "pairs_per_s_max": max(rates, default=None),
+        "published_pairs_per_s": speed.published.pairs_per_s if speed.published else None,
+        "published_on": str(speed.published) if speed.published else None,
         "tokens_per_s": race.tokens / median if median else None,
         "ratio": speed.ratio,
         "peak_share": speed.peak_share,
@@ -76,6 +78,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
         "ratio": _shown(row["ratio"], ".2f", "x"),
         "pairs/s": _rate(row["pairs_per_s"]),
         "range": f"{low}-{high}" if row["rounds"] > 1 else "",
+        "published": _shown(row["published_pairs_per_s"], ",.4g"),
         "tokens/s": _shown(row["tokens_per_s"], ",.0f"),
         "peak": _shown(row["peak_share"], ".0%"),
         "load": _shown(row["load_s"], ".2f", " s"),

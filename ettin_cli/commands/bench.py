@@ -93,6 +93,7 @@ def bench(
     Columns:
       ratio        speed relative to CrossEncoder.predict
       pairs/s      median of the rounds; range is the slowest and the fastest
+      published    pairs/s published with the release, on the device below
       peak         share of the peak speed of matrix multiplication in the
                    same dtype, by the fastest installed library
       load         time to load the model, excluding imports

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ettin_cli.benchmark import measured_speed
 from ettin_cli.commands.context import Color, Offline, make_console
 from ettin_cli.commands.help import PlainCommand, PlainGroup
 from ettin_cli.commands.hints import hint_of
@@ -20,8 +21,16 @@ from ettin_cli.models import (
     find_model,
     hub_name,
 )
+from ettin_cli.models.engines import is_cpu
 from ettin_cli.models.rerankers import ABOUT, find_reranker, reranker_plugin, reranker_plugins
-from ettin_cli.settings import EMBEDDERS, ETTIN_MODELS, EmbedderModel, EttinModel
+from ettin_cli.settings import (
+    AUTO as AUTO_DEVICE,
+    EMBEDDERS,
+    ETTIN_MODELS,
+    EmbedderModel,
+    EttinModel,
+    ettin_model,
+)
 from ettin_cli.storage import folder_size
 
 FLOAT32_BYTES = 4
@@ -50,20 +59,20 @@ def list_models(color: Color = "auto") -> None:
     """List models with their quality and speed, and which are on disk.
 
     nDCG@10 is the mean over MTEB(eng, v2) retrieval: for a reranker with the top 100 reranked, for
-    an embedder without reranking. Speeds are as published with the release: pairs per second on
-    an i7-13700K in fp32, and on an H100 in bf16. An embedder with custom code needs
-    --trust-remote-code.
+    an embedder without reranking. pairs/s was measured on this machine by ettin bench, else it is
+    published with the release, for the device in the column on. An embedder with custom code
+    needs --trust-remote-code.
 
     Example:
       ettin models list
     """
     console = make_console(color)
     rows = [_reranker_row(model) for model in ETTIN_MODELS.values()]
-    rows.append([EMBEDDED, "built-in", "23M", "256", "", *_here(EMBEDDED), "", ""])
+    rows.append([EMBEDDED, "built-in", "23M", "256", "", *_here(EMBEDDED), *_speed(EMBEDDED)])
     plugins, notices = reranker_plugins()
     rows += [[name, plugin.package, *[""] * 4, "yes", "", ""] for name, plugin in plugins]
-    headers = ["-r", "kind", "params", "tokens", "nDCG@10", "size", "disk", "CPU/s", "GPU/s"]
-    console.rows(headers, rows, right="params tokens nDCG@10 size CPU/s GPU/s")
+    headers = ["-r", "kind", "params", "tokens", "nDCG@10", "size", "disk", "pairs/s", "on"]
+    console.rows(headers, rows, right="params tokens nDCG@10 size pairs/s")
     console.line("")
     headers = ["embedder", "params", "dims", "tokens", "nDCG@10", "disk", "code", "licence"]
     embedders = [_embedder_row(model) for model in EMBEDDERS.values()]
@@ -71,8 +80,8 @@ def list_models(color: Color = "auto") -> None:
     for notice in notices:
         console.notice(notice)
     console.notice(
-        "nDCG@10 and pairs per second are published figures; for details: ettin models show NAME; "
-        "--embedder auto is minilm"
+        "nDCG@10 and speeds on other machines are published; for details: ettin models show NAME; "
+        "to measure: ettin bench -r NAME; --embedder auto is minilm"
     )
 
 
@@ -92,7 +101,7 @@ def show(
     if name == EMBEDDED:
         console.line(ABOUT)
         console.line("")
-        console.rows(["", ""], [["on this machine", _place(EMBEDDED)]])
+        console.rows(["", ""], [*_measured(EMBEDDED), ["on this machine", _place(EMBEDDED)]])
         return
     if plugin := reranker_plugin(name):
         console.rows(["", ""], [["reranker", name], ["added by", plugin.package]])
@@ -109,7 +118,7 @@ def show(
         rows += _published(model)
     elif embedder:
         rows += _published_embedder(embedder)
-    console.rows(["", ""], [*rows, ["on this machine", _place(name)]])
+    console.rows(["", ""], [*rows, *_measured(hub_id), ["on this machine", _place(name)]])
 
 
 @app.command("pull", cls=PlainCommand)
@@ -162,9 +171,22 @@ def _reranker_row(model: EttinModel) -> list[str]:
         f"{model.max_tokens:,}",
         f"{model.ndcg10:.4f}",
         *_here(model.alias, expected=model.parameters * FLOAT32_BYTES),
-        f"{model.cpu_pairs_per_s:,.{1 if model.cpu_pairs_per_s < 10 else 0}f}",
-        f"{model.gpu_pairs_per_s:,}",
+        *_speed(model.hub_id),
     ]
+
+
+def _speed(name: str) -> tuple[str, str]:
+    """Return a model's pairs per second and the device: measured here, else published, if known."""
+    if speed := measured_speed(name):
+        return _rate(speed.pairs_per_s), "this machine"
+    if model := ettin_model(name):
+        published = model.speeds[0 if is_cpu(AUTO_DEVICE) else 1]
+        return _rate(published.pairs_per_s), published.device
+    return "", ""
+
+
+def _rate(pairs_per_s: float) -> str:
+    return f"{pairs_per_s:,.{1 if pairs_per_s < 10 else 0}f}"
 
 
 def _embedder_row(model: EmbedderModel) -> list[str]:
@@ -200,11 +222,25 @@ def _published(model: EttinModel) -> list[list[str]]:
     return [
         ["parameters", f"{model.parameters:,}"],
         ["tokens", f"{model.max_tokens:,}"],
-        ["nDCG@10", f"{model.ndcg10:.4f}, published: MTEB(eng, v2) retrieval, top 100 reranked"],
-        ["CPU", f"{model.cpu_pairs_per_s:,.0f} pairs/s, published: i7-13700K in fp32"],
-        ["GPU", f"{model.gpu_pairs_per_s:,} pairs/s, published: H100 in bf16, Flash Attention 2"],
+        [
+            "nDCG@10",
+            f"{model.ndcg10:.4f}, published: MTEB(eng, v2) retrieval, top 100 of six embedders",
+        ],
+        ["", f"{model.nanobeir:.4f}, published: NanoBEIR, top 100 of BM25"],
+        *(
+            ["" if at else "pairs/s", f"{_rate(speed.pairs_per_s)}, published: {speed}"]
+            for at, speed in enumerate(model.speeds)
+        ),
         ["licence", "Apache-2.0"],
     ]
+
+
+def _measured(name: str) -> list[list[str]]:
+    speed = measured_speed(name)
+    if speed is None:
+        return []
+    how = f"{speed.backend} on {speed.device}, {speed.tokens:.0f} tokens a pair"
+    return [["measured", f"{_rate(speed.pairs_per_s)} pairs/s: {how}"]]
 
 
 def _here(name: str, expected: int = MINILM_BYTES) -> tuple[str, str]:

@@ -83,6 +83,8 @@ def _print(console: Console, race: Race) -> None:
         _print_columns(console, cells, speed)
         compared = [row for row in cells if any(row[name] for name in agreement)]
         _print_columns(console, compared, agreement)
+    if published := {str(one.published) for one in race.speeds if one.published}:
+        console.line(f"published: on {' and '.join(sorted(published))}, with other texts")
     for row in race_rows(race):
         if row["error"] is not None:
             why = inert_line(row["error"])

@@ -1,6 +1,10 @@
 from .backends import Backend as Backend, Library as Library
 from .boundaries import LongTexts as LongTexts
-from .devices import cpu_has_bf16 as cpu_has_bf16, processor as processor
+from .devices import (
+    cpu_has_bf16 as cpu_has_bf16,
+    is_cpu as is_cpu,
+    processor as processor,
+)
 from .graph import Graph as Graph
 from .modernbert import (
     GLOBAL as GLOBAL,
