@@ -1,0 +1,196 @@
+"""Commands whose units are ranges of queries write what one run of all queries does."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ettin_cli.clusters import UnitFolder, ranges_of
+from ettin_cli.errors import EttinError
+from tests.conftest import Ettin
+from tests.faults import DiedError
+
+WORDS = "ferry bread canoe timetable oven ticket dough skipper".split()
+TIMES = re.compile(rb'"seconds":\s*{[^}]*}')
+
+
+@pytest.fixture
+def queries(tmp_path: Path) -> Path:
+    path = tmp_path / "q.jsonl"
+    rows: list[dict[str, Any]] = [
+        {"_id": f"q{n}", "text": f"{WORDS[n % 8]} {WORDS[n * n % 5]}" if n % 4 else WORDS[n % 8]}
+        for n in range(11)
+    ]
+    rows[3]["text"] = ["a boat to row", "canoe"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def without_times(path: Path) -> bytes:
+    return TIMES.sub(b"", path.read_bytes())
+
+
+def dies(*_: object) -> None:
+    raise DiedError
+
+
+@pytest.mark.parametrize("format", ["json", "csv", "parquet", "trec", "md", "paths"])
+def test_a_search_in_units_writes_the_bytes_of_a_single_run(
+    inside: Ettin, queries: Path, tmp_path: Path, format: str
+) -> None:
+    single, units = tmp_path / "single", tmp_path / "units"
+    words = ["search", "--queries", str(queries), "-r", "embedded", "-f", format, "-o"]
+    one, other = inside(*words, str(single)), inside(*words, str(units), "--unit", "4")
+    assert (one.code, other.code, other.out) == (0, 0, ""), other.err
+    assert without_times(units) == without_times(single)
+    assert not (tmp_path / "units.parts").exists()
+    summary = re.compile(r", \d+\.\d\d s\n")
+    assert summary.sub("", other.err) == summary.sub("", one.err)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["-r", "none", "--retriever", "bm25", "--by", "passage"],
+        ["-r", "embedded:3,embedded", "-k", "2"],
+        ["-r", "embedded", "--expand", "--filter", "year=1999", "-k", "60"],
+        ["-r", "embedded", "--long", "max", "--blend", "0.3", "--min-score", "0.1"],
+    ],
+    ids=["bm25", "cascade", "filter", "long"],
+)
+def test_the_options_of_a_search_apply_in_units(
+    inside: Ettin, queries: Path, tmp_path: Path, more: list[str]
+) -> None:
+    words = ["search", "--queries", str(queries), *more, "-o"]
+    one = inside(*words, str(tmp_path / "single.jsonl"))
+    other = inside(*words, str(tmp_path / "units.jsonl"), "--unit", "4")
+    assert without_times(tmp_path / "units.jsonl") == without_times(tmp_path / "single.jsonl")
+    seconds = re.compile(r"\d+\.\d\d s")
+    assert seconds.sub("", other.err) == seconds.sub("", one.err)
+
+
+def test_a_folder_of_parts_has_the_answers_in_complete_files(
+    inside: Ettin, queries: Path, tmp_path: Path
+) -> None:
+    words = ["search", "--queries", str(queries), "-r", "none", "--unit", "4", "-o"]
+    assert inside(*words, f"{tmp_path}/lines/").code == 0
+    assert inside(*words, f"{tmp_path}/values/", "-f", "json").code == 0
+    lines = [part.read_text().splitlines() for part in sorted((tmp_path / "lines").iterdir())]
+    values = [json.loads(part.read_text()) for part in sorted((tmp_path / "values").iterdir())]
+    assert [len(part) for part in lines] == [len(part) for part in values] == [4, 4, 3]
+    named = [[answer["query_id"] for answer in part] for part in values]
+    assert named == [[json.loads(line)["query_id"] for line in part] for part in lines]
+    table = inside(*words, f"{tmp_path}/table/", "-f", "table")
+    assert (table.code, table.out) == (2, "")
+
+
+def test_no_queries_are_no_units(inside: Ettin, tmp_path: Path) -> None:
+    empty = tmp_path / "none.jsonl"
+    empty.write_text("\n")
+    words = ["search", "--queries", str(empty), "-r", "none", "-o"]
+    for suffix in ("json", "csv"):
+        assert inside(*words, f"{tmp_path}/single.{suffix}").code == 0
+        assert inside(*words, f"{tmp_path}/units.{suffix}", "--unit", "4").code == 0
+        held = (tmp_path / f"units.{suffix}").read_bytes()
+        assert held == (tmp_path / f"single.{suffix}").read_bytes()
+
+
+def test_a_search_that_was_killed_does_the_other_units(
+    inside: Ettin, queries: Path, tmp_path: Path
+) -> None:
+    words = ["search", "--queries", str(queries), "-r", "embedded", "-f", "trec", "-o"]
+    assert inside(*words, str(tmp_path / "single")).code == 0
+    output = tmp_path / "out"
+    begun = list[str]()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DiedError):
+        patch.setattr(UnitFolder, "keep", keeping(begun, most=2))
+        inside(*words, str(output), "--unit", "3")
+    assert len(begun) == 2
+    assert not output.exists()
+    refused = inside(*words, str(output), "--unit", "3")
+    assert refused.code == 1
+    assert "resume it with --resume" in refused.err
+    other = inside(*words, str(output), "-k", "3", "--unit", "3", "--resume")
+    assert "different model, unit size or options" in other.err
+    done = inside(*words, str(output), "--unit", "3", "--resume")
+    assert done.code == 0
+    assert "resuming after 2 of 4 units" in done.err
+    assert output.read_bytes() == (tmp_path / "single").read_bytes()
+
+
+def keeping(begun: list[str], most: int) -> object:
+    """Return `UnitFolder.keep`, which dies after a number of units."""
+    keep = UnitFolder.keep
+
+    def kept(folder: UnitFolder, unit: object, *rest: object) -> None:
+        if len(begun) == most:
+            raise DiedError
+        keep(folder, unit, *rest)  # type: ignore[arg-type]
+        begun.append(str(unit))
+
+    return kept
+
+
+def test_workers_search_the_generation_of_the_driver(
+    ettin: Ettin, docs: Path, queries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ettin_cli.searching import Searcher
+
+    assert ettin("index", str(docs), "-i", "notes", "-q").code == 0
+    check = Searcher.search_many
+
+    def updating(searcher: Searcher, *rest: object) -> Iterator[object]:
+        # After the driver has opened it, and before a worker does.
+        (docs / "more.txt").write_text("A canoe.\n")
+        assert ettin("index", "-i", "notes", "-q").code == 0
+        return check(searcher, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Searcher, "search_many", updating)
+    words = ["search", "--queries", str(queries), "-i", "notes", "-r", "none", "-o", "out.trec"]
+    done = ettin(*words, "--unit", "4")
+    assert done.code == 1
+    assert "notes on " in done.err
+    assert "but the driver searches 0000" in done.err
+    assert "while nothing updates the index" in done.err
+    assert not Path("out.trec.parts").exists()
+
+
+def test_a_range_of_records_is_checked_as_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    lines = [b'["1","a"]\n', b'["2","b"]\n', b'["3","c"]\n']
+    path.write_bytes(b"".join(lines))
+    first, second = ranges_of(lines, 2)
+    assert (first.first, first.rows, second.first, second.rows) == (0, 2, 2, 1)
+    assert first.read(path) == [["1", "a"], ["2", "b"]]
+    assert second.read(path) == [["3", "c"]]
+    assert first.identity != second.identity
+    path.write_bytes(b"".join(lines).replace(b"c", b"d"))
+    assert first.read(path) == [["1", "a"], ["2", "b"]]
+    with pytest.raises(EttinError, match="is damaged"):
+        second.read(path)
+    path.unlink()
+    with pytest.raises(EttinError) as error:
+        first.read(path)
+    assert error.value.code == "not-shared"
+
+
+def test_searches_that_cannot_be_done_in_units_are_refused(
+    inside: Ettin, queries: Path, tmp_path: Path
+) -> None:
+    output, asked = str(tmp_path / "out.jsonl"), str(queries)
+    for words, message in [
+        (["--queries", asked], "--unit needs an output file"),
+        (["ferry", "-o", output], "only a file of queries can be cut into units"),
+        (["--queries", "-", "-o", output], "stdin cannot be cut into units"),
+        (["--queries", asked, "-o", output, "--open"], "--open cannot be combined"),
+        (["--queries", asked, "-o", output, "--workers", "2"], "--workers needs --on ray"),
+        (["--queries", asked, "-o", output, "-r", "none", "--min-probability", "0.5"], "reranker"),
+        (["--queries", asked, "-o", output, "-e", "--resume"], "-e cannot be combined"),
+    ]:
+        done = inside("search", *words, "--unit", "4")
+        assert (done.code, done.out) == (2, ""), words
+        assert message in done.err
+    assert list(tmp_path.iterdir()) == [queries]
