@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -190,3 +191,18 @@ def test_a_search_writes_the_bytes_of_one_machine(station: Place) -> None:
     quiet(station.ettin(*words, "units.trec", *ON_RAY))
     whole, units = (station.folder / name for name in ("found.trec", "units.trec"))
     assert units.read_bytes() == whole.read_bytes()
+
+
+def test_an_evaluation_measures_what_one_machine_does(station: Place) -> None:
+    words = ["eval", "--queries", "q.jsonl", "--qrels", "qrels", "-i", "station", "-r", "embedded"]
+    words += ["--exact", "-c", "3,6", "-q", "-f", "jsonl", "-o"]
+    one = station.ettin(*words, "measured")
+    # Without what it cached.
+    environment = {**station.environment, "ETTIN_CACHE_DIR": str(station.folder / "other")}
+    done = Place(station.folder, environment).ettin(*words, "units", *ON_RAY)
+    assert (one.returncode, done.returncode) == (0, 0), done.stderr
+    times = re.compile(r'"seconds_per_query":[^,]*')
+    assert times.sub("", done.stdout) == times.sub("", one.stdout)
+    for run in (station.folder / "measured" / "runs").iterdir():
+        assert (station.folder / "units" / "runs" / run.name).read_bytes() == run.read_bytes()
+    assert list((station.folder / "other" / "scores").iterdir())

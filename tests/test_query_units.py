@@ -2,14 +2,22 @@
 
 import json
 import re
-from collections.abc import Iterator
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ettin_cli.clusters import UnitFolder, ranges_of
+from ettin_cli.commands import eval as eval_command
 from ettin_cli.errors import EttinError
+from ettin_cli.evaluation import sweep_results
+from ettin_cli.evaluation.results import Measured, System
+from ettin_cli.models.rerankers import ScoreFile
+from ettin_cli.models.rerankers.kept_scores import ScoredPair
 from tests.conftest import Ettin
 from tests.faults import DiedError
 
@@ -194,3 +202,153 @@ def test_searches_that_cannot_be_done_in_units_are_refused(
         assert (done.code, done.out) == (2, ""), words
         assert message in done.err
     assert list(tmp_path.iterdir()) == [queries]
+
+
+# ettin eval
+
+
+@pytest.fixture
+def judgements(queries: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "qrels"
+    documents = ["tern", "knot", "smew", "auk", "ferry.md", "bread.txt", "deep/fares.txt"]
+    grades = {f"q{n} 0 {documents[n * k % 7]}": k % 2 + 1 for n in range(10) for k in (1, 2, 5)}
+    lines = [f"{judged} {grade}\n" for judged, grade in (grades | {"q0 0 lost": 1}).items()]
+    path.write_text("".join(lines))
+    return path
+
+
+@pytest.fixture
+def measure(ettin: Ettin, library: Path, queries: Path, judgements: Path) -> Ettin:
+    """`ettin` in a folder with an index that may be written to."""
+    shutil.copytree(library, "library", ignore=shutil.ignore_patterns("cache"))
+    ettin.monkeypatch.chdir("library")
+    return ettin
+
+
+def evaluated(
+    ettin: Ettin, tmp_path: Path, *more: str, name: str, cache: str
+) -> tuple[str, dict[str, bytes]]:
+    """Return the JSON and the files of an evaluation."""
+    ettin.monkeypatch.setenv("ETTIN_CACHE_DIR", str(tmp_path / cache))
+    files = ("--queries", str(tmp_path / "q.jsonl"), "--qrels", str(tmp_path / "qrels"))
+    done = ettin("eval", *files, "-f", "json", "-o", str(tmp_path / name), *more)
+    assert done.code == 0, done.err
+    assert not list(tmp_path.glob("*.parts"))
+    held = {
+        path.relative_to(tmp_path / name).as_posix(): path.read_bytes()
+        for path in (tmp_path / name).rglob("*")
+        if path.is_file()
+    }
+    return done.out, held
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["-r", "embedded", "-r", "embedded:3,embedded", "-c", "2,5", "--blend", "0,0.4,auto"],
+        ["-r", "none", "--retriever", "bm25", "--retriever", "dense", "--expand"],
+        ["-r", "embedded", "-c", "judged", "--metrics", "AP,nDCG@3", "--exact"],
+        ["-r", "embedded", "--retriever", "hybrid", "--retriever", "bm25", "--calibrate"],
+    ],
+    ids=["depths", "retrievers", "judged", "calibrate"],
+)
+def test_an_evaluation_in_units_measures_what_a_single_run_does(
+    measure: Ettin, tmp_path: Path, more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Times are the only difference.
+    monkeypatch.setattr(sweep_results, "Measured", timed)
+    single = evaluated(measure, tmp_path, *more, name="single", cache="a")
+    kept = calibrations()
+    units = evaluated(measure, tmp_path, *more, "--unit", "3", name="units", cache="b")
+    assert units[0] == single[0]
+    assert units[1].keys() == single[1].keys()
+    for name, content in units[1].items():
+        assert content == single[1][name], name
+    assert calibrations() == kept
+    assert bool(kept) == ("--calibrate" in more)
+
+
+def timed(system: System, values: Any, run: Any, seconds: float) -> Measured:
+    """Return what was measured, with the same time for all."""
+    assert seconds > 0
+    return Measured(system, values, run, 0.5)
+
+
+def calibrations() -> dict[str, bytes]:
+    """Return the calibrations of the index, which are removed."""
+    held = {}
+    for path in list(Path(".ettin", "calibrations").glob("*")):
+        held[path.name] = path.read_bytes()
+        path.unlink()
+    return held
+
+
+def cached_scores(cache: Path) -> dict[bytes, bytes]:
+    """Return the cached scores, by pair, without the seconds and the checksums."""
+    [path] = cache.glob("scores/*/scores.sqlite")
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT pair, verdict FROM scores").fetchall()
+        [model] = connection.execute("SELECT engine, max_tokens FROM model").fetchall()
+    return {b"model": repr(model).encode(), **{pair: verdict[:5] for pair, verdict in rows}}
+
+
+def test_the_scores_of_units_are_cached_by_the_command_alone(
+    measure: Ettin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("-r", "embedded", "--exact", "-c", "5", "--long", "max")
+    evaluated(measure, tmp_path, *words, name="single", cache="a")
+    written = list[int]()
+    add = ScoreFile.add
+
+    def adding(file: ScoreFile, pairs: Mapping[bytes, ScoredPair]) -> None:
+        written.append(len(pairs))
+        add(file, pairs)
+
+    monkeypatch.setattr(ScoreFile, "add", adding)
+    evaluated(measure, tmp_path, *words, "--unit", "3", name="units", cache="b")
+    # Once for each unit.
+    assert len(written) == 4
+    assert all(written)
+    assert cached_scores(tmp_path / "b") == cached_scores(tmp_path / "a")
+
+
+def test_an_evaluation_that_was_killed_goes_on_when_it_is_run_again(
+    measure: Ettin, tmp_path: Path
+) -> None:
+    words = ["eval", "--queries", f"{tmp_path}/q.jsonl", "--qrels", f"{tmp_path}/qrels", "-r"]
+    words += ["none", "--retriever", "bm25", "--unit", "3", "-o", f"{tmp_path}/deep/out"]
+    begun = list[str]()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DiedError):
+        patch.setattr(UnitFolder, "keep", keeping(begun, most=2))
+        measure(*words)
+    root = tmp_path / "deep" / "out.parts"
+    assert len(begun) == len(list((root / "parts").iterdir())) == 2
+    other = measure(*words, "--metrics", "AP")
+    assert other.code == 1
+    assert f"or remove {root} to start over" in other.err
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DiedError):
+        patch.setattr(eval_command, "write_evaluation", dies)
+        measure(*words)
+    # Only what is written at the end is left.
+    done = measure(*words)
+    assert "resuming after 4 of 4 units" in done.err
+    assert (tmp_path / "deep" / "out" / "report.html").exists()
+    assert not root.exists()
+
+
+def test_evaluations_that_cannot_be_done_in_units_are_refused(
+    measure: Ettin, tmp_path: Path
+) -> None:
+    files = ["--queries", f"{tmp_path}/q.jsonl", "--qrels", f"{tmp_path}/qrels"]
+    output = ["-o", str(tmp_path / "out")]
+    for words, message in [
+        (files, "--unit needs an output"),
+        ([*files, *output, "--judge"], "--judge cannot be combined with --on and --unit"),
+        ([*output, "--run", "a.trec", "--qrels", "q"], "cannot be combined with --run"),
+        (["--queries", "-", *files[2:], *output], "stdin cannot be cut into units"),
+        ([*files, *output, "--gpus-per-worker", "1"], "--gpus-per-worker needs --on ray"),
+    ]:
+        done = measure("eval", *words, "--unit", "3")
+        assert (done.code, done.out) == (2, ""), words
+        assert message in done.err
+    assert not (tmp_path / "out.parts").exists()

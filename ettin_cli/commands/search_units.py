@@ -15,6 +15,7 @@ from ettin_cli.commands.part_format import PartFormat
 from ettin_cli.commands.search_summary import AnswerCounts
 from ettin_cli.commands.unit_options import UnitOptions
 from ettin_cli.console import Console, Tally
+from ettin_cli.files import query_of, query_record
 from ettin_cli.files.requests import Spool
 from ettin_cli.files.writers import Layout
 from ettin_cli.records import Answer, Query, Reporter, Stage
@@ -130,25 +131,6 @@ def search_in_units(
     found = _counted(counts, cascade, tally)
     console.report(tally)
     return found
-
-
-def query_record(query: Query) -> list[str]:
-    """Return a query as a value of JSON.
-
-    >>> query_record(Query("1", "ferry", ("boat",)))
-    ['1', 'ferry', 'boat']
-    """
-    return [query.query_id, *query.every_form]
-
-
-def query_of(record: list[str]) -> Query:
-    """Return the query of a record.
-
-    >>> query_of(["1", "ferry", "boat"])
-    Query(query_id='1', text='ferry', forms=('boat',))
-    """
-    query_id, text, *forms = record
-    return Query(query_id, text, tuple(forms))
 
 
 class _Counts:
