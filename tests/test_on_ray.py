@@ -206,3 +206,12 @@ def test_an_evaluation_measures_what_one_machine_does(station: Place) -> None:
     for run in (station.folder / "measured" / "runs").iterdir():
         assert (station.folder / "units" / "runs" / run.name).read_bytes() == run.read_bytes()
     assert list((station.folder / "other" / "scores").iterdir())
+
+
+def test_mining_writes_the_bytes_of_one_machine(station: Place) -> None:
+    words = ("mine", "--queries", "q.jsonl", "--qrels", "qrels", "-i", "station", "-o")
+    assert station.ettin(*words, "mined.jsonl").returncode == 0
+    quiet(station.ettin(*words, "units.jsonl", *ON_RAY))
+    whole, units = (station.folder / name for name in ("mined.jsonl", "units.jsonl"))
+    assert units.read_bytes() == whole.read_bytes()
+    assert whole.stat().st_size

@@ -18,7 +18,7 @@ from ettin_cli.evaluation import sweep_results
 from ettin_cli.evaluation.results import Measured, System
 from ettin_cli.models.rerankers import ScoreFile
 from ettin_cli.models.rerankers.kept_scores import ScoredPair
-from tests.conftest import Ettin
+from tests.conftest import BOATS, SAILING, Ettin
 from tests.faults import DiedError
 
 WORDS = "ferry bread canoe timetable oven ticket dough skipper".split()
@@ -352,3 +352,80 @@ def test_evaluations_that_cannot_be_done_in_units_are_refused(
         assert (done.code, done.out) == (2, ""), words
         assert message in done.err
     assert not (tmp_path / "out.parts").exists()
+
+
+# ettin mine
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Rows of training data, one of which is broken, and two of one query."""
+    path = tmp_path / "rows.jsonl"
+    texts = [boat["text"] for boat in BOATS]
+    pairs = [
+        {"query": f"{WORDS[n % 7]} {WORDS[n * n % 5]}", "positive": texts[n % 4]} for n in range(9)
+    ]
+    pairs[4]["positive"] = "A boat that is nowhere."
+    lines = [
+        json.dumps(pair) for pair in [*pairs, {"query": pairs[0]["query"], "positive": SAILING}]
+    ]
+    path.write_text("\n".join([*lines[:3], "broken", *lines[3:]]))
+    return path
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--qrels", "qrels", "--negatives", "2"],
+        ["--qrels", "qrels", "--retriever", "bm25", "--skip-top", "1"],
+        ["--max-score-ratio", "0.9", "--retriever", "dense"],
+        ["--max-score-ratio", "0.9", "-r", "embedded"],
+    ],
+    ids=["judged", "bm25", "rows", "reranker"],
+)
+def test_mining_in_units_writes_the_bytes_of_a_single_run(
+    measure: Ettin, rows: Path, tmp_path: Path, more: list[str]
+) -> None:
+    queries = "q.jsonl" if "--qrels" in more else "rows.jsonl"
+    more = [str(tmp_path / word) if word == "qrels" else word for word in more]
+    words = ["mine", "--queries", str(tmp_path / queries), *more, "-o"]
+    one = measure(*words, str(tmp_path / "single.jsonl"))
+    other = measure(*words, str(tmp_path / "units.jsonl"), "--unit", "3")
+    assert one.code == other.code == (0 if queries == "q.jsonl" else 3), other.err
+    assert (tmp_path / "single.jsonl").stat().st_size
+    assert (tmp_path / "units.jsonl").read_bytes() == (tmp_path / "single.jsonl").read_bytes()
+    assert (other.out, other.err) == ("", one.err)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_mining_that_was_killed_goes_on_when_it_is_run_again(
+    measure: Ettin, tmp_path: Path
+) -> None:
+    words = ["mine", "--queries", f"{tmp_path}/q.jsonl", "--qrels", f"{tmp_path}/qrels"]
+    words += ["--retriever", "bm25", "-o"]
+    assert measure(*words, f"{tmp_path}/single.jsonl").code == 0
+    begun = list[str]()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DiedError):
+        patch.setattr(UnitFolder, "keep", keeping(begun, most=1))
+        measure(*words, f"{tmp_path}/parts/", "--unit", "4")
+    done = measure(*words, f"{tmp_path}/parts/", "--unit", "4")
+    assert done.code == 0
+    assert "resuming after 1 of 3 units" in done.err
+    parts = [part.read_bytes() for part in sorted((tmp_path / "parts").iterdir())]
+    assert len(parts) == 3
+    assert b"".join(parts) == (tmp_path / "single.jsonl").read_bytes()
+
+
+def test_mining_that_cannot_be_done_in_units_is_refused(measure: Ettin, tmp_path: Path) -> None:
+    files = ["--queries", f"{tmp_path}/q.jsonl", "--qrels", f"{tmp_path}/qrels"]
+    output = ["-o", f"{tmp_path}/mined.jsonl"]
+    for words, message in [
+        (files, "--unit needs an output file"),
+        (["--queries", "-", *files[2:], *output], "stdin cannot be cut into units"),
+        ([*files, *output, "-r", "embedded"], "a reranker needs a maximum score ratio"),
+        ([*files, *output, "--workers", "2"], "--workers needs --on ray"),
+    ]:
+        done = measure("mine", *words, "--unit", "3")
+        assert (done.code, done.out) == (2, ""), words
+        assert message in done.err
+    assert not (tmp_path / "mined.jsonl.parts").exists()
