@@ -104,6 +104,7 @@ CODES = {
     "worker-failed": "A worker failed for an unknown reason. Fields: log.",
     "workers-differ": "A worker has other software, weights or hardware than the others.",
     "not-shared": "A worker does not have a folder of the command that started it.",
+    "index-updated": "An index was updated while workers search it.",
     "units-given-up": "Units of work ended their worker again and again, and were left out.",
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -159,3 +160,58 @@ def test_an_index_has_the_bytes_of_one_built_without_ray(place: Place) -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert all(line.startswith("ettin: ") for line in done.stderr.splitlines()), done.stderr
     assert index_contents(place.folder / "units") == index_contents(place.folder / "whole")
+
+
+@pytest.fixture(scope="module")
+def station(place: Place) -> Place:
+    """The place, with an index and queries."""
+    rows = [{"_id": f"d{n}", "text": f"The ferry of pier {n} sails."} for n in range(9)]
+    (place.folder / "piers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [{"_id": f"q{n}", "text": f"ferry at pier {n}"} for n in range(5)]
+    (place.folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    (place.folder / "qrels").write_text("".join(f"q{n} 0 d{n} 1\n" for n in range(5)))
+    assert place.ettin("index", "piers.jsonl", "-i", "station").returncode == 0
+    return place
+
+
+ON_RAY = ("--on", "ray", "--workers", "2", "--unit", "2")
+
+
+def quiet(done: subprocess.CompletedProcess[str]) -> None:
+    """Check that a command succeeded, and that Ray printed nothing."""
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("ettin: ") for line in lines), done.stderr
+    assert sum("Ray" in line for line in lines) == 1
+
+
+def test_a_search_writes_the_bytes_of_one_machine(station: Place) -> None:
+    words = ("search", "--queries", "q.jsonl", "-i", "station", "-r", "embedded", "-o")
+    assert station.ettin(*words, "found.trec").returncode == 0
+    quiet(station.ettin(*words, "units.trec", *ON_RAY))
+    whole, units = (station.folder / name for name in ("found.trec", "units.trec"))
+    assert units.read_bytes() == whole.read_bytes()
+
+
+def test_an_evaluation_measures_what_one_machine_does(station: Place) -> None:
+    words = ["eval", "--queries", "q.jsonl", "--qrels", "qrels", "-i", "station", "-r", "embedded"]
+    words += ["--exact", "-c", "3,6", "-q", "-f", "jsonl", "-o"]
+    one = station.ettin(*words, "measured")
+    # Without what it cached.
+    environment = {**station.environment, "ETTIN_CACHE_DIR": str(station.folder / "other")}
+    done = Place(station.folder, environment).ettin(*words, "units", *ON_RAY)
+    assert (one.returncode, done.returncode) == (0, 0), done.stderr
+    times = re.compile(r'"seconds_per_query":[^,]*')
+    assert times.sub("", done.stdout) == times.sub("", one.stdout)
+    for run in (station.folder / "measured" / "runs").iterdir():
+        assert (station.folder / "units" / "runs" / run.name).read_bytes() == run.read_bytes()
+    assert list((station.folder / "other" / "scores").iterdir())
+
+
+def test_mining_writes_the_bytes_of_one_machine(station: Place) -> None:
+    words = ("mine", "--queries", "q.jsonl", "--qrels", "qrels", "-i", "station", "-o")
+    assert station.ettin(*words, "mined.jsonl").returncode == 0
+    quiet(station.ettin(*words, "units.jsonl", *ON_RAY))
+    whole, units = (station.folder / name for name in ("mined.jsonl", "units.jsonl"))
+    assert units.read_bytes() == whole.read_bytes()
+    assert whole.stat().st_size

@@ -17,13 +17,14 @@ from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.torch_runtime import device_name
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.models.rerankers.cross_encoder import CrossEncoderModel
+from ettin_cli.models.rerankers.kept_scores import ScoredPair
 from ettin_cli.models.rerankers.resolved import FolderReranker, ResolvedReranker
 from ettin_cli.models.rerankers.score_cache import (
     CHUNK,
     FILE,
     CachedReranker,
     _opened,
-    _Row,
+    _sealed,
     score_folder,
 )
 from ettin_cli.records import Advance, Reporter, RerankerCard, Scores, Silence, no_progress
@@ -310,10 +311,10 @@ def test_any_damaged_byte_costs_no_score(files: FolderReranker) -> None:
 
 
 def test_a_row_without_a_key_or_a_verdict_is_no_score() -> None:
-    row = _Row(0.5, False, 0.25)
-    assert _opened(b"key", row.sealed(b"key")) == row
-    assert _opened(b"another", row.sealed(b"key")) is None
-    assert _opened(None, row.sealed(b"key")) is None
+    row = ScoredPair(0.5, False, 0.25)
+    assert _opened(b"key", _sealed(b"key", row)) == row
+    assert _opened(b"another", _sealed(b"key", row)) is None
+    assert _opened(None, _sealed(b"key", row)) is None
     assert _opened(b"key", None) is None
 
 

@@ -87,11 +87,8 @@ class TrainingCalls(IndexingCalls):
         if qrels is not None:
             require_type(qrels, (Mapping,), "qrels")
         require_retriever(retriever)
-        if reranker is not None and max_score_ratio is None:
-            raise InvalidArgumentError(
-                "a reranker needs a maximum score ratio", argument="max_score_ratio"
-            )
         options = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
+        options.require_margin(reranker)
         opened = Index(find_index(index))
         found = None if reranker is None else self.models.find_reranker(reranker)
         return self._mined(opened, queries, qrels, retriever, found, options)
@@ -106,19 +103,10 @@ class TrainingCalls(IndexingCalls):
         options: MiningOptions,
     ) -> Iterator[Mined]:
         from ettin_cli.searching import choose_retriever
-        from ettin_cli.training import PositiveExamples, judged, mine
+        from ettin_cli.training import mine, sought_in
 
         models, reporter = self.models, self.models.reporter
-        with ExitStack() as held:
-            held.enter_context(index)
-            if qrels is not None:
-                asked = [_query(one) for one in queries]
-                sought, total = judged(index, asked, qrels), len(asked)
-            else:
-                rows = held.enter_context(PositiveExamples())
-                for one in queries:
-                    rows.add(_row(one))
-                sought, total = rows.sought(index, reporter), len(rows)
+        with index, sought_in(index, queries, qrels, reporter) as (sought, total):
             model = models.reranker(reranker) if reranker else None
             embedder = partial(models.embedder_of, index)
             retrieve = choose_retriever(retriever, index, embedder, reporter)
@@ -251,15 +239,3 @@ class TrainingCalls(IndexingCalls):
         told = f"{found.description}, of {folder.resolve().name}"
         reporter.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
         return Measure(told, METRIC, found.retrieval, found.of), index
-
-
-def _query(one: Query | PositiveRow) -> Query:
-    require_type(one, (Query,), "each of queries")
-    assert isinstance(one, Query)
-    return one
-
-
-def _row(one: Query | PositiveRow) -> PositiveRow:
-    if not isinstance(one, Query):
-        return one
-    raise InvalidArgumentError("queries need judgements: pass qrels", argument="qrels")

@@ -3,6 +3,7 @@
     OUTPUT.parts/
       plan.json           what is to be done: the recipe, and a hash of all units
       engine.json         libraries and processor of the worker that came first
+      records.jsonl       what the units are ranges of, if it is not the input itself
       parts/              the output of each unit that is done
       rejects/, receipts/ its rejected rows, and its counts
       starts/             a file per unit that is being done, or whose worker died
@@ -36,13 +37,15 @@ from ettin_cli.storage import make_folder, mode_for, replacing, sync_file, sync_
 Made = Callable[[Sequence[Path], BinaryIO], None]
 
 PARTS = ".parts"
-PLAN, ENGINE, LOG = "plan.json", "engine.json", "ray.log"
+PLAN, ENGINE, LOG, RECORDS = "plan.json", "engine.json", "ray.log", "records.jsonl"
 # How often, and for how long, a worker waits for what another has just created.
 WAITS, WAIT_S = 20, 0.1
 FOLDERS = ("parts", "rejects", "receipts", "starts", "drafts")
 
 # The names that are written to the folder itself, and to the folders in it.
-_OWN = re.compile(r"plan\.json|engine\.json|ray\.log|\.plan\.json\.\w+\.tmp")
+_OWN = re.compile(
+    r"plan\.json|engine\.json|ray\.log|records\.jsonl|\.(plan\.json|records\.jsonl)\.\w+\.tmp"
+)
 _OWN_INSIDE = re.compile(r"\.?part-\d{6,}-[0-9a-f]{16}\..+|engine\.json\.\w+")
 
 
@@ -67,6 +70,11 @@ class UnitFolder:
     def log(self) -> Path:
         """The file with what Ray printed."""
         return self.root / LOG
+
+    @property
+    def records(self) -> Path:
+        """The file with what the units are ranges of."""
+        return self.root / RECORDS
 
     @property
     def parts(self) -> Path:
@@ -128,6 +136,11 @@ class UnitFolder:
             make_folder(self.root / name)
         if earlier is None:
             _write(self.root / PLAN, plan)
+
+    def write_records(self, file: BinaryIO) -> None:
+        """Write the records of which the units are ranges, from an open file."""
+        with replacing(self.records) as draft, draft.open("wb") as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
 
     def plan(self) -> dict[str, Any] | None:
         """Return the plan of unfinished work; None if there is none.
@@ -276,11 +289,14 @@ class UnitFolder:
                     folder=self.root,
                 )
 
-    def into_file(self, units: Sequence[Unit], begin: bytes, made: Made | None = None) -> None:
+    def into_file(
+        self, units: Sequence[Unit], begin: bytes, end: bytes = b"", made: Made | None = None
+    ) -> None:
         """Make the output from all parts, in order, and move it into place.
 
         Args:
             begin: What comes before the first part.
+            end: What comes after the last part.
             made: Called with the parts and a file to write, if the output is not their bytes.
         """
         with replacing(self.output) as draft, draft.open("wb") as file:
@@ -291,6 +307,7 @@ class UnitFolder:
                 for unit in units:
                     with self.part(unit).open("rb") as part:
                         shutil.copyfileobj(part, file, 1 << 20)
+                file.write(end)
 
     def into_folder(self, units: Sequence[Unit]) -> None:
         """Make the folder of the parts the output."""

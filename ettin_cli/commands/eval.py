@@ -3,13 +3,15 @@
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options
+from ettin_cli.clusters import LOCAL
+from ettin_cli.commands import options, unit_options as units
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.help import listed
 from ettin_cli.commands.sources import index_of
@@ -27,6 +29,7 @@ from ettin_cli.evaluation import (
     EvaluationRequest,
     Evaluator,
     Outcome,
+    Results,
     measure_runs,
     named_rerankers,
     parse_metrics,
@@ -135,6 +138,11 @@ def evaluate(
     ] = False,
     long: options.Long = TRUNCATE,
     exact: options.Exact = False,
+    on: units.On = LOCAL,
+    workers: units.Workers = None,
+    cpus_per_worker: units.CpusPerWorker = None,
+    gpus_per_worker: units.GpusPerWorker = None,
+    unit: units.UnitQueries = None,
     *,
     context: Context,
 ) -> None:
@@ -153,6 +161,9 @@ def evaluate(
     --calibrate uses all hits of every --retriever at the greatest depth of --candidates. Hits
     without a judgement count as irrelevant, as in the metrics.
 
+    --on ray answers units of the queries on the Ray cluster at RAY_ADDRESS, or on one that is
+    started on this machine. It needs -o; the results are the same, but for the times.
+
     Examples:
       ettin eval BEIR-FOLDER -r 17m -r 32m --candidates 10,20,50,100 -o measured
       ettin eval BEIR-FOLDER -r none --retriever dense --retriever hybrid
@@ -164,8 +175,12 @@ def evaluate(
     if format not in EVAL_FORMATS:
         raise UsageError(f"unsupported format {format!r}", hint=", ".join(EVAL_FORMATS))
     wanted = parse_metrics(metrics)
-    if run and (calibrate or judge):
-        raise UsageError("--calibrate and --judge cannot be combined with --run")
+    chosen = units.unit_options(
+        *(on, workers, cpus_per_worker, gpus_per_worker, unit),
+        *(None if output is None else str(output), units.QUERIES),
+    )
+    if run and (calibrate or judge or chosen):
+        raise UsageError("--calibrate, --judge, --on and --unit cannot be combined with --run")
     if run:
         asked = list(read_queries(options.stdin_or(queries))) if queries else []
         relevant = read_qrels(options.stdin_or(_given(qrels, "--qrels", folder, QRELS)))
@@ -176,26 +191,30 @@ def evaluate(
         return
     depths, shares = _depths(candidates), _blends(blend)
     session = context.session
-    models = named_rerankers(reranker or ["auto"], session.models)
+    names = reranker or ["auto"]
+    models = named_rerankers(names, session.models)
     if calibrate:
         require_calibratable(models)
     searched = SearchOptions(by=by, fold=fold)
     request = EvaluationRequest(
         retriever or [AUTO], models, depths, shares, wanted, expand, long, searched, exact
     )
-    asked = list(read_queries(options.stdin_or(_given(queries, "--queries", folder, QUERIES))))
+    queries = _given(queries, "--queries", folder, QUERIES)
+    _check_units(chosen, queries, judge=judge)
+    asked = list(read_queries(options.stdin_or(queries)))
     judged_in = _given(qrels, "--qrels", folder, () if judge else QRELS)
     opened, rejected = (
         index_of([str(folder)], index, context) if folder else (Index(find_index(index)), False)
     )
     evaluator = Evaluator(opened, session.models, request)
-    with options.resumable("to resume, run the same command; scores so far are kept", console):
+    with ExitStack() as held:
+        results = _results(held, evaluator, names, queries, output, chosen, console)
         if judge:
             _judge(evaluator, asked, judged_in, console)
         else:
             relevant = read_qrels(options.stdin_or(judged_in))
             name = str(folder or opened.folder)
-            found, outcome = evaluator.measure(name, asked, relevant)
+            found, outcome = evaluator.measure(name, asked, relevant, results)
             show_evaluation(console, found, format)
             plots: list[ReliabilityPlot] = []
             try:
@@ -205,6 +224,33 @@ def evaluate(
                     _write(console, with_documents(found, opened), output, plots)
     if rejected:
         raise typer.Exit(options.REJECTED)
+
+
+def _check_units(chosen: units.UnitOptions | None, queries: Path, *, judge: bool) -> None:
+    if chosen is None:
+        return
+    units.check_queries(queries)
+    if judge:
+        raise UsageError("--judge cannot be combined with --on and --unit")
+
+
+def _results(
+    held: ExitStack,
+    evaluator: Evaluator,
+    names: Sequence[str],
+    queries: Path,
+    output: Path | None,
+    chosen: units.UnitOptions | None,
+    console: Console,
+) -> Results | None:
+    """Return how the systems are run in units; None: without."""
+    if chosen is None or output is None:
+        how = "to resume, run the same command; scores so far are kept"
+        held.enter_context(options.resumable(how, console))
+        return None
+    from ettin_cli.commands.eval_units import results_in_units
+
+    return results_in_units(held, evaluator, names, queries, output, chosen, console)
 
 
 def _calibrate(

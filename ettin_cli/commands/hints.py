@@ -131,8 +131,11 @@ def _typed() -> list[str]:
 def _resumed() -> str:
     """Return how to resume work in units."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    return "run the same command" + ("" if command == "index" else " with --resume")
+    return "run the same command" + (" with --resume" if command in WITH_RESUME else "")
 
+
+# The other commands that work in units resume without an option.
+WITH_RESUME = ("rerank", "score", "search")
 
 _SOURCE = "pass a file, a folder, or - for JSONL on stdin"
 _AGAIN = "download the complete model again"
@@ -215,6 +218,7 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     ),
     "workers-differ": "install the same versions on all nodes, and use nodes of one kind",
     "not-shared": "run from a folder on a file system that all nodes share",
+    "index-updated": "run the same command again while nothing updates the index",
     "units-given-up": lambda fields: f"{_resumed()} to try them again",
 }
 

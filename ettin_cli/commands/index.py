@@ -244,7 +244,7 @@ def index(
         dry_run=dry_run,
         wait=not no_wait,
         placement=chosen.placement if chosen else None,
-        unit_rows=(chosen.rows or chosen.usual_rows) if chosen else units.ON_CPU,
+        unit_rows=(chosen.rows or chosen.usual_rows) if chosen else units.ROWS[0],
     )
     with options.resumable("to resume, run the same command", console):
         report = context.session.build_from(request)

@@ -1,24 +1,27 @@
 """`ettin mine`: hard negatives for training, mined from an index."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options
+from ettin_cli.clusters import LOCAL
+from ettin_cli.commands import options, unit_options as units
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.jsonl import check_jsonl, write_jsonl
+from ettin_cli.commands.mined_rows import MinedRows
 from ettin_cli.commands.output_options import check_apart
-from ettin_cli.console import Console, count
+from ettin_cli.console import Console
 from ettin_cli.corpus import RecordError
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import read_qrels, read_queries
 from ettin_cli.files.requests import Example, read_rows, rejection
+from ettin_cli.index import Index, find_index
 from ettin_cli.records import Rejection
 from ettin_cli.searching import require_retriever
 from ettin_cli.settings import AUTO, CANDIDATES, NEGATIVES
-from ettin_cli.training import Mined, example_with_positive
+from ettin_cli.training import MiningOptions, example_with_positive
 
 # After this many invalid rows without a valid one, the file is taken for another kind.
 PROBED_ROWS = 100
@@ -41,8 +44,13 @@ def mine(
         ),
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write JSONL here, not to stdout."),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write JSONL here, not to stdout; with a slash at the end, to a folder of parts.",
+        ),
     ] = None,
     retriever: options.RetrieverName = AUTO,
     negatives: Annotated[
@@ -73,6 +81,11 @@ def mine(
             "as in search.",
         ),
     ] = None,
+    on: units.On = LOCAL,
+    workers: units.Workers = None,
+    cpus_per_worker: units.CpusPerWorker = None,
+    gpus_per_worker: units.GpusPerWorker = None,
+    unit: units.UnitQueries = None,
     *,
     context: Context,
 ) -> None:
@@ -85,6 +98,9 @@ def mine(
     --max-score-ratio drops negatives that score too close to the query's lowest positive. If too
     few are left, raise -c.
 
+    --on ray mines units of the queries on the Ray cluster at RAY_ADDRESS, or on one that is started
+    on this machine; the output has the same bytes.
+
     Examples:
       ettin mine -i INDEX --queries q.jsonl --qrels qrels.tsv -o mined.jsonl
       ettin mine -i INDEX --queries pairs.jsonl --max-score-ratio 0.95 -o m.jsonl
@@ -92,28 +108,54 @@ def mine(
     """
     console = context.console
     require_retriever(retriever)
-    check_jsonl(output, "mined.jsonl")
+    chosen_units = units.unit_options(
+        *(on, workers, cpus_per_worker, gpus_per_worker, unit, output, units.QUERIES)
+    )
+    target = units.output_path(output)
+    queries = _checked_output(target, queries, qrels, chosen_units)
+    chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
+    chosen.require_margin(reranker)
+    rows = _Rows(queries, console)
+    asked = iter(rows) if qrels is None else read_queries(options.stdin_or(queries))
+    judged = None if qrels is None else read_qrels(options.stdin_or(_checked(qrels, "--qrels")))
+    mined = MinedRows(negatives)
+    if chosen_units:
+        assert target is not None
+        from ettin_cli.commands.mine_units import MineUnits, mine_in_units
+
+        opened = Index(find_index(index))
+        job = MineUnits.of(opened, context.session.models, retriever, reranker, chosen)
+        work = (job, asked, judged, opened, queries, target)
+        mined.add(mine_in_units(*work, chosen_units, console))
+    else:
+        found = context.session.mine(
+            *(index, asked, judged),
+            retriever=retriever,
+            negatives=negatives,
+            candidates=candidates,
+            skip_top=skip_top,
+            max_score_ratio=max_score_ratio,
+            reranker=reranker,
+        )
+        write_jsonl(mined.rows(found), target)
+    mined.tell(console, judged=qrels is not None, margin=max_score_ratio is not None)
+    if rows.rejected:
+        raise typer.Exit(options.REJECTED)
+
+
+def _checked_output(
+    output: Path | None, queries: Path | None, qrels: Path | None, chosen: units.UnitOptions | None
+) -> Path:
+    """Check the files before anything is loaded, and return that of the queries."""
+    if chosen is None or not chosen.in_folder:
+        check_jsonl(output, "mined.jsonl")
     queries = _checked(queries, "--queries")
+    if chosen:
+        units.check_queries(queries)
     if qrels is not None and str(qrels) == str(queries) == options.STDIN:
         raise UsageError("stdin can be read only once", hint="pass one of the two as a file")
     check_apart(output, (queries, qrels))
-    rows = _Rows(queries, console)
-    tally = _Tally(negatives, judged=qrels is not None)
-    mined = context.session.mine(
-        index,
-        iter(rows) if qrels is None else read_queries(options.stdin_or(queries)),
-        None if qrels is None else read_qrels(options.stdin_or(_checked(qrels, "--qrels"))),
-        retriever=retriever,
-        negatives=negatives,
-        candidates=candidates,
-        skip_top=skip_top,
-        max_score_ratio=max_score_ratio,
-        reranker=reranker,
-    )
-    write_jsonl(tally.rows(mined), output)
-    tally.tell(console, margin=max_score_ratio is not None)
-    if rows.rejected:
-        raise typer.Exit(options.REJECTED)
+    return queries
 
 
 def _checked(path: Path | None, option: str) -> Path:
@@ -167,48 +209,3 @@ class _Rows:
         for one in rejections:
             self.console.notice(f"rejected {one}")
         rejections.clear()
-
-
-class _Tally:
-    """Turns mined negatives into rows, and counts."""
-
-    def __init__(self, wanted: int, *, judged: bool) -> None:
-        self.wanted, self.judged = wanted, judged
-        self.queries = self.written = self.negatives = 0
-        self.unindexed = self.without = self.fewer = self.dropped = self.truncated = 0
-
-    def rows(self, mined: Iterable[Mined]) -> Iterator[dict[str, Any]]:
-        """Yield one row per query that has a positive and a negative."""
-        for one in mined:
-            self.queries += 1
-            self.unindexed += not one.indexed
-            self.dropped += one.dropped
-            self.truncated += one.truncated
-            if not one.positives:
-                continue
-            self.without += not one.negatives
-            self.fewer += 0 < len(one.negatives) < self.wanted
-            if one.negatives:
-                self.written += 1
-                self.negatives += len(one.negatives)
-                yield one.to_dict()
-
-    def tell(self, console: Console, *, margin: bool) -> None:
-        """Report what was mined, and what was left out."""
-        end = "skipped" if self.judged else "mined by text alone"
-        for number, told in (
-            (self.unindexed, f"without a positive in the index, {end}"),
-            (self.without, "without a negative, skipped; raise -c to retrieve more"),
-            (self.fewer, f"with fewer negatives than {self.wanted:,}"),
-        ):
-            if number:
-                console.notice(f"{count(number, 'query', 'queries')} {told}")
-        if self.truncated:
-            console.notice(
-                f"{count(self.truncated, 'text')} truncated at the reranker's token limit"
-            )
-        dropped = f", {self.dropped:,} dropped by --max-score-ratio" if margin else ""
-        console.summary(
-            f"{count(self.negatives, 'negative')} for {self.written:,} of "
-            f"{count(self.queries, 'query', 'queries')}{dropped}"
-        )

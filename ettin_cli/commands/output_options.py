@@ -13,9 +13,18 @@ from ettin_cli.commands.help import listed
 from ettin_cli.console import Console, destination
 from ettin_cli.errors import UsageError
 from ettin_cli.files import files_beside
-from ettin_cli.files.writers import RUN_NAME, formats, ignored_plugins, is_run
+from ettin_cli.files.writers import (
+    JSONL,
+    RUN_NAME,
+    TABLE,
+    formats,
+    ignored_plugins,
+    is_run,
+    writer_of,
+)
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import ResolvedReranker, score_folder
+from ettin_cli.settings import AUTO
 
 STREAM = "-"
 
@@ -45,14 +54,25 @@ def appears_complete(output: Path | None) -> TypeGuard[Path]:
     return not output.exists() or output.is_file()
 
 
-def answer_format(format: str, output: Path | None, console: Console) -> str:
+def answer_format(
+    format: str, output: Path | None, console: Console, *, in_folder: bool = False
+) -> str:
     """Return the output format of answers, as `destination` does, and report unused plugins.
+
+    Args:
+        in_folder: Whether the output is a folder of parts; these are JSONL unless it is given.
 
     Raises:
         UsageError: The format is unknown, or cannot be written there.
         OutputError: The folder of the file does not exist.
     """
-    resolved = destination(format, output)
+    if in_folder:
+        resolved = JSONL.name if format == AUTO else format
+        if resolved == TABLE:
+            raise UsageError("a table cannot be written to files", hint="-f jsonl")
+        writer_of(resolved)
+    else:
+        resolved = destination(format, output)
     for notice in ignored_plugins():
         console.notice(notice)
     return resolved

@@ -179,10 +179,7 @@ def _format(
         return writing.answer_format(format, target, console)
     from ettin_cli.commands.rerank_units import check_format
 
-    if not chosen.in_folder:
-        format = writing.answer_format(format, target, console)
-    elif format == "auto":
-        format = "jsonl"
+    format = writing.answer_format(format, target, console, in_folder=chosen.in_folder)
     check_format(format)
     return format
 
@@ -277,7 +274,8 @@ class _Job:
     def write_units(self, run: _UnitRun, chosen: units.UnitOptions) -> None:
         """Write answers to a file or a folder, in units that are reranked apart."""
         from ettin_cli.commands.in_units import UnitRun
-        from ettin_cli.commands.rerank_units import PartFormat, RerankUnits
+        from ettin_cli.commands.part_format import PartFormat
+        from ettin_cli.commands.rerank_units import RerankUnits
 
         layout = Layout(True, self.text, self.tag)
         part = PartFormat(run.format, layout, complete=chosen.in_folder)

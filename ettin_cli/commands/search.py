@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.commands import options, output_options as writing
+from ettin_cli.clusters import LOCAL
+from ettin_cli.commands import options, output_options as writing, unit_options as units
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.open_hit import open_hit
 from ettin_cli.commands.search_input import as_asked, asked_queries, read_whole
@@ -95,9 +96,13 @@ def search(
         ),
     ] = False,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Write to a file, which appears once complete."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to a file, which appears once complete; with a slash at the end, to a "
+            "folder of parts.",
         ),
     ] = None,
     resume: writing.Resume = False,
@@ -108,6 +113,11 @@ def search(
     ] = False,
     long: options.Long = TRUNCATE,
     exact: options.Exact = False,
+    on: units.On = LOCAL,
+    workers: units.Workers = None,
+    cpus_per_worker: units.CpusPerWorker = None,
+    gpus_per_worker: units.GpusPerWorker = None,
+    unit: units.UnitQueries = None,
     *,
     context: Context,
 ) -> None:
@@ -130,6 +140,9 @@ def search(
     Queries from a file or stdin, and QUERY with --retriever dense or multi-vector, are taken
     literally.
 
+    --on ray answers units of a file of queries on the Ray cluster at RAY_ADDRESS, or on one that
+    is started on this machine; the output has the same bytes, but for the times in JSON.
+
     Examples:
       ettin search "can I bring my dog" docs          # search a folder
       ettin search "can I bring my dog" -k 3 --path "*.md"
@@ -137,10 +150,17 @@ def search(
       ettin search "can I bring my dog" -r embedded:50,150m
     """
     console = context.console
+    chosen_units = units.unit_options(
+        *(on, workers, cpus_per_worker, gpus_per_worker, unit, output, units.QUERIES)
+    )
+    target = units.output_path(output)
+    in_folder = bool(chosen_units and chosen_units.in_folder)
     wanted, sources = asked_queries(query, source or [], queries)
-    format = writing.answer_format(format, output, console)
+    format = writing.answer_format(format, target, console, in_folder=in_folder)
     tag = writing.run_tag(tag, format)
-    _check_output(output, queries, sources, resume=resume, exit_status=exit_status)
+    _check_units(chosen_units, queries, opened=open_)
+    writing.check_resume(target, resume=resume and chosen_units is None)
+    _check_output(target, queries, sources, resume=resume, exit_status=exit_status)
     require_retriever(retriever)
     chosen = SearchOptions(
         top_k=top_k,
@@ -153,7 +173,6 @@ def search(
         paths=tuple(path or []),
         fold=fold,
     )
-    typed = None
     require_long(long, reranked=reranker != "none")
     if reranker == "none":
         require_no_scores(chosen)
@@ -165,9 +184,9 @@ def search(
         from ettin_cli.commands.sources import index_of
 
         opened, rejected = index_of(sources, index, context)
-    if queries is None and query and query != "-":
-        typed = query
-        asked, chosen = parsed(query, chosen, retriever, opened)
+    typed = query if queries is None and query != "-" else None
+    if typed:
+        asked, chosen = parsed(typed, chosen, retriever, opened)
         wanted = [asked]
     searcher = session.searcher(
         opened, rerankers, retriever=retriever, expand=expand, long=long, exact=exact
@@ -175,16 +194,25 @@ def search(
     run = partial(searcher.search_many, options=chosen)
     found, refresh = AnswerCounts(), options.refresh(opened.folder)
     resumed = False
-    if queries is not None and writing.appears_complete(output):
-        job = (retriever, expand, chosen, long, exact, format, tag)
-        key = _key(opened, rerankers, context.settings, job)
-        target = ResumableOutput(output, format, key, text=True, resume=resume, tag=tag)
-        resumed = write_search(run, list(wanted), target, found, refresh, console)
+    key = partial(_key, opened, rerankers, context.settings)
+    job = (retriever, expand, chosen, long, exact, format, tag)
+    if chosen_units:
+        assert queries is not None
+        assert target is not None
+        from ettin_cli.commands.search_units import SearchFiles, search_in_units
+
+        files = SearchFiles(queries, target, format, tag, key(job), resume)
+        found = search_in_units(
+            searcher, wanted, reranker, chosen, files, chosen_units, console, refresh
+        )
+    elif queries is not None and writing.appears_complete(target):
+        file = ResumableOutput(target, format, key(job), text=True, resume=resume, tag=tag)
+        resumed = write_search(run, list(wanted), file, found, refresh, console)
     else:
         console.answers(
             found.watch(as_asked(run(read_whole(wanted, queries)), typed)),
             format=format,
-            output=output,
+            output=target,
             many=queries is not None or query == "-",
             full_text=full_text,
             tag=tag,
@@ -208,12 +236,19 @@ def _check_output(
     resume: bool,
     exit_status: bool,
 ) -> None:
-    writing.check_resume(output, resume=resume)
     if resume and queries is None:
         raise UsageError("--resume needs --queries", hint="--queries FILE -o run.trec")
     if resume and exit_status:
         raise UsageError("-e cannot be combined with --resume", hint="leave out -e")
     writing.check_apart(output, [queries, *sources])
+
+
+def _check_units(chosen: units.UnitOptions | None, queries: Path | None, *, opened: bool) -> None:
+    if chosen is None:
+        return
+    units.check_queries(queries)
+    if opened:
+        raise UsageError("--open cannot be combined with --on ray, --unit or a folder of parts")
 
 
 def _key(

@@ -40,7 +40,17 @@ UnitRows = Annotated[
         help="Work in units of this many rows; on Ray 4,096 by default, or 32,768 for GPUs.",
     ),
 ]
-ON_CPU, ON_GPU = 4096, 32_768
+UnitQueries = Annotated[
+    int | None,
+    typer.Option(
+        "--unit",
+        metavar="QUERIES",
+        min=1,
+        help="Work in units of this many queries; on Ray 256 by default, or 4,096 for GPUs.",
+    ),
+]
+# Rows of a unit on CPUs and on GPUs, which take about a minute.
+ROWS, QUERIES = (4096, 32_768), (256, 4096)
 
 _WORKERS = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -52,16 +62,19 @@ class UnitOptions:
     Args:
         rows: The least number of rows of a unit; None: not given.
         in_folder: Whether the output is a folder of parts.
+        usual: The number of rows of a unit if it is not given: on CPUs, and on GPUs.
     """
 
     placement: Placement
     rows: int | None
     in_folder: bool
+    usual: tuple[int, int] = ROWS
 
     @property
     def usual_rows(self) -> int:
         """The number of rows of a unit if it is not given."""
-        return ON_GPU if self.placement.gpus else ON_CPU
+        on_cpus, on_gpus = self.usual
+        return on_gpus if self.placement.gpus else on_cpus
 
 
 def unit_options(
@@ -71,11 +84,13 @@ def unit_options(
     gpus: int | None,
     unit: int | None,
     output: str | None,
+    usual: tuple[int, int] = ROWS,
 ) -> UnitOptions | None:
     """Return how to work in units; None if the options do not ask for it.
 
     Args:
         output: The output as it was typed: a folder if it ends with a slash.
+        usual: The number of rows of a unit if it is not given: on CPUs, and on GPUs.
 
     Raises:
         UsageError: The options do not fit together.
@@ -98,7 +113,19 @@ def unit_options(
     if output is None or output == "-":
         asked = f"--on {RAY}" if on == RAY else "--unit"
         raise UsageError(f"{asked} needs an output file or folder", hint="-o FILE, or -o FOLDER/")
-    return UnitOptions(placement, unit, in_folder)
+    return UnitOptions(placement, unit, in_folder, usual)
+
+
+def check_queries(queries: Path | None) -> None:
+    """Check that queries can be divided into units, and read again by a run that resumes.
+
+    Raises:
+        UsageError: There is no file, or it is standard input.
+    """
+    if queries is None:
+        raise UsageError("only a file of queries can be cut into units", hint="--queries FILE")
+    if str(queries) == "-":
+        raise UsageError("stdin cannot be cut into units", hint="write it to a file first")
 
 
 def output_path(output: str | None) -> Path | None:

@@ -1,6 +1,7 @@
 from .evaluator import (
     EvaluationRequest as EvaluationRequest,
     Evaluator as Evaluator,
+    Results as Results,
     named_rerankers as named_rerankers,
     require_calibratable as require_calibratable,
 )
@@ -17,5 +18,11 @@ from .rows import (
     shown_rows as shown_rows,
     summary as summary,
     system_rows as system_rows,
+)
+from .sweep_results import SweepResults as SweepResults
+from .sweep_units import (
+    SweepUnits as SweepUnits,
+    judged_records as judged_records,
+    results_of_units as results_of_units,
 )
 from .validation import METRIC as METRIC, Validation as Validation

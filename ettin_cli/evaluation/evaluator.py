@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,15 @@ from ettin_cli.evaluation.measuring import evaluation_of, judged_queries
 from ettin_cli.evaluation.metrics import Metric, parse_metrics
 from ettin_cli.evaluation.outcome import Labelled, Outcome
 from ettin_cli.evaluation.results import Evaluation
-from ettin_cli.evaluation.sweep import Sweep, run_sweep
+from ettin_cli.evaluation.sweep import (
+    RowsByDocument,
+    Sweep,
+    rows_by_document,
+    sweep_results,
+)
+from ettin_cli.evaluation.sweep_results import SweepResults
 from ettin_cli.index import Index
-from ettin_cli.models.rerankers import ResolvedReranker, require_long
+from ettin_cli.models.rerankers import KeptScores, ResolvedReranker, require_long
 from ettin_cli.records import Qrels, Query, TimedReranker
 from ettin_cli.searching import (
     Models,
@@ -29,6 +35,9 @@ from ettin_cli.searching import (
 )
 from ettin_cli.searching.calibration import Calibration, fit, save
 from ettin_cli.settings import AUTO, CANDIDATES, ETTIN_MODELS, MAX, METRICS, TRUNCATE
+
+# Queries and their judgements -> what every system does for them.
+Results = Callable[[Sequence[Query], Qrels], SweepResults]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +94,17 @@ class Calibrated:
 
 
 class Evaluator:
-    """Measures the systems of a request on an index, loading each model once."""
+    """Measures the systems of a request on an index, loading each model once.
 
-    def __init__(self, index: Index, models: Models, request: EvaluationRequest) -> None:
-        self.index, self.models, self.request = index, models, request
+    Args:
+        keeps: Keep scores in `kept`, by the identity of the reranker, instead of in the cache.
+    """
+
+    def __init__(
+        self, index: Index, models: Models, request: EvaluationRequest, *, keeps: bool = False
+    ) -> None:
+        self.index, self.models, self.request, self.keeps = index, models, request, keeps
+        self.kept: dict[str, KeptScores] = {}
 
     @cached_property
     def sweep(self) -> Sweep:
@@ -131,19 +147,39 @@ class Evaluator:
 
     def _cached(self, resolved: ResolvedReranker) -> TimedReranker:
         tokens_of = None if self.request.exact else self.index
-        return self.models.cached_reranker(resolved, self.request.long, tokens_of)
+        kept = self.kept.setdefault(resolved.identity, KeptScores()) if self.keeps else None
+        return self.models.cached_reranker(resolved, self.request.long, tokens_of, kept)
+
+    @cached_property
+    def _rows_of(self) -> RowsByDocument | None:
+        return None if self.request.candidates else rows_by_document(self.index)
+
+    def results(self, queries: Sequence[Query], qrels: Qrels) -> SweepResults:
+        """Return what every system does for queries.
+
+        Args:
+            qrels: The judgements of these queries.
+        """
+        return sweep_results(
+            self.index, queries, qrels, self.sweep, self.models.reporter, self._rows_of
+        )
 
     def run(self, queries: Sequence[Query], qrels: Qrels) -> Outcome:
         """Return the outcome of answering queries with every system."""
-        return run_sweep(self.index, queries, qrels, self.sweep, self.models.reporter)
+        return self.results(queries, qrels).outcome(self.sweep, qrels)
 
     def measure(
-        self, name: str, queries: Sequence[Query], qrels: Qrels
+        self,
+        name: str,
+        queries: Sequence[Query],
+        qrels: Qrels,
+        results: Results | None = None,
     ) -> tuple[Evaluation, Outcome]:
         """Return the comparison of every system on the judged queries, and the raw outcome.
 
         Args:
             name: The title of the evaluation.
+            results: Does what the method `results` does, such as in units.
 
         Raises:
             CorpusError: No query has judgements.
@@ -151,7 +187,7 @@ class Evaluator:
         judged, kept, notes = judged_queries(queries, qrels)
         if self.request.long == MAX:
             notes.append("texts beyond a reranker's token limit are scored by their best window")
-        outcome = self.run(judged, kept)
+        outcome = (results or self.results)(judged, kept).outcome(self.sweep, kept)
         return evaluation_of(name, outcome, judged, kept, self.sweep, notes), outcome
 
     def calibrate(self, outcome: Outcome) -> Iterator[Calibrated]:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
-from ettin_cli.evaluation.metrics import Metric, evaluate
+from ettin_cli.evaluation.metrics import Metric
 from ettin_cli.evaluation.outcome import Labelled, Outcome
-from ettin_cli.evaluation.results import Measured, System
+from ettin_cli.evaluation.results import System
 from ettin_cli.evaluation.scored_once import Meter, ScoredOnce
+from ettin_cli.evaluation.sweep_results import SweepResults
 from ettin_cli.files import without_spaces
 from ettin_cli.files.writers import best_scores, trec_ranking
 from ettin_cli.index import Index
@@ -55,7 +56,8 @@ WHOLE_RUN = 1000
 # Blends from which one is recommended, besides those measured.
 TRIED_BLENDS = (0.0, 0.3, 0.5, 0.7, 0.85)
 
-Ranking = list[tuple[str, float]]
+# doc_id, without spaces -> rows of its passages.
+RowsByDocument = Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,26 @@ def run_sweep(
     reporter: Reporter,
 ) -> Outcome:
     """Return the outcome of every system of a sweep on the judged queries."""
-    tries = _Tries(index, qrels, sweep)
+    return sweep_results(index, queries, qrels, sweep, reporter).outcome(sweep, qrels)
+
+
+def sweep_results(
+    index: Index,
+    queries: Sequence[Query],
+    qrels: Qrels,
+    sweep: Sweep,
+    reporter: Reporter,
+    rows_of: RowsByDocument | None = None,
+) -> SweepResults:
+    """Return what every system of a sweep does for queries.
+
+    Args:
+        qrels: The judgements of these queries.
+        rows_of: What `rows_by_document` returns, if it is known.
+    """
+    if not sweep.candidates and rows_of is None:
+        rows_of = rows_by_document(index)
+    tries = _Tries(index, qrels, sweep, rows_of or {})
     size, done = sweep.window(queries), 0
 
     def share() -> float:
@@ -184,7 +205,7 @@ def run_sweep(
             done, tries.progress = done + len(window), 0.0
             if not sweep.rerankers:
                 advance(len(window))
-    return tries.outcome(len(queries))
+    return tries.results
 
 
 @dataclass(slots=True)
@@ -196,21 +217,13 @@ class _Candidates:
 
 
 class _Tries:
-    def __init__(self, index: Index, qrels: Qrels, sweep: Sweep) -> None:
-        self.index, self.qrels, self.sweep = index, qrels, sweep
-        self.rows_of = _rows_by_document(index) if not sweep.candidates else {}
+    def __init__(self, index: Index, qrels: Qrels, sweep: Sweep, rows_of: RowsByDocument) -> None:
+        self.index, self.qrels, self.sweep, self.rows_of = index, qrels, sweep, rows_of
         steps = chain.from_iterable(sweep.before.values())
         rerankers = [*sweep.rerankers.values(), *(step.reranker for step in steps)]
         self.meter = Meter()
         self.once = {id(reranker): ScoredOnce(reranker, self.meter) for reranker in rerankers}
-        self.runs: dict[System, dict[str, Ranking]] = defaultdict(dict)
-        self.tried: dict[System, dict[str, Ranking]] = defaultdict(dict)
-        self.seconds: dict[System, float] = defaultdict(float)
-        self.labelled: dict[str, dict[tuple[str, str], Labelled]] = defaultdict(dict)
-        self.rows: dict[str, dict[str, int]] = defaultdict(dict)
-        self.unindexed = 0
-        self.scored: dict[str, int] = defaultdict(int)
-        self.truncated: dict[str, int] = defaultdict(int)
+        self.results = SweepResults()
         self.progress = 0.0
 
     def answer(self, queries: Sequence[Query], advance: Advance) -> None:
@@ -275,7 +288,7 @@ class _Tries:
                 retrieved[options].candidates.append(candidates)
                 retrieved[options].seconds += time.perf_counter() - began
         system = self.sweep.alone(retriever)
-        self.seconds[system] += retrieved[alone].seconds
+        self.results.seconds[system] += retrieved[alone].seconds
         for query, candidates in zip(queries, retrieved[alone].candidates, strict=True):
             self._rank(system, query, Remaining(candidates), None, alone)
         return retrieved
@@ -285,7 +298,7 @@ class _Tries:
         import numpy as np
 
         judged = self.qrels.get(query.query_id, {})
-        self.unindexed += sum(doc_id not in self.rows_of for doc_id in judged)
+        self.results.unindexed += sum(doc_id not in self.rows_of for doc_id in judged)
         rows = [row for doc_id in judged for row in self.rows_of.get(doc_id, ())]
         among = np.array(sorted(rows), np.int64)
         retrieved = search(max(1, len(rows)), among)
@@ -317,19 +330,19 @@ class _Tries:
         scored = rerank_candidates(queries, candidates, before, last, options, advance)
         for blend in self.sweep.shares(name, retriever):
             system = System(name, depth, blend, retriever)
-            self.seconds[system] += retrieved[options].seconds + self.meter.seconds
+            self.results.seconds[system] += retrieved[options].seconds + self.meter.seconds
             for query, (left, scores) in zip(queries, scored, strict=True):
                 self._rank(system, query, left, scores, replace(options, blend=blend))
         if deepest and depth is not None:
             for blend in {*TRIED_BLENDS, self.sweep.own_blend(name, retriever)}:
-                tried = self.tried[System(name, depth, blend, retriever)]
+                tried = self.results.tried[System(name, depth, blend, retriever)]
                 blended = replace(options, blend=blend)
                 for query, (left, scores) in zip(queries, scored, strict=True):
                     hits = rank(left.candidates, scores, blended, left.ranks)
                     tried[query.query_id] = trec_ranking(hits)
         if deepest:
-            self.scored[name] += self.meter.pairs
-            self.truncated[name] += self.meter.truncated
+            self.results.scored[name] += self.meter.pairs
+            self.results.truncated[name] += self.meter.truncated
         if deepest and not before:
             for query, (left, scores) in zip(queries, scored, strict=True):
                 everything = replace(options, top_k=max(1, len(left.candidates)))
@@ -355,58 +368,24 @@ class _Tries:
     ) -> None:
         """Add a query's hits to the run of a system."""
         hits = rank(left.candidates, scores, options, left.ranks)
-        self.runs[system][query.query_id] = trec_ranking(hits)
-        rows = self.rows[query.query_id]
+        self.results.runs[system][query.query_id] = trec_ranking(hits)
+        rows = self.results.rows[query.query_id]
         for hit in hits:
             for row, passage in [(hit.passage_id, hit.passage), *hit.duplicates.items()]:
                 rows.setdefault(without_spaces(passage.doc_id), row)
 
     def _label(self, reranker: str, query_id: str, hits: Sequence[Hit]) -> None:
         """Label each document by its best hit over all retrievers."""
-        judged, labelled = self.qrels.get(query_id, {}), self.labelled[reranker]
+        judged, labelled = self.qrels.get(query_id, {}), self.results.labelled[reranker]
         for doc_id, score in best_scores(hits).items():
             before = labelled.get((query_id, doc_id))
             if before is None or before.score < score:
                 relevant = judged.get(doc_id, 0) > 0
                 labelled[query_id, doc_id] = Labelled(query_id, score, relevant, doc_id in judged)
 
-    def outcome(self, queries: int) -> Outcome:
-        """Return the measured runs."""
-        systems = [self._measured(system, queries) for system in self.sweep.systems]
-        baseline = self._measured(self.sweep.baseline, queries)
-        return Outcome(
-            baseline,
-            systems,
-            {name: list(pairs.values()) for name, pairs in self.labelled.items()},
-            self.rows,
-            self.unindexed,
-            dict(self.scored),
-            dict(self.truncated),
-            self._blends(),
-        )
 
-    def _blends(self) -> dict[System, dict[float, float]]:
-        """Return the mean of the first metric for each blend tried."""
-        metric = self.sweep.metrics[0]
-        means: dict[System, dict[float, float]] = defaultdict(dict)
-        for system, run in sorted(self.tried.items(), key=lambda entry: entry[0].blend):
-            rankings = {query_id: dict(ranking) for query_id, ranking in run.items()}
-            values = evaluate(rankings, self.qrels, [metric])[metric].values()
-            own = self.sweep.own_blend(system.reranker, system.retriever or "")
-            name = replace(system, blend=own)
-            means[name][system.blend] = sum(values) / max(1, len(values))
-        return dict(means)
-
-    def _measured(self, system: System, queries: int) -> Measured:
-        run = self.runs[system]
-        values = evaluate(
-            {i: dict(ranking) for i, ranking in run.items()}, self.qrels, self.sweep.metrics
-        )
-        named = {str(metric): by_query for metric, by_query in values.items()}
-        return Measured(system, named, run, self.seconds[system] / max(1, queries))
-
-
-def _rows_by_document(index: Index) -> Mapping[str, Sequence[int]]:
+def rows_by_document(index: Index) -> RowsByDocument:
+    """Return the rows of the passages of each document, by ids without spaces."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, doc_id in enumerate(index.doc_ids()):
         rows[without_spaces(doc_id)].append(row)

@@ -5,6 +5,7 @@ from .output import (
     output_file as output_file,
 )
 from .queries import read_queries as read_queries
+from .query_records import query_of as query_of, query_record as query_record
 from .resuming import (
     Digested as Digested,
     ResumableFile as ResumableFile,

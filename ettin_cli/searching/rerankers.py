@@ -10,6 +10,7 @@ from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import (
     CachedReranker,
     ResolvedReranker,
+    ScoreStore,
     TimedLongReranker,
     find_reranker,
     load_reranker,
@@ -95,9 +96,14 @@ def cached_reranker(
     long: str,
     reporter: Reporter,
     loaded: Loaded | None = None,
+    store: ScoreStore | None = None,
 ) -> TimedReranker:
-    """Return a reranker that caches scores on disk and loads when a pair is not cached."""
+    """Return a reranker that caches scores and loads when a pair is not cached.
+
+    Args:
+        store: Where scores are found and kept; None: on disk.
+    """
     load = partial(load_reranker, resolved, settings, reporter, loaded)
-    cached = CachedReranker(resolved, settings, load, reporter)
+    cached = CachedReranker(resolved, settings, load, reporter, store)
     # Wraps the cache, so that windows are cached like any other pair.
     return TimedLongReranker(cached, resolved, reporter) if long == MAX else cached

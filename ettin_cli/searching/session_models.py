@@ -12,6 +12,7 @@ from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import (
     ComparesTokens,
     ResolvedReranker,
+    ScoreStore,
     TokenEncoder,
     find_reranker,
 )
@@ -156,19 +157,26 @@ class Models(Closing):
         return reranker.encoder if isinstance(reranker, ComparesTokens) else None
 
     def cached_reranker(
-        self, resolved: ResolvedReranker, long: str = TRUNCATE, index: Index | None = None
+        self,
+        resolved: ResolvedReranker,
+        long: str = TRUNCATE,
+        index: Index | None = None,
+        store: ScoreStore | None = None,
     ) -> TimedReranker:
-        """Return a reranker that caches scores on disk and loads when a pair is not cached.
+        """Return a reranker that caches scores and loads when a pair is not cached.
 
         Args:
             index: As in `rerankers`; scores from its token vectors are not cached.
+            store: Where scores are found and kept, always the same; None: on disk.
         """
         stored = self.over_tokens(index, resolved, long) if index else None
         if stored:
             return TimedScores(stored)
         return self.loaded.once(
             ("cached", *_key(resolved), long),
-            lambda: cached_reranker(resolved, self.settings, long, self.reporter, self.loaded),
+            lambda: cached_reranker(
+                resolved, self.settings, long, self.reporter, self.loaded, store
+            ),
         )
 
     @property

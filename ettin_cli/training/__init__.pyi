@@ -6,10 +6,12 @@ from .mining import (
     mine as mine,
 )
 from .positives import (
-    PositiveExamples as PositiveExamples,
     PositiveRow as PositiveRow,
+    Sought as Sought,
     example_with_positive as example_with_positive,
-    judged as judged,
+    sought_in as sought_in,
+    sought_of as sought_of,
+    sought_record as sought_record,
 )
 from .processes import ALONE as ALONE, Processes as Processes, joined_processes as joined_processes
 from .progress import Measure as Measure

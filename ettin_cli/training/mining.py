@@ -65,6 +65,17 @@ class MiningOptions:
                 f"maximum score ratio {ratio} is not between 0 and 1", argument="max_score_ratio"
             )
 
+    def require_margin(self, reranker: str | None) -> None:
+        """Check that a reranker, if there is one, has scores to compare.
+
+        Raises:
+            InvalidArgumentError: There is no limit of scores.
+        """
+        if reranker is not None and self.max_score_ratio is None:
+            raise InvalidArgumentError(
+                "a reranker needs a maximum score ratio", argument="max_score_ratio"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Mined:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 from ettin_cli.corpus import RecordError, has_surrogate
-from ettin_cli.errors import CorpusError
-from ettin_cli.files import without_spaces
+from ettin_cli.errors import CorpusError, InvalidArgumentError
+from ettin_cli.files import query_of, query_record, without_spaces
 from ettin_cli.files.requests import Example, Spool, example
 from ettin_cli.index import Index
-from ettin_cli.records import Qrels, Query, Reporter
+from ettin_cli.records import Qrels, Query, Reporter, require_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,22 @@ def judged(index: Index, queries: Sequence[Query], qrels: Qrels) -> Iterator[Sou
     for name, query in zip(names, queries, strict=True):
         there = [doc_id for doc_id in relevant.get(name, ()) if doc_id in rows]
         yield Sought(query, [Positive(None, rows[doc_id]) for doc_id in there])
+
+
+def sought_record(sought: Sought) -> list[Any]:
+    """Return a query and its positives as a value of JSON."""
+    positives = [[positive.text, list(positive.rows)] for positive in sought.positives]
+    return [query_record(sought.query), positives]
+
+
+def sought_of(record: Sequence[Any]) -> Sought:
+    """Return the query and the positives of a record.
+
+    >>> sought_of([["1", "ferry"], [["It sails.", [7]]]]).positives
+    [Positive(text='It sails.', rows=[7])]
+    """
+    query, positives = record
+    return Sought(query_of(query), [Positive(text, rows) for text, rows in positives])
 
 
 PositiveRow = Mapping[str, Any] | Example
@@ -118,6 +135,44 @@ class PositiveExamples:
             texts = {_key(squeezed(text)): text for *_, texts in kept for text in texts}
             positives = [Positive(text, rows.get(key, ())) for key, text in texts.items()]
             yield Sought(Query(query_id, kept[0][1]), positives)
+
+
+@contextmanager
+def sought_in(
+    index: Index,
+    queries: Iterable[Query | PositiveRow],
+    qrels: Qrels | None,
+    reporter: Reporter,
+) -> Iterator[tuple[Iterable[Sought], int]]:
+    """Yield queries with their positives in an index, and their number.
+
+    Args:
+        queries: Queries with `qrels`; else rows of training data.
+
+    Raises:
+        CorpusError: A row has no query or no positive.
+        InvalidArgumentError: A query is of another type.
+    """
+    if qrels is not None:
+        asked = [_query(one) for one in queries]
+        yield judged(index, asked, qrels), len(asked)
+        return
+    with PositiveExamples() as rows:
+        for one in queries:
+            rows.add(_row(one))
+        yield rows.sought(index, reporter), len(rows)
+
+
+def _query(one: Query | PositiveRow) -> Query:
+    require_type(one, (Query,), "each of queries")
+    assert isinstance(one, Query)
+    return one
+
+
+def _row(one: Query | PositiveRow) -> PositiveRow:
+    if not isinstance(one, Query):
+        return one
+    raise InvalidArgumentError("queries need judgements: pass qrels", argument="qrels")
 
 
 def example_with_positive(record: object) -> Example:

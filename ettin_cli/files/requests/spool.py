@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from typing import Any, Self
+from typing import Any, BinaryIO, Self, cast
 
 
 class Spool:
@@ -25,6 +25,11 @@ class Spool:
         place = self._file.seek(0, 2)
         self._file.write(orjson.dumps(value) + b"\n")
         return place
+
+    def whole(self) -> BinaryIO:
+        """Return the file at its beginning: the values as JSON lines."""
+        self._file.seek(0)
+        return cast(BinaryIO, self._file)
 
     def get(self, place: int) -> Any:
         """Return the value at an offset."""

@@ -1,5 +1,10 @@
 from .embedded import ABOUT as ABOUT, KnowsRarity as KnowsRarity
 from .empty_texts import blanks_last as blanks_last, with_text as with_text
+from .kept_scores import (
+    KeptScores as KeptScores,
+    ScoreStore as ScoreStore,
+    store_scores as store_scores,
+)
 from .long_texts import (
     TimedLongReranker as TimedLongReranker,
     require_long as require_long,
@@ -23,6 +28,7 @@ from .registry import (
 from .resolved import FolderReranker as FolderReranker, ResolvedReranker as ResolvedReranker
 from .score_cache import (
     CachedReranker as CachedReranker,
+    ScoreFile as ScoreFile,
     library_versions as library_versions,
     score_folder as score_folder,
 )

@@ -13,11 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.torch_runtime import device_name
 from ettin_cli.models.rerankers.empty_texts import no_scores, with_text
+from ettin_cli.models.rerankers.kept_scores import ModelProperties, ScoredPair, ScoreStore
 from ettin_cli.models.rerankers.resolved import ResolvedReranker
 from ettin_cli.records import Advance, Pair, Reporter, Reranker, RerankerCard, Scores, no_progress
 from ettin_cli.settings import cache_folder
@@ -67,6 +68,7 @@ class CachedReranker:
         resolved: The wrapped reranker.
         settings: Its settings.
         load: Loads it. Called once, when a score is missing; not at all if all are cached.
+        store: Where scores are found and kept; None: in its file of the cache.
     """
 
     def __init__(
@@ -75,13 +77,14 @@ class CachedReranker:
         settings: EngineSettings,
         load: Callable[[], Reranker],
         reporter: Reporter,
+        store: ScoreStore | None = None,
     ) -> None:
         self.name, self.reads_pairs = resolved.name, resolved.reads_pairs
         self._load = load
         self._reranker: Reranker | None = None
         self._loading = Lock()
-        self._file = _ScoreFile(score_folder(resolved, settings) / FILE, reporter)
-        self._model = self._file.model()
+        self._store = store or ScoreFile.of(resolved, settings, reporter)
+        self._model = self._store.model()
 
     @property
     def card(self) -> RerankerCard:
@@ -123,7 +126,7 @@ class CachedReranker:
         advance(len(pairs) - len(missing))
         for chunk in self._chunks(missing):
             fresh = self._scored(chunk, advance)
-            self._file.add(fresh)
+            self._store.add(fresh)
             rows.update(fresh)
         return _columns([rows[key] for key in keys])
 
@@ -140,18 +143,20 @@ class CachedReranker:
         bounds = [*begins[::CHUNK], len(missing)]
         return (missing[begin:end] for begin, end in pairwise(bounds))
 
-    def _cached(self, pairs: Sequence[Pair]) -> tuple[list[bytes], dict[bytes, _Row]]:
+    def _cached(self, pairs: Sequence[Pair]) -> tuple[list[bytes], dict[bytes, ScoredPair]]:
         model = self._known_model()
         keys = [_pair_key(model, pair) for pair in pairs]
-        return keys, self._file.find(keys)
+        return keys, self._store.find(keys)
 
-    def _scored(self, chunk: Sequence[tuple[bytes, Pair]], advance: Advance) -> dict[bytes, _Row]:
+    def _scored(
+        self, chunk: Sequence[tuple[bytes, Pair]], advance: Advance
+    ) -> dict[bytes, ScoredPair]:
         began = time.perf_counter()
         scores = self._loaded().score([pair for _, pair in chunk], advance)
         seconds = (time.perf_counter() - began) / len(chunk)
         verdicts = zip(scores.values.tolist(), scores.truncated.tolist(), strict=True)
         return {
-            key: _Row(score, cut, seconds)
+            key: ScoredPair(score, cut, seconds)
             for (key, _), (score, cut) in zip(chunk, verdicts, strict=True)
         }
 
@@ -159,41 +164,18 @@ class CachedReranker:
         with self._loading:
             if self._reranker is None:
                 loaded = self._load()
-                self._model = _Model.of(loaded.card)
-                self._file.remember(self._model)
+                self._model = ModelProperties.of(loaded.card)
+                self._store.remember(self._model)
                 self._reranker = loaded
             return self._reranker
 
-    def _known_model(self) -> _Model:
-        if self._model is None:
-            return _Model.of(self._loaded().card)
-        return self._model
+    def _known_model(self) -> ModelProperties:
+        # Workers may have loaded it since.
+        self._model = self._model or self._store.model()
+        return self._model or ModelProperties.of(self._loaded().card)
 
 
-class _Model(NamedTuple):
-    """Properties of a reranker that are known only when it is loaded."""
-
-    backend: str
-    max_tokens: int
-
-    @classmethod
-    def of(cls, card: RerankerCard) -> _Model:
-        """Return a card's properties except the name."""
-        return cls(card.backend, card.max_tokens)
-
-
-class _Row(NamedTuple):
-    score: float
-    truncated: bool
-    seconds: float
-
-    def sealed(self, key: bytes) -> bytes:
-        """Return the row with a checksum, since SQLite would not detect a flipped bit."""
-        body = struct.pack(ROW, *self)
-        return body + _seal(key + body)
-
-
-def _opened(key: object, sealed: object) -> _Row | None:
+def _opened(key: object, sealed: object) -> ScoredPair | None:
     """Return a row sealed with this key, or None if the checksum does not match."""
     size = struct.calcsize(ROW)
     # In a damaged file either can be NULL.
@@ -201,7 +183,13 @@ def _opened(key: object, sealed: object) -> _Row | None:
         return None
     if sealed[size:] != _seal(key + sealed[:size]):
         return None
-    return _Row(*struct.unpack(ROW, sealed[:size]))
+    return ScoredPair(*struct.unpack(ROW, sealed[:size]))
+
+
+def _sealed(key: bytes, pair: ScoredPair) -> bytes:
+    """Return a scored pair with a checksum, since SQLite would not detect a flipped bit."""
+    body = struct.pack(ROW, *pair)
+    return body + _seal(key + body)
 
 
 def _seal(content: bytes) -> bytes:
@@ -210,7 +198,7 @@ def _seal(content: bytes) -> bytes:
     return xxhash.xxh32_digest(content)
 
 
-def _columns(rows: Sequence[_Row]) -> tuple[Scores, Floats]:
+def _columns(rows: Sequence[ScoredPair]) -> tuple[Scores, Floats]:
     import numpy as np
 
     values = np.array([row.score for row in rows], np.float32)
@@ -218,27 +206,34 @@ def _columns(rows: Sequence[_Row]) -> tuple[Scores, Floats]:
     return Scores(values, truncated), np.array([row.seconds for row in rows], np.float32)
 
 
-class _ScoreFile:
+class ScoreFile:
     """An SQLite file of scores, opened for each operation."""
 
     def __init__(self, path: Path, reporter: Reporter) -> None:
         self.path, self.reporter = path, reporter
         self.warned = False
 
-    def model(self) -> _Model | None:
+    @classmethod
+    def of(cls, resolved: ResolvedReranker, settings: EngineSettings, reporter: Reporter) -> Self:
+        """Return the file of a reranker's scores in the cache."""
+        return cls(score_folder(resolved, settings) / FILE, reporter)
+
+    def model(self) -> ModelProperties | None:
         """Return the properties remembered when the model was last loaded."""
         row = self._attempt(_select_model, None)
-        return _Model(*row) if row else None
+        return ModelProperties(*row) if row else None
 
-    def remember(self, model: _Model) -> None:
+    def remember(self, model: ModelProperties) -> None:
+        """Keep the properties of a model that was loaded."""
         self._insert("model", [(1, *model)])
 
-    def find(self, keys: Sequence[bytes]) -> dict[bytes, _Row]:
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, ScoredPair]:
         """Return the intact rows with these keys."""
         return self._attempt(lambda connection: dict(_select(connection, keys)), {})
 
-    def add(self, rows: Mapping[bytes, _Row]) -> None:
-        self._insert("scores", [(key, row.sealed(key)) for key, row in rows.items()])
+    def add(self, pairs: Mapping[bytes, ScoredPair]) -> None:
+        """Keep scored pairs."""
+        self._insert("scores", [(key, _sealed(key, pair)) for key, pair in pairs.items()])
 
     def _insert(self, table: str, rows: Sequence[tuple[object, ...]]) -> None:
         marks = ", ".join("?" * len(rows[0]))
@@ -296,7 +291,9 @@ def _select_model(connection: sqlite3.Connection) -> tuple[str, int] | None:
     return row
 
 
-def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterable[tuple[bytes, _Row]]:
+def _select(
+    connection: sqlite3.Connection, keys: Sequence[bytes]
+) -> Iterable[tuple[bytes, ScoredPair]]:
     for begin in range(0, len(keys), CHUNK):
         some = keys[begin : begin + CHUNK]
         marks = ", ".join("?" * len(some))
@@ -307,7 +304,7 @@ def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterable[t
                 yield key, row
 
 
-def _pair_key(model: _Model, pair: Pair) -> bytes:
+def _pair_key(model: ModelProperties, pair: Pair) -> bytes:
     import xxhash
 
     query, text = pair
