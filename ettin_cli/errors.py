@@ -45,6 +45,14 @@ CODES = {
     "invalid-examples": "A training file has no examples, or none that the loss can use.",
     "not-a-collection": "A folder lacks the files of a BEIR collection.",
     "not-judged": "None of the queries has judgements.",
+    # Public collections.
+    "unknown-collection": "No public collection has this name. Fields: nearest.",
+    "split-not-found": "A collection has no such split. Fields: splits.",
+    "no-candidates": "A collection comes without candidates to rerank.",
+    "collection-unavailable": "Files of a collection are neither on this machine nor downloadable.",
+    "collection-gated": "The hub requires the user to request access to a dataset.",
+    "collection-gone": "The hub has no such dataset, or denies access to it.",
+    "dataset-download-failed": "A request for a dataset failed.",
     # Models.
     "unknown-model": "No model has this name.",
     "model-unavailable": "A model is neither on this machine nor downloadable.",

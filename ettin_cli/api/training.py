@@ -45,6 +45,7 @@ class TrainingCalls(IndexingCalls):
         skip_top: int = 0,
         max_score_ratio: float | None = None,
         reranker: str | None = None,
+        ignores_own: bool = False,
     ) -> Iterator[Mined]:
         """Yield hard negatives for each query: passages that rank high but are not positives.
 
@@ -58,6 +59,7 @@ class TrainingCalls(IndexingCalls):
             skip_top: Top passages to skip that are not positives.
             max_score_ratio: Maximum score of a negative, as a share of the query's lowest positive.
             reranker: Applies `max_score_ratio` to its scores, not to those of retrieval.
+            ignores_own: Whether the document with a query's own id is no negative.
 
         Returns:
             A `Mined` per query; its `to_dict()` is a row of training data. A query without
@@ -91,7 +93,7 @@ class TrainingCalls(IndexingCalls):
             raise InvalidArgumentError(
                 "a reranker needs a maximum score ratio", argument="max_score_ratio"
             )
-        options = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
+        options = MiningOptions(negatives, candidates, skip_top, max_score_ratio, ignores_own)
         opened = Index(find_index(index))
         found = None if reranker is None else self.models.find_reranker(reranker)
         return self._mined(opened, queries, qrels, retriever, found, options)
@@ -158,7 +160,8 @@ class TrainingCalls(IndexingCalls):
             batch_size: Rows per step; None: as in the Ettin recipe, as is the learning rate.
             lora: Rank of the update to every linear layer; None: train all weights.
             seed: Random seed for data order, dropout and the new head.
-            eval: A BEIR folder. nDCG@10 is measured during training, and the best weights are kept.
+            eval: A BEIR folder, or the name of a public collection. nDCG@10 is measured during
+                training, and the best weights are kept.
             resume: Whether to resume an unfinished run of the same arguments.
             checkpoint_minutes: Minutes between checkpoints; 0: every step.
             license: The licence of the model, for its card.
@@ -222,23 +225,27 @@ class TrainingCalls(IndexingCalls):
                         type(self)(settings, offline=models.offline, reporter=models.reporter)
                     )
                 # The main process builds the index first; the others reuse it.
-                measure, index = processes.main_first(lambda: own._measure(Path(eval)))
+                measure, index = processes.main_first(lambda: own._measure(eval))
                 held.enter_context(index)
             request = TrainRequest(
                 files, examples, recipe, settings, measure, checkpoint_minutes, license
             )
             return train(request, folder, models.reporter, processes)
 
-    def _measure(self, folder: Path) -> tuple[Measure, Index]:
-        """Return nDCG@10 on a BEIR folder, and its index, which is in the cache."""
+    def _measure(self, judged: str | os.PathLike[str]) -> tuple[Measure, Index]:
+        """Return nDCG@10 on a BEIR folder or collection, and its index, which is in the cache."""
         from ettin_cli.evaluation import METRIC, Validation
         from ettin_cli.files import QRELS, QUERIES, beir_file, read_qrels, read_queries
         from ettin_cli.searching import choose_retriever
         from ettin_cli.training import Measure
 
-        queries = list(read_queries(beir_file(folder, QUERIES)))
-        qrels = read_qrels(beir_file(folder, QRELS))
-        index, report = self.index_of([folder])
+        if named := self.collection(judged):
+            name, queries, qrels = named.name, named.queries, named.qrels
+        else:
+            folder = Path(judged)
+            queries = list(read_queries(beir_file(folder, QUERIES)))
+            name, qrels = folder.resolve().name, read_qrels(beir_file(folder, QRELS))
+        index, report = self.index_of(named.corpus if named else [judged])
         models, reporter = self.models, self.models.reporter
         self._report_inputs(report)
         if report.written:
@@ -246,9 +253,12 @@ class TrainingCalls(IndexingCalls):
             reporter.notice(
                 f"{index.folder}: {counts.documents:,} documents, {counts.passages:,} passages"
             )
-        retriever = choose_retriever(AUTO, index, partial(models.embedder_of, index), reporter)
-        found = Validation(index, retriever, queries, qrels)
-        told = f"{found.description}, of {folder.resolve().name}"
+        instruction = named.collection.instruction if named else None
+        embedder = partial(models.instructed_embedder, index, instruction)
+        retriever = choose_retriever(AUTO, index, embedder, reporter)
+        ignores_own = named is not None and named.collection.ignores_own
+        found = Validation(index, retriever, queries, qrels, ignores_own=ignores_own)
+        told = f"{found.description}, of {name}"
         reporter.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
         return Measure(told, METRIC, found.retrieval, found.of), index
 

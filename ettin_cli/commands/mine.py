@@ -10,6 +10,7 @@ from ettin_cli.commands import options
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.jsonl import check_jsonl, write_jsonl
 from ettin_cli.commands.output_options import check_apart
+from ettin_cli.commands.sources import index_of
 from ettin_cli.console import Console, count
 from ettin_cli.corpus import RecordError
 from ettin_cli.errors import CorpusError, UsageError
@@ -22,10 +23,21 @@ from ettin_cli.training import Mined, example_with_positive
 
 # After this many invalid rows without a valid one, the file is taken for another kind.
 PROBED_ROWS = 100
+# The split that is mined of a public collection: the others are to evaluate on.
+TRAIN = "train"
+_HINT = "ettin mine beir/NAME, or ettin mine -i INDEX --queries FILE --qrels FILE"
 
 
 @shared()
 def mine(
+    collection: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="COLLECTION",
+            help="A public collection by name, as in beir/fiqa: its split train, or with :SPLIT "
+            "another.",
+        ),
+    ] = None,
     index: options.Index = None,
     queries: Annotated[
         Path | None,
@@ -85,7 +97,10 @@ def mine(
     --max-score-ratio drops negatives that score too close to the query's lowest positive. If too
     few are left, raise -c.
 
+    With COLLECTION, the documents, queries and judgements are downloaded to the cache of the hub.
+
     Examples:
+      ettin mine beir/fiqa -o mined.jsonl
       ettin mine -i INDEX --queries q.jsonl --qrels qrels.tsv -o mined.jsonl
       ettin mine -i INDEX --queries pairs.jsonl --max-score-ratio 0.95 -o m.jsonl
       ettin score --pairs mined.jsonl -r 150m -o scored.jsonl
@@ -93,34 +108,58 @@ def mine(
     console = context.console
     require_retriever(retriever)
     check_jsonl(output, "mined.jsonl")
-    queries = _checked(queries, "--queries")
-    if qrels is not None and str(qrels) == str(queries) == options.STDIN:
-        raise UsageError("stdin can be read only once", hint="pass one of the two as a file")
-    check_apart(output, (queries, qrels))
-    rows = _Rows(queries, console)
-    tally = _Tally(negatives, judged=qrels is not None)
-    mined = context.session.mine(
-        index,
-        iter(rows) if qrels is None else read_queries(options.stdin_or(queries)),
-        None if qrels is None else read_qrels(options.stdin_or(_checked(qrels, "--qrels"))),
-        retriever=retriever,
-        negatives=negatives,
-        candidates=candidates,
-        skip_top=skip_top,
-        max_score_ratio=max_score_ratio,
-        reranker=reranker,
-    )
+    how: dict[str, Any] = {
+        "retriever": retriever,
+        "negatives": negatives,
+        "candidates": candidates,
+        "skip_top": skip_top,
+        "max_score_ratio": max_score_ratio,
+        "reranker": reranker,
+    }
+    rejected = False
+    if collection is not None:
+        if queries or qrels:
+            raise UsageError(f"{collection} has queries and judgements of its own", hint=_HINT)
+        mined, rejected = _of_collection(collection, index, context, how)
+        rows = None
+    else:
+        queries = _checked(queries, "--queries")
+        if qrels is not None and str(qrels) == str(queries) == options.STDIN:
+            raise UsageError("stdin can be read only once", hint="pass one of the two as a file")
+        check_apart(output, (queries, qrels))
+        rows = _Rows(queries, console)
+        mined = context.session.mine(
+            index,
+            iter(rows) if qrels is None else read_queries(options.stdin_or(queries)),
+            None if qrels is None else read_qrels(options.stdin_or(_checked(qrels, "--qrels"))),
+            **how,
+        )
+    tally = _Tally(negatives, judged=collection is not None or qrels is not None)
     write_jsonl(tally.rows(mined), output)
     tally.tell(console, margin=max_score_ratio is not None)
-    if rows.rejected:
+    if rejected or (rows and rows.rejected):
         raise typer.Exit(options.REJECTED)
+
+
+def _of_collection(
+    name: str, index: Path | None, context: Context, how: dict[str, Any]
+) -> tuple[Iterator[Mined], bool]:
+    """Return what is mined from a public collection, and whether any input was rejected."""
+    found = context.session.collection(name, split=TRAIN)
+    if found is None:
+        raise UsageError(f"{name} is not a public collection", hint=_HINT)
+    context.console.notice(found.origin)
+    queries, qrels = found.queries, found.qrels
+    opened, rejected = index_of(list(map(str, found.corpus)), index, context)
+    with opened:
+        folder = opened.folder
+    ignores_own = found.collection.ignores_own
+    return context.session.mine(folder, queries, qrels, ignores_own=ignores_own, **how), rejected
 
 
 def _checked(path: Path | None, option: str) -> Path:
     if path is None:
-        raise UsageError(
-            f"missing {option}", hint="ettin mine -i INDEX --queries FILE --qrels FILE"
-        )
+        raise UsageError(f"missing {option}", hint=_HINT)
     if str(path) != options.STDIN and not path.is_file():
         raise CorpusError(f"no such file: {path}")
     return path

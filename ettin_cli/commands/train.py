@@ -66,8 +66,9 @@ def train(
     eval: Annotated[
         Path | None,
         typer.Option(
-            metavar="BEIR-FOLDER",
-            help="Measure nDCG@10 during training and keep the best weights.",
+            metavar="COLLECTION",
+            help="Measure nDCG@10 during training on a BEIR folder or a public collection, as in "
+            "beir/nfcorpus:dev, and keep the best weights.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an unfinished run.")] = False,

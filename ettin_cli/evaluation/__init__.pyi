@@ -4,6 +4,7 @@ from .evaluator import (
     named_rerankers as named_rerankers,
     require_calibratable as require_calibratable,
 )
+from .given_candidates import GIVEN_METRICS as GIVEN_METRICS, measure_given as measure_given
 from .judgements import Judgements as Judgements
 from .measuring import measure_runs as measure_runs, with_documents as with_documents
 from .metrics import parse_metrics as parse_metrics
@@ -17,5 +18,11 @@ from .rows import (
     shown_rows as shown_rows,
     summary as summary,
     system_rows as system_rows,
+)
+from .suites import (
+    Suite as Suite,
+    shown_suite as shown_suite,
+    suite_document as suite_document,
+    suite_rows as suite_rows,
 )
 from .validation import METRIC as METRIC, Validation as Validation

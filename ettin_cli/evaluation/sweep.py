@@ -70,6 +70,7 @@ class Sweep:
         before: The earlier steps of each reranker's cascade, by the same names.
         options: Search options except depth, blend and number of hits.
         own_blends: By the name of the reranker: the name of a retriever -> what "auto" is over it.
+        ignores_own: Whether the document with a query's own id is no hit.
     """
 
     retrievers: Mapping[str, Retriever]
@@ -80,6 +81,7 @@ class Sweep:
     before: Mapping[str, Sequence[Step[TimedReranker]]] = field(default_factory=dict)
     options: SearchOptions = field(default_factory=SearchOptions)
     own_blends: Mapping[str, Callable[[str], float]] = field(default_factory=dict)
+    ignores_own: bool = False
 
     def own_blend(self, reranker: str, retriever: str) -> float:
         """Return the share of the retrieval score that "auto" stands for."""
@@ -134,7 +136,7 @@ class Sweep:
     def searched(self, depth: int | None) -> SearchOptions:
         """Return the search options of the systems at a depth, without their blends."""
         # Judged documents are never merged: each is ranked.
-        options = replace(self.options, top_k=self.top_k, blend=0.0)
+        options = replace(self.options, top_k=self.top_k + self.ignores_own, blend=0.0)
         return replace(options, fold=NONE) if depth is None else replace(options, candidates=depth)
 
     @property
@@ -326,7 +328,7 @@ class _Tries:
                 blended = replace(options, blend=blend)
                 for query, (left, scores) in zip(queries, scored, strict=True):
                     hits = rank(left.candidates, scores, blended, left.ranks)
-                    tried[query.query_id] = trec_ranking(hits)
+                    tried[query.query_id] = self._ranking(query, hits)
         if deepest:
             self.scored[name] += self.meter.pairs
             self.truncated[name] += self.meter.truncated
@@ -355,16 +357,25 @@ class _Tries:
     ) -> None:
         """Add a query's hits to the run of a system."""
         hits = rank(left.candidates, scores, options, left.ranks)
-        self.runs[system][query.query_id] = trec_ranking(hits)
+        self.runs[system][query.query_id] = self._ranking(query, hits)
         rows = self.rows[query.query_id]
         for hit in hits:
             for row, passage in [(hit.passage_id, hit.passage), *hit.duplicates.items()]:
                 rows.setdefault(without_spaces(passage.doc_id), row)
 
+    def _ranking(self, query: Query, hits: Sequence[Hit]) -> Ranking:
+        """Return a query's hits as a run has them."""
+        ranking = trec_ranking(hits)
+        if not self.sweep.ignores_own:
+            return ranking
+        return [one for one in ranking if one[0] != query.query_id][: self.sweep.top_k]
+
     def _label(self, reranker: str, query_id: str, hits: Sequence[Hit]) -> None:
         """Label each document by its best hit over all retrievers."""
         judged, labelled = self.qrels.get(query_id, {}), self.labelled[reranker]
         for doc_id, score in best_scores(hits).items():
+            if self.sweep.ignores_own and doc_id == query_id:
+                continue
             before = labelled.get((query_id, doc_id))
             if before is None or before.score < score:
                 relevant = judged.get(doc_id, 0) > 0

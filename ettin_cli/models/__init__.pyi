@@ -8,6 +8,7 @@ from .embedders import (
     AUTO as AUTO,
     check_trust as check_trust,
     find_embedder as find_embedder,
+    instructed as instructed,
     load_embedder as load_embedder,
     note_dimensions as note_dimensions,
     query_limit as query_limit,
@@ -23,6 +24,7 @@ from .hub import (
     embedded_folder as embedded_folder,
     find_model as find_model,
     hub_name as hub_name,
+    is_offline as is_offline,
     weights_hash as weights_hash,
 )
 from .model_folder import (
@@ -30,5 +32,6 @@ from .model_folder import (
     read_modules as read_modules,
     refuse_code as refuse_code,
 )
+from .remembered import recall as recall, remember_fact as remember_fact
 from .token_counting import ModelTokens as ModelTokens, load_token_counter as load_token_counter
 from .vector_checks import queries_cut as queries_cut
