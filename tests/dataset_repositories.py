@@ -83,10 +83,13 @@ def nanobeir() -> dict[str, bytes]:
     for number, split in enumerate(splits):
         first = 100 * number
         qrels = judgements(first, NANO_QUERIES, first, NANO_DOCUMENTS)
+        corpus = [
+            {"_id": one["_id"], "text": one["text"]} for one in documents(first, NANO_DOCUMENTS)
+        ]
+        # A copy of a document that is relevant to the first query.
+        corpus[10]["text"] = corpus[first % NANO_DOCUMENTS]["text"]
         tables: dict[str, Rows] = {
-            "corpus": [
-                {"_id": one["_id"], "text": one["text"]} for one in documents(first, NANO_DOCUMENTS)
-            ],
+            "corpus": corpus,
             "queries": queries(first, NANO_QUERIES),
             "qrels": [{name: row[name] for name in ("query-id", "corpus-id")} for row in qrels],
             "bm25": [

@@ -2,6 +2,7 @@
 
 The documents reranked and the values are those of sentence-transformers' evaluators of rerankers:
 a query's candidates together with all of its relevant documents, so that a perfect reranker has 1.
+A copy of a relevant document is not reranked, and counts as relevant in the given order.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from ettin_cli.settings import NONE, PASSAGE
 GIVEN = "given"
 GIVEN_METRICS = "nDCG@10,RR@10,AP"
 DEPTH = 100
+Run = dict[str, list[tuple[str, float]]]
 NOTE = (
     f"reranked are the collection's own {DEPTH} candidates of a query and all of its relevant "
     "documents, as in sentence-transformers"
@@ -62,8 +64,8 @@ def measure_given(
         for query_id, of_query in kept.items()
     }
     ranked = {query.query_id: _ranked(query, given) for query in judged}
-    first = {i: _with_missed(ranked[i], relevant[i]) for i in ranked}
-    runs = {System(retriever=GIVEN): {i: _descending(doc_ids) for i, doc_ids in first.items()}}
+    _require_texts(relevant, ranked, given)
+    runs: dict[System, Run] = {}
     seconds: dict[System, float] = {}
     candidates = [
         _candidates(relevant[query.query_id], ranked[query.query_id], given) for query in judged
@@ -76,8 +78,11 @@ def measure_given(
             share = f"{meter.truncated:,} of {meter.pairs:,} texts"
             notes.append(f"{share} truncated at the token limit of {label}")
     measured = [
-        _measured(system, run, kept, request.metrics, seconds.get(system))
-        for system, run in runs.items()
+        _given_order(ranked, relevant, given, request.metrics),
+        *(
+            _measured(system, run, kept, request.metrics, seconds[system])
+            for system, run in runs.items()
+        ),
     ]
     gains = compared(measured, request.metrics)
     main = gains[str(request.metrics[0])]
@@ -101,24 +106,45 @@ def _ranked(query: Query, given: GivenCandidates) -> Sequence[str]:
     return given.ranked[query.query_id][:DEPTH]
 
 
-def _with_missed(ranked: Sequence[str], relevant: Sequence[str]) -> list[str]:
-    """Return a given order, followed by the relevant documents that it lacks, if it has any."""
-    if set(relevant).isdisjoint(ranked):
-        return list(ranked)
-    return [*ranked, *(doc_id for doc_id in relevant if doc_id not in ranked)]
+def _require_texts(
+    relevant: Mapping[str, Sequence[str]],
+    ranked: Mapping[str, Sequence[str]],
+    given: GivenCandidates,
+) -> None:
+    for doc_ids in (*relevant.values(), *ranked.values()):
+        for doc_id in doc_ids:
+            if doc_id not in given.texts:
+                raise CorpusError(f"document {doc_id} is not in the corpus of the collection")
 
 
-def _descending(doc_ids: Sequence[str]) -> list[tuple[str, float]]:
-    return [(doc_id, float(-rank)) for rank, doc_id in enumerate(dict.fromkeys(doc_ids))]
+def _given_order(
+    ranked: Mapping[str, Sequence[str]],
+    relevant: Mapping[str, Sequence[str]],
+    given: GivenCandidates,
+    metrics: Sequence[Metric],
+) -> Measured:
+    """Return the values of the given order, followed by the relevant documents that it lacks.
+
+    These are left out if it has none at all.
+    """
+    run: Run = {}
+    qrels: dict[str, dict[str, int]] = {}
+    for query_id, doc_ids in ranked.items():
+        sought = relevant[query_id]
+        texts = {given.texts[doc_id] for doc_id in sought}
+        found = [doc_id for doc_id in doc_ids if given.texts[doc_id] in texts]
+        missed = [doc_id for doc_id in sought if doc_id not in found]
+        missed = missed[: max(0, len(sought) - len(found))] if found else []
+        every = dict.fromkeys([*doc_ids, *missed])
+        run[query_id] = [(doc_id, float(-rank)) for rank, doc_id in enumerate(every)]
+        qrels[query_id] = dict.fromkeys([*found, *missed] or sought, 1)
+    return _measured(System(retriever=GIVEN), run, qrels, metrics, None)
 
 
 def _candidates(
     relevant: Sequence[str], ranked: Sequence[str], given: GivenCandidates
 ) -> list[Candidate]:
     """Return the relevant documents, then the candidates with the text of none of them."""
-    for doc_id in (*relevant, *ranked):
-        if doc_id not in given.texts:
-            raise CorpusError(f"document {doc_id} is not in the corpus of the collection")
     texts = {given.texts[doc_id] for doc_id in relevant}
     others = [doc_id for doc_id in dict.fromkeys(ranked) if given.texts[doc_id] not in texts]
     return [
@@ -135,7 +161,7 @@ def _reranked(
     long: str,
     models: Models,
     meter: Meter,
-) -> dict[str, list[tuple[str, float]]]:
+) -> Run:
     before = [
         Step(ScoredOnce(models.cached_reranker(one, long), meter), keep)
         for one, keep in cascade.before
@@ -154,7 +180,7 @@ def _reranked(
 
 def _measured(
     system: System,
-    run: Mapping[str, Sequence[tuple[str, float]]],
+    run: Run,
     qrels: Qrels,
     metrics: Sequence[Metric],
     seconds: float | None,
