@@ -30,5 +30,6 @@ from .model_folder import (
     read_modules as read_modules,
     refuse_code as refuse_code,
 )
+from .outages import forget_outage as forget_outage
 from .token_counting import ModelTokens as ModelTokens, load_token_counter as load_token_counter
 from .vector_checks import queries_cut as queries_cut
