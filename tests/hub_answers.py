@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from tests.hub_server import TOKEN, Asked, Content, Fault, Repository, etag, is_large
 
@@ -85,7 +85,8 @@ def answer(hub: Hub, asked: Asked, path: str) -> Answer:
 def _repository(hub: Hub, asked: Asked, name: str, revision: str) -> Repository:
     if new := hub.renamed.get(name):
         location = asked.path.replace(name.removeprefix("models/"), new.removeprefix("models/"))
-        raise Refused(Answer(307, {"Location": quote(location)}))
+        query = f"?{urlencode(asked.query)}" if asked.query else ""
+        raise Refused(Answer(307, {"Location": quote(location) + query}))
     repository = hub.repositories.get(name)
     if repository is None or (repository.private and asked.token not in hub.members):
         if asked.token is None:
@@ -102,6 +103,8 @@ def _repository(hub: Hub, asked: Asked, name: str, revision: str) -> Repository:
 
 def _described(asked: Asked, name: str, repository: Repository) -> Answer:
     """Describe a repository, which the hub does for gated ones too."""
+    if repository.portal:
+        return Answer(200, {"Content-Type": "text/html"}, repository.portal)
     siblings: list[dict[str, object]] = []
     for path, content in repository.files.items():
         entry: dict[str, object] = {"rfilename": path}
@@ -247,8 +250,9 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def _send(self, reply: Answer, cut: int | None = None) -> None:
-        self.send_response(reply.status)
-        headers = {"Content-Length": str(len(reply.body)), **reply.headers, "Connection": "close"}
+        self.send_response_only(reply.status)
+        headers = {"Date": self.date_time_string(), "Content-Length": str(len(reply.body))}
+        headers |= {**reply.headers, "Connection": "close"}
         for name, value in headers.items():
             self.send_header(name, value)
         size = len(reply.body) if cut is None else min(cut, len(reply.body))

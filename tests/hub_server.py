@@ -30,6 +30,7 @@ TOKEN = "hf_standIn"
 # Files that the hub keeps in its large file storage, whatever their size.
 LARGE = (".safetensors", ".bin", ".onnx", ".parquet", ".gz", ".h5", ".model", ".zip")
 LARGE_BYTES = 10 * 2**20
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Repository:
         gated: Its files are sent only to those who have access.
         disabled: The hub has taken it down.
         card: The metadata of its README.
+        portal: Sent in place of its description, as by a network that wants a login first.
     """
 
     files: Mapping[str, Content]
@@ -74,6 +76,7 @@ class Repository:
     gated: bool = False
     disabled: bool = False
     card: Mapping[str, Any] = field(default_factory=dict)
+    portal: bytes = b""
 
     def __post_init__(self) -> None:
         if not self.commit:
@@ -85,6 +88,11 @@ class Repository:
         """Return the repository at a commit or branch."""
         known = {"main": self, self.commit: self, **self.revisions}
         return known.get(revision)
+
+    def sent_as(self, path: str) -> str:
+        """Return the end of the path at which a file's content is requested."""
+        mark = etag(path, self.files[path])
+        return f"/repos/{mark}" if is_large(path, self.files[path]) else f"/{self.commit}/{path}"
 
     def move(self, files: Mapping[str, Content]) -> str:
         """Make a new commit, which `main` refers to from now on; return it."""
@@ -185,7 +193,7 @@ class Hub:
         self.renamed: dict[str, str] = {}
         self.members: set[str] = set()
         self.waits: list[float] = []
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def __enter__(self) -> Self:
         from tests.hub_answers import HubServer
@@ -231,6 +239,8 @@ class Hub:
         patch.setattr(constants, "HF_HUB_CACHE", str(folder / "hf" / "hub"))
         patch.setattr(constants, "HF_TOKEN_PATH", str(folder / "hf" / "token"))
         patch.setattr(hf_api.api, "endpoint", self.url)
+        # Nothing but what is asked for; see the tests of commands for what else would be.
+        patch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
         clock = _Clock(self.waits.append)
         for module in ("utils._http", "file_download"):
             patch.setattr(f"huggingface_hub.{module}.time", clock)
@@ -251,13 +261,24 @@ class Hub:
 
     def asked(self, method: str = "") -> list[str]:
         """Return the requests as "GET /path" or "GET cdn/path": those of a method, or all."""
-        with self._lock:
+        with self._changed:
             return [str(one) for one in self.requests if method in ("", one.method)]
+
+    def until_asked(self, matching: str, times: int = 1) -> None:
+        """Wait until so many requests match a regular expression."""
+
+        def enough() -> bool:
+            found = [one for one in self.requests if re.search(matching, str(one))]
+            return len(found) >= times
+
+        with self._changed:
+            assert self._changed.wait_for(enough, PATIENCE_S), [str(one) for one in self.requests]
 
     def record(self, request: Asked) -> Fault | None:
         """Record a request, and return what goes wrong with it."""
-        with self._lock:
+        with self._changed:
             self.requests.append(request)
+            self._changed.notify_all()
             for fault in self.faults:
                 if fault.times != 0 and re.search(fault.matching, str(request)):
                     if fault.times is not None:

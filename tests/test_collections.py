@@ -4,7 +4,9 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import pytest
 
 from ettin_cli.collections import COLLECTIONS, OpenCollection, family, named, open_collection
@@ -163,15 +165,30 @@ def test_a_download_that_fails_is_resumed(hub: Hub) -> None:
     assert not [one for one in hub.asked("GET")[before:] if "test.tsv" in one]
 
 
-def test_a_full_disk_is_said_in_one_line(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> str:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def test_a_disk_that_fills_up_in_the_middle_is_said_in_one_line(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(repository: str, name: str, **options: Any) -> str:
+        if name.startswith("corpus/corpus-00001"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return str(download(repository, name, **options))
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
-    error = problem(opened("beir/scifact"))
-    assert error.problem.endswith("failed: no space left on the disk")
+    with monkeypatch.context() as patched:
+        download = huggingface_hub.hf_hub_download
+        patched.setattr("huggingface_hub.hf_hub_download", full)
+        error = problem(opened("beir/scifact"))
+    assert error.problem == ("downloading the dataset BeIR/scifact failed: No space left on device")
     assert "run the same command to resume" in (hint_of(error) or "")
-    monkeypatch.undo()
+    before = len(hub.asked())
+    assert len(opened("beir/scifact").corpus) == 2
+    assert all("corpus-00001" in one for one in hub.asked()[before:])
+
+
+def test_a_hub_that_limits_requests_says_when_to_try_again(hub: Hub) -> None:
+    hub.faults = [Fault("GET /api/datasets/", status=429, headers={"Retry-After": "30"})]
+    error = problem(opened("beir/scifact"))
+    assert "429 Too Many Requests" in error.problem
+    assert error.problem.endswith("try again in 30 s")
 
 
 def test_judgements_of_other_layouts_are_read(

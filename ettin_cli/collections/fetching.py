@@ -6,15 +6,28 @@ incomplete one is known as such.
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ettin_cli.collections.layout import CARD
-from ettin_cli.errors import CorpusError, first_line
-from ettin_cli.models import is_offline, recall, remember_fact
+from ettin_cli.errors import CorpusError
+from ettin_cli.models import (
+    MB,
+    HubProblem,
+    Trouble,
+    bars_to,
+    hub_problem,
+    hub_warnings_to,
+    is_offline,
+    outage,
+    promptly,
+    recall,
+    remember_fact,
+    remember_outage,
+)
 from ettin_cli.records import Reporter
 from ettin_cli.settings import HUB_TIMEOUT_S
 
@@ -28,13 +41,13 @@ class DatasetFiles:
     """The files of a dataset repository at a commit.
 
     Args:
-        names: All of them, downloaded or not.
+        sizes: The bytes of each file by name, downloaded or not.
         offline: Whether the network is disabled.
     """
 
     repository: str
     commit: str
-    names: Sequence[str]
+    sizes: Mapping[str, int]
     offline: bool
     reporter: Reporter
 
@@ -49,7 +62,7 @@ class DatasetFiles:
 
     def card(self) -> str:
         """Return the dataset card; empty if there is none."""
-        if CARD not in self.names:
+        if CARD not in self.sizes:
             return ""
         [path] = self.paths([CARD])
         return path.read_text(encoding="utf-8", errors="replace")
@@ -60,24 +73,37 @@ class DatasetFiles:
         Raises:
             CorpusError: One is not cached, and cannot be downloaded.
         """
-        from huggingface_hub import hf_hub_download
-
         missing = [name for name in names if self.cached(name) is None]
         if missing and self.offline:
-            raise CorpusError(
-                f"{missing[0]} of the dataset {self.repository} is not on this machine, and the "
-                "network is disabled",
-                code="collection-unavailable",
-                name=self.repository,
-            )
-        if shown := [name for name in missing if name != CARD]:
-            self.reporter.notice(f"downloading {', '.join(shown)} of {self.repository}")
-        for name in missing:
-            try:
-                hf_hub_download(self.repository, name, revision=self.commit, repo_type=DATASET)
-            except Exception as error:
-                raise failed(self.repository, error) from error
+            raise _unavailable(f"{missing[0]} of the dataset {self.repository}", self.repository)
+        if missing:
+            size = math.ceil(sum(self.sizes[name] for name in missing) / MB)
+            if missing != [CARD]:
+                listed = ", ".join(missing)
+                self.reporter.notice(f"downloading {listed} of {self.repository} ({size:,} MB)")
+            with hub_warnings_to(self.reporter):
+                self._download(missing, size)
         return [path for name in names if (path := self.cached(name))]
+
+    def _download(self, names: Sequence[str], size: int) -> None:
+        from huggingface_hub import hf_hub_download
+
+        with self.reporter.track("downloading", size, "MB") as advance:
+            bars = bars_to(advance)
+            for name in names:
+                try:
+                    hf_hub_download(
+                        self.repository,
+                        name,
+                        revision=self.commit,
+                        repo_type=DATASET,
+                        tqdm_class=bars,
+                    )
+                except Exception as error:
+                    problem = hub_problem(error)
+                    if problem.trouble is not Trouble.UNREACHABLE:
+                        remember_outage(problem)
+                    raise _failed(self.repository, problem) from error
 
 
 def dataset_files(
@@ -96,12 +122,9 @@ def dataset_files(
     known: dict[str, Any] | None = recall(LISTINGS).get(key)
     if known is None:
         if offline:
-            raise CorpusError(
-                f"the dataset {repository} is not on this machine, and the network is disabled",
-                code="collection-unavailable",
-                name=repository,
-            )
-        known = _asked(repository, revision)
+            raise _unavailable(f"the dataset {repository}", repository)
+        with hub_warnings_to(reporter):
+            known = _asked(repository, revision)
         remember_fact(LISTINGS, key, known)
     return DatasetFiles(repository, known["commit"], known["files"], offline, reporter)
 
@@ -109,37 +132,45 @@ def dataset_files(
 def _asked(repository: str, revision: str | None) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
+    if problem := outage():
+        raise _failed(repository, problem)
     try:
-        info = HfApi().dataset_info(repository, revision=revision, timeout=HUB_TIMEOUT_S)
+        info = promptly(
+            lambda: HfApi().dataset_info(
+                repository, revision=revision, timeout=HUB_TIMEOUT_S, files_metadata=True
+            )
+        )
     except Exception as error:
-        raise failed(repository, error) from error
-    return {"commit": info.sha, "files": [file.rfilename for file in info.siblings or ()]}
+        problem = hub_problem(error)
+        remember_outage(problem)
+        raise _failed(repository, problem) from error
+    files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    return {"commit": info.sha, "files": files}
 
 
-def failed(repository: str, error: Exception) -> CorpusError:
-    """Return the error of a request to the hub, in terms of what was wanted."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
+def _unavailable(what: str, repository: str) -> CorpusError:
+    return CorpusError(
+        f"{what} is not on this machine, and the network is disabled",
+        code="collection-unavailable",
+        name=repository,
     )
 
-    if isinstance(error, GatedRepoError):
+
+def _failed(repository: str, problem: HubProblem) -> CorpusError:
+    """Return the error of a request to the hub, in terms of what was wanted."""
+    if problem.trouble is Trouble.GATED:
         return CorpusError(
-            f"the dataset {repository} is gated", code="collection-gated", name=repository
-        )
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError) or status == 401:
-        return CorpusError(
-            f"the hub has no dataset {repository}, or denies access to it",
-            code="collection-gone",
+            f"the dataset {repository} is gated: {problem.reason}",
+            code="collection-gated",
             name=repository,
         )
-    reason = first_line(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        reason = "no space left on the disk"
+    if problem.trouble in (Trouble.MISSING, Trouble.NO_REVISION):
+        reason = f", {problem.reason}" if problem.reason else ""
+        return CorpusError(
+            f"the hub has no dataset {repository}{reason}", code="collection-gone", name=repository
+        )
     return CorpusError(
-        f"downloading the dataset {repository} failed: {reason}",
+        f"downloading the dataset {repository} failed: {problem.text}",
         code="dataset-download-failed",
         name=repository,
     )

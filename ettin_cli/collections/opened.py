@@ -151,13 +151,13 @@ class OpenCollection:
 
     @cached_property
     def _layout(self) -> Layout:
-        return layout_of(self._files.names, card_metadata(self._files.card()))
+        return layout_of(self._files.sizes, card_metadata(self._files.card()))
 
     @cached_property
     def _layout_of_judgements(self) -> Layout:
         if self.collection.judgements is None:
             return self._layout
-        return layout_of(self._judgements.names, card_metadata(self._judgements.card()))
+        return layout_of(self._judgements.sizes, card_metadata(self._judgements.card()))
 
     def _dataset(self, repository: str, revision: str | None) -> DatasetFiles:
         return dataset_files(repository, revision, offline=self._offline, reporter=self._reporter)

@@ -172,7 +172,13 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "unknown-model": "ettin models",
     "model-unavailable": "use embedded, or download it on a machine with a network "
     "(ettin models pull {name!q}) and copy its cache here (HF_HOME)",
-    "model-gated": "request access there, then: hf auth login",
+    "model-gated": "request access at {page}, then: hf auth login, or set HF_TOKEN",
+    "revision-not-found": "pip install --upgrade ettin-cli",
+    "token-rejected": "correct or unset HF_TOKEN, or: hf auth login",
+    "hub-busy": "requests with a token have a higher limit: hf auth login, or set HF_TOKEN",
+    "hub-failed": "for the state of the hub: https://status.huggingface.co",
+    "cache-unwritable": "free some space, or set HF_HUB_CACHE to another folder; "
+    "then run the same command to resume",
     "download-failed": "run the same command to resume",
     "untrusted-code": "if you trust it: --trust-remote-code",
     "unsafe-weights": "save the model as safetensors (model.safetensors)",

@@ -18,6 +18,7 @@ from ettin_cli.models import (
     embedded_folder,
     find_embedder,
     find_model,
+    forget_outage,
     hub_name,
 )
 from ettin_cli.models.rerankers import ABOUT, find_reranker, reranker_plugin, reranker_plugins
@@ -129,6 +130,7 @@ def pull(
       ettin models pull 17m cross-encoder/ms-marco-MiniLM-L6-v2
     """
     console = Console()
+    forget_outage()
     failed: list[EttinError] = []
     for name in names:
         if name == "none":
