@@ -156,6 +156,8 @@ def arguana() -> dict[str, Repository]:
     for at in range(8):
         corpus[at]["_id"] = f"q{at}"
         asked.append({"_id": f"q{at}", "text": corpus[at]["text"]})
+    for document in corpus[::3]:
+        document["title"] = f"About {document['_id']}"
     collection = COLLECTIONS["mteb/ArguAna"]
     configs = {
         "default": {"test": "qrels/test.jsonl"},
