@@ -18,6 +18,7 @@ from ettin_cli.settings import AUTO, CANDIDATES, CHECKPOINT_MINUTES, NEGATIVES, 
 from ettin_cli.storage import Stream
 
 if TYPE_CHECKING:
+    from ettin_cli.collections import OpenCollection
     from ettin_cli.index import Index
     from ettin_cli.models.rerankers import ResolvedReranker
     from ettin_cli.training import (
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
         Processes,
         Trained,
     )
+
+
+# The split of a collection to train on: the others are to evaluate on.
+TRAIN = "train"
 
 
 class TrainingCalls(IndexingCalls):
@@ -150,7 +155,8 @@ class TrainingCalls(IndexingCalls):
 
         Args:
             data: JSONL, CSV, TSV or Parquet files. A row has "query", "document" (or "text") and
-                "score", or "query", "positive" and "negatives".
+                "score", or "query", "positive" and "negatives". Or names of public collections:
+                their split train, with negatives as `mine` finds them.
             base: A name from `ettin models`, a hub id or a folder. A cross-encoder keeps its head;
                 another encoder gets a new head of Ettin's shape.
             output: The folder to write. It appears once the model is complete.
@@ -212,7 +218,12 @@ class TrainingCalls(IndexingCalls):
         check_recipe(recipe)
         folder = ModelFolder(Path(output), resume=resume)
         files = find_model(base, offline=models.offline, reporter=models.reporter)
-        read: list[Path | Stream] = list(map(Path, data))
+        read: list[Path | Stream] = [
+            document_stream(self._mined_of(found, processes))
+            if (found := self.collection(path, split=TRAIN))
+            else Path(path)
+            for path in data
+        ]
         if rows is not None:
             require_list(rows, "rows")
             read.append(document_stream(rows))
@@ -231,6 +242,29 @@ class TrainingCalls(IndexingCalls):
                 files, examples, recipe, settings, measure, checkpoint_minutes, license
             )
             return train(request, folder, models.reporter, processes)
+
+    def _mined_of(
+        self, collection: OpenCollection, processes: Processes
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the judged queries of a collection with their positives and mined negatives."""
+        queries, qrels = collection.queries, collection.qrels
+
+        def indexed() -> Path:
+            index, report = self.index_of(collection.corpus)
+            self._report_inputs(report)
+            with index:
+                return index.folder
+
+        # The main process builds the index first; the others reuse it.
+        folder, rows = processes.main_first(indexed), 0
+        own = collection.collection
+        for one in self.mine(folder, queries, qrels, ignores_own=own.ignores_own):
+            if one.positives and one.negatives:
+                rows += 1
+                yield one.to_dict()
+        self.models.reporter.notice(
+            f"{collection.origin}; negatives for {rows:,} of {len(queries):,} queries"
+        )
 
     def _measure(self, judged: str | os.PathLike[str]) -> tuple[Measure, Index]:
         """Return nDCG@10 on a BEIR folder or collection, and its index, which is in the cache."""
