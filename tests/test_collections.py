@@ -169,7 +169,7 @@ def test_a_disk_that_fills_up_in_the_middle_is_said_in_one_line(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(repository: str, name: str, **options: Any) -> str:
-        if name.startswith("corpus/corpus-00001"):
+        if name.startswith("corpus/corpus-00000"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return str(download(repository, name, **options))
 
@@ -182,7 +182,7 @@ def test_a_disk_that_fills_up_in_the_middle_is_said_in_one_line(
     before = len(hub.asked())
     assert len(opened("beir/scifact").corpus) == 2
     asked, transferred = hub.asked()[before:]
-    assert asked.endswith("corpus-00001-of-00002.parquet")
+    assert asked.endswith("corpus-00000-of-00002.parquet")
     assert transferred.startswith("GET cdn/")
 
 

@@ -142,17 +142,6 @@ def test_a_misspelt_name_gets_the_nearest(run: Ettin) -> None:
     assert "hint: nanobeir/scifact or beir/scifact" in alone.err
 
 
-def test_a_reranker_is_trained_and_validated_on_collections(run: Ettin, tmp_path: Path) -> None:
-    words = ("--base", "embedded", "-o", str(tmp_path / "mine"), "--steps", "1")
-    done = run("train", "beir/fiqa", *words, "--eval", "nanobeir/scifact")
-    assert done.code == 0, done.err
-    assert "beir/fiqa:train: BeIR/fiqa@" in done.err
-    assert "negatives for 6 of 6 queries" in done.err
-    assert "4 of 4 judged queries" in done.err
-    assert "of nanobeir/scifact" in done.err
-    assert (tmp_path / "mine" / "modules.json").is_file()
-
-
 def test_an_embedder_that_takes_instructions_is_told_the_task(run: Ettin, tmp_path: Path) -> None:
     folder = tmp_path / "embedder"
     folder.mkdir()
