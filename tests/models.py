@@ -11,18 +11,37 @@ TEXTS = [
 ]
 
 
-def ettin(folder: Path, *, hidden: int = 256, layers: int = 7, heads: int = 4) -> Path:
-    """Write a reranker of Ettin's architecture; the defaults have the shape of 17m."""
+def ettin(
+    folder: Path,
+    *,
+    hidden: int = 256,
+    layers: int = 7,
+    heads: int = 4,
+    vocabulary: int | None = None,
+) -> Path:
+    """Write a reranker of Ettin's architecture; the defaults have the shape of 17m.
+
+    Args:
+        vocabulary: Rows of the table of tokens; None: as many as the tokenizer has.
+    """
     import torch
-    from safetensors.torch import save_file
-    from transformers import ModernBertConfig, ModernBertModel
+    from transformers import ModernBertModel
 
     torch.manual_seed(12)
     size = tokenizer(folder)
+    shape = ettin_shape(vocabulary or size, hidden, hidden * 3 // 2, layers, heads)
+    ModernBertModel(shape).save_pretrained(folder)
+    return ettin_head(folder, hidden)
+
+
+def ettin_shape(vocabulary: int, hidden: int, intermediate: int, layers: int, heads: int) -> Any:
+    """Return the configuration of Ettin's trunk."""
+    from transformers import ModernBertConfig
+
     shape: dict[str, Any] = {
-        "vocab_size": size,
+        "vocab_size": vocabulary,
         "hidden_size": hidden,
-        "intermediate_size": hidden * 3 // 2,
+        "intermediate_size": intermediate,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "global_attn_every_n_layers": 3,
@@ -34,7 +53,14 @@ def ettin(folder: Path, *, hidden: int = 256, layers: int = 7, heads: int = 4) -
         "bos_token_id": 1,
         "eos_token_id": 2,
     }
-    ModernBertModel(ModernBertConfig(**shape)).save_pretrained(folder)
+    return ModernBertConfig(**shape)
+
+
+def ettin_head(folder: Path, hidden: int) -> Path:
+    """Write the modules behind Ettin's trunk, and what sentence-transformers needs."""
+    import torch
+    from safetensors.torch import save_file
+
     module = "sentence_transformers.base.modules."
     identity, gelu = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.GELU"
     heads_of = [

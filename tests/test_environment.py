@@ -85,14 +85,19 @@ def test_an_index_is_named_by_option_then_environment_then_place(ettin: Ettin, d
 
 @pytest.mark.parametrize(
     ("variable", "options"),
-    [("HF_HUB_OFFLINE", []), ("ETTIN_OFFLINE", []), ("", ["--offline"])],
+    [
+        ("HF_HUB_OFFLINE", []),
+        ("TRANSFORMERS_OFFLINE", []),
+        ("ETTIN_OFFLINE", []),
+        ("", ["--offline"]),
+    ],
 )
 def test_offline_never_asks_the_hub(ettin: Ettin, variable: str, options: list[str]) -> None:
-    ettin.monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    ettin.monkeypatch.delenv("HF_HUB_OFFLINE")
     if variable:
         ettin.monkeypatch.setenv(variable, "1")
     ettin.monkeypatch.setattr(
-        "ettin_cli.models.hub._probe", lambda *_: pytest.fail("asked the hub")
+        "ettin_cli.models.hub.download", lambda *_: pytest.fail("asked the hub")
     )
     ran = ettin("score", FERRY, "At nine.", "-r", "17m", *options)
     assert (ran.code, ran.out) == (1, "")

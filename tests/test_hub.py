@@ -1,12 +1,10 @@
-"""A model is located, downloaded once, and reported in one line if it is missing."""
+"""A model is located, and reported in one line if it is missing; test_downloads.py fetches them."""
 
 import json
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
@@ -38,19 +36,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", touched)
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> list[str]:
-    """Let the hub answer with an error, and return the list of requests."""
-    asked: list[str] = []
-
-    def model_info(_: Any, hub_id: str, **__: object) -> None:
-        asked.append(hub_id)
-        if error:
-            raise error
-
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
-    return asked
-
-
 def problem(name: str, *, offline: bool = False) -> ModelError:
     with pytest.raises(ModelError) as caught:
         find_model(name, offline=offline, reporter=Silence())
@@ -64,61 +49,6 @@ def test_offline_never_touches_the_network(monkeypatch: pytest.MonkeyPatch) -> N
     error = problem("32m")
     assert "ettin-reranker-32m-v1 is not on this machine" in error.problem
     assert "ettin models pull 32m" in (hint_of(error) or "")
-
-
-def test_the_hub_is_asked_once_and_its_silence_is_remembered_ten_minutes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked = answering(monkeypatch, ConnectionError("no route"))
-    for name in ("32m", "17m", "somebody/else"):
-        assert "the hub cannot be reached (ConnectionError: no route" in problem(name).problem
-    assert asked == [ETTIN_MODELS["32m"].hub_id]
-    later = time.time() + 601
-    monkeypatch.setattr(time, "time", lambda: later)
-    problem("17m")
-    assert len(asked) == 2
-
-
-def test_a_hub_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.1)
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: time.sleep(30))
-    began = time.monotonic()
-    assert "no answer in 0.1 s" in problem("32m").problem
-    assert time.monotonic() - began < 3
-
-
-def test_a_model_that_the_hub_has_not_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    response: Any = SimpleNamespace(headers={}, request=None)
-    answering(monkeypatch, RepositoryNotFoundError("no", response=response))
-    assert problem("some/body").problem == "the hub has no model some/body"
-    answering(monkeypatch, GatedRepoError("no", response=response))
-    assert "hf auth login" in (hint_of(problem("some/body")) or "")
-    answering(monkeypatch, None)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: "/nowhere")
-    assert "is not a model" in problem("some/body").problem
-
-
-def test_only_safetensors_of_the_pinned_revision_are_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answering(monkeypatch, None)
-    fetched: dict[str, Any] = {}
-
-    def download(hub_id: str, **options: Any) -> str:
-        fetched.update(options, hub_id=hub_id)
-        (tmp_path / "config.json").write_text("{}")
-        (tmp_path / "model.safetensors").write_bytes(b"")
-        return str(tmp_path)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    notices = Notices()
-    files = find_model("17m", offline=False, reporter=notices)
-    assert (files.name, files.revision) == hub_name("17m")
-    assert fetched["revision"] == ETTIN_MODELS["17m"].revision
-    assert not [pattern for pattern in fetched["allow_patterns"] if "bin" in pattern]
-    assert notices.said == [f"downloading {files.name} from the hub"]
 
 
 def test_auto_falls_back_to_the_embedded_reranker_with_a_notice() -> None:
@@ -177,7 +107,6 @@ def test_a_damaged_memory_of_hashes_costs_time_only(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / hub.HASHES).write_text("{broken")
-    (cache / hub.OUTAGE).write_text(json.dumps({"at": "x"}))
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"one")

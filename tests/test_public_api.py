@@ -42,7 +42,10 @@ EXPORTED = [
 
 # Calls that commands share, and those that say all in a line.
 INSIDE: dict[object, list[str]] = {
-    Session: ["build_from", "close", "find_rerankers", "index_of", "read_index_of", "searcher"],
+    Session: [
+        *("build_from", "close", "collection", "evaluate_candidates", "find_rerankers"),
+        *("index_of", "read_index_of", "searcher", "sources"),
+    ],
     Searcher: ["close", "closing"],
     TextReranker: ["close"],
 }

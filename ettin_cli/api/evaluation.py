@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_cli.api.base import SessionBase
+from ettin_cli.api.collections import CollectionCalls
 from ettin_cli.errors import InvalidArgumentError
 from ettin_cli.records import Pair, Qrels, Query, listed, require_type
 from ettin_cli.settings import (
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ettin_cli.evaluation import Evaluation
 
 
-class EvaluationCalls(SessionBase):
+class EvaluationCalls(CollectionCalls):
     """Measure systems on judged queries, and the speed of rerankers."""
 
     def evaluate(
@@ -122,6 +122,46 @@ class EvaluationCalls(SessionBase):
             if calibrate:
                 list(evaluator.calibrate(outcome))
         return evaluation
+
+    def evaluate_candidates(
+        self,
+        collection: str | os.PathLike[str],
+        *,
+        rerankers: Sequence[str] | None = None,
+        metrics: str | None = None,
+        long: str = TRUNCATE,
+    ) -> Evaluation:
+        """Measure how rerankers order the candidates that a collection comes with.
+
+        Args:
+            collection: As in "nanobeir/msmarco".
+            rerankers: As in `evaluate`, like `long`.
+            metrics: As in `evaluate`. None: those of sentence-transformers' evaluator.
+
+        Raises:
+            CorpusError: There is no such collection, it has no candidates, or cannot be downloaded.
+        """
+        from ettin_cli.evaluation import (
+            GIVEN_METRICS,
+            EvaluationRequest,
+            measure_given,
+            named_rerankers,
+            parse_metrics,
+        )
+
+        found = self.collection(collection)
+        if found is None:
+            raise InvalidArgumentError(f"{collection} is no collection", argument="collection")
+        names = listed(rerankers or (), "rerankers") or [os.environ.get("ETTIN_RERANKER") or AUTO]
+        request = EvaluationRequest(
+            rerankers=named_rerankers(names, self.models),
+            metrics=parse_metrics(metrics or GIVEN_METRICS),
+            long=long,
+        )
+        given = found.candidates()
+        return measure_given(
+            found.name, found.queries, found.qrels, given, request, self.models, [found.origin]
+        )
 
     def evaluate_runs(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.api.base import SessionBase
+from ettin_cli.api.collections import CollectionCalls
 from ettin_cli.records import Document, require_list
 from ettin_cli.settings import AUTO, DEFAULT_INDEX
 from ettin_cli.storage import Stream
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ettin_cli.indexing import BuildReport, BuildRequest, RepairReport
 
 
-class IndexingCalls(SessionBase):
+class IndexingCalls(CollectionCalls):
     """Build, update, verify and repair indexes."""
 
     def build(
@@ -50,7 +50,8 @@ class IndexingCalls(SessionBase):
         """Build an index, or update it: only what is new or changed is embedded.
 
         Args:
-            sources: Files and folders to add. Without any, the recorded sources are updated.
+            sources: Files, folders and names of public collections to add. Without any, the
+                recorded sources are updated.
             into: The folder of the index.
             documents: Records to index: `Document`s, or mappings with "_id", "title", "text" and
                 metadata. They replace the documents of an earlier call.
@@ -109,7 +110,7 @@ class IndexingCalls(SessionBase):
 
         for name, values in (("remove", remove), ("include", include), ("exclude", exclude)):
             require_list(values, name)
-        added: list[str | Stream] = [os.fspath(source) for source in sources]
+        added = self.sources(sources)
         if documents is not None:
             require_list(documents, "documents")
             added.append(document_stream(documents))
@@ -118,7 +119,7 @@ class IndexingCalls(SessionBase):
             BuildRequest(
                 Path(into),
                 added,
-                [os.fspath(source) for source in remove],
+                list(map(str, self.sources(remove))),
                 RecordedSource(
                     "",
                     *fields,
@@ -242,7 +243,7 @@ class IndexingCalls(SessionBase):
         from ettin_cli.indexing import BuildRequest
         from ettin_cli.searching import source_index
 
-        named = [one if isinstance(one, Stream) else os.fspath(one) for one in sources]
+        named = self.sources(sources)
         embedder = os.environ.get("ETTIN_EMBEDDER") or None
         folder = Path(into) if into else source_index(list(map(str, named)), embedder or AUTO)
         if folder.is_dir() and not into:

@@ -18,6 +18,7 @@ from ettin_cli.settings import AUTO, CANDIDATES, CHECKPOINT_MINUTES, NEGATIVES, 
 from ettin_cli.storage import Stream
 
 if TYPE_CHECKING:
+    from ettin_cli.collections import OpenCollection
     from ettin_cli.index import Index
     from ettin_cli.models.rerankers import ResolvedReranker
     from ettin_cli.training import (
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
         Processes,
         Trained,
     )
+
+
+# The split of a collection to train on: the others are to evaluate on.
+TRAIN = "train"
 
 
 class TrainingCalls(IndexingCalls):
@@ -45,6 +50,7 @@ class TrainingCalls(IndexingCalls):
         skip_top: int = 0,
         max_score_ratio: float | None = None,
         reranker: str | None = None,
+        ignores_own: bool = False,
     ) -> Iterator[Mined]:
         """Yield hard negatives for each query: passages that rank high but are not positives.
 
@@ -58,6 +64,7 @@ class TrainingCalls(IndexingCalls):
             skip_top: Top passages to skip that are not positives.
             max_score_ratio: Maximum score of a negative, as a share of the query's lowest positive.
             reranker: Applies `max_score_ratio` to its scores, not to those of retrieval.
+            ignores_own: Whether the document with a query's own id is no negative.
 
         Returns:
             A `Mined` per query; its `to_dict()` is a row of training data. A query without
@@ -87,7 +94,7 @@ class TrainingCalls(IndexingCalls):
         if qrels is not None:
             require_type(qrels, (Mapping,), "qrels")
         require_retriever(retriever)
-        options = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
+        options = MiningOptions(negatives, candidates, skip_top, max_score_ratio, ignores_own)
         options.require_margin(reranker)
         opened = Index(find_index(index))
         found = None if reranker is None else self.models.find_reranker(reranker)
@@ -136,7 +143,8 @@ class TrainingCalls(IndexingCalls):
 
         Args:
             data: JSONL, CSV, TSV or Parquet files. A row has "query", "document" (or "text") and
-                "score", or "query", "positive" and "negatives".
+                "score", or "query", "positive" and "negatives". Or names of public collections:
+                their split train, with negatives as `mine` finds them.
             base: A name from `ettin models`, a hub id or a folder. A cross-encoder keeps its head;
                 another encoder gets a new head of Ettin's shape.
             output: The folder to write. It appears once the model is complete.
@@ -146,7 +154,8 @@ class TrainingCalls(IndexingCalls):
             batch_size: Rows per step; None: as in the Ettin recipe, as is the learning rate.
             lora: Rank of the update to every linear layer; None: train all weights.
             seed: Random seed for data order, dropout and the new head.
-            eval: A BEIR folder. nDCG@10 is measured during training, and the best weights are kept.
+            eval: A BEIR folder, or the name of a public collection. nDCG@10 is measured during
+                training, and the best weights are kept.
             resume: Whether to resume an unfinished run of the same arguments.
             checkpoint_minutes: Minutes between checkpoints; 0: every step.
             license: The licence of the model, for its card.
@@ -197,7 +206,12 @@ class TrainingCalls(IndexingCalls):
         check_recipe(recipe)
         folder = ModelFolder(Path(output), resume=resume)
         files = find_model(base, offline=models.offline, reporter=models.reporter)
-        read: list[Path | Stream] = list(map(Path, data))
+        read: list[Path | Stream] = [
+            document_stream(self._mined_of(found, processes))
+            if (found := self.collection(path, split=TRAIN))
+            else Path(path)
+            for path in data
+        ]
         if rows is not None:
             require_list(rows, "rows")
             read.append(document_stream(rows))
@@ -210,23 +224,50 @@ class TrainingCalls(IndexingCalls):
                         type(self)(settings, offline=models.offline, reporter=models.reporter)
                     )
                 # The main process builds the index first; the others reuse it.
-                measure, index = processes.main_first(lambda: own._measure(Path(eval)))
+                measure, index = processes.main_first(lambda: own._measure(eval))
                 held.enter_context(index)
             request = TrainRequest(
                 files, examples, recipe, settings, measure, checkpoint_minutes, license
             )
             return train(request, folder, models.reporter, processes)
 
-    def _measure(self, folder: Path) -> tuple[Measure, Index]:
-        """Return nDCG@10 on a BEIR folder, and its index, which is in the cache."""
+    def _mined_of(
+        self, collection: OpenCollection, processes: Processes
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the judged queries of a collection with their positives and mined negatives."""
+        queries, qrels = collection.queries, collection.qrels
+
+        def indexed() -> Path:
+            index, report = self.index_of(collection.corpus)
+            self._report_inputs(report)
+            with index:
+                return index.folder
+
+        # The main process builds the index first; the others reuse it.
+        folder, rows = processes.main_first(indexed), 0
+        own = collection.collection
+        for one in self.mine(folder, queries, qrels, ignores_own=own.ignores_own):
+            if one.positives and one.negatives:
+                rows += 1
+                yield one.to_dict()
+        self.models.reporter.notice(
+            f"{collection.origin}; negatives for {rows:,} of {len(queries):,} queries"
+        )
+
+    def _measure(self, judged: str | os.PathLike[str]) -> tuple[Measure, Index]:
+        """Return nDCG@10 on a BEIR folder or collection, and its index, which is in the cache."""
         from ettin_cli.evaluation import METRIC, Validation
         from ettin_cli.files import QRELS, QUERIES, beir_file, read_qrels, read_queries
         from ettin_cli.searching import choose_retriever
         from ettin_cli.training import Measure
 
-        queries = list(read_queries(beir_file(folder, QUERIES)))
-        qrels = read_qrels(beir_file(folder, QRELS))
-        index, report = self.index_of([folder])
+        if named := self.collection(judged):
+            name, queries, qrels = named.name, named.queries, named.qrels
+        else:
+            folder = Path(judged)
+            queries = list(read_queries(beir_file(folder, QUERIES)))
+            name, qrels = folder.resolve().name, read_qrels(beir_file(folder, QRELS))
+        index, report = self.index_of(named.corpus if named else [judged])
         models, reporter = self.models, self.models.reporter
         self._report_inputs(report)
         if report.written:
@@ -234,8 +275,11 @@ class TrainingCalls(IndexingCalls):
             reporter.notice(
                 f"{index.folder}: {counts.documents:,} documents, {counts.passages:,} passages"
             )
-        retriever = choose_retriever(AUTO, index, partial(models.embedder_of, index), reporter)
-        found = Validation(index, retriever, queries, qrels)
-        told = f"{found.description}, of {folder.resolve().name}"
+        instruction = named.collection.instruction if named else None
+        embedder = partial(models.instructed_embedder, index, instruction)
+        retriever = choose_retriever(AUTO, index, embedder, reporter)
+        ignores_own = named is not None and named.collection.ignores_own
+        found = Validation(index, retriever, queries, qrels, ignores_own=ignores_own)
+        told = f"{found.description}, of {name}"
         reporter.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
         return Measure(told, METRIC, found.retrieval, found.of), index

@@ -11,8 +11,16 @@ from typing import Annotated
 import typer
 
 from ettin_cli.clusters import LOCAL
+from ettin_cli.collections import OpenCollection
 from ettin_cli.commands import options, unit_options as units
 from ettin_cli.commands.context import Context, shared
+from ettin_cli.commands.eval_collections import (
+    collections_of,
+    evaluate_suite,
+    for_collection,
+    refuse,
+    use_given,
+)
 from ettin_cli.commands.help import listed
 from ettin_cli.commands.sources import index_of
 from ettin_cli.console import (
@@ -24,6 +32,7 @@ from ettin_cli.console import (
 )
 from ettin_cli.errors import UsageError
 from ettin_cli.evaluation import (
+    GIVEN_METRICS,
     REPORT,
     Evaluation,
     EvaluationRequest,
@@ -60,7 +69,11 @@ JUDGED_DEPTH = 10
 def evaluate(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="BEIR-FOLDER", help="Holds corpus.jsonl, queries and qrels."),
+        typer.Argument(
+            metavar="COLLECTION",
+            help="A BEIR folder, with corpus.jsonl, queries and qrels; or nanobeir, nanobeir/NAME, "
+            "beir/NAME or mteb/TASK, with :SPLIT for other judgements.",
+        ),
     ] = None,
     index: options.Index = None,
     queries: Annotated[
@@ -84,14 +97,15 @@ def evaluate(
         ),
     ] = None,
     candidates: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--candidates",
             "-c",
             metavar="DEPTHS",
-            help="Passages to rerank, as in 10,20,50; judged reranks the judged documents.",
+            help="Passages to rerank, as in 10,20,50; judged reranks the judged documents. By "
+            f"default {CANDIDATES}, or for nanobeir its own candidates, without retrieval.",
         ),
-    ] = str(CANDIDATES),
+    ] = None,
     blend: Annotated[
         str,
         typer.Option(
@@ -100,12 +114,13 @@ def evaluate(
         ),
     ] = AUTO,
     metrics: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAMES",
-            help="Metrics, by their names in ir_measures; systems are compared by the first.",
+            help="Metrics, by their names in ir_measures; systems are compared by the first. By "
+            f"default {METRICS}, or {GIVEN_METRICS} for nanobeir's own candidates.",
         ),
-    ] = METRICS,
+    ] = None,
     by: options.By = DOCUMENT,
     fold: options.Fold = SAME,
     expand: options.Expand = False,
@@ -163,33 +178,38 @@ def evaluate(
 
     --on ray answers units of the queries on the Ray cluster at RAY_ADDRESS, or on one that is
     started on this machine. It needs -o; the results are the same, but for the times.
+    A collection by name is downloaded to the cache of the hub once. nanobeir is 13 of them and
+    their means: the candidates, documents and figures of sentence-transformers' evaluator, or with
+    --candidates those of retrieval.
 
     Examples:
       ettin eval BEIR-FOLDER -r 17m -r 32m --candidates 10,20,50,100 -o measured
       ettin eval BEIR-FOLDER -r none --retriever dense --retriever hybrid
       ettin eval -i INDEX --queries q.tsv --qrels qrels.txt --blend 0,0.2,0.5
+      ettin eval nanobeir -r 17m -r 32m
+      ettin eval mteb/ArguAna -r 32m --candidates 100
       ettin eval --run mine.trec --run yours.trec --qrels qrels.txt
       ettin eval -i INDEX --queries q.tsv --qrels mine.qrels --judge
     """
     console = context.console
     if format not in EVAL_FORMATS:
         raise UsageError(f"unsupported format {format!r}", hint=", ".join(EVAL_FORMATS))
-    wanted = parse_metrics(metrics)
     chosen = units.unit_options(
         *(on, workers, cpus_per_worker, gpus_per_worker, unit),
         *(None if output is None else str(output), units.QUERIES),
     )
     if run and (calibrate or judge or chosen):
         raise UsageError("--calibrate, --judge, --on and --unit cannot be combined with --run")
+    named = [] if run else collections_of(folder, context.session)
+    given = use_given(named, candidates)
+    wanted = parse_metrics(metrics or (GIVEN_METRICS if given else METRICS))
     if run:
         asked = list(read_queries(options.stdin_or(queries))) if queries else []
         relevant = read_qrels(options.stdin_or(_given(qrels, "--qrels", folder, QRELS)))
         found = measure_runs(list(map(options.stdin_or, run)), relevant, wanted, asked)
-        show_evaluation(console, found, format)
-        if output:
-            _write(console, found, output)
+        _show(console, found, format, output)
         return
-    depths, shares = _depths(candidates), _blends(blend)
+    depths, shares = _depths(candidates or str(CANDIDATES)), _blends(blend)
     session = context.session
     names = reranker or ["auto"]
     models = named_rerankers(names, session.models)
@@ -199,22 +219,37 @@ def evaluate(
     request = EvaluationRequest(
         retriever or [AUTO], models, depths, shares, wanted, expand, long, searched, exact
     )
-    queries = _given(queries, "--queries", folder, QUERIES)
+    if given or len(named) > 1:
+        passed: list[tuple[str, object]] = [("--index", index), ("--queries", queries)]
+        passed += [("--qrels", qrels), ("--calibrate", calibrate), ("--judge", judge)]
+        passed += [("--on", on != LOCAL), ("--unit", unit)]
+        if given:
+            passed += [("--retriever", retriever), ("--blend", blend != AUTO)]
+            passed += [("--expand", expand), ("--exact", exact)]
+            passed += [("--by", by != DOCUMENT), ("--fold", fold != SAME)]
+        refuse(dict(passed), named)
+        evaluate_suite(str(folder), named, request, given, context, format, output)
+        return
+    one = named[0] if named else None
+    request = for_collection(request, one)
     _check_units(chosen, queries, judge=judge)
-    asked = list(read_queries(options.stdin_or(queries)))
-    judged_in = _given(qrels, "--qrels", folder, () if judge else QRELS)
+    asked = _queries(queries, folder, one)
+    own_qrels = one is not None and qrels is None and not judge
+    judged_in = None if own_qrels else _given(qrels, "--qrels", folder, () if judge else QRELS)
     opened, rejected = (
         index_of([str(folder)], index, context) if folder else (Index(find_index(index)), False)
     )
     evaluator = Evaluator(opened, session.models, request)
     with ExitStack() as held:
-        results = _results(held, evaluator, names, queries, output, chosen, console)
-        if judge:
+        source = queries or folder or opened.folder
+        results = _results(held, evaluator, names, source, output, chosen, console)
+        if judge and judged_in:
             _judge(evaluator, asked, judged_in, console)
         else:
-            relevant = read_qrels(options.stdin_or(judged_in))
+            relevant = _relevant(judged_in, one)
             name = str(folder or opened.folder)
-            found, outcome = evaluator.measure(name, asked, relevant, results)
+            remarks = [one.origin] if one else []
+            found, outcome = evaluator.measure(name, asked, relevant, remarks, results)
             show_evaluation(console, found, format)
             plots: list[ReliabilityPlot] = []
             try:
@@ -226,10 +261,11 @@ def evaluate(
         raise typer.Exit(options.REJECTED)
 
 
-def _check_units(chosen: units.UnitOptions | None, queries: Path, *, judge: bool) -> None:
+def _check_units(chosen: units.UnitOptions | None, queries: Path | None, *, judge: bool) -> None:
     if chosen is None:
         return
-    units.check_queries(queries)
+    if queries:
+        units.check_queries(queries)
     if judge:
         raise UsageError("--judge cannot be combined with --on and --unit")
 
@@ -298,6 +334,12 @@ def _to_judge(index: Index, query_id: str, query: str, doc_id: str, row: int) ->
     return ToJudge(query_id, query, doc_id, passage.title, place, passage.text)
 
 
+def _show(console: Console, found: Evaluation, format: str, output: Path | None) -> None:
+    show_evaluation(console, found, format)
+    if output:
+        _write(console, found, output)
+
+
 def _write(
     console: Console,
     found: Evaluation,
@@ -306,6 +348,19 @@ def _write(
 ) -> None:
     write_evaluation(output, found, plots)
     console.summary(f"wrote {output / REPORT}, with the queries that changed most")
+
+
+def _queries(path: Path | None, folder: Path | None, named: OpenCollection | None) -> list[Query]:
+    if named and path is None:
+        return named.queries
+    return list(read_queries(options.stdin_or(_given(path, "--queries", folder, QUERIES))))
+
+
+def _relevant(path: Path | None, named: OpenCollection | None) -> dict[str, dict[str, int]]:
+    if named and path is None:
+        return named.qrels
+    assert path is not None
+    return read_qrels(options.stdin_or(path))
 
 
 def _given(path: Path | None, option: str, folder: Path | None, names: Sequence[str] = ()) -> Path:

@@ -160,11 +160,28 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "invalid-examples": _examples,
     "not-a-collection": "a BEIR folder has corpus.jsonl, queries.jsonl and qrels/test.tsv; "
     "ettin eval also takes --queries and --qrels",
+    "unknown-collection": lambda fields: ", ".join(fields["nearest"]),
+    "split-not-found": lambda fields: ", ".join(
+        f"{fields['name']}:{split}" for split in fields["splits"]
+    ),
+    "no-candidates": "--candidates 100",
+    "collection-unavailable": "run the same command on a machine with a network, and copy the "
+    "caches here (HF_HOME and ETTIN_CACHE_DIR)",
+    "collection-gated": "request access at https://huggingface.co/datasets/{name}, "
+    "then: hf auth login",
+    "collection-gone": "if it is private: hf auth login",
+    "dataset-download-failed": "run the same command to resume; what is complete is kept",
     "not-judged": "use the query ids of the qrels, or judge some: ettin eval ... --judge",
     "unknown-model": "ettin models",
     "model-unavailable": "use embedded, or download it on a machine with a network "
     "(ettin models pull {name!q}) and copy its cache here (HF_HOME)",
-    "model-gated": "request access there, then: hf auth login",
+    "model-gated": "request access at {page}, then: hf auth login, or set HF_TOKEN",
+    "revision-not-found": "pip install --upgrade ettin-cli",
+    "token-rejected": "correct or unset HF_TOKEN, or: hf auth login",
+    "hub-busy": "requests with a token have a higher limit: hf auth login, or set HF_TOKEN",
+    "hub-failed": "for the state of the hub: https://status.huggingface.co",
+    "cache-unwritable": "free some space, or set HF_HUB_CACHE to another folder; "
+    "then run the same command to resume",
     "download-failed": "run the same command to resume",
     "untrusted-code": "if you trust it: --trust-remote-code",
     "unsafe-weights": "save the model as safetensors (model.safetensors)",

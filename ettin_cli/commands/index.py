@@ -37,7 +37,7 @@ def index(
     source: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Folder, file, BEIR folder, or - for JSONL on stdin. "
+            help="Folder, file, BEIR folder, public collection by name, or - for JSONL on stdin. "
             f"Formats: {built_in_formats()}, and formats of installed plugins."
         ),
     ] = None,
@@ -195,6 +195,7 @@ def index(
     Examples:
       ettin index docs notes.jsonl       # an index of both, in .ettin
       ettin index                        # later: update it
+      ettin index beir/scifact -i scifact
       ettin index papers -i papers-index --include "*.pdf"
       ettin index docs --embedder nomic --dimensions 256 --rebuild
       ettin index corpus.jsonl -i /shared/corpus --shards auto --on ray
@@ -212,13 +213,13 @@ def index(
         )
     folder = _folder(index, source)
     chosen = units.unit_options(on, workers, cpus_per_worker, gpus_per_worker, unit, str(folder))
-    added = [options.stdin_or(text) for text in source or ()]
+    added = context.session.sources(options.stdin_or(text) for text in source or ())
     for text in added:
         open_source(text)  # fails before a folder is made for the index
     request = BuildRequest(
         folder=folder,
         add=added,
-        remove=remove or [],
+        remove=list(map(str, context.session.sources(remove or ()))),
         source=RecordedSource(
             "",
             tuple(include or ()),

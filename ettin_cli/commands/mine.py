@@ -1,6 +1,7 @@
 """`ettin mine`: hard negatives for training, mined from an index."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,23 +13,35 @@ from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.jsonl import check_jsonl, write_jsonl
 from ettin_cli.commands.mined_rows import MinedRows
 from ettin_cli.commands.output_options import check_apart
+from ettin_cli.commands.sources import index_of
 from ettin_cli.console import Console
 from ettin_cli.corpus import RecordError
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import read_qrels, read_queries
 from ettin_cli.files.requests import Example, read_rows, rejection
 from ettin_cli.index import Index, find_index
-from ettin_cli.records import Rejection
+from ettin_cli.records import Qrels, Query, Rejection
 from ettin_cli.searching import require_retriever
 from ettin_cli.settings import AUTO, CANDIDATES, NEGATIVES
 from ettin_cli.training import MiningOptions, example_with_positive
 
 # After this many invalid rows without a valid one, the file is taken for another kind.
 PROBED_ROWS = 100
+# The split that is mined of a public collection: the others are to evaluate on.
+TRAIN = "train"
+_HINT = "ettin mine beir/NAME, or ettin mine -i INDEX --queries FILE --qrels FILE"
 
 
 @shared()
 def mine(
+    collection: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="COLLECTION",
+            help="A public collection by name, as in beir/fiqa: its split train, or with :SPLIT "
+            "another.",
+        ),
+    ] = None,
     index: options.Index = None,
     queries: Annotated[
         Path | None,
@@ -98,10 +111,13 @@ def mine(
     --max-score-ratio drops negatives that score too close to the query's lowest positive. If too
     few are left, raise -c.
 
+    With COLLECTION, the documents, queries and judgements are downloaded to the cache of the hub.
+
     --on ray mines units of the queries on the Ray cluster at RAY_ADDRESS, or on one that is started
     on this machine; the output has the same bytes.
 
     Examples:
+      ettin mine beir/fiqa -o mined.jsonl
       ettin mine -i INDEX --queries q.jsonl --qrels qrels.tsv -o mined.jsonl
       ettin mine -i INDEX --queries pairs.jsonl --max-score-ratio 0.95 -o m.jsonl
       ettin score --pairs mined.jsonl -r 150m -o scored.jsonl
@@ -112,57 +128,101 @@ def mine(
         *(on, workers, cpus_per_worker, gpus_per_worker, unit, output, units.QUERIES)
     )
     target = units.output_path(output)
-    queries = _checked_output(target, queries, qrels, chosen_units)
+    if chosen_units is None or not chosen_units.in_folder:
+        check_jsonl(target, "mined.jsonl")
     chosen = MiningOptions(negatives, candidates, skip_top, max_score_ratio)
     chosen.require_margin(reranker)
-    rows = _Rows(queries, console)
-    asked = iter(rows) if qrels is None else read_queries(options.stdin_or(queries))
-    judged = None if qrels is None else read_qrels(options.stdin_or(_checked(qrels, "--qrels")))
+    if collection is not None:
+        if queries or qrels:
+            raise UsageError(f"{collection} has queries and judgements of its own", hint=_HINT)
+        sought = _of_collection(collection, index, context)
+    else:
+        sought = _of_files(index, queries, qrels, target, chosen_units, console)
+    chosen = replace(chosen, ignores_own=sought.ignores_own)
     mined = MinedRows(negatives)
     if chosen_units:
         assert target is not None
         from ettin_cli.commands.mine_units import MineUnits, mine_in_units
 
-        opened = Index(find_index(index))
+        opened = Index(find_index(sought.index))
         job = MineUnits.of(opened, context.session.models, retriever, reranker, chosen)
-        work = (job, asked, judged, opened, queries, target)
+        work = (job, sought.queries, sought.qrels, opened, sought.source, target)
         mined.add(mine_in_units(*work, chosen_units, console))
     else:
         found = context.session.mine(
-            *(index, asked, judged),
+            *(sought.index, sought.queries, sought.qrels),
             retriever=retriever,
             negatives=negatives,
             candidates=candidates,
             skip_top=skip_top,
             max_score_ratio=max_score_ratio,
             reranker=reranker,
+            ignores_own=sought.ignores_own,
         )
         write_jsonl(mined.rows(found), target)
-    mined.tell(console, judged=qrels is not None, margin=max_score_ratio is not None)
-    if rows.rejected:
+    mined.tell(console, judged=sought.qrels is not None, margin=max_score_ratio is not None)
+    if sought.rejected():
         raise typer.Exit(options.REJECTED)
 
 
-def _checked_output(
-    output: Path | None, queries: Path | None, qrels: Path | None, chosen: units.UnitOptions | None
-) -> Path:
-    """Check the files before anything is loaded, and return that of the queries."""
-    if chosen is None or not chosen.in_folder:
-        check_jsonl(output, "mined.jsonl")
+@dataclass(frozen=True, slots=True)
+class _Sought:
+    """The queries to mine for.
+
+    Args:
+        index: The folder of the index; None: the default index.
+        qrels: None: the queries are rows with their positives.
+        source: The file or the collection of the queries.
+        rejected: Returns whether any row or document was rejected, once all are read.
+    """
+
+    index: Path | None
+    queries: Iterable[Query | Example]
+    qrels: Qrels | None
+    source: Path
+    rejected: Callable[[], bool]
+    ignores_own: bool = False
+
+
+def _of_files(
+    index: Path | None,
+    queries: Path | None,
+    qrels: Path | None,
+    output: Path | None,
+    chosen: units.UnitOptions | None,
+    console: Console,
+) -> _Sought:
+    """Check the files before anything is loaded, and return what is in them."""
     queries = _checked(queries, "--queries")
     if chosen:
         units.check_queries(queries)
     if qrels is not None and str(qrels) == str(queries) == options.STDIN:
         raise UsageError("stdin can be read only once", hint="pass one of the two as a file")
     check_apart(output, (queries, qrels))
-    return queries
+    if qrels is None:
+        rows = _Rows(queries, console)
+        return _Sought(index, rows, None, queries, lambda: bool(rows.rejected))
+    judged = read_qrels(options.stdin_or(_checked(qrels, "--qrels")))
+    asked = read_queries(options.stdin_or(queries))
+    return _Sought(index, asked, judged, queries, lambda: False)
+
+
+def _of_collection(name: str, index: Path | None, context: Context) -> _Sought:
+    """Return the queries of a public collection, whose documents are indexed."""
+    found = context.session.collection(name, split=TRAIN)
+    if found is None:
+        raise UsageError(f"{name} is not a public collection", hint=_HINT)
+    context.console.notice(found.origin)
+    opened, rejected = index_of(list(map(str, found.corpus)), index, context)
+    with opened:
+        folder = opened.folder
+    own = found.collection.ignores_own
+    return _Sought(folder, found.queries, found.qrels, Path(name), lambda: rejected, own)
 
 
 def _checked(path: Path | None, option: str) -> Path:
     if path is None:
-        raise UsageError(
-            f"missing {option}", hint="ettin mine -i INDEX --queries FILE --qrels FILE"
-        )
+        raise UsageError(f"missing {option}", hint=_HINT)
     if str(path) != options.STDIN and not path.is_file():
         raise CorpusError(f"no such file: {path}")
     return path

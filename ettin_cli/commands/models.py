@@ -19,6 +19,7 @@ from ettin_cli.models import (
     embedded_folder,
     find_embedder,
     find_model,
+    forget_outage,
     hub_name,
 )
 from ettin_cli.models.engines import is_cpu
@@ -138,6 +139,7 @@ def pull(
       ettin models pull 17m cross-encoder/ms-marco-MiniLM-L6-v2
     """
     console = Console()
+    forget_outage()
     failed: list[EttinError] = []
     for name in names:
         if name == "none":

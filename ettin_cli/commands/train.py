@@ -16,7 +16,10 @@ from ettin_cli.training import Trained, joined_processes
 @shared("batch_size")
 def train(
     data: Annotated[
-        list[Path], typer.Argument(help="JSONL, CSV, TSV or Parquet, with rows as above.")
+        list[Path],
+        typer.Argument(
+            help="JSONL, CSV, TSV or Parquet, with rows as above; or a public collection."
+        ),
     ],
     base: Annotated[
         str,
@@ -66,8 +69,9 @@ def train(
     eval: Annotated[
         Path | None,
         typer.Option(
-            metavar="BEIR-FOLDER",
-            help="Measure nDCG@10 during training and keep the best weights.",
+            metavar="COLLECTION",
+            help="Measure nDCG@10 during training on a BEIR folder or a public collection, as in "
+            "beir/nfcorpus:dev, and keep the best weights.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an unfinished run.")] = False,
@@ -87,6 +91,9 @@ def train(
     score --pairs`; or a query, its positive (one text or several) and its negatives (a list, or
     `negative`, or `negative_1`, `negative_2` and so on).
 
+    DATA may be a public collection, as in beir/fiqa: its split train, with the negatives that
+    ettin mine finds.
+
     A cross-encoder keeps its head. Any other base (an encoder, an embedder, a late interaction
     model, or embedded, which is all-MiniLM-L6-v2) gets a new head of Ettin's shape with random
     weights, so it ranks at random at first.
@@ -99,6 +106,7 @@ def train(
       ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl
       ettin train scored.jsonl --base jhu-clsp/ettin-encoder-17m -o mine
       ettin train scored.jsonl --base 17m -o mine --hours 2 --eval BEIR-FOLDER
+      ettin train beir/fiqa --base 17m -o mine --eval beir/nfcorpus:dev
       ettin train mined.jsonl --base embedded -o mine --epochs 3 --resume
       ettin search "where are the life jackets" -r ./mine
     """

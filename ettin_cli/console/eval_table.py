@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from typing import cast
 
 from ettin_cli.console.console import GAP, UNWRAPPED, Console
-from ettin_cli.evaluation import NAMES, Evaluation, dispensable, shown_rows, summary, system_rows
+from ettin_cli.evaluation import (
+    NAMES,
+    Evaluation,
+    Suite,
+    dispensable,
+    shown_rows,
+    shown_suite,
+    suite_document,
+    suite_rows,
+    summary,
+    system_rows,
+)
 from ettin_cli.files.writers import (
     AUTO,
     JSONL,
@@ -28,8 +39,7 @@ def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> No
     Args:
         format: One of EVAL_FORMATS; `auto` is a table on a terminal and JSONL in a pipe.
     """
-    if format == AUTO:
-        format = TABLE if sys.stdout.isatty() else JSONL.name
+    format = _chosen(format)
     left_out = []
     if format == TABLE:
         left_out = _show_table(console, evaluation)
@@ -44,6 +54,41 @@ def show_evaluation(console: Console, evaluation: Evaluation, format: str) -> No
         console.notice(note)
     for line in [*left_out, *evaluation.verdicts]:
         console.summary(line)
+
+
+def show_suite(console: Console, suite: Suite, format: str) -> None:
+    """Write the rows of several evaluations to stdout, and their notes to stderr.
+
+    Args:
+        format: As in `show_evaluation`.
+    """
+    format = _chosen(format)
+    if format == TABLE:
+        headers, cells = shown_suite(suite)
+        console.rows(headers, cells, right=headers[1:])
+    else:
+        writer = writer_of(format)
+        if isinstance(writer, DocumentWriter):
+            _show(console, writer.document(suite_document(suite)))
+            return
+        _show(console, _suite_rows(suite, cast(RowWriter, writer)))
+    notes = [note for one in suite.evaluations.values() for note in one.notes]
+    for note in dict.fromkeys([*notes, *filter(None, [suite.remark])]):
+        console.notice(note)
+
+
+def _chosen(format: str) -> str:
+    if format != AUTO:
+        return format
+    return TABLE if sys.stdout.isatty() else JSONL.name
+
+
+def _suite_rows(suite: Suite, writer: RowWriter) -> bytes:
+    if writer.for_people:
+        headers, cells = shown_suite(suite)
+        return writer.rows(headers, cells, left=headers[:1])
+    rows = suite_rows(suite)
+    return writer.rows(list(rows[0]), (list(row.values()) for row in rows))
 
 
 def _show_table(console: Console, evaluation: Evaluation) -> list[str]:

@@ -71,6 +71,7 @@ from .sources import (
     SourceFile as SourceFile,
     is_encodable as is_encodable,
     list_files as list_files,
+    located as located,
     open_source as open_source,
 )
 from .streams import document_stream as document_stream

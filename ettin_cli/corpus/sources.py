@@ -94,7 +94,7 @@ def open_source(text: str | Stream) -> Source:
     try:
         # Before Path.resolve, which raises RuntimeError for circular links.
         mode = Path(text).stat().st_mode
-        location = Path(text).resolve()
+        location = located(text)
         if stat.S_ISDIR(mode):
             return Source(location, "beir" if _beir_corpus(location) else "folder")
     except OSError as error:
@@ -113,6 +113,18 @@ def open_source(text: str | Stream) -> Source:
             formats=known_formats(),
         )
     return Source(location, "file")
+
+
+def located(text: str) -> Path:
+    """Return the absolute path of a source, whether or not it exists.
+
+    Links are followed, unless only the link's name tells the format, as in the cache of the hub.
+    """
+    path = Path(text)
+    location = path.resolve()
+    if path.suffix and not location.suffix and path.is_symlink():
+        return path.parent.resolve() / path.name
+    return location
 
 
 def list_files(

@@ -5,6 +5,7 @@ from .evaluator import (
     named_rerankers as named_rerankers,
     require_calibratable as require_calibratable,
 )
+from .given_candidates import GIVEN_METRICS as GIVEN_METRICS, measure_given as measure_given
 from .judgements import Judgements as Judgements
 from .measuring import measure_runs as measure_runs, with_documents as with_documents
 from .metrics import parse_metrics as parse_metrics
@@ -18,6 +19,12 @@ from .rows import (
     shown_rows as shown_rows,
     summary as summary,
     system_rows as system_rows,
+)
+from .suites import (
+    Suite as Suite,
+    shown_suite as shown_suite,
+    suite_document as suite_document,
+    suite_rows as suite_rows,
 )
 from .sweep_results import SweepResults as SweepResults
 from .sweep_units import (

@@ -54,6 +54,8 @@ class EvaluationRequest:
         long: How rerankers score texts beyond their token limit.
         options: Search options except depth, blend and number of hits.
         exact: Whether to score with the model even where the index has its token vectors.
+        instruction: What an embedder that takes instructions is told; None: its own.
+        ignores_own: Whether the document with a query's own id is no hit.
 
     Raises:
         InvalidArgumentError: A name is unknown or a number is out of range.
@@ -68,6 +70,8 @@ class EvaluationRequest:
     long: str = TRUNCATE
     options: SearchOptions = field(default_factory=SearchOptions)
     exact: bool = False
+    instruction: str | None = None
+    ignores_own: bool = False
 
     def __post_init__(self) -> None:
         for name in self.retrievers:
@@ -128,13 +132,14 @@ class Evaluator:
             {name: self._before(cascade) for name, cascade in request.rerankers.items()},
             request.options,
             {name: cascade.blend for name, cascade in request.rerankers.items()},
+            request.ignores_own,
         )
 
     def _retriever(self, name: str, expand: bool) -> Retriever:
         return choose_retriever(
             name,
             self.index,
-            lambda: self.models.embedder_of(self.index),
+            lambda: self.models.instructed_embedder(self.index, self.request.instruction),
             self.models.reporter,
             expand=expand,
         )
@@ -173,18 +178,23 @@ class Evaluator:
         name: str,
         queries: Sequence[Query],
         qrels: Qrels,
+        remarks: Sequence[str] = (),
         results: Results | None = None,
     ) -> tuple[Evaluation, Outcome]:
         """Return the comparison of every system on the judged queries, and the raw outcome.
 
         Args:
             name: The title of the evaluation.
+            remarks: Notes to begin with.
             results: Does what the method `results` does, such as in units.
 
         Raises:
             CorpusError: No query has judgements.
         """
-        judged, kept, notes = judged_queries(queries, qrels)
+        judged, kept, found = judged_queries(queries, qrels)
+        notes = [*remarks, *found]
+        if self.request.ignores_own:
+            notes.append("the document with a query's own id is no hit, as in mteb")
         if self.request.long == MAX:
             notes.append("texts beyond a reranker's token limit are scored by their best window")
         outcome = (results or self.results)(judged, kept).outcome(self.sweep, kept)

@@ -65,18 +65,18 @@ def evaluation_of(
         if truncated:
             share = f"{truncated:,} of {outcome.scored[reranker]:,} texts"
             more.append(f"{share} truncated at the token limit of {reranker}")
-    compared = _compared([outcome.baseline, *outcome.systems], sweep.metrics)
-    main = compared[str(sweep.metrics[0])]
+    found = compared([outcome.baseline, *outcome.systems], sweep.metrics)
+    main = found[str(sweep.metrics[0])]
     return Evaluation(
         name=name,
-        metrics=list(compared),
+        metrics=list(found),
         queries={query.query_id: query.text for query in queries},
         qrels=qrels,
         baseline=outcome.baseline,
         systems=outcome.systems,
-        gains=compared,
+        gains=found,
         verdicts=[
-            *_verdicts(main, outcome.baseline),
+            *conclusions(main, outcome.baseline),
             *(
                 recommended_blend(system, means, str(sweep.metrics[0]))
                 for system, means in outcome.blends.items()
@@ -136,27 +136,29 @@ def measure_runs(
     measured = [_measured(name, run, qrels, metrics) for name, run in runs.items()]
     baseline, *others = measured
     texts = {without_spaces(query.query_id): query.text for query in queries}
-    compared = _compared(measured, metrics)
-    main = compared[str(metrics[0])]
+    found = compared(measured, metrics)
+    main = found[str(metrics[0])]
     notes = [note for name, run in runs.items() for note in _notes(name, run, qrels)]
     return Evaluation(
         name=", ".join(runs),
-        metrics=list(compared),
+        metrics=list(found),
         queries={query_id: texts.get(query_id, query_id) for query_id in qrels},
         qrels=qrels,
         baseline=baseline,
         systems=others,
-        gains=compared,
-        verdicts=_verdicts(main, baseline),
+        gains=found,
+        verdicts=conclusions(main, baseline),
         notes=notes,
     )
 
 
-def _compared(measured: Sequence[Measured], metrics: Sequence[Metric]) -> dict[str, Gains]:
+def compared(measured: Sequence[Measured], metrics: Sequence[Metric]) -> dict[str, Gains]:
+    """Return how the systems compare by each metric, the first of them being the baseline."""
     return {str(metric): gains(measured, str(metric)) for metric in metrics}
 
 
-def _verdicts(gains: Gains, baseline: Measured) -> list[str]:
+def conclusions(gains: Gains, baseline: Measured) -> list[str]:
+    """Return what the comparisons say, as sentences."""
     return [*verdicts(gains, baseline.system.name), *filter(None, [correction(gains)])]
 
 

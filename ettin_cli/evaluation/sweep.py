@@ -17,7 +17,7 @@ from ettin_cli.evaluation.metrics import Metric
 from ettin_cli.evaluation.outcome import Labelled, Outcome
 from ettin_cli.evaluation.results import System
 from ettin_cli.evaluation.scored_once import Meter, ScoredOnce
-from ettin_cli.evaluation.sweep_results import SweepResults
+from ettin_cli.evaluation.sweep_results import Ranking, SweepResults
 from ettin_cli.files import without_spaces
 from ettin_cli.files.writers import best_scores, trec_ranking
 from ettin_cli.index import Index
@@ -72,6 +72,7 @@ class Sweep:
         before: The earlier steps of each reranker's cascade, by the same names.
         options: Search options except depth, blend and number of hits.
         own_blends: By the name of the reranker: the name of a retriever -> what "auto" is over it.
+        ignores_own: Whether the document with a query's own id is no hit.
     """
 
     retrievers: Mapping[str, Retriever]
@@ -82,6 +83,7 @@ class Sweep:
     before: Mapping[str, Sequence[Step[TimedReranker]]] = field(default_factory=dict)
     options: SearchOptions = field(default_factory=SearchOptions)
     own_blends: Mapping[str, Callable[[str], float]] = field(default_factory=dict)
+    ignores_own: bool = False
 
     def own_blend(self, reranker: str, retriever: str) -> float:
         """Return the share of the retrieval score that "auto" stands for."""
@@ -136,7 +138,7 @@ class Sweep:
     def searched(self, depth: int | None) -> SearchOptions:
         """Return the search options of the systems at a depth, without their blends."""
         # Judged documents are never merged: each is ranked.
-        options = replace(self.options, top_k=self.top_k, blend=0.0)
+        options = replace(self.options, top_k=self.top_k + self.ignores_own, blend=0.0)
         return replace(options, fold=NONE) if depth is None else replace(options, candidates=depth)
 
     @property
@@ -339,7 +341,7 @@ class _Tries:
                 blended = replace(options, blend=blend)
                 for query, (left, scores) in zip(queries, scored, strict=True):
                     hits = rank(left.candidates, scores, blended, left.ranks)
-                    tried[query.query_id] = trec_ranking(hits)
+                    tried[query.query_id] = self._ranking(query, hits)
         if deepest:
             self.results.scored[name] += self.meter.pairs
             self.results.truncated[name] += self.meter.truncated
@@ -368,16 +370,25 @@ class _Tries:
     ) -> None:
         """Add a query's hits to the run of a system."""
         hits = rank(left.candidates, scores, options, left.ranks)
-        self.results.runs[system][query.query_id] = trec_ranking(hits)
+        self.results.runs[system][query.query_id] = self._ranking(query, hits)
         rows = self.results.rows[query.query_id]
         for hit in hits:
             for row, passage in [(hit.passage_id, hit.passage), *hit.duplicates.items()]:
                 rows.setdefault(without_spaces(passage.doc_id), row)
 
+    def _ranking(self, query: Query, hits: Sequence[Hit]) -> Ranking:
+        """Return a query's hits as a run has them."""
+        ranking = trec_ranking(hits)
+        if not self.sweep.ignores_own:
+            return ranking
+        return [one for one in ranking if one[0] != query.query_id][: self.sweep.top_k]
+
     def _label(self, reranker: str, query_id: str, hits: Sequence[Hit]) -> None:
         """Label each document by its best hit over all retrievers."""
         judged, labelled = self.qrels.get(query_id, {}), self.results.labelled[reranker]
         for doc_id, score in best_scores(hits).items():
+            if self.sweep.ignores_own and doc_id == query_id:
+                continue
             before = labelled.get((query_id, doc_id))
             if before is None or before.score < score:
                 relevant = judged.get(doc_id, 0) > 0

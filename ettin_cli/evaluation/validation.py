@@ -24,17 +24,24 @@ class Validation:
 
     Args:
         queries: Sampled at a fixed step if more than 100 are judged.
+        ignores_own: Whether the document with a query's own id is no hit.
 
     Raises:
         CorpusError: No query has judgements.
     """
 
     def __init__(
-        self, index: Index, retriever: Retriever, queries: Sequence[Query], qrels: Qrels
+        self,
+        index: Index,
+        retriever: Retriever,
+        queries: Sequence[Query],
+        qrels: Qrels,
+        *,
+        ignores_own: bool = False,
     ) -> None:
         judged, kept, _ = judged_queries(queries, qrels)
         step = -(-len(judged) // MOST_QUERIES)
-        self.index, self.retriever = index, retriever
+        self.index, self.retriever, self.ignores_own = index, retriever, ignores_own
         self.queries = judged[::step]
         self.qrels = {query.query_id: kept[query.query_id] for query in self.queries}
         of = f"{len(self.queries):,} of {len(judged):,} judged queries"
@@ -49,7 +56,14 @@ class Validation:
 
     def _swept(self, rerankers: dict[str, TimedReranker]) -> Outcome:
         retrievers = {self.retriever.name: self.retriever}
-        sweep = Sweep(retrievers, rerankers, [CANDIDATES], [0.0], parse_metrics(METRIC))
+        sweep = Sweep(
+            retrievers,
+            rerankers,
+            [CANDIDATES],
+            [0.0],
+            parse_metrics(METRIC),
+            ignores_own=self.ignores_own,
+        )
         return run_sweep(self.index, self.queries, self.qrels, sweep, Silence())
 
 

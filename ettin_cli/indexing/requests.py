@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ettin_cli.clusters import Placement
-from ettin_cli.corpus import require_encoding, require_ocr_mode
+from ettin_cli.corpus import located, require_encoding, require_ocr_mode
 from ettin_cli.errors import IndexMismatchError, InvalidArgumentError
 from ettin_cli.index import (
     BuildRecipe,
@@ -123,7 +123,7 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
 
 def _location(text: str, folder: Path) -> str:
     """Return a source's location as the manifest records it, whether or not it exists."""
-    return text if text == STREAM else portable(Path(text).resolve(), base_of(folder))
+    return text if text == STREAM else portable(located(text), base_of(folder))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ from .at_workers import (
     enter as enter,
     other_model as other_model,
 )
+from .downloading import hub_warnings_to as hub_warnings_to, promptly as promptly
 from .embedders import (
     AUTO as AUTO,
     check_trust as check_trust,
     find_embedder as find_embedder,
+    instructed as instructed,
     load_embedder as load_embedder,
     note_dimensions as note_dimensions,
     query_limit as query_limit,
@@ -23,13 +25,21 @@ from .hub import (
     embedded_folder as embedded_folder,
     find_model as find_model,
     hub_name as hub_name,
+    is_offline as is_offline,
     weights_hash as weights_hash,
 )
+from .hub_problems import HubProblem as HubProblem, Trouble as Trouble, hub_problem as hub_problem
 from .model_folder import (
     read_json as read_json,
     read_modules as read_modules,
     refuse_code as refuse_code,
 )
+from .outages import (
+    forget_outage as forget_outage,
+    outage as outage,
+    remember_outage as remember_outage,
+)
 from .remembered import recall as recall, remember_fact as remember_fact
 from .token_counting import ModelTokens as ModelTokens, load_token_counter as load_token_counter
+from .transfers import MB as MB, transfer as transfer
 from .vector_checks import queries_cut as queries_cut

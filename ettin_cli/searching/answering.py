@@ -10,6 +10,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from ettin_cli.corpus import located
 from ettin_cli.index import Index, is_unchanged
 from ettin_cli.records import (
     Advance,
@@ -82,7 +83,7 @@ def source_index(sources: Sequence[str], settings: str) -> Path:
     """
     import xxhash
 
-    locations = [source if source == "-" else str(Path(source).resolve()) for source in sources]
+    locations = [source if source == "-" else str(located(source)) for source in sources]
     key = xxhash.xxh3_64_hexdigest(
         "\0".join([*locations, settings]).encode("utf-8", "surrogatepass")
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.errors import IndexMismatchError
-from ettin_cli.models import ModelFiles, find_embedder, load_embedder, read_card
+from ettin_cli.models import ModelFiles, find_embedder, instructed, load_embedder, read_card
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import (
     ComparesTokens,
@@ -86,6 +86,12 @@ class Models(Closing):
                 folder=index.folder,
             )
         return self.embedder(files, card)
+
+    def instructed_embedder(self, index: Index, instruction: str | None) -> Embedder:
+        """Return `embedder_of`, told something else if it takes instructions; None: its own."""
+        own = self.embedder_of(index)
+        card = instructed(own.card, instruction) if instruction else own.card
+        return own if card == own.card else self.embedder(self.find_embedder(card.name), card)
 
     def find_rerankers(self, text: str) -> RerankerCascade:
         """Return the reranker or cascade that a name stands for.

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.files import without_spaces
 from ettin_cli.index import Index
 from ettin_cli.records import Advance, Candidate, Passage, Query, Reporter, Reranker, require_least
 from ettin_cli.searching import (
@@ -42,6 +43,7 @@ class MiningOptions:
         skip_top: Number of top non-positives to skip.
         max_score_ratio: Maximum score of a negative as a share of the lowest positive score; None:
             no limit.
+        ignores_own: Whether the document with a query's own id is no negative.
 
     Raises:
         InvalidArgumentError: A number is out of range.
@@ -51,6 +53,7 @@ class MiningOptions:
     candidates: int = CANDIDATES
     skip_top: int = 0
     max_score_ratio: float | None = None
+    ignores_own: bool = False
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -257,10 +260,14 @@ class _Miner:
             known = text in seen or not own.isdisjoint(
                 [candidate.passage_id, *candidate.duplicates]
             )
+            known |= self._is_own(sought.query, candidate.passage)
             if not known and not any(text in answer or answer in text for answer in answers):
                 seen.add(text)
                 others.append(candidate)
         return others
+
+    def _is_own(self, query: Query, passage: Passage) -> bool:
+        return self.options.ignores_own and without_spaces(passage.doc_id) == query.query_id
 
     def _reranked(
         self, retrieved: Sequence[_Retrieved], reranker: Reranker, advance: Advance

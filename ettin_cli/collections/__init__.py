@@ -1,0 +1,5 @@
+"""Public test collections by name, read from the hub's dataset repositories."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,17 @@
+from .opened import (
+    GivenCandidates as GivenCandidates,
+    OpenCollection as OpenCollection,
+    open_collection as open_collection,
+)
+from .registry import (
+    ARGUMENTS as ARGUMENTS,
+    COLLECTIONS as COLLECTIONS,
+    FAMILIES as FAMILIES,
+    NANOBEIR as NANOBEIR,
+    NANOBEIR_REPOSITORY as NANOBEIR_REPOSITORY,
+    Collection as Collection,
+    family as family,
+    is_collection_name as is_collection_name,
+    named as named,
+    namesakes as namesakes,
+)

@@ -1,0 +1,166 @@
+"""A dataset repository -> its files in huggingface_hub's cache, downloaded once.
+
+The list of a repository's files is remembered, so that a complete copy needs no request, and an
+incomplete one is known as such.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ettin_cli.collections.layout import CARD
+from ettin_cli.errors import CorpusError
+from ettin_cli.models import (
+    MB,
+    HubProblem,
+    Trouble,
+    hub_problem,
+    hub_warnings_to,
+    is_offline,
+    outage,
+    promptly,
+    recall,
+    remember_fact,
+    remember_outage,
+    transfer,
+)
+from ettin_cli.records import Reporter
+from ettin_cli.settings import HUB_TIMEOUT_S
+
+LISTINGS = "datasets.json"
+NEWEST = "main"
+DATASET = "dataset"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFiles:
+    """The files of a dataset repository at a commit.
+
+    Args:
+        sizes: The bytes of each file by name, downloaded or not.
+        offline: Whether the network is disabled.
+    """
+
+    repository: str
+    commit: str
+    sizes: Mapping[str, int]
+    offline: bool
+    reporter: Reporter
+
+    def cached(self, name: str) -> Path | None:
+        """Return a file's path in the cache; None if it has not been downloaded."""
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(
+            self.repository, name, revision=self.commit, repo_type=DATASET
+        )
+        return Path(path) if isinstance(path, str) else None
+
+    def card(self) -> str:
+        """Return the dataset card; empty if there is none."""
+        if CARD not in self.sizes:
+            return ""
+        [path] = self.paths([CARD])
+        return path.read_text(encoding="utf-8", errors="replace")
+
+    def paths(self, names: Sequence[str]) -> list[Path]:
+        """Return the paths of some files, after downloading those that are not cached.
+
+        Raises:
+            CorpusError: One is not cached, and cannot be downloaded.
+        """
+        missing = [name for name in names if self.cached(name) is None]
+        if missing and self.offline:
+            raise _unavailable(f"{missing[0]} of the dataset {self.repository}", self.repository)
+        if missing:
+            self._download(missing)
+        return [path for name in names if (path := self.cached(name))]
+
+    def _download(self, names: Sequence[str]) -> None:
+        size = sum(self.sizes[name] for name in names)
+        if names != [CARD]:
+            shown = f"{', '.join(names)} of {self.repository} ({math.ceil(size / MB):,} MB)"
+            self.reporter.notice(f"downloading {shown}")
+        smallest_first = sorted(names, key=lambda name: (self.sizes[name], name))
+        with hub_warnings_to(self.reporter):
+            try:
+                transfer(self.repository, self.commit, smallest_first, size, self.reporter, DATASET)
+            except Exception as error:
+                problem = hub_problem(error)
+                if problem.trouble is not Trouble.UNREACHABLE:
+                    remember_outage(problem)
+                raise _failed(self.repository, problem) from error
+
+
+def dataset_files(
+    repository: str, revision: str | None, *, offline: bool, reporter: Reporter
+) -> DatasetFiles:
+    """Return the files of a dataset repository; the hub is asked for their names only once.
+
+    Args:
+        revision: A commit; None: the newest.
+
+    Raises:
+        CorpusError: They are not known, and the hub cannot be asked or has no such repository.
+    """
+    offline = is_offline(offline)
+    key = f"{repository}@{revision or NEWEST}"
+    known: dict[str, Any] | None = recall(LISTINGS).get(key)
+    if known is None:
+        if offline:
+            raise _unavailable(f"the dataset {repository}", repository)
+        with hub_warnings_to(reporter):
+            known = _asked(repository, revision)
+        remember_fact(LISTINGS, key, known)
+    return DatasetFiles(repository, known["commit"], known["files"], offline, reporter)
+
+
+def _asked(repository: str, revision: str | None) -> dict[str, Any]:
+    from huggingface_hub import HfApi
+
+    if problem := outage():
+        raise _failed(repository, problem)
+    try:
+        info = promptly(
+            lambda: HfApi().dataset_info(
+                repository, revision=revision, timeout=HUB_TIMEOUT_S, files_metadata=True
+            )
+        )
+    except Exception as error:
+        problem = hub_problem(error)
+        remember_outage(problem)
+        raise _failed(repository, problem) from error
+    files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    return {"commit": info.sha, "files": files}
+
+
+def _unavailable(what: str, repository: str) -> CorpusError:
+    return CorpusError(
+        f"{what} is not on this machine, and the network is disabled",
+        code="collection-unavailable",
+        name=repository,
+    )
+
+
+def _failed(repository: str, problem: HubProblem) -> CorpusError:
+    """Return the error of a request to the hub, in terms of what was wanted."""
+    if problem.trouble is Trouble.GATED:
+        return CorpusError(
+            f"the dataset {repository} is gated: {problem.reason}",
+            code="collection-gated",
+            name=repository,
+        )
+    if problem.trouble in (Trouble.MISSING, Trouble.NO_REVISION):
+        reason = f", {problem.reason}" if problem.reason else ""
+        return CorpusError(
+            f"the hub has no dataset {repository}{reason}", code="collection-gone", name=repository
+        )
+    return CorpusError(
+        f"downloading the dataset {repository} failed: {problem.text}",
+        code="dataset-download-failed",
+        name=repository,
+    )

@@ -1,0 +1,148 @@
+"""The names of a dataset repository's files and its card -> the files of a part and split.
+
+The card's YAML names the files of each configuration and split (`configs:`), as the hub reads it.
+Without it, files are named by convention: `corpus/test-00000-of-00002.parquet`, `corpus.jsonl.gz`,
+`qrels/test.tsv` or `test.tsv`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ettin_cli.errors import CorpusError
+
+CARD = "README.md"
+TABLES = (".parquet", ".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz", ".csv", ".json")
+# The configurations that hold a part, the first that exists.
+CORPUS = ("corpus",)
+QUERIES = ("query", "queries")
+JUDGEMENTS = ("default", "qrels")
+CANDIDATES = ("bm25",)
+ALONE, DEFAULT = "train", "default"
+SPLITS = ("train", "dev", "validation", "test")
+
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
+
+# Configuration -> split -> files.
+Layout = Mapping[str, Mapping[str, Sequence[str]]]
+
+
+def card_metadata(card: str) -> dict[str, Any]:
+    """Return the YAML at the top of a dataset card; empty if there is none that can be read."""
+    import yaml
+
+    match = _FRONT.match(card)
+    try:
+        metadata = yaml.safe_load(match[1]) if match else None
+    except yaml.YAMLError:
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def layout_of(files: Iterable[str], metadata: Mapping[str, Any]) -> Layout:
+    """Return the files of each configuration and split: by the card, else by convention."""
+    files = sorted(files)
+    stated = _stated(files, metadata.get("configs"))
+    return {**_conventional(files), **stated}
+
+
+def files_of(
+    layout: Layout, configs: Sequence[str], split: str, *, exact: bool, name: str, repository: str
+) -> Sequence[str]:
+    """Return the files of the first of some configurations that exists.
+
+    Args:
+        exact: Whether only this split will do. If not, a configuration with a single split is
+            taken by whatever name, as in mteb: a corpus is rarely split.
+        name: The collection, for errors.
+        repository: Where its files are.
+
+    Raises:
+        CorpusError: There is no such configuration or split; the message has those there are.
+    """
+    config = next((one for one in configs if layout.get(one)), None)
+    if config is None:
+        raise CorpusError(
+            f"{name}: no {' or '.join(configs)} among the files of {repository}",
+            code="not-a-collection",
+        )
+    splits = layout[config]
+    for spelling in _spellings(split):
+        if files := splits.get(spelling):
+            return files
+    if len(splits) == 1 and not exact:
+        return next(iter(splits.values()))
+    known = sorted(splits)
+    raise CorpusError(
+        f"{name}: {repository} has no split {split!r}; it has {', '.join(known)}",
+        code="split-not-found",
+        name=name,
+        splits=known,
+    )
+
+
+def _spellings(split: str) -> Sequence[str]:
+    both = ("dev", "validation")
+    return (split, *(one for one in both if one != split)) if split in both else (split,)
+
+
+def _stated(files: Sequence[str], configs: object) -> dict[str, dict[str, list[str]]]:
+    """Return what the card's `configs` say; a configuration without files is left out."""
+    stated: dict[str, dict[str, list[str]]] = {}
+    for config in configs if isinstance(configs, list) else ():
+        if not isinstance(config, dict) or "config_name" not in config:
+            continue
+        patterns = _patterns(config.get("data_files"))
+        splits = {
+            split: [file for file in files if any(_matches(file, glob) for glob in globs)]
+            for split, globs in patterns.items()
+        }
+        if splits := {split: found for split, found in splits.items() if found}:
+            stated[str(config["config_name"])] = splits
+    return stated
+
+
+def _patterns(data_files: object) -> dict[str, list[str]]:
+    """Return the globs of each split; `data_files` has four forms."""
+    patterns: dict[str, list[str]] = defaultdict(list)
+    if isinstance(data_files, dict):
+        data_files = [{"split": split, "path": path} for split, path in data_files.items()]
+    for entry in data_files if isinstance(data_files, list) else [data_files]:
+        split, path = ALONE, entry
+        if isinstance(entry, dict):
+            split, path = str(entry.get("split", ALONE)), entry.get("path")
+        paths = path if isinstance(path, list) else [path]
+        patterns[split] += [one for one in paths if isinstance(one, str)]
+    return patterns
+
+
+def _matches(file: str, glob: str) -> bool:
+    parts, globs = file.split("/"), glob.removeprefix("./").split("/")
+    return len(parts) == len(globs) and all(map(fnmatchcase, parts, globs))
+
+
+def _conventional(files: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Return what the names of files say; of several formats of the same table, the first."""
+    named: dict[str, dict[str, dict[str, list[str]]]] = defaultdict(lambda: defaultdict(dict))
+    for suffix in TABLES:
+        for file in files:
+            if file.endswith(suffix) and file.count("/") < 2:
+                stem = _SHARD.sub("", file.removesuffix(suffix))
+                config, split = _config_and_split(stem)
+                named[config][split].setdefault(suffix, []).append(file)
+    return {
+        config: {split: next(iter(kinds.values())) for split, kinds in splits.items()}
+        for config, splits in named.items()
+    }
+
+
+def _config_and_split(stem: str) -> tuple[str, str]:
+    folder, _, name = stem.rpartition("/")
+    if folder:
+        return (DEFAULT if folder == "data" else folder), name
+    return (DEFAULT, name) if name in SPLITS else (name, ALONE)

@@ -1,0 +1,225 @@
+"""A collection by name -> its documents' files, queries, judgements and candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ettin_cli.collections.fetching import DatasetFiles, dataset_files
+from ettin_cli.collections.layout import (
+    CANDIDATES,
+    CORPUS,
+    JUDGEMENTS,
+    QUERIES,
+    Layout,
+    card_metadata,
+    files_of,
+    layout_of,
+)
+from ettin_cli.collections.registry import UNSTATED, Collection, named
+from ettin_cli.corpus import RecordError, table_reader_of
+from ettin_cli.errors import CorpusError
+from ettin_cli.files import without_spaces
+from ettin_cli.records import Query, Reporter
+from ettin_cli.storage import UnreadableError
+
+ID = ("_id", "id")
+TEXT = ("text", "query")
+
+Judged = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenCandidates:
+    """The documents that a collection comes with for each query.
+
+    Args:
+        ranked: query_id -> doc_ids, best first.
+        texts: doc_id -> text of every document.
+    """
+
+    ranked: Mapping[str, Sequence[str]]
+    texts: Mapping[str, str]
+
+
+class OpenCollection:
+    """A collection whose files are downloaded when they are first needed.
+
+    Args:
+        split: The split of the judgements.
+    """
+
+    def __init__(
+        self, collection: Collection, split: str, *, offline: bool, reporter: Reporter
+    ) -> None:
+        self.collection, self.split = collection, split
+        self._offline, self._reporter = offline, reporter
+        self._licence_shown = False
+
+    @property
+    def name(self) -> str:
+        """Its name, with the split if it is not the usual one."""
+        usual = self.split == self.collection.split
+        return self.collection.name if usual else f"{self.collection.name}:{self.split}"
+
+    @property
+    def licence(self) -> str:
+        """The licence in words."""
+        licence = self.collection.licence
+        if licence == UNSTATED:
+            return "no licence is stated"
+        forbids = ", which forbids commercial use" if self.collection.non_commercial else ""
+        return f"licence {licence}{forbids}"
+
+    @property
+    def origin(self) -> str:
+        """The repositories with their commits, and the licence."""
+        repositories = dict.fromkeys(
+            f"{files.repository}@{files.commit}" for files in (self._files, self._judgements)
+        )
+        return f"{self.name}: {' and '.join(repositories)}, {self.licence}"
+
+    @cached_property
+    def corpus(self) -> list[Path]:
+        """The files of its documents.
+
+        Raises:
+            CorpusError: They are not on this machine and cannot be downloaded; so for the others.
+        """
+        return self._paths(self._files, self._layout, CORPUS)
+
+    @cached_property
+    def qrels(self) -> Judged:
+        """The judgements by query_id and doc_id. Of two for the same pair, the last counts."""
+        judged: Judged = {}
+        paths = self._paths(self._judgements, self._layout_of_judgements, JUDGEMENTS, exact=True)
+        for place, record in _records(paths):
+            query_id = _text(record, ("query-id",), place)
+            doc_ids = record.get("corpus-id")
+            for doc_id in doc_ids if isinstance(doc_ids, list) else [doc_ids]:
+                of_query = judged.setdefault(without_spaces(query_id), {})
+                of_query[without_spaces(str(doc_id))] = _relevance(record, place)
+        return judged
+
+    @cached_property
+    def queries(self) -> list[Query]:
+        """The queries with judgements."""
+        judged, paths = self.qrels, self._paths(self._files, self._layout, QUERIES)
+        queries = [
+            Query(without_spaces(_text(record, ID, place)), _text(record, TEXT, place))
+            for place, record in _records(paths)
+        ]
+        return [query for query in queries if query.query_id in judged]
+
+    def candidates(self) -> GivenCandidates:
+        """Return the candidates that it comes with.
+
+        Raises:
+            CorpusError: It has none.
+        """
+        if not self.collection.has_candidates:
+            raise CorpusError(
+                f"{self.collection.name} comes without candidates to rerank",
+                code="no-candidates",
+                name=self.collection.name,
+            )
+        ranked = {}
+        for place, record in _records(self._paths(self._files, self._layout, CANDIDATES)):
+            doc_ids = record.get("corpus-ids")
+            if not isinstance(doc_ids, list):
+                raise CorpusError(f"{place}: no list of corpus-ids")
+            query_id = without_spaces(_text(record, ("query-id",), place))
+            ranked[query_id] = [without_spaces(str(doc_id)) for doc_id in doc_ids]
+        texts = {
+            without_spaces(_text(record, ID, place)): _text(record, ("text",), place)
+            for place, record in _records(self.corpus)
+        }
+        return GivenCandidates(ranked, texts)
+
+    @cached_property
+    def _files(self) -> DatasetFiles:
+        return self._dataset(self.collection.repository, self.collection.revision)
+
+    @cached_property
+    def _judgements(self) -> DatasetFiles:
+        if self.collection.judgements is None:
+            return self._files
+        return self._dataset(self.collection.judgements, None)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return layout_of(self._files.sizes, card_metadata(self._files.card()))
+
+    @cached_property
+    def _layout_of_judgements(self) -> Layout:
+        if self.collection.judgements is None:
+            return self._layout
+        return layout_of(self._judgements.sizes, card_metadata(self._judgements.card()))
+
+    def _dataset(self, repository: str, revision: str | None) -> DatasetFiles:
+        return dataset_files(repository, revision, offline=self._offline, reporter=self._reporter)
+
+    def _paths(
+        self, files: DatasetFiles, layout: Layout, configs: Sequence[str], *, exact: bool = False
+    ) -> list[Path]:
+        names = files_of(
+            layout,
+            configs,
+            self.split,
+            exact=exact,
+            name=self.collection.name,
+            repository=files.repository,
+        )
+        if not self._licence_shown and any(files.cached(name) is None for name in names):
+            # Before anything of it is downloaded.
+            self._licence_shown = True
+            self._reporter.notice(f"{self.collection.name}: {self.licence}")
+        return files.paths(names)
+
+
+def open_collection(name: str, *, offline: bool, reporter: Reporter) -> OpenCollection:
+    """Return the collection of a name; nothing is downloaded yet.
+
+    Args:
+        name: As in "beir/scifact", or with a split as in "beir/scifact:train".
+
+    Raises:
+        CorpusError: There is no such collection.
+    """
+    collection, split = named(name)
+    return OpenCollection(collection, split, offline=offline, reporter=reporter)
+
+
+def _records(paths: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the place and the fields of each row of some tables."""
+    for path in paths:
+        reader = table_reader_of(path.name)
+        if reader is None:
+            raise CorpusError(f"{path} is not a table that can be read", code="cannot-read")
+        try:
+            for record, line, number in reader.rows(path):
+                place = f"{path}:{line or number}"
+                if isinstance(record, RecordError) or not isinstance(record, dict):
+                    raise CorpusError(f"{place}: {record}")
+                yield place, record
+        except UnreadableError as error:
+            raise CorpusError(f"{path}: {error}", code="cannot-read", path=path) from error
+
+
+def _text(record: Mapping[str, Any], names: Sequence[str], place: str) -> str:
+    value = next((record[name] for name in names if record.get(name) is not None), None)
+    if not isinstance(value, str | int):
+        raise CorpusError(f"{place}: no {' or '.join(names)}")
+    return str(value)
+
+
+def _relevance(record: Mapping[str, Any], place: str) -> int:
+    """Return the relevance of a judgement; without a score, every judged document is relevant."""
+    value = record.get("score", 1)
+    try:
+        return int(float(value))
+    except (TypeError, ValueError):
+        raise CorpusError(f"{place}: relevance {value!r} is not a number") from None

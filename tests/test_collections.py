@@ -1,0 +1,266 @@
+"""Public collections are found by name, downloaded once, and read as mteb and the hub do."""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+from ettin_cli.collections import COLLECTIONS, OpenCollection, family, named, open_collection
+from ettin_cli.collections.layout import card_metadata, files_of, layout_of
+from ettin_cli.commands.hints import hint_of
+from ettin_cli.errors import CorpusError
+from tests.dataset_repositories import arguana, beir, beir_as_jsonl, card, nanobeir, tsv
+from tests.hub_server import Fault, Hub, Repository
+from tests.indexes import Notices
+
+NANO = "datasets/sentence-transformers/NanoBEIR-en"
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[str, Repository]:
+    repositories = {**beir("scifact"), **beir_as_jsonl("fiqa"), **arguana()}
+    return {**repositories, NANO: Repository(nanobeir())}
+
+
+@pytest.fixture
+def hub(
+    stored: dict[str, Repository], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Hub]:
+    with Hub(stored) as hub:
+        hub.serve(monkeypatch, tmp_path)
+        yield hub
+
+
+def opened(name: str, *, offline: bool = False, notices: Notices | None = None) -> OpenCollection:
+    return open_collection(name, offline=offline, reporter=notices or Notices())
+
+
+def problem(collection: OpenCollection) -> CorpusError:
+    with pytest.raises(CorpusError) as caught:
+        assert collection.queries
+        assert collection.corpus
+    return caught.value
+
+
+def test_a_collection_has_its_documents_queries_and_judgements(hub: Hub) -> None:
+    found = opened("beir/scifact")
+    assert [path.name for path in found.corpus] == [
+        "corpus-00000-of-00002.parquet",
+        "corpus-00001-of-00002.parquet",
+    ]
+    assert [query.query_id for query in found.queries] == [f"q{at}" for at in range(6)]
+    assert found.qrels["q3"] == {"d3": 1, "d6": 2}
+    train = opened("beir/scifact:train")
+    assert [query.query_id for query in train.queries] == [f"q{at}" for at in range(6, 12)]
+    assert train.name == "beir/scifact:train"
+
+
+def test_layouts_give_the_same(hub: Hub) -> None:
+    one, other = opened("beir/scifact"), opened("BEIR/fiqa")
+    assert other.name == "beir/fiqa"
+    assert (one.queries, one.qrels) == (other.queries, other.qrels)
+    assert [path.name for path in other.corpus] == ["corpus.jsonl.gz"]
+
+
+def test_what_is_cached_needs_no_request(hub: Hub) -> None:
+    first = opened("mteb/ArguAna")
+    assert (len(first.queries), len(first.corpus)) == (8, 1)
+    asked = hub.asked()
+    # A description, and each file; nothing twice.
+    gets = [one for one in hub.asked("GET") if "agent-harnesses" not in one]
+    assert [one.rpartition("/")[2] for one in gets] == [
+        COLLECTIONS["mteb/ArguAna"].revision,
+        *("README.md", "test.jsonl", "queries.jsonl", "corpus.jsonl"),
+    ]
+    again = opened("mteb/ArguAna", offline=True)
+    assert (again.queries, again.qrels, again.corpus) == (first.queries, first.qrels, first.corpus)
+    online = opened("mteb/ArguAna")
+    assert online.queries == first.queries
+    assert hub.asked() == asked
+
+
+def test_only_the_split_that_is_needed_is_downloaded(hub: Hub) -> None:
+    found = opened("nanobeir/msmarco")
+    assert len(found.candidates().texts) == 16
+    assert len(found.queries) == 4
+    parquet = {one.rpartition("/")[2] for one in hub.asked("HEAD") if "parquet" in one}
+    assert parquet == {"NanoMSMARCO-00000-of-00001.parquet"}
+
+
+def test_a_licence_is_said_before_the_download(hub: Hub) -> None:
+    notices = Notices()
+    assert opened("nanobeir/msmarco", notices=notices).corpus
+    assert notices.said[0] == ("nanobeir/msmarco: licence msr-la-nc, which forbids commercial use")
+    assert notices.said[1].startswith("downloading corpus/NanoMSMARCO")
+    assert opened("nanobeir/fiqa2018").licence == "no licence is stated"
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("beir/scifct", ["beir/scifact"]),
+        ("mteb/fiqa", ["mteb/FiQA2018"]),
+        ("beir/zzz", [one.name for one in family("beir")]),
+        ("mteb", [one.name for one in family("mteb")]),
+    ],
+)
+def test_a_name_nobody_has_gets_the_nearest(name: str, nearest: list[str]) -> None:
+    with pytest.raises(CorpusError) as caught:
+        named(name)
+    assert caught.value.code == "unknown-collection"
+    assert set(nearest) <= set(caught.value.fields["nearest"])
+    assert nearest[0] in (hint_of(caught.value) or "")
+
+
+def test_a_split_that_is_missing_is_named_with_those_there_are(hub: Hub) -> None:
+    error = problem(opened("beir/scifact:dev"))
+    assert error.problem == (
+        "beir/scifact: BeIR/scifact-qrels has no split 'dev'; it has test, train"
+    )
+    assert hint_of(error) == "beir/scifact:test, beir/scifact:train"
+
+
+def test_a_gated_data_set_says_where_to_ask(hub: Hub, stored: dict[str, Repository]) -> None:
+    hub.repositories["datasets/BeIR/scifact"] = Repository(
+        stored["datasets/BeIR/scifact"].files, gated=True
+    )
+    error = problem(opened("beir/scifact"))
+    assert error.code == "collection-gated"
+    assert "https://huggingface.co/datasets/BeIR/scifact" in (hint_of(error) or "")
+
+
+def test_a_repository_that_is_gone_is_named(hub: Hub) -> None:
+    error = problem(opened("beir/nfcorpus"))
+    assert error.code == "collection-gone"
+    assert "BeIR/nfcorpus" in error.problem
+
+
+def test_half_of_it_cached_is_not_enough_offline(hub: Hub) -> None:
+    assert opened("beir/scifact").queries
+    error = problem(opened("beir/scifact", offline=True))
+    assert error.problem == (
+        "corpus/corpus-00000-of-00002.parquet of the dataset BeIR/scifact is not on this machine, "
+        "and the network is disabled"
+    )
+    assert "copy the caches here" in (hint_of(error) or "")
+    error = problem(opened("beir/fiqa", offline=True))
+    assert error.problem == (
+        "the dataset BeIR/fiqa-qrels is not on this machine, and the network is disabled"
+    )
+
+
+def test_a_download_that_fails_is_resumed(hub: Hub) -> None:
+    hub.faults = [Fault("GET cdn/.*", status=500)]
+    collection = opened("beir/scifact")
+    error = problem(collection)
+    assert error.code == "dataset-download-failed"
+    assert "BeIR/scifact" in error.problem
+    hub.faults.clear()
+    before = len(hub.asked("GET"))
+    assert opened("beir/scifact").queries
+    assert not [one for one in hub.asked("GET")[before:] if "test.tsv" in one]
+
+
+def test_a_disk_that_fills_up_in_the_middle_is_said_in_one_line(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(repository: str, name: str, **options: Any) -> str:
+        if name.startswith("corpus/corpus-00000"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return str(download(repository, name, **options))
+
+    with monkeypatch.context() as patched:
+        download = huggingface_hub.hf_hub_download
+        patched.setattr("huggingface_hub.hf_hub_download", full)
+        error = problem(opened("beir/scifact"))
+    assert error.problem == ("downloading the dataset BeIR/scifact failed: No space left on device")
+    assert "run the same command to resume" in (hint_of(error) or "")
+    before = len(hub.asked())
+    assert len(opened("beir/scifact").corpus) == 2
+    asked, transferred = hub.asked()[before:]
+    assert asked.endswith("corpus-00000-of-00002.parquet")
+    assert transferred.startswith("GET cdn/")
+
+
+def test_a_hub_that_limits_requests_says_when_to_try_again(hub: Hub) -> None:
+    hub.faults = [Fault("GET /api/datasets/", status=429, headers={"Retry-After": "30"})]
+    error = problem(opened("beir/scifact"))
+    assert "429 Too Many Requests" in error.problem
+    assert error.problem.endswith("try again in 30 s")
+
+
+def test_judgements_of_other_layouts_are_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = [{"query-id": "q 1", "corpus-id": "d1", "score": score} for score in (2, 1)]
+    files = beir("scifact")
+    qrels = Repository({"test.tsv": tsv(rows)})
+    with Hub({**files, "datasets/BeIR/scifact-qrels": qrels}) as hub:
+        hub.serve(monkeypatch, tmp_path)
+        assert opened("beir/scifact").qrels == {"q%201": {"d1": 1}}
+
+
+@pytest.mark.parametrize("text", ["many", ""])
+def test_a_judgement_that_is_no_number_is_reported_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    qrels = Repository({"test.tsv": tsv([{"query-id": "q", "corpus-id": "d", "score": text}])})
+    with Hub({**beir("scifact"), "datasets/BeIR/scifact-qrels": qrels}) as hub:
+        hub.serve(monkeypatch, tmp_path)
+        assert "test.tsv:2: relevance" in problem(opened("beir/scifact")).problem
+
+
+FILES = ["README.md", "a/x-00000-of-00002.parquet", "a/x-00001-of-00002.parquet", "b/test.tsv"]
+
+
+@pytest.mark.parametrize(
+    "data_files",
+    [
+        "a/x-*",
+        ["a/x-00000-of-00002.parquet", "a/x-00001-of-00002.parquet"],
+        [{"split": "train", "path": "a/x-*"}],
+        [{"split": "train", "path": ["./a/x-0000?-*"]}],
+        {"train": "a/*.parquet"},
+    ],
+)
+def test_the_forms_of_data_files_are_read(data_files: object) -> None:
+    layout = layout_of(FILES, {"configs": [{"config_name": "corpus", "data_files": data_files}]})
+    assert layout["corpus"] == {"train": FILES[1:3]}
+    assert layout["b"] == {"test": ["b/test.tsv"]}
+
+
+def test_files_are_found_by_convention() -> None:
+    names = ["corpus.jsonl", "queries/test-00000-of-00001.parquet", "qrels/test.tsv", "x/y/z.csv"]
+    layout = layout_of([*names, "data/dev.parquet", "corpus.jsonl.gz"], {})
+
+    def found(configs: list[str], split: str, *, exact: bool = False) -> Sequence[str]:
+        return files_of(layout, configs, split, exact=exact, name="n", repository="o/r")
+
+    assert found(["corpus"], "test") == ["corpus.jsonl"]
+    assert found(["query", "queries"], "dev") == [names[1]]
+    assert found(["default", "qrels"], "validation", exact=True) == ["data/dev.parquet"]
+    with pytest.raises(CorpusError, match="n: no bm25 among the files of o/r"):
+        found(["bm25"], "test")
+
+
+def test_a_card_that_is_no_yaml_is_passed_over() -> None:
+    assert card_metadata("no front matter") == {}
+    assert card_metadata("---\na: [\n---\n") == {}
+    assert card_metadata("---\n- a\n---\n") == {}
+    assert card_metadata(card({"a": {"b": "c"}}).decode())["license"] == "cc-by-4.0"
+
+
+def test_the_registry_is_consistent() -> None:
+    assert len(family("nanobeir")) == 13
+    assert len(family("beir")) == 14
+    assert len(family("mteb")) == 10
+    assert all(one.revision for one in family("mteb"))
+    ignoring = {name for name, one in COLLECTIONS.items() if one.ignores_own}
+    assert ignoring == {
+        *("beir/msmarco", "beir/fiqa", "beir/arguana", "beir/quora", "beir/fever"),
+        *("mteb/ArguAna", "mteb/FEVERHardNegatives", "mteb/FiQA2018"),
+    }
