@@ -221,7 +221,7 @@ DATES = {"Date": "Thu, 19 Nov 2026 10:00:00 GMT", "Retry_After": "Thu, 19 Nov 20
             answer(418),
             None,
             "download-failed",
-            NOT_HERE + "the hub's answer cannot be read (418 I'm a Teapot)",
+            NOT_HERE + "cannot be downloaded (418 I'm a Teapot)",
         ),
     ],
 )
@@ -270,7 +270,23 @@ def test_a_repository_without_a_model_is_said(hub: Hub) -> None:
 
 def test_a_page_in_place_of_the_hub_is_said(hub: Hub) -> None:
     hub.repositories[NAME].portal = b"<html>Please sign in</html>"
-    assert problem().problem.startswith(NOT_HERE + "the hub's answer cannot be read (JSONDecode")
+    said = f"cannot be downloaded (what answers at {hub.url} is not the hub)"
+    assert problem().problem == NOT_HERE + said
+
+
+def test_addresses_that_are_none_are_said(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import close_session, constants
+
+    with monkeypatch.context() as patch:
+        patch.setenv("HTTP_PROXY", "http://proxy:port")
+        close_session()
+        said = "cannot be downloaded (InvalidURL: Invalid port: 'port')"
+        assert problem().problem == NOT_HERE + said
+    monkeypatch.setattr(constants, "ENDPOINT", "hub.example")
+    close_session()
+    said = "the hub cannot be reached (UnsupportedProtocol: Request URL is missing"
+    assert problem().problem.startswith(NOT_HERE + said)
+    close_session()
 
 
 # A hub that cannot be reached
