@@ -71,8 +71,8 @@ def evaluate(
         Path | None,
         typer.Argument(
             metavar="COLLECTION",
-            help="A BEIR folder, with corpus.jsonl, queries and qrels; or nanobeir, nanobeir/NAME, "
-            "beir/NAME or mteb/TASK, with :SPLIT for other judgements.",
+            help="A BEIR folder, with corpus.jsonl, queries and qrels; or nanobeir/NAME, beir/NAME or "
+            "mteb/TASK, with :SPLIT for other judgements; or all of nanobeir or mteb.",
         ),
     ] = None,
     index: options.Index = None,
@@ -178,9 +178,11 @@ def evaluate(
 
     --on ray answers units of the queries on the Ray cluster at RAY_ADDRESS, or on one that is
     started on this machine. It needs -o; the results are the same, but for the times.
+
     A collection by name is downloaded to the cache of the hub once. nanobeir is 13 of them and
     their means: the candidates, documents and figures of sentence-transformers' evaluator, or with
-    --candidates those of retrieval.
+    --candidates those of retrieval. mteb is the retrieval of MTEB(eng, v2), 10 of them. Both have
+    a row with the figures published for Ettin models.
 
     Examples:
       ettin eval BEIR-FOLDER -r 17m -r 32m --candidates 10,20,50,100 -o measured

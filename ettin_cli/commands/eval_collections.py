@@ -8,7 +8,13 @@ from pathlib import Path
 import typer
 
 from ettin_cli.api import Session
-from ettin_cli.collections import ARGUMENTS, NANOBEIR, OpenCollection, family, namesakes
+from ettin_cli.collections import (
+    ARGUMENTS,
+    NANOBEIR,
+    OpenCollection,
+    family,
+    namesakes,
+)
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context
 from ettin_cli.commands.sources import index_of
@@ -24,8 +30,11 @@ from ettin_cli.evaluation import (
     with_documents,
     write_evaluation,
 )
+from ettin_cli.settings import ettin_model
 
-REMARK = "the mean of 11 leaves out ArguAna and Touche2020, as sentence-transformers does"
+MTEB = "mteb"
+# The metric of the published figures.
+PUBLISHED_METRIC = "nDCG@10"
 
 
 def collections_of(folder: Path | None, session: Session) -> list[OpenCollection]:
@@ -39,8 +48,8 @@ def collections_of(folder: Path | None, session: Session) -> list[OpenCollection
         return []
     if not folder.exists() and (near := namesakes(str(folder))):
         raise UsageError(f"no such folder: {folder}", hint=" or ".join(near))
-    several = str(folder).lower() == NANOBEIR and not folder.exists()
-    names = [one.name for one in family(NANOBEIR)] if several else [folder.as_posix()]
+    several = str(folder).lower() in (NANOBEIR, MTEB) and not folder.exists()
+    names = [one.name for one in family(str(folder))] if several else [folder.as_posix()]
     return [found for name in names if (found := session.collection(name))]
 
 
@@ -99,7 +108,7 @@ def evaluate_suite(
     if len(named) == 1:
         show_evaluation(console, evaluations[named[0].name], format)
     else:
-        show_suite(console, Suite(name, evaluations, ARGUMENTS, REMARK), format)
+        show_suite(console, _suite(name.lower(), evaluations, request, given), format)
     if output:
         for key, found in evaluations.items():
             folder = output if len(named) == 1 else output / key.rpartition("/")[2]
@@ -107,6 +116,27 @@ def evaluate_suite(
             console.summary(f"wrote {folder / REPORT}, with the queries that changed most")
     if rejected:
         raise typer.Exit(options.REJECTED)
+
+
+def _suite(
+    family: str, evaluations: Mapping[str, Evaluation], request: EvaluationRequest, given: bool
+) -> Suite:
+    """Return the evaluations of a family, with the means and figures published for it."""
+    published, remarks = dict[str, float](), list[str]()
+    if family == NANOBEIR:
+        left_out = "the mean of 11 leaves out ArguAna and Touche2020, as sentence-transformers does"
+        remarks.append(left_out)
+    if str(request.metrics[0]) == PUBLISHED_METRIC and family in (NANOBEIR, MTEB):
+        models = {name: model for name in request.rerankers if (model := ettin_model(name))}
+        nano = family == NANOBEIR
+        published = {
+            name: model.nanobeir if nano else model.ndcg10 for name, model in models.items()
+        }
+        of = "these candidates" if given else "the top 100 of BM25" if nano else "six embedders"
+        mean = "with" if nano else "as the mean over"
+        if published:
+            remarks.append(f"published: nDCG@10 of the Ettin release, {mean} {of}")
+    return Suite(family, evaluations, ARGUMENTS, remarks, published)
 
 
 def _given(one: OpenCollection, request: EvaluationRequest, context: Context) -> Evaluation:

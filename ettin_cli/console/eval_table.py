@@ -73,7 +73,7 @@ def show_suite(console: Console, suite: Suite, format: str) -> None:
             return
         _show(console, _suite_rows(suite, cast(RowWriter, writer)))
     notes = [note for one in suite.evaluations.values() for note in one.notes]
-    for note in dict.fromkeys([*notes, *filter(None, [suite.remark])]):
+    for note in dict.fromkeys([*notes, *suite.remarks]):
         console.notice(note)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ettin_cli.evaluation.results import Evaluation, System
 from ettin_cli.evaluation.rows import labels, summary, system_rows
 
 COLLECTION = "collection"
+PUBLISHED = "published"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,15 @@ class Suite:
         name: The title.
         evaluations: By the name of the collection, in the order shown.
         left_out: Collections that a second mean leaves out; empty: there is one mean.
-        remark: What the second mean is.
+        remarks: Notes on the means.
+        published: Published means of the first metric over the same collections, by reranker.
     """
 
     name: str
     evaluations: Mapping[str, Evaluation]
     left_out: Collection[str] = ()
-    remark: str = ""
+    remarks: Sequence[str] = ()
+    published: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def metrics(self) -> Sequence[str]:
@@ -79,6 +82,14 @@ def _mean_rows(suite: Suite) -> list[dict[str, Any]]:
         }
         for label, names in suite.means
         for at, system in enumerate(suite.systems)
+    ] + [
+        {
+            COLLECTION: PUBLISHED,
+            **labels(system),
+            suite.metrics[0]: suite.published[system.reranker],
+        }
+        for system in suite.systems
+        if system.reranker in suite.published
     ]
 
 
@@ -89,7 +100,7 @@ def suite_document(suite: Suite) -> dict[str, Any]:
         "metric": suite.metrics[0],
         "collections": [summary(one) for one in suite.evaluations.values()],
         "means": _mean_rows(suite),
-        "notes": [suite.remark] if suite.remark else [],
+        "notes": list(suite.remarks),
     }
 
 
@@ -105,4 +116,7 @@ def shown_suite(suite: Suite) -> tuple[list[str], list[list[str]]]:
         rows.append(
             [label, *(f"{suite.mean(at, metric, names):.3f}" for at in range(len(suite.systems)))]
         )
+    if suite.published:
+        known = [suite.published.get(system.reranker) for system in suite.systems]
+        rows.append([PUBLISHED, *("" if one is None else f"{one:.3f}" for one in known)])
     return headers, rows
