@@ -71,8 +71,8 @@ def evaluate(
         Path | None,
         typer.Argument(
             metavar="COLLECTION",
-            help="A BEIR folder, with corpus.jsonl, queries and qrels; or nanobeir/NAME, beir/NAME or "
-            "mteb/TASK, with :SPLIT for other judgements; or all of nanobeir or mteb.",
+            help="A BEIR folder, with corpus.jsonl, queries and qrels; or nanobeir/NAME, beir/NAME "
+            "or mteb/TASK, with :SPLIT for other judgements; or all of nanobeir or mteb.",
         ),
     ] = None,
     index: options.Index = None,
