@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from ettin_cli.collections import NANOBEIR_REPOSITORY
+from ettin_cli.models import embedders
 from tests.conftest import Ettin
 from tests.dataset_repositories import arguana, beir, nanobeir
 from tests.hub_server import Hub, Repository
+from tests.models import embedder
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +137,26 @@ def test_a_misspelt_name_gets_the_nearest(run: Ettin) -> None:
         assert "no collection 'beir/fika'" in done.err
         assert "beir/fiqa" in done.err
     assert "mteb is 10 collections" in run("eval", "mteb").err
+    alone = run("eval", "scifact", "-r", "none")
+    assert alone.code == 2
+    assert "hint: nanobeir/scifact or beir/scifact" in alone.err
+
+
+def test_an_embedder_that_takes_instructions_is_told_the_task(run: Ettin, tmp_path: Path) -> None:
+    folder = tmp_path / "embedder"
+    folder.mkdir()
+    own = "Instruct: Given a web search query\nQuery: "
+    embedder(folder, prompts={"query": own, "document": ""})
+    texts: list[str] = []
+    load = embedders._Embedder._embed
+
+    def recorded(self: Any, some: Any, prompt: str, *rest: Any) -> Any:
+        texts.append(prompt)
+        return load(self, some, prompt, *rest)
+
+    run.monkeypatch.setattr(embedders._Embedder, "_embed", recorded)
+    run.monkeypatch.setenv("ETTIN_EMBEDDER", str(folder))
+    assert run("eval", "mteb/ArguAna", "-r", "none", "--retriever", "dense").code == 0
+    told = "Instruct: Given a claim, find documents that refute the claim\nQuery: "
+    assert texts.count(told) == 1
+    assert own not in texts

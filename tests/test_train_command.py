@@ -16,11 +16,13 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
+from ettin_cli.collections import NANOBEIR_REPOSITORY
 from ettin_cli.models.hub import find_model
 from ettin_cli.records import Silence
 from ettin_cli.training.student import Student
-from tests import models
+from tests import dataset_repositories, models
 from tests.conftest import Ettin, Outcome
+from tests.hub_server import Hub, Repository
 from tests.multi_vectors import multi_vector
 
 WORDS = "ferry pier dough oven telescope built west nine rest glass".split()
@@ -245,6 +247,7 @@ DEADLY = """
 import os, signal, sys
 import torch
 from ettin_cli.cli import main
+from ettin_cli.collections import NANOBEIR_REPOSITORY
 from ettin_cli.models.hub import find_model
 from ettin_cli.records import Silence
 from ettin_cli.training.student import Student
@@ -571,3 +574,20 @@ def test_lora_resumes_to_the_same_weights_too(
     undo()
     assert trained(ettin, bert, "model", *more, "--resume").code == 0
     assert weights(tmp_path / "model") == weights(tmp_path / "whole")
+
+
+def test_a_reranker_is_trained_and_validated_on_public_collections(
+    ettin: Ettin, ettin_reranker: Path, tmp_path: Path
+) -> None:
+    nano = {f"datasets/{NANOBEIR_REPOSITORY}": Repository(dataset_repositories.nanobeir())}
+    output = tmp_path / "mine"
+    words = ("--base", str(ettin_reranker), "-o", str(output), "--steps", "1", "--device", "cpu")
+    with Hub({**dataset_repositories.beir("fiqa"), **nano}) as hub:
+        hub.serve(ettin.monkeypatch, tmp_path)
+        done = ettin("train", "beir/fiqa", *words, "--eval", "nanobeir/scifact")
+    assert done.code == 0, done.err
+    assert "beir/fiqa:train: BeIR/fiqa@" in done.err
+    assert "negatives for 6 of 6 queries" in done.err
+    assert "4 of 4 judged queries" in done.err
+    assert "of nanobeir/scifact" in done.err
+    assert (output / "modules.json").is_file()

@@ -18,6 +18,7 @@ from ettin_cli.settings import AUTO, CANDIDATES, CHECKPOINT_MINUTES, NEGATIVES, 
 from ettin_cli.storage import Stream
 
 if TYPE_CHECKING:
+    from ettin_cli.collections import OpenCollection
     from ettin_cli.index import Index
     from ettin_cli.models.rerankers import ResolvedReranker
     from ettin_cli.training import (
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
         Processes,
         Trained,
     )
+
+
+# The split of a collection to train on: the others are to evaluate on.
+TRAIN = "train"
 
 
 class TrainingCalls(IndexingCalls):
@@ -152,9 +157,10 @@ class TrainingCalls(IndexingCalls):
 
         Args:
             data: JSONL, CSV, TSV or Parquet files. A row has "query", "document" (or "text") and
-                "score" (or "label"), or "query", "positive" and "negatives". Or datasets of the
-                hub, as in "owner/name" or "owner/name/configuration", with such rows in Parquet;
-                they are downloaded while training.
+                "score" (or "label"), or "query", "positive" and "negatives". Or names of public
+                collections: their split train, with negatives as `mine` finds them. Or datasets of
+                the hub, as in "owner/name" or "owner/name/configuration", with such rows in
+                Parquet, which are downloaded while training.
             base: A name from `ettin models`, a hub id or a folder. A cross-encoder keeps its head;
                 another encoder gets a new head of Ettin's shape.
             output: The folder to write. It appears once the model is complete.
@@ -229,7 +235,7 @@ class TrainingCalls(IndexingCalls):
         check_recipe(chosen)
         folder = ModelFolder(Path(output), resume=resume)
         files = find_model(base, offline=models.offline, reporter=models.reporter)
-        paths, datasets = _paths_and_datasets(data)
+        paths, datasets = self._paths_and_datasets(data, processes)
         if rows is not None:
             require_list(rows, "rows")
             paths.append(document_stream(rows))
@@ -252,6 +258,50 @@ class TrainingCalls(IndexingCalls):
                 files, read, chosen, settings, measure, checkpoint_minutes, license
             )
             return train(request, folder, models.reporter, processes)
+
+    def _paths_and_datasets(
+        self, data: Sequence[str | os.PathLike[str]], processes: Processes
+    ) -> tuple[list[Path | Stream], list[str]]:
+        """Return what to train on as files, and as names of datasets."""
+        from ettin_cli.collections import is_dataset_name
+        from ettin_cli.corpus import table_reader_of
+
+        paths: list[Path | Stream] = []
+        datasets = []
+        for one in data:
+            require_type(one, (str, os.PathLike), "each of data")
+            path = Path(one)
+            name = path.as_posix()
+            if found := self.collection(one, split=TRAIN):
+                paths.append(document_stream(self._mined_of(found, processes)))
+            elif path.exists() or table_reader_of(path.name) or not is_dataset_name(name):
+                paths.append(path)
+            else:
+                datasets.append(name)
+        return paths, datasets
+
+    def _mined_of(
+        self, collection: OpenCollection, processes: Processes
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the judged queries of a collection with their positives and mined negatives."""
+        queries, qrels = collection.queries, collection.qrels
+
+        def indexed() -> Path:
+            index, report = self.index_of(collection.corpus)
+            self._report_inputs(report)
+            with index:
+                return index.folder
+
+        # The main process builds the index first; the others reuse it.
+        folder, rows = processes.main_first(indexed), 0
+        own = collection.collection
+        for one in self.mine(folder, queries, qrels, ignores_own=own.ignores_own):
+            if one.positives and one.negatives:
+                rows += 1
+                yield one.to_dict()
+        self.models.reporter.notice(
+            f"{collection.origin}; negatives for {rows:,} of {len(queries):,} queries"
+        )
 
     def _measure(self, judged: str | os.PathLike[str], held: ExitStack) -> Measure:
         """Return nDCG@10 on a BEIR folder, a collection or NanoBEIR.
@@ -317,23 +367,3 @@ def _row(one: Query | PositiveRow) -> PositiveRow:
     if not isinstance(one, Query):
         return one
     raise InvalidArgumentError("queries need judgements: pass qrels", argument="qrels")
-
-
-def _paths_and_datasets(
-    data: Sequence[str | os.PathLike[str]],
-) -> tuple[list[Path | Stream], list[str]]:
-    """Return what to train on as files, and as names of datasets."""
-    from ettin_cli.collections import is_dataset_name
-    from ettin_cli.corpus import table_reader_of
-
-    paths: list[Path | Stream] = []
-    datasets = []
-    for one in data:
-        require_type(one, (str, os.PathLike), "each of data")
-        path = Path(one)
-        name = path.as_posix()
-        if path.exists() or table_reader_of(path.name) or not is_dataset_name(name):
-            paths.append(path)
-        else:
-            datasets.append(name)
-    return paths, datasets

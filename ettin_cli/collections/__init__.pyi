@@ -20,4 +20,5 @@ from .registry import (
     family as family,
     is_collection_name as is_collection_name,
     named as named,
+    namesakes as namesakes,
 )

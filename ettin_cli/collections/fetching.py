@@ -19,7 +19,6 @@ from ettin_cli.models import (
     MB,
     HubProblem,
     Trouble,
-    bars_to,
     hub_problem,
     hub_warnings_to,
     is_offline,
@@ -28,6 +27,7 @@ from ettin_cli.models import (
     recall,
     remember_fact,
     remember_outage,
+    transfer,
 )
 from ettin_cli.records import Reporter
 from ettin_cli.settings import HUB_TIMEOUT_S
@@ -78,33 +78,23 @@ class DatasetFiles:
         if missing and self.offline:
             raise unavailable(f"{missing[0]} of the dataset {self.repository}", self.repository)
         if missing:
-            size = math.ceil(sum(self.sizes[name] for name in missing) / MB)
-            if missing != [CARD]:
-                listed = ", ".join(missing)
-                self.reporter.notice(f"downloading {listed} of {self.repository} ({size:,} MB)")
-            with hub_warnings_to(self.reporter):
-                self._download(missing, size)
+            self._download(missing)
         return [path for name in names if (path := self.cached(name))]
 
-    def _download(self, names: Sequence[str], size: int) -> None:
-        from huggingface_hub import hf_hub_download
-
-        with self.reporter.track("downloading", size, "MB") as advance:
-            bars = bars_to(advance)
-            for name in names:
-                try:
-                    hf_hub_download(
-                        self.repository,
-                        name,
-                        revision=self.commit,
-                        repo_type=DATASET,
-                        tqdm_class=bars,
-                    )
-                except Exception as error:
-                    problem = hub_problem(error)
-                    if problem.trouble is not Trouble.UNREACHABLE:
-                        remember_outage(problem)
-                    raise refused(self.repository, problem) from error
+    def _download(self, names: Sequence[str]) -> None:
+        size = sum(self.sizes[name] for name in names)
+        if names != [CARD]:
+            shown = f"{', '.join(names)} of {self.repository} ({math.ceil(size / MB):,} MB)"
+            self.reporter.notice(f"downloading {shown}")
+        smallest_first = sorted(names, key=lambda name: (self.sizes[name], name))
+        with hub_warnings_to(self.reporter):
+            try:
+                transfer(self.repository, self.commit, smallest_first, size, self.reporter, DATASET)
+            except Exception as error:
+                problem = hub_problem(error)
+                if problem.trouble is not Trouble.UNREACHABLE:
+                    remember_outage(problem)
+                raise refused(self.repository, problem) from error
 
 
 def dataset_files(

@@ -262,6 +262,11 @@ def named(text: str) -> tuple[Collection, str]:
     return found, split or found.split
 
 
+def namesakes(text: str) -> list[str]:
+    """Return the names of collections that have this name in their families."""
+    return [name for name in COLLECTIONS if name.partition("/")[2].lower() == text.lower()]
+
+
 def family(name: str) -> list[Collection]:
     """Return the collections of a family, as in "nanobeir"."""
     return [one for one in COLLECTIONS.values() if one.name.startswith(f"{name.lower()}/")]

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from ettin_cli.api import Session
-from ettin_cli.collections import ARGUMENTS, NANOBEIR, OpenCollection, family
+from ettin_cli.collections import ARGUMENTS, NANOBEIR, OpenCollection, family, namesakes
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Context
 from ettin_cli.commands.sources import index_of
@@ -33,9 +33,12 @@ def collections_of(folder: Path | None, session: Session) -> list[OpenCollection
 
     Raises:
         CorpusError: It has the form of a collection's name, but there is no such collection.
+        UsageError: It is the name of a collection without that of the family.
     """
     if folder is None:
         return []
+    if not folder.exists() and (near := namesakes(str(folder))):
+        raise UsageError(f"no such folder: {folder}", hint=" or ".join(near))
     several = str(folder).lower() == NANOBEIR and not folder.exists()
     names = [one.name for one in family(NANOBEIR)] if several else [folder.as_posix()]
     return [found for name in names if (found := session.collection(name))]

@@ -18,8 +18,8 @@ def train(
     data: Annotated[
         list[Path],
         typer.Argument(
-            help="JSONL, CSV, TSV or Parquet, with rows as above; or a dataset of the hub, as "
-            "OWNER/NAME or OWNER/NAME/CONFIGURATION."
+            help="JSONL, CSV, TSV or Parquet, with rows as above; a public collection; or a "
+            "dataset of the hub, as OWNER/NAME or OWNER/NAME/CONFIGURATION."
         ),
     ],
     base: Annotated[
@@ -109,6 +109,9 @@ def train(
     by `ettin score --pairs`; or a query, its positive (one text or several) and its negatives (a
     list, or `negative`, or `negative_1`, `negative_2` and so on).
 
+    DATA may be a public collection, as in beir/fiqa: its split train, with the negatives that
+    ettin mine finds.
+
     A cross-encoder keeps its head. Any other base (an encoder, an embedder, a late interaction
     model, or embedded, which is all-MiniLM-L6-v2) gets a new head of Ettin's shape with random
     weights, so it ranks at random at first.
@@ -123,6 +126,7 @@ def train(
       ettin score --pairs pairs.jsonl -r 150m -o scored.jsonl
       ettin train scored.jsonl --base jhu-clsp/ettin-encoder-17m -o mine
       ettin train scored.jsonl --base 17m -o mine --hours 2 --eval BEIR-FOLDER
+      ettin train beir/fiqa --base 17m -o mine --eval beir/nfcorpus:dev
       ettin train mined.jsonl --base embedded -o mine --epochs 3 --resume
       ettin train OWNER/NAME --base 17m -o mine --rows 100000 --recipe ettin
       ettin search "where are the life jackets" -r ./mine

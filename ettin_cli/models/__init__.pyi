@@ -4,12 +4,7 @@ from .at_workers import (
     enter as enter,
     other_model as other_model,
 )
-from .downloading import (
-    MB as MB,
-    bars_to as bars_to,
-    hub_warnings_to as hub_warnings_to,
-    promptly as promptly,
-)
+from .downloading import hub_warnings_to as hub_warnings_to, promptly as promptly
 from .embedders import (
     AUTO as AUTO,
     check_trust as check_trust,
@@ -46,4 +41,5 @@ from .outages import (
 )
 from .remembered import recall as recall, remember_fact as remember_fact
 from .token_counting import ModelTokens as ModelTokens, load_token_counter as load_token_counter
+from .transfers import MB as MB, transfer as transfer
 from .vector_checks import queries_cut as queries_cut

@@ -21,7 +21,8 @@ from ettin_cli.models.hub_errors import HubModel, failed, refused, unwritable
 from ettin_cli.models.hub_problems import Trouble, hub_problem
 from ettin_cli.models.outages import outage, remember_outage
 from ettin_cli.models.remembered import recall, remember_fact
-from ettin_cli.records import Advance, Reporter
+from ettin_cli.models.transfers import MB, transfer
+from ettin_cli.records import Reporter
 from ettin_cli.runtime import is_quiet
 from ettin_cli.settings import HUB_TIMEOUT_S
 from ettin_cli.storage import replacing
@@ -31,7 +32,6 @@ from ettin_cli.storage import replacing
 FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.py", "*.metadata"]
 LEFT_ON_HUB = ["onnx/*", "openvino/*", "*/onnx/*", "*training*"]
 DOWNLOADS = "downloads.json"
-MB = 1_000_000
 RATE_LIMITED = "Rate limited"
 
 
@@ -62,13 +62,16 @@ def download(model: HubModel, reporter: Reporter) -> Path:
         if not listing.sizes:
             raise ModelError(f"{model.hub_id} has no files of a model", name=model.name)
         folder = _repository(model) / "snapshots" / listing.commit
-        size = sum(size for path, size in listing.sizes.items() if not (folder / path).exists())
+        sizes = listing.sizes
+        missing = {path: sizes[path] for path in sizes if not (folder / path).exists()}
+        size = sum(missing.values())
         if size > room:
             raise unwritable(model, f"{model.hub_id} takes {_mb(size)}, and {_mb(room)} are free")
         remember_fact(DOWNLOADS, f"{model.hub_id}@{listing.commit}", list(listing.sizes))
         reporter.notice(f"downloading {model.hub_id} from the hub ({_mb(size)})")
         try:
-            _fetch(model, listing, size, reporter)
+            smallest_first = sorted(missing, key=lambda path: (missing[path], path))
+            transfer(model.hub_id, listing.commit, smallest_first, size, reporter)
             if model.revision is None:
                 _write_newest(model, listing.commit)
         except Exception as error:
@@ -132,57 +135,6 @@ def promptly(ask: Callable[[], Any]) -> Any:
     if isinstance(answer, Exception):
         raise answer
     return answer
-
-
-def _fetch(model: HubModel, listing: Listing, size: int, reporter: Reporter) -> None:
-    """Download the files of a commit.
-
-    Args:
-        size: The bytes that are not in the cache.
-    """
-    from huggingface_hub import hf_hub_download, snapshot_download
-
-    # A refusal comes with the first file, so the others are requested only after it.
-    first = min(listing.sizes, key=lambda path: (listing.sizes[path], path))
-    hf_hub_download(model.hub_id, first, revision=listing.commit)
-    with reporter.track("downloading", math.ceil(size / MB), "MB") as advance:
-        snapshot_download(
-            model.hub_id,
-            revision=listing.commit,
-            allow_patterns=FETCHED,
-            ignore_patterns=LEFT_ON_HUB,
-            tqdm_class=bars_to(advance),
-        )
-
-
-def bars_to(advance: Advance) -> type[Any]:
-    """Return a class for huggingface_hub's progress bars, which reports whole MB and shows nothing.
-
-    Of its bars, one counts files, one the bytes of files, and one those on the network.
-    """
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
-
-    lock, counted, shown = threading.Lock(), 0, 0
-
-    class Bar(tqdm):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            of_files = options.get("unit") == "B"
-            self.counts = of_files and not str(options.get("name")).endswith(".transfer")
-            super().__init__(*arguments, **{**options, "disable": True})  # type: ignore[no-untyped-call]
-
-        def update(self, n: float | None = 1) -> None:
-            nonlocal counted, shown
-            if not self.counts:
-                return
-            with lock:
-                counted += int(n or 0)
-                # A file that is begun again has been counted before.
-                more = counted // MB - shown
-                if more > 0:
-                    shown += more
-                    advance(more)
-
-    return Bar
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PYTHON = ("sdks", "langchain", "litellm", "haystack", "llamaindex")
+MTEB = "mteb_tasks"
 NODE = "node"
 
 
@@ -40,5 +41,5 @@ def make(folder: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[2:] or (*PYTHON, NODE):
+    for chosen in sys.argv[2:] or (*PYTHON, MTEB, NODE):
         make(Path(sys.argv[1]), chosen)
