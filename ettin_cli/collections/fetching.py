@@ -157,8 +157,8 @@ def require_room(wanted: Sequence[tuple[DatasetFiles, str]]) -> int:
     free = shutil.disk_usage(place).free
     if size > free:
         raise CorpusError(
-            f"{missing[0][0].repository} takes {size // MB:,} MB, and {free // MB:,} MB are free "
-            f"in {cache}",
+            f"{missing[0][0].repository} takes {math.ceil(size / MB):,} MB, and "
+            f"{free // MB:,} MB are free in {cache}",
             code="cache-unwritable",
             path=cache,
         )

@@ -30,6 +30,9 @@ class Mixture:
     Args:
         examples: The examples of files; may be empty.
         loss: As in `Recipe`.
+
+    Attributes:
+        ahead: The shard that is being downloaded before it is needed, and by which thread.
     """
 
     def __init__(
@@ -45,8 +48,7 @@ class Mixture:
         self.files = [*examples.files, *map(_counted, tables)]
         self._sizes = [len(examples), *map(len, tables)]
         self._shares: Shares | None = None
-        # The file that is being downloaded ahead.
-        self._ahead: tuple[str, threading.Thread] | None = None
+        self.ahead: tuple[str, threading.Thread] | None = None
 
     def __len__(self) -> int:
         return sum(self._sizes)
@@ -70,15 +72,22 @@ class Mixture:
                     hashed.update(chosen.numbers.tobytes())
         return hashed.hexdigest()
 
+    def windows(self, size: int, seed: int, epoch: int) -> Shares:
+        """Return how many rows of each part are in the windows of an epoch."""
+        made_of = self._sizes, size, seed, epoch
+        if self._shares is None or self._shares.made_of != made_of:
+            self._shares = Shares(*made_of)
+        return self._shares
+
     def prepare(self, number: int, size: int, seed: int, epoch: int) -> None:
         """Download the shards with the rows of a window."""
-        _, *ranges = self._windows(size, seed, epoch).of(number)
+        _, *ranges = self.windows(size, seed, epoch).of(number)
         for one, (begin, end) in zip(self.tables, ranges, strict=True):
             one.table.files.paths(one.needed(begin, end, seed, epoch))
 
     def window(self, number: int, size: int, seed: int, epoch: int) -> Window:
         """Return the examples of a window; rows that are none are reported."""
-        windows = self._windows(size, seed, epoch)
+        windows = self.windows(size, seed, epoch)
         (begin, end), *ranges = windows.of(number)
         self._wait(ranges, seed, epoch)
         rows: list[Sequence[Example | PlacedRow]] = [
@@ -95,12 +104,6 @@ class Mixture:
         if number == epoch == 0:
             self._remark(examples)
         return Window(examples, len(mixed) - len(examples))
-
-    def _windows(self, size: int, seed: int, epoch: int) -> Shares:
-        made_of = self._sizes, size, seed, epoch
-        if self._shares is None or self._shares.made_of != made_of:
-            self._shares = Shares(*made_of)
-        return self._shares
 
     def _example(self, row: Example | PlacedRow) -> Example | None:
         """Return the example in a row; None if there is none, which is reported."""
@@ -128,16 +131,16 @@ class Mixture:
 
     def _wait(self, ranges: Sequence[tuple[int, int]], seed: int, epoch: int) -> None:
         """Wait for the download ahead if it is of a shard that is needed now."""
-        if self._ahead is None:
+        if self.ahead is None:
             return
-        name, thread = self._ahead
+        name, thread = self.ahead
         for one, where in zip(self.tables, ranges, strict=True):
             if name in one.needed(*where, seed, epoch):
                 thread.join()
 
     def _fetch_ahead(self, ranges: Sequence[tuple[int, int]], seed: int, epoch: int) -> None:
         """Begin to download the shard that is needed next, unless it is here or one is coming."""
-        if self._ahead and self._ahead[1].is_alive():
+        if self.ahead and self.ahead[1].is_alive():
             return
         waiting = [
             (first / len(one), at, name)
@@ -145,16 +148,17 @@ class Mixture:
             for first, _, name in one.spans(seed, epoch)
             if first >= end
         ]
-        for _, at, name in sorted(waiting):
-            files = self.tables[at].table.files
-            if files.cached(name) is None:
-                self.reporter.notice(f"downloading {name} of {files.repository} ahead")
-                # It does not hold up the end of the process, and can be resumed.
-                quiet = replace(files, reporter=Silence())
-                thread = threading.Thread(target=_try, args=(quiet, name), daemon=True)
-                self._ahead = name, thread
-                thread.start()
-                return
+        if not waiting:
+            return
+        _, at, name = min(waiting)
+        files = self.tables[at].table.files
+        if files.cached(name) is None:
+            self.reporter.notice(f"downloading {name} of {files.repository} ahead")
+            # It does not hold up the end of the process, and can be resumed.
+            quiet = replace(files, reporter=Silence())
+            thread = threading.Thread(target=_try, args=(quiet, name), daemon=True)
+            self.ahead = name, thread
+            thread.start()
 
 
 def _try(files: DatasetFiles, name: str) -> None:

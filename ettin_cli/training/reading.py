@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from ettin_cli.collections import Table, open_dataset, require_room
 from ettin_cli.errors import CorpusError, InvalidArgumentError
+from ettin_cli.models import MB
 from ettin_cli.records import Reporter
 from ettin_cli.storage import Stream
 from ettin_cli.training.examples import Examples, read_examples
@@ -18,8 +20,6 @@ from ettin_cli.training.rows import ROWS, are_scored
 from ettin_cli.training.sampling import MOST_ROWS, chosen_rows, shares
 from ettin_cli.training.table_rows import TableRows
 from ettin_cli.training.windows import TrainingData
-
-MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def usable_tables(
         found = open_dataset(name, offline=offline, reporter=reporter)
         reasons = {table.name: _unusable(table, loss) for table in found.tables}
         usable = [table for table in found.tables if reasons[table.name] is None]
-        left_out = {**found.left_out, **{one: why for one, why in reasons.items() if why}}
+        left_out = {**{one: why for one, why in reasons.items() if why}, **found.left_out}
         if not usable:
             first = next((f": {one}: {why}" for one, why in left_out.items()), "")
             raise CorpusError(
@@ -118,7 +118,7 @@ def read_data(request: DataRequest, reporter: Reporter) -> Iterator[TrainingData
         reporter.notice(
             f"{sum(counts[1:]):,} of {sum(sizes[1:]):,} rows of {len(chosen):,} of "
             f"{len(tables):,} configurations: {len(shards):,} of {every:,} files"
-            + (f", {max(1, missing // MB):,} MB to download" if missing else "")
+            + (f", {math.ceil(missing / MB):,} MB to download" if missing else "")
         )
         data = Mixture(examples, chosen, request.loss, reporter)
         data.available = sum(sizes) if sum(counts) < sum(sizes) else None
