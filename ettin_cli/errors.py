@@ -49,6 +49,7 @@ CODES = {
     "unknown-collection": "No public collection has this name. Fields: nearest.",
     "split-not-found": "A collection has no such split. Fields: splits.",
     "no-candidates": "A collection comes without candidates to rerank.",
+    "configuration-not-found": "A dataset has no such configuration. Fields: known.",
     "collection-unavailable": "Files of a collection are neither on this machine nor downloadable.",
     "collection-gated": "The hub requires the user to request access to a dataset.",
     "collection-gone": "The hub has no such dataset, or denies access to it.",

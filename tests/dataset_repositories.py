@@ -18,9 +18,9 @@ WORDS = """ferry harbour bread oven telescope garden compost phone island winter
 bicycle river bridge orchard teacher violin blanket candle""".split()
 
 
-def parquet(rows: Rows) -> bytes:
+def parquet(rows: Rows, group: int | None = None) -> bytes:
     file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(map(dict, rows))), file)
+    pq.write_table(pa.Table.from_pylist(list(map(dict, rows))), file, row_group_size=group)
     return file.getvalue()
 
 
@@ -172,3 +172,48 @@ def arguana() -> dict[str, Repository]:
     }
     assert collection.revision
     return {f"datasets/{collection.repository}": Repository(files, collection.revision)}
+
+
+def pairs(config: str, begin: int, count: int) -> list[dict[str, Any]]:
+    """Return rows of a query, a document and a teacher's score, each with its number."""
+    return [
+        {
+            "query": f"{config} {WORDS[at % 20]}",
+            "document": " ".join(WORDS[(at * step + step) % 20] for step in range(1, 3 + at % 7))
+            + f" {at}",
+            "label": float(at * 37 % 23 - 11),
+        }
+        for at in range(begin, begin + count)
+    ]
+
+
+TRAINED_ON = "cross-encoder/ettin-reranker-v1-data"
+# The rows of each shard of each configuration.
+SHARDS = {"agnews": [40], "quora": [24], "reddit": [30, 30, 28]}
+
+
+def training_data(shards: Mapping[str, Sequence[int]] = SHARDS) -> dict[str, bytes]:
+    """Return a repository as the training data of the Ettin release, and a table of texts."""
+    files: dict[str, bytes] = {}
+    about = ["---", "dataset_info:"]
+    configs = ["configs:"]
+    for config, counts in shards.items():
+        begin = 0
+        for at, count in enumerate(counts):
+            name = f"{config}/train-{at:05}-of-{len(counts):05}.parquet"
+            files[name] = parquet(pairs(config, begin, count), group=16)
+            begin += count
+        splits = {"train": begin}
+        if config == "quora":
+            splits["validation"] = 5
+            held_out = pairs("validation", 0, 5)
+            files["quora/validation-00000-of-00001.parquet"] = parquet(held_out)
+        about += [f"- config_name: {config}", "  splits:"]
+        configs += [f"- config_name: {config}", "  data_files:"]
+        for split, count in splits.items():
+            about += [f"  - name: {split}", f"    num_examples: {count}"]
+            configs += [f"  - split: {split}", f"    path: {config}/{split}-*"]
+    files["texts/train-00000-of-00001.parquet"] = parquet([{"text": "a", "label": 1}])
+    configs += ["- config_name: texts", "  data_files:", "  - split: train", "    path: texts/*"]
+    lines = [*about, *configs, "license: apache-2.0", "---", "", "# Scores", ""]
+    return {"README.md": "\n".join(lines).encode(), **files}

@@ -88,6 +88,30 @@ def test_rerankers_have_the_figures_of_the_nanobeir_evaluator(
     assert found["mean of 11", True]["nDCG@10"] == pytest.approx(of_11, abs=1e-6)
 
 
+def test_the_weights_are_chosen_by_the_figure_that_chose_those_of_the_release(
+    run: Ettin, model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.cross_encoder.evaluation import CrossEncoderNanoBEIREvaluator
+
+    monkeypatch.setattr(
+        CrossEncoderNanoBEIREvaluator,
+        "_load_dataset_subset_split",
+        lambda _, subset, split, required_columns: Rows(rows_of(subset, split)),
+    )
+    every = [one.split.removeprefix("Nano").lower() for one in family(NANOBEIR)]
+    evaluator = CrossEncoderNanoBEIREvaluator(every, write_csv=False, always_rerank_positives=False)
+    expected = evaluator(CrossEncoder(str(model), device="cpu"))
+    (tmp_path / "data.jsonl").write_text('{"query": "a", "document": "b", "score": 1.5}\n')
+    words = ("train", "data.jsonl", "--base", str(model), "-o", "student", "--device", "cpu")
+    done = run(*words, "--eval", "nanobeir", "--steps", "1")
+    assert done.code == 0, done.err
+    first, *_ = map(json.loads, (tmp_path / "student" / "metrics.jsonl").read_text().splitlines())
+    value = expected["NanoBEIR_R100_mean_ndcg@10"]
+    assert 0 < value < 1
+    assert first["nDCG@10"] == pytest.approx(value, abs=1e-6)
+
+
 def test_retrieval_has_the_figures_of_the_information_retrieval_evaluator(run: Ettin) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.api.indexing import IndexingCalls
 from ettin_cli.corpus import document_stream
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.records import Qrels, Query, require_list, require_type
+from ettin_cli.records import Qrels, Query, require_least, require_list, require_type
 from ettin_cli.settings import AUTO, CANDIDATES, CHECKPOINT_MINUTES, NEGATIVES, SEED
 from ettin_cli.storage import Stream
 
@@ -125,6 +125,8 @@ class TrainingCalls(IndexingCalls):
         base: str,
         output: str | os.PathLike[str],
         rows: Iterable[Mapping[str, Any]] | None = None,
+        sample: int | None = None,
+        recipe: str | None = None,
         loss: str | None = None,
         epochs: int | None = None,
         steps: int | None = None,
@@ -143,19 +145,25 @@ class TrainingCalls(IndexingCalls):
 
         Args:
             data: JSONL, CSV, TSV or Parquet files. A row has "query", "document" (or "text") and
-                "score", or "query", "positive" and "negatives". Or names of public collections:
-                their split train, with negatives as `mine` finds them.
+                "score" (or "label"), or "query", "positive" and "negatives". Or names of public
+                collections: their split train, with negatives as `mine` finds them. Or datasets of
+                the hub, as in "owner/name" or "owner/name/configuration", with such rows in
+                Parquet, which are downloaded while training.
             base: A name from `ettin models`, a hub id or a folder. A cross-encoder keeps its head;
                 another encoder gets a new head of Ettin's shape.
             output: The folder to write. It appears once the model is complete.
             rows: More rows, as in the files.
+            sample: Train on so many rows, chosen at random in proportion; None: all.
+            recipe: "ettin": the loss, rows per step and learning rate of the Ettin release even
+                for few rows, `eval` "nanobeir", and a measurement after each 5% of the run. What
+                is passed has precedence. None: adapted to the number of rows.
             loss: "mse", "margin-mse", "listwise" or "bce"; None: mse for scores, else listwise.
             epochs: Training ends at the first of `epochs`, `steps` and `hours`; None: 1 epoch.
             batch_size: Rows per step; None: as in the Ettin recipe, as is the learning rate.
             lora: Rank of the update to every linear layer; None: train all weights.
             seed: Random seed for data order, dropout and the new head.
-            eval: A BEIR folder, or the name of a public collection. nDCG@10 is measured during
-                training, and the best weights are kept.
+            eval: A BEIR folder, the name of a public collection, or "nanobeir". nDCG@10 is measured
+                during training, and the best weights are kept.
             resume: Whether to resume an unfinished run of the same arguments.
             checkpoint_minutes: Minutes between checkpoints; 0: every step.
             license: The licence of the model, for its card.
@@ -167,7 +175,8 @@ class TrainingCalls(IndexingCalls):
 
         Raises:
             InvalidArgumentError: An argument is unknown or out of range.
-            CorpusError: A file cannot be read, or has no rows that the loss can use.
+            CorpusError: A file cannot be read, a dataset cannot be had, or there are no rows that
+                the loss can use.
             ModelError: The base cannot be loaded, the loss is not finite, or memory is too small.
             OutputError: The folder exists, cannot be written, or holds another unfinished run.
 
@@ -182,40 +191,48 @@ class TrainingCalls(IndexingCalls):
             >>> trained.progress.step, trained.recipe.batch_size, len(ranked.hits)
             (1, 16, 2)
         """
+        from ettin_cli.collections import NANOBEIR
         from ettin_cli.models import find_model
         from ettin_cli.training import (
             ALONE,
+            ETTIN,
+            MSE,
+            DataRequest,
             ModelFolder,
             Recipe,
             TrainRequest,
             check_recipe,
-            read_examples,
+            read_data,
             train,
+            usable_tables,
         )
 
         if not data and rows is None:
             raise InvalidArgumentError("pass files or rows to train on", argument="data")
-        for path in data:
-            require_type(path, (str, os.PathLike), "each of data")
+        require_least(sample, 1, "sample")
         models, processes = self.models, processes or ALONE
-        recipe = Recipe(loss, epochs, steps, hours, batch_size, learning_rate, seed, lora)
+        if recipe == ETTIN:
+            loss, eval = loss or MSE, eval or NANOBEIR
+        chosen = Recipe(
+            loss, epochs, steps, hours, batch_size, learning_rate, seed, lora, name=recipe
+        )
         # Texts computed at once depend on memory, not on the rows per step.
         settings = replace(
             models.settings, batch_size=None, device=processes.device(models.settings.device)
         )
-        check_recipe(recipe)
+        check_recipe(chosen)
         folder = ModelFolder(Path(output), resume=resume)
         files = find_model(base, offline=models.offline, reporter=models.reporter)
-        read: list[Path | Stream] = [
-            document_stream(self._mined_of(found, processes))
-            if (found := self.collection(path, split=TRAIN))
-            else Path(path)
-            for path in data
-        ]
+        paths, datasets = self._paths_and_datasets(data, processes)
         if rows is not None:
             require_list(rows, "rows")
-            read.append(document_stream(rows))
-        with read_examples(read, loss, models.reporter) as examples, ExitStack() as held:
+            paths.append(document_stream(rows))
+        # The main process asks the hub first; the others use what it has remembered.
+        tables = processes.main_first(
+            lambda: usable_tables(datasets, loss, offline=models.offline, reporter=models.reporter)
+        )
+        wanted = DataRequest(paths, tables, loss, sample, seed)
+        with read_data(wanted, models.reporter) as read, ExitStack() as held:
             measure = None
             if eval is not None:
                 own = self
@@ -224,12 +241,32 @@ class TrainingCalls(IndexingCalls):
                         type(self)(settings, offline=models.offline, reporter=models.reporter)
                     )
                 # The main process builds the index first; the others reuse it.
-                measure, index = processes.main_first(lambda: own._measure(eval))
-                held.enter_context(index)
+                measure = processes.main_first(lambda: own._measure(eval, held))
             request = TrainRequest(
-                files, examples, recipe, settings, measure, checkpoint_minutes, license
+                files, read, chosen, settings, measure, checkpoint_minutes, license
             )
             return train(request, folder, models.reporter, processes)
+
+    def _paths_and_datasets(
+        self, data: Sequence[str | os.PathLike[str]], processes: Processes
+    ) -> tuple[list[Path | Stream], list[str]]:
+        """Return what to train on as files, and as names of datasets."""
+        from ettin_cli.collections import is_dataset_name
+        from ettin_cli.corpus import table_reader_of
+
+        paths: list[Path | Stream] = []
+        datasets = []
+        for one in data:
+            require_type(one, (str, os.PathLike), "each of data")
+            path = Path(one)
+            name = path.as_posix()
+            if found := self.collection(one, split=TRAIN):
+                paths.append(document_stream(self._mined_of(found, processes)))
+            elif path.exists() or table_reader_of(path.name) or not is_dataset_name(name):
+                paths.append(path)
+            else:
+                datasets.append(name)
+        return paths, datasets
 
     def _mined_of(
         self, collection: OpenCollection, processes: Processes
@@ -254,13 +291,20 @@ class TrainingCalls(IndexingCalls):
             f"{collection.origin}; negatives for {rows:,} of {len(queries):,} queries"
         )
 
-    def _measure(self, judged: str | os.PathLike[str]) -> tuple[Measure, Index]:
-        """Return nDCG@10 on a BEIR folder or collection, and its index, which is in the cache."""
+    def _measure(self, judged: str | os.PathLike[str], held: ExitStack) -> Measure:
+        """Return nDCG@10 on a BEIR folder, a collection or NanoBEIR.
+
+        Args:
+            held: Closes the index in the end.
+        """
+        from ettin_cli.collections import NANOBEIR
         from ettin_cli.evaluation import METRIC, Validation
         from ettin_cli.files import QRELS, QUERIES, beir_file, read_qrels, read_queries
         from ettin_cli.searching import choose_retriever
         from ettin_cli.training import Measure
 
+        if str(judged).lower() == NANOBEIR and not Path(judged).exists():
+            return self._nanobeir()
         if named := self.collection(judged):
             name, queries, qrels = named.name, named.queries, named.qrels
         else:
@@ -268,6 +312,7 @@ class TrainingCalls(IndexingCalls):
             queries = list(read_queries(beir_file(folder, QUERIES)))
             name, qrels = folder.resolve().name, read_qrels(beir_file(folder, QRELS))
         index, report = self.index_of(named.corpus if named else [judged])
+        held.enter_context(index)
         models, reporter = self.models, self.models.reporter
         self._report_inputs(report)
         if report.written:
@@ -282,4 +327,19 @@ class TrainingCalls(IndexingCalls):
         found = Validation(index, retriever, queries, qrels, ignores_own=ignores_own)
         told = f"{found.description}, of {name}"
         reporter.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
-        return Measure(told, METRIC, found.retrieval, found.of), index
+        return Measure(told, METRIC, found.retrieval, found.of)
+
+    def _nanobeir(self) -> Measure:
+        """Return the mean nDCG@10 of reranking the candidates of NanoBEIR."""
+        from ettin_cli.collections import NANOBEIR, family, open_collection
+        from ettin_cli.evaluation import METRIC, GivenValidation
+        from ettin_cli.training import Measure
+
+        models, reporter = self.models, self.models.reporter
+        opened = [
+            open_collection(one.name, offline=models.offline, reporter=reporter)
+            for one in family(NANOBEIR)
+        ]
+        found = GivenValidation("NanoBEIR", opened)
+        reporter.notice(f"{found.description}: {found.retrieval:.4f} in the given order")
+        return Measure(found.description, METRIC, found.retrieval, found.of)

@@ -1,4 +1,4 @@
-"""Public test collections by name, read from the hub's dataset repositories."""
+"""Public test collections and training data by name, from the hub's dataset repositories."""
 
 import lazy_loader
 

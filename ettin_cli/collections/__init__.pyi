@@ -1,3 +1,10 @@
+from .datasets import (
+    Shard as Shard,
+    Table as Table,
+    is_dataset_name as is_dataset_name,
+    open_dataset as open_dataset,
+)
+from .fetching import DatasetFiles as DatasetFiles, require_room as require_room
 from .opened import (
     GivenCandidates as GivenCandidates,
     OpenCollection as OpenCollection,

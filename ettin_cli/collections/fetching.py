@@ -7,6 +7,7 @@ incomplete one is known as such.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class DatasetFiles:
         """
         missing = [name for name in names if self.cached(name) is None]
         if missing and self.offline:
-            raise _unavailable(f"{missing[0]} of the dataset {self.repository}", self.repository)
+            raise unavailable(f"{missing[0]} of the dataset {self.repository}", self.repository)
         if missing:
             self._download(missing)
         return [path for name in names if (path := self.cached(name))]
@@ -93,7 +94,7 @@ class DatasetFiles:
                 problem = hub_problem(error)
                 if problem.trouble is not Trouble.UNREACHABLE:
                     remember_outage(problem)
-                raise _failed(self.repository, problem) from error
+                raise refused(self.repository, problem) from error
 
 
 def dataset_files(
@@ -112,7 +113,7 @@ def dataset_files(
     known: dict[str, Any] | None = recall(LISTINGS).get(key)
     if known is None:
         if offline:
-            raise _unavailable(f"the dataset {repository}", repository)
+            raise unavailable(f"the dataset {repository}", repository)
         with hub_warnings_to(reporter):
             known = _asked(repository, revision)
         remember_fact(LISTINGS, key, known)
@@ -123,7 +124,7 @@ def _asked(repository: str, revision: str | None) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
     if problem := outage():
-        raise _failed(repository, problem)
+        raise refused(repository, problem)
     try:
         info = promptly(
             lambda: HfApi().dataset_info(
@@ -133,12 +134,39 @@ def _asked(repository: str, revision: str | None) -> dict[str, Any]:
     except Exception as error:
         problem = hub_problem(error)
         remember_outage(problem)
-        raise _failed(repository, problem) from error
+        raise refused(repository, problem) from error
     files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     return {"commit": info.sha, "files": files}
 
 
-def _unavailable(what: str, repository: str) -> CorpusError:
+def require_room(wanted: Sequence[tuple[DatasetFiles, str]]) -> int:
+    """Return the bytes that are to be downloaded before some files are all here.
+
+    Raises:
+        CorpusError: The network is disabled, or the cache has less room.
+    """
+    from huggingface_hub import constants
+
+    missing = [(files, name) for files, name in wanted if files.cached(name) is None]
+    size = sum(files.sizes[name] for files, name in missing)
+    for files, name in missing:
+        if files.offline:
+            raise unavailable(f"{name} of the dataset {files.repository}", files.repository)
+    cache = Path(constants.HF_HUB_CACHE)
+    place = next((folder for folder in (cache, *cache.parents) if folder.exists()), cache.parent)
+    free = shutil.disk_usage(place).free
+    if size > free:
+        raise CorpusError(
+            f"{missing[0][0].repository} takes {math.ceil(size / MB):,} MB, and "
+            f"{free // MB:,} MB are free in {cache}",
+            code="cache-unwritable",
+            path=cache,
+        )
+    return size
+
+
+def unavailable(what: str, repository: str) -> CorpusError:
+    """Return the error of what is not in the cache while the network is disabled."""
     return CorpusError(
         f"{what} is not on this machine, and the network is disabled",
         code="collection-unavailable",
@@ -146,7 +174,7 @@ def _unavailable(what: str, repository: str) -> CorpusError:
     )
 
 
-def _failed(repository: str, problem: HubProblem) -> CorpusError:
+def refused(repository: str, problem: HubProblem) -> CorpusError:
     """Return the error of a request to the hub, in terms of what was wanted."""
     if problem.trouble is Trouble.GATED:
         return CorpusError(

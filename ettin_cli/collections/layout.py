@@ -51,6 +51,15 @@ def layout_of(files: Iterable[str], metadata: Mapping[str, Any]) -> Layout:
     return {**_conventional(files), **stated}
 
 
+def configurations(files: Iterable[str], metadata: Mapping[str, Any]) -> Layout:
+    """Return the files of each configuration and split as the hub shows them.
+
+    These are the configurations of the card, and only without any those by convention.
+    """
+    files = sorted(files)
+    return _stated(files, metadata.get("configs")) or _conventional(files)
+
+
 def files_of(
     layout: Layout, configs: Sequence[str], split: str, *, exact: bool, name: str, repository: str
 ) -> Sequence[str]:

@@ -19,7 +19,7 @@ from ettin_cli.collections.layout import (
     files_of,
     layout_of,
 )
-from ettin_cli.collections.registry import UNSTATED, Collection, named
+from ettin_cli.collections.registry import Collection, licence_in_words, named
 from ettin_cli.corpus import RecordError, table_reader_of
 from ettin_cli.errors import CorpusError
 from ettin_cli.files import without_spaces
@@ -68,11 +68,7 @@ class OpenCollection:
     @property
     def licence(self) -> str:
         """The licence in words."""
-        licence = self.collection.licence
-        if licence == UNSTATED:
-            return "no licence is stated"
-        forbids = ", which forbids commercial use" if self.collection.non_commercial else ""
-        return f"licence {licence}{forbids}"
+        return licence_in_words(self.collection.licence)
 
     @property
     def origin(self) -> str:

@@ -50,7 +50,7 @@ class Collection:
     @property
     def non_commercial(self) -> bool:
         """Whether the licence forbids commercial use."""
-        return "nc" in self.licence.split("-")
+        return forbids_commerce(self.licence)
 
 
 _COUNTER = "Given a claim, find documents that refute the claim"
@@ -216,6 +216,22 @@ COLLECTIONS = {
         ),
     )
 }
+
+
+def forbids_commerce(licence: str) -> bool:
+    """Return whether a licence forbids commercial use."""
+    return "nc" in licence.split("-")
+
+
+def licence_in_words(licence: str) -> str:
+    """Return what to say of a licence.
+
+    >>> licence_in_words("cc-by-nc-4.0")
+    'licence cc-by-nc-4.0, which forbids commercial use'
+    """
+    if licence == UNSTATED:
+        return "no licence is stated"
+    return f"licence {licence}" + ", which forbids commercial use" * forbids_commerce(licence)
 
 
 def is_collection_name(text: str) -> bool:

@@ -128,6 +128,19 @@ def _typed() -> list[str]:
     return ["ettin", *sys.argv[1:]]
 
 
+def _near(fields: Fields) -> str:
+    """Return the nearest of the known names, or all if none is near."""
+    import difflib
+
+    known = fields["known"]
+    return ", ".join(difflib.get_close_matches(str(fields["name"]), known, 5) or known)
+
+
+def _again(fields: Fields) -> str:
+    """Return how to resume a download: of a run of training, its checkpoint."""
+    return f"run the same command{' with --resume' if 'partial' in fields else ' to resume'}"
+
+
 def _resumed() -> str:
     """Return how to resume work in units."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
@@ -165,12 +178,13 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
         f"{fields['name']}:{split}" for split in fields["splits"]
     ),
     "no-candidates": "--candidates 100",
+    "configuration-not-found": _near,
     "collection-unavailable": "run the same command on a machine with a network, and copy the "
     "caches here (HF_HOME and ETTIN_CACHE_DIR)",
     "collection-gated": "request access at https://huggingface.co/datasets/{name}, "
     "then: hf auth login",
     "collection-gone": "if it is private: hf auth login",
-    "dataset-download-failed": "run the same command to resume; what is complete is kept",
+    "dataset-download-failed": _again,
     "not-judged": "use the query ids of the qrels, or judge some: ettin eval ... --judge",
     "unknown-model": "ettin models",
     "model-unavailable": "use embedded, or download it on a machine with a network "

@@ -18,7 +18,8 @@ def train(
     data: Annotated[
         list[Path],
         typer.Argument(
-            help="JSONL, CSV, TSV or Parquet, with rows as above; or a public collection."
+            help="JSONL, CSV, TSV or Parquet, with rows as above; a public collection; or a "
+            "dataset of the hub, as OWNER/NAME or OWNER/NAME/CONFIGURATION."
         ),
     ],
     base: Annotated[
@@ -30,6 +31,23 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to write.")
     ],
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Train on N rows, chosen at random in proportion to the rows of each dataset's "
+            "configurations.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="ettin: as the Ettin release, however few rows there are, with --eval nanobeir "
+            "after each 5% of the run.",
+        ),
+    ] = None,
     loss: Annotated[
         str | None,
         typer.Option(
@@ -70,8 +88,8 @@ def train(
         Path | None,
         typer.Option(
             metavar="COLLECTION",
-            help="Measure nDCG@10 during training on a BEIR folder or a public collection, as in "
-            "beir/nfcorpus:dev, and keep the best weights.",
+            help="Measure nDCG@10 during training on a BEIR folder, a public collection, as in "
+            "beir/nfcorpus:dev, or nanobeir, and keep the best weights.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an unfinished run.")] = False,
@@ -87,9 +105,9 @@ def train(
 ) -> None:
     """Train a reranker on teacher scores, or on positives and negatives.
 
-    A row of DATA has a query, a document (or text) and the teacher's score, as written by `ettin
-    score --pairs`; or a query, its positive (one text or several) and its negatives (a list, or
-    `negative`, or `negative_1`, `negative_2` and so on).
+    A row of DATA has a query, a document (or text) and the teacher's score (or label), as written
+    by `ettin score --pairs`; or a query, its positive (one text or several) and its negatives (a
+    list, or `negative`, or `negative_1`, `negative_2` and so on).
 
     DATA may be a public collection, as in beir/fiqa: its split train, with the negatives that
     ettin mine finds.
@@ -97,6 +115,8 @@ def train(
     A cross-encoder keeps its head. Any other base (an encoder, an embedder, a late interaction
     model, or embedded, which is all-MiniLM-L6-v2) gets a new head of Ettin's shape with random
     weights, so it ranks at random at first.
+
+    Of a dataset, the training splits in Parquet are read, and downloaded as they are needed.
 
     MODEL appears once it is complete; until then MODEL.partial holds checkpoints. Matrix products
     are in bf16 on a GPU that supports it, and in fp32 on a CPU; there, --dtype fast uses bf16 if
@@ -108,6 +128,7 @@ def train(
       ettin train scored.jsonl --base 17m -o mine --hours 2 --eval BEIR-FOLDER
       ettin train beir/fiqa --base 17m -o mine --eval beir/nfcorpus:dev
       ettin train mined.jsonl --base embedded -o mine --epochs 3 --resume
+      ettin train OWNER/NAME --base 17m -o mine --rows 100000 --recipe ettin
       ettin search "where are the life jackets" -r ./mine
     """
     with joined_processes() as processes:
@@ -117,6 +138,8 @@ def train(
                 *data,
                 base=base,
                 output=output,
+                sample=rows,
+                recipe=recipe,
                 loss=loss,
                 epochs=epochs,
                 steps=steps,

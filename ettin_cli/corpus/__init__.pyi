@@ -1,3 +1,4 @@
+from .columnar import batch_rows as batch_rows
 from .content import read_text as read_text, require_encoding as require_encoding
 from .cutting import (
     WHOLE as WHOLE,

@@ -6,6 +6,7 @@ from .evaluator import (
     require_calibratable as require_calibratable,
 )
 from .given_candidates import GIVEN_METRICS as GIVEN_METRICS, measure_given as measure_given
+from .given_validation import GivenValidation as GivenValidation
 from .judgements import Judgements as Judgements
 from .measuring import measure_runs as measure_runs, with_documents as with_documents
 from .metrics import parse_metrics as parse_metrics

@@ -1,4 +1,3 @@
-from .examples import read_examples as read_examples
 from .folder import ModelFolder as ModelFolder
 from .mining import (
     Mined as Mined,
@@ -15,7 +14,19 @@ from .positives import (
 )
 from .processes import ALONE as ALONE, Processes as Processes, joined_processes as joined_processes
 from .progress import Measure as Measure
-from .recipe import LOSSES as LOSSES, Recipe as Recipe, check_recipe as check_recipe
+from .reading import (
+    DataRequest as DataRequest,
+    read_data as read_data,
+    usable_tables as usable_tables,
+)
+from .recipe import (
+    ETTIN as ETTIN,
+    LOSSES as LOSSES,
+    MSE as MSE,
+    RECIPES as RECIPES,
+    Recipe as Recipe,
+    check_recipe as check_recipe,
+)
 from .run import (
     Trained as Trained,
     TrainRequest as TrainRequest,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from ettin_cli.training.examples import Examples
-from ettin_cli.training.rows import Example
+from ettin_cli.errors import CorpusError
+from ettin_cli.training.rows import ROWS, Example
+from ettin_cli.training.windows import TrainingData
 
 # Number of steps whose rows are shuffled together and then grouped by length.
 WINDOW = 16
@@ -34,27 +36,49 @@ class Read:
         return max(len(tokens["input_ids"]) for tokens in self.tokens)
 
 
+class Step(list[Read]):
+    """The examples of a step.
+
+    Attributes:
+        rejected: Rows of its window that hold no example; counted in the first step of each.
+    """
+
+    rejected: int = 0
+
+
 def steps(
-    examples: Examples, read: Tokenize, rows: int, seed: int, epoch: int, begin: int = 0
-) -> Iterator[list[Read]]:
+    data: TrainingData, read: Tokenize, rows: int, seed: int, epoch: int, begin: int = 0
+) -> Iterator[Step]:
     """Yield the examples of each step of an epoch, starting at step `begin`.
 
-    The epoch is shuffled and cut into windows of WINDOW steps. The rows of a window are grouped by
-    length into steps, whose order is shuffled again.
+    The epoch is cut into windows of WINDOW steps. The rows of a window are grouped by length into
+    steps, whose order is shuffled again. Rows that hold no example make steps smaller, not fewer.
 
     Args:
         rows: Examples per step; the last step of an epoch may have fewer.
+
+    Raises:
+        CorpusError: Rows cannot be read, or a window has fewer examples than steps.
     """
     import numpy as np
 
-    order = np.random.default_rng([seed, epoch]).permutation(len(examples))
     size = rows * WINDOW
     first = begin // WINDOW
-    for number in range(first, -(-len(order) // size)):
-        window = _read([examples[at] for at in order[number * size : (number + 1) * size]], read)
-        window.sort(key=lambda item: item.longest)
-        parts = [window[at : at + rows] for at in range(0, len(window), rows)]
-        shuffled = np.random.default_rng([seed, epoch, number]).permutation(len(parts))
+    for number in range(first, -(-len(data) // size)):
+        held = data.window(number, size, seed, epoch)
+        due = min(size, len(data) - number * size)
+        count = -(-due // rows)
+        if len(held.examples) < count:
+            raise CorpusError(
+                f"of {due:,} rows in a row, {held.rejected:,} hold no example",
+                code="invalid-examples",
+                expected=ROWS,
+            )
+        window = sorted(_read(held.examples, read), key=lambda item: item.longest)
+        ends = [min(at * rows, due) * len(window) // due for at in range(count + 1)]
+        parts = [Step(window[at:end]) for at, end in pairwise(ends)]
+        shuffled = np.random.default_rng([seed, epoch, number]).permutation(count)
+        parts[shuffled[0]].rejected = held.rejected
         done = begin - first * WINDOW if number == first else 0
         yield from (parts[at] for at in shuffled[done:])
 

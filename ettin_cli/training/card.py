@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ettin_cli.storage import Stream
-from ettin_cli.training.examples import DataFile, Examples
+from ettin_cli.training.examples import DataFile
 from ettin_cli.training.progress import Measure, Progress
 from ettin_cli.training.recipe import MOST_GRADIENT, WARM_UP, Recipe
+from ettin_cli.training.windows import TrainingData
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -18,7 +19,7 @@ def model_card(
     *,
     name: str,
     base: str,
-    examples: Examples,
+    data: TrainingData,
     recipe: Recipe,
     progress: Progress,
     parameters: int,
@@ -30,7 +31,7 @@ def model_card(
     """Return a model's README.md: YAML metadata for the hub, then Markdown."""
     head = ", with Ettin's head added" if new_head else ""
     lines = [
-        *_metadata(base, license),
+        *_metadata(base, data, license),
         f"# {name}",
         "",
         f"A reranker of {parameters:,} parameters, trained from {base}{head}.",
@@ -40,7 +41,7 @@ def model_card(
         *_use(name),
         "## Data",
         "",
-        *_data(examples),
+        *_data(data, progress),
         "",
         "## Recipe",
         "",
@@ -57,7 +58,7 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-def _metadata(base: str, license: str | None) -> Iterator[str]:
+def _metadata(base: str, data: TrainingData, license: str | None) -> Iterator[str]:
     values: dict[str, object] = {
         "library_name": "sentence-transformers",
         "pipeline_tag": "text-ranking",
@@ -67,6 +68,8 @@ def _metadata(base: str, license: str | None) -> Iterator[str]:
         values["license"] = license
     if _HUB_ID.fullmatch(base):
         values["base_model"] = base
+    if data.datasets:
+        values["datasets"] = list(data.datasets)
     yield "---"
     # Every JSON value is valid YAML.
     yield from (f"{key}: {json.dumps(value)}" for key, value in values.items())
@@ -82,20 +85,23 @@ def _use(name: str) -> Iterator[str]:
     yield ""
 
 
-def _data(examples: Examples) -> Iterator[str]:
-    yield "| file | pairs with a score | rows of positives and negatives | licence |"
+def _data(data: TrainingData, progress: Progress) -> Iterator[str]:
+    yield "| data | pairs with a score | rows of positives and negatives | licence |"
     yield "|---|---|---|---|"
-    for file in examples.files:
+    for file in data.files:
         yield f"| {_name(file)} | {file.scored:,} | {file.listed:,} | {_licences(file)} |"
     yield ""
-    yield f"{len(examples):,} examples in total."
-    if examples.rejected:
-        yield f"{examples.rejected:,} unreadable rows were skipped."
-    if examples.spread.count:
-        yield f"The teacher's scores: {examples.spread}."
+    of = f", a random sample of {data.available:,}" if data.available else " in total"
+    yield f"{len(data):,} examples{of}."
+    if rejected := data.rejected + progress.rejected:
+        yield f"{rejected:,} unreadable rows were skipped."
+    if data.spread.count:
+        yield f"The teacher's scores: {data.spread}."
 
 
 def _name(file: DataFile) -> str:
+    if isinstance(file.path, str):
+        return file.path
     return "rows passed to the call" if isinstance(file.path, Stream) else file.path.name
 
 
@@ -108,6 +114,8 @@ def _licences(file: DataFile) -> str:
 
 
 def _recipe(recipe: Recipe, progress: Progress) -> Iterator[str]:
+    if recipe.name:
+        yield f"the recipe {recipe.name}: that of the Ettin release"
     yield f"loss: {recipe.loss or 'mse on scores, listwise on positives and negatives'}"
     yield f"{progress.step:,} steps of {recipe.batch_size:,} rows, {progress.pairs:,} pairs read"
     yield (

@@ -8,39 +8,37 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from ettin_cli.corpus import RecordError, Row, without_surrogates
+from ettin_cli.corpus import RecordError, Row
 from ettin_cli.errors import CorpusError
-from ettin_cli.files.requests import (
-    DOCUMENT,
-    POSITIVE,
-    QUERY,
-    Spool,
-    read_rows,
-    rejection,
-    text_fields,
-)
+from ettin_cli.files.requests import Spool, read_rows, rejection
 from ettin_cli.records import Reporter
 from ettin_cli.storage import Stream
-from ettin_cli.training.recipe import BCE, LISTWISE, MARGIN_MSE, MSE
-from ettin_cli.training.rows import Example, example_of
+from ettin_cli.training.recipe import LISTWISE, MARGIN_MSE, MSE
+from ettin_cli.training.rows import ROWS, Example, read_row, require_usable
 from ettin_cli.training.teacher import Spread, remarks
+from ettin_cli.training.windows import Window
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LICENCES = ("license", "licence")
-ROWS = "a row is query, document and score; or query, positive and negatives"
 PROBED_ROWS = 100
-# Required fields of a row.
-NEEDED = (*QUERY, *DOCUMENT, POSITIVE)
 # The scored documents of a query are split into lists of at most this length.
 MOST_TEXTS = 32
 
 
 @dataclass(slots=True)
 class DataFile:
-    """Counts of a data file, for the model card."""
+    """Counts of a data file, for the model card.
 
-    path: Path | Stream
+    Args:
+        path: A file, a stream, or the name of a table of a dataset.
+    """
+
+    path: Path | Stream | str
     scored: int = 0
     listed: int = 0
     licences: Counter[str] = field(default_factory=Counter)
@@ -50,16 +48,21 @@ class Examples:
     """Examples on disk, read by position; memory holds only their offsets.
 
     Attributes:
+        available: The number of examples that `sample` chose from; None: there was no choice.
         digest: Hash of all examples in order, to check the data of a resumed run.
         rejected: The number of unreadable rows, which have been reported.
         spread: Statistics of the teacher's scores; empty if there are none.
     """
+
+    datasets: Sequence[str] = ()
 
     def __init__(self) -> None:
         import xxhash
 
         self.spool = Spool()
         self.offsets = array("q")
+        self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+        self.available: int | None = None
         self.files: list[DataFile] = []
         self.rejected = 0
         self.spread = Spread()
@@ -81,6 +84,31 @@ class Examples:
     def digest(self) -> str:
         """The hash of all examples, in order."""
         return self.hash.hexdigest()
+
+    def shuffled(self, begin: int, end: int, seed: int, epoch: int) -> list[Example]:
+        """Return the examples from one place to another in the order of an epoch."""
+        import numpy as np
+
+        if self._order is None or self._order[0] != (seed, epoch):
+            order = np.random.default_rng([seed, epoch]).permutation(len(self))
+            self._order = (seed, epoch), order
+        return [self[at] for at in self._order[1][begin:end]]
+
+    def window(self, number: int, size: int, seed: int, epoch: int) -> Window:
+        """Return a window of an epoch."""
+        return Window(self.shuffled(number * size, (number + 1) * size, seed, epoch))
+
+    def prepare(self, number: int, size: int, seed: int, epoch: int) -> None:
+        """Do nothing: all examples are here."""
+
+    def sample(self, count: int, seed: int) -> None:
+        """Keep a random sample of the examples."""
+        import numpy as np
+
+        self.available = len(self)
+        kept = np.random.default_rng(seed).choice(len(self), count, replace=False)
+        self.offsets = array("q", (self.offsets[at] for at in sorted(kept)))
+        self.hash.update(f"{count} by {seed}".encode())
 
     def add(self, example: Example) -> None:
         """Append an example."""
@@ -160,22 +188,21 @@ class _Reader:
 
     def _reason(self, row: Row) -> RecordError | None:
         try:
-            example_of(_without_surrogates(row)[0])
+            read_row(row)
         except RecordError as error:
             return error
         return None
 
     def _row(self, row: Row) -> None:
         try:
-            record, reasons = _without_surrogates(row)
-            example = example_of(record)
+            record, example, reasons = read_row(row)
         except RecordError as error:
             self._reject(row, error)
             return
         for reason in reasons:
             self._reject(row, RecordError(reason))
-        self._check(example, row)
-        assert isinstance(record, dict)
+        place = f"{self.file.path}:{row[1]}" if row[1] else f"{self.file.path}, row {row[2]}"
+        require_usable(example, self.loss, place)
         for name in LICENCES:
             if isinstance(licence := record.get(name), str):
                 self.file.licences[licence] += 1
@@ -188,25 +215,6 @@ class _Reader:
     def _reject(self, row: Row, why: RecordError) -> None:
         self.examples.rejected += 1
         self.reporter.notice(f"rejected {rejection(str(self.file.path), row, why)}")
-
-    def _check(self, example: Example, row: Row) -> None:
-        """Raise if the loss cannot use an example; the others will not differ."""
-        place = f"{self.file.path}:{row[1]}" if row[1] else f"{self.file.path}, row {row[2]}"
-        if not example.scored and self.loss in (MSE, MARGIN_MSE):
-            raise CorpusError(
-                f"{place}: the loss {self.loss} needs scores, not a positive and negatives",
-                code="invalid-examples",
-                loss=self.loss,
-                losses=(LISTWISE, BCE),
-            )
-        if self.loss == BCE and not all(0 <= target <= 1 for target in example.targets):
-            raise CorpusError(
-                f"{place}: the loss {BCE} needs probabilities, but the score is "
-                f"{example.targets[0]:g}",
-                code="invalid-examples",
-                loss=self.loss,
-                losses=(MSE,),
-            )
 
     def _scored(self, example: Example) -> None:
         score = example.targets[0]
@@ -286,8 +294,3 @@ def _hash(text: str) -> int:
     import xxhash
 
     return xxhash.xxh3_128_intdigest(text.encode("utf-8", "surrogatepass"))
-
-
-def _without_surrogates(row: Row) -> tuple[object, list[str]]:
-    """Return a row without values that hold a lone surrogate, and the reasons."""
-    return without_surrogates(row[0], NEEDED, text_fields(row[0]))

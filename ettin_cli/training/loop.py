@@ -10,10 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.errors import ModelError
+from ettin_cli.errors import CorpusError, ModelError
 from ettin_cli.records import Reporter
-from ettin_cli.training.batches import Read, bounded, steps
-from ettin_cli.training.examples import Examples
+from ettin_cli.training.batches import WINDOW, Read, Step, bounded, steps
 from ettin_cli.training.folder import ModelFolder
 from ettin_cli.training.interrupts import Interrupts
 from ettin_cli.training.losses import total_loss
@@ -21,12 +20,12 @@ from ettin_cli.training.processes import Processes
 from ettin_cli.training.progress import Measure, Progress
 from ettin_cli.training.recipe import MOST_GRADIENT, WARM_UP, Recipe, rate_at
 from ettin_cli.training.student import Student
+from ettin_cli.training.windows import TrainingData
 
 if TYPE_CHECKING:
     import torch
 
-# The student is measured after each tenth of the run, at least LEAST_BETWEEN steps apart.
-MEASUREMENTS = 10
+# Steps between two measurements, at least.
 LEAST_BETWEEN = 10
 # Weight of the newest step in the displayed loss.
 NEWEST = 0.05
@@ -47,7 +46,7 @@ class Loop:
     def __init__(
         self,
         student: Student,
-        examples: Examples,
+        data: TrainingData,
         recipe: Recipe,
         folder: ModelFolder,
         facts: Mapping[str, object],
@@ -60,11 +59,11 @@ class Loop:
         import torch
 
         assert recipe.batch_size and recipe.learning_rate
-        self.student, self.examples, self.recipe = student, examples, recipe
+        self.student, self.data, self.recipe = student, data, recipe
         self.folder, self.facts, self.measure = folder, facts, measure
         self.checkpoint_s, self.reporter, self.processes = checkpoint_s, reporter, processes
         self.rows, self.learning_rate = recipe.batch_size, recipe.learning_rate
-        self.epoch_steps = -(-len(examples) // self.rows)
+        self.epoch_steps = -(-len(data) // self.rows)
         bounds = [recipe.steps, recipe.epochs and recipe.epochs * self.epoch_steps]
         self.total = min((bound for bound in bounds if bound), default=None)
         self.weights = list(student.trained.values())
@@ -112,9 +111,14 @@ class Loop:
         """Train to the end, and return the progress.
 
         Raises:
+            CorpusError: Rows of a dataset cannot be read; a checkpoint has been written.
             ModelError: The loss is not finite, or an example does not fit into GPU memory.
         """
         began = self.share
+        if began < 1:
+            epoch, step = divmod(self.progress.step, self.epoch_steps)
+            size = self.rows * WINDOW
+            self.data.prepare(step // WINDOW, size, self.recipe.seed, epoch)
         self.marked, self.saved = time.monotonic(), self.progress.seconds
         metrics = self.folder.metrics if self.processes.main else Path(os.devnull)
         interrupts = Interrupts(launched=self.processes.size > 1)
@@ -142,12 +146,23 @@ class Loop:
             self._measure()
             if self.share >= 1:
                 return
-            step = next(waiting)
+            step = self._next(waiting)
             noted = self._learn(step)
             advance(sum(len(item.tokens) for item in step))
             if self.progress.seconds - self.saved >= self.checkpoint_s:
                 self._checkpoint()
             self.interrupts.heed(noted)
+
+    def _next(self, waiting: Iterator[Step]) -> Step:
+        """Return the next step; a checkpoint is written if its rows cannot be read."""
+        try:
+            return next(waiting)
+        except CorpusError as error:
+            # Other processes may not have failed, and would not take part.
+            if self.progress.step and self.processes.size == 1:
+                self._checkpoint()
+                error.fields["partial"] = self.folder.partial
+            raise
 
     @property
     def share(self) -> float:
@@ -169,18 +184,18 @@ class Loop:
         by_hours = (done.seconds + mean / 2) / (hours * 3600) if hours else 0.0
         return max(by_steps, by_hours) or WARM_UP / 2
 
-    def _steps(self) -> Iterator[list[Read]]:
+    def _steps(self) -> Iterator[Step]:
         epoch, begin = divmod(self.progress.step, self.epoch_steps)
         while True:
             seed = self.recipe.seed
-            yield from steps(self.examples, self.student.read, self.rows, seed, epoch, begin)
+            yield from steps(self.data, self.student.read, self.rows, seed, epoch, begin)
             epoch, begin = epoch + 1, 0
 
     def _progress_note(self) -> str:
         loss = self.progress.loss
         return "" if loss is None else f"loss {loss:.4g}"
 
-    def _learn(self, step: Sequence[Read]) -> Sequence[int | None]:
+    def _learn(self, step: Step) -> Sequence[int | None]:
         """Update the weights by one step, record metrics, and return the signals received."""
         import torch
 
@@ -198,6 +213,7 @@ class Loop:
         done.step += 1
         done.pairs += sum(len(item.tokens) for item in step)
         done.cut += sum(item.cut for item in step)
+        done.rejected += step.rejected
         done.first_loss = loss if done.first_loss is None else done.first_loss
         done.loss = loss if done.loss is None else done.loss + NEWEST * (loss - done.loss)
         self._note(loss=loss, learning_rate=rate, gradient_norm=norm)
@@ -267,9 +283,9 @@ class Loop:
         )
 
     def _measure(self) -> None:
-        """Measure the student after each further tenth of the run, and keep the best weights."""
+        """Measure the student after each further part of the run, and keep the best weights."""
         progress = self.progress
-        done = int(self.share * MEASUREMENTS + 1e-9)
+        done = int(self.share * self.recipe.measurements + 1e-9)
         last = progress.measured_step
         soon = last is not None and progress.step - last < LEAST_BETWEEN and self.share < 1
         if self.measure is None or done <= progress.measured or soon:

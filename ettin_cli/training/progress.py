@@ -32,7 +32,8 @@ class Progress:
     Args:
         batch_tokens: Maximum tokens per batch; halved when GPU memory is too small.
         loss: A moving average.
-        measured: How many tenths of the run were done at the last measurement.
+        rejected: Rows read in training that hold no example.
+        measured: How many parts of the run were done at the last measurement.
         measured_step: The step of the last measurement; None: never.
         metrics_bytes: Length of the metrics file at the last checkpoint.
     """
@@ -42,6 +43,7 @@ class Progress:
     seconds: float = 0.0
     pairs: int = 0
     cut: int = 0
+    rejected: int = 0
     first_loss: float | None = None
     loss: float | None = None
     measured: int = -1

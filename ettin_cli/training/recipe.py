@@ -10,7 +10,12 @@ from ettin_cli.errors import InvalidArgumentError, MissingExtraError
 from ettin_cli.records import require_least
 from ettin_cli.settings import ETTIN_MODELS, SEED
 
+# The release's recipe, whatever the number of rows.
+ETTIN = "ettin"
+RECIPES = (ETTIN,)
 MSE, MARGIN_MSE, LISTWISE, BCE = LOSSES = ("mse", "margin-mse", "listwise", "bce")
+# The student is measured after each of so many parts of a run.
+MEASUREMENTS, ETTIN_MEASUREMENTS = 10, 20
 # Share of the run with linear warm-up from 0; then the rate decays linearly to 0.
 WARM_UP = 0.03
 MOST_GRADIENT = 1.0
@@ -37,6 +42,8 @@ class Recipe:
         epochs: Training ends at the first of `epochs`, `steps` and `hours`; 1 if none is given.
         batch_size: Rows per step, regardless of how many fit into memory at once.
         lora: Rank of the update to every linear layer; None trains all weights.
+        name: "ettin" for the release's loss and rows per step even for few rows, and for a
+            measurement after each 5% of the run; None adapts them.
     """
 
     loss: str | None = None
@@ -47,6 +54,12 @@ class Recipe:
     learning_rate: float | None = None
     seed: int = SEED
     lora: int | None = None
+    name: str | None = None
+
+    @property
+    def measurements(self) -> int:
+        """In how many equal parts a run is measured."""
+        return ETTIN_MEASUREMENTS if self.name == ETTIN else MEASUREMENTS
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -56,6 +69,13 @@ def check_recipe(recipe: Recipe) -> None:
         InvalidArgumentError: A value is out of range.
         MissingExtraError: LoRA is requested without the extra.
     """
+    if recipe.name is not None and recipe.name not in RECIPES:
+        raise InvalidArgumentError(
+            f"unknown recipe {recipe.name!r}",
+            argument="recipe",
+            value=recipe.name,
+            choices=RECIPES,
+        )
     if recipe.loss is not None and recipe.loss not in LOSSES:
         raise InvalidArgumentError(
             f"unknown loss {recipe.loss!r}", argument="loss", value=recipe.loss, choices=LOSSES
@@ -84,16 +104,19 @@ def completed(recipe: Recipe, parameters: int, rows: int) -> Recipe:
 
     The published rows per step assume millions of rows. With fewer, an epoch has at least 100
     steps, and the learning rate is scaled by the square root of the batch size, as for Adam
-    (Malladi et al., 2022).
+    (Malladi et al., 2022). The recipe "ettin" keeps the published values.
 
     >>> completed(Recipe(), 16_863_745, 200_000).batch_size
     1024
     >>> small = completed(Recipe(), 16_863_745, 6_400)
     >>> small.batch_size, small.learning_rate, small.epochs
     (64, 6e-05, 1)
+    >>> completed(Recipe(name="ettin"), 16_863_745, 6_400).batch_size
+    1024
     """
     rate, batch = published(parameters)
-    rows_a_step = recipe.batch_size or min(batch, max(LEAST_BATCH, rows // LEAST_STEPS))
+    fewer = batch if recipe.name == ETTIN else max(LEAST_BATCH, rows // LEAST_STEPS)
+    rows_a_step = recipe.batch_size or min(batch, fewer)
     scaled = float(f"{rate * min(1.0, rows_a_step / batch) ** 0.5:.2g}")
     bounded = recipe.epochs or recipe.steps or recipe.hours
     return replace(

@@ -7,11 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ettin_cli.corpus import RecordError
-from ettin_cli.files.requests import POSITIVE, QUERY, RequestFields, name_of, negative_fields, pair
+from ettin_cli.corpus import RecordError, Row, without_surrogates
+from ettin_cli.errors import CorpusError
+from ettin_cli.files.requests import (
+    DOCUMENT,
+    POSITIVE,
+    QUERY,
+    RequestFields,
+    name_of,
+    negative_fields,
+    pair,
+    text_fields,
+)
 from ettin_cli.records import NO_TEXT
+from ettin_cli.training.recipe import BCE, LISTWISE, MARGIN_MSE, MSE
 
-SCORE = "score"
+# The usual name, and that of the datasets of sentence-transformers.
+SCORE, LABEL = "score", "label"
+ROWS = "a row is query, document and score (or label); or query, positive and negatives"
+# Required fields of a row.
+NEEDED = (*QUERY, *DOCUMENT, POSITIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +42,59 @@ class Example:
     texts: Sequence[str]
     targets: Sequence[float]
     scored: bool
+
+
+def read_row(row: Row) -> tuple[Mapping[str, Any], Example, Sequence[str]]:
+    """Return the record of a row, the example in it, and why some of its texts were left out.
+
+    Raises:
+        RecordError: The row is not an example.
+    """
+    record, reasons = without_surrogates(row[0], NEEDED, text_fields(row[0]))
+    example = example_of(record)
+    assert isinstance(record, dict)
+    return record, example, reasons
+
+
+def require_usable(example: Example, loss: str | None, place: str) -> None:
+    """Check that a loss can use an example; others of the same data will not differ.
+
+    Args:
+        place: The row, for the error.
+
+    Raises:
+        CorpusError: It cannot.
+    """
+    if not example.scored and loss in (MSE, MARGIN_MSE):
+        raise CorpusError(
+            f"{place}: the loss {loss} needs scores, not a positive and negatives",
+            code="invalid-examples",
+            loss=loss,
+            losses=(LISTWISE, BCE),
+        )
+    if loss == BCE and not all(0 <= target <= 1 for target in example.targets):
+        raise CorpusError(
+            f"{place}: the loss {BCE} needs probabilities, but the score is {example.targets[0]:g}",
+            code="invalid-examples",
+            loss=loss,
+            losses=(MSE,),
+        )
+
+
+def are_scored(columns: Sequence[str]) -> bool | None:
+    """Return whether rows with these columns have scores; None: they are not examples at all.
+
+    >>> are_scored(["query", "document", "label"]), are_scored(["query", "positive", "negative_1"])
+    (True, False)
+    >>> are_scored(["text", "label"])
+    """
+    record = dict.fromkeys(columns, "text")
+    if len(record) < len(columns) or name_of(record, QUERY) is None:
+        return None
+    if POSITIVE in record:
+        return False if negative_fields(record) else None
+    scored = name_of(record, DOCUMENT) and (SCORE in record or LABEL in record)
+    return True if scored else None
 
 
 def example_of(record: object) -> Example:
@@ -47,17 +115,18 @@ def example_of(record: object) -> Example:
 
 
 def _score(record: Mapping[str, Any]) -> float:
-    if record.get(SCORE) in (None, ""):
-        raise RecordError('no "score" field')
-    value = record[SCORE]
+    name = next((name for name in (SCORE, LABEL) if record.get(name) not in (None, "")), None)
+    if name is None:
+        raise RecordError(f'no "{SCORE}" field')
+    value = record[name]
     try:
         score = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         score = math.nan
     if not math.isfinite(score):
-        raise RecordError('"score" is not a finite number')
+        raise RecordError(f'"{name}" is not a finite number')
     if score <= NO_TEXT:
-        raise RecordError(f'"score" {NO_TEXT:g} marks an empty text')
+        raise RecordError(f'"{name}" {NO_TEXT:g} marks an empty text')
     return score
 
 

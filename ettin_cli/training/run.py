@@ -13,13 +13,13 @@ from ettin_cli.models.rerankers import reranker_of
 from ettin_cli.records import Reporter
 from ettin_cli.settings import CHECKPOINT_MINUTES
 from ettin_cli.training.card import model_card
-from ettin_cli.training.examples import Examples
 from ettin_cli.training.folder import ModelFolder
 from ettin_cli.training.loop import Loop
 from ettin_cli.training.processes import ALONE, Processes
 from ettin_cli.training.progress import Measure, Progress
 from ettin_cli.training.recipe import Recipe, check_recipe, completed
 from ettin_cli.training.student import Student
+from ettin_cli.training.windows import TrainingData
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class TrainRequest:
     """
 
     base: ModelFiles
-    examples: Examples
+    data: TrainingData
     recipe: Recipe
     settings: EngineSettings
     measure: Measure | None = None
@@ -83,7 +83,7 @@ def train(
             f"{request.base.name} ranks by {ranks}, which a cross-encoder cannot use: the student "
             "is its encoder with a new head of random weights"
         )
-    recipe = completed(recipe, student.parameters, len(request.examples))
+    recipe = completed(recipe, student.parameters, len(request.data))
     with ExitStack() as held:
 
         def hold() -> None:
@@ -92,7 +92,7 @@ def train(
         processes.on_main(hold)
         loop = Loop(
             student,
-            request.examples,
+            request.data,
             recipe,
             folder,
             _facts(request, recipe, student),
@@ -104,7 +104,8 @@ def train(
         reporter.notice(_plan(loop))
         progress = loop.run()
         processes.on_main(lambda: _write(request, folder, loop))
-    return Trained(recipe, progress, student.parameters, request.examples.rejected)
+    rejected = request.data.rejected + progress.rejected
+    return Trained(recipe, progress, student.parameters, rejected)
 
 
 def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:
@@ -117,7 +118,7 @@ def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:
     card = model_card(
         name=folder.target.name,
         base=request.base.hub_id,
-        examples=request.examples,
+        data=request.data,
         recipe=loop.recipe,
         progress=loop.progress,
         parameters=student.parameters,
@@ -141,16 +142,18 @@ def _plan(loop: Loop) -> str:
     shared = f" shared by {size} processes" if size > 1 else ""
     return (
         f"training {what:,} weights{', including a new head,' * student.new_head} on "
-        f"{len(loop.examples):,} examples of up to {student.max_tokens:,} tokens: {length} of "
+        f"{len(loop.data):,} examples of up to {student.max_tokens:,} tokens: {length} of "
         f"{recipe.batch_size:,} rows{shared}, learning rate {recipe.learning_rate:g}"
     )
 
 
 def _facts(request: TrainRequest, recipe: Recipe, student: Student) -> Mapping[str, object]:
     """Return the values that determine the weights, to check a resumed run, by option name."""
-    options = {f"--{name.replace('_', '-')}": value for name, value in asdict(recipe).items()}
+    values = asdict(recipe)
+    options = {"--recipe": values.pop("name")}
+    options |= {f"--{name.replace('_', '-')}": value for name, value in values.items()}
     return {
-        "data": f"{len(request.examples):,} examples with hash {request.examples.digest}",
+        "data": f"{len(request.data):,} examples with hash {request.data.digest}",
         "base": f"{request.base.name} with hash {weights_hash(request.base.folder)}",
         **options,
         "--max-length": student.max_tokens,

@@ -1,0 +1,113 @@
+"""Parquet files of a dataset repository -> their rows and columns, without downloading them.
+
+Only the end of a file that is not cached is requested. What it says is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ettin_cli.collections.fetching import DATASET, DatasetFiles, refused, unavailable
+from ettin_cli.errors import CorpusError, first_line
+from ettin_cli.models import hub_problem, hub_warnings_to, recall, remember_fact
+from ettin_cli.settings import HUB_TIMEOUT_S
+
+FOOTERS = "parquet-footers.json"
+# The length of the footer, and the mark of the format.
+LAST_BYTES = 8
+# Most footers are shorter, so that one request is enough.
+USUAL_BYTES = 1 << 16
+REQUESTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What the end of a Parquet file says."""
+
+    rows: int
+    columns: Sequence[str]
+
+
+def footers(files: DatasetFiles, names: Sequence[str]) -> dict[str, Footer]:
+    """Return the footers of some Parquet files of a repository.
+
+    Raises:
+        CorpusError: One is neither known nor to be had, or the file is not valid.
+    """
+    key = f"{files.repository}@{files.commit}"
+    known = {name: Footer(*facts) for name, facts in recall(FOOTERS).get(key, {}).items()}
+    missing = [name for name in names if name not in known]
+    if missing:
+        known |= _read(files, missing)
+        facts = {name: [footer.rows, list(footer.columns)] for name, footer in known.items()}
+        remember_fact(FOOTERS, key, facts)
+    return {name: known[name] for name in names}
+
+
+def _read(files: DatasetFiles, names: Sequence[str]) -> dict[str, Footer]:
+    if files.offline and (absent := [name for name in names if files.cached(name) is None]):
+        raise unavailable(f"{absent[0]} of the dataset {files.repository}", files.repository)
+    with (
+        hub_warnings_to(files.reporter),
+        files.reporter.track("reading footers", len(names), "files") as advance,
+        ThreadPoolExecutor(REQUESTS) as pool,
+    ):
+        found = {}
+        try:
+            for name, footer in zip(names, _all(files, names, pool), strict=True):
+                found[name] = footer
+                advance(1)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return found
+
+
+def _all(files: DatasetFiles, names: Sequence[str], pool: ThreadPoolExecutor) -> Iterable[Footer]:
+    return pool.map(lambda name: _footer(files, name), names)
+
+
+def _footer(files: DatasetFiles, name: str) -> Footer:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = files.cached(name)
+    try:
+        metadata = pq.read_metadata(path or pa.BufferReader(_fetched(files, name)))
+    except (pa.ArrowException, OSError) as error:
+        raise CorpusError(
+            f"{name} of {files.repository} is not a valid Parquet file: {first_line(error)}",
+            code="cannot-read",
+        ) from error
+    return Footer(metadata.num_rows, metadata.schema.to_arrow_schema().names)
+
+
+def _fetched(files: DatasetFiles, name: str) -> bytes:
+    """Return the end of a file, with all of its footer."""
+    end = _end(files, name, USUAL_BYTES)
+    length = int.from_bytes(end[-LAST_BYTES : -LAST_BYTES // 2], "little") + LAST_BYTES
+    return end if length <= len(end) else _end(files, name, length)
+
+
+def _end(files: DatasetFiles, name: str, length: int) -> bytes:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        build_hf_headers,
+        hf_raise_for_status,
+        http_backoff,
+    )
+
+    size = files.sizes[name]
+    length = min(length, size)
+    url = hf_hub_url(files.repository, name, repo_type=DATASET, revision=files.commit)
+    headers = {**build_hf_headers(), "Range": f"bytes={size - length}-{size - 1}"}
+    try:
+        response = http_backoff("GET", url, headers=headers, timeout=HUB_TIMEOUT_S)
+        hf_raise_for_status(response)
+    except Exception as error:
+        raise refused(files.repository, hub_problem(error)) from error
+    # A server may ignore the range.
+    content: bytes = response.content[-length:]
+    return content

@@ -1,0 +1,173 @@
+"""Examples of files and rows of datasets, mixed in proportion; datasets are read as needed."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from ettin_cli.collections import DatasetFiles
+from ettin_cli.corpus import RecordError
+from ettin_cli.errors import CorpusError
+from ettin_cli.files.requests import rejection
+from ettin_cli.records import Reporter, Silence
+from ettin_cli.training.examples import DataFile, Examples
+from ettin_cli.training.rows import Example, read_row, require_usable
+from ettin_cli.training.sampling import Shares
+from ettin_cli.training.table_rows import PlacedRow, TableRows
+from ettin_cli.training.teacher import Spread, remarks
+from ettin_cli.training.windows import Window
+
+
+class Mixture:
+    """Training data of which the rows of tables are read when their window comes.
+
+    How many rows of a window come from each table is drawn as if all rows were shuffled. Shards
+    are downloaded when they are needed, and one ahead.
+
+    Args:
+        examples: The examples of files; may be empty.
+        loss: As in `Recipe`.
+
+    Attributes:
+        ahead: The shard that is being downloaded before it is needed, and by which thread.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        tables: Sequence[TableRows],
+        loss: str | None,
+        reporter: Reporter,
+    ) -> None:
+        self.examples, self.tables, self.loss, self.reporter = examples, tables, loss, reporter
+        self.rejected, self.spread = examples.rejected, Spread()
+        self.available: int | None = None
+        self.files = [*examples.files, *map(_counted, tables)]
+        self._sizes = [len(examples), *map(len, tables)]
+        self._shares: Shares | None = None
+        self.ahead: tuple[str, threading.Thread] | None = None
+
+    def __len__(self) -> int:
+        return sum(self._sizes)
+
+    @property
+    def datasets(self) -> Sequence[str]:
+        """The dataset repositories."""
+        return list(dict.fromkeys(one.table.files.repository for one in self.tables))
+
+    @property
+    def digest(self) -> str:
+        """A hash of the examples of files and of the rows chosen of each table."""
+        import xxhash
+
+        hashed = xxhash.xxh3_128(self.examples.digest.encode())
+        for one in self.tables:
+            hashed.update(f"{one.table.name}@{one.table.files.commit}".encode())
+            for chosen in one.chosen:
+                hashed.update(f"{chosen.shard.name} {chosen.shard.rows}".encode())
+                if chosen.numbers is not None:
+                    hashed.update(chosen.numbers.tobytes())
+        return hashed.hexdigest()
+
+    def windows(self, size: int, seed: int, epoch: int) -> Shares:
+        """Return how many rows of each part are in the windows of an epoch."""
+        made_of = self._sizes, size, seed, epoch
+        if self._shares is None or self._shares.made_of != made_of:
+            self._shares = Shares(*made_of)
+        return self._shares
+
+    def prepare(self, number: int, size: int, seed: int, epoch: int) -> None:
+        """Download the shards with the rows of a window."""
+        _, *ranges = self.windows(size, seed, epoch).of(number)
+        for one, (begin, end) in zip(self.tables, ranges, strict=True):
+            one.table.files.paths(one.needed(begin, end, seed, epoch))
+
+    def window(self, number: int, size: int, seed: int, epoch: int) -> Window:
+        """Return the examples of a window; rows that are none are reported."""
+        windows = self.windows(size, seed, epoch)
+        (begin, end), *ranges = windows.of(number)
+        self._wait(ranges, seed, epoch)
+        rows: list[Sequence[Example | PlacedRow]] = [
+            self.examples.shuffled(begin, end, seed, epoch),
+            *(
+                one.read(*where, seed, epoch)
+                for one, where in zip(self.tables, ranges, strict=True)
+            ),
+        ]
+        self._fetch_ahead(ranges, seed, epoch)
+        parts = [iter(part) for part in rows]
+        mixed = [next(parts[at]) for at in windows.order(number)]
+        examples = [one for row in mixed if (one := self._example(row))]
+        if number == epoch == 0:
+            self._remark(examples)
+        return Window(examples, len(mixed) - len(examples))
+
+    def _example(self, row: Example | PlacedRow) -> Example | None:
+        """Return the example in a row; None if there is none, which is reported."""
+        if isinstance(row, Example):
+            return row
+        try:
+            _, example, reasons = read_row(row.row)
+        except RecordError as error:
+            self.reporter.notice(f"rejected {rejection(row.file, row.row, error)}")
+            return None
+        for reason in reasons:
+            why = RecordError(reason)
+            self.reporter.notice(f"rejected {rejection(row.file, row.row, why)}")
+        require_usable(example, self.loss, row.place)
+        return example
+
+    def _remark(self, examples: Sequence[Example]) -> None:
+        """Report the scale of the scores of the first window."""
+        scores = Spread()
+        for example in examples:
+            for target in example.targets if example.scored else ():
+                scores.add(target)
+        for remark in remarks(scores, self.loss) if scores.count else ():
+            self.reporter.notice(f"in the first {scores.count:,} rows, {remark}")
+
+    def _wait(self, ranges: Sequence[tuple[int, int]], seed: int, epoch: int) -> None:
+        """Wait for the download ahead if it is of a shard that is needed now."""
+        if self.ahead is None:
+            return
+        name, thread = self.ahead
+        for one, where in zip(self.tables, ranges, strict=True):
+            if name in one.needed(*where, seed, epoch):
+                thread.join()
+
+    def _fetch_ahead(self, ranges: Sequence[tuple[int, int]], seed: int, epoch: int) -> None:
+        """Begin to download the shard that is needed next, unless it is here or one is coming."""
+        if self.ahead and self.ahead[1].is_alive():
+            return
+        waiting = [
+            (first / len(one), at, name)
+            for at, (one, (_, end)) in enumerate(zip(self.tables, ranges, strict=True))
+            for first, _, name in one.spans(seed, epoch)
+            if first >= end
+        ]
+        if not waiting:
+            return
+        _, at, name = min(waiting)
+        files = self.tables[at].table.files
+        if files.cached(name) is None:
+            self.reporter.notice(f"downloading {name} of {files.repository} ahead")
+            # It does not hold up the end of the process, and can be resumed.
+            quiet = replace(files, reporter=Silence())
+            thread = threading.Thread(target=_try, args=(quiet, name), daemon=True)
+            self.ahead = name, thread
+            thread.start()
+
+
+def _try(files: DatasetFiles, name: str) -> None:
+    """Download a file; if that fails, it is tried again when it is needed."""
+    with suppress(CorpusError):
+        files.paths([name])
+
+
+def _counted(one: TableRows) -> DataFile:
+    rows = len(one)
+    scored, listed = (rows, 0) if one.scored else (0, rows)
+    return DataFile(one.table.name, scored, listed, Counter({one.table.licence: rows}))

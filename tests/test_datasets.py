@@ -1,0 +1,335 @@
+"""Datasets of the hub to train on: their tables, samples, and rows in the order of an epoch."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ettin_cli.collections import Table, open_dataset
+from ettin_cli.commands.hints import hint_of
+from ettin_cli.errors import CorpusError, InvalidArgumentError
+from ettin_cli.training import DataRequest, read_data, usable_tables
+from ettin_cli.training.mixture import Mixture
+from ettin_cli.training.rows import Example
+from ettin_cli.training.sampling import Shares, chosen_rows, shares
+from ettin_cli.training.windows import TrainingData
+from tests.dataset_repositories import SHARDS, TRAINED_ON, pairs, parquet, training_data
+from tests.hub_server import Hub, Repository
+from tests.indexes import Notices
+
+NAME = f"datasets/{TRAINED_ON}"
+ROWS = {config: sum(counts) for config, counts in SHARDS.items()}
+EVERY = sum(ROWS.values())
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with Hub({NAME: Repository(training_data())}) as hub:
+        hub.serve(monkeypatch, tmp_path)
+        yield hub
+
+
+def tables(
+    *names: str, loss: str | None = None, offline: bool = False, notices: Notices | None = None
+) -> list[Table]:
+    named = names or (TRAINED_ON,)
+    return usable_tables(named, loss, offline=offline, reporter=notices or Notices())
+
+
+def request(sample: int | None = None, *, seed: int = 12, offline: bool = False) -> DataRequest:
+    return DataRequest([], tables(offline=offline), None, sample, seed)
+
+
+def problem(*names: str, loss: str | None = None, offline: bool = False) -> CorpusError:
+    with pytest.raises(CorpusError) as caught:
+        tables(*names, loss=loss, offline=offline)
+    return caught.value
+
+
+def downloaded(hub: Hub) -> list[str]:
+    """Return the shards that were downloaded; of others, only the end is requested."""
+    heads = [one for one in hub.asked("HEAD") if one.endswith(".parquet")]
+    return ["/".join(one.split("/")[-2:]) for one in heads]
+
+
+# Tables
+
+
+def test_a_dataset_has_its_training_splits_and_nothing_is_downloaded(hub: Hub) -> None:
+    notices = Notices()
+    found = tables(notices=notices)
+    assert {one.name: one.rows for one in found} == {
+        f"{TRAINED_ON}/{config}": rows for config, rows in ROWS.items()
+    }
+    assert {one.name.rpartition("/")[2]: len(one.shards) for one in found} == {
+        config: len(counts) for config, counts in SHARDS.items()
+    }
+    assert found[0].columns == ["query", "document", "label"]
+    assert not downloaded(hub)
+    assert notices.said == [
+        f"{TRAINED_ON}: licence apache-2.0",
+        f"{TRAINED_ON}/quora: not trained on: validation",
+        f"{TRAINED_ON}/texts is left out: its columns are text, label",
+    ]
+
+
+def test_what_is_known_of_a_dataset_needs_no_request(hub: Hub) -> None:
+    first = tables()
+    asked = hub.asked()
+    assert [(one.name, one.shards) for one in tables(offline=True)] == [
+        (one.name, one.shards) for one in first
+    ]
+    assert hub.asked() == asked
+
+
+def test_a_configuration_is_opened_alone(hub: Hub) -> None:
+    [found] = tables(f"{TRAINED_ON}/reddit")
+    assert (found.name, found.rows) == (f"{TRAINED_ON}/reddit", 88)
+    ends = [one for one in hub.asked("GET") if one.endswith(".parquet")]
+    assert len(ends) == 3
+    with pytest.raises(InvalidArgumentError, match="reddit is given twice"):
+        tables(TRAINED_ON, f"{TRAINED_ON}/reddit")
+
+
+def test_a_footer_longer_than_usual_is_requested_once_more(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ettin_cli.collections.footers.USUAL_BYTES", 100)
+    [found] = tables(f"{TRAINED_ON}/agnews")
+    assert found.rows == 40
+    ranges = [
+        one.headers["range"] for one in hub.requests if one.host == "cdn" and one.method == "GET"
+    ]
+    assert len(ranges) == 2
+
+
+def test_tables_are_those_that_the_loss_can_use(hub: Hub) -> None:
+    rows = [{"query": "a", "positive": "b", "negative_1": "c", "negative_2": "d"}] * 4
+    hub.repositories["datasets/some/mined"] = Repository(
+        {"README.md": b"", "mined/train.parquet": parquet(rows), "other/train.jsonl": b"{}"}
+    )
+    notices = Notices()
+    [found] = tables("some/mined", notices=notices)
+    assert found.rows == 4
+    assert notices.said == [
+        "some/mined: no licence is stated",
+        "some/mined/other is left out: other/train.jsonl is not Parquet",
+    ]
+    error = problem("some/mined", loss="mse")
+    assert "the loss mse needs scores" in error.problem
+    error = problem(loss="margin-mse")
+    assert "compares documents of a query, and rows are read one by one" in error.problem
+
+
+# Bad input
+
+
+def test_datasets_that_cannot_be_had_are_said_in_one_line(hub: Hub) -> None:
+    hub.repositories["datasets/some/texts"] = Repository(
+        {"README.md": b"---\nlicense: mit\n---\n", "data/train.parquet": parquet([{"text": "a"}])}
+    )
+    hub.repositories["datasets/some/gated"] = Repository(training_data(), gated=True)
+    cases = {
+        "some/nothing": ("the hub has no dataset some/nothing", "hf auth login"),
+        "some/gated": ("the dataset some/gated is gated", "https://huggingface.co/datasets/some/g"),
+        "some/texts": ("nothing in some/texts can be trained on: some/texts/default: its col", "a"),
+        f"{TRAINED_ON}/redit": (f"{TRAINED_ON} has no configuration 'redit'", "/reddit"),
+    }
+    for name, (said, hint) in cases.items():
+        error = problem(name)
+        assert error.problem.startswith(said)
+        assert "\n" not in error.problem
+        assert hint in (hint_of(error) or "")
+    assert problem("some/else", offline=True).problem == (
+        "the dataset some/else is not on this machine, and the network is disabled"
+    )
+
+
+def test_half_of_it_cached_is_said_before_training_offline(hub: Hub) -> None:
+    with read_data(request(), Notices()) as data:
+        data.prepare(0, 32, 12, 0)
+    assert len(downloaded(hub)) == 3
+    problem = "reddit/train.*is not on this machine, and the network is disabled"
+    with pytest.raises(CorpusError, match=problem), read_data(request(offline=True), Notices()):
+        pass
+
+
+def test_a_disk_without_room_is_said_before_the_download(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, problem = request(), f"{TRAINED_ON} takes 1 MB, and 0 MB are free in "
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    with (
+        pytest.raises(CorpusError, match=problem) as caught,
+        read_data(wanted, Notices()),
+    ):
+        pass
+    assert "HF_HUB_CACHE" in (hint_of(caught.value) or "")
+    assert not downloaded(hub)
+
+
+# Samples
+
+
+def test_shares_are_in_proportion_and_add_up() -> None:
+    rng = np.random.default_rng(3)
+    for total in (1, 7, 100):
+        sizes = rng.integers(1, 1000, 9).tolist()
+        found = shares(total, sizes)
+        assert sum(found) == total
+        for share, size in zip(found, sizes, strict=True):
+            assert abs(share - total * size / sum(sizes)) < 1
+
+
+def test_a_sample_is_of_few_shards_and_chosen_by_the_seed(hub: Hub) -> None:
+    [reddit] = tables(f"{TRAINED_ON}/reddit")
+    [one] = chosen_rows(reddit, 9, 12)
+    assert one.numbers is not None
+    assert len(set(one.numbers.tolist())) == 9
+    assert 0 <= one.numbers.min() <= one.numbers.max() < one.shard.rows
+    [again], [other] = chosen_rows(reddit, 9, 12), chosen_rows(reddit, 9, 13)
+    assert again.shard == one.shard
+    assert again.numbers is not None
+    assert other.numbers is not None
+    assert again.numbers.tolist() == one.numbers.tolist() != other.numbers.tolist()
+    assert len(chosen_rows(reddit, 40, 12)) == 2
+    every = chosen_rows(reddit, 88, 12)
+    assert [(c.shard, c.numbers) for c in every] == [(shard, None) for shard in reddit.shards]
+
+
+def test_a_sample_is_in_proportion_and_downloads_only_its_shards(hub: Hub) -> None:
+    notices = Notices()
+    with read_data(request(30), notices) as data:
+        assert len(data) == 30
+        assert notices.said == [
+            "30 of 152 rows of 3 of 3 configurations: 3 of 5 files, 1 MB to download"
+        ]
+        rows = texts(data, 8)
+    assert len(set(rows)) == 30
+    assert Counter(row.split()[0] for row in rows) == {"agnews": 8, "quora": 5, "reddit": 17}
+    assert len(downloaded(hub)) == 3
+    with read_data(request(30), Notices()) as again:
+        assert (again.digest, texts(again, 8)) == (data.digest, rows)
+    with read_data(request(30, seed=13), Notices()) as other:
+        assert other.digest != data.digest
+        assert set(texts(other, 8)) != set(rows)
+
+
+# The order of an epoch
+
+
+def texts(data: TrainingData, size: int, seed: int = 12, epoch: int = 0) -> list[str]:
+    found: list[str] = []
+    for number in range(-(-len(data) // size)):
+        found += map(shown, data.window(number, size, seed, epoch).examples)
+    return found
+
+
+def shown(example: Example) -> str:
+    return f"{example.query}|{example.texts[0]}|{example.targets[0]:g}"
+
+
+def written(config: str) -> Sequence[str]:
+    rows = pairs(config, 0, ROWS[config])
+    return [f"{row['query']}|{row['document']}|{row['label']:g}" for row in rows]
+
+
+def test_windows_hold_every_row_once_in_proportion() -> None:
+    sizes = [40, 24, 88]
+    windows = Shares(sizes, 32, 12, 0)
+    found = [windows.of(number) for number in range(5)]
+    for at, size in enumerate(sizes):
+        ranges = [one[at] for one in found]
+        assert (ranges[0][0], ranges[-1][1]) == (0, size)
+        assert all(end == begin for (_, end), (begin, _) in pairwise(ranges))
+    assert [sum(end - begin for begin, end in one) for one in found] == [32, 32, 32, 32, 24]
+    assert [Shares(sizes, 32, 12, 0).of(number) for number in (3, 1)] == [found[3], found[1]]
+    assert windows.of(1) == found[1]
+    assert Shares(sizes, 32, 12, 1).of(0) != found[0] or Shares(sizes, 32, 12, 1).of(1) != found[1]
+    assert Counter(windows.order(2)) == {at: e - b for at, (b, e) in enumerate(found[2])}
+
+
+def test_an_epoch_has_every_row_once_in_an_order_of_its_own(hub: Hub) -> None:
+    with read_data(request(), Notices()) as data:
+        first, second = texts(data, 16), texts(data, 16, epoch=1)
+    every = [row for config in ROWS for row in written(config)]
+    assert len(set(every)) == EVERY
+    assert sorted(first) == sorted(second) == sorted(every)
+    assert first != second
+    # Not one table after another.
+    assert len({row.split()[0] for row in first[:16]}) > 1
+    with read_data(request(), Notices()) as again:
+        last = [shown(one) for one in again.window(5, 16, 12, 0).examples]
+        before = [shown(one) for one in again.window(2, 16, 12, 0).examples]
+    assert (before, last) == (first[32:48], first[80:96])
+
+
+def test_shards_are_downloaded_as_they_are_needed_and_one_ahead(hub: Hub) -> None:
+    with read_data(request(), Notices()) as data:
+        assert isinstance(data, Mixture)
+        reddit = data.tables[2]
+        order = [name for _, _, name in reddit.spans(12, 0)]
+        data.prepare(0, 16, 12, 0)
+        first = {f"{config}/train-00000-of-00001.parquet" for config in ("agnews", "quora")}
+        assert set(downloaded(hub)) == {*first, order[0]}
+        for number in range(10):
+            data.window(number, 16, 12, 0)
+            if data.ahead:
+                data.ahead[1].join()
+            [begin, end] = data.windows(16, 12, 0).of(number)[3]
+            at = max(order.index(name) for name in reddit.needed(begin, end, 12, 0))
+            assert set(downloaded(hub)) == {*first, *order[: at + 2]}
+    # Nothing twice.
+    assert len(downloaded(hub)) == 5
+
+
+def test_files_and_datasets_are_mixed(hub: Hub, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text(
+        "".join(f'{{"query": "own {n}", "text": "b", "label": {n}}}\n' for n in range(40))
+    )
+    own = DataRequest([path], tables(f"{TRAINED_ON}/agnews"), None, None, 12)
+    with read_data(own, Notices()) as data:
+        rows = texts(data, 16)
+        assert [file.scored for file in data.files] == [40, 40]
+    assert Counter(row.split()[0] for row in rows) == {"own": 40, "agnews": 40}
+    assert len(set(rows)) == 80
+    assert len({row.split()[0] for row in rows[:16]}) == 2
+    with read_data(DataRequest([path], [], None, 10, 12), Notices()) as sampled:
+        assert len(set(texts(sampled, 16))) == len(sampled) == 10
+        assert sampled.available == 40
+
+
+def test_a_window_without_enough_examples_is_an_error(hub: Hub) -> None:
+    from ettin_cli.training.batches import steps
+
+    rows = [{"query": "", "document": "b", "label": 1.0}] * 20
+    hub.repositories["datasets/some/empty"] = Repository({"data/train.parquet": parquet(rows)})
+    wanted = DataRequest([], tables("some/empty"), None, None, 12)
+    with read_data(wanted, Notices()) as data, pytest.raises(CorpusError, match="20 hold no exam"):
+        next(steps(data, lambda _: ([], []), 4, 12, 0))
+
+
+def test_opening_reports_a_licence_that_forbids_commercial_use(hub: Hub) -> None:
+    card = b"---\nlicense: cc-by-nc-4.0\n---\n"
+    files = {"README.md": card, "data/train.parquet": parquet(pairs("a", 0, 2))}
+    hub.repositories["datasets/some/nc"] = Repository(files)
+    notices = Notices()
+    assert open_dataset("some/nc", offline=False, reporter=notices).tables
+    assert notices.said == ["some/nc: licence cc-by-nc-4.0, which forbids commercial use"]
+
+
+@pytest.mark.hub
+def test_the_data_of_the_release_is_as_its_model_cards_say() -> None:
+    found = tables(loss="mse")
+    assert len(found) == 39
+    assert {tuple(one.columns) for one in found} == {("query", "document", "label")}
+    assert sum(one.rows for one in found) == 143_393_475
+    [smallest] = tables(f"{TRAINED_ON}/rerank_fiqa", loss="mse")
+    with read_data(DataRequest([], [smallest], "mse", 64, 12), Notices()) as data:
+        rows = texts(data, 64)
+    assert len(set(rows)) == 64
