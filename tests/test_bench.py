@@ -485,6 +485,7 @@ def test_the_stand_in_is_measured_without_comparison(ettin: Ettin) -> None:
         ("150m", "NVIDIA H100 80GB HBM3", "torch cuda float32", 671),
         ("17m", "NVIDIA GeForce RTX 3090", "torch cuda bfloat16", 9008),
         ("17m", "NVIDIA GeForce RTX 3090", "torch cuda float32", None),
+        ("17m", "NVIDIA GeForce RTX 3090 Ti", "torch cuda bfloat16", None),
         ("17m", "Tesla T4", "torch cuda float16", None),
         ("17m", "cpu", "openvino cpu bfloat16", None),
         ("./17m", "cpu", "onnxruntime cpu float32", None),

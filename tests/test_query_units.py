@@ -109,6 +109,22 @@ def test_no_queries_are_no_units(inside: Ettin, tmp_path: Path) -> None:
         assert held == (tmp_path / f"single.{suffix}").read_bytes()
 
 
+def test_an_input_named_like_the_rejected_rows_of_the_output_is_kept(
+    inside: Ettin, queries: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "of").mkdir()
+    asked = queries.rename(tmp_path / "of.rejects.jsonl")
+    words = ["search", "--queries", str(asked), "-r", "none", "-f", "trec", "--unit", "3", "-o"]
+    refused = inside(*words, f"{tmp_path}/of/")
+    assert refused.code == 2
+    assert "is the same file as the input" in refused.err
+    # Nothing is rejected by a search, so no such file of others is removed either.
+    other = tmp_path / "out.rejects.jsonl"
+    other.write_text("of another run\n")
+    assert inside(*words, str(tmp_path / "out")).code == 0
+    assert other.exists()
+
+
 def test_a_search_that_was_killed_does_the_other_units(
     inside: Ettin, queries: Path, tmp_path: Path
 ) -> None:
@@ -124,6 +140,16 @@ def test_a_search_that_was_killed_does_the_other_units(
     refused = inside(*words, str(output), "--unit", "3")
     assert refused.code == 1
     assert "resume it with --resume" in refused.err
+    # Without units it would start over, and leave what is done.
+    plain = inside(*words, str(output), "--resume")
+    assert plain.code == 2
+    assert f"{output}.parts is left over from an unfinished run in units" in plain.err
+    plan = tmp_path / "out.parts" / "plan.json"
+    content = plan.read_bytes()
+    plan.write_bytes(content.replace(b'"rows":3', b'"rows":"3"'))
+    damaged = inside(*words, str(output), "--unit", "3", "--resume")
+    assert f"{plan} is damaged" in damaged.err
+    plan.write_bytes(content)
     other = inside(*words, str(output), "-k", "3", "--unit", "3", "--resume")
     assert "different model, unit size or options" in other.err
     done = inside(*words, str(output), "--unit", "3", "--resume")
@@ -165,7 +191,7 @@ def test_workers_search_the_generation_of_the_driver(
     assert done.code == 1
     assert "notes on " in done.err
     assert "but the driver searches 0000" in done.err
-    assert "while nothing updates the index" in done.err
+    assert "to start over with the updated index" in done.err
     assert not Path("out.trec.parts").exists()
 
 
@@ -332,6 +358,11 @@ def test_an_evaluation_that_was_killed_goes_on_when_it_is_run_again(
     with pytest.MonkeyPatch.context() as patch, pytest.raises(DiedError):
         patch.setattr(eval_command, "write_evaluation", dies)
         measure(*words)
+    part = min((root / "parts").iterdir())
+    content = part.read_bytes()
+    part.write_bytes(b"{}")
+    assert f"{part} is damaged" in measure(*words).err
+    part.write_bytes(content)
     # Only what is written at the end is left.
     done = measure(*words)
     assert "resuming after 4 of 4 units" in done.err
@@ -346,6 +377,7 @@ def test_evaluations_that_cannot_be_done_in_units_are_refused(
     output = ["-o", str(tmp_path / "out")]
     for words, message in [
         (files, "--unit needs an output"),
+        ([*files, "-o", files[1]], f"{files[1]} is a file"),
         ([*files, *output, "--judge"], "--judge cannot be combined with --on and --unit"),
         ([*output, "--run", "a.trec", "--qrels", "q"], "cannot be combined with --run"),
         (["--queries", "-", *files[2:], *output], "stdin cannot be cut into units"),

@@ -427,7 +427,7 @@ def test_what_cannot_be_done_in_units_is_refused(
         (["--unit", "4"], "needs an output file"),
         (["--workers", "2", "-o", "o.jsonl"], "--workers needs --on ray"),
         (["--on", "moon"], "unknown place 'moon'"),
-        (["--on", "ray", "--workers", "3-2", "-o", "o.jsonl"], "neither a number nor a range"),
+        (["--on", "ray", "--workers", "3-2", "-o", "o.jsonl"], "not a number from 1, or a range"),
         (["--unit", "4", "-o", "o.json"], "json cannot be written in units"),
     ]
     for more, message in refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -47,8 +48,11 @@ def published_speed(model: str, device: str, backend: str) -> PublishedSpeed | N
     """
     known, dtype = ettin_model(model), backend.rpartition(" ")[2]
     for speed in known.speeds if known else ():
-        cpu = not speed.attention
-        if speed.dtype == dtype and (cpu if device == "cpu" else speed.device in device):
+        if device == "cpu":
+            same = not speed.attention
+        else:
+            same = re.search(rf"\b{speed.device}\b(?! Ti)", device) is not None
+        if same and speed.dtype == dtype:
             return speed
     return None
 

@@ -91,7 +91,7 @@ def receipts_from_ray(
             # First, so that its loggers exist.
             import ray.data  # noqa: F401
 
-            place = _connect(placement, len(units), log, own if shared is None else shared)
+            place = _connect(placement, len(units), log, own, shared)
             with logged_to("ray", log):
                 pool = _pool(placement, len(units))
                 reporter.notice(f"on Ray: {pool} {place}")
@@ -129,12 +129,15 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def _connect(placement: Placement, units: int, log: TextIO, stack: ExitStack) -> str:
+def _connect(
+    placement: Placement, units: int, log: TextIO, own: ExitStack, shared: ExitStack | None
+) -> str:
     """Connect to a cluster, or start one on this machine, unless that is done; return where it is.
 
     Args:
         log: Receives what Ray prints about it.
-        stack: Disconnects when it is closed.
+        own: Disconnects when it is closed.
+        shared: Does so instead, if later runs use the cluster too, which may have more units.
 
     Raises:
         EttinError: There is no cluster at the address.
@@ -152,11 +155,12 @@ def _connect(placement: Placement, units: int, log: TextIO, stack: ExitStack) ->
         options |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
         if placement.workers:
             # One CPU more than the workers need, so that nothing waits for them.
-            workers = min(placement.workers[1], units)
+            most = placement.workers[1]
+            workers = min(most, units) if shared is None else most
             options["num_cpus"] = workers * _cpus(placement) + 1
     else:
         _require_reachable(address)
-    stack.callback(_disconnect)
+    (own if shared is None else shared).callback(_disconnect)
     with _signals_kept(), redirect_stderr(log):
         try:
             ray.init(**options, log_to_driver=False, configure_logging=False)

@@ -19,7 +19,7 @@ class Placement:
     Args:
         on: LOCAL (in this process) or RAY.
         workers: The least and the most workers; None: by the cluster's GPUs, else by its CPUs.
-        cpus: CPUs per worker; None: 1, or 0 with a GPU.
+        cpus: CPUs per worker; None: 1.
         gpus: GPUs per worker; None: 1 if the cluster has any.
     """
 

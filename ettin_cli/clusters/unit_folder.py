@@ -150,6 +150,22 @@ class UnitFolder:
         """
         return self._read(PLAN) if (self.root / PLAN).exists() else None
 
+    def planned_rows(self) -> int | None:
+        """Return the rows of a unit of unfinished work; None if there is none.
+
+        Raises:
+            OutputError: The plan is damaged.
+        """
+        plan = self.plan()
+        if plan is None:
+            return None
+        rows = plan.get("rows")
+        if not isinstance(rows, int) or rows < 1:
+            raise OutputError(
+                f"{self.root / PLAN} is damaged", code="resume-damaged", partial=self.root
+            )
+        return rows
+
     def _read(self, name: str) -> dict[str, Any]:
         """Return the content of a JSON file.
 

@@ -202,6 +202,7 @@ def evaluate(
     )
     if run and (calibrate or judge or chosen):
         raise UsageError("--calibrate, --judge, --on and --unit cannot be combined with --run")
+    _require_folder(output)
     named = [] if run else collections_of(folder, context.session)
     given = use_given(named, candidates)
     wanted = parse_metrics(metrics or (GIVEN_METRICS if given else METRICS))
@@ -261,6 +262,11 @@ def evaluate(
                     _write(console, with_documents(found, opened), output, plots)
     if rejected:
         raise typer.Exit(options.REJECTED)
+
+
+def _require_folder(output: Path | None) -> None:
+    if output and output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file", hint="-o FOLDER")
 
 
 def _check_units(chosen: units.UnitOptions | None, queries: Path | None, *, judge: bool) -> None:

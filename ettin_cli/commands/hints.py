@@ -249,7 +249,8 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     ),
     "workers-differ": "install the same versions on all nodes, and use nodes of one kind",
     "not-shared": "run from a folder on a file system that all nodes share",
-    "index-updated": "run the same command again while nothing updates the index",
+    "index-updated": "to start over with the updated index, remove the folder of unfinished work "
+    "beside the output",
     "units-given-up": lambda fields: f"{_resumed()} to try them again",
 }
 

@@ -28,7 +28,7 @@ from ettin_cli.errors import OutputError, UsageError
 from ettin_cli.files import only_writer, output_errors
 from ettin_cli.files.requests import Spool
 
-# A file that is one unit, and so is done by one worker, is worth a word from this size on.
+# Bytes of a file that is one unit, from which on the user is told so.
 LARGE = 1 << 30
 
 
@@ -111,7 +111,7 @@ class UnitRun:
             earlier = folder.plan()
             if earlier is None:
                 self._check_output(output, chosen)
-            earlier_rows = earlier.get("rows") if earlier and resume else None
+            earlier_rows = folder.planned_rows() if resume else None
             rows = chosen.rows or earlier_rows or chosen.usual_rows
             units = list(units_of(pieces(rows), self.recipe))
             self._notice_whole(units, console)
@@ -161,7 +161,8 @@ class UnitRun:
         counts: Counter[str] = Counter()
         for unit in units:
             counts.update(folder.receipt(unit).counts)
-        folder.write_rejects(units)
+        if self.records is None:
+            folder.write_rejects(units)
         if in_folder:
             folder.into_folder(units)
         else:

@@ -102,7 +102,7 @@ def check_apart(output: Path | None, inputs: Iterable[Path | str | None]) -> Non
     if output is None or str(output) == STREAM:
         written = {"stdout": _stream(1)}
     else:
-        beside = files_beside(output) if appears_complete(output) else []
+        beside = files_beside(output) if appears_complete(output) or output.is_dir() else []
         written = {str(path): _file(path) for path in (output, *beside)}
     for source_path in inputs:
         source = _stream(0) if str(source_path) == STREAM else _file(source_path)

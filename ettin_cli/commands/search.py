@@ -25,6 +25,7 @@ from ettin_cli.searching import (
     require_no_scores,
     require_retriever,
 )
+from ettin_cli.searching.calibration import calibration_checksum
 from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, SAME, TOP_K, TRUNCATE
 
 
@@ -258,7 +259,9 @@ def _key(
     kept = [keep for _, keep in rerank.before] if rerank else []
     # Paths in the answers are relative to the working folder.
     here = (str(index.generation.resolve()), str(Path.cwd()))
-    return writing.fingerprint(rerank.every if rerank else [], engine, kept, here, *job)
+    every = rerank.every if rerank else []
+    calibrated = [calibration_checksum(index.folder, one) for one in every]
+    return writing.fingerprint(every, engine, kept, calibrated, here, *job)
 
 
 def _filters(pairs: list[str]) -> tuple[tuple[str, str], ...]:

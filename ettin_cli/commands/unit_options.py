@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ettin_cli.clusters import LOCAL, RAY, Placement, check_placement
+from ettin_cli.clusters import LOCAL, RAY, Placement, UnitFolder, check_placement
 from ettin_cli.errors import UsageError
 
 On = Annotated[
@@ -37,7 +38,8 @@ UnitRows = Annotated[
         "--unit",
         metavar="ROWS",
         min=1,
-        help="Work in units of this many rows; on Ray 4,096 by default, or 32,768 for GPUs.",
+        help="Work in units of this many rows; on Ray 4,096 by default, or 32,768 with "
+        "--gpus-per-worker.",
     ),
 ]
 UnitQueries = Annotated[
@@ -46,7 +48,8 @@ UnitQueries = Annotated[
         "--unit",
         metavar="QUERIES",
         min=1,
-        help="Work in units of this many queries; on Ray 256 by default, or 4,096 for GPUs.",
+        help="Work in units of this many queries; on Ray 256 by default, or 4,096 with "
+        "--gpus-per-worker.",
     ),
 ]
 # Rows of a unit on CPUs and on GPUs, which take about a minute.
@@ -107,6 +110,7 @@ def unit_options(
             raise UsageError(f"{name} needs --on {RAY}", hint=f"leave out {name}")
     in_folder = output is not None and output.endswith("/")
     if on != RAY and unit is None and not in_folder:
+        _refuse_unfinished(output)
         return None
     placement = Placement(on, _sizes(workers), cpus, gpus)
     check_placement(placement)
@@ -114,6 +118,18 @@ def unit_options(
         asked = f"--on {RAY}" if on == RAY else "--unit"
         raise UsageError(f"{asked} needs an output file or folder", hint="-o FILE, or -o FOLDER/")
     return UnitOptions(placement, unit, in_folder, usual)
+
+
+def _refuse_unfinished(output: str | None) -> None:
+    """Refuse to write without units what a run in units has begun."""
+    if output is None or output == "-":
+        return
+    folder = UnitFolder(Path(os.path.realpath(output)), "")
+    if folder.plan() is not None:
+        raise UsageError(
+            f"{folder.root} is left over from an unfinished run in units",
+            hint="continue it with the options of that run, or remove it to start over",
+        )
 
 
 def check_queries(queries: Path | None) -> None:
@@ -142,4 +158,6 @@ def _sizes(workers: str | None) -> tuple[int, int] | None:
         most = int(match[2] or least)
         if 1 <= least <= most:
             return least, most
-    raise UsageError(f"--workers {workers!r} is neither a number nor a range", hint="--workers 2-8")
+    raise UsageError(
+        f"--workers {workers!r} is not a number from 1, or a range of them", hint="--workers 2-8"
+    )

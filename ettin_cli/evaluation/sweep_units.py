@@ -96,14 +96,15 @@ def results_of_units(parts: Iterable[Path], evaluator: Evaluator) -> SweepResult
     for part in parts:
         try:
             held = orjson.loads(part.read_bytes())
-        except orjson.JSONDecodeError as error:
+            found = SweepResults.from_dict(held["results"])
+            for identity, taken in held["scores"].items():
+                store_scores(taken, stores[identity])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             folder = part.parent.parent
             raise OutputError(
                 f"{part} is damaged", code="resume-damaged", partial=folder
             ) from error
-        for identity, taken in held["scores"].items():
-            store_scores(taken, stores[identity])
-        results.add(SweepResults.from_dict(held["results"]))
+        results.add(found)
     return results
 
 

@@ -12,7 +12,7 @@ from ettin_cli.errors import CalibrationError, OutputError
 from ettin_cli.models.rerankers import ResolvedReranker
 from ettin_cli.searching.calibration.fitting import Bin, Calibration
 from ettin_cli.settings import TRUNCATE
-from ettin_cli.storage import replacing
+from ettin_cli.storage import checksum, replacing
 
 CALIBRATIONS = "calibrations"
 CALIBRATION_FORMAT = 1
@@ -55,6 +55,11 @@ def save(
             f"cannot write {path}: {error.strerror}", code="index-unwritable", folder=folder
         ) from error
     return path
+
+
+def calibration_checksum(folder: Path, reranker: ResolvedReranker) -> str | None:
+    """Return the checksum of the calibration of an index for a reranker; None if it has none."""
+    return checksum(_path(folder, reranker)) if is_calibrated(folder, reranker) else None
 
 
 def load(
