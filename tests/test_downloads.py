@@ -46,7 +46,8 @@ def hub(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     }
     with Hub(repositories) as hub:
         hub.serve(monkeypatch, tmp_path)
-        # On a busy machine too, all threads have ended when a download has failed.
+        # On a busy machine too, the hub answers in time, and all threads end after a failure.
+        monkeypatch.setattr(downloading, "HUB_TIMEOUT_S", PATIENCE_S)
         monkeypatch.setattr(transfers, "GRACE_S", PATIENCE_S)
         yield hub
 
@@ -221,7 +222,7 @@ DATES = {"Date": "Thu, 19 Nov 2026 10:00:00 GMT", "Retry_After": "Thu, 19 Nov 20
             answer(418),
             None,
             "download-failed",
-            NOT_HERE + "the hub's answer cannot be read (418 I'm a Teapot)",
+            NOT_HERE + "cannot be downloaded (418 I'm a Teapot)",
         ),
     ],
 )
@@ -270,7 +271,23 @@ def test_a_repository_without_a_model_is_said(hub: Hub) -> None:
 
 def test_a_page_in_place_of_the_hub_is_said(hub: Hub) -> None:
     hub.repositories[NAME].portal = b"<html>Please sign in</html>"
-    assert problem().problem.startswith(NOT_HERE + "the hub's answer cannot be read (JSONDecode")
+    said = f"cannot be downloaded (what answers at {hub.url} is not the hub)"
+    assert problem().problem == NOT_HERE + said
+
+
+def test_addresses_that_are_none_are_said(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import close_session, constants
+
+    with monkeypatch.context() as patch:
+        patch.setenv("HTTP_PROXY", "http://proxy:port")
+        close_session()
+        said = "cannot be downloaded (InvalidURL: Invalid port: 'port')"
+        assert problem().problem == NOT_HERE + said
+    monkeypatch.setattr(constants, "ENDPOINT", "hub.example")
+    close_session()
+    said = "the hub cannot be reached (UnsupportedProtocol: Request URL is missing"
+    assert problem().problem.startswith(NOT_HERE + said)
+    close_session()
 
 
 # A hub that cannot be reached
@@ -297,7 +314,7 @@ def test_a_hub_that_does_not_answer_is_given_up_on(
     monkeypatch.setattr(downloading, "HUB_TIMEOUT_S", 0.05)
     held = threading.Event()
     hub.faults.append(Fault("/api/", hold=held))
-    assert "the hub cannot be reached (ReadTimeout" in problem().problem
+    assert problem().problem.startswith(NOT_HERE + "the hub cannot be reached (")
     # So is one whose name cannot be resolved, where the client has no timeout.
     forget_outage()
     with monkeypatch.context() as patch:
@@ -447,6 +464,17 @@ def test_a_download_that_failed_is_no_model_and_is_resumed(hub: Hub, small: Path
     assert 0 < len(here) < len(files_of(small))
     assert fetched(hub) == sorted(files_of(small).keys() - here)
     assert cached_folder("17m") == folder
+
+
+def test_a_hub_that_stops_sending_is_given_up_on(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(HUB_ID, revision=ETTIN_MODELS["17m"].revision, ignore_patterns=[TRUNK])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
+    trunk = hub.repositories[NAME].sent_as(TRUNK)
+    hub.faults.append(Fault(f"GET cdn{trunk}", hold=threading.Event()))
+    assert problem().problem == f"downloading {HUB_ID} failed: ReadTimeout: timed out"
+    assert hub.asked("GET").count(f"GET cdn{trunk}") == 6
 
 
 def test_a_body_that_is_cut_off_is_continued(

@@ -16,7 +16,7 @@ from ettin_cli.records import Silence
 from ettin_cli.settings import EMBEDDERS, ETTIN_MODELS
 from tests import hub_models
 from tests.hub_models import FLOAT32, SHAPES, declared_ettin, full_ettin, name_of, repository
-from tests.hub_server import Hub, Repository
+from tests.hub_server import PATIENCE_S, Hub, Repository
 from tests.models import TEXTS
 from tests.test_embedders import bert, built, embedding_gemma, lfm2, nomic_bert, qwen3, static
 
@@ -27,6 +27,8 @@ PAIRS = [(TEXTS[2], text) for text in TEXTS]
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with Hub({}) as hub:
         hub.serve(monkeypatch, tmp_path)
+        # On a busy machine too, the hub answers in time.
+        monkeypatch.setattr("ettin_cli.models.downloading.HUB_TIMEOUT_S", PATIENCE_S)
         yield hub
 
 

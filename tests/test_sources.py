@@ -52,6 +52,17 @@ def test_a_source_that_is_a_link_going_round_is_refused(tmp_path: Path) -> None:
     assert hint_of(refused.value) is not None
 
 
+def test_a_link_whose_file_has_no_suffix_is_read_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_text('{"_id": "a", "text": "At nine."}\n', encoding="utf-8")
+    (tmp_path / "corpus.jsonl").symlink_to("blob")
+    (tmp_path / "notes.md").write_text("# At nine", encoding="utf-8")
+    (tmp_path / "linked.txt").symlink_to("notes.md")
+    locations = [
+        open_source(str(tmp_path / name)).location for name in ("corpus.jsonl", "linked.txt")
+    ]
+    assert locations == [tmp_path / "corpus.jsonl", tmp_path / "notes.md"]
+
+
 def test_pipes_and_sockets_are_never_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

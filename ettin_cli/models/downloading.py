@@ -68,7 +68,8 @@ def download(model: HubModel, reporter: Reporter) -> Path:
         if size > room:
             raise unwritable(model, f"{model.hub_id} takes {_mb(size)}, and {_mb(room)} are free")
         remember_fact(DOWNLOADS, f"{model.hub_id}@{listing.commit}", list(listing.sizes))
-        reporter.notice(f"downloading {model.hub_id} from the hub ({_mb(size)})")
+        if missing:
+            reporter.notice(f"downloading {model.hub_id} from the hub ({_mb(size)})")
         try:
             smallest_first = sorted(missing, key=lambda path: (missing[path], path))
             transfer(model.hub_id, listing.commit, smallest_first, size, reporter)

@@ -27,7 +27,7 @@ def refused(model: HubModel, problem: HubProblem) -> ModelError:
     """Return the error of a model of which nothing was downloaded."""
     reasons = {
         Trouble.UNREACHABLE: f"the hub cannot be reached ({problem.text})",
-        Trouble.OTHER: f"the hub's answer cannot be read ({problem.text})",
+        Trouble.OTHER: f"cannot be downloaded ({problem.text})",
     }
     why = reasons.get(problem.trouble, problem.text)
     return _error(model, problem, f"{model.hub_id} is not on this machine and {why}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ class HubProblem:
 
 def hub_problem(error: Exception) -> HubProblem:
     """Return what went wrong, from an exception or those that it was raised from."""
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     if isinstance(error, errors.HFValidationError):
         return HubProblem(Trouble.MISSING, "whose ids have other letters")
@@ -74,6 +75,8 @@ def hub_problem(error: Exception) -> HubProblem:
         if isinstance(cause, (http_error, ConnectionError, TimeoutError)):
             reason = f"{type(cause).__name__}: {first_line(cause)}{_by_proxy()}"
             return HubProblem(Trouble.UNREACHABLE, reason)
+    if any(isinstance(cause, json.JSONDecodeError) for cause in causes):
+        return HubProblem(Trouble.OTHER, f"what answers at {constants.ENDPOINT} is not the hub")
     return HubProblem(Trouble.OTHER, f"{type(error).__name__}: {first_line(error)}")
 
 
