@@ -7,10 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ettin_cli.collections import Table, open_dataset
 from ettin_cli.commands.hints import hint_of
+from ettin_cli.corpus import batch_rows
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.training import DataRequest, read_data, usable_tables
 from ettin_cli.training.mixture import Mixture
@@ -285,6 +288,17 @@ def test_shards_are_downloaded_as_they_are_needed_and_one_ahead(hub: Hub) -> Non
             assert set(downloaded(hub)) == {*first, *order[: at + 2]}
     # Nothing twice.
     assert len(downloaded(hub)) == 5
+
+
+def test_a_shard_is_read_in_batches_even_if_it_is_one_row_group(tmp_path: Path) -> None:
+    letters = np.random.default_rng(1).integers(97, 123, 24_000_000, np.uint8).tobytes().decode()
+    texts = [letters[begin : begin + 1000] for begin in range(0, len(letters), 1000)]
+    path = tmp_path / "shard.parquet"
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=len(texts))
+    before = pa.total_allocated_bytes()
+    rows = batch_rows(path, 0, len(texts))
+    assert next(rows)[0] == {"text": texts[0]}
+    assert pa.total_allocated_bytes() - before < 12_000_000 < path.stat().st_size
 
 
 def test_files_and_datasets_are_mixed(hub: Hub, tmp_path: Path) -> None:

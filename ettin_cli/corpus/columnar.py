@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 BATCH_ROWS = 1024
+BUFFER_BYTES = 1 << 16
 # The first bytes of the file format, and of the first version of Feather; a stream has neither.
 ARROW_FILE, FEATHER_1 = b"ARROW1", b"FEA1"
 
@@ -34,7 +35,9 @@ def _opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     with opened(path):
         # Arrow would wait for a pipe's writer.
         pass
-    with _readable("Parquet"), pq.ParquetFile(path) as file:
+    # Else a row group, which may be all of a file, is read at once.
+    buffered = {"buffer_size": BUFFER_BYTES, "pre_buffer": False}
+    with _readable("Parquet"), pq.ParquetFile(path, **buffered) as file:
         yield file
 
 
