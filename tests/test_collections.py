@@ -13,7 +13,7 @@ from ettin_cli.collections import COLLECTIONS, OpenCollection, family, named, op
 from ettin_cli.collections.layout import card_metadata, files_of, layout_of
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError
-from tests.dataset_repositories import arguana, beir, beir_as_jsonl, card, nanobeir, tsv
+from tests.dataset_repositories import arguana, beir, beir_as_jsonl, card, jsonl, nanobeir, tsv
 from tests.hub_server import Fault, Hub, Repository
 from tests.indexes import Notices
 
@@ -204,14 +204,26 @@ def test_judgements_of_other_layouts_are_read(
         assert opened("beir/scifact").qrels == {"q%201": {"d1": 1}}
 
 
-@pytest.mark.parametrize("text", ["many", ""])
-def test_a_judgement_that_is_no_number_is_reported_with_its_line(
+@pytest.mark.parametrize("text", ["many", "", "0.9", "inf", "nan"])
+def test_a_judgement_that_is_no_integer_is_reported_with_its_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
 ) -> None:
     qrels = Repository({"test.tsv": tsv([{"query-id": "q", "corpus-id": "d", "score": text}])})
     with Hub({**beir("scifact"), "datasets/BeIR/scifact-qrels": qrels}) as hub:
         hub.serve(monkeypatch, tmp_path)
         assert "test.tsv:2: relevance" in problem(opened("beir/scifact")).problem
+
+
+@pytest.mark.parametrize("name", ["query-id", "corpus-id"])
+@pytest.mark.parametrize("value", [None, "", [None]])
+def test_a_judgement_without_an_id_is_reported_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: object
+) -> None:
+    rows = [{"query-id": "q", "corpus-id": 0}, {"query-id": 0, "corpus-id": "d", name: value}]
+    qrels = Repository({"test.jsonl": jsonl(rows)})
+    with Hub({**beir("scifact"), "datasets/BeIR/scifact-qrels": qrels}) as hub:
+        hub.serve(monkeypatch, tmp_path)
+        assert problem(opened("beir/scifact")).problem.endswith(f"test.jsonl:2: no {name}")
 
 
 FILES = ["README.md", "a/x-00000-of-00002.parquet", "a/x-00001-of-00002.parquet", "b/test.tsv"]

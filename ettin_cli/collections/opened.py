@@ -93,11 +93,10 @@ class OpenCollection:
         judged: Judged = {}
         paths = self._paths(self._judgements, self._layout_of_judgements, JUDGEMENTS, exact=True)
         for place, record in _records(paths):
-            query_id = _text(record, ("query-id",), place)
+            of_query = judged.setdefault(_id(record.get("query-id"), "query-id", place), {})
             doc_ids = record.get("corpus-id")
             for doc_id in doc_ids if isinstance(doc_ids, list) else [doc_ids]:
-                of_query = judged.setdefault(without_spaces(query_id), {})
-                of_query[without_spaces(str(doc_id))] = _relevance(record, place)
+                of_query[_id(doc_id, "corpus-id", place)] = _relevance(record, place)
         return judged
 
     @cached_property
@@ -127,8 +126,8 @@ class OpenCollection:
             doc_ids = record.get("corpus-ids")
             if not isinstance(doc_ids, list):
                 raise CorpusError(f"{place}: no list of corpus-ids")
-            query_id = without_spaces(_text(record, ("query-id",), place))
-            ranked[query_id] = [without_spaces(str(doc_id)) for doc_id in doc_ids]
+            query_id = _id(record.get("query-id"), "query-id", place)
+            ranked[query_id] = [_id(doc_id, "corpus-ids", place) for doc_id in doc_ids]
         texts = {
             without_spaces(_text(record, ID, place)): _text(record, ("text",), place)
             for place, record in _records(self.corpus)
@@ -212,10 +211,20 @@ def _text(record: Mapping[str, Any], names: Sequence[str], place: str) -> str:
     return str(value)
 
 
+def _id(value: object, name: str, place: str) -> str:
+    """Return the ID of a query or document in a judgement or a list of candidates."""
+    if not isinstance(value, str | int) or value == "":
+        raise CorpusError(f"{place}: no {name}")
+    return without_spaces(str(value))
+
+
 def _relevance(record: Mapping[str, Any], place: str) -> int:
     """Return the relevance of a judgement; without a score, every judged document is relevant."""
     value = record.get("score", 1)
     try:
-        return int(float(value))
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         raise CorpusError(f"{place}: relevance {value!r} is not a number") from None
+    if not number.is_integer():
+        raise CorpusError(f"{place}: relevance {value!r} is not an integer")
+    return int(number)
