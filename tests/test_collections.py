@@ -259,6 +259,19 @@ def test_files_are_found_by_convention() -> None:
         found(["bm25"], "test")
 
 
+def test_shards_named_with_a_hash_are_one_split() -> None:
+    names = [f"data/train-0000{at}-of-00002-4746b8785c874cc{at}.parquet" for at in range(2)]
+    assert layout_of(names, {}) == {"default": {"train": names}}
+
+
+def test_of_a_configuration_in_several_formats_one_is_read() -> None:
+    names = ["corpus.jsonl.gz", "corpus/corpus-00000-of-00001.parquet", "queries.jsonl"]
+    assert layout_of(names, {}) == {
+        "corpus": {"corpus": [names[1]]},
+        "queries": {"train": [names[2]]},
+    }
+
+
 def test_a_card_that_is_no_yaml_is_passed_over() -> None:
     assert card_metadata("no front matter") == {}
     assert card_metadata("---\na: [\n---\n") == {}

@@ -25,7 +25,8 @@ CANDIDATES = ("bm25",)
 ALONE, DEFAULT = "train", "default"
 SPLITS = ("train", "dev", "validation", "test")
 
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+# Older versions of `datasets` end the name with a hash.
+_SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
 
 # Configuration -> split -> files.
@@ -136,18 +137,17 @@ def _matches(file: str, glob: str) -> bool:
 
 
 def _conventional(files: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """Return what the names of files say; of several formats of the same table, the first."""
-    named: dict[str, dict[str, dict[str, list[str]]]] = defaultdict(lambda: defaultdict(dict))
+    """Return what the names of files say; of several formats of a configuration, the first."""
+    found: dict[str, dict[str, list[str]]] = {}
     for suffix in TABLES:
+        named: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for file in files:
             if file.endswith(suffix) and file.count("/") < 2:
                 stem = _SHARD.sub("", file.removesuffix(suffix))
                 config, split = _config_and_split(stem)
-                named[config][split].setdefault(suffix, []).append(file)
-    return {
-        config: {split: next(iter(kinds.values())) for split, kinds in splits.items()}
-        for config, splits in named.items()
-    }
+                named[config][split].append(file)
+        found = {**named, **found}
+    return found
 
 
 def _config_and_split(stem: str) -> tuple[str, str]:
