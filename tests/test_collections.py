@@ -10,7 +10,7 @@ import huggingface_hub
 import pytest
 
 from ettin_cli.collections import COLLECTIONS, OpenCollection, family, named, open_collection
-from ettin_cli.collections.layout import card_metadata, files_of, layout_of
+from ettin_cli.collections.layout import card_metadata, configurations, files_of, layout_of
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError
 from tests.dataset_repositories import arguana, beir, beir_as_jsonl, card, jsonl, nanobeir, tsv
@@ -237,12 +237,37 @@ FILES = ["README.md", "a/x-00000-of-00002.parquet", "a/x-00001-of-00002.parquet"
         [{"split": "train", "path": "a/x-*"}],
         [{"split": "train", "path": ["./a/x-0000?-*"]}],
         {"train": "a/*.parquet"},
+        "**/*.parquet",
+        "a/**",
     ],
 )
 def test_the_forms_of_data_files_are_read(data_files: object) -> None:
     layout = layout_of(FILES, {"configs": [{"config_name": "corpus", "data_files": data_files}]})
     assert layout["corpus"] == {"train": FILES[1:3]}
     assert layout["b"] == {"test": ["b/test.tsv"]}
+
+
+def test_two_stars_match_across_folders() -> None:
+    names = [".gitattributes", "README.md", "a.parquet", "a/b/c.parquet", "a/b/d.json"]
+    for glob, found in {
+        "**": names[2:],
+        "**/*.parquet": names[2:4],
+        "a/**/*.json": names[4:],
+        "a/**/b/*.json": names[4:],
+        "a/*.json": [],
+    }.items():
+        layout = configurations(names, {"configs": [{"config_name": "x", "data_files": glob}]})
+        assert layout.get("x", {}) == ({"train": found} if found else {})
+
+
+def test_the_folder_of_a_configuration_is_read() -> None:
+    names = ["en/notes.csv", "en/part-0.parquet", "en/test-00000-of-00001.parquet", "fr/a.csv"]
+    one = {"config_name": "one", "data_dir": "./en/"}
+    configs = [one, {**one, "config_name": "two", "data_files": {"dev": "*.csv"}}]
+    assert configurations(names, {"configs": configs}) == {
+        "one": {"train": [names[1]], "test": [names[2]]},
+        "two": {"dev": [names[0]]},
+    }
 
 
 def test_files_are_found_by_convention() -> None:

@@ -20,7 +20,7 @@ from ettin_cli.training.mixture import Mixture
 from ettin_cli.training.rows import Example
 from ettin_cli.training.sampling import Shares, chosen_rows, shares
 from ettin_cli.training.windows import TrainingData
-from tests.dataset_repositories import SHARDS, TRAINED_ON, pairs, parquet, training_data
+from tests.dataset_repositories import SHARDS, TRAINED_ON, card, pairs, parquet, training_data
 from tests.hub_server import Hub, Repository
 from tests.indexes import Notices
 
@@ -126,6 +126,17 @@ def test_tables_are_those_that_the_loss_can_use(hub: Hub) -> None:
     assert "the loss mse needs scores" in error.problem
     error = problem(loss="margin-mse")
     assert "compares documents of a query, and rows are read one by one" in error.problem
+
+
+def test_a_stated_configuration_without_files_is_left_out_with_the_reason(hub: Hub) -> None:
+    rows = parquet(pairs("a", 0, 2))
+    files = {"README.md": card({"a": {"train": "a/*"}, "b": {"train": "b/*"}}), "a/x.parquet": rows}
+    hub.repositories["datasets/some/half"] = Repository(files)
+    notices, reason = Notices(), "none of the files that the dataset card states is in"
+    [found] = tables("some/half", notices=notices)
+    assert found.name == "some/half/a"
+    assert f"some/half/b is left out: {reason} the repository" in notices.said
+    assert reason in problem("some/half/b").problem
 
 
 # Bad input

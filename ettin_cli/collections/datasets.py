@@ -123,6 +123,8 @@ def open_dataset(name: str, *, offline: bool, reporter: Reporter) -> Dataset:
 
 def _unreadable(splits: Mapping[str, Sequence[str]]) -> str | None:
     """Return why a configuration cannot be read, if so."""
+    if not splits:
+        return "none of the files that the dataset card states is in the repository"
     if not (paths := splits.get(TRAIN)):
         return f"no split {TRAIN}"
     other = next((path for path in paths if not path.endswith(PARQUET)), None)

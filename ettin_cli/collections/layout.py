@@ -49,16 +49,18 @@ def layout_of(files: Iterable[str], metadata: Mapping[str, Any]) -> Layout:
     """Return the files of each configuration and split: by the card, else by convention."""
     files = sorted(files)
     stated = _stated(files, metadata.get("configs"))
-    return {**_conventional(files), **stated}
+    return {**_conventional(files), **{name: splits for name, splits in stated.items() if splits}}
 
 
 def configurations(files: Iterable[str], metadata: Mapping[str, Any]) -> Layout:
     """Return the files of each configuration and split as the hub shows them.
 
-    These are the configurations of the card, and only without any those by convention.
+    These are the configurations of the card, and only without any those by convention. One of the
+    card of which there are no files has no splits.
     """
     files = sorted(files)
-    return _stated(files, metadata.get("configs")) or _conventional(files)
+    stated = _stated(files, metadata.get("configs"))
+    return stated if any(stated.values()) else {**stated, **_conventional(files)}
 
 
 def files_of(
@@ -102,19 +104,54 @@ def _spellings(split: str) -> Sequence[str]:
 
 
 def _stated(files: Sequence[str], configs: object) -> dict[str, dict[str, list[str]]]:
-    """Return what the card's `configs` say; a configuration without files is left out."""
+    """Return what the card's `configs` say; a configuration without files has no splits."""
     stated: dict[str, dict[str, list[str]]] = {}
     for config in configs if isinstance(configs, list) else ():
         if not isinstance(config, dict) or "config_name" not in config:
             continue
-        patterns = _patterns(config.get("data_files"))
-        splits = {
-            split: [file for file in files if any(_matches(file, glob) for glob in globs)]
-            for split, globs in patterns.items()
-        }
-        if splits := {split: found for split, found in splits.items() if found}:
-            stated[str(config["config_name"])] = splits
+        name, folder, data_files = (
+            config.get(key) for key in ("config_name", "data_dir", "data_files")
+        )
+        if data_files is not None:
+            splits = _matching(files, _patterns(data_files), folder)
+        elif folder is not None:
+            splits = _within(files, str(folder))
+        else:
+            splits = _conventional(files).get(str(name), {})
+        stated[str(name)] = splits
     return stated
+
+
+def _matching(
+    files: Sequence[str], patterns: Mapping[str, Sequence[str]], folder: object
+) -> dict[str, list[str]]:
+    """Return the files of each split that match its globs, which are relative to a folder."""
+    within = _parts(str(folder or ""))
+    splits = {
+        split: [
+            file
+            for file in files
+            if _is_data(file)
+            and any(_matches(_parts(file), [*within, *_parts(glob)]) for glob in globs)
+        ]
+        for split, globs in patterns.items()
+    }
+    return {split: found for split, found in splits.items() if found}
+
+
+def _within(files: Sequence[str], folder: str) -> dict[str, list[str]]:
+    """Return the tables in a folder by the split in their names; without one they are `train`."""
+    within = _parts(folder)
+    for suffix in TABLES:
+        splits: dict[str, list[str]] = defaultdict(list)
+        for file in files:
+            parts = _parts(file)
+            if file.endswith(suffix) and parts[: len(within)] == within:
+                words = re.split(r"[^a-z]+", "/".join(parts[len(within) :]).lower())
+                splits[next((one for one in words if one in SPLITS), ALONE)].append(file)
+        if splits:
+            return dict(splits)
+    return {}
 
 
 def _patterns(data_files: object) -> dict[str, list[str]]:
@@ -131,9 +168,22 @@ def _patterns(data_files: object) -> dict[str, list[str]]:
     return patterns
 
 
-def _matches(file: str, glob: str) -> bool:
-    parts, globs = file.split("/"), glob.removeprefix("./").split("/")
-    return len(parts) == len(globs) and all(map(fnmatchcase, parts, globs))
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _is_data(file: str) -> bool:
+    name = file.rpartition("/")[2]
+    return name != CARD and not name.startswith(".")
+
+
+def _matches(parts: Sequence[str], globs: Sequence[str]) -> bool:
+    """Return whether a path matches a glob; `**` matches any number of folders."""
+    if not globs:
+        return not parts
+    if globs[0] == "**":
+        return any(_matches(parts[at:], globs[1:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], globs[0]) and _matches(parts[1:], globs[1:])
 
 
 def _conventional(files: Sequence[str]) -> dict[str, dict[str, list[str]]]:
