@@ -160,9 +160,20 @@ def test_the_recipe_of_the_release_is_kept_for_few_rows(
     assert "1 steps of 1,024 rows, learning rate 0.00024" in plan.err
 
 
+@pytest.mark.parametrize("name", ["runs/mined", "other/mined.jsnl", "other/mined.jsnl.gz"])
+def test_the_hub_is_not_asked_for_a_file_that_is_missing(
+    ettin: Ettin, hub: Hub, bert: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "runs").mkdir()
+    done = ettin("train", name, "--base", str(bert), "-o", "model")
+    assert done.code == 1
+    assert f"error: no such file: {name}" in done.err
+    assert not hub.asked()
+
+
 def test_unknown_names_are_usage_errors_or_lines(ettin: Ettin, hub: Hub, bert: Path) -> None:
     cases = {
-        "some/nothing": (1, "error: the hub has no dataset some/nothing"),
+        "some/nothing": (1, "error: there is no such file here, and the hub has no dataset some/n"),
         "some/nothing.jsonl": (1, "error: no such file: some/nothing.jsonl"),
         f"{TRAINED_ON}/redit": (1, f"hint: {TRAINED_ON}/reddit"),
         f"{TRAINED_ON}/texts": (1, "its columns are text, label\n  hint: a row is query, document"),

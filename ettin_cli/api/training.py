@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.api.indexing import IndexingCalls
 from ettin_cli.corpus import document_stream
-from ettin_cli.errors import InvalidArgumentError
+from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.records import Qrels, Query, require_least, require_list, require_type
 from ettin_cli.settings import AUTO, CANDIDATES, CHECKPOINT_MINUTES, NEGATIVES, SEED
 from ettin_cli.storage import Stream
@@ -228,9 +228,17 @@ class TrainingCalls(IndexingCalls):
             require_list(rows, "rows")
             paths.append(document_stream(rows))
         # The main process asks the hub first; the others use what it has remembered.
-        tables = processes.main_first(
-            lambda: usable_tables(datasets, loss, offline=models.offline, reporter=models.reporter)
-        )
+        try:
+            tables = processes.main_first(
+                lambda: usable_tables(
+                    datasets, loss, offline=models.offline, reporter=models.reporter
+                )
+            )
+        except CorpusError as error:
+            if error.code != "collection-gone":
+                raise
+            problem = f"there is no such file here, and {error.problem}"
+            raise CorpusError(problem, code=error.code, **error.fields) from error
         wanted = DataRequest(paths, tables, loss, sample, seed)
         with read_data(wanted, models.reporter) as read, ExitStack() as held:
             measure = None
@@ -250,9 +258,13 @@ class TrainingCalls(IndexingCalls):
     def _paths_and_datasets(
         self, data: Sequence[str | os.PathLike[str]], processes: Processes
     ) -> tuple[list[Path | Stream], list[str]]:
-        """Return what to train on as files, and as names of datasets."""
+        """Return what to train on as files, and as names of datasets.
+
+        Raises:
+            CorpusError: A file is missing. The hub is not asked for what looks like one.
+        """
         from ettin_cli.collections import is_dataset_name
-        from ettin_cli.corpus import table_reader_of
+        from ettin_cli.corpus import resembles_table, table_reader_of
 
         paths: list[Path | Stream] = []
         datasets = []
@@ -264,6 +276,11 @@ class TrainingCalls(IndexingCalls):
                 paths.append(document_stream(self._mined_of(found, processes)))
             elif path.exists() or table_reader_of(path.name) or not is_dataset_name(name):
                 paths.append(path)
+            elif resembles_table(path.name):
+                raise CorpusError(f"no such file: {path}", code="cannot-read", path=path)
+            elif path.parent.is_dir():
+                reason = f"and the folder {path.parent} is here, so it is no dataset of the hub"
+                raise CorpusError(f"no such file: {path}, {reason}", code="cannot-read", path=path)
             else:
                 datasets.append(name)
         return paths, datasets

@@ -56,6 +56,7 @@ from .registry import (
     built_in_formats as built_in_formats,
     ignored_plugins as ignored_plugins,
     is_code as is_code,
+    resembles_table as resembles_table,
     table_formats as table_formats,
     table_reader_of as table_reader_of,
 )

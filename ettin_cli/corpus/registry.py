@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -110,6 +111,20 @@ def table_reader_of(name: str) -> TableReader | None:
     """
     reader = reader_of(name)
     return reader if isinstance(reader, TableReader) else None
+
+
+def resembles_table(name: str) -> bool:
+    """Return whether a name ends nearly like that of a table; loads no plugin.
+
+    >>> [resembles_table(name) for name in ("runs/mined.jsnl", "a/b.parqet", "owner/name-v1.5")]
+    [True, True, False]
+    """
+    tables = [reader for reader in READERS if isinstance(reader, TableReader)]
+    known = [*COMPRESSED, *(suffix for reader in tables for suffix in reader.suffixes)]
+    return any(
+        difflib.get_close_matches(suffix, known, 1, 0.7)
+        for suffix in PurePath(name.lower()).suffixes
+    )
 
 
 def is_read(name: str) -> bool:
