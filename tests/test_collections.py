@@ -124,6 +124,17 @@ def test_a_split_that_is_missing_is_named_with_those_there_are(hub: Hub) -> None
     assert hint_of(error) == "beir/scifact:test, beir/scifact:train"
 
 
+def test_a_remembered_commit_that_is_gone_is_asked_for_again(
+    hub: Hub, stored: dict[str, Repository]
+) -> None:
+    name = "datasets/BeIR/scifact"
+    assert opened("beir/scifact").queries
+    newer = hub.repositories[name] = Repository({**stored[name].files, "more.txt": b""})
+    found = opened("beir/scifact")
+    assert len(found.corpus) == 2
+    assert newer.commit in found.origin
+
+
 def test_a_gated_data_set_says_where_to_ask(hub: Hub, stored: dict[str, Repository]) -> None:
     hub.repositories["datasets/BeIR/scifact"] = Repository(
         stored["datasets/BeIR/scifact"].files, gated=True

@@ -21,7 +21,7 @@ from ettin_cli.training.rows import Example
 from ettin_cli.training.sampling import Shares, chosen_rows, shares
 from ettin_cli.training.windows import TrainingData
 from tests.dataset_repositories import SHARDS, TRAINED_ON, card, pairs, parquet, training_data
-from tests.hub_server import Hub, Repository
+from tests.hub_server import Fault, Hub, Repository
 from tests.indexes import Notices
 
 NAME = f"datasets/{TRAINED_ON}"
@@ -137,6 +137,24 @@ def test_a_stated_configuration_without_files_is_left_out_with_the_reason(hub: H
     assert found.name == "some/half/a"
     assert f"some/half/b is left out: {reason} the repository" in notices.said
     assert reason in problem("some/half/b").problem
+
+
+def test_footers_read_before_one_that_fails_are_remembered(hub: Hub) -> None:
+    last = "reddit/train-00002-of-00003.parquet"
+    hub.faults = [Fault(f"GET .*{last}", status=404)]
+    problem(f"{TRAINED_ON}/reddit")
+    hub.faults.clear()
+    before = len(hub.asked("GET"))
+    tables(f"{TRAINED_ON}/reddit")
+    ends = [one for one in hub.asked("GET")[before:] if one.endswith(".parquet")]
+    assert ["/".join(one.split("/")[-2:]) for one in ends] == [last]
+
+
+def test_a_remembered_commit_that_is_gone_is_asked_for_again(hub: Hub) -> None:
+    tables(f"{TRAINED_ON}/agnews")
+    hub.repositories[NAME] = Repository({**training_data(), "more.txt": b""})
+    [found] = tables(f"{TRAINED_ON}/quora")
+    assert found.files.commit == hub.repositories[NAME].commit
 
 
 # Bad input

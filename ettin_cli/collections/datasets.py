@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ettin_cli.collections.fetching import DatasetFiles, dataset_files
+from ettin_cli.collections.fetching import CommitGoneError, DatasetFiles, dataset_files
 from ettin_cli.collections.footers import footers
 from ettin_cli.collections.layout import card_metadata, configurations
 from ettin_cli.collections.registry import UNSTATED, licence_in_words
@@ -81,6 +81,14 @@ def open_dataset(name: str, *, offline: bool, reporter: Reporter) -> Dataset:
     Raises:
         CorpusError: There is no such dataset or configuration, or the hub cannot be asked.
     """
+    try:
+        return _opened(name, offline=offline, reporter=reporter)
+    except CommitGoneError:
+        # The hub is asked for the newest.
+        return _opened(name, offline=offline, reporter=reporter)
+
+
+def _opened(name: str, *, offline: bool, reporter: Reporter) -> Dataset:
     match = _NAME.fullmatch(name)
     assert match
     repository, wanted = match.groups()

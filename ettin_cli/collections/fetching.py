@@ -37,6 +37,10 @@ NEWEST = "main"
 DATASET = "dataset"
 
 
+class CommitGoneError(CorpusError):
+    """The hub no longer has the remembered commit of a repository; it has been forgotten."""
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetFiles:
     """The files of a dataset repository at a commit.
@@ -72,6 +76,7 @@ class DatasetFiles:
         """Return the paths of some files, after downloading those that are not cached.
 
         Raises:
+            CommitGoneError: One is not cached, and the hub no longer has the commit.
             CorpusError: One is not cached, and cannot be downloaded.
         """
         missing = [name for name in names if self.cached(name) is None]
@@ -94,7 +99,7 @@ class DatasetFiles:
                 problem = hub_problem(error)
                 if problem.trouble is not Trouble.UNREACHABLE:
                     remember_outage(problem)
-                raise refused(self.repository, problem) from error
+                raise failed(self, problem) from error
 
 
 def dataset_files(
@@ -172,6 +177,18 @@ def unavailable(what: str, repository: str) -> CorpusError:
         code="collection-unavailable",
         name=repository,
     )
+
+
+def failed(files: DatasetFiles, problem: HubProblem) -> CorpusError:
+    """Return the error of a request for a file; a commit that is gone is forgotten."""
+    error, key = refused(files.repository, problem), f"{files.repository}@{NEWEST}"
+    known = recall(LISTINGS).get(key)
+    if problem.trouble is Trouble.NO_REVISION and (
+        known is None or known["commit"] == files.commit
+    ):
+        remember_fact(LISTINGS, key, None)
+        return CommitGoneError(error.problem, code=error.code, **error.fields)
+    return error
 
 
 def refused(repository: str, problem: HubProblem) -> CorpusError:

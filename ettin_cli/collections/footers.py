@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ettin_cli.collections.fetching import DATASET, DatasetFiles, refused, unavailable
+from ettin_cli.collections.fetching import DATASET, DatasetFiles, failed, unavailable
 from ettin_cli.errors import CorpusError, first_line
 from ettin_cli.models import hub_problem, hub_warnings_to, recall, remember_fact
 from ettin_cli.settings import HUB_TIMEOUT_S
@@ -40,13 +40,16 @@ def footers(files: DatasetFiles, names: Sequence[str]) -> dict[str, Footer]:
     known = {name: Footer(*facts) for name, facts in recall(FOOTERS).get(key, {}).items()}
     missing = [name for name in names if name not in known]
     if missing:
-        known |= _read(files, missing)
-        facts = {name: [footer.rows, list(footer.columns)] for name, footer in known.items()}
-        remember_fact(FOOTERS, key, facts)
+        try:
+            _read(files, missing, known)
+        finally:
+            facts = {name: [footer.rows, list(footer.columns)] for name, footer in known.items()}
+            remember_fact(FOOTERS, key, facts)
     return {name: known[name] for name in names}
 
 
-def _read(files: DatasetFiles, names: Sequence[str]) -> dict[str, Footer]:
+def _read(files: DatasetFiles, names: Sequence[str], known: dict[str, Footer]) -> None:
+    """Add the footers of some files to those known; before an error, those read until then."""
     if files.offline and (absent := [name for name in names if files.cached(name) is None]):
         raise unavailable(f"{absent[0]} of the dataset {files.repository}", files.repository)
     with (
@@ -54,15 +57,13 @@ def _read(files: DatasetFiles, names: Sequence[str]) -> dict[str, Footer]:
         files.reporter.track("reading footers", len(names), "files") as advance,
         ThreadPoolExecutor(REQUESTS) as pool,
     ):
-        found = {}
         try:
             for name, footer in zip(names, _all(files, names, pool), strict=True):
-                found[name] = footer
+                known[name] = footer
                 advance(1)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return found
 
 
 def _all(files: DatasetFiles, names: Sequence[str], pool: ThreadPoolExecutor) -> Iterable[Footer]:
@@ -107,7 +108,7 @@ def _end(files: DatasetFiles, name: str, length: int) -> bytes:
         response = http_backoff("GET", url, headers=headers, timeout=HUB_TIMEOUT_S)
         hf_raise_for_status(response)
     except Exception as error:
-        raise refused(files.repository, hub_problem(error)) from error
+        raise failed(files, hub_problem(error)) from error
     # A server may ignore the range.
     content: bytes = response.content[-length:]
     return content

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.collections.fetching import DatasetFiles, dataset_files
+from ettin_cli.collections.fetching import CommitGoneError, DatasetFiles, dataset_files
 from ettin_cli.collections.layout import (
     CANDIDATES,
     CORPUS,
@@ -85,13 +85,13 @@ class OpenCollection:
         Raises:
             CorpusError: They are not on this machine and cannot be downloaded; so for the others.
         """
-        return self._paths(self._files, self._layout, CORPUS)
+        return self._paths(CORPUS)
 
     @cached_property
     def qrels(self) -> Judged:
         """The judgements by query_id and doc_id. Of two for the same pair, the last counts."""
         judged: Judged = {}
-        paths = self._paths(self._judgements, self._layout_of_judgements, JUDGEMENTS, exact=True)
+        paths = self._paths(JUDGEMENTS, exact=True)
         for place, record in _records(paths):
             of_query = judged.setdefault(_id(record.get("query-id"), "query-id", place), {})
             doc_ids = record.get("corpus-id")
@@ -102,7 +102,7 @@ class OpenCollection:
     @cached_property
     def queries(self) -> list[Query]:
         """The queries with judgements."""
-        judged, paths = self.qrels, self._paths(self._files, self._layout, QUERIES)
+        judged, paths = self.qrels, self._paths(QUERIES)
         queries = [
             Query(without_spaces(_text(record, ID, place)), _text(record, TEXT, place))
             for place, record in _records(paths)
@@ -122,7 +122,7 @@ class OpenCollection:
                 name=self.collection.name,
             )
         ranked = {}
-        for place, record in _records(self._paths(self._files, self._layout, CANDIDATES)):
+        for place, record in _records(self._paths(CANDIDATES)):
             doc_ids = record.get("corpus-ids")
             if not isinstance(doc_ids, list):
                 raise CorpusError(f"{place}: no list of corpus-ids")
@@ -157,9 +157,20 @@ class OpenCollection:
     def _dataset(self, repository: str, revision: str | None) -> DatasetFiles:
         return dataset_files(repository, revision, offline=self._offline, reporter=self._reporter)
 
-    def _paths(
-        self, files: DatasetFiles, layout: Layout, configs: Sequence[str], *, exact: bool = False
-    ) -> list[Path]:
+    def _paths(self, configs: Sequence[str], *, exact: bool = False) -> list[Path]:
+        try:
+            return self._found(configs, exact=exact)
+        except CommitGoneError:
+            # The hub is asked for the newest.
+            for known in ("_files", "_layout", "_judgements", "_layout_of_judgements"):
+                self.__dict__.pop(known, None)
+            return self._found(configs, exact=exact)
+
+    def _found(self, configs: Sequence[str], *, exact: bool) -> list[Path]:
+        if configs is JUDGEMENTS:
+            files, layout = self._judgements, self._layout_of_judgements
+        else:
+            files, layout = self._files, self._layout
         names = files_of(
             layout,
             configs,
