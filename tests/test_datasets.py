@@ -1,5 +1,6 @@
 """Datasets of the hub to train on: their tables, samples, and rows in the order of an epoch."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -311,12 +312,50 @@ def test_shards_are_downloaded_as_they_are_needed_and_one_ahead(hub: Hub) -> Non
         for number in range(10):
             data.window(number, 16, 12, 0)
             if data.ahead:
-                data.ahead[1].join()
+                data.ahead.thread.join()
             [begin, end] = data.windows(16, 12, 0).of(number)[3]
             at = max(order.index(name) for name in reddit.needed(begin, end, 12, 0))
             assert set(downloaded(hub)) == {*first, *order[: at + 2]}
     # Nothing twice.
     assert len(downloaded(hub)) == 5
+
+
+def test_waiting_for_a_shard_can_be_interrupted(hub: Hub) -> None:
+    held = threading.Event()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with read_data(request(), Notices()) as data:
+        assert isinstance(data, Mixture)
+        data.prepare(0, 16, 12, 0)
+        hub.faults = [Fault("HEAD .*/reddit/train-", hold=held)]
+        data.between = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            for number in range(10):
+                data.window(number, 16, 12, 0)
+        held.set()
+        assert data.ahead
+        data.ahead.thread.join()
+
+
+def test_a_download_ahead_that_fails_is_said_and_tried_once(hub: Hub) -> None:
+    notices = Notices()
+    with read_data(request(), notices) as data:
+        assert isinstance(data, Mixture)
+        data.prepare(0, 16, 12, 0)
+        hub.faults = [Fault("HEAD .*/reddit/train-", status=404)]
+        before = len(downloaded(hub))
+        for number in range(2):
+            data.window(number, 16, 12, 0)
+            assert data.ahead
+            data.ahead.thread.join()
+        assert len(downloaded(hub)) == before + 1
+        assert len([one for one in notices.said if one.endswith(" ahead")]) == 1
+        assert len([one for one in notices.said if one.endswith("when it is needed")]) == 1
+        hub.faults.clear()
+        for number in range(2, 10):
+            data.window(number, 16, 12, 0)
 
 
 def test_a_shard_is_read_in_batches_even_if_it_is_one_row_group(tmp_path: Path) -> None:

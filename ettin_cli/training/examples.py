@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -18,7 +18,7 @@ from ettin_cli.storage import Stream
 from ettin_cli.training.recipe import LISTWISE, MARGIN_MSE, MSE
 from ettin_cli.training.rows import ROWS, Example, read_row, require_usable
 from ettin_cli.training.teacher import Spread, remarks
-from ettin_cli.training.windows import Window
+from ettin_cli.training.windows import Window, keep_waiting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +52,7 @@ class Examples:
         digest: Hash of all examples in order, to check the data of a resumed run.
         rejected: The number of unreadable rows, which have been reported.
         spread: Statistics of the teacher's scores; empty if there are none.
+        between: Not called: nothing is waited for.
     """
 
     datasets: Sequence[str] = ()
@@ -63,6 +64,7 @@ class Examples:
         self.offsets = array("q")
         self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
         self.available: int | None = None
+        self.between: Callable[[], None] = keep_waiting
         self.files: list[DataFile] = []
         self.rejected = 0
         self.spread = Spread()

@@ -130,6 +130,9 @@ class Loop:
         track = self.reporter.track("training", None, "pairs", share, note=self._progress_note)
         with metrics.open("ab") as self.file, interrupts as self.interrupts:
             self.student.between = self.interrupts.check
+            if self.processes.size == 1:
+                # The weights are whole. Of several processes, others may not be waiting.
+                self.data.between = self.interrupts.check
             with track as advance:
                 try:
                     self._train(advance)

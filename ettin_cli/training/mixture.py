@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ettin_cli.collections import DatasetFiles
 from ettin_cli.corpus import RecordError
-from ettin_cli.errors import CorpusError
 from ettin_cli.files.requests import rejection
 from ettin_cli.records import Reporter, Silence
 from ettin_cli.training.examples import DataFile, Examples
@@ -18,7 +16,44 @@ from ettin_cli.training.rows import Example, read_row, require_usable
 from ettin_cli.training.sampling import Shares
 from ettin_cli.training.table_rows import PlacedRow, TableRows
 from ettin_cli.training.teacher import Spread, remarks
-from ettin_cli.training.windows import Window
+from ettin_cli.training.windows import Window, keep_waiting
+
+# Between two looks at whether the process was interrupted.
+LOOK_S = 0.1
+
+
+class Download:
+    """A file that a thread downloads.
+
+    It does not hold up the end of the process, and can be resumed.
+
+    Attributes:
+        error: Why it failed; None: it did not, or not yet.
+        told: Whether the failure has been reported.
+    """
+
+    def __init__(self, files: DatasetFiles, name: str) -> None:
+        self.files, self.name = files, name
+        self.error: Exception | None = None
+        self.told = False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.files.paths([self.name])
+        except Exception as error:
+            self.error = error
+
+    def is_of(self, files: DatasetFiles, name: str) -> bool:
+        """Return whether it is that of a file of a repository."""
+        return (self.files.repository, self.name) == (files.repository, name)
+
+    def wait(self, between: Callable[[], None]) -> None:
+        """Wait until it is done or has failed; `between` is called while waiting."""
+        while self.thread.is_alive():
+            between()
+            self.thread.join(LOOK_S)
 
 
 class Mixture:
@@ -32,7 +67,7 @@ class Mixture:
         loss: As in `Recipe`.
 
     Attributes:
-        ahead: The shard that is being downloaded before it is needed, and by which thread.
+        ahead: The last download; most begin before the shard is needed.
     """
 
     def __init__(
@@ -48,7 +83,8 @@ class Mixture:
         self.files = [*examples.files, *map(_counted, tables)]
         self._sizes = [len(examples), *map(len, tables)]
         self._shares: Shares | None = None
-        self.ahead: tuple[str, threading.Thread] | None = None
+        self.ahead: Download | None = None
+        self.between: Callable[[], None] = keep_waiting
 
     def __len__(self) -> int:
         return sum(self._sizes)
@@ -130,17 +166,26 @@ class Mixture:
             self.reporter.notice(f"in the first {scores.count:,} rows, {remark}")
 
     def _wait(self, ranges: Sequence[tuple[int, int]], seed: int, epoch: int) -> None:
-        """Wait for the download ahead if it is of a shard that is needed now."""
-        if self.ahead is None:
-            return
-        name, thread = self.ahead
+        """Wait until the shards that are needed now are here.
+
+        Raises:
+            CorpusError: One cannot be downloaded.
+        """
         for one, where in zip(self.tables, ranges, strict=True):
-            if name in one.needed(*where, seed, epoch):
-                thread.join()
+            files = one.table.files
+            for name in one.needed(*where, seed, epoch):
+                if self.ahead and self.ahead.is_of(files, name):
+                    self.ahead.wait(self.between)
+                if files.cached(name) is None:
+                    self.ahead = Download(files, name)
+                    self.ahead.wait(self.between)
+                    if self.ahead.error:
+                        raise self.ahead.error
 
     def _fetch_ahead(self, ranges: Sequence[tuple[int, int]], seed: int, epoch: int) -> None:
         """Begin to download the shard that is needed next, unless it is here or one is coming."""
-        if self.ahead and self.ahead[1].is_alive():
+        last = self.ahead
+        if last and last.thread.is_alive():
             return
         waiting = [
             (first / len(one), at, name)
@@ -152,19 +197,14 @@ class Mixture:
             return
         _, at, name = min(waiting)
         files = self.tables[at].table.files
-        if files.cached(name) is None:
+        if last and last.error and last.is_of(files, name):
+            # It is tried again when it is needed.
+            if not last.told:
+                self.reporter.notice(f"{last.error}; trying again when it is needed")
+            last.told = True
+        elif files.cached(name) is None:
             self.reporter.notice(f"downloading {name} of {files.repository} ahead")
-            # It does not hold up the end of the process, and can be resumed.
-            quiet = replace(files, reporter=Silence())
-            thread = threading.Thread(target=_try, args=(quiet, name), daemon=True)
-            self.ahead = name, thread
-            thread.start()
-
-
-def _try(files: DatasetFiles, name: str) -> None:
-    """Download a file; if that fails, it is tried again when it is needed."""
-    with suppress(CorpusError):
-        files.paths([name])
+            self.ahead = Download(replace(files, reporter=Silence()), name)
 
 
 def _counted(one: TableRows) -> DataFile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +25,10 @@ class Window:
     rejected: int = 0
 
 
+def keep_waiting() -> None:
+    """Raise nothing."""
+
+
 class TrainingData(Protocol):
     """Examples in an order that depends only on the seed and the epoch.
 
@@ -34,12 +38,14 @@ class TrainingData(Protocol):
         rejected: Rows that were found to hold no example before training.
         spread: Statistics of the teacher's scores; empty if they are not known beforehand.
         available: The number of rows that a sample was chosen from; None: there is no sample.
+        between: Called while a download is waited for; what it raises ends the waiting.
     """
 
     files: list[DataFile]
     rejected: int
     spread: Spread
     available: int | None
+    between: Callable[[], None]
 
     def __len__(self) -> int:
         """Return the number of rows of an epoch."""
