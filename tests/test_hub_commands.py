@@ -122,7 +122,9 @@ def test_a_pull_that_was_ended_is_resumed_by_the_next_command(
     known = hub.repositories[NAME]
     ends = {known.sent_as(path): path for path in known.files}
     fetched = [path for end, path in ends.items() for one in hub.asked("GET") if one.endswith(end)]
-    assert sorted(fetched) == sorted(missing)
+    # A file may have been complete without its name in the cache.
+    assert len(fetched) == len(set(fetched))
+    assert {TRUNK} <= set(fetched) <= set(missing)
 
 
 def test_a_limit_is_said_in_one_line_with_a_hint(ettin: Commands, hub: Hub) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ T = TypeVar("T")
 TOLD = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}
 # The other processes wait while the main one indexes and measures, which may take long.
 PATIENCE = timedelta(days=7)
+# Longer than processes that fail alike are apart.
+FAILURE_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,11 @@ def joined_processes() -> Iterator[Processes]:
     except EttinError as error:
         # If the process that holds the store is gone, this one reports the error itself.
         with suppress(RuntimeError):
-            if store.add(f"ettin: {error.problem}", 1) > 1:
+            failure = f"ettin: {error.problem}"
+            first = store.add(failure, 1) == 1
+            if not rank and error.code != "process-ended":
+                _await_all(lambda: store.add(failure, 0) >= size)
+            if not first:
                 raise SystemExit(error.exit_code) from None
         raise
     except KeyboardInterrupt:
@@ -167,6 +174,13 @@ def joined_processes() -> Iterator[Processes]:
         raise
     finally:
         dist.destroy_process_group()
+
+
+def _await_all(all_failed: Callable[[], bool]) -> None:
+    """Keep the store until every process has recorded the same failure, for a few seconds."""
+    until = time.monotonic() + FAILURE_WAIT_S
+    while not all_failed() and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 @contextmanager
