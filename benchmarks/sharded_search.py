@@ -36,7 +36,8 @@ from ettin_cli.records import Advance, EmbedderCard, Passage, no_progress
 from ettin_cli.searching.retrievers import DenseRetriever, HybridRetriever, LexicalRetriever
 from ettin_cli.storage import checksum
 
-DIMENSION, VOCABULARY, WORDS, DEPTH = 64, 50_000, 40, 100
+DIMENSION, VOCABULARY, DEPTH = 64, 50_000, 100
+AT_ONCE = 100_000
 CARD = EmbedderCard("drawn", None, "f" * 64, DIMENSION, 256)
 QUERIES = 20
 
@@ -66,9 +67,13 @@ def drawn_texts(rows: int, words: int, seed: int) -> list[str]:
     """Return texts with words drawn by Zipf's law."""
     rng = np.random.default_rng(seed)
     likely = 1 / np.arange(1, VOCABULARY + 1)
-    numbers = rng.choice(VOCABULARY, (rows, words), p=likely / likely.sum())
     names = np.array([f"w{number:x}" for number in range(VOCABULARY)])
-    return [" ".join(line) for line in names[numbers].tolist()]
+    texts: list[str] = []
+    for begin in range(0, rows, AT_ONCE):
+        shape = min(AT_ONCE, rows - begin), words
+        numbers = rng.choice(VOCABULARY, shape, p=likely / likely.sum())
+        texts += [" ".join(line) for line in names[numbers].tolist()]
+    return texts
 
 
 def write(folder: Path, texts: list[str], first: int, factory: str) -> None:
@@ -140,12 +145,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--words", type=int, default=40, help="words of a passage")
     parser.add_argument("--links", type=int, default=120)
     parser.add_argument("--factory", default="SQfp16", help="an exact FAISS factory")
     parser.add_argument("--folder", type=Path, default=Path("sharded_search.tmp"))
     asked = parser.parse_args()
     shutil.rmtree(asked.folder, ignore_errors=True)
-    texts = drawn_texts(asked.rows, WORDS, seed=1)
+    texts = drawn_texts(asked.rows, asked.words, seed=1)
     queries = drawn_texts(QUERIES, 5, seed=2)
     write(asked.folder / "single", texts, 0, asked.factory)
     parted, bounds = (
