@@ -108,7 +108,7 @@ def show(
         console.rows(["", ""], [["reranker", name], ["added by", plugin.package]])
         return
     hub_id, revision = hub_name(name)
-    model = next((m for m in ETTIN_MODELS.values() if m.hub_id == hub_id), None)
+    model = ettin_model(hub_id)
     embedder = next((m for m in EMBEDDERS.values() if m.hub_id == hub_id), None)
     if model is None and embedder is None and cached_folder(name) is None:
         raise ModelError(f"unknown model {name!r}", hint="ettin models")
