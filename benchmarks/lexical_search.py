@@ -33,7 +33,6 @@ from ettin_cli.index.lexicon import (
     terms_schema,
 )
 from ettin_cli.index.manifest import FileRecord
-from ettin_cli.searching.retrievers import highest
 from ettin_cli.storage import checksum
 from ettin_cli.text.lexical import inverse_frequency, saturated
 
@@ -112,7 +111,7 @@ def compare(lexicon: Lexicon, queries: Sequence[Mapping[str, float]]) -> None:
     spent: dict[str, list[float]] = {"postings": [], "arrays of all rows": []}
     for query in queries:
         begun = time.process_time()
-        rows, scores = highest(scored := lexicon.scores(query), DEPTH)
+        rows, scores = (scored := lexicon.scores(query)).highest(DEPTH)
         spent["postings"].append(time.process_time() - begun)
         begun = time.process_time()
         dense = arrays.scores(query)

@@ -38,7 +38,7 @@ def everything(index: Index) -> Any:
     return (
         [passage.text for passage in index.read(ROWS)],
         (rows.tolist(), scores.tolist()),
-        [part.tolist() for part in index.lexicon.scores({"ferri": 1, "3": 1})],
+        [part.tolist() for part in index.lexicon.scores({"ferri": 1, "3": 1}).highest(5)],
         [entry.name for entry in index.files],
         index.select([], ["3.txt"]).tolist(),
         list(index.doc_ids()),

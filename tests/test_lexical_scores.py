@@ -6,12 +6,14 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from ettin_cli.index import accumulating
+from ettin_cli.index.joined_lexicon import JoinedLexicon
 from ettin_cli.index.lexicon import DOCUMENT_COUNT, LEXICAL, TERMS, Lexicon
 from ettin_cli.index.lexicon_writer import write_lexicon
 from ettin_cli.index.manifest import FileRecord
@@ -139,9 +141,29 @@ def test_parts_of_an_index_give_the_bits_of_the_whole(
         expected = wholly.scores(query)
         assert rows.tolist() == expected.rows.tolist()
         assert np.concatenate([s.scores for s in scored]).tobytes() == expected.scores.tobytes()
+        joined = JoinedLexicon(lexicons).scores(query)
+        for among in (None, np.arange(3, len(texts), 7), np.empty(0, np.int64)):
+            same(joined.highest(20, among), expected.highest(20, among))
+        some = np.arange(len(texts))[::-5]
+        assert joined.of(some).tobytes() == expected.of(some).tobytes()
         for text in ({"w0": 3, "w17": 1}, {"other": 1}, {}):
             alike = {lexicon.score_text(query, text, statistics) for lexicon in lexicons}
             assert alike == {wholly.score_text(query, text)}
+
+
+def same(found: tuple[Any, Any], expected: tuple[Any, Any]) -> None:
+    assert found[0].tolist() == expected[0].tolist()
+    assert found[1].tobytes() == expected[1].tobytes()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_some_rows_are_scored_as_among_all(tmp_path: Path, shape: str) -> None:
+    texts = corpus(shape)
+    lexicon = lexicon_of(tmp_path / "i", texts)
+    for query in QUERIES:
+        every = lexicon.scores(query)
+        for rows in (np.array([0]), np.array([9, 2, 3]), np.arange(len(texts)), np.empty(0, int)):
+            assert lexicon.scores(query, rows=rows).of(rows).tobytes() == every.of(rows).tobytes()
 
 
 def test_statistics_count_passages_documents_and_terms(tmp_path: Path) -> None:

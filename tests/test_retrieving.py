@@ -19,7 +19,6 @@ from ettin_cli.searching.retrievers import (
     HybridRetriever,
     LexicalRetriever,
     Retriever,
-    highest,
 )
 from ettin_cli.text.lexical.query_syntax import Demands, parse_query
 from tests.indexes import Builder, WordEmbedder, jsonl
@@ -199,11 +198,11 @@ def test_the_highest_are_chosen_as_a_whole_sort_would() -> None:
     rows = np.flatnonzero(scores)
     scored = Scored(rows, scores[rows])
     for depth in (1, 7, 100, 1000):
-        best, best_scores = highest(scored, depth)
+        best, best_scores = scored.highest(depth)
         assert best.tolist() == order[:depth]
         assert best_scores.tolist() == scores[best].tolist()
     among = np.arange(0, 500, 3)
-    found, _ = highest(scored, 20, among)
+    found, _ = scored.highest(20, among)
     assert found.tolist() == [row for row in order if row % 3 == 0][:20]
 
 

@@ -1,4 +1,4 @@
-from .accumulating import Scored as Scored
+from .accumulating import Scored as Scored, best_first as best_first
 from .contents import (
     CLUSTERS as CLUSTERS,
     QUANTIZER as QUANTIZER,
@@ -28,7 +28,7 @@ from .freshness import (
     portable as portable,
     touched as touched,
 )
-from .joined_lexicon import JoinedLexicon as JoinedLexicon
+from .joined_lexicon import JoinedLexicon as JoinedLexicon, JoinedScores as JoinedScores
 from .joined_passages import JoinedVectors as JoinedVectors
 from .joined_tokens import JoinedTokenLists as JoinedTokenLists, JoinedTokens as JoinedTokens
 from .known_vectors import text_hashes as text_hashes

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ettin_cli.index.vectors import Rows
     from ettin_cli.records import Flags, Floats
 
     Numbers = NDArray[np.integer]
@@ -38,6 +39,21 @@ class Scored(NamedTuple):
             return np.zeros(len(rows), np.float32)
         at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
         return np.where(self.rows[at] == rows, self.scores[at], np.float32(0))
+
+    def highest(self, depth: int, among: Rows | None = None) -> tuple[Rows, Floats]:
+        """Return the rows of the highest scores, best first, ties in row order, and the scores.
+
+        Args:
+            among: Rows to choose from; None: all.
+        """
+        import numpy as np
+
+        rows, scores = self
+        if among is not None:
+            kept = np.isin(rows, among, assume_unique=True)
+            rows, scores = rows[kept], scores[kept]
+        order = best_first(rows, scores, depth)
+        return rows[order], scores[order]
 
 
 class Weighted(NamedTuple):
@@ -187,6 +203,22 @@ class _Piece:
             worth *= np.float32(term.document_weight)
             np.add.at(scores, holding, worth)
         return (scores / scale.most).take(document)
+
+
+def best_first(rows: Rows, scores: Floats, depth: int) -> Rows:
+    """Return the positions of the highest scores, best first, ties in row order.
+
+    Args:
+        rows: The row of each score.
+    """
+    import numpy as np
+
+    at = np.arange(len(rows))
+    if len(rows) > depth:
+        # Few rows reach the lowest score kept, and only those need sorting.
+        lowest = -np.partition(-scores, depth - 1)[depth - 1]
+        at = np.flatnonzero(scores >= lowest)
+    return at[np.lexsort((rows[at], -scores[at]))][:depth]
 
 
 def changes(values: Numbers) -> Flags:

@@ -7,7 +7,7 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
 
-from ettin_cli.index.accumulating import Scored
+from ettin_cli.index.accumulating import best_first
 from ettin_cli.index.places import Places
 from ettin_cli.index.threads import over_parts
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ettin_cli.index.lexicon import Lexicon, Statistics
     from ettin_cli.index.vectors import Rows
+    from ettin_cli.records import Floats
 
 
 class JoinedLexicon:
@@ -46,26 +47,17 @@ class JoinedLexicon:
         wanted = list(terms)
         return reduce(add, (part.statistics(wanted) for part in self.parts))
 
-    def scores(self, terms: Mapping[str, float], statistics: Statistics | None = None) -> Scored:
-        """Return the passages that contain a term of a query, and their scores between 0 and 1.
+    def scores(
+        self, terms: Mapping[str, float], statistics: Statistics | None = None
+    ) -> JoinedScores:
+        """Return the scores of the passages for a query, between 0 and 1.
 
         Args:
             terms: The weight of each term, such as its count in the query.
             statistics: None: those of these shards.
         """
-        import numpy as np
-
         whole = self.statistics(terms) if statistics is None else statistics
-
-        def scores(part: Lexicon) -> Scored:
-            return part.scores(terms, whole)
-
-        found = over_parts(scores, self.parts, len(self._places))
-        begins = self._places.begins.tolist()
-        return Scored(
-            np.concatenate([one.rows + at for one, at in zip(found, begins, strict=False)]),
-            np.concatenate([one.scores for one in found]),
-        )
+        return JoinedScores(self.parts, self._places, terms, whole)
 
     def score_text(
         self,
@@ -117,3 +109,56 @@ class JoinedLexicon:
         begins = self._places.begins.tolist()
         found = [p.holding(terms) + at for p, at in zip(self.parts, begins, strict=False)]
         return np.concatenate(found)
+
+
+class JoinedScores:
+    """The scores of all passages for a query, computed a shard at a time and not kept.
+
+    So a query takes memory for the postings of a shard, not for those of all.
+
+    Args:
+        parts: The terms of each shard.
+        terms: The weight of each term of the query.
+        statistics: Those of all shards.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Lexicon],
+        places: Places,
+        terms: Mapping[str, float],
+        statistics: Statistics,
+    ) -> None:
+        self._parts, self._places = parts, places
+        self._terms, self._statistics = terms, statistics
+
+    def highest(self, depth: int, among: Rows | None = None) -> tuple[Rows, Floats]:
+        """Return the rows of the highest scores, best first, ties in row order, and the scores.
+
+        Args:
+            among: Rows to choose from; None: all.
+        """
+        import numpy as np
+
+        owned = {} if among is None else {at: own for at, _, own in self._places.split(among)}
+        wanted = range(len(self._parts)) if among is None else list(owned)
+
+        def best(at: int) -> tuple[Rows, Floats]:
+            scored = self._parts[at].scores(self._terms, self._statistics)
+            rows, scores = scored.highest(depth, owned.get(at))
+            return rows + self._places.begins[at], scores
+
+        found = over_parts(best, wanted, len(self._places))
+        none = np.empty(0, np.int64), np.empty(0, np.float32)
+        rows, scores = map(np.concatenate, zip(none, *found, strict=True))
+        order = best_first(rows, scores, depth)
+        return rows[order], scores[order]
+
+    def of(self, rows: Rows) -> Floats:
+        """Return the scores of some rows; 0 for a row that has none."""
+        import numpy as np
+
+        scores = np.zeros(len(rows), np.float32)
+        for part, at, own in self._places.split(rows):
+            scores[at] = self._parts[part].scores(self._terms, self._statistics, own).of(own)
+        return scores

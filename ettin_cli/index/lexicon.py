@@ -123,6 +123,8 @@ class Lexicon:
         self.counts = mapped_numbers(generation / COUNTS, np.dtype("<u2"))
         self.lengths = mapped_numbers(generation / LENGTHS, np.dtype("<u4"))
         self._documents = mapped_numbers(generation / DOCUMENTS, np.dtype("<u4"))
+        # Terms whose postings have been checked.
+        self._intact: set[int] = set()
         for name, stored, wanted in (
             (COUNTS, len(self.counts), len(self.rows)),
             (LENGTHS, len(self.lengths), rows),
@@ -185,9 +187,12 @@ class Lexicon:
             return self.rows[:0], self.counts[:0]
         piece = slice(*self._bounds(at))
         rows, counts = self.rows[piece], self.counts[piece]
+        if at in self._intact:
+            return rows, counts
         if not len(rows) or seals(rows, counts, [0])[0] != self._table.column("seal")[at].as_py():
             self._require(POSTINGS, self.rows)
             raise damaged(self._folder / COUNTS)
+        self._intact.add(at)
         return rows, counts
 
     def _place(self, term: str) -> int | None:
@@ -222,7 +227,12 @@ class Lexicon:
         rows, counts = self.postings(term)
         return len(rows), len(summed(self._texts.documents[rows], counts)[0])
 
-    def scores(self, terms: Mapping[str, float], statistics: Statistics | None = None) -> Scored:
+    def scores(
+        self,
+        terms: Mapping[str, float],
+        statistics: Statistics | None = None,
+        rows: Rows | None = None,
+    ) -> Scored:
         """Return the passages that contain a term of a query, and their scores between 0 and 1.
 
         A score is the mean of two BM25 scores, each divided by the maximum possible for these
@@ -231,15 +241,39 @@ class Lexicon:
         Args:
             terms: The weight of each term, such as its count in the query.
             statistics: Those of the whole index if this is the lexicon of a part; None: its own.
+            rows: Score only the documents of these passages; None: all.
         """
         whole = self.statistics(terms) if statistics is None else statistics
         passages, documents = whole.scales(terms)
+        spans = None if rows is None else self._documents_of(rows)
         held = [
-            Weighted(*self.postings(term), *weights)
+            Weighted(*self._postings_within(term, spans), *weights)
             for term, weights in whole.weights(terms).items()
         ]
         same = whole.documents == whole.passages
         return accumulated(held, self._texts, passages, None if same else documents)
+
+    def _documents_of(self, rows: Rows) -> Numbers:
+        """Return where the documents of some rows begin and end, shape (documents, 2)."""
+        import numpy as np
+
+        documents = np.unique(self._texts.documents[rows])
+        return np.stack(
+            [np.searchsorted(self._texts.documents, documents, side) for side in ("left", "right")],
+            axis=1,
+        )
+
+    def _postings_within(self, term: str, spans: Numbers | None) -> tuple[Numbers, Numbers]:
+        """Return the postings of a term in some ranges of rows; None: all."""
+        import numpy as np
+
+        rows, counts = self.postings(term)
+        if spans is None:
+            return rows, counts
+        # Of the same type, or all postings would be copied.
+        bounds = np.searchsorted(rows, spans.astype(rows.dtype)).tolist()
+        at = np.concatenate([np.arange(0), *(np.arange(*one) for one in bounds)])
+        return rows[at], counts[at]
 
     def score_text(
         self,

@@ -8,10 +8,10 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ettin_cli.errors import IndexMismatchError
-from ettin_cli.index import Index, text_hashes
+from ettin_cli.index import Index, best_first, text_hashes
 from ettin_cli.models.rerankers import QueryVectors, TextVectors
 from ettin_cli.records import Embedder, TextTokens, TokenEmbedder
-from ettin_cli.searching.retrievers import MULTI_VECTOR, Forms, Retrieved, Search, best_first
+from ettin_cli.searching.retrievers import MULTI_VECTOR, Forms, Retrieved, Search
 
 if TYPE_CHECKING:
     from ettin_cli.index import JoinedTokenLists, JoinedTokens, Rows, StoredTokens, TokenLists

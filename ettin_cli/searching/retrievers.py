@@ -20,7 +20,7 @@ from ettin_cli.settings import AUTO
 from ettin_cli.text.lexical import Terms
 
 if TYPE_CHECKING:
-    from ettin_cli.index import JoinedLexicon, Lexicon, Rows, Scored
+    from ettin_cli.index import JoinedLexicon, JoinedScores, Lexicon, Rows, Scored
     from ettin_cli.records import Floats
     from ettin_cli.searching.fusion import Numbers
 
@@ -131,7 +131,7 @@ class LexicalRetriever:
         self.name = _named(BM25, expand)
         self.terms = Terms(index.language)
         # Scores of the last query: a sweep retrieves it at several depths.
-        self._last: tuple[Mapping[str, float], Scored] | None = None
+        self._last: tuple[Mapping[str, float], Scored | JoinedScores] | None = None
 
     @property
     def lexicon(self) -> Lexicon | JoinedLexicon:
@@ -158,7 +158,7 @@ class LexicalRetriever:
         terms = self.terms_of(query)
         return [self.lexicon.score_text(terms, Counter(self.terms.of(text))) for text in texts]
 
-    def scores(self, terms: Mapping[str, float]) -> Scored:
+    def scores(self, terms: Mapping[str, float]) -> Scored | JoinedScores:
         """Return the BM25 scores of the rows with a term; the last query's are cached."""
         last = self._last
         if last is None or last[0] is not terms:
@@ -168,8 +168,8 @@ class LexicalRetriever:
     def _best(self, terms: Mapping[str, float], depth: int, among: Rows | None) -> Retrieved:
         scores = self.scores(terms)
         if self.expand:
-            scores = self.lexicon.scores(self.expanded(terms, *highest(scores, PASSAGES, among)))
-        return Retrieved(*highest(scores, depth, among))
+            scores = self.lexicon.scores(self.expanded(terms, *scores.highest(PASSAGES, among)))
+        return Retrieved(*scores.highest(depth, among))
 
 
 class Nearness(Protocol[Asked]):
@@ -307,7 +307,7 @@ class HybridRetriever:
     ) -> _Sides:
         """Return the top of both sides, and the scales of their scores."""
         nearest, nearness = self.near.best(asked, depth, among)
-        holding, worth = highest(self.lexical.scores(terms), depth, among)
+        holding, worth = self.lexical.scores(terms).highest(depth, among)
         searched = len(self.index.passages) if among is None else len(among)
         head = worth[:HEAD].tolist()
         # The passages without any term follow those that have one.
@@ -342,38 +342,6 @@ def embedded(embedder: Embedder, queries: Sequence[Forms]) -> Floats:
 
 def _named(retriever: str, expand: bool) -> str:
     return f"{retriever} expanded" if expand else retriever
-
-
-def highest(scored: Scored, depth: int, among: Rows | None = None) -> tuple[Rows, Floats]:
-    """Return the rows of the highest scores, best first, ties in row order, and the scores.
-
-    Args:
-        among: Rows to choose from; None: all.
-    """
-    import numpy as np
-
-    rows, scores = scored
-    if among is not None:
-        kept = np.isin(rows, among, assume_unique=True)
-        rows, scores = rows[kept], scores[kept]
-    order = best_first(rows, scores, depth)
-    return rows[order], scores[order]
-
-
-def best_first(rows: Rows, scores: Floats, depth: int) -> Rows:
-    """Return the positions of the highest scores, best first, ties in row order.
-
-    Args:
-        rows: The row of each score.
-    """
-    import numpy as np
-
-    at = np.arange(len(rows))
-    if len(rows) > depth:
-        # Few rows reach the lowest score kept, and only those need sorting.
-        lowest = -np.partition(-scores, depth - 1)[depth - 1]
-        at = np.flatnonzero(scores >= lowest)
-    return at[np.lexsort((rows[at], -scores[at]))][:depth]
 
 
 def _ranks(rows: Rows, ranked: Rows, scores: Floats) -> list[RetrieverRank]:
