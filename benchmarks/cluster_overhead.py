@@ -1,10 +1,10 @@
 """Measure what `--on ray` costs: of 2,000 passages, and of units that do nothing.
 
-    python benchmarks/cluster_overhead.py [--passages 2000] [--units 30518]
+    python -m benchmarks.cluster_overhead [--passages 2000] [--units 30518]
 
 Reranks passages in one process of two threads, and by two workers of one thread on a cluster of
-this machine; CPU seconds include children. Then does empty units with a pool of two workers. The
-model has Ettin's architecture, a small shape and seeded random weights.
+this machine; the CPU seconds of the workers are not counted. Then does empty units with a pool of
+two workers. The model has Ettin's architecture, a small shape and seeded random weights.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from benchmarks.cluster_kills import start
+from benchmarks import cluster_overhead
+from benchmarks.cluster_kills import STORIES, start
 from benchmarks.rerank_kills import make_input
 from ettin_cli.clusters import Placement, UnitFolder, Work, run_units, units_of
 from ettin_cli.records import Reporter, Silence
@@ -52,7 +53,7 @@ def _nothing(held: Nothing, part: BinaryIO, rejects: BinaryIO) -> Mapping[str, i
 
 
 def timed(folder: Path, *more: str) -> tuple[float, float]:
-    """Return the seconds and the CPU seconds of a run of `ettin rerank`."""
+    """Return the seconds and the CPU seconds of a command."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     running = start(folder, None, *more)
     _, err = running.communicate()
@@ -74,13 +75,15 @@ def main() -> None:
         make_input(folder / "in.jsonl", queries=arguments.passages // 10)
         ettin(folder / "model")
         for label, more in _runs():
-            seconds, cpu = timed(folder, "-o", "out.jsonl", *more)
+            seconds, cpu = timed(folder, *STORIES["rerank"].words, "out.jsonl", *more)
             print(f"{label}: {seconds:.1f} s, {cpu:.1f} s of CPU", flush=True)
         began = time.perf_counter()
-        units = list(units_of(map(Nothing, range(arguments.units)), "nothing"))
+        # Workers import this module by its name, which is not that of the program.
+        idle, nothing = cluster_overhead.Idle(), cluster_overhead.Nothing
+        units = list(units_of(map(nothing, range(arguments.units)), "nothing"))
         work = UnitFolder(folder / "empty", ".txt")
-        work.begin({}, resume=False)
-        run_units(Idle(), units, work, Placement("ray", (2, 2)), Silence(), "nothing")
+        work.begin({}, units, resume=False)
+        run_units(idle, units, work, Placement("ray", (2, 2)), Silence(), "nothing")
         seconds = time.perf_counter() - began
         each = 1000 * seconds / max(1, arguments.units)
         print(f"{arguments.units:,} empty units: {seconds:.1f} s, {each:.1f} ms each")

@@ -136,7 +136,7 @@ def measured(folder: Path, queries: list[str]) -> dict[str, list[tuple[list[int]
         )
         answers[retriever.name] = [(one.rows.tolist(), one.scores.tobytes()) for one in found]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"  most memory of the process so far: {peak:,.0f} MiB")
+    print(f"  most memory of the process so far, with mapped files: {peak:,.0f} MiB")
     return answers
 
 

@@ -244,6 +244,6 @@ def missing_torch(error: BaseException) -> MissingExtraError | None:
     return MissingExtraError(f"this needs {shown}, which is not installed", package="ettin-cli")
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of another library's error message, or the exception's type name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -104,8 +104,15 @@ def receipts_from_ray(
         except Exception as error:
             log.write(traceback.format_exc())
             raise EttinError(
-                f"Ray failed: {first_line(error)}", code="cluster-failed", log=folder.log
+                f"Ray failed: {first_line(_origin(error))}", code="cluster-failed", log=folder.log
             ) from error
+
+
+def _origin(error: BaseException) -> BaseException:
+    """Return the first of the errors that led to one; Ray's own say only where it happened."""
+    while earlier := getattr(error, "cause", None) or error.__cause__:
+        error = earlier
+    return error
 
 
 @dataclass(frozen=True, slots=True)
