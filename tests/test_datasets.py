@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from ettin_cli.collections import Table, open_dataset
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.corpus import batch_rows
 from ettin_cli.errors import CorpusError, InvalidArgumentError
+from ettin_cli.models.transfers import REQUESTING, in_order
 from ettin_cli.training import DataRequest, read_data, usable_tables
 from ettin_cli.training.mixture import Mixture
 from ettin_cli.training.rows import Example
@@ -152,10 +154,77 @@ def test_footers_read_before_one_that_fails_are_remembered(hub: Hub) -> None:
 
 
 def test_a_remembered_commit_that_is_gone_is_asked_for_again(hub: Hub) -> None:
-    tables(f"{TRAINED_ON}/agnews")
+    [before] = tables(f"{TRAINED_ON}/agnews")
     hub.repositories[NAME] = Repository({**training_data(), "more.txt": b""})
-    [found] = tables(f"{TRAINED_ON}/quora")
+    notices = Notices()
+    [found] = tables(f"{TRAINED_ON}/quora", notices=notices)
     assert found.files.commit == hub.repositories[NAME].commit
+    gone = f"the hub no longer has the commit {before.files.commit} of the dataset {TRAINED_ON}"
+    assert f"{gone}; reading the newest" in notices.said
+    # Its rows are never read beside those of another commit.
+    with pytest.raises(CorpusError, match=gone) as caught:
+        before.files.paths([before.shards[0].name])
+    assert caught.value.code == "collection-changed"
+
+
+@pytest.mark.parametrize("fault", [{"drop": True}, {"status": 503}, {"status": 429}])
+def test_an_outage_while_footers_are_read_is_told_once(hub: Hub, fault: dict[str, Any]) -> None:
+    tables(f"{TRAINED_ON}/quora")
+    hub.faults = [Fault("GET .*/reddit/", headers={"Retry-After": "60"}, **fault)]
+    before = len(hub.requests)
+    first = "reddit/train-00000-of-00003.parquet of the dataset"
+    error = problem(f"{TRAINED_ON}/reddit")
+    asked = hub.asked()[before:]
+    # One cut-off connection is tried again, and no other file is asked for.
+    assert len(asked) == (2 if "drop" in fault else 1)
+    assert error.problem.startswith(f"{first} {TRAINED_ON} is not on this machine and the hub ")
+    assert (
+        error.code
+        == {None: "collection-unavailable", 503: "hub-failed", 429: "hub-busy"}[fault.get("status")]
+    )
+    again = problem(f"{TRAINED_ON}/reddit")
+    assert (again.code, len(hub.requests)) == (error.code, before + len(asked))
+    # What is known needs no hub.
+    assert tables(f"{TRAINED_ON}/quora")
+
+
+def test_reading_footers_can_be_interrupted_while_the_hub_is_silent() -> None:
+    held, asked = threading.Event(), threading.Event()
+
+    def request(name: str) -> str:
+        if name != "a":
+            asked.set()
+            held.wait()
+        return name
+
+    answers = in_order(request, ["a", "b", "c"])
+    assert next(answers) == ("a", "a")
+    assert asked.wait(60)
+    silent = [one for one in threading.enumerate() if one.name.startswith(REQUESTING)]
+    # No end of a process waits for these.
+    assert silent
+    assert all(one.daemon for one in silent)
+    answers.close()
+    held.set()
+
+
+def test_answers_come_in_order_and_an_error_ends_the_requests() -> None:
+    asked: list[str] = []
+
+    def request(name: str) -> str:
+        asked.append(name)
+        if name == "2":
+            raise ValueError(name)
+        return name.upper()
+
+    names = [str(number) for number in range(1000)]
+    answers = in_order(request, names)
+    assert [next(answers), next(answers)] == [("0", "0"), ("1", "1")]
+    with pytest.raises(ValueError, match="2"):
+        next(answers)
+    assert len(asked) < 1000
+    assert list(in_order(str.upper, ["a"])) == [("a", "A")]
+    assert list(in_order(str.upper, [])) == []
 
 
 # Bad input
@@ -194,7 +263,7 @@ def test_half_of_it_cached_is_said_before_training_offline(hub: Hub) -> None:
 def test_a_disk_without_room_is_said_before_the_download(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted, problem = request(), f"{TRAINED_ON} takes 1 MB, and 0 MB are free in "
+    wanted, problem = request(), f"{TRAINED_ON} takes 1 MB, and 0 MB are free$"
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     with (
         pytest.raises(CorpusError, match=problem) as caught,

@@ -114,8 +114,8 @@ def test_a_hub_that_fails_in_the_middle_costs_no_step(
     failed = trained(ettin, bert, "model", *more)
     assert failed.code == 1
     [line] = [line for line in failed.err.splitlines() if "error:" in line]
-    assert f"downloading the dataset {TRAINED_ON} failed: the hub failed (500 Internal" in line
-    assert "hint: run the same command with --resume" in failed.err
+    assert f".parquet of the dataset {TRAINED_ON} failed: the hub failed (500 Internal" in line
+    assert "; then run the same command with --resume" in failed.err
     hub.faults.clear()
     done = trained(ettin, bert, "model", *more, "--resume")
     assert done.code == 0, done.err
