@@ -24,6 +24,7 @@ from ettin_cli.models import (
     hub_problem,
     hub_warnings_to,
     is_offline,
+    note_use,
     outage,
     promptly,
     recall,
@@ -142,6 +143,8 @@ def dataset_files(
         with hub_warnings_to(reporter):
             known = _asked(HubDataset(repository, revision))
         remember_fact(LISTINGS, key, known)
+    else:
+        note_use(LISTINGS)
     pinned = revision is not None
     return DatasetFiles(repository, known["commit"], known["files"], offline, reporter, pinned)
 

@@ -15,6 +15,7 @@ from ettin_cli.models import (
     hub_problem,
     hub_warnings_to,
     in_order,
+    note_use,
     outage,
     recall,
     remember_fact,
@@ -52,6 +53,7 @@ def footers(files: DatasetFiles, names: Sequence[str]) -> dict[str, Footer]:
     # Those of an earlier version lack the types.
     stored = {name: facts for name, facts in recall(FOOTERS).get(key, {}).items() if len(facts) > 2}
     known = {name: Footer(*facts) for name, facts in stored.items()}
+    note_use(FOOTERS)
     missing = [name for name in names if name not in known]
     if missing:
         try:

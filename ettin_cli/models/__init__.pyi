@@ -50,7 +50,11 @@ from .outages import (
     outage as outage,
     remember_outage as remember_outage,
 )
-from .remembered import recall as recall, remember_fact as remember_fact
+from .remembered import (
+    note_use as note_use,
+    recall as recall,
+    remember_fact as remember_fact,
+)
 from .token_counting import ModelTokens as ModelTokens, load_token_counter as load_token_counter
 from .transfers import MB as MB, in_order as in_order, transfer as transfer
 from .vector_checks import queries_cut as queries_cut
