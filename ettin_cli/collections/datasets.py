@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ettin_cli.collections.fetching import DatasetFiles, dataset_files
@@ -51,6 +51,10 @@ class Table:
     def rows(self) -> int:
         """The number of rows of all shards."""
         return sum(shard.rows for shard in self.shards)
+
+    def reporting_to(self, reporter: Reporter) -> Table:
+        """Return the table with another reporter of its downloads."""
+        return replace(self, files=replace(self.files, reporter=reporter))
 
 
 @dataclass(frozen=True, slots=True)
