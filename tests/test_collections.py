@@ -108,6 +108,7 @@ def test_a_licence_is_said_before_the_download(hub: Hub) -> None:
         ("mteb/fiqa", ["mteb/FiQA2018"]),
         ("beir/zzz", [one.name for one in family("beir")]),
         ("mteb", [one.name for one in family("mteb")]),
+        ("beir/cqadupstack", [one.name for one in family("beir/cqadupstack")]),
     ],
 )
 def test_a_name_nobody_has_gets_the_nearest(name: str, nearest: list[str]) -> None:
@@ -420,6 +421,19 @@ def test_of_a_configuration_in_several_formats_one_is_read() -> None:
     }
 
 
+def test_splits_in_different_formats_are_all_shown() -> None:
+    names = ["data/test.jsonl", "data/train-00000-of-00001.parquet", "data/train.jsonl"]
+    splits = {"train": [names[1]], "test": [names[0]]}
+    assert layout_of(names, {}) == {"default": splits}
+    root = ["dev.csv", "train.jsonl.gz"]
+    assert layout_of(root, {}) == {"default": {"train": [root[1]], "dev": [root[0]]}}
+    of_a_folder = {"configs": [{"config_name": "one", "data_dir": "data"}]}
+    assert configurations([*names, "data/notes.csv"], of_a_folder) == {"one": splits}
+    # A file without a split stands for it in the same format alone.
+    mixed = ["one.parquet", "one/train.parquet", "one/test.csv"]
+    assert layout_of(mixed, {}) == {"one": {"train": mixed[:2], "test": [mixed[2]]}}
+
+
 def test_a_card_that_is_no_yaml_is_passed_over() -> None:
     assert card_metadata("no front matter") == {}
     assert card_metadata("---\na: [\n---\n") == {}
@@ -429,7 +443,12 @@ def test_a_card_that_is_no_yaml_is_passed_over() -> None:
 
 def test_the_registry_is_consistent() -> None:
     assert len(family("nanobeir")) == 13
-    assert len(family("beir")) == 14
+    assert len(family("beir")) == 26
+    assert (
+        len(family("beir/cqadupstack"))
+        == len({one.revision for one in family("BEIR/CQADupStack")})
+        == 12
+    )
     assert len(family("mteb")) == 10
     assert all(one.revision for one in family("mteb"))
     ignoring = {name for name, one in COLLECTIONS.items() if one.ignores_own}
