@@ -28,10 +28,10 @@ app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def cache(context: typer.Context) -> None:
-    """List and clear the cache: indexes of SOURCE, scores of ettin eval, records of datasets.
+    """List and clear the cache: indexes of SOURCE, scores of ettin eval.
 
-    Without COMMAND, the entries are listed. ETTIN_CACHE_DIR sets the folder. Models and files of
-    datasets are not in it.
+    Without COMMAND, the entries are listed. ETTIN_CACHE_DIR sets the folder. It also has records
+    of the datasets of the hub; their files, and models, are not in it.
 
     Examples:
       ettin cache
