@@ -52,14 +52,16 @@ CODES = {
     "configuration-not-found": "A dataset has no such configuration. Fields: known.",
     "collection-unavailable": "Files of a collection are neither on this machine nor downloadable.",
     "collection-gated": "The hub requires the user to request access to a dataset.",
-    "collection-gone": "The hub has no such dataset, or denies access to it.",
+    "collection-gone": "The hub has no such dataset, or hides it.",
+    "collection-denied": "The hub denies access to a dataset.",
+    "collection-changed": "The hub no longer has the commit of a dataset that is being read.",
     "dataset-download-failed": "A request for a dataset failed.",
     # Models.
     "unknown-model": "No model has this name.",
     "model-unavailable": "A model is neither on this machine nor downloadable.",
     "model-gated": "The hub requires the user to request access to a model. Fields: page.",
     "model-denied": "The hub denies access to a model.",
-    "revision-not-found": "The hub does not have a model's pinned revision.",
+    "revision-not-found": "The hub does not have the pinned revision of a model or dataset.",
     "token-rejected": "The hub rejects the access token.",
     "hub-busy": "The hub limits the rate of requests. Fields: retry_s, in seconds.",
     "hub-failed": "The hub had an internal error. Fields: retry_s, in seconds, or None.",
@@ -164,6 +166,15 @@ class CorpusError(EttinError):
     """An input cannot be read or has invalid content."""
 
     usual_code = "invalid-input"
+
+
+class CommitGoneError(CorpusError):
+    """The hub no longer has the remembered commit of a dataset; it has been forgotten.
+
+    Its field `name` is the repository.
+    """
+
+    usual_code = "collection-changed"
 
 
 class ModelError(EttinError):

@@ -174,6 +174,40 @@ def arguana() -> dict[str, Repository]:
     return {f"datasets/{collection.repository}": Repository(files, collection.revision)}
 
 
+def cqadupstack() -> dict[str, Repository]:
+    """Return the repositories of two subforums: as JSONL, and as mteb writes them since."""
+    qrels, corpus, asked = judgements(0, 6, 0, 30), documents(0, 30), queries(0, 12)
+    older = {"corpus.jsonl": corpus, "queries.jsonl": asked, "qrels/test.jsonl": qrels}
+    card_of_older = {
+        "default": {"test": "qrels/test.jsonl"},
+        "corpus": {"corpus": "corpus.jsonl"},
+        "queries": {"queries": "queries.jsonl"},
+    }
+    parts = {"corpus": corpus, "queries": asked, "qrels": qrels}
+    named = {"_id": "id"}
+    contents = [
+        {
+            "README.md": card(card_of_older, "apache-2.0"),
+            **{name: jsonl(rows) for name, rows in older.items()},
+        },
+        {
+            "README.md": card({part: {"test": f"{part}/test-*"} for part in parts}, "apache-2.0"),
+            **{
+                f"{part}/test-00000-of-00001.parquet": parquet(
+                    [{named.get(key, key): value for key, value in row.items()} for row in rows]
+                )
+                for part, rows in parts.items()
+            },
+        },
+    ]
+    found = {}
+    for forum, files in zip(("gaming", "android"), contents, strict=True):
+        collection = COLLECTIONS[f"beir/cqadupstack-{forum}"]
+        assert collection.revision
+        found[f"datasets/{collection.repository}"] = Repository(files, collection.revision)
+    return found
+
+
 def pairs(config: str, begin: int, count: int) -> list[dict[str, Any]]:
     """Return rows of a query, a document and a teacher's score, each with its number."""
     return [

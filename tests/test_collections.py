@@ -10,9 +10,11 @@ import huggingface_hub
 import pytest
 
 from ettin_cli.collections import COLLECTIONS, OpenCollection, family, named, open_collection
+from ettin_cli.collections.fetching import LISTINGS
 from ettin_cli.collections.layout import card_metadata, configurations, files_of, layout_of
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError
+from ettin_cli.models import remember_fact
 from tests.dataset_repositories import arguana, beir, beir_as_jsonl, card, jsonl, nanobeir, tsv
 from tests.hub_server import Fault, Hub, Repository
 from tests.indexes import Notices
@@ -106,6 +108,7 @@ def test_a_licence_is_said_before_the_download(hub: Hub) -> None:
         ("mteb/fiqa", ["mteb/FiQA2018"]),
         ("beir/zzz", [one.name for one in family("beir")]),
         ("mteb", [one.name for one in family("mteb")]),
+        ("beir/cqadupstack", [one.name for one in family("beir/cqadupstack")]),
     ],
 )
 def test_a_name_nobody_has_gets_the_nearest(name: str, nearest: list[str]) -> None:
@@ -130,9 +133,12 @@ def test_a_remembered_commit_that_is_gone_is_asked_for_again(
     name = "datasets/BeIR/scifact"
     assert opened("beir/scifact").queries
     newer = hub.repositories[name] = Repository({**stored[name].files, "more.txt": b""})
-    found = opened("beir/scifact")
+    notices = Notices()
+    found = opened("beir/scifact", notices=notices)
     assert len(found.corpus) == 2
     assert newer.commit in found.origin
+    [told] = [one for one in notices.said if one.endswith("; reading the newest")]
+    assert told.startswith("the hub no longer has the commit ")
 
 
 def test_a_gated_data_set_says_where_to_ask(hub: Hub, stored: dict[str, Repository]) -> None:
@@ -168,8 +174,11 @@ def test_a_download_that_fails_is_resumed(hub: Hub) -> None:
     hub.faults = [Fault("GET cdn/.*", status=500)]
     collection = opened("beir/scifact")
     error = problem(collection)
-    assert error.code == "dataset-download-failed"
-    assert "BeIR/scifact" in error.problem
+    assert error.code == "hub-failed"
+    assert error.problem == (
+        "downloading queries/queries-00000-of-00001.parquet of the dataset BeIR/scifact failed: "
+        "the hub failed (500 Internal Server Error); try again later"
+    )
     hub.faults.clear()
     before = len(hub.asked("GET"))
     assert opened("beir/scifact").queries
@@ -188,7 +197,11 @@ def test_a_disk_that_fills_up_in_the_middle_is_said_in_one_line(
         download = huggingface_hub.hf_hub_download
         patched.setattr("huggingface_hub.hf_hub_download", full)
         error = problem(opened("beir/scifact"))
-    assert error.problem == ("downloading the dataset BeIR/scifact failed: No space left on device")
+    assert error.code == "cache-unwritable"
+    assert error.problem.startswith("cannot write the cache of huggingface_hub, ")
+    assert error.problem.endswith(
+        "/hub: No space left on device (for corpus/corpus-00000-of-00002.parquet)"
+    )
     assert "run the same command to resume" in (hint_of(error) or "")
     before = len(hub.asked())
     assert len(opened("beir/scifact").corpus) == 2
@@ -202,6 +215,106 @@ def test_a_hub_that_limits_requests_says_when_to_try_again(hub: Hub) -> None:
     error = problem(opened("beir/scifact"))
     assert "429 Too Many Requests" in error.problem
     assert error.problem.endswith("try again in 30 s")
+    assert error.code == "hub-busy"
+
+
+SCIFACT = "the dataset BeIR/scifact"
+QRELS = "test.tsv of the dataset BeIR/scifact-qrels"
+SENT = "HEAD .*/BeIR/scifact-qrels/"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        (
+            Fault(SENT, 401, message="Invalid credentials in Authorization header"),
+            "token-rejected",
+            f"downloading {QRELS} failed: the hub rejects the token (401 Unauthorized)",
+        ),
+        (
+            Fault(SENT, 403, {"X-Error-Code": "GatedRepo"}),
+            "collection-gated",
+            f"{SCIFACT}-qrels is gated, and no token was sent (for test.tsv)",
+        ),
+        (
+            Fault(SENT, 403, message="Access to this resource is disabled."),
+            "collection-denied",
+            f"the hub denies access to {SCIFACT}-qrels: Access to this resource is disabled. "
+            "(for test.tsv)",
+        ),
+        (
+            Fault(SENT, 404, {"X-Error-Code": "EntryNotFound"}),
+            "dataset-download-failed",
+            f"downloading {QRELS} failed: 404 Not Found",
+        ),
+        (
+            Fault(SENT, 404, {"X-Error-Code": "RepoNotFound"}),
+            "collection-gone",
+            "the hub has no dataset BeIR/scifact-qrels, or it is private (for test.tsv)",
+        ),
+        (
+            Fault(SENT, 429, {"Retry-After": "90"}),
+            "hub-busy",
+            f"downloading {QRELS} failed: the hub limits requests from here "
+            "(429 Too Many Requests); try again in 90 s",
+        ),
+        (
+            Fault(SENT, 503),
+            "hub-failed",
+            f"downloading {QRELS} failed: the hub failed (503 Service Unavailable); "
+            "try again later",
+        ),
+    ],
+)
+def test_a_refusal_of_a_file_is_told_as_for_models(
+    hub: Hub, fault: Fault, code: str, said: str
+) -> None:
+    assert opened("beir/scifact").commits
+    # Only the file itself is refused.
+    assert opened("beir/scifact")._layout_of_judgements
+    hub.faults = [fault]
+    error = problem(opened("beir/scifact"))
+    assert (error.code, error.problem) == (code, said)
+    assert hint_of(error)
+
+
+def test_a_cache_that_is_read_only_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(repository: str, name: str, **options: Any) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/cache/blobs")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", denied)
+    error = problem(opened("beir/scifact"))
+    assert error.code == "cache-unwritable"
+    assert error.problem.endswith("/hub: Permission denied (for README.md)")
+
+
+def test_files_of_two_commits_are_never_mixed(hub: Hub, stored: dict[str, Repository]) -> None:
+    name = "datasets/BeIR/scifact"
+    collection = opened("beir/scifact")
+    assert collection.queries
+    gone = hub.repositories[name].commit
+    newer = hub.repositories[name] = Repository({**stored[name].files, "more.txt": b""})
+    error = problem(collection)
+    assert error.code == "collection-changed"
+    assert error.problem == f"the hub no longer has the commit {gone} of {SCIFACT}"
+    assert "reads the newest commit" in (hint_of(error) or "")
+    again = opened("beir/scifact")
+    assert again.corpus
+    assert again.commits["BeIR/scifact"] == newer.commit
+
+
+def test_the_commits_of_another_process_are_read(hub: Hub, stored: dict[str, Repository]) -> None:
+    found = opened("beir/scifact").commits
+    name = "datasets/BeIR/scifact"
+    hub.repositories[name].move({**stored[name].files, "more.txt": b""})
+    remember_fact(LISTINGS, "BeIR/scifact@main", None)
+    other, pinned = opened("beir/scifact"), opened("beir/scifact")
+    assert other.commits != found
+    pinned.pin(found)
+    assert pinned.commits == found
+    other.pin(found)
+    assert other.commits == found
+    assert other.corpus
 
 
 def test_judgements_of_other_layouts_are_read(
@@ -308,6 +421,19 @@ def test_of_a_configuration_in_several_formats_one_is_read() -> None:
     }
 
 
+def test_splits_in_different_formats_are_all_shown() -> None:
+    names = ["data/test.jsonl", "data/train-00000-of-00001.parquet", "data/train.jsonl"]
+    splits = {"train": [names[1]], "test": [names[0]]}
+    assert layout_of(names, {}) == {"default": splits}
+    root = ["dev.csv", "train.jsonl.gz"]
+    assert layout_of(root, {}) == {"default": {"train": [root[1]], "dev": [root[0]]}}
+    of_a_folder = {"configs": [{"config_name": "one", "data_dir": "data"}]}
+    assert configurations([*names, "data/notes.csv"], of_a_folder) == {"one": splits}
+    # A file without a split stands for it in the same format alone.
+    mixed = ["one.parquet", "one/train.parquet", "one/test.csv"]
+    assert layout_of(mixed, {}) == {"one": {"train": mixed[:2], "test": [mixed[2]]}}
+
+
 def test_a_card_that_is_no_yaml_is_passed_over() -> None:
     assert card_metadata("no front matter") == {}
     assert card_metadata("---\na: [\n---\n") == {}
@@ -317,7 +443,12 @@ def test_a_card_that_is_no_yaml_is_passed_over() -> None:
 
 def test_the_registry_is_consistent() -> None:
     assert len(family("nanobeir")) == 13
-    assert len(family("beir")) == 14
+    assert len(family("beir")) == 26
+    assert (
+        len(family("beir/cqadupstack"))
+        == len({one.revision for one in family("BEIR/CQADupStack")})
+        == 12
+    )
     assert len(family("mteb")) == 10
     assert all(one.revision for one in family("mteb"))
     ignoring = {name for name, one in COLLECTIONS.items() if one.ignores_own}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,9 @@ from ettin_cli.collections import Table, open_dataset
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.corpus import batch_rows
 from ettin_cli.errors import CorpusError, InvalidArgumentError
+from ettin_cli.models.transfers import REQUESTING, in_order
 from ettin_cli.training import DataRequest, read_data, usable_tables
+from ettin_cli.training.column_types import unfit_column
 from ettin_cli.training.mixture import Mixture
 from ettin_cli.training.rows import Example
 from ettin_cli.training.sampling import Shares, chosen_rows, shares
@@ -152,10 +155,77 @@ def test_footers_read_before_one_that_fails_are_remembered(hub: Hub) -> None:
 
 
 def test_a_remembered_commit_that_is_gone_is_asked_for_again(hub: Hub) -> None:
-    tables(f"{TRAINED_ON}/agnews")
+    [before] = tables(f"{TRAINED_ON}/agnews")
     hub.repositories[NAME] = Repository({**training_data(), "more.txt": b""})
-    [found] = tables(f"{TRAINED_ON}/quora")
+    notices = Notices()
+    [found] = tables(f"{TRAINED_ON}/quora", notices=notices)
     assert found.files.commit == hub.repositories[NAME].commit
+    gone = f"the hub no longer has the commit {before.files.commit} of the dataset {TRAINED_ON}"
+    assert f"{gone}; reading the newest" in notices.said
+    # Its rows are never read beside those of another commit.
+    with pytest.raises(CorpusError, match=gone) as caught:
+        before.files.paths([before.shards[0].name])
+    assert caught.value.code == "collection-changed"
+
+
+@pytest.mark.parametrize("fault", [{"drop": True}, {"status": 503}, {"status": 429}])
+def test_an_outage_while_footers_are_read_is_told_once(hub: Hub, fault: dict[str, Any]) -> None:
+    tables(f"{TRAINED_ON}/quora")
+    hub.faults = [Fault("GET .*/reddit/", headers={"Retry-After": "60"}, **fault)]
+    before = len(hub.requests)
+    first = "reddit/train-00000-of-00003.parquet of the dataset"
+    error = problem(f"{TRAINED_ON}/reddit")
+    asked = hub.asked()[before:]
+    # One cut-off connection is tried again, and no other file is asked for.
+    assert len(asked) == (2 if "drop" in fault else 1)
+    assert error.problem.startswith(f"{first} {TRAINED_ON} is not on this machine and the hub ")
+    assert (
+        error.code
+        == {None: "collection-unavailable", 503: "hub-failed", 429: "hub-busy"}[fault.get("status")]
+    )
+    again = problem(f"{TRAINED_ON}/reddit")
+    assert (again.code, len(hub.requests)) == (error.code, before + len(asked))
+    # What is known needs no hub.
+    assert tables(f"{TRAINED_ON}/quora")
+
+
+def test_reading_footers_can_be_interrupted_while_the_hub_is_silent() -> None:
+    held, asked = threading.Event(), threading.Event()
+
+    def request(name: str) -> str:
+        if name != "a":
+            asked.set()
+            held.wait()
+        return name
+
+    answers = in_order(request, ["a", "b", "c"])
+    assert next(answers) == ("a", "a")
+    assert asked.wait(60)
+    silent = [one for one in threading.enumerate() if one.name.startswith(REQUESTING)]
+    # No end of a process waits for these.
+    assert silent
+    assert all(one.daemon for one in silent)
+    answers.close()
+    held.set()
+
+
+def test_answers_come_in_order_and_an_error_ends_the_requests() -> None:
+    asked: list[str] = []
+
+    def request(name: str) -> str:
+        asked.append(name)
+        if name == "2":
+            raise ValueError(name)
+        return name.upper()
+
+    names = [str(number) for number in range(1000)]
+    answers = in_order(request, names)
+    assert [next(answers), next(answers)] == [("0", "0"), ("1", "1")]
+    with pytest.raises(ValueError, match="2"):
+        next(answers)
+    assert len(asked) < 1000
+    assert list(in_order(str.upper, ["a"])) == [("a", "A")]
+    assert list(in_order(str.upper, [])) == []
 
 
 # Bad input
@@ -194,7 +264,7 @@ def test_half_of_it_cached_is_said_before_training_offline(hub: Hub) -> None:
 def test_a_disk_without_room_is_said_before_the_download(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted, problem = request(), f"{TRAINED_ON} takes 1 MB, and 0 MB are free in "
+    wanted, problem = request(), f"{TRAINED_ON} takes 1 MB, and 0 MB are free$"
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     with (
         pytest.raises(CorpusError, match=problem) as caught,
@@ -392,8 +462,97 @@ def test_a_window_without_enough_examples_is_an_error(hub: Hub) -> None:
     rows = [{"query": "", "document": "b", "label": 1.0}] * 20
     hub.repositories["datasets/some/empty"] = Repository({"data/train.parquet": parquet(rows)})
     wanted = DataRequest([], tables("some/empty"), None, None, 12)
-    with read_data(wanted, Notices()) as data, pytest.raises(CorpusError, match="20 hold no exam"):
+    notices = Notices()
+    with (
+        read_data(wanted, notices) as data,
+        pytest.raises(
+            CorpusError, match=r"20 hold no example; the first is some/empty/.*\(row 1\)$"
+        ),
+    ):
         next(steps(data, lambda _: ([], []), 4, 12, 0))
+    assert not [one for one in notices.said if one.startswith("rejected")]
+
+
+def test_a_type_that_no_row_can_be_read_of_is_said_before_any_row(hub: Hub) -> None:
+    good, bad = pairs("a", 0, 2), [{"query": 1, "document": "b", "label": 1.0}]
+    mined, other = [{"query": "a", "positive": "b", "negatives": [1]}], [{"text": "a"}]
+    no_text = "the column query has the type int64, not string"
+    cases = {
+        "one": ([bad], f"{no_text}, in data/train-00000-of-00001.parquet"),
+        "last": ([good, bad], f"{no_text}, in data/train-00001-of-00002.parquet"),
+        "mined": (
+            [mined],
+            "the column negatives has the type list<element: int64>, not string or list of "
+            "strings, in data/train-00000-of-00001.parquet",
+        ),
+        "other": ([good, other], "the columns of data/train-00001-of-00002.parquet are text"),
+    }
+    for name, (shards, reason) in cases.items():
+        hub.repositories[f"datasets/some/{name}"] = Repository(
+            {
+                f"data/train-{at:05}-of-{len(shards):05}.parquet": parquet(rows)
+                for at, rows in enumerate(shards)
+            }
+        )
+        error = problem(f"some/{name}")
+        head = f"nothing in some/{name} can be trained on: some/{name}/default"
+        assert (error.code, error.problem) == ("invalid-examples", f"{head}: {reason}")
+    assert not downloaded(hub)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "unfit"),
+    [
+        (("string", "large_string", "double"), None),
+        (("dictionary<values=string, indices=int32, ordered=0>", "string", "int8"), None),
+        (("struct<id: string, text: string>", "binary", "decimal128(5, 2)"), None),
+        (("timestamp[ns]", "string_view", "string"), None),
+        (("string", "struct<id: string, text: string>", "double"), "document"),
+        (("bool", "string", "double"), "query"),
+        (("null", "string", "double"), "query"),
+        (("string", "list<element: string>", "double"), "document"),
+        (("string", "string", "bool"), "label"),
+        (("string", "string", "large_list<item: double>"), "label"),
+    ],
+)
+def test_the_types_of_columns_are_those_of_rows(
+    kinds: tuple[str, str, str], unfit: str | None
+) -> None:
+    found = unfit_column(dict(zip(("query", "document", "label"), kinds, strict=True)))
+    assert (found or "").startswith(f"the column {unfit} has the type" if unfit else "")
+    assert (found is None) == (unfit is None)
+
+
+def test_a_table_without_an_example_ends_the_run_in_one_line(hub: Hub) -> None:
+    none = [{"query": "", "document": "b", "label": 1.0}] * 120
+    hub.repositories["datasets/some/none"] = Repository({"data/train.parquet": parquet(none)})
+    mixed, notices = tables("some/none", f"{TRAINED_ON}/reddit"), Notices()
+    wanted = DataRequest([], mixed, None, None, 12)
+    error = "none of the first 100 rows of some/none/default is an example; the first is some/none/"
+    with read_data(wanted, notices) as data, pytest.raises(CorpusError, match=error) as caught:
+        texts(data, 52)
+    assert caught.value.problem.endswith(
+        'data/train.parquet: "query" is empty or not a string (row 1)'
+    )
+    assert not [one for one in notices.said if one.startswith("rejected")]
+
+
+def test_refused_rows_before_the_first_example_are_reported_with_it(hub: Hub) -> None:
+    rows = pairs("a", 0, 40)
+    for number in (0, 1, 39):
+        rows[number]["query"] = ""
+    few = [{"query": "", "document": "b", "label": 1.0}] * 3
+    hub.repositories["datasets/some/late"] = Repository(
+        {"late/train.parquet": parquet(rows), "few/train.parquet": parquet(few)}
+    )
+    notices = Notices()
+    with read_data(DataRequest([], tables("some/late"), None, None, 12), notices) as data:
+        assert len(texts(data, 8)) == 37
+    told = [one.partition(": ")[0] for one in notices.said if one.startswith("rejected")]
+    assert Counter(told) == {
+        "rejected some/late/late/train.parquet": 3,
+        "rejected some/late/few/train.parquet": 3,
+    }
 
 
 def test_opening_reports_a_licence_that_forbids_commercial_use(hub: Hub) -> None:

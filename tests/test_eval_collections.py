@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ettin_cli.collections import NANOBEIR_REPOSITORY
+from ettin_cli.collections import CQADUPSTACK, NANOBEIR_REPOSITORY, family
 from ettin_cli.commands import eval_collections
 from ettin_cli.models import embedders
 from ettin_cli.settings import ETTIN_MODELS
 from tests.conftest import Ettin
-from tests.dataset_repositories import arguana, beir, nanobeir
+from tests.dataset_repositories import arguana, beir, cqadupstack, nanobeir
 from tests.hub_server import Hub, Repository
 from tests.models import embedder
 
@@ -21,7 +21,7 @@ from tests.models import embedder
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Path]]:
     """A hub, and caches shared by the tests of this module."""
     nano = {f"datasets/{NANOBEIR_REPOSITORY}": Repository(nanobeir())}
-    with Hub({**beir("fiqa"), **arguana(), **nano}) as hub:
+    with Hub({**beir("fiqa"), **arguana(), **cqadupstack(), **nano}) as hub:
         yield hub, tmp_path_factory.mktemp("caches")
 
 
@@ -122,6 +122,10 @@ def test_a_collection_is_indexed_and_searched_by_name(run: Ettin, tmp_path: Path
     assert "30 documents" in done.err
     found = run("search", "ferry and harbour", "-i", index, "-r", "none", "-f", "json", "-k", "1")
     assert json.loads(found.out)["hits"][0]["doc_id"].startswith("d")
+    words = ("search", "ferry and harbour", "beir/fiqa", "-r", "none", "-k", "1")
+    named = run(*words, "-f", "json", "--retriever", "bm25")
+    assert named.code == 0, named.err
+    assert json.loads(named.out)["hits"][0]["doc_id"].startswith("d")
     again = run("index", "-i", index, "--offline")
     assert "is up to date" in again.err
     emptied = run("index", "-i", index, "--remove", "beir/fiqa")
@@ -146,13 +150,35 @@ def test_negatives_are_mined_of_the_training_split(run: Ettin, tmp_path: Path) -
         assert run("mine", *words).code == 2
 
 
+def test_a_path_of_that_name_is_searched_instead(run: Ettin, tmp_path: Path) -> None:
+    run.monkeypatch.chdir(tmp_path)
+    (tmp_path / "beir" / "fiqa").mkdir(parents=True)
+    (tmp_path / "beir" / "fiqa" / "own.txt").write_text("the ferry of this folder\n")
+    found = run("search", "ferry", "beir/fiqa", "-r", "none", "-f", "json", "--retriever", "bm25")
+    assert [hit["path"] for hit in json.loads(found.out)["hits"]] == ["beir/fiqa/own.txt"]
+
+
+def test_cqadupstack_has_the_mean_of_its_subforums(run: Ettin) -> None:
+    two = [one for one in family(CQADUPSTACK) if one.name.endswith(("-gaming", "-android"))]
+    run.monkeypatch.setattr(eval_collections, "family", lambda _: two)
+    done = run("eval", CQADUPSTACK, "-r", "none", "--retriever", "bm25")
+    assert done.code == 0, done.err
+    rows = {row["collection"]: row["nDCG@10"] for row in parsed(done.out)}
+    assert list(rows) == [*(one.name for one in two), "mean of 2"]
+    assert rows["mean of 2"] == pytest.approx(sum(rows[one.name] for one in two) / 2)
+    assert "what BEIR reports" in done.err
+    alone = run("eval", f"{CQADUPSTACK}-gaming", "-r", "none", "--retriever", "bm25", "-f", "json")
+    assert json.loads(alone.out)["queries"] == 6
+    assert "beir/cqadupstack is 12 collections" in run("index", CQADUPSTACK).err
+
+
 def test_a_misspelt_name_gets_the_nearest(run: Ettin) -> None:
-    for command in ("eval", "index", "mine"):
-        done = run(command, "beir/fika")
+    for command in (("eval",), ("index",), ("mine",), ("search", "ferry")):
+        done = run(*command, "beir/fika")
         assert done.code == 1
         assert "no collection 'beir/fika'" in done.err
         assert "beir/fiqa" in done.err
-    assert "beir is 14 collections" in run("eval", "beir").err
+    assert "beir is 26 collections" in run("eval", "beir").err
     alone = run("eval", "scifact", "-r", "none")
     assert alone.code == 2
     assert "hint: nanobeir/scifact or beir/scifact" in alone.err

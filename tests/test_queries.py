@@ -1,15 +1,19 @@
 """A query file yields each query with its id, or an error with the invalid line."""
 
+import gzip
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, strategies as st
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError
+from ettin_cli.files.beir import QUERIES, beir_file
 from ettin_cli.files.queries import read_queries
 from ettin_cli.records import Query
 from ettin_cli.storage import Stream
@@ -294,8 +298,33 @@ def test_queries_are_read_by_their_byte_order_mark(tmp_path: Path, encoding: str
     assert queries(tmp_path / "q.txt", content) == [Query("q1", "über die Fähre")]
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_compressed_queries_are_read_by_the_suffix_before(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    packed = ".gz" if pack is gzip.compress else ".ZST"
+    for name, content in {
+        "q.jsonl": '{"_id": "q1", "text": "x"}\n',
+        "q.csv": "text;id\nx;q1\n",
+        "topics": "<top>\n<num> Number: q1\n<title> x\n</top>\n",
+    }.items():
+        assert queries(tmp_path / f"{name}{packed}", pack(content.encode())) == [Query("q1", "x")]
+    broken = pack(b'{"_id": "q1", "text": "x"}\nq2\tplain\n')
+    with pytest.raises(CorpusError, match=f"q.jsonl{packed}:2: not a JSON object"):
+        queries(tmp_path / f"q.jsonl{packed}", broken)
+    with pytest.raises(CorpusError, match="compressed data is damaged or truncated"):
+        queries(tmp_path / f"q.jsonl{packed}", pack(b"q" * 99)[:-9])
+
+
 def test_an_array_of_queries_is_read(tmp_path: Path) -> None:
     content = '[\n  {"_id": "q1", "text": "x"},\n  {"query": ["y", "z"]}\n]\n'
     assert queries(tmp_path / "q.json", content) == [Query("q1", "x"), Query("2", "y", ("z",))]
     with pytest.raises(CorpusError, match="query 2: not a JSON object"):
         queries(tmp_path / "q.json", '[{"text": "x"}, 5]')
+
+
+def test_files_of_a_beir_folder_may_be_compressed(tmp_path: Path) -> None:
+    (tmp_path / "queries.jsonl.gz").touch()
+    assert beir_file(tmp_path, QUERIES).name == "queries.jsonl.gz"
+    (tmp_path / "queries.jsonl").touch()
+    assert beir_file(tmp_path, QUERIES).name == "queries.jsonl"

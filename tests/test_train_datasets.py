@@ -2,21 +2,26 @@
 
 import json
 import os
+import pickle
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar, cast
 
 import pytest
 from huggingface_hub import ModelCard
 
-from ettin_cli.collections import COLLECTIONS, NANOBEIR_REPOSITORY
+from ettin_cli.api import Session
+from ettin_cli.api.training import _pin
+from ettin_cli.collections import COLLECTIONS, NANOBEIR_REPOSITORY, OpenCollection, Table
+from ettin_cli.training import Processes
 from ettin_cli.training.student import Student
 from tests import models
 from tests.conftest import Ettin, Outcome
-from tests.dataset_repositories import TRAINED_ON, nanobeir, pairs, parquet, training_data
+from tests.dataset_repositories import TRAINED_ON, beir, nanobeir, pairs, parquet, training_data
 from tests.hub_server import Fault, Hub, Repository
 
+T = TypeVar("T")
 NAME = f"datasets/{TRAINED_ON}"
 FAST = ("--device", "cpu", "--learning-rate", "0.01", "--batch-size", "4")
 
@@ -114,8 +119,8 @@ def test_a_hub_that_fails_in_the_middle_costs_no_step(
     failed = trained(ettin, bert, "model", *more)
     assert failed.code == 1
     [line] = [line for line in failed.err.splitlines() if "error:" in line]
-    assert f"downloading the dataset {TRAINED_ON} failed: the hub failed (500 Internal" in line
-    assert "hint: run the same command with --resume" in failed.err
+    assert f".parquet of the dataset {TRAINED_ON} failed: the hub failed (500 Internal" in line
+    assert "; then run the same command with --resume" in failed.err
     hub.faults.clear()
     done = trained(ettin, bert, "model", *more, "--resume")
     assert done.code == 0, done.err
@@ -160,7 +165,20 @@ def test_the_recipe_of_the_release_is_kept_for_few_rows(
     assert "1 steps of 1,024 rows, learning rate 0.00024" in plan.err
 
 
-@pytest.mark.parametrize("name", ["runs/mined", "other/mined.jsnl", "other/mined.jsnl.gz"])
+def test_a_folder_named_like_an_owner_hides_no_dataset(
+    ettin: Ettin, hub: Hub, bert: Path, tmp_path: Path
+) -> None:
+    (tmp_path / TRAINED_ON).parent.mkdir()
+    done = trained(ettin, bert, "model", "--rows", "4", "--steps", "1")
+    assert done.code == 0, done.err
+    named = ettin("train", "cross-encoder/mined", "--base", str(bert), "-o", "other")
+    assert named.code == 1
+    assert "there is no such file here, and the hub has no dataset cross-encoder/m" in named.err
+    (tmp_path / TRAINED_ON).mkdir()
+    assert "is not in a format that holds pairs" in trained(ettin, bert, "third").err
+
+
+@pytest.mark.parametrize("name", ["runs/mined.jsonl", "other/mined.jsnl", "other/mined.jsnl.gz"])
 def test_the_hub_is_not_asked_for_a_file_that_is_missing(
     ettin: Ettin, hub: Hub, bert: Path, tmp_path: Path, name: str
 ) -> None:
@@ -185,3 +203,61 @@ def test_unknown_names_are_usage_errors_or_lines(ettin: Ettin, hub: Hub, bert: P
     done = trained(ettin, bert, "model", "--recipe", "other")
     assert done.code == 2
     assert "error: unknown recipe 'other'\n  hint: ettin" in done.err
+
+
+def test_the_records_of_datasets_are_cache_entries(ettin: Ettin, hub: Hub, bert: Path) -> None:
+    words = ("train", f"{TRAINED_ON}/texts", "--base", str(bert), "-o", "model")
+    assert ettin(*words).code == 1
+    listed = [line.split() for line in ettin("cache").out.splitlines()[1:]]
+    assert {line[0]: line[-1] for line in listed} == {
+        "datasets.json": TRAINED_ON,
+        "parquet-footers.json": TRAINED_ON,
+    }
+    asked = len(hub.asked("GET"))
+    assert ettin(*words).code == 1
+    assert len(hub.asked("GET")) == asked
+    assert "1 entry removed" in ettin("cache", "clear", "datasets.json").err
+    assert ettin(*words).code == 1
+    assert [one for one in hub.asked("GET")[asked:] if "/api/datasets/" in one]
+    assert "2 entries removed" in ettin("cache", "clear").err
+    assert ettin("cache").out == ""
+
+
+class OneOfTwo(Processes):
+    """A process of two that share nothing but what the main one sends."""
+
+    sent: ClassVar[list[bytes]] = []
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        if self.main:
+            self.sent.append(pickle.dumps(work()))
+            return cast(T, pickle.loads(self.sent[-1]))
+        return cast(T, pickle.loads(self.sent.pop(0)))
+
+
+def test_processes_without_a_shared_cache_read_the_commits_of_the_main_one(
+    ettin: Ettin, hub: Hub, tmp_path: Path
+) -> None:
+    for name, repository in beir("fiqa").items():
+        hub.repositories[name] = repository
+
+    def read(rank: int) -> tuple[list[Table], list[OpenCollection]]:
+        hub.serve(ettin.monkeypatch, tmp_path / str(rank))
+        with Session() as session:
+            processes = OneOfTwo(rank, 2)
+            tables = session._same_tables([TRAINED_ON], None, processes)
+            collections = session._judged("beir/fiqa")
+            _pin(collections, processes)
+            return tables, collections
+
+    tables, [one] = read(0)
+    for name in (NAME, "datasets/BeIR/fiqa", "datasets/BeIR/fiqa-qrels"):
+        hub.repositories[name].move({**hub.repositories[name].files, "more.txt": b""})
+    others, [other] = read(1)
+    assert [(t.name, t.files.commit, t.shards) for t in others] == [
+        (t.name, t.files.commit, t.shards) for t in tables
+    ]
+    assert others[0].files.commit != hub.repositories[NAME].commit
+    assert others[0].files.paths([others[0].shards[0].name])
+    assert other.commits == one.commits
+    assert other.queries == one.queries

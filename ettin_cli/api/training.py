@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.api.indexing import IndexingCalls
 from ettin_cli.corpus import document_stream
 from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.records import Qrels, Query, require_least, require_list, require_type
+from ettin_cli.records import Qrels, Query, Silence, require_least, require_list, require_type
 from ettin_cli.settings import AUTO, CANDIDATES, CHECKPOINT_MINUTES, NEGATIVES, SEED
 from ettin_cli.storage import Stream
 
 if TYPE_CHECKING:
-    from ettin_cli.collections import OpenCollection
+    from ettin_cli.collections import OpenCollection, Table
     from ettin_cli.index import Index
     from ettin_cli.models.rerankers import ResolvedReranker
     from ettin_cli.training import (
@@ -204,7 +204,6 @@ class TrainingCalls(IndexingCalls):
             check_recipe,
             read_data,
             train,
-            usable_tables,
         )
 
         if not data and rows is None:
@@ -227,13 +226,8 @@ class TrainingCalls(IndexingCalls):
         if rows is not None:
             require_list(rows, "rows")
             paths.append(document_stream(rows))
-        # The main process asks the hub first; the others use what it has remembered.
         try:
-            tables = processes.main_first(
-                lambda: usable_tables(
-                    datasets, loss, offline=models.offline, reporter=models.reporter
-                )
-            )
+            tables = self._same_tables(datasets, loss, processes)
         except CorpusError as error:
             if error.code != "collection-gone":
                 raise
@@ -248,12 +242,29 @@ class TrainingCalls(IndexingCalls):
                     own = held.enter_context(
                         type(self)(settings, offline=models.offline, reporter=models.reporter)
                     )
+                named = self._judged(eval)
+                _pin(named, processes)
                 # The main process builds the index first; the others reuse it.
-                measure = processes.main_first(lambda: own._measure(eval, held))
+                measure = processes.main_first(lambda: own._measure(eval, named, held))
             request = TrainRequest(
                 files, read, chosen, settings, measure, checkpoint_minutes, license
             )
             return train(request, folder, models.reporter, processes)
+
+    def _same_tables(
+        self, names: Sequence[str], loss: str | None, processes: Processes
+    ) -> list[Table]:
+        """Return the tables of datasets at the commits that the main process finds."""
+        from ettin_cli.training import usable_tables
+
+        models = self.models
+
+        def found() -> list[Table]:
+            tables = usable_tables(names, loss, offline=models.offline, reporter=models.reporter)
+            # Sent to the other processes, which report by themselves.
+            return [table.reporting_to(Silence()) for table in tables]
+
+        return [table.reporting_to(models.reporter) for table in processes.on_main(found)]
 
     def _paths_and_datasets(
         self, data: Sequence[str | os.PathLike[str]], processes: Processes
@@ -273,14 +284,12 @@ class TrainingCalls(IndexingCalls):
             path = Path(one)
             name = path.as_posix()
             if found := self.collection(one, split=TRAIN):
+                _pin([found], processes)
                 paths.append(document_stream(self._mined_of(found, processes)))
             elif path.exists() or table_reader_of(path.name) or not is_dataset_name(name):
                 paths.append(path)
             elif resembles_table(path.name):
                 raise CorpusError(f"no such file: {path}", code="cannot-read", path=path)
-            elif path.parent.is_dir():
-                reason = f"and the folder {path.parent} is here, so it is no dataset of the hub"
-                raise CorpusError(f"no such file: {path}, {reason}", code="cannot-read", path=path)
             else:
                 datasets.append(name)
         return paths, datasets
@@ -308,21 +317,37 @@ class TrainingCalls(IndexingCalls):
             f"{collection.origin}; negatives for {rows:,} of {len(queries):,} queries"
         )
 
-    def _measure(self, judged: str | os.PathLike[str], held: ExitStack) -> Measure:
+    def _judged(self, judged: str | os.PathLike[str]) -> list[OpenCollection]:
+        """Return the collections to measure on: all of NanoBEIR, one, or none for a folder."""
+        from ettin_cli.collections import NANOBEIR, family, open_collection
+
+        if str(judged).lower() == NANOBEIR and not Path(judged).exists():
+            offline, reporter = self.models.offline, self.models.reporter
+            return [
+                open_collection(one.name, offline=offline, reporter=reporter)
+                for one in family(NANOBEIR)
+            ]
+        named = self.collection(judged)
+        return [named] if named else []
+
+    def _measure(
+        self, judged: str | os.PathLike[str], collections: Sequence[OpenCollection], held: ExitStack
+    ) -> Measure:
         """Return nDCG@10 on a BEIR folder, a collection or NanoBEIR.
 
         Args:
+            collections: As `_judged` returns them.
             held: Closes the index in the end.
         """
-        from ettin_cli.collections import NANOBEIR
         from ettin_cli.evaluation import METRIC, Validation
         from ettin_cli.files import QRELS, QUERIES, beir_file, read_qrels, read_queries
         from ettin_cli.searching import choose_retriever
         from ettin_cli.training import Measure
 
-        if str(judged).lower() == NANOBEIR and not Path(judged).exists():
-            return self._nanobeir()
-        if named := self.collection(judged):
+        if len(collections) > 1:
+            return self._nanobeir(collections)
+        named = next(iter(collections), None)
+        if named:
             name, queries, qrels = named.name, named.queries, named.qrels
         else:
             folder = Path(judged)
@@ -346,17 +371,21 @@ class TrainingCalls(IndexingCalls):
         reporter.notice(f"{told}: {found.retrieval:.4f} by retrieval alone")
         return Measure(told, METRIC, found.retrieval, found.of)
 
-    def _nanobeir(self) -> Measure:
+    def _nanobeir(self, opened: Sequence[OpenCollection]) -> Measure:
         """Return the mean nDCG@10 of reranking the candidates of NanoBEIR."""
-        from ettin_cli.collections import NANOBEIR, family, open_collection
         from ettin_cli.evaluation import METRIC, GivenValidation
         from ettin_cli.training import Measure
 
-        models, reporter = self.models, self.models.reporter
-        opened = [
-            open_collection(one.name, offline=models.offline, reporter=reporter)
-            for one in family(NANOBEIR)
-        ]
+        reporter = self.models.reporter
         found = GivenValidation("NanoBEIR", opened)
         reporter.notice(f"{found.description}: {found.retrieval:.4f} in the given order")
         return Measure(found.description, METRIC, found.retrieval, found.of)
+
+
+def _pin(collections: Sequence[OpenCollection], processes: Processes) -> None:
+    """Let all processes read the commits that the main process finds."""
+    if processes.size == 1:
+        return
+    commits = processes.on_main(lambda: [dict(one.commits) for one in collections])
+    for one, found in zip(collections, commits, strict=True):
+        one.pin(found)

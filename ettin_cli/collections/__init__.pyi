@@ -4,7 +4,12 @@ from .datasets import (
     is_dataset_name as is_dataset_name,
     open_dataset as open_dataset,
 )
-from .fetching import DatasetFiles as DatasetFiles, require_room as require_room
+from .fetching import (
+    LISTINGS as LISTINGS,
+    DatasetFiles as DatasetFiles,
+    require_room as require_room,
+)
+from .footers import FOOTERS as FOOTERS
 from .opened import (
     GivenCandidates as GivenCandidates,
     OpenCollection as OpenCollection,
@@ -13,6 +18,7 @@ from .opened import (
 from .registry import (
     ARGUMENTS as ARGUMENTS,
     COLLECTIONS as COLLECTIONS,
+    CQADUPSTACK as CQADUPSTACK,
     FAMILIES as FAMILIES,
     NANOBEIR as NANOBEIR,
     NANOBEIR_REPOSITORY as NANOBEIR_REPOSITORY,

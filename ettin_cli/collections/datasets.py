@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ettin_cli.collections.fetching import CommitGoneError, DatasetFiles, dataset_files
-from ettin_cli.collections.footers import footers
+from ettin_cli.collections.fetching import DatasetFiles, dataset_files
+from ettin_cli.collections.footers import Footer, footers
 from ettin_cli.collections.layout import card_metadata, configurations
 from ettin_cli.collections.registry import UNSTATED, licence_in_words
-from ettin_cli.errors import CorpusError
+from ettin_cli.errors import CommitGoneError, CorpusError
 from ettin_cli.records import Reporter
 
 TRAIN, PARQUET = "train", ".parquet"
@@ -20,11 +20,16 @@ _NAME = re.compile(r"(\w[\w.-]*/[\w.-]+)(?:/([\w.-]+))?")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A file of a table, by its name in the repository."""
+    """A file of a table, by its name in the repository.
+
+    Args:
+        types: The columns, and their types as Arrow names them.
+    """
 
     name: str
     rows: int
     bytes: int
+    types: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class Table:
     def rows(self) -> int:
         """The number of rows of all shards."""
         return sum(shard.rows for shard in self.shards)
+
+    def reporting_to(self, reporter: Reporter) -> Table:
+        """Return the table with another reporter of its downloads."""
+        return replace(self, files=replace(self.files, reporter=reporter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +92,9 @@ def open_dataset(name: str, *, offline: bool, reporter: Reporter) -> Dataset:
     """
     try:
         return _opened(name, offline=offline, reporter=reporter)
-    except CommitGoneError:
-        # The hub is asked for the newest.
+    except CommitGoneError as error:
+        # Nothing of it was read.
+        reporter.notice(f"{error.problem}; reading the newest")
         return _opened(name, offline=offline, reporter=reporter)
 
 
@@ -120,13 +130,18 @@ def _opened(name: str, *, offline: bool, reporter: Reporter) -> Dataset:
         Table(
             f"{repository}/{config}",
             known[paths[0]].columns,
-            [Shard(path, known[path].rows, files.sizes[path]) for path in paths],
+            [_shard(path, known[path], files) for path in paths],
             files,
             licence,
         )
         for config, paths in read.items()
     ]
     return Dataset(tables, left_out)
+
+
+def _shard(path: str, footer: Footer, files: DatasetFiles) -> Shard:
+    types = dict(zip(footer.columns, footer.types, strict=True))
+    return Shard(path, footer.rows, files.sizes[path], types)
 
 
 def _unreadable(splits: Mapping[str, Sequence[str]]) -> str | None:

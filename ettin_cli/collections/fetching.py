@@ -14,20 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from ettin_cli.collections.layout import CARD
-from ettin_cli.errors import CorpusError
+from ettin_cli.errors import CommitGoneError, CorpusError, EttinError
 from ettin_cli.models import (
     MB,
+    HubDataset,
     HubProblem,
     Trouble,
+    failed,
     hub_problem,
     hub_warnings_to,
     is_offline,
+    note_use,
     outage,
     promptly,
     recall,
+    refused,
     remember_fact,
     remember_outage,
     transfer,
+    unwritable,
 )
 from ettin_cli.records import Reporter
 from ettin_cli.settings import HUB_TIMEOUT_S
@@ -37,10 +42,6 @@ NEWEST = "main"
 DATASET = "dataset"
 
 
-class CommitGoneError(CorpusError):
-    """The hub no longer has the remembered commit of a repository; it has been forgotten."""
-
-
 @dataclass(frozen=True, slots=True)
 class DatasetFiles:
     """The files of a dataset repository at a commit.
@@ -48,6 +49,7 @@ class DatasetFiles:
     Args:
         sizes: The bytes of each file by name, downloaded or not.
         offline: Whether the network is disabled.
+        pinned: Whether no other commit will do.
     """
 
     repository: str
@@ -55,6 +57,7 @@ class DatasetFiles:
     sizes: Mapping[str, int]
     offline: bool
     reporter: Reporter
+    pinned: bool = False
 
     def cached(self, name: str) -> Path | None:
         """Return a file's path in the cache; None if it has not been downloaded."""
@@ -99,7 +102,25 @@ class DatasetFiles:
                 problem = hub_problem(error)
                 if problem.trouble is not Trouble.UNREACHABLE:
                     remember_outage(problem)
-                raise failed(self, problem) from error
+                raise self.error(problem) from error
+
+    def error(self, problem: HubProblem, *, begun: bool = True) -> EttinError:
+        """Return the error of a request for a file; a commit that is gone is forgotten.
+
+        Args:
+            begun: Whether a download was begun, rather than a question asked.
+        """
+        if problem.trouble is not Trouble.NO_REVISION or self.pinned:
+            wanted = HubDataset(self.repository, self.commit)
+            return (failed if begun else refused)(wanted, problem)
+        key = f"{self.repository}@{NEWEST}"
+        if (recall(LISTINGS).get(key) or {}).get("commit") == self.commit:
+            remember_fact(LISTINGS, key, None)
+        return CommitGoneError(
+            f"the hub no longer has the commit {self.commit} of the dataset {self.repository}",
+            code="collection-changed",
+            name=self.repository,
+        )
 
 
 def dataset_files(
@@ -120,26 +141,32 @@ def dataset_files(
         if offline:
             raise unavailable(f"the dataset {repository}", repository)
         with hub_warnings_to(reporter):
-            known = _asked(repository, revision)
+            known = _asked(HubDataset(repository, revision))
         remember_fact(LISTINGS, key, known)
-    return DatasetFiles(repository, known["commit"], known["files"], offline, reporter)
+    else:
+        note_use(LISTINGS)
+    pinned = revision is not None
+    return DatasetFiles(repository, known["commit"], known["files"], offline, reporter, pinned)
 
 
-def _asked(repository: str, revision: str | None) -> dict[str, Any]:
+def _asked(wanted: HubDataset) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
     if problem := outage():
-        raise refused(repository, problem)
+        raise refused(wanted, problem)
     try:
         info = promptly(
             lambda: HfApi().dataset_info(
-                repository, revision=revision, timeout=HUB_TIMEOUT_S, files_metadata=True
+                wanted.hub_id,
+                revision=wanted.revision,
+                timeout=HUB_TIMEOUT_S,
+                files_metadata=True,
             )
         )
     except Exception as error:
         problem = hub_problem(error)
         remember_outage(problem)
-        raise refused(repository, problem) from error
+        raise refused(wanted, problem) from error
     files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     return {"commit": info.sha, "files": files}
 
@@ -161,12 +188,9 @@ def require_room(wanted: Sequence[tuple[DatasetFiles, str]]) -> int:
     place = next((folder for folder in (cache, *cache.parents) if folder.exists()), cache.parent)
     free = shutil.disk_usage(place).free
     if size > free:
-        raise CorpusError(
-            f"{missing[0][0].repository} takes {math.ceil(size / MB):,} MB, and "
-            f"{free // MB:,} MB are free in {cache}",
-            code="cache-unwritable",
-            path=cache,
-        )
+        repository = missing[0][0].repository
+        why = f"{repository} takes {math.ceil(size / MB):,} MB, and {free // MB:,} MB are free"
+        raise unwritable(HubDataset(repository, None), why)
     return size
 
 
@@ -175,37 +199,5 @@ def unavailable(what: str, repository: str) -> CorpusError:
     return CorpusError(
         f"{what} is not on this machine, and the network is disabled",
         code="collection-unavailable",
-        name=repository,
-    )
-
-
-def failed(files: DatasetFiles, problem: HubProblem) -> CorpusError:
-    """Return the error of a request for a file; a commit that is gone is forgotten."""
-    error, key = refused(files.repository, problem), f"{files.repository}@{NEWEST}"
-    known = recall(LISTINGS).get(key)
-    if problem.trouble is Trouble.NO_REVISION and (
-        known is None or known["commit"] == files.commit
-    ):
-        remember_fact(LISTINGS, key, None)
-        return CommitGoneError(error.problem, code=error.code, **error.fields)
-    return error
-
-
-def refused(repository: str, problem: HubProblem) -> CorpusError:
-    """Return the error of a request to the hub, in terms of what was wanted."""
-    if problem.trouble is Trouble.GATED:
-        return CorpusError(
-            f"the dataset {repository} is gated: {problem.reason}",
-            code="collection-gated",
-            name=repository,
-        )
-    if problem.trouble in (Trouble.MISSING, Trouble.NO_REVISION):
-        reason = f", {problem.reason}" if problem.reason else ""
-        return CorpusError(
-            f"the hub has no dataset {repository}{reason}", code="collection-gone", name=repository
-        )
-    return CorpusError(
-        f"downloading the dataset {repository} failed: {problem.text}",
-        code="dataset-download-failed",
         name=repository,
     )

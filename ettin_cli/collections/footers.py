@@ -5,13 +5,22 @@ Only the end of a file that is not cached is requested. What it says is remember
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 
-from ettin_cli.collections.fetching import DATASET, DatasetFiles, failed, unavailable
+from ettin_cli.collections.fetching import DATASET, DatasetFiles, unavailable
 from ettin_cli.errors import CorpusError, first_line
-from ettin_cli.models import hub_problem, hub_warnings_to, recall, remember_fact
+from ettin_cli.models import (
+    FileError,
+    hub_problem,
+    hub_warnings_to,
+    in_order,
+    note_use,
+    outage,
+    recall,
+    remember_fact,
+    remember_outage,
+)
 from ettin_cli.settings import HUB_TIMEOUT_S
 
 FOOTERS = "parquet-footers.json"
@@ -19,15 +28,19 @@ FOOTERS = "parquet-footers.json"
 LAST_BYTES = 8
 # Most footers are shorter, so that one request is enough.
 USUAL_BYTES = 1 << 16
-REQUESTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What the end of a Parquet file says."""
+    """What the end of a Parquet file says.
+
+    Args:
+        types: Of each column, as Arrow names it, such as "string" or "list<element: string>".
+    """
 
     rows: int
     columns: Sequence[str]
+    types: Sequence[str]
 
 
 def footers(files: DatasetFiles, names: Sequence[str]) -> dict[str, Footer]:
@@ -37,37 +50,38 @@ def footers(files: DatasetFiles, names: Sequence[str]) -> dict[str, Footer]:
         CorpusError: One is neither known nor to be had, or the file is not valid.
     """
     key = f"{files.repository}@{files.commit}"
-    known = {name: Footer(*facts) for name, facts in recall(FOOTERS).get(key, {}).items()}
+    # Those of an earlier version lack the types.
+    stored = {name: facts for name, facts in recall(FOOTERS).get(key, {}).items() if len(facts) > 2}
+    known = {name: Footer(*facts) for name, facts in stored.items()}
+    note_use(FOOTERS)
     missing = [name for name in names if name not in known]
     if missing:
         try:
             _read(files, missing, known)
         finally:
-            facts = {name: [footer.rows, list(footer.columns)] for name, footer in known.items()}
-            remember_fact(FOOTERS, key, facts)
+            remember_fact(FOOTERS, key, {name: astuple(footer) for name, footer in known.items()})
     return {name: known[name] for name in names}
 
 
 def _read(files: DatasetFiles, names: Sequence[str], known: dict[str, Footer]) -> None:
     """Add the footers of some files to those known; before an error, those read until then."""
-    if files.offline and (absent := [name for name in names if files.cached(name) is None]):
+    absent = [name for name in names if files.cached(name) is None]
+    if files.offline and absent:
         raise unavailable(f"{absent[0]} of the dataset {files.repository}", files.repository)
+    if absent and (problem := outage()):
+        raise files.error(replace(problem, file=absent[0]), begun=False)
     with (
         hub_warnings_to(files.reporter),
         files.reporter.track("reading footers", len(names), "files") as advance,
-        ThreadPoolExecutor(REQUESTS) as pool,
     ):
         try:
-            for name, footer in zip(names, _all(files, names, pool), strict=True):
+            for name, footer in in_order(lambda name: _footer(files, name), names):
                 known[name] = footer
                 advance(1)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _all(files: DatasetFiles, names: Sequence[str], pool: ThreadPoolExecutor) -> Iterable[Footer]:
-    return pool.map(lambda name: _footer(files, name), names)
+        except FileError as error:
+            problem = hub_problem(error)
+            remember_outage(problem)
+            raise files.error(problem, begun=False) from error.error
 
 
 def _footer(files: DatasetFiles, name: str) -> Footer:
@@ -82,7 +96,8 @@ def _footer(files: DatasetFiles, name: str) -> Footer:
             f"{name} of {files.repository} is not a valid Parquet file: {first_line(error)}",
             code="cannot-read",
         ) from error
-    return Footer(metadata.num_rows, metadata.schema.to_arrow_schema().names)
+    schema = metadata.schema.to_arrow_schema()
+    return Footer(metadata.num_rows, schema.names, list(map(str, schema.types)))
 
 
 def _fetched(files: DatasetFiles, name: str) -> bytes:
@@ -93,6 +108,11 @@ def _fetched(files: DatasetFiles, name: str) -> bytes:
 
 
 def _end(files: DatasetFiles, name: str, length: int) -> bytes:
+    """Return the last bytes of a file.
+
+    Raises:
+        FileError: They cannot be had.
+    """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
         build_hf_headers,
@@ -105,10 +125,18 @@ def _end(files: DatasetFiles, name: str, length: int) -> bytes:
     url = hf_hub_url(files.repository, name, repo_type=DATASET, revision=files.commit)
     headers = {**build_hf_headers(), "Range": f"bytes={size - length}-{size - 1}"}
     try:
-        response = http_backoff("GET", url, headers=headers, timeout=HUB_TIMEOUT_S)
+        # A connection that is cut off is tried once more; what the hub says is final for now.
+        response = http_backoff(
+            "GET",
+            url,
+            headers=headers,
+            timeout=HUB_TIMEOUT_S,
+            max_retries=1,
+            retry_on_status_codes=(),
+        )
         hf_raise_for_status(response)
     except Exception as error:
-        raise failed(files, hub_problem(error)) from error
+        raise FileError(name, error) from error
     # A server may ignore the range.
     content: bytes = response.content[-length:]
     return content

@@ -142,16 +142,16 @@ def _matching(
 def _within(files: Sequence[str], folder: str) -> dict[str, list[str]]:
     """Return the tables in a folder by the split in their names; without one they are `train`."""
     within = _parts(folder)
+    found: dict[str, list[str]] = {}
     for suffix in TABLES:
-        splits: dict[str, list[str]] = defaultdict(list)
+        splits: dict[str | None, list[str]] = defaultdict(list)
         for file in files:
             parts = _parts(file)
             if file.endswith(suffix) and parts[: len(within)] == within:
                 words = re.split(r"[^a-z]+", "/".join(parts[len(within) :]).lower())
-                splits[next((one for one in words if one in SPLITS), ALONE)].append(file)
-        if splits:
-            return dict(splits)
-    return {}
+                splits[next((one for one in words if one in SPLITS), None)].append(file)
+        _add(found, splits)
+    return found
 
 
 def _patterns(data_files: object) -> dict[str, list[str]]:
@@ -187,21 +187,35 @@ def _matches(parts: Sequence[str], globs: Sequence[str]) -> bool:
 
 
 def _conventional(files: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """Return what the names of files say; of several formats of a configuration, the first."""
-    found: dict[str, dict[str, list[str]]] = {}
+    """Return what the names of files say; of a split in several formats, the first."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for suffix in TABLES:
-        named: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        named: dict[str, dict[str | None, list[str]]] = defaultdict(lambda: defaultdict(list))
         for file in files:
             if file.endswith(suffix) and file.count("/") < 2:
                 stem = _SHARD.sub("", file.removesuffix(suffix))
                 config, split = _config_and_split(stem)
                 named[config][split].append(file)
-        found = {**named, **found}
-    return found
+        for config, splits in named.items():
+            _add(found[config], splits)
+    return dict(found)
 
 
-def _config_and_split(stem: str) -> tuple[str, str]:
+def _add(found: dict[str, list[str]], splits: Mapping[str | None, list[str]]) -> None:
+    """Add the splits of a format to those of the formats before.
+
+    A file that names no split is one, unless a format before has splits: it may be a copy of all.
+    """
+    more: dict[str, list[str]] = defaultdict(list)
+    for split, files in splits.items():
+        if split or not found:
+            more[split or ALONE] += files
+    for split, files in more.items():
+        found.setdefault(split, sorted(files))
+
+
+def _config_and_split(stem: str) -> tuple[str, str | None]:
     folder, _, name = stem.rpartition("/")
     if folder:
         return (DEFAULT if folder == "data" else folder), name
-    return (DEFAULT, name) if name in SPLITS else (name, ALONE)
+    return (DEFAULT, name) if name in SPLITS else (name, None)

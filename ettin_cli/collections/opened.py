@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ettin_cli.collections.fetching import CommitGoneError, DatasetFiles, dataset_files
+from ettin_cli.collections.fetching import DatasetFiles, dataset_files
 from ettin_cli.collections.layout import (
     CANDIDATES,
     CORPUS,
@@ -21,7 +21,7 @@ from ettin_cli.collections.layout import (
 )
 from ettin_cli.collections.registry import Collection, licence_in_words, named
 from ettin_cli.corpus import RecordError, table_reader_of
-from ettin_cli.errors import CorpusError
+from ettin_cli.errors import CommitGoneError, CorpusError
 from ettin_cli.files import without_spaces
 from ettin_cli.records import Query, Reporter
 from ettin_cli.storage import UnreadableError
@@ -58,6 +58,11 @@ class OpenCollection:
         self.collection, self.split = collection, split
         self._offline, self._reporter = offline, reporter
         self._licence_shown = False
+        self._pinned: dict[str, str | None] = {
+            collection.repository: collection.revision,
+            **({collection.judgements: None} if collection.judgements else {}),
+        }
+        self._begun: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -77,6 +82,21 @@ class OpenCollection:
             f"{files.repository}@{files.commit}" for files in (self._files, self._judgements)
         )
         return f"{self.name}: {' and '.join(repositories)}, {self.licence}"
+
+    @property
+    def commits(self) -> Mapping[str, str]:
+        """The commit of each of its repositories.
+
+        Raises:
+            CorpusError: One is not known, and the hub cannot be asked.
+        """
+        return {files.repository: files.commit for files in (self._files, self._judgements)}
+
+    def pin(self, commits: Mapping[str, str]) -> None:
+        """Read these commits of its repositories and no others, as another process does."""
+        for repository, commit in commits.items():
+            self._pinned[repository] = commit
+            self._forget(repository, unless=commit)
 
     @cached_property
     def corpus(self) -> list[Path]:
@@ -136,13 +156,13 @@ class OpenCollection:
 
     @cached_property
     def _files(self) -> DatasetFiles:
-        return self._dataset(self.collection.repository, self.collection.revision)
+        return self._dataset(self.collection.repository)
 
     @cached_property
     def _judgements(self) -> DatasetFiles:
         if self.collection.judgements is None:
             return self._files
-        return self._dataset(self.collection.judgements, None)
+        return self._dataset(self.collection.judgements)
 
     @cached_property
     def _layout(self) -> Layout:
@@ -154,17 +174,31 @@ class OpenCollection:
             return self._layout
         return layout_of(self._judgements.sizes, card_metadata(self._judgements.card()))
 
-    def _dataset(self, repository: str, revision: str | None) -> DatasetFiles:
+    def _dataset(self, repository: str) -> DatasetFiles:
+        revision = self._pinned[repository]
         return dataset_files(repository, revision, offline=self._offline, reporter=self._reporter)
+
+    def _forget(self, repository: str, unless: str | None = None) -> None:
+        """Forget what is known of a repository, unless it is of this commit."""
+        for files, layout in (("_files", "_layout"), ("_judgements", "_layout_of_judgements")):
+            known = self.__dict__.get(files)
+            if known and known.repository == repository and known.commit != unless:
+                del self.__dict__[files]
+                self.__dict__.pop(layout, None)
 
     def _paths(self, configs: Sequence[str], *, exact: bool = False) -> list[Path]:
         try:
-            return self._found(configs, exact=exact)
-        except CommitGoneError:
-            # The hub is asked for the newest.
-            for known in ("_files", "_layout", "_judgements", "_layout_of_judgements"):
-                self.__dict__.pop(known, None)
-            return self._found(configs, exact=exact)
+            paths = self._found(configs, exact=exact)
+        except CommitGoneError as error:
+            repository = error.fields["name"]
+            if repository in self._begun or self._pinned[repository]:
+                # What was read is of the old commit; the next command begins with the newest.
+                raise
+            self._reporter.notice(f"{error.problem}; reading the newest")
+            self._forget(repository)
+            paths = self._found(configs, exact=exact)
+        self._begun.add((self._judgements if configs is JUDGEMENTS else self._files).repository)
+        return paths
 
     def _found(self, configs: Sequence[str], *, exact: bool) -> list[Path]:
         if configs is JUDGEMENTS:

@@ -1,6 +1,7 @@
 """The public collections by name: their repositories, splits, licences and instructions.
 
-Facts of MTEB's tasks are those of mteb 2.26 (the tasks of BEIR share them by content); NanoBEIR's
+Facts of MTEB's tasks are those of mteb 2.26 (the tasks of BEIR share them by content, and those of
+CQADupStack its repositories, since BEIR's own has another layout); NanoBEIR's
 repository and candidates are those of the evaluator of sentence-transformers 6.2.
 """
 
@@ -13,6 +14,8 @@ from ettin_cli.errors import CorpusError
 
 NANOBEIR = "nanobeir"
 FAMILIES = (NANOBEIR, "beir", "mteb")
+# BEIR's figure of it is the mean over its subforums.
+CQADUPSTACK = "beir/cqadupstack"
 NANOBEIR_REPOSITORY = "sentence-transformers/NanoBEIR-en"
 # Left out of the mean of sentence-transformers' evaluator: arguments are another kind of task.
 ARGUMENTS = ("nanobeir/arguana", "nanobeir/touche2020")
@@ -91,6 +94,16 @@ def _beir(
     )
 
 
+def _cqadupstack(forum: str, revision: str, repository: str | None = None) -> Collection:
+    return Collection(
+        name=f"{CQADUPSTACK}-{forum}",
+        repository=f"mteb/{repository or f'cqadupstack-{forum}'}",
+        revision=revision,
+        split="test",
+        licence=_FREE,
+    )
+
+
 def _nano(split: str, licence: str, instruction: str) -> Collection:
     return Collection(
         name=f"{NANOBEIR}/{split.removeprefix('Nano').lower()}",
@@ -156,6 +169,20 @@ COLLECTIONS = {
         _beir("fever", _NON_COMMERCIAL, _CLAIM, ignores_own=True),
         _beir("climate-fever", _SHARE, _CLIMATE),
         _beir("scifact", "cc-by-nc-4.0", _SCIENCE),
+        _cqadupstack(
+            "android", "9be4c0e46342e8e3aff577a89b9a1ec9bc6b4af3", "CQADupstackAndroidRetrieval"
+        ),
+        _cqadupstack("english", "ad9991cb51e31e31e430383c75ffb2885547b5f0"),
+        _cqadupstack("gaming", "4885aa143210c98657558c04aaf3dc47cfb54340"),
+        _cqadupstack("gis", "5003b3064772da1887988e05400cf3806fe491f2"),
+        _cqadupstack("mathematica", "90fceea13679c63fe563ded68f3b6f06e50061de"),
+        _cqadupstack("physics", "79531abbd1fb92d06c6d6315a0cbbbf5bb247ea4"),
+        _cqadupstack("programmers", "6184bc1440d2dbc7612be22b50686b8826d22b32"),
+        _cqadupstack("stats", "65ac3a16b8e91f9cee4c9828cc7c335575432a2a"),
+        _cqadupstack("tex", "46989137a86843e03a6195de44b09deda022eec7"),
+        _cqadupstack("unix", "6c6430d3a6d36f8d2a829195bc5dc94d7e063e53"),
+        _cqadupstack("webmasters", "160c094312a0e1facb97e55eeddb698c0abe3571"),
+        _cqadupstack("wordpress", "4ffe81d471b1924886b33c7567bfb200e9eec5c4"),
         # The retrieval tasks of MTEB(eng, v2).
         _mteb(
             "ArguAna",
@@ -268,8 +295,9 @@ def namesakes(text: str) -> list[str]:
 
 
 def family(name: str) -> list[Collection]:
-    """Return the collections of a family, as in "nanobeir"."""
-    return [one for one in COLLECTIONS.values() if one.name.startswith(f"{name.lower()}/")]
+    """Return the collections of a family, as in "nanobeir", or of "beir/cqadupstack"."""
+    begins = name.lower() + ("-" if name.lower() == CQADUPSTACK else "/")
+    return [one for one in COLLECTIONS.values() if one.name.startswith(begins)]
 
 
 def _nearest(name: str) -> Sequence[str]:

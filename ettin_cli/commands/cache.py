@@ -7,17 +7,21 @@ from typing import Annotated
 
 import typer
 
+from ettin_cli.collections import FOOTERS, LISTINGS
 from ettin_cli.commands import options
 from ettin_cli.commands.context import Color, make_console
 from ettin_cli.commands.help import PlainCommand, PlainGroup
 from ettin_cli.console import Console, count, size
 from ettin_cli.errors import EttinError, IndexBusyError, OutputError, UsageError
 from ettin_cli.index import read_manifest, writing
+from ettin_cli.models import recall
 from ettin_cli.records import Silence
 from ettin_cli.settings import INDEXES, cache_folder
 from ettin_cli.storage import folder_size
 
 DAY_S = 86_400
+# Files of datasets with their commits, and the rows and columns of those in Parquet.
+RECORDS = (LISTINGS, FOOTERS)
 
 app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 
@@ -26,7 +30,8 @@ app = typer.Typer(cls=PlainGroup, add_completion=False, rich_markup_mode=None)
 def cache(context: typer.Context) -> None:
     """List and clear the cache: indexes of SOURCE, scores of ettin eval.
 
-    Without COMMAND, the entries are listed. ETTIN_CACHE_DIR sets the folder. Models are not in it.
+    Without COMMAND, the entries are listed. ETTIN_CACHE_DIR sets the folder. It also has records
+    of the datasets of the hub; their files, and models, are not in it.
 
     Examples:
       ettin cache
@@ -66,10 +71,12 @@ def clear(
 ) -> None:
     """Remove entries of the cache, or all of them.
 
-    Removed entries are recreated when they are needed.
+    Removed entries are recreated when they are needed. Without the record of a dataset, the hub is
+    asked for its newest commit.
 
     Examples:
       ettin cache clear                      # all of it
+      ettin cache clear datasets.json
       ettin cache clear --older-than 30
       ettin cache clear indexes/docs-9a5742bc7e883700
     """
@@ -96,9 +103,14 @@ def clear(
 
 
 def entries() -> dict[str, Path]:
-    """Return the cache entries by name, most recently used first; small files are not listed."""
-    paths = sorted(cache_folder().glob("*/*"), key=lambda path: -path.stat().st_mtime)
-    return {f"{path.parent.name}/{path.name}": path for path in paths}
+    """Return the cache entries by name, most recently used first.
+
+    Of small files, those with records of datasets are listed.
+    """
+    records = [path for name in RECORDS if (path := cache_folder() / name).is_file()]
+    paths = [*cache_folder().glob("*/*"), *records]
+    paths.sort(key=lambda path: -path.stat().st_mtime)
+    return {path.relative_to(cache_folder()).as_posix(): path for path in paths}
 
 
 def _remove(path: Path) -> None:
@@ -113,7 +125,10 @@ def _remove(path: Path) -> None:
 
 
 def _sources(path: Path) -> str:
-    """Return the recorded sources of an index; "" for other entries."""
+    """Return the recorded sources of an index, or the datasets of a record; else ""."""
+    if path.parent == cache_folder():
+        known = (key.partition("@")[0] for key, value in recall(path.name).items() if value)
+        return " ".join(sorted(set(known)))
     if path.parent.name != INDEXES:
         return ""
     try:

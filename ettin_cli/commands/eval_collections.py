@@ -10,6 +10,7 @@ import typer
 from ettin_cli.api import Session
 from ettin_cli.collections import (
     ARGUMENTS,
+    CQADUPSTACK,
     NANOBEIR,
     OpenCollection,
     family,
@@ -48,8 +49,8 @@ def collections_of(folder: Path | None, session: Session) -> list[OpenCollection
         return []
     if not folder.exists() and (near := namesakes(str(folder))):
         raise UsageError(f"no such folder: {folder}", hint=" or ".join(near))
-    several = str(folder).lower() in (NANOBEIR, MTEB) and not folder.exists()
-    names = [one.name for one in family(str(folder))] if several else [folder.as_posix()]
+    several = folder.as_posix().lower() in (NANOBEIR, MTEB, CQADUPSTACK) and not folder.exists()
+    names = [one.name for one in family(folder.as_posix())] if several else [folder.as_posix()]
     return [found for name in names if (found := session.collection(name))]
 
 
@@ -126,6 +127,8 @@ def _suite(
     if family == NANOBEIR:
         left_out = "the mean of 11 leaves out ArguAna and Touche2020, as sentence-transformers does"
         remarks.append(left_out)
+    if family == CQADUPSTACK:
+        remarks.append("the mean of 12 is what BEIR reports for CQADupStack")
     if str(request.metrics[0]) == PUBLISHED_METRIC and family in (NANOBEIR, MTEB):
         models = {name: model for name in request.rerankers if (model := ettin_model(name))}
         nano = family == NANOBEIR

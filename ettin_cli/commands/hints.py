@@ -150,6 +150,17 @@ def _resumed() -> str:
 # The other commands that work in units resume without an option.
 WITH_RESUME = ("rerank", "score", "search")
 
+
+def _newest(fields: Fields) -> str:
+    """Return how to go on with the newest commit of a dataset."""
+    left = fields.get("partial")
+    first = f"remove {shlex.quote(str(left))} and " if left else ""
+    return f"{first}run the same command, which reads the newest commit"
+
+
+# Codes of failures of the hub that do not end a run of training for good.
+OF_THE_HUB = ("collection-gated", "token-rejected", "hub-busy", "hub-failed")
+
 _SOURCE = "pass a file, a folder, or - for JSONL on stdin"
 _AGAIN = "download the complete model again"
 _OTHER = "choose a different output with -o"
@@ -184,6 +195,8 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "collection-gated": "request access at https://huggingface.co/datasets/{name}, "
     "then: hf auth login",
     "collection-gone": "if it is private: hf auth login",
+    "collection-denied": "for why: {page}",
+    "collection-changed": _newest,
     "dataset-download-failed": _again,
     "not-judged": "use the query ids of the qrels, or judge some: ettin eval ... --judge",
     "unknown-model": "ettin models",
@@ -194,8 +207,9 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "token-rejected": "correct or unset HF_TOKEN, or: hf auth login",
     "hub-busy": "requests with a token have a higher limit: hf auth login, or set HF_TOKEN",
     "hub-failed": "for the state of the hub: https://status.huggingface.co",
-    "cache-unwritable": "free some space, or set HF_HUB_CACHE to another folder; "
-    "then run the same command to resume",
+    "cache-unwritable": lambda fields: (
+        f"free some space, or set HF_HUB_CACHE to another folder; then {_again(fields)}"
+    ),
     "download-failed": "run the same command to resume",
     "untrusted-code": "if you trust it: --trust-remote-code",
     "unsafe-weights": "save the model as safetensors (model.safetensors)",
@@ -262,7 +276,10 @@ def hint_of(error: EttinError) -> str | None:
     hint = HINTS.get(error.code)
     if hint is None or callable(hint):
         return hint(error.fields) if hint else None
-    return _FORMATTER.vformat(hint, (), error.fields)
+    text = _FORMATTER.vformat(hint, (), error.fields)
+    if error.code in OF_THE_HUB and "partial" in error.fields:
+        return f"{text}; then {_again(error.fields)}"
+    return text
 
 
 def rejected(rejection: Rejection) -> str:

@@ -37,7 +37,9 @@ def search(
     ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Argument(help="Files and folders to search instead of INDEX."),
+        typer.Argument(
+            help="Files, folders and public collections by name, to search instead of INDEX."
+        ),
     ] = None,
     index: options.Index = None,
     reranker: options.Reranker = "auto",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ettin_cli.collections import is_collection_name
 from ettin_cli.commands import options
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import read_queries
@@ -25,7 +26,7 @@ def asked_queries(
     if queries is not None:
         hint = "with --queries, every argument is a SOURCE"
     for source in sources:
-        if source != "-" and not Path(source).exists():
+        if source != "-" and not Path(source).exists() and not is_collection_name(source):
             raise CorpusError(f"cannot open {source}: no such file", hint=hint)
     from_stdin = str(queries) if queries is not None else query
     if [from_stdin, *sources].count("-") > 1:

@@ -53,6 +53,7 @@ from .records import (
     without_surrogates as without_surrogates,
 )
 from .registry import (
+    COMPRESSED as COMPRESSED,
     built_in_formats as built_in_formats,
     ignored_plugins as ignored_plugins,
     is_code as is_code,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ettin_cli.corpus import COMPRESSED
 from ettin_cli.errors import CorpusError
 
 QUERIES = ("queries.jsonl", "queries.tsv")
@@ -12,7 +13,7 @@ QRELS = ("qrels.tsv", "qrels/test.tsv")
 
 
 def beir_file(folder: Path, names: Sequence[str]) -> Path:
-    """Return the first of some files that a BEIR folder has.
+    """Return the first of some files that a BEIR folder has, compressed or not.
 
     Args:
         names: QUERIES or QRELS.
@@ -23,6 +24,7 @@ def beir_file(folder: Path, names: Sequence[str]) -> Path:
     if not folder.is_dir():
         raise CorpusError(f"no such folder: {folder}", code="cannot-read", folder=folder)
     for name in names:
-        if (folder / name).is_file():
-            return folder / name
+        for packed in ("", *COMPRESSED):
+            if (folder / f"{name}{packed}").is_file():
+                return folder / f"{name}{packed}"
     raise CorpusError(f"{folder} has no {names[0]}", code="not-a-collection", folder=folder)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ettin_cli.corpus import (
+    COMPRESSED,
     CSV,
     EXACT_BELOW,
     JSON,
@@ -25,7 +26,7 @@ from ettin_cli.corpus import (
 )
 from ettin_cli.errors import CorpusError
 from ettin_cli.records import Query
-from ettin_cli.storage import Stream, UnreadableError, record_lines
+from ettin_cli.storage import Stream, UnreadableError, opened, record_lines
 
 ID_FIELDS = ("_id", "id", "query_id", "qid", "query-id", "queryid", "topic_id")
 TEXT_FIELDS = ("text", "query", "question")
@@ -55,7 +56,8 @@ def read_queries(path: Path | Stream) -> Iterator[Query]:
     whose id is its line number. In JSON, `text` may be a list of paraphrases; rerankers read the
     first. A CSV, and a TSV with a header, is read by its column names, with any delimiter. TREC
     topics give the number and the title, or in XML the title, the query or the text. A file with
-    the suffix of JSONL, CSV or TSV is read only as such. Empty lines are skipped.
+    the suffix of JSONL, CSV or TSV is read only as such, and one that ends in .gz or .zst is
+    decompressed. Empty lines are skipped.
 
     Raises:
         CorpusError: The file cannot be read, or a line is not a query; gives the line number.
@@ -264,7 +266,11 @@ def _topic(text: str, place: str) -> Query:
 
 
 def _suffix(path: Path | Stream) -> str:
-    return "" if isinstance(path, Stream) else path.suffix.lower()
+    """Return the suffix of a file, before that of its compression; "" for a stream."""
+    if isinstance(path, Stream):
+        return ""
+    suffix = path.suffix.lower()
+    return path.with_suffix("").suffix.lower() if suffix in COMPRESSED else suffix
 
 
 def _plain(name: str) -> str:
@@ -285,13 +291,15 @@ def _new(query: Query, seen: set[str]) -> Query:
 @contextmanager
 def _opened(path: Path | Stream) -> Iterator[BinaryIO]:
     try:
-        with nullcontext(path.file) if isinstance(path, Stream) else path.open("rb") as file:
+        with opened(path, pipes=True) as file:
             yield file
-    except OSError as error:
-        raise CorpusError(
-            f"cannot read the queries in {path}: {error.strerror}", code="cannot-read", path=path
-        ) from error
     except UnreadableError as error:
+        if isinstance(error.__cause__, OSError):
+            raise CorpusError(
+                f"cannot read the queries in {path}: {error.__cause__.strerror or error.__cause__}",
+                code="cannot-read",
+                path=path,
+            ) from error
         raise CorpusError(f"{path}: {error}", expected=LINES) from error
 
 

@@ -28,7 +28,18 @@ from .hub import (
     is_offline as is_offline,
     weights_hash as weights_hash,
 )
-from .hub_problems import HubProblem as HubProblem, Trouble as Trouble, hub_problem as hub_problem
+from .hub_errors import (
+    HubDataset as HubDataset,
+    failed as failed,
+    refused as refused,
+    unwritable as unwritable,
+)
+from .hub_problems import (
+    FileError as FileError,
+    HubProblem as HubProblem,
+    Trouble as Trouble,
+    hub_problem as hub_problem,
+)
 from .model_folder import (
     read_json as read_json,
     read_modules as read_modules,
@@ -39,7 +50,11 @@ from .outages import (
     outage as outage,
     remember_outage as remember_outage,
 )
-from .remembered import recall as recall, remember_fact as remember_fact
+from .remembered import (
+    note_use as note_use,
+    recall as recall,
+    remember_fact as remember_fact,
+)
 from .token_counting import ModelTokens as ModelTokens, load_token_counter as load_token_counter
-from .transfers import MB as MB, transfer as transfer
+from .transfers import MB as MB, in_order as in_order, transfer as transfer
 from .vector_checks import queries_cut as queries_cut

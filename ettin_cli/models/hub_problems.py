@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -40,11 +40,13 @@ class HubProblem:
     Args:
         reason: Without the name of the repository.
         retry_s: Seconds after which to try again, if that is known.
+        file: The file that was requested, if it was one.
     """
 
     trouble: Trouble
     reason: str
     retry_s: float | None = None
+    file: str | None = None
 
     @property
     def text(self) -> str:
@@ -55,9 +57,25 @@ class HubProblem:
         return f"{self.reason}; try again {when}"
 
 
+class FileError(Exception):
+    """A file could not be downloaded.
+
+    Args:
+        file: Its path in the repository.
+        error: What huggingface_hub raised.
+    """
+
+    def __init__(self, file: str, error: Exception) -> None:
+        super().__init__(f"{file}: {error}")
+        self.file, self.error = file, error
+
+
 def hub_problem(error: Exception) -> HubProblem:
     """Return what went wrong, from an exception or those that it was raised from."""
     from huggingface_hub import constants, errors
+
+    if isinstance(error, FileError):
+        return replace(hub_problem(error.error), file=error.file)
 
     if isinstance(error, errors.HFValidationError):
         return HubProblem(Trouble.MISSING, "whose ids have other letters")

@@ -33,6 +33,15 @@ def remember(name: str, value: dict[str, Any]) -> None:
             draft.write_text(json.dumps(value), encoding="utf-8")
 
 
+def note_use(name: str) -> None:
+    """Note that the facts under a name were used now, if there are any."""
+    import os
+    from contextlib import suppress
+
+    with suppress(OSError):
+        os.utime(cache_folder() / name)
+
+
 def remember_fact(name: str, key: str, value: Any) -> None:
     """Add a fact to those under a name; concurrent additions of other threads are kept."""
     with _remembering:

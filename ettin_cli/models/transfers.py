@@ -8,15 +8,20 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
+from ettin_cli.models.hub_problems import FileError
 from ettin_cli.records import Advance, Reporter
+
+T = TypeVar("T")
 
 MB = 1_000_000
 THREADS = 8
+# The name of the threads that request answers.
+REQUESTING = "ettin request"
 # For files that are being written to be removed, after an error or Ctrl-C.
 GRACE_S = 2.0
 
@@ -41,14 +46,14 @@ def transfer(
         repo_type: "dataset"; None: a model.
 
     Raises:
-        Exception: What huggingface_hub raises for the first file that fails.
+        FileError: Of the first file that fails.
     """
     from huggingface_hub import hf_hub_download
 
     waiting: SimpleQueue[str] = SimpleQueue()
     for path in paths:
         waiting.put(path)
-    events: SimpleQueue[int | Exception | None] = SimpleQueue()
+    events: SimpleQueue[int | FileError | None] = SimpleQueue()
     stop = threading.Event()
     bars = _bars_to(events.put, stop)
 
@@ -61,7 +66,7 @@ def transfer(
                         hub_id, path, repo_type=repo_type, revision=commit, tqdm_class=bars
                     )
                 except Exception as error:
-                    events.put(error)
+                    events.put(FileError(path, error))
                     return
                 events.put(None)
 
@@ -76,8 +81,8 @@ def transfer(
                     threads.append(threading.Thread(target=work, daemon=True))
                     threads[-1].start()
                 event = events.get()
-                if isinstance(event, Exception):
-                    raise event
+                if isinstance(event, FileError):
+                    raise event from event.error
                 if event is None:
                     done += 1
                 else:
@@ -87,6 +92,49 @@ def transfer(
         until = time.monotonic() + GRACE_S
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+
+
+def in_order(
+    request: Callable[[str], T], names: Sequence[str]
+) -> Generator[tuple[str, T], None, None]:
+    """Yield each name with what is requested for it, several at a time.
+
+    The first is requested before the others, since a refusal comes with it. After an error no
+    other request is begun.
+
+    Raises:
+        Exception: What `request` raises for the first name that fails.
+    """
+    waiting: SimpleQueue[int] = SimpleQueue()
+    for at in range(len(names)):
+        waiting.put(at)
+    events: SimpleQueue[tuple[int, T | None, Exception | None]] = SimpleQueue()
+    stop = threading.Event()
+
+    def work() -> None:
+        with suppress(Empty):
+            while not stop.is_set():
+                at = waiting.get_nowait()
+                try:
+                    events.put((at, request(names[at]), None))
+                except Exception as error:
+                    stop.set()
+                    events.put((at, None, error))
+
+    done: dict[int, tuple[Any, Exception | None]] = {}
+    try:
+        for at, name in enumerate(names):
+            for _ in range(1 if at == 0 else min(THREADS, len(names)) - 1 if at == 1 else 0):
+                threading.Thread(target=work, name=REQUESTING, daemon=True).start()
+            while at not in done:
+                number, value, error = events.get()
+                done[number] = value, error
+            value, error = done.pop(at)
+            if error:
+                raise error
+            yield name, value
+    finally:
+        stop.set()
 
 
 class _Megabytes:

@@ -70,7 +70,8 @@ def steps(
         count = -(-due // rows)
         if len(held.examples) < count:
             raise CorpusError(
-                f"of {due:,} rows in a row, {held.rejected:,} hold no example",
+                f"of {due:,} rows in a row, {held.rejected:,} hold no example; the first is "
+                f"{held.reason}",
                 code="invalid-examples",
                 expected=ROWS,
             )

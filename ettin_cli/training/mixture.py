@@ -14,7 +14,7 @@ from ettin_cli.records import Reporter, Silence
 from ettin_cli.training.examples import DataFile, Examples
 from ettin_cli.training.rows import Example, read_row, require_usable
 from ettin_cli.training.sampling import Shares
-from ettin_cli.training.table_rows import PlacedRow, TableRows
+from ettin_cli.training.table_rows import PlacedRow, Refusals, TableRows
 from ettin_cli.training.teacher import Spread, remarks
 from ettin_cli.training.windows import Window, keep_waiting
 
@@ -81,6 +81,7 @@ class Mixture:
         self.rejected, self.spread = examples.rejected, Spread()
         self.available: int | None = None
         self.files = [*examples.files, *map(_counted, tables)]
+        self._refusals = [Refusals(one.table.name, reporter) for one in tables]
         self._sizes = [len(examples), *map(len, tables)]
         self._shares: Shares | None = None
         self.ahead: Download | None = None
@@ -135,24 +136,37 @@ class Mixture:
         ]
         self._fetch_ahead(ranges, seed, epoch)
         parts = [iter(part) for part in rows]
-        mixed = [next(parts[at]) for at in windows.order(number)]
-        examples = [one for row in mixed if (one := self._example(row))]
+        examples: list[Example] = []
+        refused: list[str] = []
+        for at in windows.order(number):
+            row = next(parts[at])
+            if isinstance(row, Example):
+                examples.append(row)
+                continue
+            refusals = self._refusals[at - 1]
+            try:
+                examples.append(self._example(row, refusals))
+            except RecordError as error:
+                refused.append(str(rejection(row.file, row.row, error)))
+                refusals.add(refused[-1])
+        for one, refusals, (_, end) in zip(self.tables, self._refusals, ranges, strict=True):
+            if examples and end == len(one):
+                refusals.tell()
         if number == epoch == 0:
             self._remark(examples)
-        return Window(examples, len(mixed) - len(examples))
+        return Window(examples, len(refused), next(iter(refused), ""))
 
-    def _example(self, row: Example | PlacedRow) -> Example | None:
-        """Return the example in a row; None if there is none, which is reported."""
-        if isinstance(row, Example):
-            return row
-        try:
-            _, example, reasons = read_row(row.row)
-        except RecordError as error:
-            self.reporter.notice(f"rejected {rejection(row.file, row.row, error)}")
-            return None
+    def _example(self, row: PlacedRow, refusals: Refusals) -> Example:
+        """Return the example in a row; texts that are left out are reported.
+
+        Raises:
+            RecordError: There is none.
+            CorpusError: The loss cannot use it.
+        """
+        _, example, reasons = read_row(row.row)
+        refusals.tell()
         for reason in reasons:
-            why = RecordError(reason)
-            self.reporter.notice(f"rejected {rejection(row.file, row.row, why)}")
+            refusals.add(str(rejection(row.file, row.row, RecordError(reason))))
         require_usable(example, self.loss, row.place)
         return example
 

@@ -13,6 +13,7 @@ from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.models import MB
 from ettin_cli.records import Reporter
 from ettin_cli.storage import Stream
+from ettin_cli.training.column_types import unfit_column
 from ettin_cli.training.examples import Examples, read_examples
 from ettin_cli.training.mixture import Mixture
 from ettin_cli.training.recipe import LISTWISE, MARGIN_MSE, MSE
@@ -86,6 +87,11 @@ def _unusable(table: Table, loss: str | None) -> str | None:
         return f"the loss {loss} needs scores, not positives and negatives"
     if scored and loss in (MARGIN_MSE, LISTWISE):
         return f"the loss {loss} compares documents of a query, and rows are read one by one"
+    for shard in table.shards:
+        if are_scored(shard.types) is not scored:
+            return f"the columns of {shard.name} are {', '.join(shard.types)}"
+        if unfit := unfit_column(shard.types):
+            return f"{unfit}, in {shard.name}"
     return None if table.rows else "it has no rows"
 
 

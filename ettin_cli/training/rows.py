@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ def require_usable(example: Example, loss: str | None, place: str) -> None:
         )
 
 
-def are_scored(columns: Sequence[str]) -> bool | None:
+def are_scored(columns: Collection[str]) -> bool | None:
     """Return whether rows with these columns have scores; None: they are not examples at all.
 
     >>> are_scored(["query", "document", "label"]), are_scored(["query", "positive", "negative_1"])

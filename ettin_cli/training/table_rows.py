@@ -8,8 +8,14 @@ from itertools import islice
 
 from ettin_cli.collections import Table
 from ettin_cli.corpus import Row
+from ettin_cli.errors import CorpusError
 from ettin_cli.files.requests import readable
+from ettin_cli.records import Reporter
+from ettin_cli.training.rows import ROWS
 from ettin_cli.training.sampling import ShardRows, name_key
+
+# If none of so many rows of a table is an example, the others will not differ.
+PROBED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,42 @@ class PlacedRow:
     def place(self) -> str:
         """The file and the number of the row, for messages."""
         return f"{self.file}, row {self.row[2]}"
+
+
+class Refusals:
+    """The rows of a table that hold no example, reported once another row holds one.
+
+    Args:
+        name: Of the table.
+    """
+
+    def __init__(self, name: str, reporter: Reporter) -> None:
+        self.name, self.reporter = name, reporter
+        self._held: list[str] | None = []
+
+    def add(self, line: str) -> None:
+        """Report a row, or hold it back while no row has been an example.
+
+        Raises:
+            CorpusError: It is the last of the first PROBED rows, and none was an example.
+        """
+        if self._held is None:
+            self.reporter.notice(f"rejected {line}")
+            return
+        self._held.append(line)
+        if len(self._held) == PROBED:
+            raise CorpusError(
+                f"none of the first {PROBED} rows of {self.name} is an example; the first is "
+                f"{self._held[0]}",
+                code="invalid-examples",
+                expected=ROWS,
+            )
+
+    def tell(self) -> None:
+        """Report the rows that were held back, and later ones at once."""
+        for line in self._held or ():
+            self.reporter.notice(f"rejected {line}")
+        self._held = None
 
 
 class TableRows:

@@ -18,11 +18,14 @@ class Window:
     """Consecutive examples of a shuffled epoch.
 
     Args:
-        rejected: Rows in their place that hold no example; they have been reported.
+        rejected: Rows in their place that hold no example. If there are examples, these rows have
+            been reported.
+        reason: The first of these rows, and why it holds none.
     """
 
     examples: Sequence[Example]
     rejected: int = 0
+    reason: str = ""
 
 
 def keep_waiting() -> None:
