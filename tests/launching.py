@@ -49,20 +49,25 @@ class Ran:
 
 def launched(words: Sequence[str], size: int, strike: Strike | None = None) -> Ran:
     """Run `ettin` in several processes in this folder, and wait for them."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     said = Path("said.txt")
     said.write_bytes(b"")
-    told = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    environment = {**os.environ, **told}
-    running = []
-    for rank in range(size):
-        mine = {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        given = (words, mine, str(Path.cwd()), strike if strike and strike.rank == rank else None)
-        running.append(_FORKS.Process(target=_run, args=given))
-        running[-1].start()
-    for one in running:
-        one.join(300)
+    with socket.socket() as held:
+        # Bound until the end and never listening, so that nothing else on this machine gets the
+        # port before the main process listens on it.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        told = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        environment = {**os.environ, **told}
+        running = []
+        for rank in range(size):
+            mine = {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            struck = strike if strike and strike.rank == rank else None
+            given = (words, mine, str(Path.cwd()), struck)
+            running.append(_FORKS.Process(target=_run, args=given))
+            running[-1].start()
+        for one in running:
+            one.join(300)
     codes = [one.exitcode for one in running]
     for one in running:
         one.kill()
