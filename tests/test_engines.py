@@ -14,7 +14,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import InvalidArgumentError, ModelError
-from ettin_cli.models.engines import torch_runtime as module
+from ettin_cli.models.engines import torch_devices, torch_runtime as module
 from ettin_cli.models.engines.batching import batches
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.torch_runtime import Placement, run
@@ -128,7 +128,7 @@ def test_a_dtype_that_is_none_is_wrong_usage() -> None:
 def test_fast_is_bf16_where_the_processor_has_it(
     monkeypatch: pytest.MonkeyPatch, has_bf16: bool
 ) -> None:
-    monkeypatch.setattr(module, "cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(torch_devices, "cpu_has_bf16", lambda: has_bf16)
     made = Placement(EngineSettings(device="cpu", dtype="fast"), Silence())
     assert made.dtype_name == ("bfloat16" if has_bf16 else "float32")
 

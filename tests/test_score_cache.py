@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.engines.torch_runtime import device_name
+from ettin_cli.models.engines.torch_devices import device_name
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.models.rerankers.cross_encoder import CrossEncoderModel
 from ettin_cli.models.rerankers.kept_scores import ScoredPair

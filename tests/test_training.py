@@ -12,7 +12,7 @@ import torch
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, ModelError
-from ettin_cli.models.engines import torch_runtime as placement_module
+from ettin_cli.models.engines import torch_devices
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import Silence, TimedReranker
@@ -392,7 +392,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_what_to_do(
 def test_a_cpu_multiplies_in_bf16_only_where_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, dtype: str, native: bool
 ) -> None:
-    monkeypatch.setattr(placement_module, "cpu_has_bf16", lambda: native)
+    monkeypatch.setattr(torch_devices, "cpu_has_bf16", lambda: native)
     _, half = training_placement(EngineSettings(device="cpu", dtype=dtype), Silence())
     assert half is {"auto": False, "fast": native, "fp32": False, "bf16": True}[dtype]
 

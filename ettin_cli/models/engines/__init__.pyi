@@ -29,9 +29,5 @@ from .settings import (
 )
 from .static import StaticModel as StaticModel, static_table as static_table
 from .tokens import TokenIds as TokenIds, static_part as static_part, token_limit as token_limit
-from .torch_runtime import (
-    Placement as Placement,
-    chosen_dtype as chosen_dtype,
-    device_name as device_name,
-    run as run,
-)
+from .torch_devices import chosen_dtype as chosen_dtype, device_name as device_name
+from .torch_runtime import Placement as Placement, run as run

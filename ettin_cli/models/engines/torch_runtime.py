@@ -1,4 +1,4 @@
-"""The torch route: device, dtype, and batches that fit in memory."""
+"""The torch route: a model's place, and batches that fit in memory."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ettin_cli.errors import InvalidArgumentError, ModelError, first_line
+from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.batching import batches
-from ettin_cli.models.engines.devices import cpu_has_bf16, is_cpu
-from ettin_cli.models.engines.settings import DTYPES, EngineSettings
-from ettin_cli.records import Advance, Reporter, Silence, no_progress
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.torch_attention import FLASH, SDPA, loaded
+from ettin_cli.models.engines.torch_devices import chosen_device, chosen_dtype
+from ettin_cli.records import Advance, Reporter, no_progress
 from ettin_cli.runtime import guard_children, hold_to_one_thread, is_quiet
-
-if TYPE_CHECKING:
-    import torch
 
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = 65_536
-FLASH = "flash_attention_2"
 
 guard_children()
 
@@ -46,7 +43,7 @@ class Placement:
             torch.set_num_threads(settings.threads)
         self.settings = settings
         self.reporter = reporter
-        self.device = _device(settings.device, reporter)
+        self.device = chosen_device(settings.device, reporter)
         self.dtype = chosen_dtype(settings.dtype, self.device, reporter)
         reporter.detail(f"torch {torch.__version__} on {self.device} in {self.dtype_name}")
 
@@ -93,7 +90,7 @@ class Placement:
                 self.reporter.detail("using SDPA: Flash Attention 2 would pad and is slower")
             except (ModelError, ImportError) as error:
                 self.reporter.notice(f"using SDPA, Flash Attention 2 is not available: {error}")
-        return self._loaded(model_class, folder, "sdpa")
+        return self._loaded(model_class, folder, SDPA)
 
     def features(self, model: Any, tokens: Sequence[Mapping[str, list[int]]]) -> dict[str, Any]:
         """Return a batch in the form that a model loaded here expects, padded only if necessary.
@@ -124,54 +121,14 @@ class Placement:
         }
 
     def _loaded(self, model_class: Callable[..., Any], folder: Path, attention: str) -> Any:
-        remote = self.settings.trust_remote_code
-        try:
-            model = model_class(
-                str(folder),
-                device=str(self.device),
-                trust_remote_code=remote,
-                local_files_only=True,
-                model_kwargs={
-                    "dtype": self.dtype,
-                    "attn_implementation": attention,
-                    "use_safetensors": True,
-                },
-            )
-        except Exception as error:  # damaged files can raise anything
-            untrusted = "trust_remote" in str(error)
-            raise ModelError(
-                f"cannot load the model in {folder}: {first_line(error)}",
-                code="untrusted-code" if untrusted else "model-unusable",
-                model=folder,
-            ) from error
-        if absent := _made_up(model):
-            raise ModelError(
-                f"{folder} has no weights for {absent[0]}, "
-                f"one of {len(absent)} parameters that would be random: "
-                "it is incomplete or not a reranker",
-                code="model-incomplete",
-                folder=folder,
-            )
-        return model.eval()
-
-
-def _made_up(model: torch.nn.Module) -> list[str]:
-    """Return the parameters that transformers initialised randomly, since no file has them."""
-    from transformers import PreTrainedModel
-
-    trunk = next((part for part in model.modules() if isinstance(part, PreTrainedModel)), None)
-    if trunk is None:
-        return []
-    loaded = {
-        name: getattr(parameter, "_is_hf_initialized", False)
-        for name, parameter in trunk.named_parameters()
-    }
-    if not any(loaded.values()):
-        # This version of transformers does not mark loaded parameters.
-        return []
-    # A bare trunk's own pooler is unused: pooling is a separate module.
-    bare = type(trunk).__name__.endswith("Model")
-    return [name for name, there in loaded.items() if not (there or (bare and "pooler." in name))]
+        return loaded(
+            model_class,
+            folder,
+            attention,
+            device=self.device,
+            dtype=self.dtype,
+            trust_remote_code=self.settings.trust_remote_code,
+        )
 
 
 def _quieten() -> None:
@@ -183,94 +140,6 @@ def _quieten() -> None:
     getLogger("sentence_transformers").setLevel(ERROR)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-
-
-def device_name(wanted: str) -> str:
-    """Return the device that models run on: `cpu`, `mps`, or the name of the GPU.
-
-    Raises:
-        ModelError: The requested device cannot be used.
-    """
-    if is_cpu(wanted):
-        return "cpu"
-    import torch
-
-    device = _device(wanted, Silence())
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _device(wanted: str, reporter: Reporter) -> torch.device:
-    import torch
-
-    kind, _, number = wanted.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise InvalidArgumentError(
-            f"unknown device {wanted!r}",
-            argument="device",
-            choices=("auto", "cpu", "cuda", "cuda:N", "mps"),
-        )
-    if wanted == "auto":
-        return torch.device(_best_device(reporter))
-    problem = None
-    if kind == "cuda":
-        problem = _cuda_problem(int(number or 0))
-    elif kind == "mps" and not torch.backends.mps.is_available():
-        problem = "torch finds no Apple GPU"
-    if problem:
-        raise ModelError(
-            f"device {wanted} cannot be used: {problem}",
-            code="device-unavailable",
-            device=wanted,
-        )
-    return torch.device(wanted)
-
-
-def _best_device(reporter: Reporter) -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        problem = _cuda_problem(0)
-        if problem is None:
-            return "cuda"
-        reporter.notice(f"using the CPU, since the GPU cannot be used: {problem}")
-    elif Path("/dev/nvidia0").exists():
-        reporter.notice("using the CPU, since this torch is built without CUDA for the GPU")
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _cuda_problem(number: int) -> str | None:
-    """Return why a CUDA device cannot compute, by computing on it; None if it can."""
-    import torch
-
-    try:
-        if not torch.cuda.is_available():
-            return "torch finds no CUDA device"
-        torch.ones(2, device=f"cuda:{number}").sum().item()
-    except (RuntimeError, AssertionError) as error:
-        return str(error).strip().splitlines()[0]
-    return None
-
-
-def chosen_dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch.dtype:
-    """Return a device's torch dtype for a dtype as named by the user.
-
-    Raises:
-        InvalidArgumentError: There is no such dtype.
-    """
-    import torch
-
-    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if wanted not in DTYPES:
-        raise InvalidArgumentError(f"unknown dtype {wanted!r}", argument="dtype", choices=DTYPES)
-    if wanted in named:
-        return named[wanted]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if wanted == "fast" and device.type == "cpu":
-        if cpu_has_bf16():
-            return torch.bfloat16
-        reporter.detail("this CPU has no bf16 arithmetic, so dtype fast means fp32")
-    return torch.float32
 
 
 def run(

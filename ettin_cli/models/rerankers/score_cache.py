@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.engines.torch_runtime import device_name
+from ettin_cli.models.engines.torch_devices import device_name
 from ettin_cli.models.rerankers.empty_texts import no_scores, with_text
 from ettin_cli.models.rerankers.kept_scores import ModelProperties, ScoredPair, ScoreStore
 from ettin_cli.models.rerankers.resolved import ResolvedReranker
