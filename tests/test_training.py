@@ -13,10 +13,11 @@ import torch
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, ModelError
 from ettin_cli.models.engines import torch_devices
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import Silence, TimedReranker
-from ettin_cli.training.batches import Tokenized, bounded, steps
+from ettin_cli.training.batches import bounded, steps
 from ettin_cli.training.examples import Examples, read_examples
 from ettin_cli.training.folder import ModelFolder
 from ettin_cli.training.losses import total_loss
@@ -238,9 +239,9 @@ def many() -> Iterator[Examples]:
         yield examples
 
 
-def by_words(pairs: Sequence[tuple[str, str]]) -> tuple[list[Tokenized], list[bool]]:
-    tokens = [{"input_ids": [0] * len(f"{query} {text}".split())} for query, text in pairs]
-    return tokens, [len(one["input_ids"]) > 30 for one in tokens]
+def by_words(pairs: Sequence[tuple[str, str]]) -> tuple[list[TokenIds], list[bool]]:
+    tokens = [TokenIds([0] * len(f"{query} {text}".split()), []) for query, text in pairs]
+    return tokens, [len(one.ids) > 30 for one in tokens]
 
 
 def order(examples: Examples, seed: int, epoch: int, begin: int = 0) -> list[list[str]]:

@@ -130,7 +130,9 @@ def test_a_student_learns_the_same_without_padding(
     base: str, seen: list[torch.dtype], request: pytest.FixtureRequest
 ) -> None:
     one = student(request.getfixturevalue(base))
-    assert ("token_type_ids" in one.read(PAIRS)[0][0]) == (base == "bert")
+    assert ("token_type_ids" in one.placement.features(one.model, one.read(PAIRS)[0])) == (
+        base == "bert"
+    )
     scores, gradients = learnt(one)
     assert not seen
     unpad(one.model)

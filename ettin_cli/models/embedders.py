@@ -38,6 +38,7 @@ from ettin_cli.runtime import Loaded
 from ettin_cli.settings import EMBEDDERS, MINILM_ID, MINILM_SHA256, EmbedderModel
 
 if TYPE_CHECKING:
+    from ettin_cli.models.engines import Ids
     from ettin_cli.records import Flags, Floats
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
@@ -275,7 +276,7 @@ class _Embedder:
         return finite(vectors, self.card.name), np.array(cut, np.bool_)
 
 
-def _worth_storing(ids: Sequence[int]) -> Flags:
+def _worth_storing(ids: Ids | Sequence[int]) -> Flags:
     """Return which word pieces of a text are rare enough to store; [CLS] and [SEP] always are."""
     import numpy as np
 

@@ -1,3 +1,4 @@
+from .assembling import Ids as Ids, TokenIds as TokenIds
 from .backends import Backend as Backend, Library as Library
 from .boundaries import LongTexts as LongTexts
 from .devices import (
@@ -6,6 +7,7 @@ from .devices import (
     processor as processor,
 )
 from .graph import Graph as Graph
+from .library_tokens import LibraryTokens as LibraryTokens
 from .modernbert import (
     GLOBAL as GLOBAL,
     MODERNBERT as MODERNBERT,
@@ -28,6 +30,6 @@ from .settings import (
     usable_cores as usable_cores,
 )
 from .static import StaticModel as StaticModel, static_table as static_table
-from .tokens import TokenIds as TokenIds, static_part as static_part, token_limit as token_limit
+from .tokens import static_part as static_part, token_limit as token_limit
 from .torch_devices import chosen_dtype as chosen_dtype, device_name as device_name
 from .torch_runtime import Placement as Placement, run as run

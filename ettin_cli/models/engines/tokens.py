@@ -198,9 +198,7 @@ class Tokens:
             read = self.long_texts.beginnings(texts, self.limit)
         return self._assembled([(ids,) for ids in self._encoded(read)], 1)
 
-    def of_pairs(
-        self, pairs: Sequence[tuple[str, str]]
-    ) -> tuple[Sequence[TokenIds], list[bool]]:
+    def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[Sequence[TokenIds], list[bool]]:
         """Return each pair's tokens, and whether it was truncated, the longer side first.
 
         A text that occurs in several pairs is tokenized once.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from ettin_cli.errors import ModelError
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.batching import batches
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.torch_attention import FLASH, SDPA, loaded
 from ettin_cli.models.engines.torch_devices import chosen_device, chosen_dtype
+from ettin_cli.models.engines.torch_inputs import inputs, on_device
 from ettin_cli.records import Advance, Reporter, no_progress
 from ettin_cli.runtime import guard_children, hold_to_one_thread, is_quiet
 
@@ -92,33 +93,10 @@ class Placement:
                 self.reporter.notice(f"using SDPA, Flash Attention 2 is not available: {error}")
         return self._loaded(model_class, folder, SDPA)
 
-    def features(self, model: Any, tokens: Sequence[Mapping[str, list[int]]]) -> dict[str, Any]:
-        """Return a batch in the form that a model loaded here expects, padded only if necessary.
-
-        Without padding the texts are concatenated in one row, with the offset of each. The
-        library's own method for that drops the token types.
-
-        Args:
-            tokens: The tokenizer's output for each text, such as `input_ids`.
-        """
-        import torch
-
-        if not model._can_flatten_inputs():
-            padded = model.tokenizer.pad(list(tokens), return_tensors="pt")
-            return {name: value.to(self.device) for name, value in padded.items()}
-        lengths = [len(text["input_ids"]) for text in tokens]
-        names = tokens[0].keys() - {"attention_mask"}
-        rows = {name: [value for text in tokens for value in text[name]] for name in names}
-        first = model[0]._flatten_position_offset
-        rows["position_ids"] = [first + at for length in lengths for at in range(length)]
-        begins = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=self.device)
-        return {
-            **{name: torch.tensor([row], device=self.device) for name, row in rows.items()},
-            "cu_seq_lens_q": begins,
-            "cu_seq_lens_k": begins,
-            "max_length_q": max(lengths),
-            "max_length_k": max(lengths),
-        }
+    def features(self, model: Any, texts: Sequence[TokenIds]) -> dict[str, Any]:
+        """Return a batch in the form that a model loaded here expects, padded only if necessary."""
+        made = inputs(model, texts, flat=model._can_flatten_inputs())
+        return on_device(made, self.device)
 
     def _loaded(self, model_class: Callable[..., Any], folder: Path, attention: str) -> Any:
         return loaded(

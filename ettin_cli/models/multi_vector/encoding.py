@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ettin_cli.errors import ModelError
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.boundaries import LongTexts
 from ettin_cli.models.engines.graph import UnsupportedModelError
 from ettin_cli.models.engines.modernbert import MODERNBERT, local_reach
@@ -15,7 +16,7 @@ from ettin_cli.models.engines.onnx_export import TOKENS, WrittenModel, write_mul
 from ettin_cli.models.engines.onnx_model import OnnxModel
 from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.engines.tokens import NO_LIMIT, TokenIds, Tokens
+from ettin_cli.models.engines.tokens import NO_LIMIT, Tokens
 from ettin_cli.models.engines.torch_runtime import Placement, run
 from ettin_cli.models.model_folder import read_json, read_modules
 from ettin_cli.models.multi_vector.reading import MEAN, NATIVE, Reading, read_reading
@@ -92,7 +93,7 @@ class OnnxTokenEncoder:
             return query
         missing = max(0, expansion.length - len(query.ids))
         attended = None if expansion.attend else len(query.ids)
-        return TokenIds(query.ids + [self.mask] * missing, [], attended)
+        return TokenIds([*query.ids, *([self.mask] * missing)], [], attended)
 
     def _run(
         self, texts: Sequence[TokenIds], side: str, sink: Callable[[int, Floats], None]

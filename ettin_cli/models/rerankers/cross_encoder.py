@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ettin_cli.errors import ModelError
-from ettin_cli.models.engines.boundaries import LongTexts
+from ettin_cli.models.engines.library_tokens import LibraryTokens
 from ettin_cli.models.engines.onnx_export import SCORES, write_cross_encoder
 from ettin_cli.models.engines.onnx_model import OnnxModel
 from ettin_cli.models.engines.registry import load_model
@@ -20,7 +20,7 @@ from ettin_cli.models.rerankers.empty_texts import blanks_last
 from ettin_cli.models.rerankers.resolved import FolderReranker, Reference
 from ettin_cli.models.rerankers.score_checks import ScriptNotice, checked, distinct
 from ettin_cli.records import Advance, Reporter, Reranker, RerankerCard, Scores, no_progress
-from ettin_cli.runtime import TOKENIZERS, Loaded, Lock, hold_to_one_thread
+from ettin_cli.runtime import Loaded
 from ettin_cli.settings import ETTIN_MODELS
 
 if TYPE_CHECKING:
@@ -96,13 +96,12 @@ class TorchCrossEncoder:
         self.model = placement.load(CrossEncoder, folder)
         if self.model.num_labels != 1:
             raise ModelError(f"{folder} returns {self.model.num_labels} scores per pair, not one")
-        self.tokenizer, self.turn = self.model.tokenizer, Lock()
-        self.long_texts = LongTexts.of_transformers(self.tokenizer)
         self.backend = placement.backend
         asked = placement.settings.max_length
-        limits = [self.model.max_seq_length, self.tokenizer.model_max_length, asked]
+        limits = [self.model.max_seq_length, self.model.tokenizer.model_max_length, asked]
         self.max_tokens = min(limit for limit in limits if limit)
-        self.prompt = self.model._resolve_prompt(None, None)
+        self.tokens = LibraryTokens(self.model.tokenizer, self.max_tokens)
+        self.prompt: str = self.model._resolve_prompt(None, None) or ""
 
     def score(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
@@ -111,36 +110,14 @@ class TorchCrossEncoder:
         import numpy as np
 
         values = np.full(len(pairs), np.nan, np.float32)
-        if not pairs:
-            return values, []
-        with self.turn:
-            features, cut = self._tokenized(pairs)
+        tokens, cut = self.tokens.of_pairs([(self.prompt + query, text) for query, text in pairs])
 
         def forward(batch: list[int]) -> None:
-            tokens = [{name: rows[at] for name, rows in features.items()} for at in batch]
-            scores = self.model(self.placement.features(self.model, tokens))["scores"]
-            values[batch] = scores.float().reshape(-1).cpu().numpy()
+            features = self.placement.features(self.model, [tokens[at] for at in batch])
+            values[batch] = self.model(features)["scores"].float().reshape(-1).cpu().numpy()
 
-        run([len(ids) for ids in features["input_ids"]], forward, self.placement, advance)
+        run([len(text.ids) for text in tokens], forward, self.placement, advance)
         return values, cut
-
-    def _tokenized(self, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[bool]]:
-        """Return the pairs' features, truncated at the limit, and which were truncated.
-
-        One thread at a time: truncation is state of the tokenizer.
-        """
-        hold_to_one_thread(TOKENIZERS)
-        prompted = [((self.prompt or "") + query, text) for query, text in pairs]
-        read = self.long_texts.beginnings_of_pairs(prompted, self.max_tokens)
-        queries, texts = [query for query, _ in read], [text for _, text in read]
-        untruncated = self.tokenizer(queries, texts, truncation=False, verbose=False)
-        cut = [len(ids) > self.max_tokens for ids in untruncated["input_ids"]]
-        if not any(cut):
-            return dict(untruncated), cut
-        short = self.tokenizer(
-            queries, texts, truncation="longest_first", max_length=self.max_tokens
-        )
-        return dict(short), cut
 
 
 def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporter) -> CrossEncoder:
