@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import InvalidArgumentError, MissingExtraError, ModelError
-from ettin_cli.models.encoders import Encoded, shared_encoder, unit
+from ettin_cli.models.encoders import Encoded, in_windows, shared_encoder, unit
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import static_table
 from ettin_cli.models.engines.tokens import static_part, token_limit
@@ -34,7 +34,7 @@ from ettin_cli.records import (
     TokenSink,
     no_progress,
 )
-from ettin_cli.runtime import Loaded
+from ettin_cli.runtime import Loaded, Lock
 from ettin_cli.settings import EMBEDDERS, MINILM_ID, MINILM_SHA256, EmbedderModel
 
 if TYPE_CHECKING:
@@ -261,18 +261,27 @@ class _Embedder:
     ) -> tuple[Floats, Flags]:
         import numpy as np
 
-        vectors = np.empty((len(texts), self.card.dimension), np.float32)
+        vectors, cut = np.empty((len(texts), self.card.dimension), np.float32), list[bool]()
+        turn = Lock()
 
-        def keep(batch: list[int], output: Encoded) -> None:
-            check_dimension(output.vectors, self.full_dimension, self.card.name)
-            vectors[batch] = unit(output.vectors[:, : self.card.dimension])
-            if sink is not None and output.tokens is not None:
-                for row, at in enumerate(batch):
-                    tokens = unit(output.tokens[row, : len(ids[at].ids)])
-                    sink(at, TextTokens(tokens, _worth_storing(ids[at].ids)))
+        def embedded(part: Sequence[int], advance: Advance) -> list[bool]:
+            ids, cut = self.encoder.token_ids([prompt + texts[at] for at in part])
 
-        ids, cut = self.encoder.token_ids([prompt + text for text in texts])
-        self.encoder.encode(ids, keep, advance, prompt=prompt, tokens=sink is not None)
+            def keep(batch: list[int], output: Encoded) -> None:
+                check_dimension(output.vectors, self.full_dimension, self.card.name)
+                own = unit(output.vectors[:, : self.card.dimension])
+                vectors[[part[at] for at in batch]] = own
+                if sink is not None and output.tokens is not None:
+                    for row, at in enumerate(batch):
+                        tokens = unit(output.tokens[row, : len(ids[at].ids)])
+                        with turn:
+                            sink(part[at], TextTokens(tokens, _worth_storing(ids[at].ids)))
+
+            self.encoder.encode(ids, keep, advance, prompt=prompt, tokens=sink is not None)
+            return cut
+
+        for flags in in_windows(self.encoder, range(len(texts)), embedded, advance):
+            cut += flags
         return finite(vectors, self.card.name), np.array(cut, np.bool_)
 
 

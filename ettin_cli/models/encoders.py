@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.assembling import TokenIds
@@ -24,6 +24,8 @@ from ettin_cli.runtime import Loaded
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
+R = TypeVar("R")
+T = TypeVar("T")
 
 STATIC_BATCH = 256
 
@@ -166,7 +168,8 @@ class TorchEncoder:
 
         def forward(batch: list[int]) -> None:
             features = self.placement.features(self.model, [texts[at] for at in batch])
-            output = self.model({**features, **extra})
+            with self.placement.turn:
+                output = self.model({**features, **extra})
             if VECTORS not in output:
                 raise ModelError(f"{self.folder} gives no vector for a text: it has no pooling")
             sink(
@@ -185,6 +188,18 @@ class TorchEncoder:
 def _array(values: Any) -> Floats:
     array: Floats = values.float().cpu().numpy()
     return array
+
+
+def in_windows(
+    encoder: object,
+    texts: Sequence[T],
+    work: Callable[[Sequence[T], Advance], R],
+    advance: Advance = no_progress,
+) -> Iterator[R]:
+    """Yield the results for windows of texts, which threads work on if the encoder uses a GPU."""
+    if isinstance(encoder, TorchEncoder):
+        return encoder.placement.windows(texts, work, advance)
+    return iter([work(texts, advance)])
 
 
 def unit(vectors: Floats) -> Floats:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.assembling import TokenIds
@@ -16,10 +18,16 @@ from ettin_cli.models.engines.torch_attention import FLASH, SDPA, loaded
 from ettin_cli.models.engines.torch_devices import chosen_device, chosen_dtype
 from ettin_cli.models.engines.torch_inputs import inputs, on_device
 from ettin_cli.records import Advance, Reporter, no_progress
-from ettin_cli.runtime import guard_children, hold_to_one_thread, is_quiet
+from ettin_cli.runtime import Lock, guard_children, hold_to_one_thread, in_order, is_quiet
 
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = 65_536
+# Texts that a thread tokenizes and computes, and the number of such threads: the GPU computes for
+# one while others tokenize or wait for results.
+GPU_WINDOW, GPU_THREADS = 1024, 3
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 guard_children()
 
@@ -46,7 +54,40 @@ class Placement:
         self.reporter = reporter
         self.device = chosen_device(settings.device, reporter)
         self.dtype = chosen_dtype(settings.dtype, self.device, reporter)
+        self.at_once = GPU_THREADS if self.device.type == "cuda" else 1
+        # Held while a batch is computed or handed to the GPU, so that only one takes its memory.
+        self.turn = Lock()
         reporter.detail(f"torch {torch.__version__} on {self.device} in {self.dtype_name}")
+
+    def windows(
+        self,
+        texts: Sequence[T],
+        work: Callable[[Sequence[T], Advance], R],
+        advance: Advance = no_progress,
+    ) -> Iterator[R]:
+        """Yield the results for consecutive windows of texts: on a CPU there is only one.
+
+        On a GPU threads work on several. The windows, and so the batches, depend only on the texts.
+
+        Args:
+            work: Called with a window, and a function to call after each batch.
+        """
+        if self.at_once == 1:
+            yield work(texts, advance)
+            return
+        stopped, turn = Event(), Lock()
+
+        def counted(done: int) -> None:
+            if stopped.is_set():
+                raise InterruptedError
+            with turn:
+                advance(done)
+
+        parts = (texts[at : at + GPU_WINDOW] for at in range(0, len(texts), GPU_WINDOW))
+        try:
+            yield from in_order((partial(work, part, counted) for part in parts), self.at_once)
+        finally:
+            stopped.set()
 
     @property
     def dtype_name(self) -> str:

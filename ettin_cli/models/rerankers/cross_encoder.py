@@ -42,6 +42,11 @@ class CrossEncoder(Protocol):
         """Maximum tokens read of a pair, special tokens included."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """How many calls of `score` at once keep its devices busy."""
+        ...
+
     def score(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
     ) -> tuple[Floats, list[bool]]:
@@ -51,6 +56,8 @@ class CrossEncoder(Protocol):
 
 class OnnxCrossEncoder:
     """A cross-encoder that runs without torch."""
+
+    at_once = 1
 
     def __init__(self, folder: Path, model: OnnxModel) -> None:
         self.model = model
@@ -97,6 +104,7 @@ class TorchCrossEncoder:
         if self.model.num_labels != 1:
             raise ModelError(f"{folder} returns {self.model.num_labels} scores per pair, not one")
         self.backend = placement.backend
+        self.at_once = min(2, placement.at_once)
         asked = placement.settings.max_length
         limits = [self.model.max_seq_length, self.model.tokenizer.model_max_length, asked]
         self.max_tokens = min(limit for limit in limits if limit)
@@ -109,14 +117,33 @@ class TorchCrossEncoder:
         """Return a score for each (query, text) pair, and whether the pair was truncated."""
         import numpy as np
 
-        values = np.full(len(pairs), np.nan, np.float32)
+        values, cut = np.empty(len(pairs), np.float32), list[bool]()
+        for window, flags in self.placement.windows(pairs, self._scored, advance):
+            values[len(cut) : len(cut) + len(flags)] = window
+            cut += flags
+        return values, cut
+
+    def _scored(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance
+    ) -> tuple[Floats, list[bool]]:
+        """Score one window, whose scores are fetched at once: a GPU need not wait in between."""
+        import numpy as np
+        import torch
+
         tokens, cut = self.tokens.of_pairs([(self.prompt + query, text) for query, text in pairs])
 
         def forward(batch: list[int]) -> None:
             features = self.placement.features(self.model, [tokens[at] for at in batch])
-            values[batch] = self.model(features)["scores"].float().reshape(-1).cpu().numpy()
+            with self.placement.turn:
+                scores = self.model(features)["scores"]
+            parts.append((batch, scores.float().reshape(-1)))
 
+        parts: list[tuple[list[int], torch.Tensor]] = []
         run([len(text.ids) for text in tokens], forward, self.placement, advance)
+        values = np.full(len(pairs), np.nan, np.float32)
+        if parts:
+            every = torch.cat([scores for _, scores in parts]).cpu().numpy()
+            values[[at for batch, _ in parts for at in batch]] = every
         return values, cut
 
 
@@ -136,7 +163,9 @@ class CrossEncoderReranker:
 
     def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
         self.model = load_cross_encoder(files.folder, settings, reporter)
-        self.card = RerankerCard(files.name, self.model.backend, self.model.max_tokens)
+        self.card = RerankerCard(
+            files.name, self.model.backend, self.model.max_tokens, at_once=self.model.at_once
+        )
         self.script = ScriptNotice(files.name, reporter, english=files.name in ENGLISH_ONLY)
 
     @blanks_last
