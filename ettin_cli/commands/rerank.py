@@ -264,7 +264,7 @@ class _Job:
             with options.resumable("to resume, run the same command with --resume", self.console):
                 watched = Digested(requests.items, mark)
                 for window in self._windows(watched, requests.share, mark.items):
-                    end, digest = window.end, watched.digest()
+                    end, digest = window.end, watched.digest_of(window.end)
                     target.write(window.answers, window.rejections, end, digest)
                 watched.check()
                 target.finish()

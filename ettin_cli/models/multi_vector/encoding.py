@@ -174,6 +174,7 @@ class TorchTokenEncoder:
 
         self.folder, self.placement, self.backend = folder, placement, placement.backend
         self.model = placement.load(MultiVectorEncoder, folder, unpadded=False)
+        self.at_once = min(2, placement.at_once)
         self.trunk, self.tokenizer = self.model[0], self.model.tokenizer
         # Truncation is state of the tokenizer, so threads take turns.
         self.turn = Lock()
