@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -15,6 +15,7 @@ from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import StaticModel
 from ettin_cli.models.engines.tokens import TokenIds, Tokens, static_part
+from ettin_cli.models.engines.torch_attention import repadded
 from ettin_cli.models.engines.torch_runtime import Placement, run
 from ettin_cli.models.model_folder import refuse_code
 from ettin_cli.records import Advance, Reporter, no_progress
@@ -142,9 +143,10 @@ class TorchEncoder:
 
         self.folder = folder
         self.placement = placement
-        self.backend = placement.backend
         self.max_tokens = max_tokens
-        self.model = placement.load(SentenceTransformer, folder, unpadded=False)
+        self.model = placement.load(SentenceTransformer, folder)
+        # Loading may change the dtype.
+        self.backend = placement.backend
         # Truncation is state of the tokenizer, so threads take turns.
         self.tokenizer, self.turn = self.model.tokenizer, Lock()
         if not hasattr(self.tokenizer, "pad"):
@@ -178,17 +180,13 @@ class TorchEncoder:
         extra = {"prompt_length": self._prompt_length(prompt)} if prompt else {}
 
         def forward(batch: list[int]) -> None:
-            padded = self.tokenizer.pad(
-                {"input_ids": [texts[at].ids for at in batch]}, return_tensors="pt"
-            )
-            device = self.placement.device
-            features = {name: value.to(device) for name, value in padded.items()}
+            read = [{"input_ids": texts[at].ids} for at in batch]
+            features = self.placement.features(self.model, read)
             output = self.model({**features, **extra})
             if VECTORS not in output:
                 raise ModelError(f"{self.folder} gives no vector for a text: it has no pooling")
-            sink(
-                batch, Encoded(_array(output[VECTORS]), _array(output[TOKENS]) if tokens else None)
-            )
+            of_tokens = _array(_token_vectors(output)) if tokens else None
+            sink(batch, Encoded(_array(output[VECTORS]), of_tokens))
 
         run([len(text.ids) for text in texts], forward, self.placement, advance)
 
@@ -197,6 +195,11 @@ class TorchEncoder:
         with self.turn:
             ids = self.tokenizer(prompt)["input_ids"]
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
+
+
+def _token_vectors(output: Mapping[str, Any]) -> Any:
+    begins = output.get("cu_seq_lens_q")
+    return output[TOKENS] if begins is None else repadded(output[TOKENS], begins)
 
 
 def _array(values: Any) -> Floats:

@@ -16,6 +16,7 @@ from ettin_cli.models.engines.onnx_model import OnnxModel
 from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import NO_LIMIT, TokenIds, Tokens
+from ettin_cli.models.engines.torch_attention import packed
 from ettin_cli.models.engines.torch_runtime import Placement, run
 from ettin_cli.models.model_folder import read_json, read_modules
 from ettin_cli.models.multi_vector.reading import MEAN, NATIVE, Reading, read_reading
@@ -170,8 +171,10 @@ class TorchTokenEncoder:
     def __init__(self, folder: Path, placement: Placement) -> None:
         from sentence_transformers import MultiVectorEncoder
 
-        self.folder, self.placement, self.backend = folder, placement, placement.backend
-        self.model = placement.load(MultiVectorEncoder, folder, unpadded=False)
+        self.folder, self.placement = folder, placement
+        self.model = placement.load(MultiVectorEncoder, folder)
+        # Loading may change the dtype.
+        self.backend = placement.backend
         self.trunk, self.tokenizer = self.model[0], self.model.tokenizer
         # Truncation is state of the tokenizer, so threads take turns.
         self.turn = Lock()
@@ -233,7 +236,7 @@ class TorchTokenEncoder:
             read = [prompted[at][len(prompt) :] for at in batch]
             with self.turn:
                 features = self.model.preprocess(read, prompt=prompt, task=side)
-            device = self.placement.device
+            features, device = packed(self.model, features), self.placement.device
             ready = {k: v.to(device) if hasattr(v, "to") else v for k, v in features.items()}
             output = self.model(ready, task=side)
             vectors, counts = output[TOKENS].float().cpu(), output["attention_mask"].bool().cpu()
