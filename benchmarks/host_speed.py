@@ -95,6 +95,7 @@ def without_forward(folder: Path, digest: Any) -> TorchCrossEncoder:
     placement.at_once = getattr(torch_runtime, "GPU_THREADS", 1)
     made = TorchCrossEncoder(folder, placement)
     made.model._can_flatten_inputs = lambda: True
+    torch_runtime.is_unpadded = lambda model: True
     if not hasattr(made.model[0], "_flatten_position_offset"):
         made.model[0]._flatten_position_offset = 0
 

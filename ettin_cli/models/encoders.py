@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -16,6 +16,7 @@ from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import StaticModel
 from ettin_cli.models.engines.tokens import Tokens, static_part
+from ettin_cli.models.engines.torch_attention import repadded
 from ettin_cli.models.engines.torch_runtime import Placement, run
 from ettin_cli.models.model_folder import refuse_code
 from ettin_cli.records import Advance, Reporter, no_progress
@@ -145,9 +146,10 @@ class TorchEncoder:
 
         self.folder = folder
         self.placement = placement
-        self.backend = placement.backend
         self.max_tokens = max_tokens
-        self.model = placement.load(SentenceTransformer, folder, unpadded=False)
+        self.model = placement.load(SentenceTransformer, folder)
+        # Loading may change the dtype.
+        self.backend = placement.backend
         self.tokenizer = self.model.tokenizer
         if not hasattr(self.tokenizer, "pad"):
             raise ModelError(f"{folder} is not a transformer, and such embedders are not supported")
@@ -172,9 +174,8 @@ class TorchEncoder:
                 output = self.model({**features, **extra})
             if VECTORS not in output:
                 raise ModelError(f"{self.folder} gives no vector for a text: it has no pooling")
-            sink(
-                batch, Encoded(_array(output[VECTORS]), _array(output[TOKENS]) if tokens else None)
-            )
+            of_tokens = _array(_token_vectors(output)) if tokens else None
+            sink(batch, Encoded(_array(output[VECTORS]), of_tokens))
 
         run([len(text.ids) for text in texts], forward, self.placement, advance)
 
@@ -183,6 +184,11 @@ class TorchEncoder:
         with self.tokens.turn:
             ids = self.tokenizer(prompt)["input_ids"]
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
+
+
+def _token_vectors(output: Mapping[str, Any]) -> Any:
+    begins = output.get("cu_seq_lens_q")
+    return output[TOKENS] if begins is None else repadded(output[TOKENS], begins)
 
 
 def _array(values: Any) -> Floats:

@@ -184,8 +184,8 @@ def with_head(
 def training_placement(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, bool]:
     """Return the placement with fp32 weights, and whether to multiply in bf16.
 
-    By default a GPU multiplies in bf16 and a CPU in fp32, so that a run on any CPU gives the same
-    weights up to rounding. `fast` is bf16 on a CPU with bf16 support.
+    By default a GPU that has bf16 multiplies in it, and a CPU in fp32, so that a run on any CPU
+    gives the same weights up to rounding. `fast` is bf16 on a CPU with bf16 support.
 
     Raises:
         InvalidArgumentError: Training in fp16 was requested.
@@ -203,7 +203,9 @@ def training_placement(settings: EngineSettings, reporter: Reporter) -> tuple[Pl
         )
     placement = Placement(dataclasses.replace(settings, dtype="fp32"), reporter)
     half = chosen_dtype(settings.dtype, placement.device, reporter) is torch.bfloat16
-    reporter.detail(f"training in fp32, products in {'bf16' if half else 'fp32'}")
+    without = placement.device.type == "cuda" and not half and settings.dtype != "fp32"
+    reason = ", since this GPU has no bf16" if without else ""
+    reporter.detail(f"training in fp32, products in {'bf16' if half else 'fp32'}{reason}")
     return placement, half
 
 

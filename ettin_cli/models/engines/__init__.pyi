@@ -4,6 +4,8 @@ from .boundaries import LongTexts as LongTexts
 from .devices import (
     cpu_has_bf16 as cpu_has_bf16,
     is_cpu as is_cpu,
+    no_sign_of_gpu as no_sign_of_gpu,
+    prepare_for_torch as prepare_for_torch,
     processor as processor,
 )
 from .graph import Graph as Graph
@@ -32,4 +34,8 @@ from .settings import (
 from .static import StaticModel as StaticModel, static_table as static_table
 from .tokens import static_part as static_part, token_limit as token_limit
 from .torch_devices import chosen_dtype as chosen_dtype, device_name as device_name
+from .torch_memory import (
+    free_memory as free_memory,
+    is_out_of_memory as is_out_of_memory,
+)
 from .torch_runtime import Placement as Placement, run as run

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.errors import InvalidArgumentError, ModelError
-from ettin_cli.models.engines.devices import cpu_has_bf16, is_cpu
+from ettin_cli.models.engines.devices import (
+    cpu_has_bf16,
+    gpu_problem,
+    is_cpu,
+    prepare_for_torch,
+)
 from ettin_cli.models.engines.settings import DTYPES
-from ettin_cli.records import Reporter, Silence
+from ettin_cli.records import Reporter
 
 if TYPE_CHECKING:
     import torch
@@ -24,17 +28,18 @@ def device_name(wanted: str) -> str:
         return "cpu"
     import torch
 
-    device = chosen_device(wanted, Silence())
+    device = chosen_device(wanted)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def chosen_device(wanted: str, reporter: Reporter) -> torch.device:
+def chosen_device(wanted: str) -> torch.device:
     """Return the torch device for a device as named by the user.
 
     Raises:
         InvalidArgumentError: There is no such device.
         ModelError: The requested device cannot be used.
     """
+    prepare_for_torch()
     import torch
 
     kind, _, number = wanted.partition(":")
@@ -45,10 +50,10 @@ def chosen_device(wanted: str, reporter: Reporter) -> torch.device:
             choices=("auto", "cpu", "cuda", "cuda:N", "mps"),
         )
     if wanted == "auto":
-        return torch.device(_best_device(reporter))
+        return torch.device("cpu" if is_cpu("auto") else "cuda")
     problem = None
     if kind == "cuda":
-        problem = _cuda_problem(int(number or 0))
+        problem = gpu_problem(int(number or 0))
     elif kind == "mps" and not torch.backends.mps.is_available():
         problem = "torch finds no Apple GPU"
     if problem:
@@ -58,32 +63,6 @@ def chosen_device(wanted: str, reporter: Reporter) -> torch.device:
             device=wanted,
         )
     return torch.device(wanted)
-
-
-def _best_device(reporter: Reporter) -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        problem = _cuda_problem(0)
-        if problem is None:
-            return "cuda"
-        reporter.notice(f"using the CPU, since the GPU cannot be used: {problem}")
-    elif Path("/dev/nvidia0").exists():
-        reporter.notice("using the CPU, since this torch is built without CUDA for the GPU")
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _cuda_problem(number: int) -> str | None:
-    """Return why a CUDA device cannot compute, by computing on it; None if it can."""
-    import torch
-
-    try:
-        if not torch.cuda.is_available():
-            return "torch finds no CUDA device"
-        torch.ones(2, device=f"cuda:{number}").sum().item()
-    except (RuntimeError, AssertionError) as error:
-        return str(error).strip().splitlines()[0]
-    return None
 
 
 def chosen_dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch.dtype:
@@ -100,9 +79,17 @@ def chosen_dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch
     if wanted in named:
         return named[wanted]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if has_bf16(device) else torch.float16
     if wanted == "fast" and device.type == "cpu":
         if cpu_has_bf16():
             return torch.bfloat16
         reporter.detail("this CPU has no bf16 arithmetic, so dtype fast means fp32")
     return torch.float32
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether a CUDA device computes in bf16 itself; torch can emulate it, slowly."""
+    import torch
+
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))

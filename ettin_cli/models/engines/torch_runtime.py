@@ -5,26 +5,48 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from importlib.util import find_spec
+from math import inf, isfinite
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ettin_cli.errors import ModelError
+from ettin_cli.errors import ModelError, first_line
 from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.batching import batches
+from ettin_cli.models.engines.devices import prepare_for_torch
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.engines.torch_attention import FLASH, SDPA, loaded
+from ettin_cli.models.engines.torch_attention import (
+    Kernel,
+    find_kernel,
+    is_unpadded,
+    trunk_output,
+    unfit,
+    use,
+    use_padded,
+)
 from ettin_cli.models.engines.torch_devices import chosen_device, chosen_dtype
 from ettin_cli.models.engines.torch_inputs import inputs, on_device
+from ettin_cli.models.engines.torch_loading import keep_head_exact, loaded
+from ettin_cli.models.engines.torch_memory import (
+    free_memory,
+    is_out_of_memory,
+)
 from ettin_cli.records import Advance, Reporter, no_progress
 from ettin_cli.runtime import Lock, guard_children, hold_to_one_thread, in_order, is_quiet
+
+if TYPE_CHECKING:
+    import torch
 
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = 65_536
 # Texts that a thread tokenizes and computes, and the number of such threads: the GPU computes for
 # one while others tokenize or wait for results.
 GPU_WINDOW, GPU_THREADS = 1024, 3
+# Texts to check a model with: the second is longer than the window of a local layer.
+PROBES = ("ferry", "The ferry sails at nine o'clock from the western pier. " * 20)
+# How far token vectors may be apart, as a share of their length: between two ways of attention in
+# 16 bits, and between fp16 and fp32.
+ATTENTIONS_APART, FP16_APART = 0.1, 0.02
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -42,6 +64,7 @@ class Placement:
     """
 
     def __init__(self, settings: EngineSettings, reporter: Reporter) -> None:
+        prepare_for_torch()
         import torch
 
         if is_quiet():
@@ -52,7 +75,9 @@ class Placement:
             torch.set_num_threads(settings.threads)
         self.settings = settings
         self.reporter = reporter
-        self.device = chosen_device(settings.device, reporter)
+        # The tokens of a batch that was found to fit, if the default did not.
+        self.fitting: int | None = None
+        self.device = chosen_device(settings.device)
         self.dtype = chosen_dtype(settings.dtype, self.device, reporter)
         self.at_once = GPU_THREADS if self.device.type == "cuda" else 1
         # Held while a batch is computed or handed to the GPU, so that only one takes its memory.
@@ -101,53 +126,120 @@ class Placement:
 
     @property
     def batch_tokens(self) -> int:
-        """Return the maximum tokens of a batch, padding included."""
-        return CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
+        """Return the maximum tokens of a batch, padding included: what is known to fit so far."""
+        default = CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
+        return min(default, self.fitting or default)
 
-    def load(
-        self,
-        model_class: Callable[..., Any],
-        folder: Path,
-        *,
-        unpadded: bool = True,
-        autocast: bool = False,
-    ) -> Any:
-        """Return the model, ready to run: with Flash Attention 2 if it helps, else SDPA.
+    def load(self, model_class: Callable[..., Any], folder: Path, *, autocast: bool = False) -> Any:
+        """Return the model, ready to run: without padding if a kernel allows that, else with SDPA.
+
+        Its head computes in float32. If fp16 was not requested but is all that the GPU has beside
+        float32, the model is checked, and float32 is used if fp16 is not accurate.
 
         Args:
-            unpadded: Whether the caller gets its inputs from `features`.
-            autocast: Whether 32-bit weights are multiplied in bf16.
+            autocast: Whether 32-bit weights are trained with products in bf16.
 
         Raises:
             ModelError: The folder's model cannot be loaded, or is incomplete.
         """
-        # Flash Attention supports only 16-bit dtypes.
-        short = autocast or self.dtype_name != "float32"
-        there = self.device.type == "cuda" and find_spec("kernels") is not None
-        if unpadded and short and there:
-            try:
-                model = self._loaded(model_class, folder, FLASH)
-                if model._can_flatten_inputs():
-                    return model
-                self.reporter.detail("using SDPA: Flash Attention 2 would pad and is slower")
-            except (ModelError, ImportError) as error:
-                self.reporter.notice(f"using SDPA, Flash Attention 2 is not available: {error}")
-        return self._loaded(model_class, folder, SDPA)
+        import torch
 
-    def features(self, model: Any, texts: Sequence[TokenIds]) -> dict[str, Any]:
-        """Return a batch in the form that a model loaded here expects, padded only if necessary."""
-        made = inputs(model, texts, flat=model._can_flatten_inputs())
-        return on_device(made, self.device)
+        model = self._loaded(model_class, folder)
+        if self.dtype is torch.float16 and self.settings.dtype != "fp16":
+            model = self._in_fp16(model)
+        half = autocast or self.dtype is not torch.float32
+        if half:
+            keep_head_exact(model)
+        why = self._unpadded(model, autocast) if half else "Flash Attention has no fp32"
+        if why:
+            self.reporter.detail(f"attention: SDPA with padding, since {why}")
+        return model
 
-    def _loaded(self, model_class: Callable[..., Any], folder: Path, attention: str) -> Any:
+    def _loaded(self, model_class: Callable[..., Any], folder: Path) -> Any:
+        import torch
+
+        checked = self.dtype is torch.float16 and self.settings.dtype != "fp16"
         return loaded(
             model_class,
             folder,
-            attention,
             device=self.device,
-            dtype=self.dtype,
+            dtype=torch.float32 if checked else self.dtype,
             trust_remote_code=self.settings.trust_remote_code,
         )
+
+    def _in_fp16(self, model: Any) -> Any:
+        """Return a float32 model in fp16, or unchanged if that is not accurate."""
+        import torch
+
+        if not hasattr(model.tokenizer, "pad"):
+            return model
+        weights = {name: value.cpu() for name, value in model.state_dict().items()}
+        wanted = trunk_output(model, PROBES)
+        apart = _apart(trunk_output(model.half(), PROBES), wanted)
+        if apart <= FP16_APART:
+            return model
+        self.dtype = torch.float32
+        model.float().load_state_dict(weights)
+        self.reporter.notice(
+            f"using fp32, since this GPU has no bf16 and fp16 is not accurate: {apart:.0%} apart"
+        )
+        return model
+
+    def _unpadded(self, model: Any, autocast: bool) -> str | None:
+        """Make a model run without padding; return why that is impossible, or None.
+
+        It is compared with SDPA once, since a kernel can fail on a GPU for many reasons.
+        """
+        import torch
+
+        kernel = find_kernel(self.device)
+        if not isinstance(kernel, Kernel):
+            return kernel
+        if why := unfit(model, training=autocast):
+            return why
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
+            wanted = trunk_output(model, PROBES)
+            use(model, kernel)
+            try:
+                apart = _apart(trunk_output(model, PROBES), wanted)
+            except Exception as error:  # whatever it is, the model runs without the kernel
+                why = f"{kernel.title} failed: {first_line(error)}"
+            else:
+                why = f"{kernel.title} gives other results" if apart > ATTENTIONS_APART else None
+        if why:
+            use_padded(model)
+            self.reporter.notice(f"using SDPA with padding: {why}")
+            return why
+        self.reporter.detail(f"attention: {kernel.title}, without padding")
+        return None
+
+    def learn(self, tokens: int, *, texts: int) -> None:
+        """Keep in mind that a batch of so many tokens did not fit in GPU memory.
+
+        Raises:
+            ModelError: The batch was a single text.
+        """
+        if texts == 1:
+            raise ModelError(
+                f"a text of {tokens} tokens does not fit in GPU memory",
+                code="out-of-memory",
+                tokens=tokens,
+            )
+        if self.fitting is None:
+            self.reporter.notice("out of GPU memory; halving the batches")
+        self.fitting = min(tokens // 2, self.fitting or tokens)
+        self.reporter.detail(f"batches have at most {self.fitting:,} tokens from now on")
+
+    def features(self, model: Any, texts: Sequence[TokenIds]) -> dict[str, Any]:
+        """Return a batch in the form that a model loaded here expects, padded only if necessary."""
+        made = inputs(model, texts, flat=is_unpadded(model))
+        return on_device(made, self.device)
+
+
+def _apart(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Return the distance of vectors as a share of their length; infinite if any is not finite."""
+    share = ((found - wanted).norm() / wanted.norm()).item()
+    return share if isfinite(share) else inf
 
 
 def _quieten() -> None:
@@ -169,38 +261,46 @@ def run(
 ) -> None:
     """Call `forward` on batches of positions; a batch too large for the GPU is halved.
 
+    Later batches, also of other calls, have no more tokens than what was left of it.
+
     Raises:
         ModelError: Even a single text does not fit in GPU memory.
     """
     hold_to_one_thread("torch")
+    left: Sequence[int] = range(len(lengths))
+    while left:
+        left = _run(left, lengths, forward, placement, advance)
+
+
+def _run(
+    positions: Sequence[int],
+    lengths: Sequence[int],
+    forward: Callable[[list[int]], None],
+    placement: Placement,
+    advance: Advance,
+) -> Sequence[int]:
+    """Run batches until one does not fit, and return what is left to be run in smaller ones."""
     rows = placement.settings.batch_size
-    halved = False
-    waiting = list(batches(lengths, placement.batch_tokens, rows))[::-1]
-    while waiting:
-        batch = waiting.pop()
-        if not _fits(forward, batch):
-            if len(batch) == 1:
-                raise ModelError(
-                    f"a text of {lengths[batch[0]]} tokens does not fit in GPU memory",
-                    code="out-of-memory",
-                    tokens=lengths[batch[0]],
-                )
-            half = len(batch) // 2
-            waiting += [batch[half:], batch[:half]]
-            if not halved:
-                placement.reporter.notice("out of GPU memory; halving the batches")
-                halved = True
-        else:
-            advance(len(batch))
+    made = batches([lengths[at] for at in positions], placement.batch_tokens, rows)
+    waiting = [[positions[at] for at in batch] for batch in made]
+    for number, batch in enumerate(waiting):
+        if not _fits(forward, batch, placement):
+            placement.learn(len(batch) * lengths[batch[0]], texts=len(batch))
+            return [at for rest in waiting[number:] for at in rest]
+        advance(len(batch))
+    return ()
 
 
-def _fits(forward: Callable[[list[int]], None], batch: list[int]) -> bool:
+def _fits(forward: Callable[[list[int]], None], batch: list[int], placement: Placement) -> bool:
     import torch
 
     try:
         with torch.inference_mode():
             forward(batch)
-    except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        return False
-    return True
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    else:
+        return True
+    free_memory(placement.device)
+    return False

@@ -17,6 +17,7 @@ from ettin_cli.models.engines.onnx_model import OnnxModel
 from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import NO_LIMIT, Tokens
+from ettin_cli.models.engines.torch_attention import packed
 from ettin_cli.models.engines.torch_inputs import on_device
 from ettin_cli.models.engines.torch_runtime import Placement, run
 from ettin_cli.models.model_folder import read_json, read_modules
@@ -172,9 +173,10 @@ class TorchTokenEncoder:
     def __init__(self, folder: Path, placement: Placement) -> None:
         from sentence_transformers import MultiVectorEncoder
 
-        self.folder, self.placement, self.backend = folder, placement, placement.backend
-        self.model = placement.load(MultiVectorEncoder, folder, unpadded=False)
-        self.at_once = min(2, placement.at_once)
+        self.folder, self.placement = folder, placement
+        self.model = placement.load(MultiVectorEncoder, folder)
+        # Loading may change the dtype.
+        self.backend, self.at_once = placement.backend, min(2, placement.at_once)
         self.trunk, self.tokenizer = self.model[0], self.model.tokenizer
         # Truncation is state of the tokenizer, so threads take turns.
         self.turn = Lock()
@@ -256,6 +258,7 @@ class TorchTokenEncoder:
             read = [prompted[at][len(prompt) :] for at in batch]
             with self.turn:
                 features = self.model.preprocess(read, prompt=prompt, task=side)
+            features = packed(self.model, features)
             with self.placement.turn:
                 output = self.model(on_device(features, self.placement.device), task=side)
             vectors, counts = output[TOKENS].float().cpu(), output["attention_mask"].bool().cpu()

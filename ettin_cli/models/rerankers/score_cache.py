@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 SCORES = "scores"
 # Increase when rows are stored in another way, or a model gives other bits than before.
-SCORES_FORMAT = 2
+SCORES_FORMAT = 3
 FILE = "scores.sqlite"
 CHUNK = 512
 # Chunks in a call of a reranker that several calls keep busy, for each of them.
@@ -39,7 +39,7 @@ AT_ONCE = 8
 ROW = "<f?f"
 BUSY_S = 30.0
 LIBRARIES = (
-    *("torch", "transformers", "sentence-transformers", "kernels"),
+    *("torch", "transformers", "sentence-transformers", "flash-attn"),
     *("onnxruntime", "openvino", "tokenizers"),
 )
 TABLES = (
