@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from ettin_cli.models.multi_vector.embedder import (
 )
 from ettin_cli.models.multi_vector.reading import is_multi_vector, is_stanford
 from ettin_cli.models.rerankers.embedded import idf_table
+from ettin_cli.models.shared_embedder import CollectedTokens, SharedEmbedder
 from ettin_cli.models.vector_checks import check_dimension, finite, queries_cut
 from ettin_cli.records import (
     Advance,
@@ -139,7 +141,7 @@ def token_dimension(files: ModelFiles, card: EmbedderCard) -> int | None:
 
 def with_tokens(embedder: Embedder) -> TokenEmbedder:
     """Return an embedder that has token vectors, as `token_dimension` said."""
-    assert isinstance(embedder, _Embedder | MultiVectorEmbedder)
+    assert isinstance(embedder, _Embedder | MultiVectorEmbedder | SharedEmbedder)
     return embedder
 
 
@@ -299,6 +301,17 @@ def query_limit(files: ModelFiles, card: EmbedderCard) -> int:
     return multi_vector_query_limit(folder) if is_multi_vector(folder) else card.max_tokens
 
 
+def _on_device(
+    files: ModelFiles,
+    card: EmbedderCard,
+    settings: EngineSettings,
+    device: str,
+    reporter: Reporter,
+) -> CollectedTokens:
+    alone = replace(settings, device=device, devices=())
+    return CollectedTokens(with_tokens(load_embedder(files, alone, reporter, card)))
+
+
 def load_embedder(
     files: ModelFiles,
     settings: EngineSettings,
@@ -317,5 +330,7 @@ def load_embedder(
     """
     check_trust(files, settings)
     used = card or read_card(files, settings.max_length)
+    if settings.devices:
+        return SharedEmbedder(partial(_on_device, files, used, settings), used, settings, reporter)
     kind = MultiVectorEmbedder if is_multi_vector(files.folder) else _Embedder
     return kind(files, used, settings, reporter, loaded or Loaded())

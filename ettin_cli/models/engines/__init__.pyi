@@ -33,7 +33,11 @@ from .settings import (
 )
 from .static import StaticModel as StaticModel, static_table as static_table
 from .tokens import static_part as static_part, token_limit as token_limit
-from .torch_devices import chosen_dtype as chosen_dtype, device_name as device_name
+from .torch_devices import (
+    chosen_dtype as chosen_dtype,
+    device_name as device_name,
+    every_gpu as every_gpu,
+)
 from .torch_memory import (
     free_memory as free_memory,
     is_out_of_memory as is_out_of_memory,

@@ -32,6 +32,16 @@ def device_name(wanted: str) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def every_gpu(wanted: str) -> tuple[str, ...]:
+    """Return the names of all visible GPUs if `wanted` stands for several of them; else nothing."""
+    if wanted not in ("auto", "cuda") or is_cpu(wanted):
+        return ()
+    import torch
+
+    count = torch.cuda.device_count()
+    return tuple(f"cuda:{number}" for number in range(count)) if count > 1 else ()
+
+
 def chosen_device(wanted: str) -> torch.device:
     """Return the torch device for a device as named by the user.
 

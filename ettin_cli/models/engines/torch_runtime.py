@@ -108,9 +108,9 @@ class Placement:
             with turn:
                 advance(done)
 
-        parts = (texts[at : at + GPU_WINDOW] for at in range(0, len(texts), GPU_WINDOW))
+        tasks = (partial(work, part, counted) for part in windows_of(texts))
         try:
-            yield from in_order((partial(work, part, counted) for part in parts), self.at_once)
+            yield from in_order(tasks, self.at_once)
         finally:
             stopped.set()
 
@@ -234,6 +234,11 @@ class Placement:
         """Return a batch in the form that a model loaded here expects, padded only if necessary."""
         made = inputs(model, texts, flat=is_unpadded(model))
         return on_device(made, self.device)
+
+
+def windows_of(texts: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield consecutive windows of texts, as GPUs compute them."""
+    return (texts[at : at + GPU_WINDOW] for at in range(0, len(texts), GPU_WINDOW))
 
 
 def _apart(found: torch.Tensor, wanted: torch.Tensor) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +15,8 @@ from ettin_cli.models.engines.onnx_model import OnnxModel
 from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import Tokens, token_limit
-from ettin_cli.models.engines.torch_runtime import Placement, run
+from ettin_cli.models.engines.torch_runtime import Placement, run, windows_of
+from ettin_cli.models.engines.workers import Workers
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.models.model_folder import read_json
 from ettin_cli.models.rerankers.empty_texts import blanks_last
@@ -153,9 +156,45 @@ def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporte
     Raises:
         ModelError: It cannot be loaded, or needs custom code that is not trusted.
     """
+    if settings.devices:
+        return SharedCrossEncoder(folder, settings, reporter)
     return load_model(
         folder, settings, reporter, write_cross_encoder, OnnxCrossEncoder, TorchCrossEncoder
     )
+
+
+class SharedCrossEncoder:
+    """A cross-encoder on several devices, each of which scores some windows of the pairs.
+
+    They are the windows of a single GPU, so the scores are those of a single GPU.
+    """
+
+    def __init__(self, folder: Path, settings: EngineSettings, reporter: Reporter) -> None:
+        load = partial(_on_device, folder, settings)
+        self.workers = Workers(load, settings.devices, reporter, ["backend", "max_tokens"])
+        self.backend: str = self.workers.facts["backend"]
+        self.max_tokens: int = self.workers.facts["max_tokens"]
+        self.at_once = len(settings.devices)
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
+    ) -> tuple[Floats, list[bool]]:
+        """Return a score for each (query, text) pair, and whether the pair was truncated."""
+        import numpy as np
+
+        values, cut = np.empty(len(pairs), np.float32), list[bool]()
+        for window, flags in self.workers.each("score", windows_of(pairs)):
+            values[len(cut) : len(cut) + len(flags)] = window
+            cut += flags
+            advance(len(flags))
+        return values, cut
+
+
+def _on_device(
+    folder: Path, settings: EngineSettings, device: str, reporter: Reporter
+) -> CrossEncoder:
+    alone = replace(settings, device=device, devices=())
+    return load_cross_encoder(folder, alone, reporter)
 
 
 class CrossEncoderReranker:
