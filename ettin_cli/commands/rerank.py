@@ -141,7 +141,7 @@ def rerank(
         min_score=min_score,
         blend=blend,
     )
-    models = context.session.models
+    models = context.on_every_gpu(here=on == LOCAL).session.models
     cascade = models.find_rerankers(reranker)
     job = _Job(console, models, cascade, chosen, long, text=not no_text, tag=tag)
     if chosen_units:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from ettin_cli.errors import InvalidArgumentError
@@ -41,7 +41,8 @@ class EngineSettings:
     threads: int | None = None
     trust_remote_code: bool = False
     engine: str = AUTO
-    devices: tuple[str, ...] = ()
+    # Not shown, since results that name their settings do not depend on it.
+    devices: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for device in (self.device, *self.devices):
