@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import CorpusError, ModelError
-from ettin_cli.models.engines import free_memory, is_out_of_memory
-from ettin_cli.records import Reporter
+from ettin_cli.models.engines import TokenIds, free_memory, is_out_of_memory
+from ettin_cli.records import Pair, Reporter
 from ettin_cli.training.batches import WINDOW, Read, Step, bounded, steps
 from ettin_cli.training.folder import ModelFolder
 from ettin_cli.training.interrupts import Interrupts
@@ -193,8 +193,18 @@ class Loop:
         epoch, begin = divmod(self.progress.step, self.epoch_steps)
         while True:
             seed = self.recipe.seed
-            yield from steps(self.data, self.student.read, self.rows, seed, epoch, begin)
+            yield from steps(self.data, self._read, self.rows, seed, epoch, begin)
             epoch, begin = epoch + 1, 0
+
+    def _read(self, pairs: Sequence[Pair]) -> tuple[Sequence[TokenIds], list[bool]]:
+        """Return what `Student.read` does; of several processes, each tokenizes a part."""
+        rank, size = self.processes.rank, self.processes.size
+        tokens: list[Any] = [None] * len(pairs)
+        cut = [False] * len(pairs)
+        parts = self.processes.gather(self.student.read(pairs[rank::size]))
+        for number, (some, flags) in enumerate(parts):
+            tokens[number::size], cut[number::size] = some, flags
+        return tokens, cut
 
     def _progress_note(self) -> str:
         loss = self.progress.loss
@@ -264,8 +274,10 @@ class Loop:
 
         The rows of a step are sorted by length, so the parts are of similar size.
         """
+        import torch
+
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
+        losses: list[torch.Tensor] = []
         part = step[self.processes.rank :: self.processes.size]
         for batch in bounded(part, self.progress.batch_tokens):
             if self.interrupts.noted is not None:
@@ -274,8 +286,9 @@ class Loop:
             examples = [item.example for item in batch]
             loss = total_loss(scores, examples, self.recipe.loss) / len(step)
             loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-        return total
+            losses.append(loss.detach())
+        # Fetched together, since a GPU would wait for each.
+        return sum(torch.stack(losses).tolist()) if losses else 0.0
 
     def _halve(self, step: Sequence[Read]) -> None:
         batches = list(bounded(step, self.progress.batch_tokens))
