@@ -40,8 +40,10 @@ def words() -> list[str]:
     return " ".join(page.read_text(encoding="utf-8") for page in pages).split()
 
 
-def make_model(folder: Path, known: list[str]) -> Path:
-    """Write a tiny reranker whose tokenizer has learnt the words."""
+def make_model(
+    folder: Path, known: list[str], *, hidden: int = 32, layers: int = 1, heads: int = 1
+) -> Path:
+    """Write a reranker with random weights whose tokenizer has learnt the words; tiny if unsaid."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -57,7 +59,7 @@ def make_model(folder: Path, known: list[str]) -> Path:
         show_progress=False,
     )
     made.train_from_iterator([" ".join(known)], trainer)
-    ettin(folder, hidden=32, layers=1, heads=1, vocabulary=made.get_vocab_size())
+    ettin(folder, hidden=hidden, layers=layers, heads=heads, vocabulary=made.get_vocab_size())
     made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:0 [SEP]:0",
