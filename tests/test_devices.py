@@ -245,7 +245,7 @@ def test_fp16_is_kept_only_if_a_check_finds_it_accurate(
     model = placement.load(CrossEncoder, reranker)
     assert model[0].model.dtype == placement.dtype == dtype
     assert placement.backend == f"torch cpu {str(dtype).removeprefix('torch.')}"
-    wrong = "using fp32, since this GPU has no bf16 and fp16 is not accurate: 10% apart"
+    wrong = "using fp32, since this GPU has no bf16 and fp16 gives other results"
     assert told.said == [wrong] * (dtype is torch.float32)
     whole = Placement(EngineSettings("cpu"), told).load(CrossEncoder, reranker)
     if dtype is torch.float32:
@@ -358,7 +358,7 @@ def test_a_kernel_that_fails_on_this_gpu_is_said_and_done_without(
     placement: Placement, reranker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert is_unpadded(placement.load(CrossEncoder, reranker))
-    assert said(placement) == []
+    assert (said(placement), placement.padded) == ([], False)
 
     def fails(*_: object) -> None:
         raise RuntimeError("no image for this GPU\nmore")
@@ -373,6 +373,29 @@ def test_a_kernel_that_fails_on_this_gpu_is_said_and_done_without(
         "using SDPA with padding: the stand-in failed: no image for this GPU",
         "using SDPA with padding: the stand-in gives other results",
     ]
+    assert placement.padded
+
+
+def test_nothing_is_fetched_to_load_a_model(
+    placement: Placement, reranker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transformers would fetch a kernel for another attention that is asked for at loading."""
+    asked: list[dict[str, Any]] = []
+
+    def loaded(folder: str, **given: Any) -> Any:
+        asked.append(given)
+        return CrossEncoder(folder, **given)
+
+    def connect(*_: object) -> None:
+        raise AssertionError("the network is used")
+
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    placement.load(loaded, reranker)
+    (given,) = asked
+    assert given["local_files_only"]
+    assert given["model_kwargs"]["attn_implementation"] == "sdpa"
 
 
 def test_fp32_is_left_to_sdpa(reranker: Path, placement: Placement) -> None:

@@ -12,7 +12,7 @@ import torch
 from ettin_cli.models.encoders import Encoded, TorchEncoder
 from ettin_cli.models.engines import torch_runtime
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.engines.torch_attention import Kernel, is_unpadded, unfit, use
+from ettin_cli.models.engines.torch_attention import Kernel, find_kernel, is_unpadded, unfit, use
 from ettin_cli.models.engines.torch_runtime import Placement
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.models.multi_vector.encoding import TorchTokenEncoder
@@ -36,6 +36,12 @@ PAIRS = [
     # Longer than the window of a local layer.
     ("where is the telescope", "Knead the dough for ten minutes and let it rest. " * 12),
 ]
+
+
+def needs_cuda(test: Any) -> Any:
+    """Mark a test that runs on a GPU alone."""
+    missing = not torch.cuda.is_available()
+    return pytest.mark.cuda(pytest.mark.skipif(missing, reason="there is no CUDA device")(test))
 
 
 def varlen(
@@ -235,8 +241,38 @@ def test_a_multi_vector_model_gives_the_same_vectors_without_padding(
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@needs_cuda
+@pytest.mark.parametrize("reach", [None, 64])
+def test_the_kernel_of_this_gpu_computes_what_the_stand_in_does(reach: int | None) -> None:
+    kernel = find_kernel(torch.device("cuda"))
+    assert isinstance(kernel, Kernel), kernel
+    torch.manual_seed(3)
+    begins = torch.tensor([0, 5, 205, 500], dtype=torch.int32)
+    exact = [torch.randn(500, 4, 64, requires_grad=True) for _ in "qkv"]
+    q, k, v = exact
+    wanted = varlen(q, k, v, begins, 295, 0.125, reach)
+    wanted.square().sum().backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        short = [one.cuda().bfloat16().requires_grad_() for one in exact]
+    found = kernel.run(*short, begins.cuda(), 295, 0.125, reach)
+    found.square().sum().backward()  # type: ignore[no-untyped-call]
+    assert torch.allclose(found.float().cpu(), wanted, atol=0.03)
+    for ours, theirs in zip(short, exact, strict=True):
+        assert ours.grad is not None and theirs.grad is not None
+        assert torch.allclose(ours.grad.float().cpu(), theirs.grad, atol=0.1, rtol=0.05)
+
+
+@needs_cuda
+def test_a_gpu_scores_what_the_cpu_does(ettin_reranker: Path) -> None:
+    exact = TorchCrossEncoder(ettin_reranker, placement()).score(PAIRS)[0]
+    for dtype, apart in (("fp32", 1e-3), ("bf16", 0.1)):
+        settings = EngineSettings(device="cuda", dtype=dtype)
+        one = TorchCrossEncoder(ettin_reranker, Placement(settings, Silence()))
+        assert is_unpadded(one.model) == (dtype == "bf16")
+        assert one.score(PAIRS)[0] == pytest.approx(exact, abs=apart)
+
+
+@needs_cuda
 def test_a_student_learns_without_padding_what_it_learns_with_sdpa(
     ettin_reranker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

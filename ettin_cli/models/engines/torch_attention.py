@@ -224,7 +224,7 @@ def _attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     # transformers counts the token itself.
     reach = None if sliding_window is None else sliding_window - 1
-    found = run(*one_row, cu_seq_lens_q, max_length_q, scale, reach)
+    found = run(*one_row, cu_seq_lens_q, int(max_length_q or 0), scale, reach)
     return found.reshape(rows, tokens, *found.shape[1:]), None
 
 

@@ -77,6 +77,8 @@ class Placement:
         self.reporter = reporter
         # The tokens of a batch that was found to fit, if the default did not.
         self.fitting: int | None = None
+        # Whether a model in 16 bits, for which there are kernels, was loaded without one.
+        self.padded = False
         self.device = chosen_device(settings.device)
         self.dtype = chosen_dtype(settings.dtype, self.device, reporter)
         self.at_once = GPU_THREADS if self.device.type == "cuda" else 1
@@ -121,8 +123,12 @@ class Placement:
 
     @property
     def backend(self) -> str:
-        """Return the runtime, device and dtype, as shown in results."""
-        return f"torch {self.device.type} {self.dtype_name}"
+        """Return the runtime, device and dtype, as shown in results and in keys of cached scores.
+
+        A GPU that computes in 16 bits with padding says so, since other kernels give other bits.
+        """
+        padded = " sdpa" if self.padded and self.device.type == "cuda" else ""
+        return f"torch {self.device.type}{padded} {self.dtype_name}"
 
     @property
     def batch_tokens(self) -> int:
@@ -151,6 +157,7 @@ class Placement:
         if half:
             keep_head_exact(model)
         why = self._unpadded(model, autocast) if half else "Flash Attention has no fp32"
+        self.padded = half and why is not None
         if why:
             self.reporter.detail(f"attention: SDPA with padding, since {why}")
         return model
@@ -171,18 +178,14 @@ class Placement:
         """Return a float32 model in fp16, or unchanged if that is not accurate."""
         import torch
 
-        if not hasattr(model.tokenizer, "pad"):
-            return model
         weights = {name: value.cpu() for name, value in model.state_dict().items()}
-        wanted = trunk_output(model, PROBES)
-        apart = _apart(trunk_output(model.half(), PROBES), wanted)
-        if apart <= FP16_APART:
-            return model
+        if hasattr(model.tokenizer, "pad"):
+            wanted = trunk_output(model, PROBES)
+            if _apart(trunk_output(model.half(), PROBES), wanted) <= FP16_APART:
+                return model
         self.dtype = torch.float32
         model.float().load_state_dict(weights)
-        self.reporter.notice(
-            f"using fp32, since this GPU has no bf16 and fp16 is not accurate: {apart:.0%} apart"
-        )
+        self.reporter.notice("using fp32, since this GPU has no bf16 and fp16 gives other results")
         return model
 
     def _unpadded(self, model: Any, autocast: bool) -> str | None:
