@@ -86,7 +86,9 @@ CODES = {
     # Training.
     "training-out-of-memory": "A training example does not fit in GPU memory.",
     "training-diverged": "The loss or the scores of a model in training are not finite.",
+    "worker-ended": "A process that computes on one of several devices has ended. Fields: device.",
     "process-ended": "Another process of the same run has ended.",
+    "communication-failed": "The GPUs of a run on several cannot communicate.",
     # Indexes.
     "not-an-index": "The path is a file, or a folder that contains something other than an index.",
     "index-not-found": "The folder contains no index.",

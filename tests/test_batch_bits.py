@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ettin_cli.models.embedders import find_embedder, load_embedder
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.attention import LONG_TOKENS
 from ettin_cli.models.engines.batch_tuning import Pace
 from ettin_cli.models.engines.devices import processor
@@ -25,7 +26,6 @@ from ettin_cli.models.engines.onnx_model import OnnxModel
 from ettin_cli.models.engines.onnxruntime_backend import OnnxRuntime
 from ettin_cli.models.engines.openvino_backend import OpenVino
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.engines.tokens import TokenIds
 from ettin_cli.models.rerankers.registry import find_reranker, load_reranker
 from ettin_cli.records import Silence
 from tests.models import TEXTS, embedder, ettin

@@ -16,7 +16,7 @@ from ettin_cli.benchmark.agreement import agree, kendall_tau, overlap
 from ettin_cli.benchmark.contenders import Contender
 from ettin_cli.benchmark.flops import shape_of
 from ettin_cli.benchmark.known_speeds import published_speed
-from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
+from ettin_cli.benchmark.pairs import ON_GPU, Amount, PairTokens, SampleTexts
 from ettin_cli.corpus import EVERYDAY_ANSWERS, sample_corpus
 from ettin_cli.models.engines import devices
 from ettin_cli.models.engines.settings import EngineSettings
@@ -280,6 +280,16 @@ def test_long_pairs_are_fewer(model: Path) -> None:
     counter = PairTokens(ModelFiles("m", model), trust_remote_code=False)
     sample = SampleTexts.of(sample_corpus(EVERYDAY_ANSWERS))
     assert [len(sample.pairs(counter, tokens, None)) for tokens in (125, 512, 7999)] == [200, 48, 3]
+
+
+def test_a_gpu_is_measured_by_many_batches_of_distinct_pairs(model: Path) -> None:
+    counter = PairTokens(ModelFiles("m", model), trust_remote_code=False)
+    sample = SampleTexts.of(sample_corpus(EVERYDAY_ANSWERS))
+    few = sample.pairs(counter, 3000, 8)
+    pairs = sample.pairs(counter, 3000, None, amount=Amount(1000, 60_000))
+    assert len(pairs) == len(set(pairs)) == 20
+    assert pairs[:8] == few
+    assert [ON_GPU.of(tokens) for tokens in (122, 500, 8000)] == [8192, 2000, 125]
 
 
 # The command

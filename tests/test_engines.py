@@ -2,21 +2,25 @@
 
 import json
 import shutil
+import weakref
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import torch
 from hypothesis import given, strategies as st
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from transformers import BertConfig, BertForSequenceClassification
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import InvalidArgumentError, ModelError
-from ettin_cli.models.engines import torch_runtime as module
+from ettin_cli.models.engines import torch_devices, torch_runtime
 from ettin_cli.models.engines.batching import batches
+from ettin_cli.models.engines.library_tokens import LibraryTokens
 from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.torch_memory import is_out_of_memory
 from ettin_cli.models.engines.torch_runtime import Placement, run
 from ettin_cli.records import Silence
 from tests.indexes import Notices
@@ -88,6 +92,71 @@ def test_a_text_that_does_not_fit_alone_is_said_with_its_length(placement: Place
     assert hint_of(caught.value) == "--max-length 2048, or --device cpu"
 
 
+def test_what_fits_is_learnt_once_for_all_later_batches(placement: Placement) -> None:
+    """With room for 300 tokens, batches of 2,048 fail three times, and then none does."""
+    failed: list[int] = []
+    done: list[int] = []
+    lengths = [10 + at % 7 for at in range(1000)]
+
+    def forward(batch: list[int]) -> None:
+        tokens = len(batch) * max(lengths[at] for at in batch)
+        if tokens > 300:
+            failed.append(tokens)
+            raise torch.OutOfMemoryError("no memory")
+        done.extend(batch)
+
+    placement.settings = EngineSettings("cpu")
+    for _ in range(3):
+        run(lengths, forward, placement)
+    assert len(failed) == 3
+    assert sorted(done) == sorted([*range(1000)] * 3)
+    assert notices(placement) == ["out of GPU memory; halving the batches"]
+    assert 150 <= placement.batch_tokens <= 300
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "MPS backend out of memory (MPS allocated: 9.0 GB)",
+        "Invalid buffer size: 25.00 GB",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_every_way_to_say_out_of_memory_counts(placement: Placement, message: str) -> None:
+    sizes: list[int] = []
+
+    def forward(batch: list[int]) -> None:
+        sizes.append(len(batch))
+        if len(batch) > 1:
+            raise torch.AcceleratorError(message) if "CUDA" in message else RuntimeError(message)
+
+    run([5, 5], forward, placement)
+    assert sizes == [2, 1, 1]
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+    assert not is_out_of_memory(ValueError(message))
+
+
+def test_memory_is_freed_when_nothing_of_the_failure_holds_it(
+    placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+    alive: list[bool] = []
+
+    def forward(batch: list[int]) -> None:
+        intermediate = torch.ones(len(batch))
+        held.append(weakref.ref(intermediate))
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("no memory")
+
+    def freed(device: torch.device) -> None:
+        alive.append(held[-1]() is not None)
+
+    monkeypatch.setattr(torch_runtime, "free_memory", freed)
+    run([5, 5], forward, placement)
+    assert alive == [False]
+
+
 def test_another_failure_of_a_forward_pass_is_not_hidden(placement: Placement) -> None:
     def forward(batch: list[int]) -> None:
         raise ZeroDivisionError
@@ -106,7 +175,8 @@ def test_a_device_that_is_none_is_wrong_usage(device: str) -> None:
 def test_a_device_that_is_not_here_is_refused_with_the_reason() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    with pytest.raises(ModelError, match="device cuda:7 cannot be used: torch finds no") as caught:
+    reason = "this torch is built without CUDA" if torch.version.cuda is None else ""
+    with pytest.raises(ModelError, match=f"device cuda:7 cannot be used: {reason}") as caught:
         Placement(EngineSettings(device="cuda:7"), Silence())
     assert hint_of(caught.value) == "--device cpu"
 
@@ -128,62 +198,47 @@ def test_a_dtype_that_is_none_is_wrong_usage() -> None:
 def test_fast_is_bf16_where_the_processor_has_it(
     monkeypatch: pytest.MonkeyPatch, has_bf16: bool
 ) -> None:
-    monkeypatch.setattr(module, "cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(torch_devices, "cpu_has_bf16", lambda: has_bf16)
     made = Placement(EngineSettings(device="cpu", dtype="fast"), Silence())
     assert made.dtype_name == ("bfloat16" if has_bf16 else "float32")
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, placement: Placement) -> list[str]:
-    """Return the attention setting of models on a simulated GPU with the kernels."""
-    attentions: list[str] = []
-
-    class Loaded:
-        def _can_flatten_inputs(self) -> bool:
-            return True
-
-    def loaded(_model_class: Any, folder: Path, attention: str) -> Loaded:
-        attentions.append(attention)
-        if folder.name == attention:
-            raise ModelError("no kernel for this GPU")
-        return Loaded()
-
-    placement.device = torch.device("cuda")
-    monkeypatch.setattr(module, "find_spec", lambda name: name)
-    monkeypatch.setattr(placement, "_loaded", loaded)
-    return attentions
+# Heads
 
 
-@pytest.mark.parametrize(
-    ("unpadded", "dtype", "autocast", "attention"),
-    [
-        (True, torch.bfloat16, False, "flash_attention_2"),
-        (True, torch.float32, True, "flash_attention_2"),
-        (True, torch.float32, False, "sdpa"),
-        (False, torch.bfloat16, False, "sdpa"),
-    ],
-)
-def test_flash_attention_is_for_unpadded_inputs_of_16_bits(
-    placement: Placement,
-    asked: list[str],
-    unpadded: bool,
-    dtype: torch.dtype,
-    autocast: bool,
-    attention: str,
-) -> None:
-    placement.dtype = dtype
-    placement.load(CrossEncoder, Path("x"), unpadded=unpadded, autocast=autocast)
-    assert asked == [attention]
+def test_scores_are_not_rounded_to_steps_of_bf16(tmp_path: Path) -> None:
+    """The trunk is in bf16, the head and what it gives in float32; so it is in training."""
+    folder = ettin(tmp_path / "ettin", hidden=32, layers=1, heads=2)
+    made = Placement(EngineSettings("cpu", "bf16"), Silence())
+    trained = Placement(EngineSettings("cpu", "fp32"), Silence())
+    pairs = [(f"ferry {at}", "The ferry sails at nine o'clock.") for at in range(40)]
+    for model, autocast in (
+        (made.load(CrossEncoder, folder), False),
+        (trained.load(CrossEncoder, folder, autocast=True), True),
+    ):
+        tokens, _ = LibraryTokens(model.tokenizer, 512).of_pairs(pairs)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            features = model[0](made.features(model, tokens))
+            assert autocast or features["token_embeddings"].dtype == torch.bfloat16
+            scores = model(made.features(model, tokens))["scores"]
+        assert scores.dtype == torch.float32
+        assert {part.dtype for part in model[2].parameters()} == {torch.float32}
+        # Numbers of bf16 have 16 zeros at the end.
+        bits = scores.view(torch.int32) & 0xFFFF
+        assert bits.count_nonzero() > len(pairs) // 2
 
 
-def test_flash_attention_that_cannot_be_had_is_said_and_done_without(
-    placement: Placement, asked: list[str]
-) -> None:
-    placement.load(CrossEncoder, Path("flash_attention_2"), autocast=True)
-    assert asked == ["flash_attention_2", "sdpa"]
-    assert notices(placement) == [
-        "using SDPA, Flash Attention 2 is not available: no kernel for this GPU",
-    ]
+def test_the_own_head_of_a_transformers_model_is_exact_too(tmp_path: Path) -> None:
+    folder = embedder(tmp_path / "model")
+    config = BertConfig.from_pretrained(folder, num_labels=1)
+    for path in ("modules.json", "config_sentence_transformers.json"):
+        (folder / path).unlink(missing_ok=True)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    model = Placement(EngineSettings("cpu", "bf16"), Silence()).load(CrossEncoder, folder)
+    inner = model[0].model
+    assert (inner.bert.dtype, inner.classifier.weight.dtype) == (torch.bfloat16, torch.float32)
+    scores = model(dict(model.tokenizer(["a"], ["b"], return_tensors="pt")))["scores"]
+    assert scores.dtype == torch.float32
 
 
 # Loading

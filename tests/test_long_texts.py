@@ -11,6 +11,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 from ettin_cli.models.encoders import TorchEncoder
 from ettin_cli.models.engines import boundaries as module
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.boundaries import LongTexts, boundaries
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import StaticModel
@@ -123,6 +124,10 @@ TEXTS = st.lists(
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
     return {kind: build(tmp_path_factory.mktemp(kind)) for kind, build in KINDS.items()}
+
+
+def listed(texts: Sequence[TokenIds]) -> list[list[int]]:
+    return [list(text.ids) for text in texts]
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -304,16 +309,16 @@ def test_rerankers_read_pairs_as_if_they_tokenized_them_whole(
     assert is_cut == [True, True, False, True, True]
     without_torch = Tokens(reranker, limit)
     ids, cut = without_torch.of_pairs(PAIRS)
-    assert ([one.ids for one in ids], cut) == (expected, is_cut)
+    assert (listed(ids), cut) == (expected, is_cut)
     by_torch = TorchCrossEncoder(
         reranker, Placement(EngineSettings("cpu", max_length=limit), Silence())
     )
-    features, cut = by_torch._tokenized(PAIRS)
-    assert (features["input_ids"], cut) == (expected, is_cut)
+    ids, cut = by_torch.tokens.of_pairs(PAIRS)
+    assert (listed(ids), cut) == (expected, is_cut)
     settings = EngineSettings("cpu", max_length=limit)
     student = Student(ModelFiles("base", reranker), settings, Silence(), seed=1)
     rows, cut = student.read(PAIRS)
-    assert ([one["input_ids"] for one in rows], cut) == (expected, is_cut)
+    assert (listed(rows), cut) == (expected, is_cut)
 
 
 @pytest.mark.parametrize("limit", [64, 65])
@@ -326,7 +331,7 @@ def test_of_two_long_sides_the_longer_keeps_the_odd_token(
     first, second = first[:half], second[: half + odd]
     expected = [[1, *first, 2, *second, 2], [1, *second, 2, *first, 2]]
     ids, cut = Tokens(reranker, limit).of_pairs([(short, long), (long, short)])
-    assert [one.ids for one in ids] == expected
+    assert listed(ids) == expected
     assert cut == [True, True]
 
 
@@ -335,24 +340,12 @@ def test_no_route_of_rerankers_tokenizes_a_long_text_whole(reranker: Path) -> No
     tokens = Tokens(reranker, 32)
     by_torch = TorchCrossEncoder(reranker, Placement(settings, Silence()))
     student = Student(ModelFiles("base", reranker), settings, Silence(), seed=1)
-    watched = [Watched(tokens.tokenizer), Watched(by_torch.tokenizer)]
-    tokens.tokenizer, by_torch.tokenizer = cast("list[Any]", watched)
-    tokens.of_pairs([(QUERY, LONG)])
-    by_torch._tokenized([(QUERY, LONG)])
-    watched.append(Watched(student.model.tokenizer))
-    student.model = Model(student.model, watched[-1])
-    student.read([(QUERY, LONG)])
+    every = [tokens, by_torch.tokens, student.tokens]
+    watched = [Watched(one.tokenizer) for one in every]
+    for one, watch in zip(every, watched, strict=True):
+        one.tokenizer = cast("Any", watch)
+        one.of_pairs([(QUERY, LONG)])
     assert all(0 < one.longest < 2_000 for one in watched)
-
-
-class Model:
-    """A model with another tokenizer."""
-
-    def __init__(self, inner: Any, tokenizer: Any) -> None:
-        self.inner, self.tokenizer = inner, tokenizer
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
 
 
 def test_embedders_read_texts_as_if_they_tokenized_them_whole(tmp_path: Path) -> None:
@@ -365,11 +358,11 @@ def test_embedders_read_texts_as_if_they_tokenized_them_whole(tmp_path: Path) ->
     expected = whole(texts, truncation=True, max_length=24)["input_ids"]
     tokens = Tokens(folder, 24)
     by_torch = TorchEncoder(folder, 24, Placement(EngineSettings("cpu"), Silence()))
-    watched = [Watched(tokens.tokenizer), Watched(by_torch.tokenizer)]
-    tokens.tokenizer, by_torch.tokenizer = cast("list[Any]", watched)
+    watched = [Watched(tokens.tokenizer), Watched(by_torch.tokens.tokenizer)]
+    tokens.tokenizer, by_torch.tokens.tokenizer = cast("list[Any]", watched)
     for token_ids in (tokens.of_texts, by_torch.token_ids):
         ids, cut = token_ids(texts)
-        assert [one.ids for one in ids] == expected
+        assert listed(ids) == expected
         assert cut == [True, False, False, True]
     assert all(0 < one.longest < 4_000 for one in watched)
 
@@ -382,7 +375,7 @@ def test_a_static_embedder_reads_texts_as_if_it_tokenized_them_whole(tmp_path: P
     watched = Watched(model.tokenizer)
     model.tokenizer = cast("Any", watched)
     ids, cut = model.token_ids([LONG, "At nine."])
-    assert [one.ids for one in ids] == [ids_of(whole, LONG)[:24], ids_of(whole, "At nine.")]
+    assert listed(ids) == [ids_of(whole, LONG)[:24], ids_of(whole, "At nine.")]
     assert cut == [True, False]
     assert 0 < watched.longest < 4_000
 

@@ -17,7 +17,6 @@ from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models.encoders import Encoded, OnnxEncoder, load_encoder
 from ettin_cli.models.engines import (
     backends as libraries,
-    devices as devices_module,
     onnxruntime_backend as onnx_runtime,
     openvino_backend as open_vino,
     registry,
@@ -437,19 +436,6 @@ def test_what_is_not_written_as_a_graph_goes_to_torch_which_is_said(tmp_path: Pa
 )
 def test_what_asks_for_torch_gets_it(small: Path, settings: EngineSettings) -> None:
     assert isinstance(load_cross_encoder(small, settings, Silence()), TorchCrossEncoder)
-
-
-def test_a_gpu_in_sight_leaves_the_choice_to_torch(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    if sys.platform != "linux":
-        pytest.skip("drivers show themselves otherwise")
-    monkeypatch.setattr(devices_module, "DRIVERS", [str(tmp_path / "none")])
-    assert devices_module.is_cpu("auto")
-    monkeypatch.setattr(devices_module, "DRIVERS", [str(tmp_path / "none"), str(tmp_path)])
-    assert not devices_module.is_cpu("auto")
-    assert devices_module.is_cpu("cpu")
-    assert not devices_module.is_cpu("cuda:1")
 
 
 def test_openvino_where_it_is_installed_gives_the_same_scores(small: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from ettin_cli.errors import InvalidArgumentError
-from ettin_cli.training.processes import Processes
+from ettin_cli.training.processes import (
+    PATIENCE,
+    SUM_PATIENCE,
+    Processes,
+    communication_error,
+)
 from tests import models
 from tests.conftest import Ettin
 from tests.launching import FULL, NAN, Ran, Strike, launched
@@ -225,3 +231,43 @@ def test_each_process_computes_on_a_gpu_of_its_own() -> None:
     assert second.device("auto") == ("cuda:1" if torch.cuda.is_available() else "cpu")
     with pytest.raises(InvalidArgumentError, match="2 processes cannot share device cuda:0"):
         second.device("cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer"), "gone"),
+        (RuntimeError("NCCL error: remote process exited or there was a network error"), "gone"),
+        (RuntimeError("Timed out waiting 600000ms for recv operation to complete"), "gone"),
+        (RuntimeError("NCCL error in: NCCLUtils.cpp:77, invalid usage\nmore"), "nccl"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "memory"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
+    ],
+)
+def test_only_a_lost_connection_is_said_to_be_a_process_that_ended(
+    error: RuntimeError, code: str | None
+) -> None:
+    codes = {
+        "gone": ("process-ended", "another process of this run has ended"),
+        "nccl": ("communication-failed", "the GPUs of this run cannot communicate: NCCL error"),
+        "memory": ("training-out-of-memory", "the gradients of all processes do not fit"),
+    }
+    known = communication_error(error)
+    if code is None:
+        assert known is None
+    else:
+        assert known is not None
+        assert (known.code, known.problem.startswith(codes[code][1])) == (codes[code][0], True)
+
+
+def test_gradients_are_added_in_a_group_that_does_not_wait_for_days(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that dies after the others have gathered holds them up for minutes."""
+    assert SUM_PATIENCE < timedelta(hours=1) < PATIENCE
+    groups: list[object] = []
+    monkeypatch.setattr(
+        "torch.distributed.all_reduce", lambda gradient, group: groups.append(group)
+    )
+    Processes(1, 2, 1, sums=["group"]).add_up([torch.nn.Parameter(torch.ones(2))])
+    assert groups == ["group"]

@@ -10,11 +10,13 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.engines.torch_runtime import device_name
+from ettin_cli.models.engines.torch_devices import device_name
+from ettin_cli.models.engines.torch_runtime import Placement
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.models.rerankers.cross_encoder import CrossEncoderModel
 from ettin_cli.models.rerankers.kept_scores import ScoredPair
@@ -206,6 +208,23 @@ def test_whatever_changes_scores_changes_where_they_are_kept(files: FolderRerank
     assert score_folder(files, same) == score_folder(files, CPU)
 
 
+def test_scores_of_another_attention_are_kept_apart(
+    files: FolderReranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel is torch's or flash_attn's, by their versions, or SDPA, which the engine says."""
+    found = {score_folder(files, CPU)}
+    for installed in ("2.7", "2.8"):
+        versions = {"flash-attn": installed}
+        monkeypatch.setattr("ettin_cli.models.rerankers.score_cache._version", versions.get)
+        found.add(score_folder(files, CPU))
+    assert len(found) == 3
+    placement = Placement(EngineSettings("cpu", "bf16"), Silence())
+    placement.device = torch.device("cuda")
+    assert placement.backend == "torch cuda bfloat16"
+    placement.padded = True
+    assert placement.backend == "torch cuda sdpa bfloat16"
+
+
 def test_scores_of_another_engine_are_not_taken(files: FolderReranker) -> None:
     cached(files, Counting("torch cpu float32")).score(pairs(5))
     inner = Counting("onnx cpu float32")
@@ -219,8 +238,6 @@ def test_scores_of_another_engine_are_not_taken(files: FolderReranker) -> None:
 
 def test_a_device_has_a_name_and_one_that_is_not_here_is_refused() -> None:
     assert device_name("cpu") == "cpu"
-    import torch
-
     if torch.cuda.is_available():
         assert device_name("auto") == torch.cuda.get_device_name()
     else:

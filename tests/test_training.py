@@ -12,13 +12,15 @@ import torch
 
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.errors import CorpusError, ModelError
-from ettin_cli.models.engines import torch_runtime as placement_module
+from ettin_cli.models.engines import torch_devices
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.records import Silence, TimedReranker
-from ettin_cli.training.batches import Tokenized, bounded, steps
+from ettin_cli.training.batches import bounded, steps
 from ettin_cli.training.examples import Examples, read_examples
 from ettin_cli.training.folder import ModelFolder
+from ettin_cli.training.loop import _random_state, _set_random_state
 from ettin_cli.training.losses import total_loss
 from ettin_cli.training.progress import Measure
 from ettin_cli.training.recipe import Recipe, completed, rate_at
@@ -238,9 +240,9 @@ def many() -> Iterator[Examples]:
         yield examples
 
 
-def by_words(pairs: Sequence[tuple[str, str]]) -> tuple[list[Tokenized], list[bool]]:
-    tokens = [{"input_ids": [0] * len(f"{query} {text}".split())} for query, text in pairs]
-    return tokens, [len(one["input_ids"]) > 30 for one in tokens]
+def by_words(pairs: Sequence[tuple[str, str]]) -> tuple[list[TokenIds], list[bool]]:
+    tokens = [TokenIds([0] * len(f"{query} {text}".split()), []) for query, text in pairs]
+    return tokens, [len(one.ids) > 30 for one in tokens]
 
 
 def order(examples: Examples, seed: int, epoch: int, begin: int = 0) -> list[list[str]]:
@@ -392,7 +394,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_what_to_do(
 def test_a_cpu_multiplies_in_bf16_only_where_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, dtype: str, native: bool
 ) -> None:
-    monkeypatch.setattr(placement_module, "cpu_has_bf16", lambda: native)
+    monkeypatch.setattr(torch_devices, "cpu_has_bf16", lambda: native)
     _, half = training_placement(EngineSettings(device="cpu", dtype=dtype), Silence())
     assert half is {"auto": False, "fast": native, "fp32": False, "bf16": True}[dtype]
 
@@ -411,3 +413,48 @@ def test_an_hour_bound_ends_a_run_of_endless_epochs(encoder: Path, tmp_path: Pat
     done = run(encoder, data, tmp_path / "model", Recipe(hours=1e-5, batch_size=4))
     assert 0 < done.progress.step < 1000
     assert done.progress.seconds >= 0.036
+
+
+# Generators of a GPU
+
+
+@pytest.fixture
+def generators(monkeypatch: pytest.MonkeyPatch) -> dict[int, torch.Tensor]:
+    """Simulate the generators of two GPUs."""
+    states = {at: torch.full((16,), at, dtype=torch.uint8) for at in range(2)}
+
+    def state_of(device: torch.device) -> torch.Tensor:
+        return states[device.index or 0].clone()
+
+    def set_state(state: torch.Tensor, device: torch.device) -> None:
+        states[device.index or 0] = state
+
+    monkeypatch.setattr(torch.cuda, "get_rng_state", state_of)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", set_state)
+    return states
+
+
+def test_a_process_keeps_the_random_state_of_its_own_gpu_alone(
+    generators: dict[int, torch.Tensor],
+) -> None:
+    state = _random_state(torch.device("cuda:1"))
+    assert state.keys() == {"cpu", "device"}
+    # It resumes on the only GPU of another machine, and on a CPU.
+    _set_random_state(state, torch.device("cuda:0"))
+    assert generators[0].tolist() == [1] * 16
+    _set_random_state(state, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_checkpoint_of_more_gpus_than_there_are_is_resumed(
+    generators: dict[int, torch.Tensor], number: int
+) -> None:
+    """Older versions stored the states of all GPUs of the machine."""
+    many = [torch.full((16,), 10 + at, dtype=torch.uint8) for at in range(8)]
+    old = {"cpu": torch.get_rng_state(), "cuda": many}
+    _set_random_state(old, torch.device("cuda", number))
+    assert generators[number].tolist() == [10 + number] * 16
+    one = {"cpu": torch.get_rng_state(), "cuda": many[:1]}
+    _set_random_state(one, torch.device("cuda:1"))
+    assert generators[1].tolist() == ([11] * 16 if number == 1 else [1] * 16)
+    _set_random_state({**old, "cuda": []}, torch.device("cuda:0"))

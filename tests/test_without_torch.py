@@ -121,7 +121,7 @@ def test_commands_that_need_torch_name_the_command_that_installs_it(
         assert ran.code == 1
         assert ran.err.splitlines()[-2:] == [problem, "  hint: pip install ettin-cli"]
     # A machine may have a GPU that nothing can use.
-    monkeypatch.setattr("ettin_cli.models.engines.devices.DRIVERS", (str(tmp_path),))
+    monkeypatch.setattr("ettin_cli.models.engines.devices.NVIDIA_DRIVERS", (str(tmp_path),))
     monkeypatch.setattr("sys.platform", "linux")
     assert ettin("score", "-r", str(model), "--device", "auto", "q", "a").code == 0
 

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     Score = Callable[[Sequence[Pair]], Floats]
 
 
+# Pairs in a batch of sentence-transformers.
+CPU_BATCH, GPU_BATCH = 32, 256
+
+
 class SentenceTransformers:
-    """CrossEncoder.predict as in its documentation, with its default batches and dtype.
+    """CrossEncoder.predict as in its documentation, with its default dtype.
+
+    On a CPU its batches are the default too; those would leave a GPU idle most of the time.
 
     Scores are taken before the activation, as ours are; the activation's cost is negligible.
 
@@ -53,6 +59,7 @@ class SentenceTransformers:
         if settings.max_length:
             own = self.model.max_seq_length or settings.max_length
             self.model.max_seq_length = min(own, settings.max_length)
+        self.batch = CPU_BATCH if device.startswith("cpu") else GPU_BATCH
         self.dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
 
     def score(self, pairs: Sequence[Pair]) -> Floats:
@@ -65,7 +72,10 @@ class SentenceTransformers:
 
         try:
             scores: Floats = self.model.predict(
-                list(pairs), activation_fn=Identity(), show_progress_bar=False
+                list(pairs),
+                batch_size=self.batch,
+                activation_fn=Identity(),
+                show_progress_bar=False,
             )
         except RuntimeError as error:
             raise ModelError(f"cannot score these pairs: {first_line(error)}") from error

@@ -15,7 +15,7 @@ from ettin_cli.benchmark.contenders import Contender, import_libraries, load_our
 from ettin_cli.benchmark.flops import Shape, shape_of
 from ettin_cli.benchmark.known_speeds import keep_speed, published_speed
 from ettin_cli.benchmark.machine import Machine
-from ettin_cli.benchmark.pairs import PairTokens, SampleTexts
+from ettin_cli.benchmark.pairs import ON_CPU, ON_GPU, PairTokens, SampleTexts
 from ettin_cli.benchmark.peaks import FLOAT32
 from ettin_cli.benchmark.results import Race, Speed
 from ettin_cli.errors import InvalidArgumentError, ModelError
@@ -26,7 +26,8 @@ from ettin_cli.records import Pair, Reporter
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
-WARM_UP_PAIRS = 8
+# Pairs of the warm-up, and on a GPU their share of all.
+WARM_UP_PAIRS, GPU_WARM_UP = 8, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Plan:
         limit: The number of pairs to make; None: as many as take a reasonable time.
         rounds: How often each contender scores all pairs.
         compared: Whether sentence-transformers takes part, as the reference.
+        place: The torch device, such as cuda:0.
     """
 
     models: Sequence[FolderReranker]
@@ -55,6 +57,12 @@ class Plan:
     limit: int | None = None
     rounds: int = 3
     compared: bool = True
+    place: str = "cpu"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether models run on a GPU, which takes many batches to be busy."""
+        return not self.place.startswith("cpu")
 
     @property
     def typical(self) -> bool:
@@ -125,7 +133,7 @@ def _races(
     shape = shape_of(model.files) if model.reads_pairs else None
     contenders = _loaded(model, plan, machine, reporter)
     for course in courses:
-        timed = _timed(contenders, course, plan.rounds, model.name, reporter)
+        timed = _timed(contenders, course, plan, model.name, reporter)
         speeds = _speeds(timed, course, shape, machine)
         if plan.typical:
             speeds = [
@@ -153,7 +161,8 @@ def _courses(model: FolderReranker, plan: Plan) -> list[_Course]:
         return [_Course(None, plan.pairs, counter.counts(plan.pairs), limit)]
     courses = []
     for length in plan.lengths:
-        pairs = plan.sample.pairs(counter, length, plan.limit, spread=plan.spread)
+        amount = ON_GPU if plan.on_gpu else ON_CPU
+        pairs = plan.sample.pairs(counter, length, plan.limit, spread=plan.spread, amount=amount)
         courses.append(_Course(length, pairs, counter.counts(pairs), limit))
     return courses
 
@@ -186,32 +195,44 @@ class _Timed:
     seconds: list[float] = field(default_factory=list)
     scores: Floats | None = None
     error: str | None = None
+    place: str = "cpu"
 
     def run(self, pairs: Sequence[Pair]) -> None:
         """Score the pairs, and record the time or the error."""
         assert self.contender.score is not None
+        _finish(self.place)
         began = time.perf_counter()
         try:
             self.scores = self.contender.score(pairs)
+            _finish(self.place)
             self.seconds.append(time.perf_counter() - began)
         except ModelError as error:
             self.error = error.problem
             self.seconds.clear()
 
 
+def _finish(place: str) -> None:
+    """Wait until a GPU has computed all that it was given."""
+    if place.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(place)
+
+
 def _timed(
-    contenders: Sequence[Contender], course: _Course, rounds: int, name: str, reporter: Reporter
+    contenders: Sequence[Contender], course: _Course, plan: Plan, name: str, reporter: Reporter
 ) -> list[_Timed]:
     """Return the times of all contenders, which score the pairs in turn, once per round."""
-    every = [_Timed(contender, error=contender.error) for contender in contenders]
+    every = [_Timed(contender, error=contender.error, place=plan.place) for contender in contenders]
+    warm_up = max(WARM_UP_PAIRS, int(GPU_WARM_UP * len(course.pairs)) if plan.on_gpu else 0)
     running = [entry for entry in every if entry.contender.score]
     length = f", {course.document_tokens:,} tokens" if course.document_tokens else ""
-    total = len(running) * rounds * len(course.pairs)
+    total = len(running) * plan.rounds * len(course.pairs)
     with reporter.track(f"{name}{length}", total, "pairs") as advance:
         for entry in running:
-            entry.run(course.pairs[:WARM_UP_PAIRS])
+            entry.run(course.pairs[:warm_up])
             entry.seconds.clear()
-        for _, entry in product(range(rounds), running):
+        for _, entry in product(range(plan.rounds), running):
             if entry.error is None:
                 entry.run(course.pairs)
             advance(len(course.pairs))

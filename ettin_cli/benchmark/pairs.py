@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,32 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-MOST_PAIRS, LEAST_PAIRS = 200, 3
-TOKENS_IN_ALL = 25_000
+LEAST_PAIRS = 3
 DOCUMENTS_A_QUERY = 20
 # The fractional parts of its multiples are evenly distributed.
 GOLDEN_RATIO = 0.618034
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much is measured in a round.
+
+    Args:
+        pairs: The most pairs.
+        tokens: The tokens of all pairs, about.
+    """
+
+    pairs: int
+    tokens: int
+
+    def of(self, tokens: int) -> int:
+        """Return the number of pairs of so many tokens."""
+        return max(LEAST_PAIRS, min(self.pairs, self.tokens // tokens))
+
+
+ON_CPU = Amount(200, 25_000)
+# Many batches of 65,536 tokens, so that a GPU is busy most of the time.
+ON_GPU = Amount(8192, 1_000_000)
 
 
 class PairTokens:
@@ -91,18 +112,29 @@ class SampleTexts:
         return cls([query.text for query in read_queries(collection / "queries.jsonl")], texts)
 
     def pairs(
-        self, counter: PairTokens, tokens: int, limit: int | None, *, spread: bool = False
+        self,
+        counter: PairTokens,
+        tokens: int,
+        limit: int | None,
+        *,
+        spread: bool = False,
+        amount: Amount = ON_CPU,
     ) -> list[Pair]:
         """Return distinct pairs of at most, and nearly, this many tokens.
 
+        Pairs beyond 200 are earlier ones with the words of the text in another order.
+
         Args:
-            limit: The number of pairs; None: as many as take a reasonable time.
+            limit: The number of pairs; None: as many as take a reasonable time, by `amount`.
             spread: Vary the lengths from 0.5 to 1.5 times `tokens`, like real passages.
 
         Raises:
             InvalidArgumentError: The sample has too few pairs, or a query leaves no room for text.
         """
-        wanted = limit or max(LEAST_PAIRS, min(MOST_PAIRS, TOKENS_IN_ALL // tokens))
+        if limit is None and amount.of(tokens) > ON_CPU.of(tokens):
+            few = self.pairs(counter, tokens, None, spread=spread)
+            return list(islice(_rotated(few), amount.of(tokens)))
+        wanted = limit or ON_CPU.of(tokens)
         most = len(self.queries) * len(self.texts)
         if wanted > most:
             raise InvalidArgumentError(
@@ -129,6 +161,21 @@ class SampleTexts:
                 value=tokens,
             )
         return text
+
+
+def _rotated(pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """Yield pairs, and then again with the first words at the end, as often as that is new."""
+    seen: set[Pair] = set()
+    for words in count():
+        before = len(seen)
+        for query, text in pairs:
+            parts = text.split(" ")
+            pair = query, " ".join([*parts[words:], *parts[:words]])
+            if words < len(parts) and pair not in seen:
+                seen.add(pair)
+                yield pair
+        if len(seen) == before:
+            return
 
 
 def spread_out(tokens: int, position: int) -> int:

@@ -114,6 +114,7 @@ def plan_benchmark(request: BenchmarkRequest, models: Models) -> Benchmark:
         limit=request.limit,
         rounds=request.rounds,
         compared=request.against != NOTHING,
+        place=machine.place,
     )
     return Benchmark(plan, machine, models.reporter)
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 from ettin_cli.client import in_daemon
 from ettin_cli.console import Console
 from ettin_cli.errors import UsageError
-from ettin_cli.models.engines import EngineSettings
+from ettin_cli.models.engines import EngineSettings, every_gpu
 
 if TYPE_CHECKING:
     from ettin_cli.api import Session
@@ -31,6 +31,17 @@ class Context:
     console: Console
     settings: EngineSettings
     offline: bool
+
+    def on_every_gpu(self, *, here: bool) -> "Context":
+        """Return the context of a command whose models all visible GPUs share.
+
+        A daemon's models are shared by many commands, and stay on one.
+
+        Args:
+            here: Whether the models run on this machine, not on a cluster.
+        """
+        devices = every_gpu(self.settings.device) if here and not in_daemon() else ()
+        return replace(self, settings=replace(self.settings, devices=devices))
 
     @cached_property
     def session(self) -> "Session":

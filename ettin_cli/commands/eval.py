@@ -194,6 +194,7 @@ def evaluate(
       ettin eval -i INDEX --queries q.tsv --qrels mine.qrels --judge
     """
     console = context.console
+    context = context.on_every_gpu(here=on == LOCAL)
     if format not in EVAL_FORMATS:
         raise UsageError(f"unsupported format {format!r}", hint=", ".join(EVAL_FORMATS))
     chosen = units.unit_options(

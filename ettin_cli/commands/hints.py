@@ -227,6 +227,7 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "training-out-of-memory": "--max-length 512, --lora 16, or fewer negatives per row",
     "training-diverged": _slower,
     "process-ended": "run the same command with --resume",
+    "communication-failed": "for the cause, set NCCL_DEBUG=INFO; then run with --resume",
     "not-an-index": "choose a different folder with -i",
     "index-not-found": "ettin index SOURCE -i {folder!q}",
     "index-mismatch": _rebuild,

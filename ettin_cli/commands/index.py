@@ -201,6 +201,7 @@ def index(
       ettin index corpus.jsonl -i /shared/corpus --shards auto --on ray
     """
     console = context.console
+    context = context.on_every_gpu(here=on == LOCAL)
     reading = (
         *(include, exclude, id_field, text_field, title_field, all_text, encoding),
         *(main_content, ocr),

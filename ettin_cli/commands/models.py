@@ -22,10 +22,9 @@ from ettin_cli.models import (
     forget_outage,
     hub_name,
 )
-from ettin_cli.models.engines import is_cpu
+from ettin_cli.models.engines import no_sign_of_gpu
 from ettin_cli.models.rerankers import ABOUT, find_reranker, reranker_plugin, reranker_plugins
 from ettin_cli.settings import (
-    AUTO as AUTO_DEVICE,
     EMBEDDERS,
     ETTIN_MODELS,
     EmbedderModel,
@@ -182,7 +181,7 @@ def _speed(name: str) -> tuple[str, str]:
     if speed := measured_speed(name):
         return _rate(speed.pairs_per_s), "this machine"
     if model := ettin_model(name):
-        published = model.speeds[0 if is_cpu(AUTO_DEVICE) else 1]
+        published = model.speeds[0 if no_sign_of_gpu() else 1]
         return _rate(published.pairs_per_s), published.device
     return "", ""
 

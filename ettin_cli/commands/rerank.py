@@ -141,7 +141,7 @@ def rerank(
         min_score=min_score,
         blend=blend,
     )
-    models = context.session.models
+    models = context.on_every_gpu(here=on == LOCAL).session.models
     cascade = models.find_rerankers(reranker)
     job = _Job(console, models, cascade, chosen, long, text=not no_text, tag=tag)
     if chosen_units:
@@ -264,7 +264,7 @@ class _Job:
             with options.resumable("to resume, run the same command with --resume", self.console):
                 watched = Digested(requests.items, mark)
                 for window in self._windows(watched, requests.share, mark.items):
-                    end, digest = window.end, watched.digest()
+                    end, digest = window.end, watched.digest_of(window.end)
                     target.write(window.answers, window.rejections, end, digest)
                 watched.check()
                 target.finish()

@@ -108,7 +108,8 @@ def score(
     if "none" in names:
         raise UsageError("ettin score needs a reranker", hint="-r embedded")
     require_long(long, reranked=True)
-    models = context.session.models
+    here = pairs is not None and on == LOCAL
+    models = context.on_every_gpu(here=here).session.models
     _check_several(names, pairs, average=average)
     named = writing.columns(fields)
     chosen = units.unit_options(on, workers, cpus_per_worker, gpus_per_worker, unit, output)

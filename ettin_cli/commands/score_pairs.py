@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -29,7 +31,16 @@ from ettin_cli.files.requests import (
     read_rows,
     rejection,
 )
-from ettin_cli.records import NO_TEXT, Rejection, Reporter, Reranker, Share
+from ettin_cli.records import (
+    NO_TEXT,
+    Advance,
+    Rejection,
+    Reporter,
+    Reranker,
+    Share,
+    no_progress,
+)
+from ettin_cli.runtime import in_order
 from ettin_cli.searching import WindowProgress
 from ettin_cli.storage import Stream
 
@@ -112,11 +123,12 @@ class _Pair(NamedTuple):
 
 
 class _Window(NamedTuple):
-    """A window of scored records, and the rows rejected in it."""
+    """A window of scored records, the rows rejected in it, and truncated texts by reranker."""
 
     rows: Sequence[_ScoredRow]
     rejections: Sequence[Rejection]
     end: int
+    truncated: Sequence[int]
 
 
 # A record, and one score per reranker.
@@ -159,36 +171,49 @@ class ScoredPairs:
             done: Items scored by an earlier run; the end of one of its windows.
         """
         progress = WindowProgress(self.share)
-        with progress.shown(self.reporter, "scoring") as advance:
-            end, waiting = 0, iter(items)
+        at_once = max(reranker.card.at_once for reranker in self.rerankers)
+
+        def tasks(advance: Advance) -> Iterator[Callable[[], _Window]]:
+            end, left = 0, iter(items)
             # Rejected rows count too, which bounds memory for any input.
-            while window := list(islice(waiting, WINDOW)):
+            while window := list(islice(left, WINDOW)):
                 end += len(window)
                 if end <= done:
                     progress.skip()
                     continue
                 pairs = [item for item in window if isinstance(item, _Pair)]
                 rejections = [item for item in window if isinstance(item, Rejection)]
-                for rejection in rejections:
-                    self.reporter.notice(f"rejected {rejection}")
+                for rejected in rejections:
+                    self.reporter.notice(f"rejected {rejected}")
                 self.rejected += len(rejections)
                 lengths = [len(pair.query) + len(pair.text) for pair in pairs]
-                progress.begin(lengths, len(pairs) * len(self.rerankers))
-                yield _Window(self._scored_rows(pairs, advance), rejections, end)
+                weighed = lengths, len(pairs) * len(self.rerankers)
+                if at_once == 1:
+                    progress.begin(*weighed)
+                else:
+                    waiting.append(weighed)
+                yield partial(self._scored, pairs, rejections, end, advance)
 
-    def _scored_rows(
-        self, pairs: Sequence[_Pair], advance: Callable[[int], None]
-    ) -> list[_ScoredRow]:
+        waiting: deque[tuple[list[int], int]] = deque()
+        with progress.shown(self.reporter, "scoring") as advance:
+            for window in in_order(tasks(advance if at_once == 1 else no_progress), at_once):
+                if waiting:
+                    progress.add(*waiting.popleft(), advance)
+                self.pairs += len(window.rows)
+                for at, cut in enumerate(window.truncated):
+                    self.truncated[at] += cut
+                yield window
+
+    def _scored(
+        self, pairs: Sequence[_Pair], rejections: Sequence[Rejection], end: int, advance: Advance
+    ) -> _Window:
         if not pairs:
-            return []
+            return _Window([], rejections, end, [0] * len(self.rerankers))
         texts = [(pair.query, pair.text) for pair in pairs]
         verdicts = [reranker.score(texts, advance) for reranker in self.rerankers]
-        self.pairs += len(pairs)
-        for at, scores in enumerate(verdicts):
-            self.truncated[at] += int(scores.truncated.sum())
-        columns = [scores.values.tolist() for scores in verdicts]
-        rows = zip(*columns, strict=True)
-        return [(pair.record, values) for pair, values in zip(pairs, rows, strict=True)]
+        columns = zip(*(scores.values.tolist() for scores in verdicts), strict=True)
+        rows = [(pair.record, values) for pair, values in zip(pairs, columns, strict=True)]
+        return _Window(rows, rejections, end, [int(one.truncated.sum()) for one in verdicts])
 
 
 def _show(scored: ScoredPairs, output: Path | None, *, average: bool) -> None:
@@ -227,7 +252,8 @@ def _write(scored: ScoredPairs, target: ResumableFile, console: Console, *, aver
         for window in scored.windows(watched, mark.items):
             records = window.rows if average else map(named, window.rows)
             lines = [orjson.dumps(record) + b"\n" for record in records]
-            target.append(lines, len(lines), window.rejections, window.end, watched.digest())
+            digest = watched.digest_of(window.end)
+            target.append(lines, len(lines), window.rejections, window.end, digest)
         watched.check()
         target.complete(made=made if average else None)
 

@@ -61,5 +61,5 @@ def _write(
     answers = watch(run(queries[done:]))
     while window := list(islice(answers, WINDOW)):
         done += sum(1 for _ in islice(passed, len(window)))
-        target.write(window, [], done, watched.digest())
+        target.write(window, [], done, watched.digest_of(done))
     target.finish()

@@ -315,6 +315,8 @@ class Digested(Generic[T]):
 
         self.items, self.mark, self.seen = items, mark, 0
         self.hash = xxhash.xxh3_128()
+        # The digests of items whose number was not asked for yet.
+        self.recent: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[T]:
         for item in self.items:
@@ -322,11 +324,19 @@ class Digested(Generic[T]):
             self.seen += 1
             if self.seen == self.mark.items:
                 self.check()
+            if self.seen > self.mark.items:
+                self.recent[self.seen] = self.digest()
             yield item
 
     def digest(self) -> str:
         """Return the digest of the items so far."""
         return self.hash.hexdigest()
+
+    def digest_of(self, items: int) -> str:
+        """Return the digest of the first items; not of fewer than were asked for before."""
+        found = self.recent[items]
+        self.recent = {seen: digest for seen, digest in self.recent.items() if seen >= items}
+        return found
 
     def check(self) -> None:
         """Check that the input begins with the items of the earlier run.

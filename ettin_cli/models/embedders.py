@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import InvalidArgumentError, MissingExtraError, ModelError
-from ettin_cli.models.encoders import Encoded, shared_encoder, unit
+from ettin_cli.models.encoders import Encoded, in_windows, shared_encoder, unit
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import static_table
 from ettin_cli.models.engines.tokens import static_part, token_limit
@@ -23,6 +24,7 @@ from ettin_cli.models.multi_vector.embedder import (
 )
 from ettin_cli.models.multi_vector.reading import is_multi_vector, is_stanford
 from ettin_cli.models.rerankers.embedded import idf_table
+from ettin_cli.models.shared_embedder import CollectedTokens, SharedEmbedder
 from ettin_cli.models.vector_checks import check_dimension, finite, queries_cut
 from ettin_cli.records import (
     Advance,
@@ -34,10 +36,11 @@ from ettin_cli.records import (
     TokenSink,
     no_progress,
 )
-from ettin_cli.runtime import Loaded
+from ettin_cli.runtime import Loaded, Lock
 from ettin_cli.settings import EMBEDDERS, MINILM_ID, MINILM_SHA256, EmbedderModel
 
 if TYPE_CHECKING:
+    from ettin_cli.models.engines import Ids
     from ettin_cli.records import Flags, Floats
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
@@ -138,7 +141,7 @@ def token_dimension(files: ModelFiles, card: EmbedderCard) -> int | None:
 
 def with_tokens(embedder: Embedder) -> TokenEmbedder:
     """Return an embedder that has token vectors, as `token_dimension` said."""
-    assert isinstance(embedder, _Embedder | MultiVectorEmbedder)
+    assert isinstance(embedder, _Embedder | MultiVectorEmbedder | SharedEmbedder)
     return embedder
 
 
@@ -260,22 +263,31 @@ class _Embedder:
     ) -> tuple[Floats, Flags]:
         import numpy as np
 
-        vectors = np.empty((len(texts), self.card.dimension), np.float32)
+        vectors, cut = np.empty((len(texts), self.card.dimension), np.float32), list[bool]()
+        turn = Lock()
 
-        def keep(batch: list[int], output: Encoded) -> None:
-            check_dimension(output.vectors, self.full_dimension, self.card.name)
-            vectors[batch] = unit(output.vectors[:, : self.card.dimension])
-            if sink is not None and output.tokens is not None:
-                for row, at in enumerate(batch):
-                    tokens = unit(output.tokens[row, : len(ids[at].ids)])
-                    sink(at, TextTokens(tokens, _worth_storing(ids[at].ids)))
+        def embedded(part: Sequence[int], advance: Advance) -> list[bool]:
+            ids, cut = self.encoder.token_ids([prompt + texts[at] for at in part])
 
-        ids, cut = self.encoder.token_ids([prompt + text for text in texts])
-        self.encoder.encode(ids, keep, advance, prompt=prompt, tokens=sink is not None)
+            def keep(batch: list[int], output: Encoded) -> None:
+                check_dimension(output.vectors, self.full_dimension, self.card.name)
+                own = unit(output.vectors[:, : self.card.dimension])
+                vectors[[part[at] for at in batch]] = own
+                if sink is not None and output.tokens is not None:
+                    for row, at in enumerate(batch):
+                        tokens = unit(output.tokens[row, : len(ids[at].ids)])
+                        with turn:
+                            sink(part[at], TextTokens(tokens, _worth_storing(ids[at].ids)))
+
+            self.encoder.encode(ids, keep, advance, prompt=prompt, tokens=sink is not None)
+            return cut
+
+        for flags in in_windows(self.encoder, range(len(texts)), embedded, advance):
+            cut += flags
         return finite(vectors, self.card.name), np.array(cut, np.bool_)
 
 
-def _worth_storing(ids: Sequence[int]) -> Flags:
+def _worth_storing(ids: Ids | Sequence[int]) -> Flags:
     """Return which word pieces of a text are rare enough to store; [CLS] and [SEP] always are."""
     import numpy as np
 
@@ -287,6 +299,17 @@ def query_limit(files: ModelFiles, card: EmbedderCard) -> int:
     """Return the number of tokens that an embedder reads of a query."""
     folder = files.folder
     return multi_vector_query_limit(folder) if is_multi_vector(folder) else card.max_tokens
+
+
+def _on_device(
+    files: ModelFiles,
+    card: EmbedderCard,
+    settings: EngineSettings,
+    device: str,
+    reporter: Reporter,
+) -> CollectedTokens:
+    alone = replace(settings, device=device, devices=())
+    return CollectedTokens(with_tokens(load_embedder(files, alone, reporter, card)))
 
 
 def load_embedder(
@@ -307,5 +330,7 @@ def load_embedder(
     """
     check_trust(files, settings)
     used = card or read_card(files, settings.max_length)
+    if settings.devices:
+        return SharedEmbedder(partial(_on_device, files, used, settings), used, settings, reporter)
     kind = MultiVectorEmbedder if is_multi_vector(files.folder) else _Embedder
     return kind(files, used, settings, reporter, loaded or Loaded())

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ettin_cli.errors import ModelError
-from ettin_cli.models.engines.boundaries import LongTexts
+from ettin_cli.models.engines.assembling import TokenIds
+from ettin_cli.models.engines.library_tokens import LibraryTokens
 from ettin_cli.models.engines.onnx_export import TOKENS, VECTORS, write_encoder
 from ettin_cli.models.engines.onnx_model import OnnxModel
 from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import StaticModel
-from ettin_cli.models.engines.tokens import TokenIds, Tokens, static_part
+from ettin_cli.models.engines.tokens import Tokens, static_part
+from ettin_cli.models.engines.torch_attention import repadded
 from ettin_cli.models.engines.torch_runtime import Placement, run
 from ettin_cli.models.model_folder import refuse_code
 from ettin_cli.records import Advance, Reporter, no_progress
-from ettin_cli.runtime import TOKENIZERS, Loaded, Lock, hold_to_one_thread
+from ettin_cli.runtime import Loaded
 
 if TYPE_CHECKING:
     from ettin_cli.records import Floats
 
+R = TypeVar("R")
+T = TypeVar("T")
 
 STATIC_BATCH = 256
 
@@ -51,7 +55,7 @@ class Encoder(Protocol):
         """The runtime, device and dtype, as shown in results."""
         ...
 
-    def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
+    def token_ids(self, texts: Sequence[str]) -> tuple[Sequence[TokenIds], list[bool]]:
         """Return each text's tokens, truncated at the limit, and whether they were truncated."""
         ...
 
@@ -142,28 +146,15 @@ class TorchEncoder:
 
         self.folder = folder
         self.placement = placement
-        self.backend = placement.backend
         self.max_tokens = max_tokens
-        self.model = placement.load(SentenceTransformer, folder, unpadded=False)
-        # Truncation is state of the tokenizer, so threads take turns.
-        self.tokenizer, self.turn = self.model.tokenizer, Lock()
+        self.model = placement.load(SentenceTransformer, folder)
+        # Loading may change the dtype.
+        self.backend = placement.backend
+        self.tokenizer = self.model.tokenizer
         if not hasattr(self.tokenizer, "pad"):
             raise ModelError(f"{folder} is not a transformer, and such embedders are not supported")
-        self.long_texts = LongTexts.of_transformers(self.tokenizer)
-
-    def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
-        """Return each text's tokens, truncated at the limit, and whether they were truncated."""
-        if not texts:
-            return [], []
-        hold_to_one_thread(TOKENIZERS)
-        with self.turn:
-            read = self.long_texts.beginnings(texts, self.max_tokens)
-            ids_of_texts = self.tokenizer(read, truncation=False, verbose=False)["input_ids"]
-            cut = [len(ids) > self.max_tokens for ids in ids_of_texts]
-            if any(cut):
-                short = self.tokenizer(read, truncation=True, max_length=self.max_tokens)
-                ids_of_texts = short["input_ids"]
-        return [TokenIds(ids, []) for ids in ids_of_texts], cut
+        self.tokens = LibraryTokens(self.tokenizer, max_tokens)
+        self.token_ids = self.tokens.of_texts
 
     def encode(
         self,
@@ -178,30 +169,43 @@ class TorchEncoder:
         extra = {"prompt_length": self._prompt_length(prompt)} if prompt else {}
 
         def forward(batch: list[int]) -> None:
-            padded = self.tokenizer.pad(
-                {"input_ids": [texts[at].ids for at in batch]}, return_tensors="pt"
-            )
-            device = self.placement.device
-            features = {name: value.to(device) for name, value in padded.items()}
-            output = self.model({**features, **extra})
+            features = self.placement.features(self.model, [texts[at] for at in batch])
+            with self.placement.turn:
+                output = self.model({**features, **extra})
             if VECTORS not in output:
                 raise ModelError(f"{self.folder} gives no vector for a text: it has no pooling")
-            sink(
-                batch, Encoded(_array(output[VECTORS]), _array(output[TOKENS]) if tokens else None)
-            )
+            of_tokens = _array(_token_vectors(output)) if tokens else None
+            sink(batch, Encoded(_array(output[VECTORS]), of_tokens))
 
         run([len(text.ids) for text in texts], forward, self.placement, advance)
 
     def _prompt_length(self, prompt: str) -> int:
         """Return the number of tokens that a prompt takes at the start of a text."""
-        with self.turn:
+        with self.tokens.turn:
             ids = self.tokenizer(prompt)["input_ids"]
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
+
+
+def _token_vectors(output: Mapping[str, Any]) -> Any:
+    begins = output.get("cu_seq_lens_q")
+    return output[TOKENS] if begins is None else repadded(output[TOKENS], begins)
 
 
 def _array(values: Any) -> Floats:
     array: Floats = values.float().cpu().numpy()
     return array
+
+
+def in_windows(
+    encoder: object,
+    texts: Sequence[T],
+    work: Callable[[Sequence[T], Advance], R],
+    advance: Advance = no_progress,
+) -> Iterator[R]:
+    """Yield the results for windows of texts, which threads work on if the encoder uses a GPU."""
+    if isinstance(encoder, TorchEncoder):
+        return encoder.placement.windows(texts, work, advance)
+    return iter([work(texts, advance)])
 
 
 def unit(vectors: Floats) -> Floats:

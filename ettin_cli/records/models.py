@@ -52,12 +52,14 @@ class RerankerCard:
         max_tokens: Maximum tokens read of a pair, special tokens included.
         reads_pairs: Whether it reads a query together with a text, as cross-encoders do. If not, a
             call of `score` encodes a text once, however many of its queries are paired with it.
+        at_once: How many calls of `score` at once keep its devices busy.
     """
 
     name: str
     backend: str
     max_tokens: int
     reads_pairs: bool = True
+    at_once: int = 1
 
 
 # The score of an empty text: below every real score, as in sentence-transformers, and

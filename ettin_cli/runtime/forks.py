@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any
 from weakref import WeakSet
 
@@ -80,6 +81,9 @@ def hold_to_one_thread(library: str) -> bool:
     Returns:
         Whether this process was forked after the library was loaded.
     """
+    if library == "faiss" and sys.platform == "darwin" and "torch" in sys.modules:
+        # Each brings an OpenMP runtime of its own, and their threads crash the process.
+        _SETTERS[library](import_module(library))
     if library not in _inherited:
         return False
     concerned = library == TOKENIZERS or threading.current_thread() is threading.main_thread()

@@ -45,6 +45,11 @@ class WindowProgress:
         again = [sum(first) / len(first)] * (pairs - len(first)) if first else []
         self.weights = list(accumulate([*first, *again], initial=0.0))
 
+    def add(self, lengths: Sequence[int], pairs: int, advance: Advance) -> None:
+        """Record a window that is done, where several are in work at once."""
+        self.begin(lengths, pairs)
+        advance(pairs)
+
     @contextmanager
     def shown(self, reporter: Reporter, work: str) -> Iterator[Advance]:
         """Show progress under a name; yields a function to call with the number of scored texts."""

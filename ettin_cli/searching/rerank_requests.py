@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
-from ettin_cli.records import Advance, Answer, Rejection, Reporter, Request, Reranker, Share
+from ettin_cli.records import (
+    Advance,
+    Answer,
+    Rejection,
+    Reporter,
+    Request,
+    Reranker,
+    Share,
+    no_progress,
+)
+from ettin_cli.runtime import in_order
 from ettin_cli.searching.cascade import Remaining, Step, cascade_name, rerank_in_steps, work
 from ettin_cli.searching.progress import WindowProgress
 from ettin_cli.searching.ranking import SearchOptions, rank
@@ -61,7 +73,9 @@ def rerank(
         before: Rerankers that score first and pass on their best candidates.
     """
     progress = WindowProgress(share)
-    with progress.shown(reporter, "reranking") as advance:
+    at_once = max(one.card.at_once for one in (reranker, *(step.reranker for step in before)))
+
+    def tasks(advance: Advance) -> Iterator[Callable[[], Window]]:
         end = 0
         for window in _windows(items):
             end += len(window)
@@ -69,8 +83,19 @@ def rerank(
                 progress.skip()
                 continue
             lengths = [_lengths(item, options) for item in window if isinstance(item, Request)]
-            progress.begin(list(chain(*lengths)), work(map(len, lengths), before))
-            yield _answered(window, end, reranker, before, options, advance)
+            weighed = list(chain(*lengths)), work(map(len, lengths), before)
+            if at_once == 1:
+                progress.begin(*weighed)
+            else:
+                waiting.append(weighed)
+            yield partial(_answered, window, end, reranker, before, options, advance)
+
+    waiting: deque[tuple[list[int], int]] = deque()
+    with progress.shown(reporter, "reranking") as advance:
+        for answered in in_order(tasks(advance if at_once == 1 else no_progress), at_once):
+            if waiting:
+                progress.add(*waiting.popleft(), advance)
+            yield answered
 
 
 def _answered(

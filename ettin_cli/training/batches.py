@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ettin_cli.errors import CorpusError
+from ettin_cli.models.engines import TokenIds
 from ettin_cli.training.rows import ROWS, Example
 from ettin_cli.training.windows import TrainingData
 
 # Number of steps whose rows are shuffled together and then grouped by length.
 WINDOW = 16
 
-Tokenized = dict[str, list[int]]
-Tokenize = Callable[[Sequence[tuple[str, str]]], tuple[list[Tokenized], list[bool]]]
+Tokenize = Callable[[Sequence[tuple[str, str]]], tuple[Sequence[TokenIds], list[bool]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Read:
     """
 
     example: Example
-    tokens: Sequence[Tokenized]
+    tokens: Sequence[TokenIds]
     cut: int
 
     @property
     def longest(self) -> int:
         """The number of tokens of the longest text."""
-        return max(len(tokens["input_ids"]) for tokens in self.tokens)
+        return max(len(tokens.ids) for tokens in self.tokens)
 
 
 class Step(list[Read]):

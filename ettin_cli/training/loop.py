@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import CorpusError, ModelError
-from ettin_cli.records import Reporter
+from ettin_cli.models.engines import TokenIds, free_memory, is_out_of_memory
+from ettin_cli.records import Pair, Reporter
 from ettin_cli.training.batches import WINDOW, Read, Step, bounded, steps
 from ettin_cli.training.folder import ModelFolder
 from ettin_cli.training.interrupts import Interrupts
@@ -84,7 +85,8 @@ class Loop:
             # Checkpoints of older versions lack the key.
             states = [checkpoint["random"], *checkpoint.get("others", ())]
             if self.processes.rank < len(states):
-                _set_random_state(states[self.processes.rank])
+                device = self.student.placement.device
+                _set_random_state(states[self.processes.rank], device)
             self.progress = Progress(**checkpoint["progress"])
             message = f"resuming after step {self.progress.step:,}"
             if len(states) != self.processes.size:
@@ -191,8 +193,18 @@ class Loop:
         epoch, begin = divmod(self.progress.step, self.epoch_steps)
         while True:
             seed = self.recipe.seed
-            yield from steps(self.data, self.student.read, self.rows, seed, epoch, begin)
+            yield from steps(self.data, self._read, self.rows, seed, epoch, begin)
             epoch, begin = epoch + 1, 0
+
+    def _read(self, pairs: Sequence[Pair]) -> tuple[Sequence[TokenIds], list[bool]]:
+        """Return what `Student.read` does; of several processes, each tokenizes a part."""
+        rank, size = self.processes.rank, self.processes.size
+        tokens: list[Any] = [None] * len(pairs)
+        cut = [False] * len(pairs)
+        parts = self.processes.gather(self.student.read(pairs[rank::size]))
+        for number, (some, flags) in enumerate(parts):
+            tokens[number::size], cut[number::size] = some, flags
+        return tokens, cut
 
     def _progress_note(self) -> str:
         loss = self.progress.loss
@@ -209,7 +221,7 @@ class Loop:
         norm = float(torch.nn.utils.clip_grad_norm_(self.weights, MOST_GRADIENT))
         if not (abs(loss) < float("inf") and norm < float("inf")):
             raise self._diverged()
-        self.optimizer.step()
+        self._update()
         now, done = time.monotonic(), self.progress
         gathered = self.processes.gather((now - self.marked, self.interrupts.noted))
         done.seconds, self.marked = done.seconds + gathered[0][0], now
@@ -222,32 +234,50 @@ class Loop:
         self._note(loss=loss, learning_rate=rate, gradient_norm=norm)
         return [noted for _, noted in gathered]
 
+    def _update(self) -> None:
+        try:
+            self.optimizer.step()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ModelError(
+                "the optimizer's two values per weight do not fit in GPU memory",
+                code="training-out-of-memory",
+            ) from error
+
     def _gradients(self, step: Sequence[Read]) -> float:
         """Compute a step's gradients and return its loss, halving batches that do not fit."""
-        import torch
-
-        state = _random_state()
+        device = self.student.placement.device
+        state = _random_state(device)
         while True:
-            try:
-                own = self._accumulated(step)
-            except torch.OutOfMemoryError:
-                own = None
+            own = self._that_fits(step)
             noted, losses = zip(*self.processes.gather((self.interrupts.noted, own)), strict=True)
             if noted == (None,) * len(noted) and None not in losses:
                 self.processes.add_up(self.weights)
                 return float(sum(losses))
             # The step is repeated, here or after resuming.
-            _set_random_state(state)
+            _set_random_state(state, device)
             self.interrupts.heed(noted)
             self._halve(step)
+
+    def _that_fits(self, step: Sequence[Read]) -> float | None:
+        """Return the loss of this process's part of a step; None if it does not fit in memory."""
+        try:
+            return self._accumulated(step)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
 
     def _accumulated(self, step: Sequence[Read]) -> float:
         """Return the loss of this process's part of a step, stopping early on a signal.
 
         The rows of a step are sorted by length, so the parts are of similar size.
         """
+        import torch
+
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
+        losses: list[torch.Tensor] = []
         part = step[self.processes.rank :: self.processes.size]
         for batch in bounded(part, self.progress.batch_tokens):
             if self.interrupts.noted is not None:
@@ -256,12 +286,11 @@ class Loop:
             examples = [item.example for item in batch]
             loss = total_loss(scores, examples, self.recipe.loss) / len(step)
             loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-        return total
+            losses.append(loss.detach())
+        # Fetched together, since a GPU would wait for each.
+        return sum(torch.stack(losses).tolist()) if losses else 0.0
 
     def _halve(self, step: Sequence[Read]) -> None:
-        import torch
-
         batches = list(bounded(step, self.progress.batch_tokens))
         if all(len(batch) == 1 for batch in batches):
             most = max(step, key=lambda item: item.longest * len(item.tokens))
@@ -273,7 +302,7 @@ class Loop:
                 tokens=most.longest,
             )
         self.optimizer.zero_grad(set_to_none=True)
-        torch.cuda.empty_cache()
+        free_memory(self.student.placement.device)
         self.progress.batch_tokens //= 2
         self.reporter.notice("out of GPU memory; halving the batches")
 
@@ -316,7 +345,7 @@ class Loop:
         self.file.flush()
 
     def _checkpoint(self) -> None:
-        own, *others = self.processes.gather(_random_state())
+        own, *others = self.processes.gather(_random_state(self.student.placement.device))
 
         def write() -> None:
             self.progress.metrics_bytes = self.file.tell()
@@ -333,18 +362,30 @@ class Loop:
         self.saved = self.progress.seconds
 
 
-def _random_state() -> dict[str, Any]:
+def _random_state(device: torch.device) -> dict[str, Any]:
+    """Return the states of the generators that a process on this device uses."""
     import torch
 
-    return {
-        "cpu": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["device"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        state["device"] = torch.mps.get_rng_state()
+    return state
 
 
-def _set_random_state(state: Mapping[str, Any]) -> None:
+def _set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Set the states of the generators, as far as the checkpoint has them for such a device."""
     import torch
 
     torch.set_rng_state(state["cpu"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    own = state.get("device")
+    if own is None and device.type == "cuda":
+        # Older versions stored the states of all GPUs that their process saw.
+        own = dict(enumerate(state.get("cuda", ()))).get(device.index or 0)
+    if own is None:
+        return
+    if device.type == "cuda" and len(own) == len(torch.cuda.get_rng_state(device)):
+        torch.cuda.set_rng_state(own, device)
+    elif device.type == "mps" and len(own) == len(torch.mps.get_rng_state()):
+        torch.mps.set_rng_state(own)

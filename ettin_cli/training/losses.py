@@ -70,7 +70,7 @@ def _listed(scores: torch.Tensor, example: Example, name: str) -> torch.Tensor:
         return _margins(scores, targets)
     if example.scored:
         return -(targets.softmax(0) * scores.log_softmax(0)).sum()
-    return _contrastive(scores, targets > 0)
+    return _contrastive(scores, [target > 0 for target in example.targets])
 
 
 def _margins(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -81,11 +81,14 @@ def _margins(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return errors.square().mean()
 
 
-def _contrastive(scores: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-    """Return the mean over positives of -log softmax of it and all negatives."""
+def _contrastive(scores: torch.Tensor, positive: Sequence[bool]) -> torch.Tensor:
+    """Return the mean over positives of -log softmax of it and all negatives.
+
+    Which are positive is known here: to ask the scores' GPU would take a wait for every row.
+    """
     import torch
 
-    positives, negatives = scores[positive], scores[~positive]
-    against = negatives.expand(len(positives), -1)
-    logits = torch.cat([positives[:, None], against], dim=1)
+    negatives = [at for at, chosen in enumerate(positive) if not chosen]
+    rows = [[at, *negatives] for at, chosen in enumerate(positive) if chosen]
+    logits = scores[torch.tensor(rows, device=scores.device)]
     return -logits.log_softmax(1)[:, 0].mean()

@@ -11,7 +11,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ettin_cli.errors import INTERRUPTED, EttinError, InvalidArgumentError, ModelError
+from ettin_cli.errors import (
+    INTERRUPTED,
+    EttinError,
+    InvalidArgumentError,
+    ModelError,
+    first_line,
+)
+from ettin_cli.models.engines import is_out_of_memory, prepare_for_torch
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +29,14 @@ T = TypeVar("T")
 TOLD = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}
 # The other processes wait while the main one indexes and measures, which may take long.
 PATIENCE = timedelta(days=7)
+# Gradients are added right after a gathering of all processes. One that dies in between ends the
+# others after this time, not after PATIENCE.
+SUM_PATIENCE = timedelta(minutes=10)
+# In the messages of gloo, NCCL and the store when another process is gone.
+GONE = (
+    *("closed by peer", "reset by peer", "refused", "Broken pipe", "broken pipe"),
+    *("remote process exited", "timed out", "Timed out", "timeout", "Timeout"),
+)
 # Longer than processes that fail alike are apart.
 FAILURE_WAIT_S = 10.0
 
@@ -33,11 +48,13 @@ class Processes:
     Args:
         rank: The rank of this process; only rank 0, the main process, writes and reports.
         local_rank: The rank among the processes of this machine.
+        sums: torch's group of all processes for adding gradients; empty: the default group.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    sums: Sequence[Any] = ()
 
     @property
     def main(self) -> bool:
@@ -52,6 +69,7 @@ class Processes:
         """
         if self.size == 1 or wanted == "cpu":
             return wanted
+        prepare_for_torch()
         import torch
 
         if wanted not in ("auto", "cuda"):
@@ -67,6 +85,10 @@ class Processes:
         if self.local_rank < torch.cuda.device_count():
             torch.cuda.set_device(self.local_rank)
         return f"cuda:{self.local_rank}"
+
+    @property
+    def _group(self) -> Any:
+        return self.sums[0] if self.sums else None
 
     def gather(self, value: T) -> list[T]:
         """Return the value of every process, by rank.
@@ -117,7 +139,7 @@ class Processes:
         ]
         with _connected():
             for weight, gradient in zip(weights, gradients, strict=True):
-                dist.all_reduce(gradient)
+                dist.all_reduce(gradient, group=self._group)
                 weight.grad = gradient
 
     def align(self, weights: Sequence[torch.Tensor]) -> None:
@@ -126,9 +148,11 @@ class Processes:
             return
         import torch.distributed as dist
 
+        # All are here now, so that none waits for a long time below.
+        self.gather(None)
         with _connected():
             for weight in weights:
-                dist.broadcast(weight.detach(), 0)
+                dist.broadcast(weight.detach(), 0, group=self._group)
 
 
 ALONE = Processes()
@@ -143,21 +167,26 @@ def joined_processes() -> Iterator[Processes]:
     if not os.environ.keys() >= TOLD or os.environ["WORLD_SIZE"] == "1":
         yield ALONE
         return
+    import torch
     import torch.distributed as dist
 
     # Its functions keep the process group that exists when it is imported, as a default argument.
     # A group that is not freed ends its threads while the process exits, which may abort.
-    import torch.distributed.nn.functional  # noqa: F401
+    import torch.distributed.nn.functional
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(rendezvous("env://"))
+    sums: list[Any] = []
     dist.init_process_group(store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         with ExitStack() as held:
             if rank:
                 nowhere = held.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
                 held.enter_context(redirect_stderr(nowhere))
-            yield Processes(rank, size, int(os.environ["LOCAL_RANK"]))
+            if torch.cuda.is_available():
+                # NCCL waits on the GPU, and notices no lost connection. gloo does.
+                sums.append(dist.new_group(timeout=SUM_PATIENCE))
+            yield Processes(rank, size, int(os.environ["LOCAL_RANK"]), sums)
     except EttinError as error:
         # If the process that holds the store is gone, this one reports the error itself.
         with suppress(RuntimeError):
@@ -173,6 +202,8 @@ def joined_processes() -> Iterator[Processes]:
             raise SystemExit(INTERRUPTED) from None
         raise
     finally:
+        # A group that is still referred to keeps its threads.
+        sums.clear()
         dist.destroy_process_group()
 
 
@@ -188,4 +219,25 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ModelError("another process of this run has ended", code="process-ended") from error
+        known = communication_error(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def communication_error(error: RuntimeError) -> ModelError | None:
+    """Return what an error of torch's communication between processes means; None if unknown."""
+    text = str(error)
+    if is_out_of_memory(error):
+        return ModelError(
+            f"the gradients of all processes do not fit in GPU memory: {first_line(error)}",
+            code="training-out-of-memory",
+        )
+    if any(sign in text for sign in GONE):
+        return ModelError("another process of this run has ended", code="process-ended")
+    if "NCCL" in text:
+        return ModelError(
+            f"the GPUs of this run cannot communicate: {first_line(error)}",
+            code="communication-failed",
+        )
+    return None

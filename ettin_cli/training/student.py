@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models import ModelFiles, read_json, read_modules, refuse_code
-from ettin_cli.models.engines import EngineSettings, LongTexts, Placement, chosen_dtype, run
+from ettin_cli.models.engines import (
+    EngineSettings,
+    LibraryTokens,
+    Placement,
+    TokenIds,
+    chosen_dtype,
+    run,
+)
 from ettin_cli.models.rerankers import blanks_last
 from ettin_cli.records import Advance, Reporter, RerankerCard, Scores, no_progress
-from ettin_cli.training.batches import Tokenized
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +60,8 @@ class Student:
         limits = [self.model.max_seq_length, self.model.tokenizer.model_max_length]
         self.max_tokens = min(limit for limit in [*limits, settings.max_length] if limit)
         self.card = RerankerCard("student", "training", self.max_tokens)
-        self.long_texts = LongTexts.of_transformers(self.model.tokenizer)
+        self.tokens = LibraryTokens(self.model.tokenizer, self.max_tokens)
+        self.prompt: str = self.model._resolve_prompt(None, None) or ""
         self.parameters = sum(weight.numel() for weight in self.model.parameters())
         self.tuner = _adapted(self.model, lora) if lora else None
         self.trained = {
@@ -76,23 +83,11 @@ class Student:
             )
         return model
 
-    def read(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[Tokenized], list[bool]]:
+    def read(self, pairs: Sequence[tuple[str, str]]) -> tuple[Sequence[TokenIds], list[bool]]:
         """Return each pair's tokens, truncated at the limit, and which were truncated."""
-        prompt = self.model._resolve_prompt(None, None) or ""
-        prompted = [(prompt + query, text) for query, text in pairs]
-        read = self.long_texts.beginnings_of_pairs(prompted, self.max_tokens)
-        queries, texts = [query for query, _ in read], [text for _, text in read]
-        tokens = self.model.tokenizer(queries, texts, truncation=False, verbose=False)
-        cut = [len(ids) > self.max_tokens for ids in tokens["input_ids"]]
-        if any(cut):
-            tokens = self.model.tokenizer(
-                queries, texts, truncation="longest_first", max_length=self.max_tokens
-            )
-        names = list(tokens)
-        rows = zip(*(tokens[name] for name in names), strict=True)
-        return [dict(zip(names, row, strict=True)) for row in rows], cut
+        return self.tokens.of_pairs([(self.prompt + query, text) for query, text in pairs])
 
-    def forward(self, tokens: Sequence[Tokenized]) -> torch.Tensor:
+    def forward(self, tokens: Sequence[TokenIds]) -> torch.Tensor:
         """Return the raw score of each pair."""
         import torch
 
@@ -119,14 +114,14 @@ class Student:
         import numpy as np
 
         values = np.full(len(pairs), np.nan, np.float32)
-        tokens, cut = self.read(pairs) if pairs else ([], [])
+        tokens, cut = self.read(pairs)
 
         def keep(batch: list[int]) -> None:
             self.between()
             values[batch] = self.forward([tokens[at] for at in batch]).cpu().numpy()
 
         self.model.eval()
-        run([len(encoded["input_ids"]) for encoded in tokens], keep, self.placement, advance)
+        run([len(text.ids) for text in tokens], keep, self.placement, advance)
         self.model.train()
         if not np.isfinite(values).all():
             raise ModelError(
@@ -189,8 +184,8 @@ def with_head(
 def training_placement(settings: EngineSettings, reporter: Reporter) -> tuple[Placement, bool]:
     """Return the placement with fp32 weights, and whether to multiply in bf16.
 
-    By default a GPU multiplies in bf16 and a CPU in fp32, so that a run on any CPU gives the same
-    weights up to rounding. `fast` is bf16 on a CPU with bf16 support.
+    By default a GPU that has bf16 multiplies in it, and a CPU in fp32, so that a run on any CPU
+    gives the same weights up to rounding. `fast` is bf16 on a CPU with bf16 support.
 
     Raises:
         InvalidArgumentError: Training in fp16 was requested.
@@ -208,7 +203,9 @@ def training_placement(settings: EngineSettings, reporter: Reporter) -> tuple[Pl
         )
     placement = Placement(dataclasses.replace(settings, dtype="fp32"), reporter)
     half = chosen_dtype(settings.dtype, placement.device, reporter) is torch.bfloat16
-    reporter.detail(f"training in fp32, products in {'bf16' if half else 'fp32'}")
+    without = placement.device.type == "cuda" and not half and settings.dtype != "fp32"
+    reason = ", since this GPU has no bf16" if without else ""
+    reporter.detail(f"training in fp32, products in {'bf16' if half else 'fp32'}{reason}")
     return placement, half
 
 

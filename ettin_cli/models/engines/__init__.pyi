@@ -1,11 +1,15 @@
+from .assembling import Ids as Ids, TokenIds as TokenIds
 from .backends import Backend as Backend, Library as Library
 from .boundaries import LongTexts as LongTexts
 from .devices import (
     cpu_has_bf16 as cpu_has_bf16,
     is_cpu as is_cpu,
+    no_sign_of_gpu as no_sign_of_gpu,
+    prepare_for_torch as prepare_for_torch,
     processor as processor,
 )
 from .graph import Graph as Graph
+from .library_tokens import LibraryTokens as LibraryTokens
 from .modernbert import (
     GLOBAL as GLOBAL,
     MODERNBERT as MODERNBERT,
@@ -28,10 +32,14 @@ from .settings import (
     usable_cores as usable_cores,
 )
 from .static import StaticModel as StaticModel, static_table as static_table
-from .tokens import TokenIds as TokenIds, static_part as static_part, token_limit as token_limit
-from .torch_runtime import (
-    Placement as Placement,
+from .tokens import static_part as static_part, token_limit as token_limit
+from .torch_devices import (
     chosen_dtype as chosen_dtype,
     device_name as device_name,
-    run as run,
+    every_gpu as every_gpu,
 )
+from .torch_memory import (
+    free_memory as free_memory,
+    is_out_of_memory as is_out_of_memory,
+)
+from .torch_runtime import Placement as Placement, run as run

@@ -4,35 +4,143 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from ettin_cli.errors import first_line
+
 CPUINFO = Path("/proc/cpuinfo")
-# Files of the drivers of GPUs that torch can use: NVIDIA, Windows' Linux, AMD.
-DRIVERS = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+# Files of the drivers of GPUs that torch can use: NVIDIA's, whose GPUs in a container may have any
+# numbers, and Windows' for Linux; and AMD's, which a processor with graphics has too.
+NVIDIA_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia[0-9]*", "/dev/dxg")
+AMD_DRIVERS = ("/dev/kfd",)
+# Variables that hide GPUs if they are empty, or name no GPU.
+HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+# The settings of CUDA's allocator: either is read when it starts.
+ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 # Values of ONEDNN_MAX_CPU_ISA that disable bf16 arithmetic.
 ISAS_WITHOUT_BF16 = frozenset(
     "SSE41 AVX AVX2 AVX2_VNNI AVX2_VNNI_2 AVX512_CORE AVX512_CORE_VNNI".split()
 )
 
 
+class NoGpu(NamedTuple):
+    """Why models run on the CPU by default.
+
+    Args:
+        notable: Whether the user may expect otherwise: there is a GPU, but torch cannot use it.
+    """
+
+    reason: str
+    notable: bool = False
+
+
 def is_cpu(device: str) -> bool:
     """Return whether models run on the CPU, for a device as named by the user.
 
-    `auto` is the CPU if there is no sign of a GPU, or no torch to use it; otherwise only torch can
-    decide.
+    `auto` is the CPU unless torch can compute on a GPU. torch is imported only if all else speaks
+    for that.
     """
-    if device != "auto":
-        return device == "cpu"
+    return device == "cpu" or (device == "auto" and no_gpu() is not None)
+
+
+def no_gpu() -> NoGpu | None:
+    """Return why `auto` is the CPU; None if torch can compute on a GPU."""
+    if why := no_sign_of_gpu():
+        return why
+    problem = _problem_of_first()
+    return NoGpu(problem, notable=True) if problem else None
+
+
+def no_sign_of_gpu() -> NoGpu | None:
+    """Return why `auto` is the CPU, as far as is known without torch; None if it may be a GPU."""
     if find_spec("torch") is None:
-        return True
+        return NoGpu("torch is not installed")
     if sys.platform == "darwin":
-        return platform.machine() != "arm64"
+        # Two OpenMP runtimes, FAISS's and torch's, may crash a process.
+        return NoGpu("on macOS the CPU is the default")
+    nvidia = _nvidia_driver()
+    if not nvidia and not any(map(_there, AMD_DRIVERS)):
+        return NoGpu("there is no driver of a GPU")
+    if variable := next((name for name in HIDING if _hides(name)), None):
+        return NoGpu(f"{variable} hides every GPU")
+    platforms = torch_platforms()
+    if not platforms:
+        return NoGpu(built_without("CUDA" if nvidia else "ROCm"), notable=nvidia)
+    if not nvidia and "hip" not in platforms:
+        return NoGpu(built_without("ROCm"))
+    return None
+
+
+def built_without(platform_name: str) -> str:
+    """Return the reason why a torch cannot use any GPU of a kind."""
+    return f"this torch is built without {platform_name}"
+
+
+def torch_platforms() -> frozenset[str]:
+    """Return the GPU platforms that torch is built for, `cuda` or `hip`, without importing it."""
+    spec = find_spec("torch")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        try:
+            text = Path(folder, "version.py").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        return frozenset(re.findall(r"^(cuda|hip)\b[^=\n]*= *['\"]", text, re.MULTILINE))
+    # Its build is unknown, so it has to be asked.
+    return frozenset(("cuda", "hip"))
+
+
+def prepare_for_torch() -> None:
+    """Set what torch's libraries read when they are loaded or start, unless the user has set it."""
+    if sys.platform == "linux" and not any(name in os.environ for name in ALLOCATOR):
+        # Batches differ in size, so segments of fixed sizes leave gaps that nothing fits into.
+        os.environ[ALLOCATOR[0]] = "expandable_segments:True"
+    if sys.platform == "darwin":
+        # FAISS and torch each bring an OpenMP runtime; the second ends the process otherwise.
+        os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "TRUE")
+
+
+def gpu_problem(number: int) -> str | None:
+    """Return why torch cannot compute on a GPU, by computing on it; None if it can."""
+    prepare_for_torch()
+    import torch
+
+    if torch.version.cuda is None and torch.version.hip is None:
+        return built_without("CUDA")
+    if variable := next((name for name in HIDING if _hides(name)), None):
+        return f"{variable} hides every GPU"
+    try:
+        # Says what is wrong, such as a driver that is too old; `is_available` only says no.
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        torch.ones(2, device=f"cuda:{number}").sum().item()
+    except (RuntimeError, AssertionError) as error:
+        return first_line(error)
+    return None
+
+
+@cache
+def _problem_of_first() -> str | None:
+    return gpu_problem(0)
+
+
+def _nvidia_driver() -> bool:
     if sys.platform == "win32":
-        return not Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32/nvcuda.dll").exists()
-    return not any(Path(driver).exists() for driver in DRIVERS)
+        return _there(str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32/nvcuda.dll")))
+    return any(map(_there, NVIDIA_DRIVERS))
+
+
+def _there(pattern: str) -> bool:
+    path = Path(pattern)
+    return any(path.parent.glob(path.name))
+
+
+def _hides(variable: str) -> bool:
+    value = os.environ.get(variable)
+    return value is not None and value.strip() in ("", "-1")
 
 
 def cpu_has_bf16() -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ettin_cli.errors import ModelError, first_line
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.attention import LENGTH_MULTIPLE, LONG_TOKENS
 from ettin_cli.models.engines.backends import Library, Run, Session
 from ettin_cli.models.engines.batch_tuning import (
@@ -24,7 +25,6 @@ from ettin_cli.models.engines.batch_tuning import (
 from ettin_cli.models.engines.batching import batches
 from ettin_cli.models.engines.onnx_export import IDS, LENGTHS, TYPES, WrittenModel
 from ettin_cli.models.engines.settings import EngineSettings, cpu_threads
-from ettin_cli.models.engines.tokens import TokenIds
 from ettin_cli.records import Advance, Reporter, no_progress
 from ettin_cli.runtime import Lock
 

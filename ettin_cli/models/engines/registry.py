@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from ettin_cli.errors import InvalidArgumentError, ModelError, PluginError
 from ettin_cli.models.engines.backends import Backend, Library
+from ettin_cli.models.engines.devices import no_gpu
 from ettin_cli.models.engines.graph import UnsupportedModelError
 from ettin_cli.models.engines.onnx_export import WrittenModel
 from ettin_cli.models.engines.onnx_model import OnnxModel
@@ -81,6 +82,9 @@ def torch_free(
         ModelError: The requested backend cannot run this model, or its files are damaged.
         InvalidArgumentError: The backend does not exist.
     """
+    if settings.device == AUTO and (why := no_gpu()):
+        report = reporter.notice if why.notable else reporter.detail
+        report(f"using the CPU: {why.reason}")
     first = None
     for backend in _tried(settings):
         problem = backend.problem(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from ettin_cli.errors import InvalidArgumentError
@@ -27,6 +27,8 @@ class EngineSettings:
         threads: CPU threads of a model; None: the number of cores. With torch the number applies
             to the process, and None leaves it unchanged.
         engine: auto, or the name of a backend (see `registry.BACKENDS`).
+        devices: Devices that share the scoring of pairs and the embedding of texts, with a process
+            and a copy of the model each; empty: only `device`, in this process.
 
     Raises:
         InvalidArgumentError: The device or dtype does not exist, or a number is below 1.
@@ -39,12 +41,15 @@ class EngineSettings:
     threads: int | None = None
     trust_remote_code: bool = False
     engine: str = AUTO
+    # Not shown, since results that name their settings do not depend on it.
+    devices: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if not DEVICES.fullmatch(self.device):
-            raise InvalidArgumentError(
-                f"unknown device {self.device!r}", argument="device", choices=DEVICE_NAMES
-            )
+        for device in (self.device, *self.devices):
+            if not DEVICES.fullmatch(device):
+                raise InvalidArgumentError(
+                    f"unknown device {device!r}", argument="device", choices=DEVICE_NAMES
+                )
         if self.dtype not in DTYPES:
             raise InvalidArgumentError(
                 f"unknown dtype {self.dtype!r}", argument="dtype", choices=DTYPES

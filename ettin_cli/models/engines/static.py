@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_cli.errors import ModelError
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.boundaries import LongTexts
-from ettin_cli.models.engines.tokens import NO_LIMIT, TokenIds, load_tokenizer, static_part
+from ettin_cli.models.engines.tokens import NO_LIMIT, load_tokenizer, static_part
 from ettin_cli.models.engines.weights import Weights
 from ettin_cli.runtime import TOKENIZERS, hold_to_one_thread
 
@@ -43,7 +44,7 @@ class StaticModel:
             self.tokenizer.enable_truncation(max_tokens)
         self.long_texts = LongTexts(self.tokenizer)
 
-    def token_ids(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
+    def token_ids(self, texts: Sequence[str]) -> tuple[Sequence[TokenIds], list[bool]]:
         """Return each text's tokens, truncated at the limit, and whether they were truncated."""
         read = list(texts)
         if self.max_tokens < NO_LIMIT:
@@ -64,7 +65,7 @@ class StaticModel:
 
         means = np.zeros((len(texts), self.table.shape[1]), np.float32)
         for row, text in enumerate(texts):
-            if text.ids:
+            if len(text.ids):
                 if max(text.ids) >= len(self.table):
                     raise ModelError(
                         f"the tokenizer of {self.folder} returns ids up to {max(text.ids)}, but "

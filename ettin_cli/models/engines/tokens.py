@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ettin_cli.errors import ModelError
+from ettin_cli.models.engines.assembling import Template, TokenIds, id_array, shortened
 from ettin_cli.models.engines.boundaries import LongTexts
 from ettin_cli.models.engines.graph import UnsupportedModelError
 from ettin_cli.models.model_folder import STATIC, read_json, read_modules
 from ettin_cli.runtime import TOKENIZERS, Lock, guard_children, hold_to_one_thread
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
+
+    from ettin_cli.models.engines.assembling import Ids
 
 NO_LIMIT = 1_000_000
+GROUP_CHARACTERS = 1 << 20
 TRUNK_FILE = "sentence_bert_config.json"
 TYPES = "token_type_ids"
 
@@ -67,19 +71,6 @@ REBUILT = {
 NO_SPECIAL = re.compile(rb'"post_processor"\s*:\s*null')
 
 guard_children()
-
-
-class TokenIds(NamedTuple):
-    """The tokens of one text or pair.
-
-    Args:
-        types: Distinguishes a query's tokens from a text's.
-        attended: Number of leading tokens that all tokens attend to; None: all.
-    """
-
-    ids: list[int]
-    types: list[int]
-    attended: int | None = None
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -190,49 +181,82 @@ class Tokens:
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self.limit = limit
-        # Truncation is state of the tokenizer, which differs between the two steps.
-        self.turn = Lock()
-        self.tokenizer = load_tokenizer(folder)
         settings = read_json(folder / "tokenizer_config.json", default={})
-        self.side = settings.get("truncation_side", "right")
-        self.long_texts = LongTexts(self.tokenizer, self.side)
+        self._begin(load_tokenizer(folder), limit, settings.get("truncation_side", "right"))
 
-    def of_texts(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
+    def _begin(self, tokenizer: Tokenizer, limit: int, side: str) -> None:
+        self.tokenizer, self.limit, self.side = tokenizer, limit, side
+        # Truncation and padding are state of the tokenizer, which others may set.
+        self.turn = Lock()
+        self.long_texts = LongTexts(tokenizer, side)
+        self._templates: dict[int, Template] = {}
+
+    def of_texts(self, texts: Sequence[str]) -> tuple[Sequence[TokenIds], list[bool]]:
         """Return each text's tokens, and whether it was truncated."""
         with self.turn:
-            read = self._encoded(self.long_texts.beginnings(texts, self.limit))
-            return self._finished([(encoding, None) for encoding in read])
+            self._reset()
+            read = self.long_texts.beginnings(texts, self.limit)
+        return self._assembled([(ids,) for ids in self._encoded(read)], 1)
 
-    def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[TokenIds], list[bool]]:
+    def of_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[Sequence[TokenIds], list[bool]]:
         """Return each pair's tokens, and whether it was truncated, the longer side first.
 
         A text that occurs in several pairs is tokenized once.
         """
         with self.turn:
+            self._reset()
             pairs = self.long_texts.beginnings_of_pairs(pairs, self.limit)
-            sides = dict.fromkeys(side for pair in pairs for side in pair)
-            encoded = dict(zip(sides, self._encoded(list(sides)), strict=True))
-            return self._finished([(encoded[query], encoded[text]) for query, text in pairs])
+        sides = list(dict.fromkeys(side for pair in pairs for side in pair))
+        encoded = dict(zip(sides, self._encoded(sides), strict=True))
+        return self._assembled([(encoded[query], encoded[text]) for query, text in pairs], 2)
 
-    def _encoded(self, texts: Sequence[str]) -> list[Encoding]:
+    def _reset(self) -> None:
         hold_to_one_thread(TOKENIZERS)
         self.tokenizer.no_truncation()
-        return self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        self.tokenizer.no_padding()
 
-    def _finished(
-        self, encoded: Sequence[tuple[Encoding, Encoding | None]]
-    ) -> tuple[list[TokenIds], list[bool]]:
-        """Add special tokens, and truncate."""
-        self.tokenizer.enable_truncation(self.limit, direction=self.side)
-        room = [
-            self.limit - self.tokenizer.num_special_tokens_to_add(is_pair)
-            for is_pair in (False, True)
-        ]
-        ids, cut = [], []
-        for first, second in encoded:
-            encoding = self.tokenizer.post_process(first, second)
-            ids.append(TokenIds(encoding.ids, encoding.type_ids))
-            size = len(first) + (len(second) if second is not None else 0)
-            cut.append(size > room[second is not None])
-        return ids, cut
+    def _encoded(self, texts: Sequence[str]) -> list[Ids]:
+        """Return the ids of texts without special tokens.
+
+        The tokenizer's own records are ten times larger, so they are kept for a group of texts.
+        """
+        ids: list[Ids] = []
+        for group in _groups(texts):
+            with self.turn:
+                self._reset()
+                made = self.tokenizer.encode_batch_fast(group, add_special_tokens=False)
+            ids += [id_array(one.ids) for one in made]
+        return ids
+
+    def _assembled(
+        self, every: Sequence[Sequence[Ids]], texts: int
+    ) -> tuple[Sequence[TokenIds], list[bool]]:
+        """Add special tokens to groups of one or two texts, and truncate."""
+        if not every:
+            return [], []
+        template = self._template(texts)
+        room = max(0, self.limit - template.added)
+        short = [shortened(group, room, self.side) for group in every]
+        cut = [one is not group for one, group in zip(short, every, strict=True)]
+        return template.around(short), cut
+
+    def _template(self, texts: int) -> Template:
+        if texts not in self._templates:
+            with self.turn:
+                self._reset()
+                self._templates[texts] = Template(self.tokenizer, texts)
+        return self._templates[texts]
+
+
+def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield texts in groups of a bounded number of characters."""
+    group: list[str] = []
+    characters = 0
+    for text in texts:
+        group.append(text)
+        characters += len(text)
+        if characters >= GROUP_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group

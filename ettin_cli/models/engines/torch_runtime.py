@@ -1,27 +1,55 @@
-"""The torch route: device, dtype, and batches that fit in memory."""
+"""The torch route: a model's place, and batches that fit in memory."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from math import inf, isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Event
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ettin_cli.errors import InvalidArgumentError, ModelError, first_line
+from ettin_cli.errors import ModelError, first_line
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.batching import batches
-from ettin_cli.models.engines.devices import cpu_has_bf16, is_cpu
-from ettin_cli.models.engines.settings import DTYPES, EngineSettings
-from ettin_cli.records import Advance, Reporter, Silence, no_progress
-from ettin_cli.runtime import guard_children, hold_to_one_thread, is_quiet
+from ettin_cli.models.engines.devices import prepare_for_torch
+from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.models.engines.torch_attention import (
+    Kernel,
+    find_kernel,
+    is_unpadded,
+    trunk_output,
+    unfit,
+    use,
+    use_padded,
+)
+from ettin_cli.models.engines.torch_devices import chosen_device, chosen_dtype
+from ettin_cli.models.engines.torch_inputs import inputs, on_device
+from ettin_cli.models.engines.torch_loading import keep_head_exact, loaded
+from ettin_cli.models.engines.torch_memory import (
+    free_memory,
+    is_out_of_memory,
+)
+from ettin_cli.records import Advance, Reporter, no_progress
+from ettin_cli.runtime import Lock, guard_children, hold_to_one_thread, in_order, is_quiet
 
 if TYPE_CHECKING:
     import torch
 
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = 65_536
-FLASH = "flash_attention_2"
+# Texts that a thread tokenizes and computes, and the number of such threads: the GPU computes for
+# one while others tokenize or wait for results.
+GPU_WINDOW, GPU_THREADS = 1024, 3
+# Texts to check a model with: the second is longer than the window of a local layer.
+PROBES = ("ferry", "The ferry sails at nine o'clock from the western pier. " * 20)
+# How far token vectors may be apart, as a share of their length: between two ways of attention in
+# 16 bits, and between fp16 and fp32.
+ATTENTIONS_APART, FP16_APART = 0.1, 0.02
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 guard_children()
 
@@ -36,6 +64,7 @@ class Placement:
     """
 
     def __init__(self, settings: EngineSettings, reporter: Reporter) -> None:
+        prepare_for_torch()
         import torch
 
         if is_quiet():
@@ -46,9 +75,46 @@ class Placement:
             torch.set_num_threads(settings.threads)
         self.settings = settings
         self.reporter = reporter
-        self.device = _device(settings.device, reporter)
+        # The tokens of a batch that was found to fit, if the default did not.
+        self.fitting: int | None = None
+        # Whether a model in 16 bits, for which there are kernels, was loaded without one.
+        self.padded = False
+        self.device = chosen_device(settings.device)
         self.dtype = chosen_dtype(settings.dtype, self.device, reporter)
+        self.at_once = GPU_THREADS if self.device.type == "cuda" else 1
+        # Held while a batch is computed or handed to the GPU, so that only one takes its memory.
+        self.turn = Lock()
         reporter.detail(f"torch {torch.__version__} on {self.device} in {self.dtype_name}")
+
+    def windows(
+        self,
+        texts: Sequence[T],
+        work: Callable[[Sequence[T], Advance], R],
+        advance: Advance = no_progress,
+    ) -> Iterator[R]:
+        """Yield the results for consecutive windows of texts: on a CPU there is only one.
+
+        On a GPU threads work on several. The windows, and so the batches, depend only on the texts.
+
+        Args:
+            work: Called with a window, and a function to call after each batch.
+        """
+        if self.at_once == 1:
+            yield work(texts, advance)
+            return
+        stopped, turn = Event(), Lock()
+
+        def counted(done: int) -> None:
+            if stopped.is_set():
+                raise InterruptedError
+            with turn:
+                advance(done)
+
+        tasks = (partial(work, part, counted) for part in windows_of(texts))
+        try:
+            yield from in_order(tasks, self.at_once)
+        finally:
+            stopped.set()
 
     @property
     def dtype_name(self) -> str:
@@ -57,121 +123,131 @@ class Placement:
 
     @property
     def backend(self) -> str:
-        """Return the runtime, device and dtype, as shown in results."""
-        return f"torch {self.device.type} {self.dtype_name}"
+        """Return the runtime, device and dtype, as shown in results and in keys of cached scores.
+
+        A GPU that computes in 16 bits with padding says so, since other kernels give other bits.
+        """
+        padded = " sdpa" if self.padded and self.device.type == "cuda" else ""
+        return f"torch {self.device.type}{padded} {self.dtype_name}"
 
     @property
     def batch_tokens(self) -> int:
-        """Return the maximum tokens of a batch, padding included."""
-        return CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
+        """Return the maximum tokens of a batch, padding included: what is known to fit so far."""
+        default = CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
+        return min(default, self.fitting or default)
 
-    def load(
-        self,
-        model_class: Callable[..., Any],
-        folder: Path,
-        *,
-        unpadded: bool = True,
-        autocast: bool = False,
-    ) -> Any:
-        """Return the model, ready to run: with Flash Attention 2 if it helps, else SDPA.
+    def load(self, model_class: Callable[..., Any], folder: Path, *, autocast: bool = False) -> Any:
+        """Return the model, ready to run: without padding if a kernel allows that, else with SDPA.
+
+        Its head computes in float32. If fp16 was not requested but is all that the GPU has beside
+        float32, the model is checked, and float32 is used if fp16 is not accurate.
 
         Args:
-            unpadded: Whether the caller gets its inputs from `features`.
-            autocast: Whether 32-bit weights are multiplied in bf16.
+            autocast: Whether 32-bit weights are trained with products in bf16.
 
         Raises:
             ModelError: The folder's model cannot be loaded, or is incomplete.
         """
-        # Flash Attention supports only 16-bit dtypes.
-        short = autocast or self.dtype_name != "float32"
-        there = self.device.type == "cuda" and find_spec("kernels") is not None
-        if unpadded and short and there:
-            try:
-                model = self._loaded(model_class, folder, FLASH)
-                if model._can_flatten_inputs():
-                    return model
-                self.reporter.detail("using SDPA: Flash Attention 2 would pad and is slower")
-            except (ModelError, ImportError) as error:
-                self.reporter.notice(f"using SDPA, Flash Attention 2 is not available: {error}")
-        return self._loaded(model_class, folder, "sdpa")
+        import torch
 
-    def features(self, model: Any, tokens: Sequence[Mapping[str, list[int]]]) -> dict[str, Any]:
-        """Return a batch in the form that a model loaded here expects, padded only if necessary.
+        model = self._loaded(model_class, folder)
+        if self.dtype is torch.float16 and self.settings.dtype != "fp16":
+            model = self._in_fp16(model)
+        half = autocast or self.dtype is not torch.float32
+        if half:
+            keep_head_exact(model)
+        why = self._unpadded(model, autocast) if half else "Flash Attention has no fp32"
+        self.padded = half and why is not None
+        if why:
+            self.reporter.detail(f"attention: SDPA with padding, since {why}")
+        return model
 
-        Without padding the texts are concatenated in one row, with the offset of each. The
-        library's own method for that drops the token types.
+    def _loaded(self, model_class: Callable[..., Any], folder: Path) -> Any:
+        import torch
 
-        Args:
-            tokens: The tokenizer's output for each text, such as `input_ids`.
+        checked = self.dtype is torch.float16 and self.settings.dtype != "fp16"
+        return loaded(
+            model_class,
+            folder,
+            device=self.device,
+            dtype=torch.float32 if checked else self.dtype,
+            trust_remote_code=self.settings.trust_remote_code,
+        )
+
+    def _in_fp16(self, model: Any) -> Any:
+        """Return a float32 model in fp16, or unchanged if that is not accurate."""
+        import torch
+
+        weights = {name: value.cpu() for name, value in model.state_dict().items()}
+        if hasattr(model.tokenizer, "pad"):
+            wanted = trunk_output(model, PROBES)
+            if _apart(trunk_output(model.half(), PROBES), wanted) <= FP16_APART:
+                return model
+        self.dtype = torch.float32
+        model.float().load_state_dict(weights)
+        self.reporter.notice("using fp32, since this GPU has no bf16 and fp16 gives other results")
+        return model
+
+    def _unpadded(self, model: Any, autocast: bool) -> str | None:
+        """Make a model run without padding; return why that is impossible, or None.
+
+        It is compared with SDPA once, since a kernel can fail on a GPU for many reasons.
         """
         import torch
 
-        if not model._can_flatten_inputs():
-            padded = model.tokenizer.pad(list(tokens), return_tensors="pt")
-            return {name: value.to(self.device) for name, value in padded.items()}
-        lengths = [len(text["input_ids"]) for text in tokens]
-        names = tokens[0].keys() - {"attention_mask"}
-        rows = {name: [value for text in tokens for value in text[name]] for name in names}
-        first = model[0]._flatten_position_offset
-        rows["position_ids"] = [first + at for length in lengths for at in range(length)]
-        begins = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=self.device)
-        return {
-            **{name: torch.tensor([row], device=self.device) for name, row in rows.items()},
-            "cu_seq_lens_q": begins,
-            "cu_seq_lens_k": begins,
-            "max_length_q": max(lengths),
-            "max_length_k": max(lengths),
-        }
+        kernel = find_kernel(self.device)
+        if not isinstance(kernel, Kernel):
+            return kernel
+        if why := unfit(model, training=autocast):
+            return why
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
+            wanted = trunk_output(model, PROBES)
+            use(model, kernel)
+            try:
+                apart = _apart(trunk_output(model, PROBES), wanted)
+            except Exception as error:  # whatever it is, the model runs without the kernel
+                why = f"{kernel.title} failed: {first_line(error)}"
+            else:
+                why = f"{kernel.title} gives other results" if apart > ATTENTIONS_APART else None
+        if why:
+            use_padded(model)
+            self.reporter.notice(f"using SDPA with padding: {why}")
+            return why
+        self.reporter.detail(f"attention: {kernel.title}, without padding")
+        return None
 
-    def _loaded(self, model_class: Callable[..., Any], folder: Path, attention: str) -> Any:
-        remote = self.settings.trust_remote_code
-        try:
-            model = model_class(
-                str(folder),
-                device=str(self.device),
-                trust_remote_code=remote,
-                local_files_only=True,
-                model_kwargs={
-                    "dtype": self.dtype,
-                    "attn_implementation": attention,
-                    "use_safetensors": True,
-                },
-            )
-        except Exception as error:  # damaged files can raise anything
-            untrusted = "trust_remote" in str(error)
+    def learn(self, tokens: int, *, texts: int) -> None:
+        """Keep in mind that a batch of so many tokens did not fit in GPU memory.
+
+        Raises:
+            ModelError: The batch was a single text.
+        """
+        if texts == 1:
             raise ModelError(
-                f"cannot load the model in {folder}: {first_line(error)}",
-                code="untrusted-code" if untrusted else "model-unusable",
-                model=folder,
-            ) from error
-        if absent := _made_up(model):
-            raise ModelError(
-                f"{folder} has no weights for {absent[0]}, "
-                f"one of {len(absent)} parameters that would be random: "
-                "it is incomplete or not a reranker",
-                code="model-incomplete",
-                folder=folder,
+                f"a text of {tokens} tokens does not fit in GPU memory",
+                code="out-of-memory",
+                tokens=tokens,
             )
-        return model.eval()
+        if self.fitting is None:
+            self.reporter.notice("out of GPU memory; halving the batches")
+        self.fitting = min(tokens // 2, self.fitting or tokens)
+        self.reporter.detail(f"batches have at most {self.fitting:,} tokens from now on")
+
+    def features(self, model: Any, texts: Sequence[TokenIds]) -> dict[str, Any]:
+        """Return a batch in the form that a model loaded here expects, padded only if necessary."""
+        made = inputs(model, texts, flat=is_unpadded(model))
+        return on_device(made, self.device)
 
 
-def _made_up(model: torch.nn.Module) -> list[str]:
-    """Return the parameters that transformers initialised randomly, since no file has them."""
-    from transformers import PreTrainedModel
+def windows_of(texts: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield consecutive windows of texts, as GPUs compute them."""
+    return (texts[at : at + GPU_WINDOW] for at in range(0, len(texts), GPU_WINDOW))
 
-    trunk = next((part for part in model.modules() if isinstance(part, PreTrainedModel)), None)
-    if trunk is None:
-        return []
-    loaded = {
-        name: getattr(parameter, "_is_hf_initialized", False)
-        for name, parameter in trunk.named_parameters()
-    }
-    if not any(loaded.values()):
-        # This version of transformers does not mark loaded parameters.
-        return []
-    # A bare trunk's own pooler is unused: pooling is a separate module.
-    bare = type(trunk).__name__.endswith("Model")
-    return [name for name, there in loaded.items() if not (there or (bare and "pooler." in name))]
+
+def _apart(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Return the distance of vectors as a share of their length; infinite if any is not finite."""
+    share = ((found - wanted).norm() / wanted.norm()).item()
+    return share if isfinite(share) else inf
 
 
 def _quieten() -> None:
@@ -185,94 +261,6 @@ def _quieten() -> None:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
-def device_name(wanted: str) -> str:
-    """Return the device that models run on: `cpu`, `mps`, or the name of the GPU.
-
-    Raises:
-        ModelError: The requested device cannot be used.
-    """
-    if is_cpu(wanted):
-        return "cpu"
-    import torch
-
-    device = _device(wanted, Silence())
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _device(wanted: str, reporter: Reporter) -> torch.device:
-    import torch
-
-    kind, _, number = wanted.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise InvalidArgumentError(
-            f"unknown device {wanted!r}",
-            argument="device",
-            choices=("auto", "cpu", "cuda", "cuda:N", "mps"),
-        )
-    if wanted == "auto":
-        return torch.device(_best_device(reporter))
-    problem = None
-    if kind == "cuda":
-        problem = _cuda_problem(int(number or 0))
-    elif kind == "mps" and not torch.backends.mps.is_available():
-        problem = "torch finds no Apple GPU"
-    if problem:
-        raise ModelError(
-            f"device {wanted} cannot be used: {problem}",
-            code="device-unavailable",
-            device=wanted,
-        )
-    return torch.device(wanted)
-
-
-def _best_device(reporter: Reporter) -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        problem = _cuda_problem(0)
-        if problem is None:
-            return "cuda"
-        reporter.notice(f"using the CPU, since the GPU cannot be used: {problem}")
-    elif Path("/dev/nvidia0").exists():
-        reporter.notice("using the CPU, since this torch is built without CUDA for the GPU")
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _cuda_problem(number: int) -> str | None:
-    """Return why a CUDA device cannot compute, by computing on it; None if it can."""
-    import torch
-
-    try:
-        if not torch.cuda.is_available():
-            return "torch finds no CUDA device"
-        torch.ones(2, device=f"cuda:{number}").sum().item()
-    except (RuntimeError, AssertionError) as error:
-        return str(error).strip().splitlines()[0]
-    return None
-
-
-def chosen_dtype(wanted: str, device: torch.device, reporter: Reporter) -> torch.dtype:
-    """Return a device's torch dtype for a dtype as named by the user.
-
-    Raises:
-        InvalidArgumentError: There is no such dtype.
-    """
-    import torch
-
-    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if wanted not in DTYPES:
-        raise InvalidArgumentError(f"unknown dtype {wanted!r}", argument="dtype", choices=DTYPES)
-    if wanted in named:
-        return named[wanted]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if wanted == "fast" and device.type == "cpu":
-        if cpu_has_bf16():
-            return torch.bfloat16
-        reporter.detail("this CPU has no bf16 arithmetic, so dtype fast means fp32")
-    return torch.float32
-
-
 def run(
     lengths: Sequence[int],
     forward: Callable[[list[int]], None],
@@ -281,38 +269,46 @@ def run(
 ) -> None:
     """Call `forward` on batches of positions; a batch too large for the GPU is halved.
 
+    Later batches, also of other calls, have no more tokens than what was left of it.
+
     Raises:
         ModelError: Even a single text does not fit in GPU memory.
     """
     hold_to_one_thread("torch")
+    left: Sequence[int] = range(len(lengths))
+    while left:
+        left = _run(left, lengths, forward, placement, advance)
+
+
+def _run(
+    positions: Sequence[int],
+    lengths: Sequence[int],
+    forward: Callable[[list[int]], None],
+    placement: Placement,
+    advance: Advance,
+) -> Sequence[int]:
+    """Run batches until one does not fit, and return what is left to be run in smaller ones."""
     rows = placement.settings.batch_size
-    halved = False
-    waiting = list(batches(lengths, placement.batch_tokens, rows))[::-1]
-    while waiting:
-        batch = waiting.pop()
-        if not _fits(forward, batch):
-            if len(batch) == 1:
-                raise ModelError(
-                    f"a text of {lengths[batch[0]]} tokens does not fit in GPU memory",
-                    code="out-of-memory",
-                    tokens=lengths[batch[0]],
-                )
-            half = len(batch) // 2
-            waiting += [batch[half:], batch[:half]]
-            if not halved:
-                placement.reporter.notice("out of GPU memory; halving the batches")
-                halved = True
-        else:
-            advance(len(batch))
+    made = batches([lengths[at] for at in positions], placement.batch_tokens, rows)
+    waiting = [[positions[at] for at in batch] for batch in made]
+    for number, batch in enumerate(waiting):
+        if not _fits(forward, batch, placement):
+            placement.learn(len(batch) * lengths[batch[0]], texts=len(batch))
+            return [at for rest in waiting[number:] for at in rest]
+        advance(len(batch))
+    return ()
 
 
-def _fits(forward: Callable[[list[int]], None], batch: list[int]) -> bool:
+def _fits(forward: Callable[[list[int]], None], batch: list[int], placement: Placement) -> bool:
     import torch
 
     try:
         with torch.inference_mode():
             forward(batch)
-    except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        return False
-    return True
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    else:
+        return True
+    free_memory(placement.device)
+    return False

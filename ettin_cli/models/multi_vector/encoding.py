@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ettin_cli.errors import ModelError
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.boundaries import LongTexts
 from ettin_cli.models.engines.graph import UnsupportedModelError
 from ettin_cli.models.engines.modernbert import MODERNBERT, local_reach
@@ -15,12 +16,14 @@ from ettin_cli.models.engines.onnx_export import TOKENS, WrittenModel, write_mul
 from ettin_cli.models.engines.onnx_model import OnnxModel
 from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.engines.tokens import NO_LIMIT, TokenIds, Tokens
+from ettin_cli.models.engines.tokens import NO_LIMIT, Tokens
+from ettin_cli.models.engines.torch_attention import packed
+from ettin_cli.models.engines.torch_inputs import on_device
 from ettin_cli.models.engines.torch_runtime import Placement, run
 from ettin_cli.models.model_folder import read_json, read_modules
 from ettin_cli.models.multi_vector.reading import MEAN, NATIVE, Reading, read_reading
 from ettin_cli.models.rerankers.maxsim import QueryVectors, TextSink, TextVectors, TokenEncoder
-from ettin_cli.records import Reporter
+from ettin_cli.records import Advance, Reporter
 from ettin_cli.runtime import TOKENIZERS, Loaded, Lock, hold_to_one_thread
 
 if TYPE_CHECKING:
@@ -92,7 +95,7 @@ class OnnxTokenEncoder:
             return query
         missing = max(0, expansion.length - len(query.ids))
         attended = None if expansion.attend else len(query.ids)
-        return TokenIds(query.ids + [self.mask] * missing, [], attended)
+        return TokenIds([*query.ids, *([self.mask] * missing)], [], attended)
 
     def _run(
         self, texts: Sequence[TokenIds], side: str, sink: Callable[[int, Floats], None]
@@ -170,8 +173,10 @@ class TorchTokenEncoder:
     def __init__(self, folder: Path, placement: Placement) -> None:
         from sentence_transformers import MultiVectorEncoder
 
-        self.folder, self.placement, self.backend = folder, placement, placement.backend
-        self.model = placement.load(MultiVectorEncoder, folder, unpadded=False)
+        self.folder, self.placement = folder, placement
+        self.model = placement.load(MultiVectorEncoder, folder)
+        # Loading may change the dtype.
+        self.backend, self.at_once = placement.backend, min(2, placement.at_once)
         self.trunk, self.tokenizer = self.model[0], self.model.tokenizer
         # Truncation is state of the tokenizer, so threads take turns.
         self.turn = Lock()
@@ -223,6 +228,26 @@ class TorchTokenEncoder:
     ) -> Flags:
         import numpy as np
 
+        turn = Lock()
+
+        def encoded(part: Sequence[int], advance: Advance) -> list[bool]:
+            def keep(at: int, tokens: Floats) -> None:
+                with turn:
+                    sink(part[at], tokens)
+
+            return self._window([texts[at] for at in part], side, limit, keep, advance)
+
+        windows = self.placement.windows(range(len(texts)), encoded)
+        return np.array([flag for flags in windows for flag in flags], np.bool_)
+
+    def _window(
+        self,
+        texts: Sequence[str],
+        side: str,
+        limit: int,
+        sink: Callable[[int, Floats], None],
+        advance: Advance,
+    ) -> list[bool]:
         hold_to_one_thread(TOKENIZERS)
         prompt = self.model.prompts.get(side) or ""
         with self.turn:
@@ -233,15 +258,15 @@ class TorchTokenEncoder:
             read = [prompted[at][len(prompt) :] for at in batch]
             with self.turn:
                 features = self.model.preprocess(read, prompt=prompt, task=side)
-            device = self.placement.device
-            ready = {k: v.to(device) if hasattr(v, "to") else v for k, v in features.items()}
-            output = self.model(ready, task=side)
+            features = packed(self.model, features)
+            with self.placement.turn:
+                output = self.model(on_device(features, self.placement.device), task=side)
             vectors, counts = output[TOKENS].float().cpu(), output["attention_mask"].bool().cpu()
             for row, at in enumerate(batch):
                 sink(at, vectors[row][counts[row]].numpy())
 
-        run([min(length, limit) for length in lengths], forward, self.placement)
-        return np.array([length > limit for length in lengths], np.bool_)
+        run([min(length, limit) for length in lengths], forward, self.placement, advance)
+        return [length > limit for length in lengths]
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
         if not texts:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ettin_cli.errors import ModelError
-from ettin_cli.models.engines.boundaries import LongTexts
+from ettin_cli.models.engines.library_tokens import LibraryTokens
 from ettin_cli.models.engines.onnx_export import SCORES, write_cross_encoder
 from ettin_cli.models.engines.onnx_model import OnnxModel
 from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import Tokens, token_limit
-from ettin_cli.models.engines.torch_runtime import Placement, run
+from ettin_cli.models.engines.torch_runtime import Placement, run, windows_of
+from ettin_cli.models.engines.workers import Workers
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.models.model_folder import read_json
 from ettin_cli.models.rerankers.empty_texts import blanks_last
 from ettin_cli.models.rerankers.resolved import FolderReranker, Reference
 from ettin_cli.models.rerankers.score_checks import ScriptNotice, checked, distinct
 from ettin_cli.records import Advance, Reporter, Reranker, RerankerCard, Scores, no_progress
-from ettin_cli.runtime import TOKENIZERS, Loaded, Lock, hold_to_one_thread
+from ettin_cli.runtime import Loaded
 from ettin_cli.settings import ETTIN_MODELS
 
 if TYPE_CHECKING:
@@ -42,6 +45,11 @@ class CrossEncoder(Protocol):
         """Maximum tokens read of a pair, special tokens included."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """How many calls of `score` at once keep its devices busy."""
+        ...
+
     def score(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
     ) -> tuple[Floats, list[bool]]:
@@ -51,6 +59,8 @@ class CrossEncoder(Protocol):
 
 class OnnxCrossEncoder:
     """A cross-encoder that runs without torch."""
+
+    at_once = 1
 
     def __init__(self, folder: Path, model: OnnxModel) -> None:
         self.model = model
@@ -96,13 +106,13 @@ class TorchCrossEncoder:
         self.model = placement.load(CrossEncoder, folder)
         if self.model.num_labels != 1:
             raise ModelError(f"{folder} returns {self.model.num_labels} scores per pair, not one")
-        self.tokenizer, self.turn = self.model.tokenizer, Lock()
-        self.long_texts = LongTexts.of_transformers(self.tokenizer)
         self.backend = placement.backend
+        self.at_once = min(2, placement.at_once)
         asked = placement.settings.max_length
-        limits = [self.model.max_seq_length, self.tokenizer.model_max_length, asked]
+        limits = [self.model.max_seq_length, self.model.tokenizer.model_max_length, asked]
         self.max_tokens = min(limit for limit in limits if limit)
-        self.prompt = self.model._resolve_prompt(None, None)
+        self.tokens = LibraryTokens(self.model.tokenizer, self.max_tokens)
+        self.prompt: str = self.model._resolve_prompt(None, None) or ""
 
     def score(
         self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
@@ -110,37 +120,34 @@ class TorchCrossEncoder:
         """Return a score for each (query, text) pair, and whether the pair was truncated."""
         import numpy as np
 
-        values = np.full(len(pairs), np.nan, np.float32)
-        if not pairs:
-            return values, []
-        with self.turn:
-            features, cut = self._tokenized(pairs)
-
-        def forward(batch: list[int]) -> None:
-            tokens = [{name: rows[at] for name, rows in features.items()} for at in batch]
-            scores = self.model(self.placement.features(self.model, tokens))["scores"]
-            values[batch] = scores.float().reshape(-1).cpu().numpy()
-
-        run([len(ids) for ids in features["input_ids"]], forward, self.placement, advance)
+        values, cut = np.empty(len(pairs), np.float32), list[bool]()
+        for window, flags in self.placement.windows(pairs, self._scored, advance):
+            values[len(cut) : len(cut) + len(flags)] = window
+            cut += flags
         return values, cut
 
-    def _tokenized(self, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[bool]]:
-        """Return the pairs' features, truncated at the limit, and which were truncated.
+    def _scored(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance
+    ) -> tuple[Floats, list[bool]]:
+        """Score one window, whose scores are fetched at once: a GPU need not wait in between."""
+        import numpy as np
+        import torch
 
-        One thread at a time: truncation is state of the tokenizer.
-        """
-        hold_to_one_thread(TOKENIZERS)
-        prompted = [((self.prompt or "") + query, text) for query, text in pairs]
-        read = self.long_texts.beginnings_of_pairs(prompted, self.max_tokens)
-        queries, texts = [query for query, _ in read], [text for _, text in read]
-        untruncated = self.tokenizer(queries, texts, truncation=False, verbose=False)
-        cut = [len(ids) > self.max_tokens for ids in untruncated["input_ids"]]
-        if not any(cut):
-            return dict(untruncated), cut
-        short = self.tokenizer(
-            queries, texts, truncation="longest_first", max_length=self.max_tokens
-        )
-        return dict(short), cut
+        tokens, cut = self.tokens.of_pairs([(self.prompt + query, text) for query, text in pairs])
+
+        def forward(batch: list[int]) -> None:
+            features = self.placement.features(self.model, [tokens[at] for at in batch])
+            with self.placement.turn:
+                scores = self.model(features)["scores"]
+            parts.append((batch, scores.float().reshape(-1)))
+
+        parts: list[tuple[list[int], torch.Tensor]] = []
+        run([len(text.ids) for text in tokens], forward, self.placement, advance)
+        values = np.full(len(pairs), np.nan, np.float32)
+        if parts:
+            every = torch.cat([scores for _, scores in parts]).cpu().numpy()
+            values[[at for batch, _ in parts for at in batch]] = every
+        return values, cut
 
 
 def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporter) -> CrossEncoder:
@@ -149,9 +156,45 @@ def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporte
     Raises:
         ModelError: It cannot be loaded, or needs custom code that is not trusted.
     """
+    if settings.devices:
+        return SharedCrossEncoder(folder, settings, reporter)
     return load_model(
         folder, settings, reporter, write_cross_encoder, OnnxCrossEncoder, TorchCrossEncoder
     )
+
+
+class SharedCrossEncoder:
+    """A cross-encoder on several devices, each of which scores some windows of the pairs.
+
+    They are the windows of a single GPU, so the scores are those of a single GPU.
+    """
+
+    def __init__(self, folder: Path, settings: EngineSettings, reporter: Reporter) -> None:
+        load = partial(_on_device, folder, settings)
+        self.workers = Workers(load, settings.devices, reporter, ["backend", "max_tokens"])
+        self.backend: str = self.workers.facts["backend"]
+        self.max_tokens: int = self.workers.facts["max_tokens"]
+        self.at_once = len(settings.devices)
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], advance: Advance = no_progress
+    ) -> tuple[Floats, list[bool]]:
+        """Return a score for each (query, text) pair, and whether the pair was truncated."""
+        import numpy as np
+
+        values, cut = np.empty(len(pairs), np.float32), list[bool]()
+        for window, flags in self.workers.each("score", windows_of(pairs)):
+            values[len(cut) : len(cut) + len(flags)] = window
+            cut += flags
+            advance(len(flags))
+        return values, cut
+
+
+def _on_device(
+    folder: Path, settings: EngineSettings, device: str, reporter: Reporter
+) -> CrossEncoder:
+    alone = replace(settings, device=device, devices=())
+    return load_cross_encoder(folder, alone, reporter)
 
 
 class CrossEncoderReranker:
@@ -159,7 +202,9 @@ class CrossEncoderReranker:
 
     def __init__(self, files: ModelFiles, settings: EngineSettings, reporter: Reporter) -> None:
         self.model = load_cross_encoder(files.folder, settings, reporter)
-        self.card = RerankerCard(files.name, self.model.backend, self.model.max_tokens)
+        self.card = RerankerCard(
+            files.name, self.model.backend, self.model.max_tokens, at_once=self.model.at_once
+        )
         self.script = ScriptNotice(files.name, reporter, english=files.name in ENGLISH_ONLY)
 
     @blanks_last

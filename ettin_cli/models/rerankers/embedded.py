@@ -12,8 +12,8 @@ from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ettin_cli.models.encoders import Encoded, shared_encoder, unit
+from ettin_cli.models.engines.assembling import TokenIds
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.engines.tokens import TokenIds
 from ettin_cli.models.hub import EMBEDDED, ModelFiles
 from ettin_cli.models.model_folder import read_json
 from ettin_cli.models.rerankers.empty_texts import blanks_last

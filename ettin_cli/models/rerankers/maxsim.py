@@ -122,7 +122,10 @@ class LateInteractionReranker:
     def __init__(
         self, name: str, encoder: TokenEncoder, reporter: Reporter, *, english: bool = False
     ) -> None:
-        self.card = RerankerCard(name, encoder.backend, encoder.max_tokens, reads_pairs=False)
+        at_once = getattr(encoder, "at_once", 1)
+        self.card = RerankerCard(
+            name, encoder.backend, encoder.max_tokens, reads_pairs=False, at_once=at_once
+        )
         self.encoder, self.reporter = encoder, reporter
         self.script = ScriptNotice(name, reporter, english=english)
         self.first_cut = Once()

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ettin_cli.models.engines.settings import EngineSettings
-from ettin_cli.models.engines.torch_runtime import device_name
+from ettin_cli.models.engines.torch_devices import device_name
 from ettin_cli.models.rerankers.empty_texts import no_scores, with_text
 from ettin_cli.models.rerankers.kept_scores import ModelProperties, ScoredPair, ScoreStore
 from ettin_cli.models.rerankers.resolved import ResolvedReranker
@@ -31,13 +31,15 @@ T = TypeVar("T")
 
 SCORES = "scores"
 # Increase when rows are stored in another way, or a model gives other bits than before.
-SCORES_FORMAT = 2
+SCORES_FORMAT = 3
 FILE = "scores.sqlite"
 CHUNK = 512
+# Chunks in a call of a reranker that several calls keep busy, for each of them.
+AT_ONCE = 8
 ROW = "<f?f"
 BUSY_S = 30.0
 LIBRARIES = (
-    *("torch", "transformers", "sentence-transformers", "kernels"),
+    *("torch", "transformers", "sentence-transformers", "flash-attn"),
     *("onnxruntime", "openvino", "tokenizers"),
 )
 TABLES = (
@@ -100,8 +102,8 @@ class CachedReranker:
 
         A pair's seconds are its share of the call that scored it, so they are meaningful even if
         every score comes from the cache. Scores are saved as they are computed: an interruption
-        loses at most the last 512, or those of the last 512 texts if a text is encoded once for
-        all of its queries.
+        loses at most the last 512 (of a GPU the last 8,192), or those of as many texts if a text is
+        encoded once for all of its queries.
         """
         import numpy as np
 
@@ -133,15 +135,22 @@ class CachedReranker:
     def _chunks(
         self, missing: Sequence[tuple[bytes, Pair]]
     ) -> Iterator[Sequence[tuple[bytes, Pair]]]:
-        """Yield parts of pairs sorted by text: CHUNK pairs, or all pairs of CHUNK texts."""
+        """Yield parts of pairs sorted by text: CHUNK pairs, or all pairs of CHUNK texts.
+
+        They are larger where a GPU would wait between them.
+        """
+        if not missing:
+            return
+        at_once = self._loaded().card.at_once
+        size = CHUNK if at_once == 1 else CHUNK * AT_ONCE * at_once
         texts = [text for _, (_, text) in missing]
         begins = [
             at
             for at in range(len(texts))
             if self.reads_pairs or at == 0 or texts[at] != texts[at - 1]
         ]
-        bounds = [*begins[::CHUNK], len(missing)]
-        return (missing[begin:end] for begin, end in pairwise(bounds))
+        bounds = [*begins[::size], len(missing)]
+        yield from (missing[begin:end] for begin, end in pairwise(bounds))
 
     def _cached(self, pairs: Sequence[Pair]) -> tuple[list[bytes], dict[bytes, ScoredPair]]:
         model = self._known_model()
