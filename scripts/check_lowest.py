@@ -18,6 +18,7 @@ import tempfile
 import tomllib
 import venv
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # Ray has an environment of its own, and the tools of the tests are no part of the product.
@@ -28,14 +29,14 @@ TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 _BOUND = re.compile(r"(?P<name>[\w.-]+)(?:\[[\w,-]+\])?(?:>=|==)(?P<version>[\w.]+)")
 
 
-def lowest(project: dict[str, object]) -> dict[str, str]:
+def lowest(project: dict[str, Any]) -> dict[str, str]:
     """Return the lowest allowed version of each package, given the table `project`.
 
     Raises:
         ValueError: A requirement has no lower bound.
     """
-    extras: dict[str, list[str]] = project["optional-dependencies"]  # type: ignore[assignment]
-    required: list[str] = [*project["dependencies"]]  # type: ignore[misc]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    required: list[str] = [*project["dependencies"]]
     required += [one for name, some in extras.items() if name not in NOT_CHECKED for one in some]
     versions = {}
     for requirement in required:
