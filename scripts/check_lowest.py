@@ -48,7 +48,9 @@ def lowest(project: dict[str, Any]) -> dict[str, str]:
 
 def main() -> int:
     """Make the environment, print what it holds, run the tests, and return their exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--instead", action="append", default=[], metavar="NAME==VERSION")
     parser.add_argument("--into", type=Path, help="the environment; made if it is not there")
     arguments, tests = parser.parse_known_args()
