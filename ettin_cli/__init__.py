@@ -13,7 +13,7 @@ Exports are imported on first use, so that `import ettin_cli` takes no time.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from ettin_cli.api import (

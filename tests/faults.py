@@ -1,8 +1,10 @@
 """A disk on which the nth operation of a writer fails, or at which the writer dies."""
 
 import errno
+import gc
 import io
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,7 +84,19 @@ def on(disk: Disk) -> Iterator[Disk]:
         patch.setattr(os, "open", _opening(disk, os.open))
         patch.setattr(io, "open", _python_files(disk, io.open))
         patch.setattr(pa, "OSFile", _arrow_files(disk, pa.OSFile))
-        yield disk
+        try:
+            yield disk
+        except DiedError as error:
+            _forget(error)
+            raise
+
+
+def _forget(error: BaseException | None) -> None:
+    """Let go of what the functions that an error ended referred to, as locks of a dead process."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+    gc.collect()
 
 
 def _checked(disk: Disk, name: str, original: Callable[..., Any]) -> Callable[..., Any]:

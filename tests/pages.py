@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ettin_cli.corpus import copy_samples
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
@@ -61,7 +63,7 @@ def runnable(pages: list[Path]) -> list[Block]:
 
 
 class Clones:
-    """A copy of `like` per page, with the files of the repository that commands need.
+    """A copy of `like` per page, with the sample corpora as `ettin demo --copy` makes them.
 
     Args:
         folder: Where they are, and the cache that they share.
@@ -69,7 +71,7 @@ class Clones:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.like = folder, folder / "like"
-        shutil.copytree(ROOT / CORPORA, self.like / CORPORA)
+        copy_samples(self.like / CORPORA)
         # A folder of documents, for the Python example.
         shutil.copytree(ROOT / CORPORA / "island_station" / "visiting", self.like / "docs")
 

@@ -94,6 +94,36 @@ def test_the_demo_runs_twice_and_prints_commands_that_give_what_it_shows(
     assert alone in ran.out
 
 
+def test_the_sample_corpora_are_copied_and_nothing_is_overwritten(
+    ettin: Ettin, tmp_path: Path
+) -> None:
+    first = ettin("demo", "--copy", "samples")
+    station = sample_corpus(ISLAND_STATION)
+    files = [path.relative_to(station) for path in station.rglob("*") if path.is_file()]
+    copies = {file: (tmp_path / "samples" / ISLAND_STATION / file).read_bytes() for file in files}
+    assert all((station / file).read_bytes() == copy for file, copy in copies.items())
+    total = len(files) + 3
+    assert (first.code, first.err) == (0, f"ettin: samples: {total} files copied\n")
+    changed, gone = (Path("samples", ISLAND_STATION, file) for file in sorted(files)[:2])
+    changed.write_text("mine")
+    gone.unlink()
+    again = ettin("demo", "--copy", "samples")
+    assert again.code == 0
+    assert again.err.splitlines() == [
+        f"ettin: samples: 1 file copied, {total - 2} already there",
+        f"ettin: {changed} is kept, since it has other content than the sample",
+    ]
+    assert changed.read_text() == "mine"
+
+
+def test_sample_corpora_are_not_copied_into_a_file(ettin: Ettin, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    ran = ettin("demo", "--copy", "taken")
+    assert ran.code == 1
+    assert ran.err.startswith("ettin: error: cannot write taken/")
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_open_starts_the_editor_at_the_first_hit(
     ettin: Ettin, docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ def test_the_set_up_is_complete_and_names_what_exists(page: object, last: str) -
     assert subprocess.run(["bash", "-n", "-c", block], check=False).returncode == 0
     assert (ROOT / "constraints.txt").is_file()
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for extra in re.findall(r"\.\[(.*?)\]", block)[0].split(","):
+    for extra in re.findall(r"\[(.*?)\]", block)[0].split(","):
         assert f"\n{extra} = [" in pyproject
 
 

@@ -64,6 +64,7 @@ from .registry import (
 from .samples import (
     EVERYDAY_ANSWERS as EVERYDAY_ANSWERS,
     ISLAND_STATION as ISLAND_STATION,
+    copy_samples as copy_samples,
     sample_corpus as sample_corpus,
 )
 from .separate import close_processes as close_processes

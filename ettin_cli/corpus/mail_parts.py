@@ -156,6 +156,8 @@ def header(message: Message, name: str) -> str:
         with suppress(*MALFORMED):
             parsed = str(message[name] or "")
             odd = "=?" in raw and ("\ufffd" in parsed or "=?" in parsed or _AFFECTED.search(raw))
+            # Later versions of Python complete an address that ends early.
+            odd = odd or ("<>" in parsed and "<>" not in raw)
             value = encoded_words(raw) if odd else parsed
     elif "=?" in value and len(value) <= PARSED_CHARACTERS:
         value = encoded_words(value)

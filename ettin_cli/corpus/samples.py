@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
-from ettin_cli.errors import CorpusError
+from ettin_cli.errors import CorpusError, OutputError
 
 ISLAND_STATION, EVERYDAY_ANSWERS = "island_station", "everyday_answers"
 
@@ -23,3 +25,54 @@ def sample_corpus(name: str) -> Path:
     raise CorpusError(
         f"{package} has no sample corpora", code="damaged-package", package="ettin-cli"
     )
+
+
+class CopiedSamples(NamedTuple):
+    """What copying the sample corpora did.
+
+    Args:
+        copied: Number of files written.
+        present: Number of files that had been there with the same content.
+        kept: Files that had been there with other content, which they still have.
+    """
+
+    copied: int
+    present: int
+    kept: list[Path]
+
+
+def copy_samples(folder: Path) -> CopiedSamples:
+    """Copy the sample corpora into a folder, which is made if needed; nothing is overwritten.
+
+    Raises:
+        CorpusError: This installation lacks them.
+        OutputError: A file cannot be written.
+    """
+    copied, present, kept = 0, 0, list[Path]()
+    for name in (ISLAND_STATION, EVERYDAY_ANSWERS):
+        source = sample_corpus(name)
+        for file in sorted(path for path in source.rglob("*") if path.is_file()):
+            target = folder / name / file.relative_to(source)
+            try:
+                if _copy(file, target):
+                    copied += 1
+                elif target.read_bytes() == file.read_bytes():
+                    present += 1
+                else:
+                    kept.append(target)
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write {target}: {error.strerror}", path=target
+                ) from error
+    return CopiedSamples(copied, present, kept)
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """Copy a file unless there is one, and return whether it was copied."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with source.open("rb") as read, target.open("xb") as written:
+            shutil.copyfileobj(read, written)
+    except FileExistsError:
+        return False
+    return True
