@@ -25,6 +25,7 @@ from ettin_cli.corpus import (
 )
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.index import FileEntry, Manifest, RecordedSource, is_unchanged, portable
+from ettin_cli.platforms import on_disk
 from ettin_cli.records import Rejection
 from ettin_cli.settings import AUTO
 from ettin_cli.storage import STREAM, Stream
@@ -182,7 +183,7 @@ def is_there(record: RecordedSource, folder: Path) -> bool:
 def _opened(record: RecordedSource, folder: Path, stream: Stream | None = None) -> Source:
     if record.location == STREAM:
         return Source(None, "stream", stream)
-    location = base_of(folder) / record.location
+    location = on_disk(base_of(folder) / record.location)
     try:
         return open_source(str(location))
     except CorpusError as error:
