@@ -1,6 +1,5 @@
 """`ettin demo`: index and search the corpus that ships with the package."""
 
-import shlex
 from pathlib import Path
 
 import typer
@@ -12,6 +11,7 @@ from ettin_cli.commands.search import search
 from ettin_cli.console import Console
 from ettin_cli.corpus import ISLAND_STATION, sample_corpus
 from ettin_cli.models import EMBEDDED
+from ettin_cli.platforms import command_line
 from ettin_cli.settings import INDEXES, cache_folder
 
 QUESTIONS = (
@@ -46,12 +46,12 @@ def demo(color: Color = "auto") -> None:
         search(question, index=folder, reranker=EMBEDDED, top_k=3, format="table", color=color)
     console.line("")
     console.line("To search your own documents, with Ettin 32m if the hub can be reached:")
-    console.line("  ettin search 'what to look for' FOLDER")
+    console.line(f"  {command_line(['ettin', 'search', 'what to look for', 'FOLDER'])}")
 
 
 def _announce(console: Console, words: list[str]) -> None:
     console.line("")
-    console.line(f"$ ettin {shlex.join(words)}")
+    console.line(f"$ ettin {command_line(words)}")
 
 
 def shortest(path: Path) -> Path:
