@@ -111,7 +111,7 @@ class Generation:
         work: Where vectors are kept until the commit, also those of other indexes; None: in the
             index's folder.
 
-    An index that is replaced is closed by `commit`.
+    An index that is replaced is closed by `commit`, unless other generations share its work.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class Generation:
         manifest = with_files(manifest, sealed(self.path))
         write_manifest(self.folder, manifest)
         self.shards.clear(others=not self.shares_work)
-        if isinstance(self.old, Index):
+        if isinstance(self.old, Index) and not self.shares_work:
             # Windows does not remove files that are mapped.
             self.old.close()
         remove_leftovers(self.folder)
