@@ -16,15 +16,16 @@ from typing import Any
 import faiss
 import pytest
 
-from ettin_cli import platforms
+from ettin_cli import cli, platforms
 from ettin_cli.commands.open_hit import open_hit
 from ettin_cli.corpus.ignores import ignores_of
 from ettin_cli.corpus.sources import Source, list_files, located
-from ettin_cli.errors import EttinError
+from ettin_cli.errors import EttinError, InvalidArgumentError
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.reader import Index
 from ettin_cli.models.engines import devices
 from ettin_cli.records import Hit, Passage
+from ettin_cli.serving import server
 from ettin_cli.serving.server import Address, listening
 from ettin_cli.storage import replacing
 from ettin_cli.training.folder import ModelFolder
@@ -147,8 +148,18 @@ def test_a_command_is_quoted_for_the_shells_of_windows(windows: pytest.MonkeyPat
     assert platforms.making_folder("a b") == "mkdir -p 'a b'"
 
 
-def test_a_pipe_whose_reader_has_gone_is_known_on_windows(windows: pytest.MonkeyPatch) -> None:
+def test_a_pipe_whose_reader_has_gone_is_known_on_windows(
+    windows: pytest.MonkeyPatch, ettin: Ettin
+) -> None:
     gone = OSError(errno.EINVAL, "Invalid argument")
+
+    def write(**_: object) -> None:
+        raise gone
+
+    with windows.context() as patch:
+        patch.setattr(cli, "app", write)
+        patch.setattr("ettin_cli.console.quietly_closed", lambda: None)
+        assert ettin("models").code == 0
     assert platforms.is_broken_pipe(gone)
     assert not platforms.is_broken_pipe(OSError(errno.EINVAL, "Invalid argument", "a?.txt"))
     windows.setattr(platforms, "WINDOWS", False)
@@ -294,11 +305,18 @@ def test_an_editor_is_found_as_windows_names_it(
     assert launched == ["a b.md"]
 
 
-def test_a_port_is_not_shared_with_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_KEEPALIVE, raising=False)
+def test_a_port_is_not_shared_with_another_server(windows: pytest.MonkeyPatch) -> None:
+    windows.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_KEEPALIVE, raising=False)
     for bound in listening(Address(port=0)):
         with bound:
             assert not bound.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "An attempt was made to access a socket")
+
+    windows.setattr(server, "_bound", refused)
+    with pytest.raises(InvalidArgumentError, match="port 7480 is in use"):
+        listening(Address())
 
 
 @linux

@@ -75,7 +75,7 @@ def listening(address: Address) -> list[socket.socket]:
         try:
             return [first, _bound(LOCALHOST[1], first.getsockname()[1])]
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
+            if not _is_taken(error):
                 # This machine has no IPv6.
                 return [first]
             first.close()
@@ -104,9 +104,13 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
+def _is_taken(error: OSError) -> bool:
+    """Return whether another server has the port; Windows may refuse it as it refuses a file."""
+    return error.errno == errno.EADDRINUSE or (platforms.WINDOWS and error.errno == errno.EACCES)
+
+
 def _cannot_listen(address: Address, error: OSError) -> InvalidArgumentError:
-    # Windows refuses a port of another server as it refuses a file.
-    if error.errno in (errno.EADDRINUSE, *([errno.EACCES] if platforms.WINDOWS else [])):
+    if _is_taken(error):
         problem = f"port {address.port} is in use"
         return InvalidArgumentError(
             problem, code="port-in-use", argument="port", value=address.port
