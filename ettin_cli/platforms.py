@@ -94,14 +94,19 @@ def on_disk(path: Path) -> Path:
 def true_case(path: Path) -> Path:
     """Return a resolved path with the letters of its names as they are on the disk.
 
-    On Windows and Linux a resolved path has them already.
+    On Windows and Linux a resolved path has them already. What does not exist stays as it is.
     """
     if not MACOS:
         return path
     import fcntl
 
-    with suppress(OSError, AttributeError):
+    try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return true_case(path.parent) / path.name if path.name else path
+    except OSError:
+        return path
+    with suppress(OSError):
         try:
             found = fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(_LONGEST_PATH))  # type: ignore[attr-defined]
         finally:

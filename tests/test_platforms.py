@@ -23,6 +23,7 @@ from ettin_cli.corpus.sources import Source, list_files, located
 from ettin_cli.errors import EttinError, InvalidArgumentError
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.reader import Index
+from ettin_cli.indexing.planning import base_of
 from ettin_cli.models.engines import devices
 from ettin_cli.records import Hit, Passage
 from ettin_cli.serving import server
@@ -230,7 +231,8 @@ def test_a_source_has_the_case_of_its_name_on_macos(
     monkeypatch.setattr(fcntl, "F_GETPATH", 50, raising=False)
     monkeypatch.setattr(fcntl, "fcntl", lambda *_: b"/Users/ada/Docs".ljust(1024, b"\0"))
     assert located(str(tmp_path)) == Path("/Users/ada/Docs")
-    assert located(str(tmp_path / "gone")) == tmp_path / "gone"
+    assert located(str(tmp_path / "new" / "index")) == Path("/Users/ada/Docs/new/index")
+    assert base_of(tmp_path / "index") == Path("/Users/ada/Docs")
 
 
 def test_a_junction_is_a_link_to_a_folder(windows: pytest.MonkeyPatch, tmp_path: Path) -> None:
