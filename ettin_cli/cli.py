@@ -17,6 +17,7 @@ from ettin_cli.errors import (
     InvalidArgumentError,
     missing_torch,
 )
+from ettin_cli.platforms import is_broken_pipe
 from ettin_cli.runtime import interruption, quieten
 
 
@@ -127,19 +128,21 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        app()
+        # It would expand globs in every argument, also in queries.
+        app(windows_expand_args=False)
     except BaseException as error:
         code = interruption.struck() or (isinstance(error, KeyboardInterrupt) and INTERRUPTED)
         if code and not _is_done(error):
             _cut_short(error, code)
             raise SystemExit(code) from None
+        # Typer exits with 1 when the reader of a pipe has gone, if it is told by EPIPE.
+        cause = error.__context__ if isinstance(error, SystemExit) else error
+        if is_broken_pipe(cause):
+            console.quietly_closed()
+            raise SystemExit(0) from None
         failure = missing_torch(error) or error
         if isinstance(failure, (EttinError, OSError)) and os.environ.get("ETTIN_DEBUG") != "1":
             raise SystemExit(_reported(failure)) from None
-        # Typer exits with 1 when the reader of a pipe has gone.
-        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
-            console.quietly_closed()
-            raise SystemExit(0) from None
         raise
 
 
@@ -160,10 +163,13 @@ def _cut_short(error: BaseException, code: int) -> None:
 
 
 def _open_streams() -> None:
-    """Open the null device as stdout and stderr in a process started without them."""
+    """Open stdout and stderr if they are missing, and let them escape what they cannot encode."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _reported(error: EttinError | OSError) -> int:

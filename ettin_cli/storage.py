@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from ettin_cli import platforms
+from ettin_cli.platforms import move
 from ettin_cli.settings import MAX_RECORD_BYTES, MIB
 
 BLOCK = 1 << 20
@@ -47,7 +49,13 @@ def open_regular(path: Path) -> BinaryIO:
 
 def _regular(path: str, flags: int) -> int:
     # Opening a pipe would wait for its writer.
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    except PermissionError as error:
+        # On Windows of a folder too.
+        if Path(path).is_dir() and platforms.WINDOWS:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from error
+        raise
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
@@ -154,7 +162,7 @@ def record_lines(file: BinaryIO | io.TextIOWrapper) -> Iterator[Any]:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power cut, on systems that can."""
-    if os.name == "nt":
+    if platforms.WINDOWS:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -195,7 +203,7 @@ def replacing(target: Path) -> Iterator[Path]:
         yield draft
         sync_file(draft)
         draft.chmod(mode_for(target))
-        draft.replace(target)
+        move(draft, target)
     except BaseException:
         with suppress(OSError):
             draft.unlink(missing_ok=True)

@@ -61,10 +61,15 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def is_superuser() -> bool:
+    """Return whether permissions do not restrict this process."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
 @contextmanager
 def unprivileged() -> Iterator[None]:
     """Act as a user restricted by permissions, which the superuser is not."""
-    superuser = os.geteuid() == 0
+    superuser = is_superuser()
     if superuser:
         os.seteuid(NOBODY)
     try:

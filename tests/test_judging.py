@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import pty
 import re
-import resource
 import select
 import signal
 import subprocess
 import sys
 import tempfile
-import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +27,8 @@ from ettin_cli.console.keyboard import keyboard
 from ettin_cli.errors import CorpusError, EttinError, OutputError
 from ettin_cli.evaluation.judgements import Judgements
 from ettin_cli.files.trec import without_spaces
+
+pty, resource, termios = (pytest.importorskip(name) for name in ("pty", "resource", "termios"))
 
 QUERIES = {"q1": "when does the ferry sail", "q2": "how long is dough kneaded"}
 ITEMS = [

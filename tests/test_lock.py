@@ -21,6 +21,10 @@ from ettin_cli.records import EmbedderCard, Reporter, Silence
 from ettin_cli.runtime.loading import Loaded
 from tests.conftest import Ettin, Outcome
 from tests.indexes import Builder, Notices, WordEmbedder, doc_ids, word_model
+from tests.reading import is_superuser
+
+# Windows has no signal that cannot be handled.
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 HOLDING = """
 import sys
@@ -105,7 +109,7 @@ def test_a_second_writer_touches_nothing_of_a_first_at_work(
     assert len(doc_ids(tmp_path / "i")) == 3
 
 
-@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("death", sorted({KILL, signal.SIGTERM}))
 def test_a_killed_writer_holds_nothing(
     tmp_path: Path, holder: "subprocess.Popen[str]", death: signal.Signals
 ) -> None:
@@ -210,7 +214,7 @@ def test_an_index_that_may_only_be_read_is_read_and_not_written(
             capture_output=True,
             text=True,
             check=False,
-            preexec_fn=_no_override if os.geteuid() == 0 else None,
+            preexec_fn=_no_override if is_superuser() else None,
         )
 
     read, refused = run("verify"), run("index")

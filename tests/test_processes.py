@@ -32,6 +32,8 @@ from tests.test_train_command import (
     weights,
 )
 
+# Windows has no signal that cannot be handled.
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 SHARED = ["train", "data.jsonl", "--device", "cpu", "--batch-size", "8", "--learning-rate", "0.01"]
 
 
@@ -152,7 +154,7 @@ print([path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm
 @pytest.mark.parametrize(
     ("number", "codes", "told"),
     [
-        (signal.SIGKILL, [1, -signal.SIGKILL], "error: another process of this run has ended"),
+        (KILL, [1, -KILL], "error: another process of this run has ended"),
         (signal.SIGTERM, [143, 143], "terminated; to resume, run the same command with --resume"),
     ],
 )

@@ -1,7 +1,6 @@
 """An index with token vectors: the embedded reranker scores from them."""
 
 import json
-import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -286,6 +285,7 @@ def test_more_files_of_an_interrupted_run_are_read_than_may_be_open(tmp_path: Pa
         coded = CodedTexts(codec, 1, [])
         coded.add(0, TextTokens(np.full((number % 3, 8), 1, np.float32)))
         shards.add(text_hashes([str(number)]), coded)
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len([*Path("/dev/fd").iterdir()]) + 20, hard))
     try:

@@ -31,6 +31,7 @@ from typing import Any, BinaryIO
 
 from ettin_cli.clusters.units import Receipt, Unit
 from ettin_cli.errors import EttinError, OutputError
+from ettin_cli.platforms import move, persist
 from ettin_cli.storage import make_folder, mode_for, replacing, sync_file, sync_folder
 
 # Makes an output from parts that are not simply put together.
@@ -261,13 +262,13 @@ class UnitFolder:
     def keep(self, unit: Unit, part: Path, rejects: Path, receipt: Receipt) -> None:
         """Move the files of a unit into place; the part, which marks it as done, comes last."""
         if rejects.stat().st_size:
-            rejects.replace(self.rejects(unit))
+            move(rejects, self.rejects(unit))
             sync_folder(self.rejects(unit).parent)
         else:
             rejects.unlink()
         held = {"counts": dict(receipt.counts), "notices": list(receipt.notices)}
         _write(self._receipt(unit), held)
-        part.replace(self.part(unit))
+        move(part, self.part(unit))
         sync_folder(self.parts)
 
     def agree(self, engine: Mapping[str, str]) -> None:
@@ -348,7 +349,7 @@ class UnitFolder:
         self.parts.chmod(mode | (mode & 0o444) >> 2)
         with suppress(OSError):
             self.output.rmdir()
-        self.parts.rename(self.output)
+        persist(lambda: self.parts.rename(self.output))
         sync_folder(self.output.parent)
 
     def write_rejects(self, units: Sequence[Unit]) -> None:

@@ -1,6 +1,5 @@
 """`ettin demo`: index and search the corpus that ships with the package."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from ettin_cli.commands.search import search
 from ettin_cli.console import Console, count
 from ettin_cli.corpus import ISLAND_STATION, copy_samples, sample_corpus
 from ettin_cli.models import EMBEDDED
+from ettin_cli.platforms import command_line
 from ettin_cli.settings import INDEXES, cache_folder
 
 QUESTIONS = (
@@ -62,7 +62,7 @@ def demo(
     console.line("To try more on a copy of the sample corpora:")
     console.line("  ettin demo --copy sample_corpora")
     console.line("To search your own documents, with Ettin 32m if the hub can be reached:")
-    console.line("  ettin search 'what to look for' FOLDER")
+    console.line(f"  {command_line(['ettin', 'search', 'what to look for', 'FOLDER'])}")
 
 
 def _copy(folder: Path, console: Console) -> None:
@@ -76,7 +76,7 @@ def _copy(folder: Path, console: Console) -> None:
 
 def _announce(console: Console, words: list[str]) -> None:
     console.line("")
-    console.line(f"$ ettin {shlex.join(words)}")
+    console.line(f"$ ettin {command_line(words)}")
 
 
 def shortest(path: Path) -> Path:

@@ -1,6 +1,5 @@
 """`ettin eval`: measure retrieval and reranking on judged queries."""
 
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -57,6 +56,7 @@ from ettin_cli.files import (
     without_spaces,
 )
 from ettin_cli.index import Index, find_index
+from ettin_cli.platforms import command_line
 from ettin_cli.records import Query
 from ettin_cli.searching import SearchOptions
 from ettin_cli.settings import AUTO, CANDIDATES, DOCUMENT, METRICS, SAME, TRUNCATE
@@ -331,7 +331,7 @@ def _judge(evaluator: Evaluator, queries: Sequence[Query], qrels: Path, console:
         for doc_id in doc_ids
     ]
     judge_documents(
-        items, qrels, console=console, resume_command=shlex.join(["ettin", *sys.argv[1:]])
+        items, qrels, console=console, resume_command=command_line(["ettin", *sys.argv[1:]])
     )
 
 

@@ -4,13 +4,13 @@ The library's errors carry codes and fields, but no options. Another interface c
 table of hints for the same codes.
 """
 
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any
 
 from ettin_cli.errors import EttinError
+from ettin_cli.platforms import command_line, making_folder, quoted
 from ettin_cli.records import Rejection
 from ettin_cli.settings import MAX
 
@@ -48,7 +48,7 @@ class _Hints(Formatter):
     """Formats fields: lists with commas, and !q as shell words."""
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
-        return shlex.quote(str(value)) if conversion == "q" else super().convert_field(value, None)
+        return quoted(str(value)) if conversion == "q" else super().convert_field(value, None)
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if isinstance(value, (tuple, list)):
@@ -94,19 +94,19 @@ def _rebuild(fields: Fields) -> str:
     for name in ("embedder", "max_length", "dimensions", "chunk_size", "chunk_overlap", "shards"):
         if (value := fields.get(name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
+    return command_line(words)
 
 
 def _calibrate(fields: Fields) -> str:
     """Return the command that calibrates an index for a reranker."""
     words = ["ettin", "eval", "-i", str(fields["folder"]), "-r", str(fields["reranker"])]
     words += ["--long", MAX] if fields["long"] == MAX else []
-    return f"{shlex.join(words)} --queries FILE --qrels FILE --calibrate"
+    return f"{command_line(words)} --queries FILE --qrels FILE --calibrate"
 
 
 def _slower(fields: Fields) -> str:
     """Return how to train again without diverging."""
-    first = f"remove {shlex.quote(str(left))} and " if (left := fields.get("partial")) else ""
+    first = f"remove {quoted(str(left))} and " if (left := fields.get("partial")) else ""
     rate = fields.get("learning_rate")
     lower = (
         f"--learning-rate {rate / 4:.1g}, or --dtype fp32" if rate else "a lower --learning-rate"
@@ -119,7 +119,7 @@ def _submit(fields: Fields) -> str:
     address = str(fields["address"])
     http = address.startswith("http")
     dashboard = address if http else f"http://{address.removeprefix('ray://').split(':')[0]}:8265"
-    command = shlex.join(["ray", "job", "submit", "--address", dashboard, "--", *_typed()])
+    command = command_line(["ray", "job", "submit", "--address", dashboard, "--", *_typed()])
     return f"run it on the cluster: {command}"
 
 
@@ -244,7 +244,7 @@ HINTS: Mapping[str, str | Callable[[Fields], str | None]] = {
     "not-calibrated": _calibrate,
     "too-few-judgements": "judge more relevant and irrelevant passages, for at least two queries",
     "cannot-write": _OTHER,
-    "folder-not-found": "mkdir -p {folder!q}",
+    "folder-not-found": lambda fields: making_folder(fields["folder"]),
     "judgements-unwritable": "judgements so far are kept; once the file can be written, "
     "run the same command to resume",
     "checkpoint-unwritable": "free some space, then run the same command with --resume",

@@ -25,6 +25,7 @@ from ettin_cli.corpus import (
 from ettin_cli.errors import IndexNotFoundError, UsageError
 from ettin_cli.index import Manifest, RecordedSource, find_index
 from ettin_cli.indexing import BuildReport, BuildRequest
+from ettin_cli.platforms import expanded, path_glob
 from ettin_cli.settings import AUTO, DEFAULT_INDEX
 from ettin_cli.text import Chunking, inert_line
 
@@ -206,6 +207,7 @@ def index(
         *(include, exclude, id_field, text_field, title_field, all_text, encoding),
         *(main_content, ocr),
     )
+    source = list(expanded(source or ()))
     if not source and any(reading):
         raise UsageError(
             "--include, --exclude, --id-field, --text-field, --title-field, --all-text, "
@@ -214,7 +216,7 @@ def index(
         )
     folder = _folder(index, source)
     chosen = units.unit_options(on, workers, cpus_per_worker, gpus_per_worker, unit, str(folder))
-    added = context.session.sources(options.stdin_or(text) for text in source or ())
+    added = context.session.sources(options.stdin_or(text) for text in source)
     for text in added:
         open_source(text)  # fails before a folder is made for the index
     request = BuildRequest(
@@ -223,8 +225,8 @@ def index(
         remove=list(map(str, context.session.sources(remove or ()))),
         source=RecordedSource(
             "",
-            tuple(include or ()),
-            tuple(exclude or ()),
+            tuple(map(path_glob, include or ())),
+            tuple(map(path_glob, exclude or ())),
             id_field,
             text_field,
             title_field,

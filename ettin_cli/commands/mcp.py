@@ -15,6 +15,7 @@ from ettin_cli.commands.context import Color, make_console
 from ettin_cli.console import Console
 from ettin_cli.errors import EttinError, IndexNotFoundError, UsageError
 from ettin_cli.index import find_index, index_name, read_manifest
+from ettin_cli.platforms import relative
 from ettin_cli.serving.mcp import (
     SNIPPETS,
     Connection,
@@ -70,14 +71,14 @@ def mcp(
     """
     console = make_console(color)
     require_mcp()
-    if install is not None:
-        _show(install, index, reranker, console, allow_update=allow_update)
-        return
     if not hasattr(socket, "AF_UNIX"):
         raise EttinError(
             "ettin mcp needs Unix sockets, which this system lacks",
             hint="start ettin serve, and connect the agent to http://127.0.0.1:7480/mcp",
         )
+    if install is not None:
+        _show(install, index, reranker, console, allow_update=allow_update)
+        return
     if os.isatty(0):
         console.notice("waiting for an agent on stdin; --install AGENT prints its settings")
     streams = claim_streams()
@@ -112,7 +113,7 @@ def _reranker(name: str) -> str:
 
 def _here(path: str) -> str:
     """Return a path below the root folder, in which the server runs, relative to this one."""
-    return os.path.relpath(f"/{path}")
+    return relative(f"/{path}")
 
 
 def _indexed(folder: Path | None) -> list[Indexed]:

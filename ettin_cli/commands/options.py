@@ -1,7 +1,5 @@
 """The options that mean the same in every command."""
 
-import os
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ import typer
 from ettin_cli.console import Console
 from ettin_cli.errors import INTERRUPTED, TERMINATED, InvalidArgumentError, UsageError
 from ettin_cli.index import RecordedSource
+from ettin_cli.platforms import command_line, quoted, relative
 from ettin_cli.runtime import interruption
 from ettin_cli.searching import require_blend
 from ettin_cli.settings import AUTO, DEFAULT_INDEX
@@ -122,14 +121,14 @@ def command(name: str, folder: Path) -> str:
     """Return a command for an index, with -i unless it is the default one."""
     if folder == Path(DEFAULT_INDEX):
         return f"ettin {name}"
-    return f"ettin {name} -i {shlex.quote(str(folder))}"
+    return f"ettin {name} -i {quoted(str(folder))}"
 
 
 def recorded(folder: Path, source: RecordedSource) -> str:
     """Return a source as shell words: its path relative to the working folder, and its options."""
     if source.location == "-":
         return "-"
-    location = os.path.relpath(folder.resolve().parent / source.location)
+    location = relative(folder.resolve().parent / source.location)
     words = [location]
     for option, values in (("--include", source.include), ("--exclude", source.exclude)):
         words += [word for value in values for word in (option, value)]
@@ -142,7 +141,7 @@ def recorded(folder: Path, source: RecordedSource) -> str:
         words += [option, value] if value else []
     words += ["--ocr", source.ocr] if source.ocr != AUTO else []
     words += ["--all-text"] * source.all_text + ["--main-content"] * source.main_content
-    return shlex.join(words)
+    return command_line(words)
 
 
 def stdin() -> Stream:

@@ -18,6 +18,7 @@ from ettin_cli.files import ResumableOutput
 from ettin_cli.index import Index, find_index
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.rerankers import require_long
+from ettin_cli.platforms import path_glob
 from ettin_cli.searching import (
     RerankerCascade,
     SearchOptions,
@@ -173,7 +174,7 @@ def search(
         min_probability=min_probability,
         blend=options.blend_of(blend),
         filters=_filters(filter or []),
-        paths=tuple(path or []),
+        paths=tuple(map(path_glob, path or [])),
         fold=fold,
     )
     require_long(long, reranked=reranker != "none")

@@ -7,6 +7,7 @@ from ettin_cli.collections import is_collection_name
 from ettin_cli.commands import options
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import read_queries
+from ettin_cli.platforms import expanded
 from ettin_cli.records import Answer, Query
 from ettin_cli.searching import as_typed
 
@@ -22,6 +23,7 @@ def asked_queries(
     """
     if queries is not None and query is not None:
         sources = [query, *sources]
+    sources = list(expanded(sources))
     hint = "put a QUERY of several words in quotes"
     if queries is not None:
         hint = "with --queries, every argument is a SOURCE"

@@ -345,7 +345,7 @@ def editor_address(address: str) -> str:
     if "{path}" not in address or not scheme or scheme[1] in ("javascript", "data", "blob"):
         raise UsageError(
             f"--editor-url {address!r} is not an address with {{path}}",
-            hint="--editor-url 'vscode://file/{path}:{line}'",
+            hint='--editor-url "vscode://file/{path}:{line}"',
         )
     here = quote(os.getcwd().replace(os.sep, "/").rstrip("/") + "/")  # noqa: PTH109
     return address.replace("{path}", f"{here}{{path}}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from ettin_cli.files.writers import (
     format_for,
     write_answers,
 )
+from ettin_cli.platforms import making_folder
 from ettin_cli.records import Advance, Answer, Note, Share, Stage
 from ettin_cli.text import inert_line
 
@@ -321,7 +321,7 @@ def destination(format: str, output: Path | None) -> str:
         if not output.parent.is_dir():
             raise OutputError(
                 f"cannot write {output}: no such folder: {output.parent}",
-                hint=f"mkdir -p {shlex.quote(str(output.parent))}",
+                hint=making_folder(output.parent),
             )
         return format
     on_terminal = sys.stdout.isatty()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ettin_cli.platforms import composed
 from ettin_cli.settings import MAX_IGNORES_BYTES, MIB
 from ettin_cli.storage import open_regular
 
@@ -63,7 +64,7 @@ class Ignores:
 
     def verdict(self, path: Path, is_folder: bool) -> bool | None:
         """Return whether this file ignores a path; None if no pattern matches."""
-        name = path.relative_to(self.folder).as_posix()
+        name = composed(path.relative_to(self.folder).as_posix())
         fitting = (pattern for pattern in reversed(self.patterns) if pattern.fits(name, is_folder))
         last = next(fitting, None)
         return None if last is None else not last.negated
@@ -93,7 +94,7 @@ def ignores_of(folder: Path, reject: Reject) -> list[Ignores]:
     if len(content) > MAX_IGNORES_BYTES:
         reject(path, f"more than {MAX_IGNORES_BYTES // MIB} MiB")
         return []
-    text = content.decode("utf-8-sig", "surrogateescape")
+    text = composed(content.decode("utf-8-sig", "surrogateescape"))
     return [Ignores(folder, list(parse(text)))]
 
 

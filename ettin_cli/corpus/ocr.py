@@ -14,13 +14,14 @@ from ettin_cli.corpus.child import FAILED, TOO_LONG
 from ettin_cli.corpus.recognized_pages import RecognizedPages, content_key
 from ettin_cli.corpus.separate import ProcessDiedError, SeparateProcess, python_command
 from ettin_cli.errors import InvalidArgumentError, MissingExtraError
+from ettin_cli.platforms import quoted
 from ettin_cli.records import no_progress
 from ettin_cli.settings import AUTO, MAX_OCR_MEMORY, MAX_OCR_SECONDS, MIB
 from ettin_cli.storage import UnreadableError
 
 ALWAYS, NEVER = "always", "never"
 MODES = (AUTO, ALWAYS, NEVER)
-OCR_COMMAND = "pip install 'ettin-cli[ocr]'"
+OCR_COMMAND = f"pip install {quoted('ettin-cli[ocr]')}"
 OCR_HINT = f"to recognise it: {OCR_COMMAND}"
 # The reason for a file that is read again once text can be recognised.
 NEEDS_OCR = "with pages that need OCR"

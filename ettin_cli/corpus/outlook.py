@@ -15,6 +15,7 @@ from ettin_cli.corpus.html import html_document
 from ettin_cli.corpus.reader import DocumentReader
 from ettin_cli.corpus.rtf import rtf_text
 from ettin_cli.errors import first_line
+from ettin_cli.platforms import quoted
 from ettin_cli.records import Document
 from ettin_cli.settings import (
     MAX_MARKUP_BYTES,
@@ -58,7 +59,8 @@ def outlook_document(path: Path, doc_id: str) -> Document:
     try:
         import olefile
     except ImportError as error:
-        raise UnreadableError("needs olefile; pip install 'ettin-cli[formats]'") from error
+        command = f"pip install {quoted('ettin-cli[formats]')}"
+        raise UnreadableError(f"needs olefile; {command}") from error
     content = read_bytes(path)
     try:
         with olefile.OleFileIO(io.BytesIO(content)) as file:

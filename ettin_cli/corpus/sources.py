@@ -16,6 +16,7 @@ from ettin_cli.corpus.machine_text import machine_file
 from ettin_cli.corpus.pictures import is_picture
 from ettin_cli.corpus.registry import COMPRESSED, is_read, known_formats
 from ettin_cli.errors import CorpusError, InvalidArgumentError
+from ettin_cli.platforms import composed, is_junction, true_case
 from ettin_cli.records import Rejection
 from ettin_cli.storage import STREAM, Stream, open_regular
 
@@ -27,6 +28,8 @@ PROBE_BYTES = 8192
 # The suffix of source maps, and of other files that are not read.
 MAP = ".map"
 BINARY = "binary"
+LINKED_FOLDER = "link to a folder"
+SAME_NAME = "another file has the same name with its letters composed otherwise; rename one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Return the name of the folder or file; "-" for a stream."""
-        return self.location.name if self.location else STREAM
+        """Return the name of the folder or file, as `SourceFile.name`; "-" for a stream."""
+        return composed(self.location.name) if self.location else STREAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class SourceFile:
 
     Args:
         path: Absolute; None for a stream.
-        name: Its POSIX path below the source, which is the doc_id of a document.
+        name: Its POSIX path below the source in composed Unicode, which is the doc_id of a
+            document and the same on every system.
         in_folder: Whether it was found by walking a folder.
         stream: The input, if there is no path.
         as_text: Whether it is read as text, although its suffix is unknown.
@@ -121,7 +125,7 @@ def located(text: str) -> Path:
     Links are followed, unless only the link's name tells the format, as in the cache of the hub.
     """
     path = Path(text)
-    location = path.resolve()
+    location = true_case(path.resolve())
     if path.suffix and not location.suffix and path.is_symlink():
         return path.parent.resolve() / path.name
     return location
@@ -162,7 +166,7 @@ def list_files(
         walk.run()
     else:
         path = _beir_corpus(source.location) or source.location
-        listing.files.append(SourceFile(path, path.name, in_folder=False))
+        listing.files.append(SourceFile(path, composed(path.name), in_folder=False))
     return listing
 
 
@@ -190,8 +194,20 @@ class _Walk:
         self.folders.append((self.root, outer_ignores(self.root, self._reject)))
         while self.folders:
             self._folder(*self.folders.pop())
-        self.listing.files.sort(key=lambda file: file.name)
+        self._keep_one_of_each_name()
         self.listing.rejections.sort(key=lambda rejection: rejection.path)
+
+    def _keep_one_of_each_name(self) -> None:
+        """Sort the files, and reject those whose names differ from another's in composition only.
+
+        Other systems cannot have both, and their ids would be the same.
+        """
+        kept: dict[str, SourceFile] = {}
+        for file in sorted(self.listing.files, key=_composed_first):
+            assert file.path
+            if kept.setdefault(file.name, file) is not file:
+                self._reject(file.path, SAME_NAME)
+        self.listing.files = list(kept.values())
 
     def _folder(self, folder: Path, ignores: list[Ignores]) -> None:
         try:
@@ -206,7 +222,7 @@ class _Walk:
     def _entry(self, entry: os.DirEntry[str], ignores: list[Ignores]) -> None:
         path = Path(entry.path)
         is_folder = entry.is_dir(follow_symlinks=False)
-        name = path.relative_to(self.root).as_posix()
+        name = composed(path.relative_to(self.root).as_posix())
         reason = self._unfit(entry, name, is_folder, ignores)
         if reason:
             self.listing.skipped[reason] += 1
@@ -229,7 +245,9 @@ class _Walk:
             return "the index itself"
         if ignored(path, is_folder, ignores):
             return "ignored by .gitignore"
-        return None if is_folder else self._unfit_file(entry, name)
+        if is_folder:
+            return LINKED_FOLDER if is_junction(entry) else None
+        return self._unfit_file(entry, name)
 
     def _unfit_file(self, entry: os.DirEntry[str], name: str) -> str | None:
         if self.exclude.match_file(name) or (self.include and not self.include.match_file(name)):
@@ -254,6 +272,11 @@ class _Walk:
         self.listing.rejections.append(Rejection(_printable(str(path)), reason))
 
 
+def _composed_first(file: SourceFile) -> tuple[str, bool]:
+    assert file.path
+    return file.name, not file.path.as_posix().endswith(file.name)
+
+
 def _globs(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec:
     import pathspec
 
@@ -264,7 +287,7 @@ def _globs(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec:
             raise InvalidArgumentError(
                 f"{pattern!r} is not a glob", argument="glob", value=pattern
             ) from error
-    return pathspec.GitIgnoreSpec.from_lines(patterns)
+    return pathspec.GitIgnoreSpec.from_lines(map(composed, patterns))
 
 
 def _is_maildir(folder: Path) -> bool:
@@ -284,7 +307,7 @@ def _no_file(entry: os.DirEntry[str]) -> str | None:
     except OSError:
         return "broken link"
     if stat.S_ISDIR(mode):
-        return "link to a folder"
+        return LINKED_FOLDER
     return None if stat.S_ISREG(mode) else "not a regular file"
 
 

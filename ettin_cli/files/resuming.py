@@ -14,6 +14,7 @@ from ettin_cli.files.output import only_writer, output_errors
 from ettin_cli.files.writers.json import HIT_LINES
 from ettin_cli.files.writers.registry import writer_of
 from ettin_cli.files.writers.writer import RUN_NAME, BinaryWriter, Layout
+from ettin_cli.platforms import move
 from ettin_cli.records import Answer, Rejection
 from ettin_cli.storage import mode_for, replacing, sync_folder
 
@@ -222,7 +223,7 @@ class ResumableFile:
             self._note()
             if made is None:
                 self.partial.chmod(mode_for(self.target))
-                self.partial.replace(self.target)
+                move(self.partial, self.target)
             else:
                 self._make(made)
                 self.partial.unlink()
@@ -236,7 +237,7 @@ class ResumableFile:
                 made(self.partial, file)
                 _synced(file)
             self.draft.chmod(mode_for(self.target))
-            self.draft.replace(self.target)
+            move(self.draft, self.target)
         except BaseException:
             with suppress(OSError):
                 self.draft.unlink(missing_ok=True)
@@ -249,7 +250,7 @@ class ResumableFile:
             # Already moved if an earlier run was killed right after this.
             if self.partial_rejects.exists():
                 self.partial_rejects.chmod(mode_for(self.rejects))
-                self.partial_rejects.replace(self.rejects)
+                move(self.partial_rejects, self.rejects)
         else:
             self.partial_rejects.unlink(missing_ok=True)
             # The rejects of an earlier run belong to another output.

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import EttinError, InvalidArgumentError
-from ettin_cli.index.mapping import release
+from ettin_cli.index.manifest import damaged
+from ettin_cli.index.mapping import release, unreadable
 from ettin_cli.index.nearest import Nearest, VectorPart
 from ettin_cli.index.vectors import (
     BLOCK_ROWS,
     EXACT,
     K_FACTOR,
     RECALL_AT,
-    faiss_failure,
     is_graph,
     nearest,
     open_index,
@@ -226,9 +226,14 @@ def read_index(path: Path) -> Any:
     import faiss
 
     try:
-        return faiss.read_index(str(path))
+        with path.open("rb") as file:
+            # FAISS itself opens names in the code page on Windows.
+            reader = faiss.PyCallbackIOReader(file.read)  # type: ignore[attr-defined]
+            return faiss.read_index(reader)
+    except OSError as error:
+        raise unreadable(path, error) from error
     except (RuntimeError, MemoryError) as error:
-        raise faiss_failure(path) from error
+        raise damaged(path) from error
 
 
 def write_index(index: Any, path: Path) -> None:

@@ -121,7 +121,8 @@ def _foreign(folder: Path) -> str | None:
 
 
 def _myself() -> str:
-    with suppress(OSError, KeyError):
+    # Of a user without a name.
+    with suppress(OSError, KeyError, ImportError):
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         return (
             f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}, since {since}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from ettin_cli.errors import EttinError, IndexDamagedError, IndexMismatchError, IndexNotFoundError
 from ettin_cli.index.token_codes import TokenCodec
+from ettin_cli.platforms import persist
 from ettin_cli.records import EmbedderCard
 from ettin_cli.settings import AUTO, INDEX_FORMAT
 from ettin_cli.storage import replacing
@@ -172,7 +173,7 @@ def read_manifest(folder: Path) -> Manifest:
     import orjson
 
     try:
-        content = (folder / MANIFEST).read_bytes()
+        content = persist((folder / MANIFEST).read_bytes)
     except (FileNotFoundError, NotADirectoryError):
         raise not_an_index(folder) from None
     except OSError as error:

@@ -113,6 +113,8 @@ class PassageWriter:
     def close(self) -> None:
         """Write the remaining rows, and the footer that makes the file readable."""
         self._flush()
+        # Without rows, they would still hold the maps of older generations.
+        self._waiting = []
         self._writer.close()
         self._sink.close()
 

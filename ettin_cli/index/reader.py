@@ -17,6 +17,7 @@ from ettin_cli.index.passages import PASSAGES
 from ettin_cli.index.source_files import FileEntry
 from ettin_cli.index.token_codes import TokenCodec
 from ettin_cli.index.vectors import best_among, nearest_among
+from ettin_cli.platforms import on_disk
 from ettin_cli.records import Passage
 from ettin_cli.runtime import Closing
 from ettin_cli.text.lexical import ENGLISH
@@ -178,7 +179,7 @@ class Index(Closing):
 
     def path_of(self, entry: FileEntry) -> str | None:
         """Return the current path of a file, or None if its records came from standard input."""
-        return str(self._base / entry.path) if entry.path else None
+        return str(on_disk(self._base / entry.path)) if entry.path else None
 
     def file_of(self, row: int) -> FileEntry:
         """Return the source file of a passage."""

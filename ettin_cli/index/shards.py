@@ -169,7 +169,9 @@ def finish(place: Path, shard: Path, recipe: BuildRecipe, factory: str, shared: 
         generation = place / GENERATIONS / next_name(place)
         make_folder(generation)
         for path in source.generation.iterdir():
-            _linked(path, generation / path.name)
+            # Compressed vectors are written instead.
+            if path.name != VECTORS or not shared.quantizer:
+                _linked(path, generation / path.name)
         if shared.quantizer:
             _compress(source, shared.quantizer, factory, generation)
         if shared.clusters:
@@ -186,7 +188,6 @@ def finish(place: Path, shard: Path, recipe: BuildRecipe, factory: str, shared: 
 def _compress(source: Index, quantizer: Path, factory: str, generation: Path) -> None:
     """Write the compressed vectors of a shard, and the exact ones in a file of their own."""
     vectors = source.vectors
-    (generation / VECTORS).unlink()
     with (generation / EMBEDDINGS).open("wb") as file:
         for begin in range(0, len(vectors), BLOCK_ROWS):
             file.write(vectors[begin : begin + BLOCK_ROWS].astype("<f2").tobytes())

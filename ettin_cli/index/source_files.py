@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.index.manifest import damaged
+from ettin_cli.platforms import composed
 from ettin_cli.records import Rejection
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class FileEntry:
 
     Args:
         source: Number of its source in the manifest.
-        name: Its path below the source.
+        name: Its path below the source, in composed Unicode.
         path: Its location: absolute, or relative to the folder that contains the index; "" if the
             records came from standard input.
         size: In bytes.
@@ -115,10 +116,11 @@ class Files:
         """Yield the first row and the number of rows of each file whose name matches a glob."""
         import pathspec
 
-        spec = pathspec.GitIgnoreSpec.from_lines(globs)
+        spec = pathspec.GitIgnoreSpec.from_lines(map(composed, globs))
         columns = (self._table.column(name).to_pylist() for name in ("name", "first", "passages"))
         for name, first, passages in zip(*columns, strict=True):
-            if passages and spec.match_file(name):
+            # Earlier versions kept names as they were.
+            if passages and spec.match_file(composed(name)):
                 yield first, passages
 
 

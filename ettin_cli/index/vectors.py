@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_cli.errors import EttinError
 from ettin_cli.index.manifest import damaged
 from ettin_cli.index.mapping import mapped_numbers, unreadable
 from ettin_cli.runtime import guard_children, hold_to_one_thread
@@ -48,25 +47,22 @@ def open_index(path: Path, search: Mapping[str, int]) -> Any:
         EttinError: The system cannot read the file.
     """
     import faiss
+    import numpy as np
 
+    # FAISS opens names in the code page on Windows, and cannot map files on every system.
+    content = mapped_numbers(path, np.dtype(np.uint8))
+    view = faiss.swig_ptr(content)
+    reader = faiss.ZeroCopyIOReader(view, content.size)  # type: ignore[attr-defined]
     try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
+        index: Any = faiss.read_index(reader, faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
     except (RuntimeError, MemoryError) as error:
-        raise faiss_failure(path) from error
+        raise damaged(path) from error
+    # FAISS only points to the mapped content.
+    index.referenced_objects = [content]
     for name, value in search.items():
         if name != K_FACTOR:
             faiss.ParameterSpace().set_index_parameter(index, name, value)
     return index
-
-
-def faiss_failure(path: Path) -> EttinError:
-    """Return the error for a file that FAISS does not read, as it does not tell the reason."""
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        return unreadable(path, error)
-    return damaged(path)
 
 
 def to_compare(depth: int, search: Mapping[str, int]) -> int:

@@ -42,6 +42,7 @@ from ettin_cli.index.token_lists_writer import ListedTexts, write_lists
 from ettin_cli.index.token_writer import SAMPLE, CodedTexts, TokenShards, TokenWriter
 from ettin_cli.index.unit_files import Samples, UnitFile, unit_files
 from ettin_cli.index.vectors import EXACT, mapped
+from ettin_cli.platforms import move
 from ettin_cli.records import Advance, EmbedderCard, TokenSink, no_progress
 from ettin_cli.settings import READING
 from ettin_cli.storage import allocate, checksum, make_folder, sync_file, sync_folder
@@ -109,6 +110,8 @@ class Generation:
         also: Other indexes whose vectors are reused.
         work: Where vectors are kept until the commit, also those of other indexes; None: in the
             index's folder.
+
+    An index that is replaced is closed by `commit`, unless other generations share its work.
     """
 
     def __init__(
@@ -139,7 +142,7 @@ class Generation:
     def adopt(self, passages: Path, rows: int) -> None:
         """Take a complete file of passages instead of those that would be added."""
         self.passages.close()
-        passages.replace(self.path / PASSAGES)
+        move(passages, self.path / PASSAGES)
         self.passages.rows = rows
         self._adopted = True
 
@@ -199,6 +202,9 @@ class Generation:
         manifest = with_files(manifest, sealed(self.path))
         write_manifest(self.folder, manifest)
         self.shards.clear(others=not self.shares_work)
+        if isinstance(self.old, Index) and not self.shares_work:
+            # Windows does not remove files that are mapped.
+            self.old.close()
         remove_leftovers(self.folder)
         return manifest
 

@@ -122,6 +122,8 @@ def build_index(
             from ettin_cli.indexing.sharding import ShardedBuild, opened_shards
 
             shards = opened_shards(old) if old else None
+            if old:
+                old.close()
             sharded = ShardedBuild(
                 request, recipe, files, division, manifest, shards, reporter, loaded
             )

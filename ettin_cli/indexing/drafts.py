@@ -72,6 +72,12 @@ class OldShards:
             if key not in lost
         ]
 
+    def close(self) -> None:
+        """Release the files of the shards that were opened."""
+        for shard in self.shards:
+            if isinstance(shard, Index):
+                shard.close()
+
     def _keep_stream(self, lost: set[tuple[int, str]]) -> bool:
         """Keep the parts that can be read of a stream, as it cannot be read again.
 
@@ -214,6 +220,8 @@ class Draft:
             draft = Draft(self.path.with_stem(f"{self.path.stem}-{number}"), self.old)
             self._cut(draft, passages.table, begin, end)
             drafts.append(draft)
+        # Windows does not remove files that are mapped.
+        del passages
         self.path.unlink()
         return drafts
 

@@ -25,6 +25,7 @@ from ettin_cli.corpus import (
 )
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.index import FileEntry, Manifest, RecordedSource, is_unchanged, portable
+from ettin_cli.platforms import on_disk, true_case
 from ettin_cli.records import Rejection
 from ettin_cli.settings import AUTO
 from ettin_cli.storage import STREAM, Stream
@@ -112,7 +113,11 @@ def record_source(text: str | Stream, folder: Path, template: RecordedSource) ->
 
 def base_of(folder: Path) -> Path:
     """Return the folder that relative locations in an index are relative to."""
-    return folder.resolve().parent
+    return _resolved(folder).parent
+
+
+def _resolved(folder: Path) -> Path:
+    return true_case(folder.resolve())
 
 
 def make_plan(
@@ -147,7 +152,7 @@ def make_plan(
             source,
             record.include,
             record.exclude,
-            folder.resolve(),
+            _resolved(folder),
             all_text=record.all_text,
             pictures=record.ocr != NEVER,
         )
@@ -157,7 +162,7 @@ def make_plan(
         plan.binary.update(listing.binary)
         plan.rejections += listing.rejections
         # The index may lie inside one of its sources.
-        inside = folder.resolve()
+        inside = _resolved(folder)
         listing.files = [f for f in listing.files if not (f.path and inside in f.path.parents)]
         _compare(plan, number, record, listing, before, again=stream is not None, reread=reread)
     plan.gone = [entry.name for entry in before.values()]
@@ -182,7 +187,7 @@ def is_there(record: RecordedSource, folder: Path) -> bool:
 def _opened(record: RecordedSource, folder: Path, stream: Stream | None = None) -> Source:
     if record.location == STREAM:
         return Source(None, "stream", stream)
-    location = base_of(folder) / record.location
+    location = on_disk(base_of(folder) / record.location)
     try:
         return open_source(str(location))
     except CorpusError as error:

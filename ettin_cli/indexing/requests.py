@@ -30,6 +30,7 @@ from ettin_cli.models import (
 )
 from ettin_cli.models.engines import EngineSettings
 from ettin_cli.models.multi_vector import is_multi_vector
+from ettin_cli.platforms import composed
 from ettin_cli.records import EmbedderCard, Reporter
 from ettin_cli.settings import AUTO, NONE
 from ettin_cli.storage import STREAM, Stream
@@ -92,7 +93,10 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
         require_encoding(request.source.encoding)
     require_ocr_mode(request.source.ocr)
     recorded = manifest.sources if manifest else ()
-    removed = [_location(text, request.folder) for text in request.remove]
+    removed = [
+        _as_recorded(_location(text, request.folder), recorded, request.folder)
+        for text in request.remove
+    ]
     for location, text in zip(removed, request.remove, strict=True):
         if location not in [source.location for source in recorded]:
             raise InvalidArgumentError(
@@ -102,7 +106,10 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
                 folder=request.folder,
             )
     kept = {s.location: s for s in recorded if s.location not in removed}
-    added = [record_source(one, request.folder, request.source) for one in request.add]
+    added = [
+        replace(one, location=_as_recorded(one.location, recorded, request.folder))
+        for one in (record_source(one, request.folder, request.source) for one in request.add)
+    ]
     kept |= {source.location: source for source in added}
     if request.only and (others := kept.keys() - {source.location for source in added}):
         raise InvalidArgumentError(
@@ -124,6 +131,18 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
 def _location(text: str, folder: Path) -> str:
     """Return a source's location as the manifest records it, whether or not it exists."""
     return text if text == STREAM else portable(located(text), base_of(folder))
+
+
+def _as_recorded(location: str, recorded: Sequence[RecordedSource], folder: Path) -> str:
+    """Return the location under which a source is recorded; another system may compose names."""
+    for source in recorded:
+        if (
+            source.location != location
+            and composed(source.location) == composed(location)
+            and not (base_of(folder) / source.location).exists()
+        ):
+            return source.location
+    return location
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,9 @@ class ShardedBuild:
                 for number, draft in enumerate(drafts, start=1)
             ]
             places, searched = self._finished(places, generation)
+            if self.old:
+                # Windows does not remove files that are mapped.
+                self.old.close()
             manifest = generation.commit(places, self.recipe, sources, searched, self.parts)
         except BaseException:
             generation.abandon()

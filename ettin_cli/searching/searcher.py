@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -12,6 +10,7 @@ from typing import Self
 from ettin_cli.errors import CalibrationError, InvalidArgumentError
 from ettin_cli.index import Filter, Index
 from ettin_cli.models.rerankers import require_long
+from ettin_cli.platforms import relative
 from ettin_cli.records import (
     Answer,
     Embedder,
@@ -459,6 +458,4 @@ def from_here(path: str | None) -> str | None:
     """Return a path relative to the working directory, if it is on the same drive."""
     if path is None:
         return None
-    with suppress(ValueError):  # another drive
-        return Path(os.path.relpath(path)).as_posix()
-    return path
+    return Path(relative(path)).as_posix()

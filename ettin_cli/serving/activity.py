@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ettin_cli import platforms
+
 # How often a server looks after itself while it waits.
 TURN_S = 60.0
 
@@ -91,4 +93,8 @@ class Activity:
 
 def end_process() -> None:
     """End this process as a signal does: after its requests."""
-    os.kill(os.getpid(), signal.SIGTERM)
+    if platforms.WINDOWS:
+        # There os.kill would end the process at once.
+        signal.raise_signal(signal.SIGTERM)
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -15,6 +14,7 @@ from typing import Any
 from ettin_cli.errors import CalibrationError, EttinError
 from ettin_cli.index import Index
 from ettin_cli.indexing import out_of_date
+from ettin_cli.platforms import quoted
 from ettin_cli.searching import RerankerCascade, Searcher
 from ettin_cli.searching.calibration import Calibration, is_calibrated, load
 from ettin_cli.serving.scheduled_models import ScheduledModels
@@ -144,7 +144,7 @@ class ServedIndex:
     @property
     def _refresh(self) -> str:
         """The command that updates the index."""
-        return f"ettin index -i {shlex.quote(str(self.folder.resolve()))}"
+        return f"ettin index -i {quoted(str(self.folder.resolve()))}"
 
     def unavailable(self, problem: str) -> dict[str, Any]:
         """Return the description of an index that cannot be opened now."""

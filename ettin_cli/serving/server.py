@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from ettin_cli import platforms
 from ettin_cli.errors import InvalidArgumentError, MissingExtraError
 from ettin_cli.records import Reporter
 from ettin_cli.serving.guard import Policy
@@ -74,7 +75,7 @@ def listening(address: Address) -> list[socket.socket]:
         try:
             return [first, _bound(LOCALHOST[1], first.getsockname()[1])]
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
+            if not _is_taken(error):
                 # This machine has no IPv6.
                 return [first]
             first.close()
@@ -90,7 +91,9 @@ def _bound(host: str, port: int) -> socket.socket:
     # back the end of an answer for 40 ms.
     bound = socket.socket(found[0][0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows SO_REUSEADDR would let two servers have one port.
+        usual = socket.SO_REUSEADDR
+        bound.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_EXCLUSIVEADDRUSE", usual), 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(found[0][4])
@@ -101,8 +104,13 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
+def _is_taken(error: OSError) -> bool:
+    """Return whether another server has the port; Windows may refuse it as it refuses a file."""
+    return error.errno == errno.EADDRINUSE or (platforms.WINDOWS and error.errno == errno.EACCES)
+
+
 def _cannot_listen(address: Address, error: OSError) -> InvalidArgumentError:
-    if error.errno == errno.EADDRINUSE:
+    if _is_taken(error):
         problem = f"port {address.port} is in use"
         return InvalidArgumentError(
             problem, code="port-in-use", argument="port", value=address.port

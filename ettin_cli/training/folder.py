@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from ettin_cli.errors import OutputError, first_line
+from ettin_cli.platforms import persist
 from ettin_cli.storage import mode_for, replacing, sync_file, sync_folder
 
-CHECKPOINT, BEST, METRICS = "checkpoint.pt", "best.pt", "metrics.jsonl"
+CHECKPOINT, BEST, METRICS, LOCK = "checkpoint.pt", "best.pt", "metrics.jsonl", "lock"
 SHOWN = 60
 
 
@@ -64,7 +65,7 @@ class ModelFolder:
         import filelock
 
         self.partial.mkdir(exist_ok=True)
-        self.lock = filelock.FileLock(self.partial / "lock")
+        self.lock = filelock.FileLock(self.partial / LOCK)
         try:
             self.lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -167,6 +168,9 @@ class ModelFolder:
                 path.chmod(mode_for(self.draft / "new"))
                 sync_file(path)
         sync_folder(self.draft)
-        self.draft.rename(self.target)
+        persist(lambda: self.draft.rename(self.target))
         sync_folder(self.target.parent)
-        shutil.rmtree(self.partial)
+        # Windows does not remove the lock while it is held.
+        for path in self.partial.iterdir():
+            if path.name != LOCK:
+                path.unlink()

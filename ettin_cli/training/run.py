@@ -127,7 +127,7 @@ def _write(request: TrainRequest, folder: ModelFolder, loop: Loop) -> None:
         measure=request.measure,
         license=request.license,
     )
-    (folder.draft / "README.md").write_text(card, encoding="utf-8")
+    (folder.draft / "README.md").write_text(card, encoding="utf-8", newline="\n")
     folder.finish()
 
 

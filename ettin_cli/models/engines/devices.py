@@ -150,7 +150,8 @@ def cpu_has_bf16() -> bool:
     """
     if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ISAS_WITHOUT_BF16:
         return False
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor().flags)
+    # The last is ARM's name.
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(processor().flags)
 
 
 class Processor(NamedTuple):

@@ -11,6 +11,7 @@ from ettin_cli.models.engines.backends import Backend, Library, Run, Session
 from ettin_cli.models.engines.devices import cpu_has_bf16, is_cpu
 from ettin_cli.models.engines.onnx_export import WrittenModel
 from ettin_cli.models.engines.settings import EngineSettings
+from ettin_cli.platforms import quoted
 
 if TYPE_CHECKING:
     from ettin_cli.models.engines.backends import Feeds
@@ -27,7 +28,7 @@ class OpenVinoBackend(Backend):
         if not is_cpu(settings.device):
             return f"the device is {settings.device}"
         if not self.installed():
-            return "it is not installed (pip install 'ettin-cli[openvino]')"
+            return f"it is not installed (pip install {quoted('ettin-cli[openvino]')})"
         if settings.dtype == "fp16":
             return "OpenVINO does not compute in fp16"
         return None

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import MissingExtraError
+from ettin_cli.platforms import quoted
 from ettin_cli.serving.exchange import json_response, received
 from ettin_cli.serving.guard import Policy
 from ettin_cli.serving.mcp.protocol import indexed, instructions, protocol_server, require_mcp
@@ -44,7 +45,7 @@ class McpRoute:
                 if self._manager is None:
                     self._manager = await self._started()
         except MissingExtraError as error:
-            problem = ProblemError(404, f"{error.problem}: pip install 'ettin-cli[mcp]'")
+            problem = ProblemError(404, f"{error.problem}: pip install {quoted('ettin-cli[mcp]')}")
         except RouteError as error:
             problem = ProblemError(error.status, error.message)
         except ProblemError as refused:

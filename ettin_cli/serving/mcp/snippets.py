@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from ettin_cli.platforms import command_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Snippet:
 
 
 def _claude_code(words: Sequence[str]) -> str:
-    return f"claude mcp add ettin -- {shlex.join(words)}"
+    return f"claude mcp add ettin -- {command_line(words)}"
 
 
 def _codex(words: Sequence[str]) -> str:

@@ -1,0 +1,186 @@
+"""What differs between operating systems: paths, files in use, pipes, and commands to show."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+import shlex
+import stat
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+# Read when they are needed, so that tests can simulate another system.
+WINDOWS = os.name == "nt"
+MACOS = sys.platform == "darwin"
+
+# Windows refuses to touch a file that a virus scanner or an indexer has open; they take moments.
+PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
+_PLAIN = re.compile(r"[\w.:\\/+=-]+")
+_LONGEST_PATH = 1024
+
+
+def persist(action: Callable[[], Result]) -> Result:
+    """Do something with a file; on Windows try again for a second while another program uses it.
+
+    Raises:
+        OSError: As the action does.
+    """
+    for pause in PAUSES_S if WINDOWS else ():
+        try:
+            return action()
+        except PermissionError:
+            time.sleep(pause)
+    return action()
+
+
+def move(draft: Path, target: Path) -> None:
+    """Move a file over another one, atomically.
+
+    Raises:
+        OSError: The system refuses it.
+    """
+    persist(lambda: draft.replace(target))
+
+
+def is_broken_pipe(error: BaseException | None) -> bool:
+    """Return whether an error means that the reader of a pipe has gone."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    # Windows says that the argument of a write is invalid.
+    unnamed = isinstance(error, OSError) and error.filename is None
+    return WINDOWS and unnamed and error.errno == errno.EINVAL  # type: ignore[union-attr]
+
+
+def relative(path: str | os.PathLike[str]) -> str:
+    """Return a path relative to the working folder; unchanged if it is on another drive."""
+    with suppress(ValueError):
+        return os.path.relpath(path)
+    return os.fspath(path)
+
+
+def composed(name: str) -> str:
+    r"""Return a name in the form that is the same on every system: composed Unicode (NFC).
+
+    Names copied from macOS may be decomposed.
+
+    >>> composed("Cafe\u0301.md") == "Caf\u00e9.md"
+    True
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def on_disk(path: Path) -> Path:
+    """Return a path as the file system has it: its names may be composed differently there."""
+    if str(path).isascii() or path.exists():
+        return path
+    parent = on_disk(path.parent)
+    with suppress(OSError):
+        wanted = composed(path.name)
+        for name in sorted(os.listdir(parent)):  # noqa: PTH208
+            if composed(name) == wanted:
+                return parent / name
+    return parent / path.name
+
+
+def true_case(path: Path) -> Path:
+    """Return a resolved path with the letters of its names as they are on the disk.
+
+    On Windows and Linux a resolved path has them already. What does not exist stays as it is.
+    """
+    if not MACOS:
+        return path
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return true_case(path.parent) / path.name if path.name else path
+    except OSError:
+        return path
+    with suppress(OSError):
+        try:
+            found = fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(_LONGEST_PATH))  # type: ignore[attr-defined]
+        finally:
+            os.close(descriptor)
+        return Path(os.fsdecode(found.rstrip(b"\0")))
+    return path
+
+
+def is_junction(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a junction: Windows' other kind of link to a folder."""
+    if not WINDOWS:
+        return False
+    if sys.version_info >= (3, 12):
+        return entry.is_junction()
+    tag = getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0)
+    return bool(tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", 0xA0000003))
+
+
+def expanded(names: Iterable[str]) -> Iterator[str]:
+    """Yield names with `~` and globs expanded on Windows, where shells leave that to programs.
+
+    A name that exists is itself; a glob without a match is kept.
+    """
+    for name in names:
+        if not WINDOWS:
+            yield name
+            continue
+        place = os.path.expanduser(name)  # noqa: PTH111
+        if not glob.has_magic(place) or os.path.lexists(place):
+            yield place
+        else:
+            yield from sorted(glob.glob(place, recursive=True)) or [name]  # noqa: PTH207
+
+
+def path_glob(pattern: str) -> str:
+    """Return a glob of paths as it was typed; on Windows names may be separated by backslashes."""
+    return pattern.replace("\\", "/") if WINDOWS else pattern
+
+
+def quoted(word: str) -> str:
+    r"""Return a word of a command as it is typed in the usual shell of this system.
+
+    On Windows that is one which both PowerShell and cmd.exe read, unless it has a `$` or a
+    backtick: then only PowerShell does.
+    """
+    if not WINDOWS:
+        return shlex.quote(word)
+    if _PLAIN.fullmatch(word):
+        return word
+    if "$" in word or "`" in word:
+        return "'" + word.replace("'", "''") + "'"
+    # A backslash before the closing quote would escape it.
+    ended = word + "\\" * (len(word) - len(word.rstrip("\\")))
+    return '"' + ended.replace('"', '""') + '"'
+
+
+def command_line(words: Iterable[str]) -> str:
+    """Return a command as it is typed in the usual shell of this system."""
+    return " ".join(map(quoted, words))
+
+
+def making_folder(folder: str | os.PathLike[str]) -> str:
+    """Return the command that makes a folder and its missing parents."""
+    name = quoted(os.fspath(folder))
+    return f"mkdir {name}" if WINDOWS else f"mkdir -p {name}"
+
+
+def split_command(text: str) -> list[str]:
+    r"""Return the words of a command in an environment variable, such as EDITOR.
+
+    On Windows a backslash is part of a path, and an unquoted path may have spaces.
+    """
+    if not WINDOWS:
+        return shlex.split(text)
+    if os.path.isfile(text):  # noqa: PTH113
+        return [text]
+    return [word.strip('"') for word in shlex.split(text, posix=False)]
