@@ -154,7 +154,7 @@ WITH_RESUME = ("rerank", "score", "search")
 def _newest(fields: Fields) -> str:
     """Return how to go on with the newest commit of a dataset."""
     left = fields.get("partial")
-    first = f"remove {shlex.quote(str(left))} and " if left else ""
+    first = f"remove {quoted(str(left))} and " if left else ""
     return f"{first}run the same command, which reads the newest commit"
 
 
