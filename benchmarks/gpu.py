@@ -47,8 +47,8 @@ SHAPES = {
     "17m": {"hidden": 256, "layers": 7, "heads": 4},
     "150m": {"hidden": 768, "layers": 22, "heads": 12},
 }
-# The largest differences from fp32 on the CPU.
-MOST = {"fp32": 1e-3, "bf16": 0.1}
+# The largest differences from fp32 on the CPU, as a share of the scores' range if that is above 1.
+MOST = {"fp32": 1e-3, "bf16": 0.2}
 
 
 class Checks:
@@ -138,12 +138,13 @@ def check_agreement(folder: Path, device: str, pairs: Pairs, check: Checks) -> N
         apart = float(abs(found - wanted).max())
         top = set(np.argsort(-found)[:10]) & set(np.argsort(-wanted)[:10])
         same = np.array_equal(found, one.score(pairs)[0])
+        most = MOST[dtype] * max(1.0, float(np.ptp(wanted)))
         check(
             f"agreement, {name}",
             f"at most {apart:.1e} apart; {len(set(found.tolist()))} distinct of {len(found)} "
             f"({len(set(wanted.tolist()))} in fp32); {len(top)} of the top 10; alone "
             f"{abs(alone - found[:16]).max():.1e} apart; {'the same again' if same else 'varies'}",
-            ok=apart < MOST[dtype] and unpadded == is_unpadded(one.model),
+            ok=apart < most and unpadded == is_unpadded(one.model),
         )
 
 
@@ -189,13 +190,14 @@ def check_memory(folder: Path, device: str, pairs: Pairs, check: Checks) -> None
     torch_runtime._fits = counted
     try:
         with little_memory(device, 1500):
+            most = MOST["bf16"] * max(1.0, float(np.ptp(wanted)))
             for round in (1, 2):
                 tries.update({True: 0, False: 0})
                 apart = float(abs(one.score(pairs)[0] - wanted).max())
                 check(
                     f"out of memory, call {round}",
                     f"{tries[False]} failed and {tries[True]} good batches, {apart:.1e} apart",
-                    ok=apart < MOST["bf16"] and (round == 1 or tries[False] <= 1),
+                    ok=apart < most and (round == 1 or tries[False] <= 1),
                 )
         with little_memory(device, 1):
             one.score(pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
+from types import FrameType
 from typing import Any
 
 from ettin_cli.errors import EttinError, ModelError, first_line
@@ -177,6 +179,8 @@ class _Notices(Silence):
 
 def _serve(load: Load, device: str, connections: Sequence[Connection], cores: int) -> None:
     """Answer the calls of each connection in a thread, until it is closed."""
+    # Libraries hold semaphores, which Python gives back only as it exits.
+    signal.signal(signal.SIGTERM, _exit)
     os.environ.setdefault("RAYON_NUM_THREADS", str(cores))
     reporter = _Notices()
     model: object = None
@@ -186,12 +190,17 @@ def _serve(load: Load, device: str, connections: Sequence[Connection], cores: in
     except EttinError as error:
         problem = error
     threads = [
-        Thread(target=_answer, args=(one, model, problem, device, reporter)) for one in connections
+        Thread(target=_answer, args=(one, model, problem, device, reporter), daemon=True)
+        for one in connections
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    sys.exit()
 
 
 def _answer(
