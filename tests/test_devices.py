@@ -184,11 +184,12 @@ def test_the_allocator_grows_its_segments_unless_it_is_set(
 ) -> None:
     for name in devices.ALLOCATOR:
         monkeypatch.delenv(name, raising=False)
-    devices.prepare_for_torch()
-    assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
-    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "")
-    devices.prepare_for_torch()
-    assert not os.environ["PYTORCH_CUDA_ALLOC_CONF"]
+    with devices.growing_segments():
+        assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+    assert "PYTORCH_CUDA_ALLOC_CONF" not in os.environ
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "")
+    with devices.growing_segments():
+        assert "PYTORCH_CUDA_ALLOC_CONF" not in os.environ
 
 
 # The dtype
@@ -391,7 +392,7 @@ def test_nothing_is_fetched_to_load_a_model(
 
     monkeypatch.setattr("socket.socket.connect", connect)
     monkeypatch.setattr("socket.getaddrinfo", connect)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     placement.load(loaded, reranker)
     (given,) = asked
     assert given["local_files_only"]

@@ -18,7 +18,7 @@ from ettin_cli.errors import (
     ModelError,
     first_line,
 )
-from ettin_cli.models.engines import is_out_of_memory, prepare_for_torch
+from ettin_cli.models.engines import growing_segments, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +69,6 @@ class Processes:
         """
         if self.size == 1 or wanted == "cpu":
             return wanted
-        prepare_for_torch()
         import torch
 
         if wanted not in ("auto", "cuda"):
@@ -83,7 +82,8 @@ class Processes:
         if wanted == "auto" and not torch.cuda.is_available():
             return "cpu"
         if self.local_rank < torch.cuda.device_count():
-            torch.cuda.set_device(self.local_rank)
+            with growing_segments():
+                torch.cuda.set_device(self.local_rank)
         return f"cuda:{self.local_rank}"
 
     @property

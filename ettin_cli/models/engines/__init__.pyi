@@ -3,9 +3,9 @@ from .backends import Backend as Backend, Library as Library
 from .boundaries import LongTexts as LongTexts
 from .devices import (
     cpu_has_bf16 as cpu_has_bf16,
+    growing_segments as growing_segments,
     is_cpu as is_cpu,
     no_sign_of_gpu as no_sign_of_gpu,
-    prepare_for_torch as prepare_for_torch,
     processor as processor,
 )
 from .graph import Graph as Graph

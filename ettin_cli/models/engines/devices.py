@@ -6,6 +6,8 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,13 +97,26 @@ def torch_platforms() -> frozenset[str]:
 
 
 def prepare_for_torch() -> None:
-    """Set what torch's libraries read when they are loaded or start, unless the user has set it."""
-    if sys.platform == "linux" and not any(name in os.environ for name in ALLOCATOR):
-        # Batches differ in size, so segments of fixed sizes leave gaps that nothing fits into.
-        os.environ[ALLOCATOR[0]] = "expandable_segments:True"
+    """Set what a library of torch reads when it is loaded on a Mac, unless the user has set it."""
     if sys.platform == "darwin":
         # FAISS and torch each bring an OpenMP runtime; the second ends the process otherwise.
         os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "TRUE")
+
+
+@contextmanager
+def growing_segments() -> Iterator[None]:
+    """Have CUDA's allocator, which is to start within, grow its segments, unless the user set it.
+
+    Batches differ in size, so segments of fixed sizes leave gaps that nothing fits into.
+    """
+    if sys.platform != "linux" or any(name in os.environ for name in ALLOCATOR):
+        yield
+        return
+    os.environ[ALLOCATOR[0]] = "expandable_segments:True"
+    try:
+        yield
+    finally:
+        os.environ.pop(ALLOCATOR[0], None)
 
 
 def gpu_problem(number: int) -> str | None:
@@ -115,8 +130,9 @@ def gpu_problem(number: int) -> str | None:
         return f"{variable} hides every GPU"
     try:
         # Says what is wrong, such as a driver that is too old; `is_available` only says no.
-        torch.cuda.init()  # type: ignore[no-untyped-call]
-        torch.ones(2, device=f"cuda:{number}").sum().item()
+        with growing_segments():
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+            torch.ones(2, device=f"cuda:{number}").sum().item()
     except (RuntimeError, AssertionError) as error:
         return first_line(error)
     return None
