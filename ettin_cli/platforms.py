@@ -168,12 +168,6 @@ def command_line(words: Iterable[str]) -> str:
     return " ".join(map(quoted, words))
 
 
-def making_folder(folder: str | os.PathLike[str]) -> str:
-    """Return the command that makes a folder and its missing parents."""
-    name = quoted(os.fspath(folder))
-    return f"mkdir {name}" if WINDOWS else f"mkdir -p {name}"
-
-
 def split_command(text: str) -> list[str]:
     r"""Return the words of a command in an environment variable, such as EDITOR.
 

@@ -18,6 +18,7 @@ import pytest
 
 from ettin_cli import cli, platforms
 from ettin_cli.commands.open_hit import open_hit
+from ettin_cli.console import making_folder
 from ettin_cli.corpus.ignores import ignores_of
 from ettin_cli.corpus.sources import Source, list_files, located
 from ettin_cli.errors import EttinError, InvalidArgumentError
@@ -143,10 +144,10 @@ def test_a_command_is_quoted_for_the_shells_of_windows(windows: pytest.MonkeyPat
     assert platforms.command_line(words) == (
         r'ettin search "what ""is"" it" -i "C:\my docs\\" C:\idx ' + "'$100' \"\""
     )
-    assert platforms.making_folder("a b") == 'mkdir "a b"'
+    assert making_folder("a b") == 'mkdir "a b"'
     windows.setattr(platforms, "WINDOWS", False)
     assert platforms.command_line(["a b", "c"]) == "'a b' c"
-    assert platforms.making_folder("a b") == "mkdir -p 'a b'"
+    assert making_folder("a b") == "mkdir -p 'a b'"
 
 
 def test_a_pipe_whose_reader_has_gone_is_known_on_windows(

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any
 
+from ettin_cli.console import making_folder
 from ettin_cli.errors import EttinError
-from ettin_cli.platforms import command_line, making_folder, quoted
+from ettin_cli.platforms import command_line, quoted
 from ettin_cli.records import Rejection
 from ettin_cli.settings import MAX
 

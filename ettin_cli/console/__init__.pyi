@@ -8,4 +8,9 @@ from .eval_table import (
 from .judging import judge as judge
 from .judging_screen import ToJudge as ToJudge
 from .streams import EscapedStdout as EscapedStdout, quietly_closed as quietly_closed
-from .units import count as count, duration as duration, size as size
+from .units import (
+    count as count,
+    duration as duration,
+    making_folder as making_folder,
+    size as size,
+)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ettin_cli.console.progress import TaskProgress, bar, step_aside, ticker, untracked
 from ettin_cli.console.streams import EscapedStdout, write_line
-from ettin_cli.console.units import count
+from ettin_cli.console.units import count, making_folder
 from ettin_cli.errors import OutputError, UsageError
 from ettin_cli.files import output_file
 from ettin_cli.files.writers import (
@@ -26,7 +26,6 @@ from ettin_cli.files.writers import (
     format_for,
     write_answers,
 )
-from ettin_cli.platforms import making_folder
 from ettin_cli.records import Advance, Answer, Note, Share, Stage
 from ettin_cli.text import inert_line
 

@@ -1,6 +1,16 @@
 """Formatting of counts, sizes, rates and times."""
 
+import os
+
+from ettin_cli import platforms
+
 _BYTES = 1000
+
+
+def making_folder(folder: str | os.PathLike[str]) -> str:
+    """Return the command that makes a folder and its missing parents."""
+    option = "" if platforms.WINDOWS else "-p "
+    return f"mkdir {option}{platforms.quoted(os.fspath(folder))}"
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

@@ -59,8 +59,7 @@ def detached(options: list[str], reporter: Reporter) -> Path | None:
     """
     if not has_daemons():
         raise InvalidArgumentError(
-            "the daemon needs Unix sockets and fork, which this system lacks",
-            hint="leave out --daemon",
+            "the daemon needs Unix sockets and fork, which this system lacks"
         )
     folder = _folder()
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
