@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ def ettin(
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     # A GPU's scores differ in the last bits.
     monkeypatch.setenv("ETTIN_DEVICE", "cpu")
+    # How many lines of progress there are depends on the time that a command takes.
+    monkeypatch.setattr("ettin_cli.console.progress.PLAIN_PROGRESS_S", inf)
     return Ettin(monkeypatch, capfd)
 
 

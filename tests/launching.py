@@ -1,5 +1,6 @@
 """A command line in several processes that train together, as a launcher starts them."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -80,7 +81,10 @@ def _run(
     import sys
 
     from ettin_cli.cli import main
+    from ettin_cli.console import progress
 
+    # How many lines of progress there are depends on the time that a run takes.
+    progress.PLAIN_PROGRESS_S = math.inf
     os.environ.update(environment)
     os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
