@@ -67,7 +67,8 @@ def main() -> int:
         constraints.write_text("".join(lines), encoding="utf-8")
         pip = [str(python), "-m", "pip", "install", "--quiet", "-c", str(constraints)]
         if sys.platform == "linux":
-            pip += ["--extra-index-url", TORCH_INDEX, "--retries", "1"]
+            alone = ["--no-deps", "--retries", "1", "--extra-index-url", TORCH_INDEX]
+            subprocess.run([*pip, *alone, "torch"], check=True)
         subprocess.run([*pip, "-e", f".[{EXTRAS}]"], cwd=ROOT, check=True)
         subprocess.run([python, "-m", "pip", "freeze", "--exclude-editable"], check=True)
         return subprocess.run([python, "-m", "pytest", *tests], cwd=ROOT, check=False).returncode

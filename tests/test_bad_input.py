@@ -69,7 +69,7 @@ def write_tables(bad: Path) -> None:
     rows += ['{"_id": "c"}', '{"_id": "x y\\nz", "text": "an odd id"}']
     write(bad / "rows.jsonl", "\n".join(rows))
     write(bad / "rows.csv", 'id,text\n1,one\n2\n3,a,b\n4,"open\n5,five\n')
-    write(bad / "deep.json", "[" * 2000 + "]" * 2000)
+    write(bad / "deep.json", "[" * 100_000 + "]" * 100_000)
 
 
 def write_silent(bad: Path) -> None:

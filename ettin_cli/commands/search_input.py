@@ -1,5 +1,6 @@
 """The input of `ettin search`: queries and sources."""
 
+import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def asked_queries(
     if queries is not None:
         hint = "with --queries, every argument is a SOURCE"
     for source in sources:
-        if source != "-" and not Path(source).exists() and not is_collection_name(source):
+        if source != "-" and not _exists(Path(source)) and not is_collection_name(source):
             raise CorpusError(f"cannot open {source}: no such file", hint=hint)
     from_stdin = str(queries) if queries is not None else query
     if [from_stdin, *sources].count("-") > 1:
@@ -61,3 +62,16 @@ def as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:
     """Yield answers with the query as it was typed, including its syntax."""
     for answer in answers:
         yield answer if query is None else as_typed(answer, query)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether a file exists; later versions of `Path.exists` hide other failures."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
+    except ValueError:
+        return False
+    return True
