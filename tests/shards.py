@@ -76,7 +76,8 @@ def _written(
         token_lists=whole.token_lists is not None,
     )
     folder.mkdir(parents=True)
-    generation = Generation(folder, recipe, whole)
+    # It closes the index whose vectors it reuses.
+    generation = Generation(folder, recipe, Index(whole.folder))
     entries: list[FileEntry] = []
     table = whole.passages.table
     for entry in whole.files:

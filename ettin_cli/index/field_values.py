@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ettin_cli.index.manifest import FileRecord, damaged
-from ettin_cli.index.mapping import mapped_file
+from ettin_cli.index.mapping import integers, mapped_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -252,7 +252,7 @@ def read_block(content: pa.Buffer) -> Block:
     import pyarrow as pa
 
     keys, rows = pa.ipc.read_record_batch(content, block_schema()).columns
-    return Block(keys.to_pylist(), rows.offsets.to_numpy()[1:], rows.values.to_numpy())
+    return Block(keys.to_pylist(), integers(rows.offsets)[1:], integers(rows.values))
 
 
 def keys_of(metadata: Mapping[str, Any]) -> list[str]:

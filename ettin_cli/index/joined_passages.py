@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ettin_cli.index.manifest import damaged
+from ettin_cli.index.mapping import integers
 from ettin_cli.index.places import Places
 from ettin_cli.index.source_files import FILES, FileEntry, first_and_last, joined_entry
 
@@ -203,7 +204,7 @@ class JoinedPassages:
             for columns in part.blocks(*names):
                 if "file" in names:
                     at = names.index("file")
-                    numbers = self._files.numbers(number, columns[at].to_numpy())
+                    numbers = self._files.numbers(number, integers(columns[at]))
                     columns[at] = pa.array(numbers, pa.int32())
                 yield columns
 

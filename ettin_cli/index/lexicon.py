@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.index.accumulating import Scale, Scored, Texts, Weighted, accumulated, summed
 from ettin_cli.index.manifest import FileRecord, damaged
-from ettin_cli.index.mapping import mapped_file, mapped_numbers
+from ettin_cli.index.mapping import integers, mapped_file, mapped_numbers
 from ettin_cli.text.lexical import inverse_frequency, saturated
 
 if TYPE_CHECKING:
@@ -177,8 +177,7 @@ class Lexicon:
     @cached_property
     def begins(self) -> NDArray[np.int64]:
         """The start of each term's postings."""
-        column: NDArray[np.int64] = self._table.column("begin").to_numpy()
-        return column
+        return integers(self._table.column("begin"))
 
     def postings(self, term: str) -> tuple[Numbers, Numbers]:
         """Return the rows that contain a term, ascending, and its count in each."""

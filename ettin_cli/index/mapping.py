@@ -46,6 +46,17 @@ def mapped_file(path: Path) -> pa.Buffer:
         raise unreadable(path, error) from error
 
 
+def integers(column: pa.Array) -> NDArray[Any]:
+    """Return a column of integers as an array over the same memory.
+
+    Its own `to_numpy` takes time to import pandas, if that is installed.
+    """
+    import numpy as np
+
+    array: NDArray[Any] = np.from_dlpack(column)
+    return array
+
+
 class _Mapping:
     """The base of a mapped array: memory whose pages can be released without loss.
 
