@@ -84,11 +84,15 @@ def on(disk: Disk) -> Iterator[Disk]:
         patch.setattr(os, "open", _opening(disk, os.open))
         patch.setattr(io, "open", _python_files(disk, io.open))
         patch.setattr(pa, "OSFile", _arrow_files(disk, pa.OSFile))
+        # What was there before is not searched for garbage, which would take most of the time.
+        gc.freeze()
         try:
             yield disk
         except DiedError as error:
             _forget(error)
             raise
+        finally:
+            gc.unfreeze()
 
 
 def _forget(error: BaseException | None) -> None:
