@@ -510,7 +510,7 @@ def test_batches_that_do_not_fit_are_halved_without_a_change_to_what_is_learnt(
     forward = Student.forward
 
     def narrow(student: Student, tokens: Any) -> Any:
-        if len(tokens) * max(len(one["input_ids"]) for one in tokens) > 300:
+        if len(tokens) * max(len(one.ids) for one in tokens) > 300:
             raise torch.OutOfMemoryError
         return forward(student, tokens)
 
