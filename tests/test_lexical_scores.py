@@ -143,7 +143,8 @@ def test_parts_of_an_index_give_the_bits_of_the_whole(
         assert np.concatenate([s.scores for s in scored]).tobytes() == expected.scores.tobytes()
         joined = JoinedLexicon(lexicons).scores(query)
         for among in (None, np.arange(3, len(texts), 7), np.empty(0, np.int64)):
-            same(joined.highest(20, among), expected.highest(20, among))
+            for depth in (20, 5, 40):
+                same(joined.highest(depth, among), expected.highest(depth, among))
         some = np.arange(len(texts))[::-5]
         assert joined.of(some).tobytes() == expected.of(some).tobytes()
         for text in ({"w0": 3, "w17": 1}, {"other": 1}, {}):

@@ -112,7 +112,7 @@ class JoinedLexicon:
 
 
 class JoinedScores:
-    """The scores of all passages for a query, computed a shard at a time and not kept.
+    """The scores of all passages for a query, computed a shard at a time; only the best are kept.
 
     So a query takes memory for the postings of a shard, not for those of all.
 
@@ -131,6 +131,9 @@ class JoinedScores:
     ) -> None:
         self._parts, self._places = parts, places
         self._terms, self._statistics = terms, statistics
+        # The rows of the highest scores of all, for a sweep that asks for several depths.
+        self._deepest = 0
+        self._kept: tuple[Rows, Floats] | None = None
 
     def highest(self, depth: int, among: Rows | None = None) -> tuple[Rows, Floats]:
         """Return the rows of the highest scores, best first, ties in row order, and the scores.
@@ -138,6 +141,14 @@ class JoinedScores:
         Args:
             among: Rows to choose from; None: all.
         """
+        if among is not None:
+            return self._merged(depth, among)
+        if self._kept is None or self._deepest < depth:
+            self._deepest, self._kept = depth, self._merged(depth, None)
+        rows, scores = self._kept
+        return rows[:depth], scores[:depth]
+
+    def _merged(self, depth: int, among: Rows | None) -> tuple[Rows, Floats]:
         import numpy as np
 
         owned = {} if among is None else {at: own for at, _, own in self._places.split(among)}
