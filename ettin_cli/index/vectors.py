@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.index.manifest import damaged
-from ettin_cli.index.mapping import mapped_numbers, unreadable
+from ettin_cli.index.mapping import mapped_numbers, read_in_parts, unreadable
 from ettin_cli.runtime import guard_children, hold_to_one_thread
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ def open_index(path: Path, search: Mapping[str, int]) -> Any:
 
     # FAISS opens names in the code page on Windows, and cannot map files on every system.
     content = mapped_numbers(path, np.dtype(np.uint8))
+    if search.keys() - {K_FACTOR}:
+        # Such a parameter says how much of an index is visited; others are read from end to end.
+        read_in_parts(content)
     view = faiss.swig_ptr(content)
     reader = faiss.ZeroCopyIOReader(view, content.size)  # type: ignore[attr-defined]
     try:
