@@ -88,12 +88,15 @@ class PipeWriter(io.RawIOBase):
 
 def piped(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     """Return a stream; on Windows a pipe is one that raises BrokenPipeError."""
-    if not WINDOWS or not isinstance(getattr(stream.buffer, "raw", None), io.FileIO):
+    # Python that was told not to buffer has no buffer here either.
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    if not WINDOWS or not isinstance(raw, io.FileIO):
         return stream
-    if not stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+    if not stat.S_ISFIFO(os.fstat(raw.fileno()).st_mode):
         return stream
+    writer: Any = PipeWriter(raw.fileno())
     return io.TextIOWrapper(
-        io.BufferedWriter(PipeWriter(stream.fileno())),
+        writer if raw is stream.buffer else io.BufferedWriter(writer),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering,
