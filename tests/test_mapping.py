@@ -150,13 +150,13 @@ def test_the_memory_of_read_vectors_is_released(tmp_path: Path) -> None:
 @linux
 @pytest.mark.parametrize(
     ("factory", "in_parts"),
-    [("SQfp16", False), ("SQ4", False), ("IVF4,SQ8", True), ("HNSW4,SQ8", True)],
+    [("SQfp16", False), ("SQ4", False), ("PCA8,IVF4,SQ8", True), ("NSG8", True)],
 )
 def test_an_index_that_is_visited_in_parts_is_not_read_ahead(
     tmp_path: Path, factory: str, in_parts: bool
 ) -> None:
     path = tmp_path / "vectors.faiss"
-    index = open_index(path, write_faiss(unit_vectors(400), factory, path)[1])
+    index = open_index(path, write_faiss(unit_vectors(400), factory, path)[1], factory)
     lines = iter(Path("/proc/self/smaps").read_text().splitlines())
     next(line for line in lines if line.endswith(str(path)))
     flags = next(line for line in lines if line.startswith("VmFlags:")).split()
