@@ -17,7 +17,7 @@ from ettin_cli.errors import (
     InvalidArgumentError,
     missing_torch,
 )
-from ettin_cli.platforms import is_broken_pipe
+from ettin_cli.platforms import piped
 from ettin_cli.runtime import interruption, quieten
 
 
@@ -137,7 +137,7 @@ def _run() -> None:
             raise SystemExit(code) from None
         # Typer exits with 1 when the reader of a pipe has gone, if it is told by EPIPE.
         cause = error.__context__ if isinstance(error, SystemExit) else error
-        if is_broken_pipe(cause):
+        if isinstance(cause, BrokenPipeError):
             console.quietly_closed()
             raise SystemExit(0) from None
         failure = missing_torch(error) or error
@@ -170,6 +170,8 @@ def _open_streams() -> None:
             setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
         elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = piped(sys.stdout)
 
 
 def _reported(error: EttinError | OSError) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import io
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -51,13 +52,56 @@ def move(draft: Path, target: Path) -> None:
     persist(lambda: draft.replace(target))
 
 
-def is_broken_pipe(error: BaseException | None) -> bool:
-    """Return whether an error means that the reader of a pipe has gone."""
-    if isinstance(error, BrokenPipeError):
+class PipeWriter(io.RawIOBase):
+    """A pipe whose reader has gone raises BrokenPipeError on Windows too.
+
+    Windows says that the argument of a write is invalid.
+
+    Args:
+        descriptor: Of the pipe; it is not closed.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        """Return whether it can be written to."""
         return True
-    # Windows says that the argument of a write is invalid.
-    unnamed = isinstance(error, OSError) and error.filename is None
-    return WINDOWS and unnamed and error.errno == errno.EINVAL  # type: ignore[union-attr]
+
+    def fileno(self) -> int:
+        """Return the descriptor of the pipe."""
+        return self._descriptor
+
+    def write(self, content: Any) -> int:
+        """Write some bytes, and return how many.
+
+        Raises:
+            BrokenPipeError: The reader has gone.
+        """
+        try:
+            return os.write(self._descriptor, content)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
+            raise
+
+
+def piped(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Return a stream; on Windows a pipe is one that raises BrokenPipeError."""
+    # Python that was told not to buffer has no buffer here either.
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    if not WINDOWS or not isinstance(raw, io.FileIO):
+        return stream
+    if not stat.S_ISFIFO(os.fstat(raw.fileno()).st_mode):
+        return stream
+    writer: Any = PipeWriter(raw.fileno())
+    return io.TextIOWrapper(
+        writer if raw is stream.buffer else io.BufferedWriter(writer),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def relative(path: str | os.PathLike[str]) -> str:
@@ -79,16 +123,15 @@ def composed(name: str) -> str:
 
 
 def on_disk(path: Path) -> Path:
-    """Return a path as the file system has it: its names may be composed differently there."""
-    if str(path).isascii() or path.exists():
+    """Return a path as the file system has it: its names may be composed differently there.
+
+    A path that does not exist, or that cannot be looked at, stays as it is.
+    """
+    if str(path).isascii() or os.path.lexists(path):
         return path
     parent = on_disk(path.parent)
-    with suppress(OSError):
-        wanted = composed(path.name)
-        for name in sorted(os.listdir(parent)):  # noqa: PTH208
-            if composed(name) == wanted:
-                return parent / name
-    return parent / path.name
+    names = (path.name, *(unicodedata.normalize(form, path.name) for form in ("NFC", "NFD")))
+    return next((parent / name for name in names if os.path.lexists(parent / name)), path)
 
 
 def true_case(path: Path) -> Path:

@@ -16,6 +16,8 @@ AUTO = "auto"
 DOCUMENT, PASSAGE = "document", "passage"
 # Which passages are merged as duplicates: identical text, nearly identical text, or none.
 SAME, NEAR, NONE = "same", "near", "none"
+# If none of so many rows is valid, what holds them is taken for something else.
+PROBED_ROWS = 100
 METRICS = "nDCG@10,RR@10,R@100"
 # How a text beyond the reranker's token limit is scored.
 TRUNCATE, MAX = "truncate", "max"

@@ -31,7 +31,11 @@ FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "constraints.
 
 
 def tracked(folder: str) -> set[str]:
-    """Return the files of a folder of the checkout that a build may not leave out."""
+    """Return the files of a folder of the checkout or sdist that a build may not leave out."""
+    if (ROOT / ".git").exists() and (git := shutil.which("git")):
+        words = [git, "ls-files", "-z", "--", folder]
+        listed = subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout
+        return set(listed.decode().split("\0")) - {""}
     found = (path for path in (ROOT / folder).rglob("*") if path.is_file())
     return {path.relative_to(ROOT).as_posix() for path in found if "__pycache__" not in path.parts}
 

@@ -29,7 +29,7 @@ LACKING: dict[Any, str] = {
         siginterrupt pidfd_send_signal SIG_BLOCK SIG_UNBLOCK""",
     socket: "AF_UNIX send_fds recv_fds SO_REUSEPORT",
     select: "poll epoll",
-    mmap: "MADV_DONTNEED",
+    mmap: "MADV_DONTNEED MADV_RANDOM",
 }
 
 

@@ -17,7 +17,7 @@ from ettin_cli.collections import Table, open_dataset
 from ettin_cli.commands.hints import hint_of
 from ettin_cli.corpus import batch_rows
 from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.models.transfers import REQUESTING, in_order
+from ettin_cli.models.transfers import REQUESTING, each_requested
 from ettin_cli.training import DataRequest, read_data, usable_tables
 from ettin_cli.training.column_types import unfit_column
 from ettin_cli.training.mixture import Mixture
@@ -198,7 +198,7 @@ def test_reading_footers_can_be_interrupted_while_the_hub_is_silent() -> None:
             held.wait()
         return name
 
-    answers = in_order(request, ["a", "b", "c"])
+    answers = each_requested(request, ["a", "b", "c"])
     assert next(answers) == ("a", "a")
     assert asked.wait(60)
     silent = [one for one in threading.enumerate() if one.name.startswith(REQUESTING)]
@@ -219,13 +219,13 @@ def test_answers_come_in_order_and_an_error_ends_the_requests() -> None:
         return name.upper()
 
     names = [str(number) for number in range(1000)]
-    answers = in_order(request, names)
+    answers = each_requested(request, names)
     assert [next(answers), next(answers)] == [("0", "0"), ("1", "1")]
     with pytest.raises(ValueError, match="2"):
         next(answers)
     assert len(asked) < 1000
-    assert list(in_order(str.upper, ["a"])) == [("a", "A")]
-    assert list(in_order(str.upper, [])) == []
+    assert list(each_requested(str.upper, ["a"])) == [("a", "A")]
+    assert list(each_requested(str.upper, [])) == []
 
 
 # Bad input
@@ -528,13 +528,24 @@ def test_a_table_without_an_example_ends_the_run_in_one_line(hub: Hub) -> None:
     hub.repositories["datasets/some/none"] = Repository({"data/train.parquet": parquet(none)})
     mixed, notices = tables("some/none", f"{TRAINED_ON}/reddit"), Notices()
     wanted = DataRequest([], mixed, None, None, 12)
-    error = "none of the first 100 rows of some/none/default is an example; the first is some/none/"
+    error = "none of the first 100 rows read of some/none/default is an example; the first is some/"
     with read_data(wanted, notices) as data, pytest.raises(CorpusError, match=error) as caught:
         texts(data, 52)
     assert caught.value.problem.endswith(
         'data/train.parquet: "query" is empty or not a string (row 1)'
     )
     assert not [one for one in notices.said if one.startswith("rejected")]
+
+
+def test_rows_that_a_resumed_run_begins_with_are_not_the_first(hub: Hub) -> None:
+    rows = pairs("a", 0, 160)
+    for row in rows[32:]:
+        row["query"] = ""
+    hub.repositories["datasets/some/half"] = Repository({"data/train.parquet": parquet(rows)})
+    notices = Notices()
+    with read_data(DataRequest([], tables("some/half"), None, None, 12), notices) as data:
+        assert [data.window(at, 32, 12, 0).rejected for at in range(1, 5)] == [32] * 4
+    assert len([one for one in notices.said if one.startswith("rejected")]) == 128
 
 
 def test_refused_rows_before_the_first_example_are_reported_with_it(hub: Hub) -> None:

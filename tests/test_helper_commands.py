@@ -1,6 +1,7 @@
 """`ettin models`, `ettin cache`, `ettin demo`, `--open` and completion on the command line."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,18 @@ def test_the_sample_corpora_are_copied_and_nothing_is_overwritten(
         f"ettin: {changed} is kept, since it has other content than the sample",
     ]
     assert changed.read_text() == "mine"
+
+
+def test_an_interrupted_copy_leaves_no_part_of_a_file(
+    ettin: Ettin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: Path, draft: Path) -> None:
+        draft.write_bytes(b"# Fer")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfile", interrupted)
+    assert ettin("demo", "--copy", "samples").code == 130
+    assert not [path for path in (tmp_path / "samples").rglob("*") if path.is_file()]
 
 
 def test_sample_corpora_are_not_copied_into_a_file(ettin: Ettin, tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pytest
 
 from ettin_cli.errors import EttinError, IndexDamagedError
-from ettin_cli.index.factories import read_index
+from ettin_cli.index.factories import build as write_faiss, read_index
 from ettin_cli.index.mapping import mapped_file, mapped_numbers, release
 from ettin_cli.index.passages import Passages
 from ettin_cli.index.reader import Index
 from ettin_cli.index.salvage import intact_texts
 from ettin_cli.index.vectors import mapped, open_index
 from tests import test_multi_vector_retrieval as multi
-from tests.indexes import Builder, ferry_files
+from tests.indexes import Builder, ferry_files, unit_vectors
 from tests.sharded import answers
 from tests.shards import cut
 
@@ -145,6 +145,23 @@ def test_the_memory_of_read_vectors_is_released(tmp_path: Path) -> None:
     release(vectors)
     assert resident() == 0
     assert vectors.sum(dtype=np.float64) == total == sum(range(1 << 20))
+
+
+@linux
+@pytest.mark.parametrize(
+    ("factory", "in_parts"),
+    [("SQfp16", False), ("SQ4", False), ("PCA8,IVF4,SQ8", True), ("NSG8", True)],
+)
+def test_an_index_that_is_visited_in_parts_is_not_read_ahead(
+    tmp_path: Path, factory: str, in_parts: bool
+) -> None:
+    path = tmp_path / "vectors.faiss"
+    index = open_index(path, write_faiss(unit_vectors(400), factory, path)[1], factory)
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    next(line for line in lines if line.endswith(str(path)))
+    flags = next(line for line in lines if line.startswith("VmFlags:")).split()
+    assert ("rr" in flags) == in_parts
+    assert index.ntotal == 400
 
 
 def test_memory_that_is_not_mapped_keeps_its_content() -> None:

@@ -21,10 +21,12 @@ from ettin_cli.commands.open_hit import open_hit
 from ettin_cli.console import making_folder
 from ettin_cli.corpus.ignores import ignores_of
 from ettin_cli.corpus.sources import Source, list_files, located
-from ettin_cli.errors import EttinError, InvalidArgumentError
+from ettin_cli.errors import EttinError, InvalidArgumentError, OutputError
+from ettin_cli.files import output_errors
 from ettin_cli.index.manifest import read_manifest
 from ettin_cli.index.reader import Index
 from ettin_cli.indexing.planning import base_of
+from ettin_cli.indexing.requests import _Recorded
 from ettin_cli.models.engines import devices
 from ettin_cli.records import Hit, Passage
 from ettin_cli.serving import server
@@ -153,34 +155,46 @@ def test_a_command_is_quoted_for_the_shells_of_windows(windows: pytest.MonkeyPat
 def test_a_pipe_whose_reader_has_gone_is_known_on_windows(
     windows: pytest.MonkeyPatch, ettin: Ettin
 ) -> None:
-    gone = OSError(errno.EINVAL, "Invalid argument")
+    write, told = os.write, list[bytes]()
 
-    def write(**_: object) -> None:
-        raise gone
+    def invalid(descriptor: int, content: Any) -> int:
+        if descriptor != writer:
+            return write(descriptor, content)
+        told.append(bytes(content))
+        raise OSError(errno.EINVAL, "Invalid argument")
 
-    with windows.context() as patch:
-        patch.setattr(cli, "app", write)
-        patch.setattr("ettin_cli.console.quietly_closed", lambda: None)
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb"), os.fdopen(writer, "w", encoding="utf-8") as stdout:
+        windows.setattr(os, "write", invalid)
+        windows.setattr(sys, "stdout", stdout)
         assert ettin("models").code == 0
-    assert platforms.is_broken_pipe(gone)
-    assert not platforms.is_broken_pipe(OSError(errno.EINVAL, "Invalid argument", "a?.txt"))
-    windows.setattr(platforms, "WINDOWS", False)
-    assert not platforms.is_broken_pipe(gone)
-    assert platforms.is_broken_pipe(BrokenPipeError())
+        assert len(told) == 1
 
 
-def test_what_a_legacy_encoding_lacks_is_escaped(library: Path, tmp_path: Path) -> None:
+def test_what_is_invalid_elsewhere_than_in_a_pipe_is_told(
+    windows: pytest.MonkeyPatch, ettin: Ettin, tmp_path: Path
+) -> None:
+    def write(**_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    with pytest.raises(OutputError, match="Invalid argument"), output_errors(tmp_path / "out"):
+        write()
+    with pytest.raises(BrokenPipeError), output_errors(tmp_path / "out"):
+        raise BrokenPipeError
+    windows.setattr(cli, "app", write)
+    windows.setattr("ettin_cli.console.quietly_closed", lambda: None)
+    ran = ettin("models")
+    assert (ran.code, "Invalid argument" in ran.err) == (1, True)
+
+
+def test_what_a_legacy_encoding_lacks_is_escaped(inside: Ettin, tmp_path: Path) -> None:
     (tmp_path / "queries.txt").write_text("ferry \u2192 \u5c71\n", encoding="utf-8")
     words = ["search", "-r", "none", "--retriever", "bm25", "-f", "table"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "ettin_cli", *words, "--queries", str(tmp_path / "queries.txt")],
-        cwd=library,
-        env={**ENVIRONMENT, "PYTHONIOENCODING": "cp1252"},
-        capture_output=True,
-        check=False,
-    )
-    assert (ran.returncode, b"Traceback" in ran.stderr) == (0, False), ran.stderr
-    assert rb"ferry \u2192 \u5c71" in ran.stdout
+    with (tmp_path / "out").open("w", encoding="cp1252") as stdout:
+        inside.monkeypatch.setattr(sys, "stdout", stdout)
+        ran = inside(*words, "--queries", str(tmp_path / "queries.txt"))
+    assert (ran.code, "Traceback" in ran.err) == (0, False), ran.err
+    assert rb"ferry \u2192 \u5c71" in (tmp_path / "out").read_bytes()
 
 
 # Names
@@ -207,9 +221,21 @@ def test_ids_are_the_same_however_names_are_composed(tmp_path: Path, build: Buil
     shutil.copytree(linux / "i", mac / "i")
     [passage] = Index(mac / "i").read([0])
     assert passage.path and Path(passage.path).exists()
+    for unseen in (mac / f"{COMPOSED}.txt", Path(COMPOSED * 100), Path(f"{COMPOSED}\0")):
+        assert platforms.on_disk(unseen) == unseen
     assert not build(mac / "i").written
     report = build(mac / "i", mac / f"{DECOMPOSED} sources")
     assert not report.written and len(read_manifest(mac / "i").sources) == 1
+
+
+def test_a_source_has_the_name_that_is_recorded_unless_that_is_another_file(tmp_path: Path) -> None:
+    known = _Recorded([f"{COMPOSED}.txt", DECOMPOSED], tmp_path)
+    assert known.location_of(f"{DECOMPOSED}.txt") == f"{COMPOSED}.txt"
+    assert known.location_of(DECOMPOSED) == DECOMPOSED
+    assert known.location_of(COMPOSED) == DECOMPOSED
+    assert known.location_of("new") == "new"
+    (tmp_path / f"{COMPOSED}.txt").touch()
+    assert known.location_of(f"{DECOMPOSED}.txt") == f"{DECOMPOSED}.txt"
 
 
 def test_two_names_that_differ_in_composition_are_told(tmp_path: Path) -> None:
@@ -328,6 +354,7 @@ def test_a_trained_model_is_moved_into_place_while_the_lock_is_held(tmp_path: Pa
         folder.draft.mkdir()
         for path in (folder.metrics, folder.draft / "weights", folder.partial / "checkpoint.pt"):
             path.write_bytes(b"")
+        (folder.partial / "runs" / "old").mkdir(parents=True)
         folder.finish()
     assert names == []
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -12,9 +12,9 @@ from ettin_cli.collections.fetching import DATASET, DatasetFiles, unavailable
 from ettin_cli.errors import CorpusError, first_line
 from ettin_cli.models import (
     FileError,
+    each_requested,
     hub_problem,
     hub_warnings_to,
-    in_order,
     note_use,
     outage,
     recall,
@@ -75,7 +75,7 @@ def _read(files: DatasetFiles, names: Sequence[str], known: dict[str, Footer]) -
         files.reporter.track("reading footers", len(names), "files") as advance,
     ):
         try:
-            for name, footer in in_order(lambda name: _footer(files, name), names):
+            for name, footer in each_requested(lambda name: _footer(files, name), names):
                 known[name] = footer
                 advance(1)
         except FileError as error:

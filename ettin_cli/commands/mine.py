@@ -22,11 +22,9 @@ from ettin_cli.files.requests import Example, read_rows, rejection
 from ettin_cli.index import Index, find_index
 from ettin_cli.records import Qrels, Query, Rejection
 from ettin_cli.searching import require_retriever
-from ettin_cli.settings import AUTO, CANDIDATES, NEGATIVES
+from ettin_cli.settings import AUTO, CANDIDATES, NEGATIVES, PROBED_ROWS
 from ettin_cli.training import MiningOptions, example_with_positive
 
-# After this many invalid rows without a valid one, the file is taken for another kind.
-PROBED_ROWS = 100
 # The split that is mined of a public collection: the others are to evaluate on.
 TRAIN = "train"
 _HINT = "ettin mine beir/NAME, or ettin mine -i INDEX --queries FILE --qrels FILE"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from ettin_cli.errors import CorpusError, OutputError
+from ettin_cli.storage import replacing
 
 ISLAND_STATION, EVERYDAY_ANSWERS = "island_station", "everyday_answers"
 
@@ -69,10 +71,9 @@ def copy_samples(folder: Path) -> CopiedSamples:
 
 def _copy(source: Path, target: Path) -> bool:
     """Copy a file unless there is one, and return whether it was copied."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with source.open("rb") as read, target.open("xb") as written:
-            shutil.copyfileobj(read, written)
-    except FileExistsError:
+    if os.path.lexists(target):
         return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as draft:
+        shutil.copyfile(source, draft)
     return True

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ettin_cli.errors import OutputError
-from ettin_cli.platforms import is_broken_pipe
 from ettin_cli.storage import replacing
 
 
@@ -36,9 +35,9 @@ def output_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if is_broken_pipe(error):
-            raise
         raise OutputError(f"cannot write {path}: {error.strerror or error}", path=path) from error
 
 

@@ -118,7 +118,8 @@ def open_contents(
         _check_size(generation / name, record)
     rows, dimension = manifest.counts.passages, manifest.embedder.dimension
     stored, dtype = vectors_file(manifest)
-    faiss = open_index(generation / VECTORS, (whole or manifest).search if rows else {})
+    search = (whole or manifest).search if rows else {}
+    faiss = open_index(generation / VECTORS, search, manifest.factory)
     if (faiss.ntotal, faiss.d) != (rows, dimension):
         raise damaged(generation / VECTORS, f"does not belong to {folder}")
     tokens = StoredTokens(generation, manifest) if manifest.tokens else None

@@ -73,14 +73,12 @@ class _Mapping:
             "typestr": "|u1",
         }
 
-    def release(self) -> None:
-        """Release the memory taken by the pages."""
+    def advise(self, advice: int) -> None:
+        """Tell the system how the pages are used: one of `mmap.MADV_*`."""
         import ctypes
 
         address, size = self._content.address, self._content.size
-        ctypes.CDLL(None).madvise(
-            ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.MADV_DONTNEED
-        )
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), advice)
 
 
 def mapped_numbers(
@@ -113,15 +111,27 @@ def release(vectors: NDArray[Any]) -> None:
 
     The system reclaims the pages when it needs memory, but until then they count as used by us.
     """
-    import numpy as np
-
     if not hasattr(mmap, "MADV_DONTNEED"):
         return
     for part in getattr(vectors, "parts", (vectors,)):
-        base = part
-        while isinstance(base, np.ndarray):
-            base = base.base
+        base = _base(part)
         if isinstance(base, mmap.mmap):
             base.madvise(mmap.MADV_DONTNEED)
         elif isinstance(base, _Mapping):
-            base.release()
+            base.advise(mmap.MADV_DONTNEED)
+
+
+def read_in_parts(numbers: NDArray[Any]) -> None:
+    """Have only those pages of a mapped array read from disk that are used, and none ahead."""
+    base = _base(numbers)
+    if hasattr(mmap, "MADV_RANDOM") and isinstance(base, _Mapping):
+        base.advise(mmap.MADV_RANDOM)
+
+
+def _base(numbers: Any) -> Any:
+    """Return what holds the memory of an array."""
+    import numpy as np
+
+    while isinstance(numbers, np.ndarray):
+        numbers = numbers.base
+    return numbers

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.index.manifest import damaged
-from ettin_cli.index.mapping import mapped_numbers, unreadable
+from ettin_cli.index.mapping import mapped_numbers, read_in_parts, unreadable
 from ettin_cli.runtime import guard_children, hold_to_one_thread
 
 if TYPE_CHECKING:
@@ -39,8 +39,11 @@ MARGIN = 4e-6
 guard_children()
 
 
-def open_index(path: Path, search: Mapping[str, int]) -> Any:
+def open_index(path: Path, search: Mapping[str, int], factory: str = "") -> Any:
     """Return FAISS's index, memory-mapped if its kind supports that.
+
+    Args:
+        factory: Its kind: of a graph or lists only what is visited is read from disk.
 
     Raises:
         IndexDamagedError: FAISS cannot read the file, although the system can.
@@ -51,6 +54,9 @@ def open_index(path: Path, search: Mapping[str, int]) -> Any:
 
     # FAISS opens names in the code page on Windows, and cannot map files on every system.
     content = mapped_numbers(path, np.dtype(np.uint8))
+    if is_graph(factory) or "IVF" in factory:
+        # Others are read from end to end.
+        read_in_parts(content)
     view = faiss.swig_ptr(content)
     reader = faiss.ZeroCopyIOReader(view, content.size)  # type: ignore[attr-defined]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -93,21 +94,20 @@ def settle_sources(request: BuildRequest, manifest: Manifest | None) -> tuple[Re
         require_encoding(request.source.encoding)
     require_ocr_mode(request.source.ocr)
     recorded = manifest.sources if manifest else ()
-    removed = [
-        _as_recorded(_location(text, request.folder), recorded, request.folder)
-        for text in request.remove
-    ]
+    known = _Recorded([source.location for source in recorded], base_of(request.folder))
+    removed = [known.location_of(_location(text, request.folder)) for text in request.remove]
     for location, text in zip(removed, request.remove, strict=True):
-        if location not in [source.location for source in recorded]:
+        if location not in known.locations:
             raise InvalidArgumentError(
                 f"{text} is not a source of {request.folder}",
                 argument="remove",
                 value=text,
                 folder=request.folder,
             )
-    kept = {s.location: s for s in recorded if s.location not in removed}
+    dropped = set(removed)
+    kept = {s.location: s for s in recorded if s.location not in dropped}
     added = [
-        replace(one, location=_as_recorded(one.location, recorded, request.folder))
+        replace(one, location=known.location_of(one.location))
         for one in (record_source(one, request.folder, request.source) for one in request.add)
     ]
     kept |= {source.location: source for source in added}
@@ -133,16 +133,25 @@ def _location(text: str, folder: Path) -> str:
     return text if text == STREAM else portable(located(text), base_of(folder))
 
 
-def _as_recorded(location: str, recorded: Sequence[RecordedSource], folder: Path) -> str:
-    """Return the location under which a source is recorded; another system may compose names."""
-    for source in recorded:
-        if (
-            source.location != location
-            and composed(source.location) == composed(location)
-            and not (base_of(folder) / source.location).exists()
-        ):
-            return source.location
-    return location
+class _Recorded:
+    """The locations of the sources of an index, whose names another system may have composed.
+
+    Args:
+        base: What relative locations are relative to.
+    """
+
+    def __init__(self, locations: Sequence[str], base: Path) -> None:
+        self.locations = set(locations)
+        self._composed = {composed(location): location for location in locations}
+        self._base = base
+
+    def location_of(self, location: str) -> str:
+        """Return the location under which a source is recorded, or its own if it is not."""
+        if location in self.locations:
+            return location
+        other = self._composed.get(composed(location), location)
+        there = os.path.lexists(self._base / other)
+        return location if there else other
 
 
 @dataclass(frozen=True, slots=True)

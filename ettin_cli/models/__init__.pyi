@@ -56,5 +56,5 @@ from .remembered import (
     remember_fact as remember_fact,
 )
 from .token_counting import ModelTokens as ModelTokens, load_token_counter as load_token_counter
-from .transfers import MB as MB, in_order as in_order, transfer as transfer
+from .transfers import MB as MB, each_requested as each_requested, transfer as transfer
 from .vector_checks import queries_cut as queries_cut

@@ -94,7 +94,7 @@ def transfer(
             thread.join(max(0.0, until - time.monotonic()))
 
 
-def in_order(
+def each_requested(
     request: Callable[[str], T], names: Sequence[str]
 ) -> Generator[tuple[str, T], None, None]:
     """Yield each name with what is requested for it, several at a time.

@@ -14,6 +14,7 @@ from ettin_cli.corpus import RecordError, Row
 from ettin_cli.errors import CorpusError
 from ettin_cli.files.requests import Spool, read_rows, rejection
 from ettin_cli.records import Reporter
+from ettin_cli.settings import PROBED_ROWS
 from ettin_cli.storage import Stream
 from ettin_cli.training.recipe import LISTWISE, MARGIN_MSE, MSE
 from ettin_cli.training.rows import ROWS, Example, read_row, require_usable
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LICENCES = ("license", "licence")
-PROBED_ROWS = 100
 # The scored documents of a query are split into lists of at most this length.
 MOST_TEXTS = 32
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -79,8 +80,8 @@ class ModelFolder:
     def __exit__(self, *_: object) -> None:
         self.lock.release()
         if self.partial.is_dir() and not self.unfinished:
-            # Nothing to resume.
-            shutil.rmtree(self.partial)
+            # Nothing to resume. The model may be complete, so that what stays is no failure.
+            shutil.rmtree(self.partial, ignore_errors=True)
 
     def checkpoint(self, state: Mapping[str, Any], facts: Mapping[str, object]) -> None:
         """Replace the last checkpoint atomically."""
@@ -170,7 +171,6 @@ class ModelFolder:
         sync_folder(self.draft)
         persist(lambda: self.draft.rename(self.target))
         sync_folder(self.target.parent)
-        # Windows does not remove the lock while it is held.
-        for path in self.partial.iterdir():
-            if path.name != LOCK:
-                path.unlink()
+        # The rest is removed with the lock, which Windows does not remove while it is held.
+        with suppress(OSError):
+            (self.partial / CHECKPOINT).unlink(missing_ok=True)

@@ -82,6 +82,7 @@ class Mixture:
         self.available: int | None = None
         self.files = [*examples.files, *map(_counted, tables)]
         self._refusals = [Refusals(one.table.name, reporter) for one in tables]
+        self._begun = False
         self._sizes = [len(examples), *map(len, tables)]
         self._shares: Shares | None = None
         self.ahead: Download | None = None
@@ -124,6 +125,11 @@ class Mixture:
 
     def window(self, number: int, size: int, seed: int, epoch: int) -> Window:
         """Return the examples of a window; rows that are none are reported."""
+        if not self._begun and (number or epoch):
+            # Training goes on, so these are not the first rows.
+            for refusals in self._refusals:
+                refusals.tell()
+        self._begun = True
         windows = self.windows(size, seed, epoch)
         (begin, end), *ranges = windows.of(number)
         self._wait(ranges, seed, epoch)

@@ -11,11 +11,9 @@ from ettin_cli.corpus import Row
 from ettin_cli.errors import CorpusError
 from ettin_cli.files.requests import readable
 from ettin_cli.records import Reporter
+from ettin_cli.settings import PROBED_ROWS
 from ettin_cli.training.rows import ROWS
 from ettin_cli.training.sampling import ShardRows, name_key
-
-# If none of so many rows of a table is an example, the others will not differ.
-PROBED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +44,16 @@ class Refusals:
         """Report a row, or hold it back while no row has been an example.
 
         Raises:
-            CorpusError: It is the last of the first PROBED rows, and none was an example.
+            CorpusError: It is the last of the first PROBED_ROWS, and none was an example.
         """
         if self._held is None:
             self.reporter.notice(f"rejected {line}")
             return
         self._held.append(line)
-        if len(self._held) == PROBED:
+        if len(self._held) == PROBED_ROWS:
             raise CorpusError(
-                f"none of the first {PROBED} rows of {self.name} is an example; the first is "
-                f"{self._held[0]}",
+                f"none of the first {PROBED_ROWS} rows read of {self.name} is an example; "
+                f"the first is {self._held[0]}",
                 code="invalid-examples",
                 expected=ROWS,
             )
