@@ -42,7 +42,7 @@ class Machine:
         for names in ("NVIDIA_DRIVERS", "AMD_DRIVERS"):
             own = [path.replace("/dev", str(self.dev)) for path in getattr(devices, names)]
             patch.setattr(devices, names, own)
-        for name in devices.HIDING:
+        for name in devices.AMD_HIDING:
             patch.delenv(name, raising=False)
         spec = SimpleNamespace(submodule_search_locations=[str(self.torch)])
         patch.setattr(devices, "find_spec", lambda name: spec)
