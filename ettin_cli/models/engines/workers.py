@@ -246,10 +246,14 @@ class _Messages(Silence):
 
 
 def _serve(load: Load, device: str, connections: Sequence[Connection], cores: int) -> None:
-    """Answer the calls of each connection in a thread, until it is closed."""
     # Libraries hold semaphores, which Python gives back only as it exits.
     signal.signal(signal.SIGTERM, _exit)
     os.environ.setdefault("RAYON_NUM_THREADS", str(cores))
+    _answer_all(load, device, connections)
+
+
+def _answer_all(load: Load, device: str, connections: Sequence[Connection]) -> None:
+    """Answer the calls of each connection in a thread, until it is closed."""
     reporter = _Messages()
     model: object = None
     problem: EttinError | None = None
