@@ -112,9 +112,12 @@ def test_a_device_that_cannot_load_the_model_is_left_out(in_threads: None) -> No
 
 def test_an_error_of_the_model_ends_no_process_and_details_are_shown(in_threads: None) -> None:
     details: list[str] = []
-    reporter = Silence()
-    reporter.detail = details.append  # type: ignore[method-assign]
-    shared = Workers(Model, ["cuda:0"], reporter, ["device"])
+
+    class Details(Silence):
+        def detail(self, message: str) -> None:
+            details.append(message)
+
+    shared = Workers(Model, ["cuda:0"], Details(), ["device"])
     with pytest.raises(ModelError, match="too long"):
         list(shared.each("where", ["a", "long", "b"]))
     assert shared.call("where", "c") == "c cuda:0"
