@@ -2,25 +2,28 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ettin_cli.errors import ModelError
+from ettin_cli.index import writer
 from ettin_cli.models.engines import torch_runtime, workers
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.workers import Workers
 from ettin_cli.models.rerankers.cross_encoder import SharedCrossEncoder, load_cross_encoder
+from ettin_cli.models.shared_embedder import SharedEmbedder
 from ettin_cli.records import Reporter, Silence
 from ettin_cli.runtime import counted, in_order
 from tests.indexes import Notices
 from tests.models import TEXTS, ettin
+from tests.test_writer import RECIPE, begin, embed
 
 
 def test_results_come_in_order_and_a_failure_after_those_before_it() -> None:
@@ -88,6 +91,32 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         return [workers._Lane(ours, device) for ours, _ in pipes]
 
     monkeypatch.setattr(Workers, "_started", started)
+
+
+class Meeting:
+    """An embedder that computes three calls at once, which takes two devices."""
+
+    backend = "none"
+
+    def __init__(self, together: Barrier, device: str, reporter: Reporter) -> None:
+        self.together = together
+
+    def embed_documents(self, texts: Sequence[str]) -> Any:
+        self.together.wait()
+        return embed(texts)
+
+
+def test_the_texts_of_an_index_are_divided_over_the_devices(
+    in_threads: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "SHARD_ROWS", 2)
+    settings = EngineSettings(devices=("cuda:0", "cuda:1"))
+    load = partial(Meeting, Barrier(3, timeout=60))
+    shared = SharedEmbedder(load, RECIPE.embedder, settings, Silence())
+    texts = [f"text {number}" for number in range(12)]
+    missing = begin(tmp_path, texts, RECIPE, None).missing()
+    missing.embed(shared.embed_documents, at_once=shared.at_once)
+    np.testing.assert_array_equal(missing.vectors, embed(texts).astype(np.float16))
 
 
 def test_a_device_that_cannot_load_the_model_is_left_out(in_threads: None) -> None:
