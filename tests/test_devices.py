@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import torch
 from sentence_transformers import CrossEncoder
 
+from ettin_cli.commands.context import Context
+from ettin_cli.console import Console
 from ettin_cli.errors import ModelError
 from ettin_cli.models.engines import devices, torch_attention, torch_runtime
 from ettin_cli.models.engines.assembling import TokenIds
@@ -18,7 +21,7 @@ from ettin_cli.models.engines.onnx_export import write_cross_encoder
 from ettin_cli.models.engines.registry import torch_free
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.torch_attention import Kernel, find_kernel, is_unpadded, unfit
-from ettin_cli.models.engines.torch_devices import chosen_dtype, has_bf16
+from ettin_cli.models.engines.torch_devices import chosen_dtype, has_bf16, sharing_devices
 from ettin_cli.models.engines.torch_runtime import Placement
 from ettin_cli.records import Silence
 from ettin_cli.runtime import hold_to_one_thread
@@ -42,7 +45,7 @@ class Machine:
         for names in ("NVIDIA_DRIVERS", "AMD_DRIVERS"):
             own = [path.replace("/dev", str(self.dev)) for path in getattr(devices, names)]
             patch.setattr(devices, names, own)
-        for name in devices.HIDING:
+        for name in devices.AMD_HIDING:
             patch.delenv(name, raising=False)
         spec = SimpleNamespace(submodule_search_locations=[str(self.torch)])
         patch.setattr(devices, "find_spec", lambda name: spec)
@@ -135,6 +138,46 @@ def test_an_unusable_gpu_costs_no_onnx_route_and_the_reason_is_said(
     told = Notices()
     assert torch_free(reranker, EngineSettings("auto"), told, write_cross_encoder) is not None
     assert told.said == ["using the CPU: The NVIDIA driver on your system is too old"]
+
+
+def test_only_gpus_like_the_first_share_work_and_only_when_a_model_is_loaded(
+    machine: Machine,
+) -> None:
+    machine.driver("nvidiactl")
+    kinds = [("A100", (8, 0)), ("T4", (7, 5)), ("A100", (8, 0))]
+    machine.patch.setattr(torch.cuda, "device_count", lambda: len(kinds))
+    machine.patch.setattr(torch.cuda, "get_device_name", lambda number: kinds[number][0])
+    machine.patch.setattr(torch.cuda, "get_device_capability", lambda number: kinds[number][1])
+    context = Context(Console(), EngineSettings(), offline=True).on_every_gpu(here=True)
+    assert not machine.asked
+    notices = Notices()
+    assert sharing_devices(context.settings, notices) == ("cuda:0", "cuda:2")
+    assert machine.asked
+    left_out = "using only GPUs like cuda:0 (A100, 8.0), so not cuda:1 (T4, 7.5)"
+    assert notices.said == [left_out]
+    assert not sharing_devices(replace(context.settings, device="cuda:1"), notices)
+    assert not sharing_devices(EngineSettings("cuda"), notices)
+    del kinds[2]
+    assert not sharing_devices(context.settings, notices)
+
+
+def test_a_variable_for_other_gpus_hides_none(machine: Machine) -> None:
+    machine.driver("nvidiactl")
+    machine.patch.setenv("HIP_VISIBLE_DEVICES", "")
+    assert devices.no_gpu() is None
+    machine.patch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert devices.no_gpu() == devices.NoGpu("CUDA_VISIBLE_DEVICES hides every GPU")
+
+
+def test_a_model_that_does_not_fit_is_told_so(
+    reranker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any, **named: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(ModelError, match="does not fit in the free memory of cpu") as caught:
+        Placement(EngineSettings("cpu"), Silence()).load(full, reranker)
+    assert caught.value.code == "out-of-memory"
 
 
 def test_windows_has_its_driver_elsewhere(machine: Machine, tmp_path: Path) -> None:

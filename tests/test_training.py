@@ -198,6 +198,10 @@ def test_margin_mse_compares_differences_and_not_scores() -> None:
     assert loss_of([3.0, 2.0, 0.0], example, "margin-mse") == pytest.approx((9 + 4 + 1) / 3)
 
 
+def test_a_row_without_positives_has_no_loss() -> None:
+    assert np.isnan(loss_of([0.5, 2.0], Example("q", ["a", "b"], [0.0, 0.0], False), "listwise"))
+
+
 def test_listwise_on_scores_is_the_cross_entropy_of_two_softmaxes() -> None:
     scores, targets = [0.5, -1.0, 2.0], [3.0, 0.0, 1.0]
     found = loss_of(scores, Example("q", ["a", "b", "c"], targets, True), "listwise")

@@ -62,6 +62,25 @@ def commit(
     return generation.commit([entry], (), len(texts)), embedded
 
 
+def test_shards_are_embedded_at_once_and_written_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHARD_ROWS", 2)
+    texts = [f"text {number}" for number in range(11)]
+    commit(tmp_path / "one", *texts)
+    generation = begin(tmp_path / "several", texts, RECIPE, None)
+    missing, done = generation.missing(), list[int]()
+    together = threading.Barrier(3, timeout=60)
+
+    def waiting(some: Sequence[str], advance: Advance) -> "Floats":
+        together.wait()  # three of the six shards
+        return embed(some, advance)
+
+    missing.embed(waiting, done.append, at_once=3)
+    assert sum(done) == 11
+    assert np.array_equal(missing.vectors, Index(tmp_path / "one").vectors)
+
+
 def texts_of(index: Index) -> list[str]:
     return [passage.text for passage in index.read(range(len(index.passages)))]
 

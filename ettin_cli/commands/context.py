@@ -11,7 +11,7 @@ import typer
 from ettin_cli.client import in_daemon
 from ettin_cli.console import Console
 from ettin_cli.errors import UsageError
-from ettin_cli.models.engines import EngineSettings, every_gpu
+from ettin_cli.models.engines import EngineSettings
 
 if TYPE_CHECKING:
     from ettin_cli.api import Session
@@ -33,15 +33,14 @@ class Context:
     offline: bool
 
     def on_every_gpu(self, *, here: bool) -> "Context":
-        """Return the context of a command whose models all visible GPUs share.
+        """Return the context of a command whose models all GPUs of a kind share.
 
         A daemon's models are shared by many commands, and stay on one.
 
         Args:
             here: Whether the models run on this machine, not on a cluster.
         """
-        devices = every_gpu(self.settings.device) if here and not in_daemon() else ()
-        return replace(self, settings=replace(self.settings, devices=devices))
+        return replace(self, settings=replace(self.settings, every_gpu=here and not in_daemon()))
 
     @cached_property
     def session(self) -> "Session":

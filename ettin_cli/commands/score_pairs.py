@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO, NamedTuple
 
 from ettin_cli.commands import options
@@ -40,7 +41,7 @@ from ettin_cli.records import (
     Share,
     no_progress,
 )
-from ettin_cli.runtime import in_order
+from ettin_cli.runtime import counted, in_order
 from ettin_cli.searching import WindowProgress
 from ettin_cli.storage import Stream
 
@@ -195,8 +196,10 @@ class ScoredPairs:
                 yield partial(self._scored, pairs, rejections, end, advance)
 
         waiting: deque[tuple[list[int], int]] = deque()
+        ended = Event()
         with progress.shown(self.reporter, "scoring") as advance:
-            for window in in_order(tasks(advance if at_once == 1 else no_progress), at_once):
+            shown = advance if at_once == 1 else no_progress
+            for window in in_order(tasks(counted(shown, ended)), at_once, ended):
                 if waiting:
                     progress.add(*waiting.popleft(), advance)
                 self.pairs += len(window.rows)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Event
+from typing import TYPE_CHECKING, TypeVar
 
 from ettin_cli import __version__
 from ettin_cli.errors import EttinError, IndexNotFoundError
@@ -44,6 +46,7 @@ from ettin_cli.index.unit_files import Samples, UnitFile, unit_files
 from ettin_cli.index.vectors import EXACT, mapped
 from ettin_cli.platforms import move
 from ettin_cli.records import Advance, EmbedderCard, TokenSink, no_progress
+from ettin_cli.runtime import counted, in_order
 from ettin_cli.settings import READING
 from ettin_cli.storage import allocate, checksum, make_folder, sync_file, sync_folder
 from ettin_cli.text.lexical import ENGLISH, Terms
@@ -64,6 +67,8 @@ if TYPE_CHECKING:
 GENERATION_NAME = re.compile(r"\d{6,}-[0-9a-f]{8}")
 SHARD_ROWS = 1024
 LOOKUP_ROWS = 16_384
+
+R = TypeVar("R")
 
 Embed = Callable[["Sequence[str]", Advance], "Floats"]
 EmbedTokens = Callable[["Sequence[str]", TokenSink, Advance], "tuple[Floats, Flags]"]
@@ -313,25 +318,60 @@ class Missing:
             if sample := self.generation.samples.load(self.hashes[row]):
                 tokens.samples[row] = sample
 
-    def embed(self, embed: Embed, advance: Advance = no_progress) -> None:
-        """Embed the missing texts; an interruption loses at most one shard."""
-        for begin in range(0, self.total, SHARD_ROWS):
-            rows = self.rows[begin : begin + SHARD_ROWS]
-            self._add(rows, embed(self.stored.contents(rows.tolist()), advance))
+    def embed(self, embed: Embed, advance: Advance = no_progress, at_once: int = 1) -> None:
+        """Embed the missing texts.
 
-    def embed_tokens(self, embed: EmbedTokens, advance: Advance = no_progress) -> None:
-        """Embed the missing texts with their token vectors."""
+        Args:
+            at_once: How many shards are embedded at once, which are lost by an interruption.
+        """
+
+        def embedded(texts: Sequence[str], rows: NDArray[np.int64], count: Advance) -> Floats:
+            return embed(texts, count)
+
+        for rows, vectors in self._by_shard(embedded, advance, at_once):
+            self._add(rows, vectors)
+
+    def embed_tokens(
+        self, embed: EmbedTokens, advance: Advance = no_progress, at_once: int = 1
+    ) -> None:
+        """Embed the missing texts with their token vectors, as `embed` does."""
         assert self.tokens is not None
-        for begin in range(0, self.total, SHARD_ROWS):
-            rows = self.rows[begin : begin + SHARD_ROWS]
+        codec = self.tokens.codec
+
+        def embedded(
+            texts: Sequence[str], rows: NDArray[np.int64], count: Advance
+        ) -> tuple[Floats, CodedTexts]:
             exact = [at for at, row in enumerate(rows.tolist()) if row in self.sampled]
-            coded = CodedTexts(self.tokens.codec, len(rows), exact)
-            vectors, cut = embed(self.stored.contents(rows.tolist()), coded.add, advance)
+            coded = CodedTexts(codec, len(rows), exact)
+            vectors, cut = embed(texts, coded.add, count)
             coded.truncated[:] = cut
+            return vectors, coded
+
+        for rows, (vectors, coded) in self._by_shard(embedded, advance, at_once):
             self.generation.samples.add_all(self.hashes[rows], coded)
             self.generation.token_shards.add(self.hashes[rows], coded)
             self.tokens.add(rows, coded)
             self._add(rows, vectors)
+
+    def _by_shard(
+        self,
+        embedded: Callable[[Sequence[str], NDArray[np.int64], Advance], R],
+        advance: Advance,
+        at_once: int,
+    ) -> Iterator[tuple[NDArray[np.int64], R]]:
+        """Yield the rows of each shard in turn, and what `embedded` returns for them."""
+
+        def tasks() -> Iterator[Callable[[], tuple[NDArray[np.int64], R]]]:
+            for begin in range(0, self.total, SHARD_ROWS):
+                rows = self.rows[begin : begin + SHARD_ROWS]
+                yield partial(task, self.stored.contents(rows.tolist()), rows)
+
+        def task(texts: Sequence[str], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], R]:
+            return rows, embedded(texts, rows, count)
+
+        ended = Event()
+        count = counted(advance, ended)
+        return in_order(tasks(), at_once, ended)
 
     def _add(self, rows: NDArray[np.int64], vectors: Floats) -> None:
         self.generation.shards.add(self.hashes[rows], vectors)

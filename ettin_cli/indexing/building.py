@@ -317,11 +317,12 @@ class Embedding:
             settings, reporter = self.request.settings, self.reporter
             embedder = load_embedder(self.files, settings, reporter, self.card, self.loaded)
             reporter.detail(f"{label} with {embedder.card.name} on {embedder.backend}")
+            at_once: int = getattr(embedder, "at_once", 1)
             with reporter.track(label, missing.total, "passages") as advance:
                 if missing.tokens:
-                    missing.embed_tokens(with_tokens(embedder).embed_tokens, advance)
+                    missing.embed_tokens(with_tokens(embedder).embed_tokens, advance, at_once)
                 else:
-                    missing.embed(embedder.embed_documents, advance)
+                    missing.embed(embedder.embed_documents, advance, at_once)
         missing.finish()
 
 

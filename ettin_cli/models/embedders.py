@@ -14,6 +14,7 @@ from ettin_cli.models.encoders import Encoded, in_windows, shared_encoder, unit
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.static import static_table
 from ettin_cli.models.engines.tokens import static_part, token_limit
+from ettin_cli.models.engines.torch_devices import sharing_devices
 from ettin_cli.models.engines.weights import Weights
 from ettin_cli.models.hub import EMBEDDED, ModelFiles, find_model, weights_hash
 from ettin_cli.models.model_folder import read_json, read_modules, refuse_code
@@ -232,6 +233,7 @@ class _Embedder:
         self.full_dimension = _dimension(files.folder)
         self.encoder = shared_encoder(files.folder, card.max_tokens, settings, reporter, loaded)
         self.backend = self.encoder.backend
+        self.at_once: int = getattr(self.encoder, "at_once", 1)
 
     def __repr__(self) -> str:
         return f"<ettin embedder {self.card.name} on {self.backend}>"
@@ -308,7 +310,7 @@ def _on_device(
     device: str,
     reporter: Reporter,
 ) -> CollectedTokens:
-    alone = replace(settings, device=device, devices=())
+    alone = replace(settings, device=device, devices=(), every_gpu=False)
     return CollectedTokens(with_tokens(load_embedder(files, alone, reporter, card)))
 
 
@@ -330,7 +332,9 @@ def load_embedder(
     """
     check_trust(files, settings)
     used = card or read_card(files, settings.max_length)
-    if settings.devices:
-        return SharedEmbedder(partial(_on_device, files, used, settings), used, settings, reporter)
+    # A static embedder takes less time to compute than to share.
+    if not static_part(files.folder) and (devices := sharing_devices(settings, reporter)):
+        shared = replace(settings, devices=devices)
+        return SharedEmbedder(partial(_on_device, files, used, shared), used, shared, reporter)
     kind = MultiVectorEmbedder if is_multi_vector(files.folder) else _Embedder
     return kind(files, used, settings, reporter, loaded or Loaded())

@@ -149,7 +149,7 @@ class TorchEncoder:
         self.max_tokens = max_tokens
         self.model = placement.load(SentenceTransformer, folder)
         # Loading may change the dtype.
-        self.backend = placement.backend
+        self.backend, self.at_once = placement.backend, placement.at_once
         self.tokenizer = self.model.tokenizer
         if not hasattr(self.tokenizer, "pad"):
             raise ModelError(f"{folder} is not a transformer, and such embedders are not supported")

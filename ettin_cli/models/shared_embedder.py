@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.torch_runtime import windows_of
-from ettin_cli.models.engines.workers import Load, Workers
 from ettin_cli.records import (
     Advance,
     EmbedderCard,
@@ -19,6 +18,7 @@ from ettin_cli.records import (
 )
 
 if TYPE_CHECKING:
+    from ettin_cli.models.engines.workers import Load
     from ettin_cli.models.rerankers.maxsim import QueryVectors
     from ettin_cli.records import Flags, Floats
 
@@ -28,13 +28,19 @@ class SharedEmbedder:
 
     Args:
         load: Loads it on a device, as `CollectedTokens`.
+
+    Attributes:
+        at_once: How many calls at once keep the devices busy, if each is of one window.
     """
 
     def __init__(
         self, load: Load, card: EmbedderCard, settings: EngineSettings, reporter: Reporter
     ) -> None:
+        from ettin_cli.models.engines.workers import LANES, Workers
+
         self.card = card
         self.workers = Workers(load, settings.devices, reporter, ["backend"])
+        self.at_once = LANES * len(settings.devices)
         self.backend: str = self.workers.facts["backend"]
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:

@@ -7,7 +7,7 @@ from .forks import (
     guard_children as guard_children,
     hold_to_one_thread as hold_to_one_thread,
 )
-from .in_order import in_order as in_order
+from .in_order import counted as counted, in_order as in_order
 from .loading import Loaded as Loaded
 from .plugins import (
     Plugin as Plugin,

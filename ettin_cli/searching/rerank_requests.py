@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from threading import Event
 
 from ettin_cli.records import (
     Advance,
@@ -18,7 +19,7 @@ from ettin_cli.records import (
     Share,
     no_progress,
 )
-from ettin_cli.runtime import in_order
+from ettin_cli.runtime import counted, in_order
 from ettin_cli.searching.cascade import Remaining, Step, cascade_name, rerank_in_steps, work
 from ettin_cli.searching.progress import WindowProgress
 from ettin_cli.searching.ranking import SearchOptions, rank
@@ -91,8 +92,10 @@ def rerank(
             yield partial(_answered, window, end, reranker, before, options, advance)
 
     waiting: deque[tuple[list[int], int]] = deque()
+    ended = Event()
     with progress.shown(reporter, "reranking") as advance:
-        for answered in in_order(tasks(advance if at_once == 1 else no_progress), at_once):
+        shown = advance if at_once == 1 else no_progress
+        for answered in in_order(tasks(counted(shown, ended)), at_once, ended):
             if waiting:
                 progress.add(*waiting.popleft(), advance)
             yield answered

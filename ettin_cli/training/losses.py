@@ -90,5 +90,6 @@ def _contrastive(scores: torch.Tensor, positive: Sequence[bool]) -> torch.Tensor
 
     negatives = [at for at, chosen in enumerate(positive) if not chosen]
     rows = [[at, *negatives] for at, chosen in enumerate(positive) if chosen]
-    logits = scores[torch.tensor(rows, device=scores.device)]
+    places = torch.tensor(rows, dtype=torch.long, device=scores.device)
+    logits = scores[places.reshape(len(rows), 1 + len(negatives))]
     return -logits.log_softmax(1)[:, 0].mean()

@@ -36,7 +36,7 @@ from .tokens import static_part as static_part, token_limit as token_limit
 from .torch_devices import (
     chosen_dtype as chosen_dtype,
     device_name as device_name,
-    every_gpu as every_gpu,
+    sharing_devices as sharing_devices,
 )
 from .torch_memory import (
     free_memory as free_memory,

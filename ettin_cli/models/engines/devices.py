@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -20,8 +20,11 @@ CPUINFO = Path("/proc/cpuinfo")
 # numbers, and Windows' for Linux; and AMD's, which a processor with graphics has too.
 NVIDIA_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia[0-9]*", "/dev/dxg")
 AMD_DRIVERS = ("/dev/kfd",)
-# Variables that hide GPUs if they are empty, or name no GPU.
-HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+# Variables that hide every GPU by these values: NVIDIA's, and AMD's, for which the former has a
+# meaning too.
+NONE = ("", "-1")
+NVIDIA_HIDING = ("CUDA_VISIBLE_DEVICES",)
+AMD_HIDING = (*NVIDIA_HIDING, "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 # The settings of CUDA's allocator: either is read when it starts.
 ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 # Values of ONEDNN_MAX_CPU_ISA that disable bf16 arithmetic.
@@ -68,8 +71,8 @@ def no_sign_of_gpu() -> NoGpu | None:
     nvidia = _nvidia_driver()
     if not nvidia and not any(map(_there, AMD_DRIVERS)):
         return NoGpu("there is no driver of a GPU")
-    if variable := next((name for name in HIDING if _hides(name)), None):
-        return NoGpu(f"{variable} hides every GPU")
+    if hidden := _hidden(NVIDIA_HIDING if nvidia else AMD_HIDING):
+        return NoGpu(hidden)
     platforms = torch_platforms()
     if not platforms:
         return NoGpu(built_without("CUDA" if nvidia else "ROCm"), notable=nvidia)
@@ -126,8 +129,8 @@ def gpu_problem(number: int) -> str | None:
 
     if torch.version.cuda is None and torch.version.hip is None:
         return built_without("CUDA")
-    if variable := next((name for name in HIDING if _hides(name)), None):
-        return f"{variable} hides every GPU"
+    if hidden := _hidden(NVIDIA_HIDING if torch.version.hip is None else AMD_HIDING):
+        return hidden
     try:
         # Says what is wrong, such as a driver that is too old; `is_available` only says no.
         with growing_segments():
@@ -154,9 +157,11 @@ def _there(pattern: str) -> bool:
     return any(path.parent.glob(path.name))
 
 
-def _hides(variable: str) -> bool:
-    value = os.environ.get(variable)
-    return value is not None and value.strip() in ("", "-1")
+def _hidden(variables: Sequence[str]) -> str | None:
+    """Return which variable hides every GPU, as a reason; None if none does."""
+    values = {name: os.environ.get(name) for name in variables}
+    hides = [one for one, value in values.items() if value is not None and value.strip() in NONE]
+    return f"{hides[0]} hides every GPU" if hides else None
 
 
 def cpu_has_bf16() -> bool:

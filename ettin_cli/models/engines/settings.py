@@ -29,6 +29,8 @@ class EngineSettings:
         engine: auto, or the name of a backend (see `registry.BACKENDS`).
         devices: Devices that share the scoring of pairs and the embedding of texts, with a process
             and a copy of the model each; empty: only `device`, in this process.
+        every_gpu: Whether the GPUs like the first share it too, if `device` is cuda, or auto where
+            that is a GPU.
 
     Raises:
         InvalidArgumentError: The device or dtype does not exist, or a number is below 1.
@@ -43,6 +45,7 @@ class EngineSettings:
     engine: str = AUTO
     # Not shown, since results that name their settings do not depend on it.
     devices: tuple[str, ...] = field(default=(), repr=False)
+    every_gpu: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         for device in (self.device, *self.devices):

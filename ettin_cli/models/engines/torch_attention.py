@@ -278,7 +278,9 @@ def trunk_output(model: Any, texts: Sequence[str]) -> torch.Tensor:
     """
     import torch
 
-    limit = min(512, model.tokenizer.model_max_length)
+    config = getattr(getattr(model[0], "model", None), "config", None)
+    positions = getattr(config, "max_position_embeddings", None) or 512
+    limit = min(512, model.tokenizer.model_max_length, positions)
     read = model.tokenizer(
         list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt"
     )

@@ -8,10 +8,11 @@ from ettin_cli.errors import InvalidArgumentError, ModelError
 from ettin_cli.models.engines.devices import (
     cpu_has_bf16,
     gpu_problem,
+    growing_segments,
     is_cpu,
     prepare_for_torch,
 )
-from ettin_cli.models.engines.settings import DTYPES
+from ettin_cli.models.engines.settings import DTYPES, EngineSettings
 from ettin_cli.records import Reporter
 
 if TYPE_CHECKING:
@@ -32,14 +33,43 @@ def device_name(wanted: str) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def every_gpu(wanted: str) -> tuple[str, ...]:
-    """Return the names of all visible GPUs if `wanted` stands for several of them; else nothing."""
+def sharing_devices(settings: EngineSettings, reporter: Reporter) -> tuple[str, ...]:
+    """Return the devices that share the work of a model; none: it runs on `settings.device`."""
+    if settings.devices or not settings.every_gpu:
+        return settings.devices
+    return _like_gpus(settings.device, reporter)
+
+
+def _like_gpus(wanted: str, reporter: Reporter) -> tuple[str, ...]:
+    """Return the visible GPUs like the first, if `wanted` stands for several of them.
+
+    Other kinds of GPU would give other scores, and the slowest would hold up the others.
+    """
     if wanted not in ("auto", "cuda") or is_cpu(wanted):
         return ()
     import torch
 
-    count = torch.cuda.device_count()
-    return tuple(f"cuda:{number}" for number in range(count)) if count > 1 else ()
+    numbers = range(torch.cuda.device_count())
+    if len(numbers) < 2:
+        return ()
+    try:
+        with growing_segments():
+            kinds = [_kind(number) for number in numbers]
+    except (RuntimeError, AssertionError):
+        return ()  # loading the model says why
+    if others := [
+        f"cuda:{number} ({kinds[number]})" for number in numbers if kinds[number] != kinds[0]
+    ]:
+        reporter.notice(f"using only GPUs like cuda:0 ({kinds[0]}), so not {', '.join(others)}")
+    like = tuple(f"cuda:{number}" for number in numbers if kinds[number] == kinds[0])
+    return like if len(like) > 1 else ()
+
+
+def _kind(number: int) -> str:
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(number)
+    return f"{torch.cuda.get_device_name(number)}, {major}.{minor}"
 
 
 def chosen_device(wanted: str) -> torch.device:

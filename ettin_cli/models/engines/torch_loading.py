@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_cli.errors import ModelError, first_line
+from ettin_cli.models.engines.torch_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,7 @@ def loaded(
 
     Raises:
         ModelError: The folder's model cannot be loaded, or is incomplete.
+        RuntimeError: The GPU's memory is exhausted.
     """
     try:
         model = model_class(
@@ -42,6 +44,8 @@ def loaded(
             },
         )
     except Exception as error:  # damaged files can raise anything
+        if is_out_of_memory(error):
+            raise
         untrusted = "trust_remote" in str(error)
         raise ModelError(
             f"cannot load the model in {folder}: {first_line(error)}",

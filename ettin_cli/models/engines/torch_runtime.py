@@ -32,7 +32,14 @@ from ettin_cli.models.engines.torch_memory import (
     is_out_of_memory,
 )
 from ettin_cli.records import Advance, Reporter, no_progress
-from ettin_cli.runtime import Lock, guard_children, hold_to_one_thread, in_order, is_quiet
+from ettin_cli.runtime import (
+    Lock,
+    counted,
+    guard_children,
+    hold_to_one_thread,
+    in_order,
+    is_quiet,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -102,19 +109,10 @@ class Placement:
         if self.at_once == 1:
             yield work(texts, advance)
             return
-        stopped, turn = Event(), Lock()
-
-        def counted(done: int) -> None:
-            if stopped.is_set():
-                raise InterruptedError
-            with turn:
-                advance(done)
-
-        tasks = (partial(work, part, counted) for part in windows_of(texts))
-        try:
-            yield from in_order(tasks, self.at_once)
-        finally:
-            stopped.set()
+        ended = Event()
+        count = counted(advance, ended)
+        tasks = (partial(work, part, count) for part in windows_of(texts))
+        yield from in_order(tasks, self.at_once, ended)
 
     @property
     def dtype_name(self) -> str:
@@ -146,8 +144,21 @@ class Placement:
             autocast: Whether 32-bit weights are trained with products in bf16.
 
         Raises:
-            ModelError: The folder's model cannot be loaded, or is incomplete.
+            ModelError: The folder's model cannot be loaded, is incomplete, or does not fit in GPU
+                memory.
         """
+        try:
+            return self._ready(model_class, folder, autocast)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ModelError(
+                f"the model in {folder} does not fit in the free memory of {self.device}",
+                code="out-of-memory",
+                model=folder,
+            ) from error
+
+    def _ready(self, model_class: Callable[..., Any], folder: Path, autocast: bool) -> Any:
         import torch
 
         model = self._loaded(model_class, folder)

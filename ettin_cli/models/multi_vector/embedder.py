@@ -86,6 +86,7 @@ class MultiVectorEmbedder:
         limited = replace(settings, max_length=card.max_tokens)
         self.encoder = shared_token_encoder(files.folder, limited, reporter, loaded)
         self.backend = self.encoder.backend
+        self.at_once: int = getattr(self.encoder, "at_once", 1)
 
     def __repr__(self) -> str:
         return f"<ettin embedder {self.card.name} on {self.backend}>"

@@ -15,8 +15,8 @@ from ettin_cli.models.engines.onnx_model import OnnxModel
 from ettin_cli.models.engines.registry import load_model
 from ettin_cli.models.engines.settings import EngineSettings
 from ettin_cli.models.engines.tokens import Tokens, token_limit
+from ettin_cli.models.engines.torch_devices import sharing_devices
 from ettin_cli.models.engines.torch_runtime import Placement, run, windows_of
-from ettin_cli.models.engines.workers import Workers
 from ettin_cli.models.hub import ModelFiles
 from ettin_cli.models.model_folder import read_json
 from ettin_cli.models.rerankers.empty_texts import blanks_last
@@ -156,8 +156,8 @@ def load_cross_encoder(folder: Path, settings: EngineSettings, reporter: Reporte
     Raises:
         ModelError: It cannot be loaded, or needs custom code that is not trusted.
     """
-    if settings.devices:
-        return SharedCrossEncoder(folder, settings, reporter)
+    if devices := sharing_devices(settings, reporter):
+        return SharedCrossEncoder(folder, replace(settings, devices=devices), reporter)
     return load_model(
         folder, settings, reporter, write_cross_encoder, OnnxCrossEncoder, TorchCrossEncoder
     )
@@ -170,6 +170,8 @@ class SharedCrossEncoder:
     """
 
     def __init__(self, folder: Path, settings: EngineSettings, reporter: Reporter) -> None:
+        from ettin_cli.models.engines.workers import Workers
+
         load = partial(_on_device, folder, settings)
         self.workers = Workers(load, settings.devices, reporter, ["backend", "max_tokens"])
         self.backend: str = self.workers.facts["backend"]
@@ -193,7 +195,7 @@ class SharedCrossEncoder:
 def _on_device(
     folder: Path, settings: EngineSettings, device: str, reporter: Reporter
 ) -> CrossEncoder:
-    alone = replace(settings, device=device, devices=())
+    alone = replace(settings, device=device, devices=(), every_gpu=False)
     return load_cross_encoder(folder, alone, reporter)
 
 

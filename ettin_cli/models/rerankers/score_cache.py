@@ -102,8 +102,8 @@ class CachedReranker:
 
         A pair's seconds are its share of the call that scored it, so they are meaningful even if
         every score comes from the cache. Scores are saved as they are computed: an interruption
-        loses at most the last 512 (of a GPU the last 8,192), or those of as many texts if a text is
-        encoded once for all of its queries.
+        loses at most the last 512 (of a GPU the last 8,192, of several the last 4,096 of each), or
+        those of as many texts if a text is encoded once for all of its queries.
         """
         import numpy as np
 
