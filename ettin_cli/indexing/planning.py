@@ -139,6 +139,8 @@ def make_plan(
     """
     plan = IndexPlan()
     before = _entries(old)
+    # The index may lie inside one of its sources.
+    inside = _resolved(folder)
     for number, record in enumerate(recorded):
         if record.location == STREAM and stream is None and old is None:
             raise InvalidArgumentError(
@@ -152,7 +154,7 @@ def make_plan(
             source,
             record.include,
             record.exclude,
-            _resolved(folder),
+            inside,
             all_text=record.all_text,
             pictures=record.ocr != NEVER,
         )
@@ -161,8 +163,6 @@ def make_plan(
         plan.unknown.update(listing.unknown)
         plan.binary.update(listing.binary)
         plan.rejections += listing.rejections
-        # The index may lie inside one of its sources.
-        inside = _resolved(folder)
         listing.files = [f for f in listing.files if not (f.path and inside in f.path.parents)]
         _compare(plan, number, record, listing, before, again=stream is not None, reread=reread)
     plan.gone = [entry.name for entry in before.values()]

@@ -161,8 +161,15 @@ class Placement:
     def _ready(self, model_class: Callable[..., Any], folder: Path, autocast: bool) -> Any:
         import torch
 
-        model = self._loaded(model_class, folder)
-        if self.dtype is torch.float16 and self.settings.dtype != "fp16":
+        unasked = self.dtype is torch.float16 and self.settings.dtype != "fp16"
+        model = loaded(
+            model_class,
+            folder,
+            device=self.device,
+            dtype=torch.float32 if unasked else self.dtype,
+            trust_remote_code=self.settings.trust_remote_code,
+        )
+        if unasked:
             model = self._in_fp16(model)
         half = autocast or self.dtype is not torch.float32
         if half:
@@ -172,18 +179,6 @@ class Placement:
         if why:
             self.reporter.detail(f"attention: SDPA with padding, since {why}")
         return model
-
-    def _loaded(self, model_class: Callable[..., Any], folder: Path) -> Any:
-        import torch
-
-        checked = self.dtype is torch.float16 and self.settings.dtype != "fp16"
-        return loaded(
-            model_class,
-            folder,
-            device=self.device,
-            dtype=torch.float32 if checked else self.dtype,
-            trust_remote_code=self.settings.trust_remote_code,
-        )
 
     def _in_fp16(self, model: Any) -> Any:
         """Return a float32 model in fp16, or unchanged if that is not accurate."""
