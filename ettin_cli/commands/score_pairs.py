@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from threading import Event
 from typing import Any, BinaryIO, NamedTuple
 
 from ettin_cli.commands import options
@@ -39,10 +37,8 @@ from ettin_cli.records import (
     Reporter,
     Reranker,
     Share,
-    no_progress,
 )
-from ettin_cli.runtime import counted, in_order
-from ettin_cli.searching import WindowProgress
+from ettin_cli.searching import Task, WindowProgress
 from ettin_cli.storage import Stream
 
 WINDOW = 4096
@@ -174,7 +170,7 @@ class ScoredPairs:
         progress = WindowProgress(self.share)
         at_once = max(reranker.card.at_once for reranker in self.rerankers)
 
-        def tasks(advance: Advance) -> Iterator[Callable[[], _Window]]:
+        def tasks(advance: Advance) -> Iterator[Task[_Window]]:
             end, left = 0, iter(items)
             # Rejected rows count too, which bounds memory for any input.
             while window := list(islice(left, WINDOW)):
@@ -188,24 +184,14 @@ class ScoredPairs:
                     self.reporter.notice(f"rejected {rejected}")
                 self.rejected += len(rejections)
                 lengths = [len(pair.query) + len(pair.text) for pair in pairs]
-                weighed = lengths, len(pairs) * len(self.rerankers)
-                if at_once == 1:
-                    progress.begin(*weighed)
-                else:
-                    waiting.append(weighed)
-                yield partial(self._scored, pairs, rejections, end, advance)
+                scored = partial(self._scored, pairs, rejections, end, advance)
+                yield Task(lengths, len(pairs) * len(self.rerankers), scored)
 
-        waiting: deque[tuple[list[int], int]] = deque()
-        ended = Event()
-        with progress.shown(self.reporter, "scoring") as advance:
-            shown = advance if at_once == 1 else no_progress
-            for window in in_order(tasks(counted(shown, ended)), at_once, ended):
-                if waiting:
-                    progress.add(*waiting.popleft(), advance)
-                self.pairs += len(window.rows)
-                for at, cut in enumerate(window.truncated):
-                    self.truncated[at] += cut
-                yield window
+        for window in progress.windows(tasks, at_once, self.reporter, "scoring"):
+            self.pairs += len(window.rows)
+            for at, cut in enumerate(window.truncated):
+                self.truncated[at] += cut
+            yield window
 
     def _scored(
         self, pairs: Sequence[_Pair], rejections: Sequence[Rejection], end: int, advance: Advance

@@ -26,7 +26,7 @@ from .gathering import (
 from .multi_vector import QueryTokenEmbedder as QueryTokenEmbedder
 from .named_index import NamedIndex as NamedIndex, search_engine as search_engine
 from .named_rerankers import NamedRerankers as NamedRerankers
-from .progress import WindowProgress as WindowProgress
+from .progress import Task as Task, WindowProgress as WindowProgress
 from .ranking import (
     SearchOptions as SearchOptions,
     rank as rank,

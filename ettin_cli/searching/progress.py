@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import accumulate
-from typing import Any, Self
+from threading import Event
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
-from ettin_cli.records import Advance, Reporter, Share
+from ettin_cli.records import Advance, Reporter, Share, no_progress
+from ettin_cli.runtime import counted, in_order
+
+T = TypeVar("T")
+
+
+class Task(NamedTuple, Generic[T]):
+    """The work on a window.
+
+    Args:
+        lengths: Lengths of its texts.
+        pairs: Pairs to score in total; more than the texts in a cascade.
+        work: Does it, and returns the result.
+    """
+
+    lengths: Sequence[int]
+    pairs: int
+    work: Callable[[], T]
 
 
 class WindowProgress:
@@ -45,10 +64,39 @@ class WindowProgress:
         again = [sum(first) / len(first)] * (pairs - len(first)) if first else []
         self.weights = list(accumulate([*first, *again], initial=0.0))
 
-    def add(self, lengths: Sequence[int], pairs: int, advance: Advance) -> None:
-        """Record a window that is done, where several are in work at once."""
-        self.begin(lengths, pairs)
-        advance(pairs)
+    def windows(
+        self,
+        tasks: Callable[[Advance], Iterator[Task[T]]],
+        at_once: int,
+        reporter: Reporter,
+        work: str,
+    ) -> Iterator[T]:
+        """Yield the result of each window in turn, and show the progress under a name.
+
+        Args:
+            tasks: Yields what is to be done, given a function to call with the number of scored
+                texts.
+            at_once: How many windows are in work at once. Of several, each counts when it is done.
+        """
+        waiting: deque[Task[T]] = deque()
+        ended = Event()
+
+        def begun(advance: Advance) -> Iterator[Callable[[], T]]:
+            for task in tasks(advance):
+                if at_once == 1:
+                    self.begin(task.lengths, task.pairs)
+                else:
+                    waiting.append(task)
+                yield task.work
+
+        with self.shown(reporter, work) as advance:
+            shown = advance if at_once == 1 else no_progress
+            for result in in_order(begun(counted(shown, ended)), at_once, ended):
+                if waiting:
+                    done = waiting.popleft()
+                    self.begin(done.lengths, done.pairs)
+                    advance(done.pairs)
+                yield result
 
     @contextmanager
     def shown(self, reporter: Reporter, work: str) -> Iterator[Advance]:

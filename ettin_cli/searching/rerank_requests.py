@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from threading import Event
 
 from ettin_cli.records import (
     Advance,
@@ -17,11 +15,9 @@ from ettin_cli.records import (
     Request,
     Reranker,
     Share,
-    no_progress,
 )
-from ettin_cli.runtime import counted, in_order
 from ettin_cli.searching.cascade import Remaining, Step, cascade_name, rerank_in_steps, work
-from ettin_cli.searching.progress import WindowProgress
+from ettin_cli.searching.progress import Task, WindowProgress
 from ettin_cli.searching.ranking import SearchOptions, rank
 
 WINDOW_REQUESTS = 256
@@ -76,7 +72,7 @@ def rerank(
     progress = WindowProgress(share)
     at_once = max(one.card.at_once for one in (reranker, *(step.reranker for step in before)))
 
-    def tasks(advance: Advance) -> Iterator[Callable[[], Window]]:
+    def tasks(advance: Advance) -> Iterator[Task[Window]]:
         end = 0
         for window in _windows(items):
             end += len(window)
@@ -84,21 +80,11 @@ def rerank(
                 progress.skip()
                 continue
             lengths = [_lengths(item, options) for item in window if isinstance(item, Request)]
-            weighed = list(chain(*lengths)), work(map(len, lengths), before)
-            if at_once == 1:
-                progress.begin(*weighed)
-            else:
-                waiting.append(weighed)
-            yield partial(_answered, window, end, reranker, before, options, advance)
+            pairs = work(map(len, lengths), before)
+            answered = partial(_answered, window, end, reranker, before, options, advance)
+            yield Task(list(chain(*lengths)), pairs, answered)
 
-    waiting: deque[tuple[list[int], int]] = deque()
-    ended = Event()
-    with progress.shown(reporter, "reranking") as advance:
-        shown = advance if at_once == 1 else no_progress
-        for answered in in_order(tasks(counted(shown, ended)), at_once, ended):
-            if waiting:
-                progress.add(*waiting.popleft(), advance)
-            yield answered
+    return progress.windows(tasks, at_once, reporter, "reranking")
 
 
 def _answered(
