@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -19,6 +20,7 @@ from ettin_cli.indexing.building import build_index
 from ettin_cli.indexing.requests import BuildRequest
 from ettin_cli.records import Silence
 from ettin_cli.text.chunking import Chunking
+from tests.embedded_once import load_once
 from tests.indexes import Builder, word_model
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -61,6 +63,13 @@ def _no_pipe(*_: object) -> None:
 
 if not hasattr(os, "mkfifo"):
     os.mkfifo = _no_pipe  # type: ignore[assignment]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _embedded_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        load_once(patch)
+        yield
 
 
 @dataclass(frozen=True, slots=True)
