@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,45 +101,60 @@ def python(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_program_that_loads_scores_and_indexes_keeps_its_settings(folder: Path) -> None:
-    show = "print(json.dumps([before, seen()]))"
-    ran = python(folder, f"{SETTINGS}\nbefore = seen()\n{WORK}\nwork()\n{show}")
+# One program, since it takes seconds to import all libraries.
+PROGRAM = f"""{SETTINGS}
+{WORK}
+def say():
+    print(json.dumps(seen()))
+    sys.stdout.flush()
+
+say()
+work()
+say()
+os.environ["TOKENIZERS_PARALLELISM"] = "true"
+say()
+if hasattr(os, "fork"):
+    child = os.fork()
+    if not child:
+        say()
+        os._exit(0)
+    os.waitpid(child, 0)
+else:
+    say()
+work(threads=1)
+say()
+"""
+Seen = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def settings(folder: Path) -> list[Seen]:
+    """The settings at the start, after work, before a fork, in its child, and with one thread."""
+    ran = python(folder, PROGRAM)
     assert ran.returncode == 0, ran.stderr
-    before, after = json.loads(ran.stdout.splitlines()[-1])
-    assert after == before
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def test_a_program_that_loads_scores_and_indexes_keeps_its_settings(settings: list[Seen]) -> None:
+    start, worked, *_ = settings
+    assert worked == start
 
 
 def test_threads_that_are_asked_for_are_those_of_the_process_with_torch_alone(
-    folder: Path,
+    settings: list[Seen],
 ) -> None:
-    show = "print(json.dumps([before, seen()]))"
-    ran = python(folder, f"{SETTINGS}\nbefore = seen()\n{WORK}\nwork(threads=1)\n{show}")
-    assert ran.returncode == 0, ran.stderr
-    before, after = json.loads(ran.stdout.splitlines()[-1])
-    assert before.pop("threads")[0] == 2
-    assert after.pop("threads")[0] == 1
-    assert after == before
+    *_, before, _, after = settings
+    assert before["threads"][0] == 2
+    assert after["threads"] == [1, before["threads"][1]]
+    assert {**after, "threads": None} == {**before, "threads": None}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_that_does_not_use_the_package_keeps_its_threads(folder: Path) -> None:
-    code = f"""{SETTINGS}
-{WORK}
-os.environ["TOKENIZERS_PARALLELISM"] = "true"
-work()
-before = seen()
-child = os.fork()
-if not child:
-    after = seen()
-    print(json.dumps([before, after]))
-    sys.stdout.flush()
-    os._exit(0)
-os.waitpid(child, 0)
-"""
-    ran = python(folder, code)
-    assert ran.returncode == 0, ran.stderr
-    before, after = json.loads(ran.stdout.splitlines()[-1])
-    assert after == before
+def test_a_forked_child_that_does_not_use_the_package_keeps_its_threads(
+    settings: list[Seen],
+) -> None:
+    *_, parent, child, _ = settings
+    assert child == parent
 
 
 def test_the_command_line_keeps_the_libraries_remarks_off_the_terminal(folder: Path) -> None:
