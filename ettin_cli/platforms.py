@@ -43,6 +43,46 @@ def persist(action: Callable[[], Result]) -> Result:
     return action()
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a path is a file, or a link to one.
+
+    Raises:
+        OSError: It cannot be told.
+    """
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder, or a link to one.
+
+    Raises:
+        OSError: It cannot be told.
+    """
+    return stat.S_ISDIR(_mode(path))
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is something at a path.
+
+    Raises:
+        OSError: It cannot be told.
+    """
+    return bool(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    # From Python 3.14 on, methods such as `Path.exists` say no where one may not look.
+    try:
+        return path.stat().st_mode
+    except OSError as error:
+        # EINVAL: a name that Windows does not allow.
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
+            return 0
+        raise
+    except ValueError:
+        return 0
+
+
 def move(draft: Path, target: Path) -> None:
     """Move a file over another one, atomically.
 

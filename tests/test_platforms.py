@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -393,3 +394,43 @@ def test_a_system_without_fork_and_unix_sockets_says_what_it_lacks(library: Path
     told = [line for line in ran.stderr.splitlines() if line.startswith("ettin: error: ")]
     server = "ettin: error: ettin mcp needs Unix sockets, which this system lacks"
     assert told == [f"ettin: error: {lacks}"] * 2 + [server] * 2
+
+
+@pytest.fixture
+def shut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may look into `shut`, of which Python 3.14 says that nothing is there."""
+    stat = Path.stat
+
+    def refusing(path: Path, **options: bool) -> os.stat_result:
+        if "shut" in path.parts:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    def answering(ask: Callable[[Path], bool]) -> Callable[[Path], bool]:
+        return lambda path: "shut" not in path.parts and ask(path)
+
+    monkeypatch.setattr(Path, "stat", refusing)
+    for name in ("exists", "is_file", "is_dir"):
+        monkeypatch.setattr(Path, name, answering(getattr(Path, name)))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["index", "shut/docs", "-i", "i"],
+        ["rerank", "shut/in.jsonl", "-r", "embedded"],
+        ["score", "--pairs", "shut/in.jsonl", "-r", "embedded"],
+        ["score", "ferry", "the ferry", "-r", "./shut/model"],
+        ["search", "--queries", "shut/in.jsonl", "docs"],
+        ["search", "ferry", "shut/a.txt"],
+        ["eval", "shut/beir", "-r", "none"],
+        ["train", "shut/in.jsonl", "--base", "embedded", "-o", "model"],
+    ],
+)
+@pytest.mark.usefixtures("docs", "shut")
+def test_what_may_not_be_looked_at_is_not_said_to_be_missing(
+    ettin: Ettin, words: list[str]
+) -> None:
+    ran = ettin(*words)
+    assert ran.code == 1
+    assert "Permission denied" in ran.err

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_cli.api.indexing import IndexingCalls
 from ettin_cli.corpus import document_stream
 from ettin_cli.errors import CorpusError, InvalidArgumentError
+from ettin_cli.platforms import exists
 from ettin_cli.records import Qrels, Query, Silence, require_least, require_list, require_type
 from ettin_cli.settings import AUTO, CANDIDATES, CHECKPOINT_MINUTES, NEGATIVES, SEED
 from ettin_cli.storage import Stream
@@ -286,7 +287,7 @@ class TrainingCalls(IndexingCalls):
             if found := self.collection(one, split=TRAIN):
                 _pin([found], processes)
                 paths.append(document_stream(self._mined_of(found, processes)))
-            elif path.exists() or table_reader_of(path.name) or not is_dataset_name(name):
+            elif exists(path) or table_reader_of(path.name) or not is_dataset_name(name):
                 paths.append(path)
             elif resembles_table(path.name):
                 raise CorpusError(f"no such file: {path}", code="cannot-read", path=path)

@@ -17,6 +17,7 @@ from ettin_cli.files import Digested, ResumableOutput
 from ettin_cli.files.requests import RequestFields, RequestFile, cut_requests, open_requests
 from ettin_cli.files.writers import RUN_NAME, Layout, is_run
 from ettin_cli.models.rerankers import require_long
+from ettin_cli.platforms import is_file
 from ettin_cli.records import Answer, Query, Rejection, Request, Share, Stage
 from ettin_cli.searching import (
     Models,
@@ -210,7 +211,7 @@ def _check(input: Path, queries: Path | None, reranker: str) -> None:
     if reranker == "none":
         raise UsageError("ettin rerank needs a reranker", hint="-r embedded")
     for path in (input, queries):
-        if path is not None and str(path) != "-" and not path.is_file():
+        if path is not None and str(path) != "-" and not is_file(path):
             raise CorpusError(f"no such file: {path}")
 
 

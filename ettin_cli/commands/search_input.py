@@ -1,6 +1,5 @@
 """The input of `ettin search`: queries and sources."""
 
-import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from ettin_cli.collections import is_collection_name
 from ettin_cli.commands import options
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import read_queries
-from ettin_cli.platforms import expanded
+from ettin_cli.platforms import exists, expanded
 from ettin_cli.records import Answer, Query
 from ettin_cli.searching import as_typed
 
@@ -29,13 +28,13 @@ def asked_queries(
     if queries is not None:
         hint = "with --queries, every argument is a SOURCE"
     for source in sources:
-        if source != "-" and not _exists(Path(source)) and not is_collection_name(source):
+        if source != "-" and not exists(Path(source)) and not is_collection_name(source):
             raise CorpusError(f"cannot open {source}: no such file", hint=hint)
     from_stdin = str(queries) if queries is not None else query
     if [from_stdin, *sources].count("-") > 1:
         raise UsageError("stdin can be read only once", hint="pass one of the two as a file")
     if queries is not None:
-        if from_stdin != "-" and not queries.exists():
+        if from_stdin != "-" and not exists(queries):
             raise CorpusError(
                 f"no such file: {queries}", hint="--queries takes a file, or - for stdin"
             )
@@ -62,16 +61,3 @@ def as_asked(answers: Iterable[Answer], query: str | None) -> Iterator[Answer]:
     """Yield answers with the query as it was typed, including its syntax."""
     for answer in answers:
         yield answer if query is None else as_typed(answer, query)
-
-
-def _exists(path: Path) -> bool:
-    """Return whether a file exists; later versions of `Path.exists` hide other failures."""
-    try:
-        path.stat()
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return False
-        raise
-    except ValueError:
-        return False
-    return True

@@ -16,7 +16,7 @@ from ettin_cli.corpus.machine_text import machine_file
 from ettin_cli.corpus.pictures import is_picture
 from ettin_cli.corpus.registry import COMPRESSED, is_read, known_formats
 from ettin_cli.errors import CorpusError, InvalidArgumentError
-from ettin_cli.platforms import composed, is_junction, true_case
+from ettin_cli.platforms import composed, is_file, is_junction, true_case
 from ettin_cli.records import Rejection
 from ettin_cli.storage import STREAM, Stream, open_regular
 
@@ -171,7 +171,7 @@ def list_files(
 
 
 def _beir_corpus(folder: Path) -> Path | None:
-    return next((folder / name for name in BEIR_NAMES if (folder / name).is_file()), None)
+    return next((folder / name for name in BEIR_NAMES if is_file(folder / name)), None)
 
 
 class _Walk:

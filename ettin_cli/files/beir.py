@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ettin_cli.corpus import COMPRESSED
 from ettin_cli.errors import CorpusError
+from ettin_cli.platforms import is_folder
 
 QUERIES = ("queries.jsonl", "queries.tsv")
 QRELS = ("qrels.tsv", "qrels/test.tsv")
@@ -21,7 +22,7 @@ def beir_file(folder: Path, names: Sequence[str]) -> Path:
     Raises:
         CorpusError: The folder does not exist, or has none of the files.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise CorpusError(f"no such folder: {folder}", code="cannot-read", folder=folder)
     for name in names:
         for packed in ("", *COMPRESSED):

@@ -14,6 +14,7 @@ from ettin_cli.models.downloading import download, missing_files
 from ettin_cli.models.hub_errors import HubModel
 from ettin_cli.models.model_folder import MODULES, check_folder
 from ettin_cli.models.remembered import recall, remember_fact
+from ettin_cli.platforms import is_folder
 from ettin_cli.records import Reporter
 from ettin_cli.settings import (
     EMBEDDERS,
@@ -61,7 +62,7 @@ def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
     """
     if name == EMBEDDED:
         return ModelFiles(EMBEDDED, embedded_folder())
-    if Path(name).is_dir():
+    if is_folder(Path(name)):
         check_folder(Path(name))
         return ModelFiles(name, Path(name))
     hub_id, revision = hub_name(name)

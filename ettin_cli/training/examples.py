@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from ettin_cli.corpus import RecordError, Row
 from ettin_cli.errors import CorpusError
 from ettin_cli.files.requests import Spool, read_rows, rejection
+from ettin_cli.platforms import is_file
 from ettin_cli.records import Reporter
 from ettin_cli.settings import PROBED_ROWS
 from ettin_cli.storage import Stream
@@ -134,7 +135,7 @@ def read_examples(paths: Sequence[Path | Stream], loss: str | None, reporter: Re
     """
     files = [(path, read_rows(path, "pairs")) for path in paths]
     for path in paths:
-        if not isinstance(path, Stream) and not path.is_file():
+        if not isinstance(path, Stream) and not is_file(path):
             raise CorpusError(f"no such file: {path}", code="cannot-read", path=path)
     examples = Examples()
     try:
