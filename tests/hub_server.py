@@ -204,7 +204,11 @@ class Hub:
         ]
         for thread in self._threads:
             thread.start()
-        self.url, self.cdn = (f"http://127.0.0.1:{one.server_port}" for one in self._servers)
+        # Some versions of huggingface_hub tell hosts by their names alone, without the port.
+        self.url, self.cdn = (
+            f"http://{name}:{one.server_port}"
+            for name, one in zip(("127.0.0.1", "localhost"), self._servers, strict=True)
+        )
         return self
 
     def __exit__(
