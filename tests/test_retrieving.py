@@ -137,6 +137,16 @@ def test_a_score_is_the_mean_of_both_in_the_range_of_their_hundred_best(
         assert found.scores[:same].tolist() == deepest.scores[:same].tolist()
 
 
+def test_a_query_has_the_same_scores_beside_one_of_several_forms(many: Index) -> None:
+    retriever = DenseRetriever(many, embedder(many))
+    queries = [[f"b w{n} w{n * 7 % 60} c d"] for n in range(40)]
+
+    def scores(*more: Sequence[str]) -> list[list[float]]:
+        return [one(700, None).scores.tolist() for one in retriever.searches([*queries, *more])]
+
+    assert scores(["w7 w8", "w7 h w50"])[:-1] == scores()
+
+
 def test_the_only_passage_with_a_rare_word_is_first(many: Index) -> None:
     [hybrid] = HybridRetriever(many, embedder(many)).searches([["lighthouse"]])
     assert names(many, hybrid(1, None).rows) == ["d650"]

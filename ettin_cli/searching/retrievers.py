@@ -334,10 +334,11 @@ def embedded(embedder: Embedder, queries: Sequence[Forms]) -> Floats:
 
     forms = [form for query in queries for form in query]
     vectors = embedder.embed_queries(forms)
-    if len(forms) == len(queries):
-        return vectors
-    first = np.cumsum([0, *map(len, queries)])[:-1]
-    return unit(np.add.reduceat(vectors, first, axis=0))
+    counts = np.array([len(query) for query in queries], dtype=np.int64)
+    means = np.add.reduceat(vectors, np.cumsum(counts) - counts, axis=0)
+    # Dividing a unit vector by its length again may change its last bits.
+    means[counts > 1] = unit(means[counts > 1])
+    return means
 
 
 def _named(retriever: str, expand: bool) -> str:
