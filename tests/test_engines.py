@@ -125,13 +125,11 @@ def test_what_fits_is_learnt_once_for_all_later_batches(placement: Placement) ->
 )
 def test_every_way_to_say_out_of_memory_counts(placement: Placement, message: str) -> None:
     sizes: list[int] = []
-    # Newer versions of torch have a class of their own for errors of CUDA.
-    kind = getattr(torch, "AcceleratorError", RuntimeError) if "CUDA" in message else RuntimeError
 
     def forward(batch: list[int]) -> None:
         sizes.append(len(batch))
         if len(batch) > 1:
-            raise kind(message)
+            raise torch.AcceleratorError(message) if "CUDA" in message else RuntimeError(message)
 
     run([5, 5], forward, placement)
     assert sizes == [2, 1, 1]

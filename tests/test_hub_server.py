@@ -85,7 +85,7 @@ def test_a_body_that_is_cut_off_is_asked_for_from_there(
 
 
 def test_what_goes_wrong_is_waited_for_without_the_clock(hub: Hub) -> None:
-    hub.faults.append(Fault("GET /api/.*/tree/", status=429, headers={"Retry-After": "7"}, times=1))
+    hub.faults.append(Fault("GET cdn/", status=429, headers={"Retry-After": "7"}, times=1))
     snapshot_download("some/model")
     assert hub.waits == [8]
 

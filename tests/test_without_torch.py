@@ -67,14 +67,13 @@ def check_commands(python: str, folder: Path, model: Path) -> None:
     (folder / "asked.jsonl").write_text(json.dumps({"query": QUERY, "documents": TEXTS}) + "\n")
     answer = json.loads(run(python, folder, "rerank", "asked.jsonl", "-r", str(model)))
     assert [hit["text"] for hit in answer["hits"]] == [TEXTS[at] for at in order]
-    source = folder / "texts"
-    source.mkdir()
-    for at, text in enumerate(TEXTS):
-        (source / f"{at}.txt").write_text(text)
+    source = folder / "texts.jsonl"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     (folder / "embedder").mkdir()
     words = ("index", str(source), "-i", "idx", "--embedder")
     run(python, folder, *words, str(embedder(folder / "embedder")))
-    answer = json.loads(run(python, folder, "search", QUERY, "-i", "idx", "-r", str(model)))
+    words = ("search", QUERY, "-i", "idx", "-r", str(model), "--blend", "0")
+    answer = json.loads(run(python, folder, *words))
     assert [hit["text"] for hit in answer["hits"]] == [TEXTS[at] for at in order]
 
 
