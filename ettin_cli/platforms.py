@@ -75,8 +75,9 @@ def _mode(path: Path) -> int:
     try:
         return path.stat().st_mode
     except OSError as error:
-        # EINVAL: a name that Windows does not allow.
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
+        # On Windows: an empty drive, a name that is not allowed, and a link that leads nowhere.
+        absent = getattr(error, "winerror", None) in (21, 123, 1921)
+        if absent or error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return 0
         raise
     except ValueError:

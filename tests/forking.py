@@ -163,8 +163,8 @@ def main() -> None:
 def waits_for_torchs_threads() -> bool:
     """Return whether torch waits, at a child's exit, for threads that only its parent has.
 
-    Its pool of threads is freed at the exit of a child that never used torch, and this version of
-    the C library then waits for them forever.
+    Its pool of threads is freed at the exit of a child that never used torch, and glibc waits
+    for them forever from version 2.43 on.
     """
     name, version = platform.libc_ver()
     return name == "glibc" and tuple(map(int, version.split("."))) >= (2, 43)

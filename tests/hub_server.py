@@ -258,7 +258,7 @@ class Hub:
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(folder / "hf"),
             "HF_HUB_OFFLINE": "0",
-            "NO_PROXY": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1,localhost",
             "ETTIN_CACHE_DIR": str(folder / "cache"),
             "PYTHONPATH": str(Path(__file__).parents[1]),
         }

@@ -421,19 +421,46 @@ def shut(monkeypatch: pytest.MonkeyPatch) -> None:
     "words",
     [
         ["index", "shut/docs", "-i", "i"],
+        ["index", "docs", "-i", "i", "--embedder", "./shut/model"],
         ["rerank", "shut/in.jsonl", "-r", "embedded"],
+        ["rerank", "in.jsonl", "-r", "embedded", "-o", "shut/out.jsonl"],
         ["score", "--pairs", "shut/in.jsonl", "-r", "embedded"],
         ["score", "ferry", "the ferry", "-r", "./shut/model"],
         ["search", "--queries", "shut/in.jsonl", "docs"],
         ["search", "ferry", "shut/a.txt"],
+        ["search", "ferry", "docs", "-o", "shut/hits.jsonl"],
         ["eval", "shut/beir", "-r", "none"],
+        ["bench", "--pairs", "shut/in.jsonl"],
+        ["mine", "-i", "i", "--queries", "shut/in.jsonl", "--qrels", "in.jsonl", "-o", "out.jsonl"],
         ["train", "shut/in.jsonl", "--base", "embedded", "-o", "model"],
+        ["train", "shut/in", "--base", "embedded", "-o", "model"],
+        ["train", "in.jsonl", "--base", "embedded", "-o", "shut/model"],
     ],
 )
 @pytest.mark.usefixtures("docs", "shut")
 def test_what_may_not_be_looked_at_is_not_said_to_be_missing(
     ettin: Ettin, words: list[str]
 ) -> None:
+    Path("in.jsonl").write_text('{"query": "ferry", "documents": ["a ferry"]}\n')
     ran = ettin(*words)
     assert ran.code == 1
-    assert "Permission denied" in ran.err
+    error = ran.err[ran.err.index("ettin: error: ") :]
+    assert "Permission denied" in error
+    assert "shut" in error
+    assert "no such" not in error
+    assert "cannot write i:" not in error
+
+
+@pytest.mark.usefixtures("docs")
+def test_an_index_of_what_may_not_be_looked_at_is_kept(
+    ettin: Ettin, request: pytest.FixtureRequest
+) -> None:
+    Path("shut").mkdir()
+    shutil.copytree("docs", "shut/docs")
+    assert ettin("index", "shut/docs", "-i", "i").code == 0
+    request.getfixturevalue("shut")
+    updated = ettin("index", "-i", "i")
+    assert updated.code == 1
+    assert updated.err.startswith("ettin: error: cannot open ")
+    assert "shut/docs: Permission denied" in updated.err
+    assert ettin("info", "-i", "i").code == 0

@@ -101,7 +101,7 @@ COMMANDS = [
 # One process runs all of them, as starting one for each takes far longer than they do.
 EACH = """
 import json, sys
-from ettin_cli.cli import main
+from ettin_cli.__main__ import main
 
 for words in json.loads(sys.argv[1]):
     sys.argv = ["ettin", *words]
@@ -139,15 +139,20 @@ def counting(tmp_path: Path) -> Path:
     return folder
 
 
-def run(folder: Path, counting: Path, *words: str) -> int:
+def run(folder: Path, counting: Path, *words: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
     environment["PYTHONPATH"] = os.pathsep.join([str(counting), str(ROOT)])
     environment["ETTIN_CACHE_DIR"] = str(folder / "cache")
     environment["HF_HOME"] = str(folder / "hf")
     ran = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, check=False
+        [sys.executable, *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    return ran.returncode
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("offline", [[], ["--offline"]])
@@ -157,10 +162,10 @@ def test_nothing_is_sent_where_no_model_of_the_hub_was_asked_for(
     prepare(tmp_path)
     takes = ("index", "search", "rerank", "score", "eval")
     commands = [[*words, *(offline if words[0] in takes else [])] for words in COMMANDS]
-    assert run(tmp_path, counting, "-c", EACH, json.dumps(commands)) == 0
+    run(tmp_path, counting, "-c", EACH, json.dumps(commands))
     assert not (counting / "log").exists(), (counting / "log").read_text()
 
 
 def test_the_count_would_tell(tmp_path: Path, counting: Path) -> None:
-    assert run(tmp_path, counting, "-c", "import socket; socket.getaddrinfo('localhost', 1)") == 0
+    run(tmp_path, counting, "-c", "import socket; socket.getaddrinfo('localhost', 1)")
     assert "getaddrinfo" in (counting / "log").read_text()

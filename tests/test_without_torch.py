@@ -72,8 +72,8 @@ def check_commands(python: str, folder: Path, model: Path) -> None:
     (folder / "embedder").mkdir()
     words = ("index", str(source), "-i", "idx", "--embedder")
     run(python, folder, *words, str(embedder(folder / "embedder")))
-    words = ("search", QUERY, "-i", "idx", "-r", str(model), "--blend", "0")
-    answer = json.loads(run(python, folder, *words))
+    reranked = ("search", QUERY, "-i", "idx", "-r", str(model), "--blend", "0")
+    answer = json.loads(run(python, folder, *reranked))
     assert [hit["text"] for hit in answer["hits"]] == [TEXTS[at] for at in order]
 
 

@@ -26,6 +26,7 @@ from ettin_cli.files.writers import (
     format_for,
     write_answers,
 )
+from ettin_cli.platforms import is_folder
 from ettin_cli.records import Advance, Answer, Note, Share, Stage
 from ettin_cli.text import inert_line
 
@@ -308,6 +309,7 @@ def destination(format: str, output: Path | None) -> str:
     Raises:
         UsageError: The format is unknown, or cannot be written there.
         OutputError: The output is a folder, or the folder of the file does not exist.
+        OSError: The folder cannot be looked into.
     """
     format = format_for(output, format)
     if output is not None and str(output) != "-":
@@ -315,9 +317,9 @@ def destination(format: str, output: Path | None) -> str:
             raise UsageError(
                 "a table cannot be written to a file", hint="choose a different format with -f"
             )
-        if output.is_dir():
+        if is_folder(output):
             raise OutputError(f"cannot write {output}: it is a folder", hint="-o FILE")
-        if not output.parent.is_dir():
+        if not is_folder(output.parent):
             raise OutputError(
                 f"cannot write {output}: no such folder: {output.parent}",
                 hint=making_folder(output.parent),

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ettin_cli.errors import CorpusError, OutputError
-from ettin_cli.files import without_spaces
+from ettin_cli.files import output_errors, without_spaces
+from ettin_cli.platforms import exists
 from ettin_cli.storage import replacing, sync_folder
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -26,9 +27,10 @@ class Judgements:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        place = path if path.exists() else path.parent
+        with output_errors(path):
+            place = path if exists(path) else path.parent
+            there = exists(place)
         if not os.access(place, os.W_OK):
-            there = place.exists()
             raise OutputError(
                 f"cannot write {path}: {'no permission' if there else f'no such folder: {place}'}",
                 code="judgements-unwritable",

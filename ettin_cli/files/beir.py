@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ettin_cli.corpus import COMPRESSED
 from ettin_cli.errors import CorpusError
-from ettin_cli.platforms import is_folder
+from ettin_cli.platforms import is_file, is_folder
 
 QUERIES = ("queries.jsonl", "queries.tsv")
 QRELS = ("qrels.tsv", "qrels/test.tsv")
@@ -26,6 +26,6 @@ def beir_file(folder: Path, names: Sequence[str]) -> Path:
         raise CorpusError(f"no such folder: {folder}", code="cannot-read", folder=folder)
     for name in names:
         for packed in ("", *COMPRESSED):
-            if (folder / f"{name}{packed}").is_file():
+            if is_file(folder / f"{name}{packed}"):
                 return folder / f"{name}{packed}"
     raise CorpusError(f"{folder} has no {names[0]}", code="not-a-collection", folder=folder)

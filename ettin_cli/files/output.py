@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ettin_cli.errors import OutputError
+from ettin_cli.platforms import is_folder
 from ettin_cli.storage import replacing
 
 
@@ -50,7 +51,9 @@ def only_writer(target: Path) -> Iterator[None]:
     """
     import filelock
 
-    if not target.parent.is_dir():
+    with output_errors(target):
+        has_folder = is_folder(target.parent)
+    if not has_folder:
         # The lock would create the folder, whose name may be a typo.
         raise OutputError(
             f"cannot write {target}: no such folder: {target.parent}",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ettin_cli.errors import IndexNotFoundError
 from ettin_cli.index.manifest import MANIFEST
+from ettin_cli.platforms import is_file
 from ettin_cli.settings import DEFAULT_INDEX
 
 
@@ -17,12 +18,13 @@ def find_index(index: str | os.PathLike[str] | None) -> Path:
 
     Raises:
         IndexNotFoundError: No such folder was found.
+        OSError: It cannot be looked into.
     """
     if named := index or os.environ.get("ETTIN_INDEX"):
         return Path(named)
     here = Path.cwd()
     for depth, folder in enumerate((here, *here.parents)):
-        if (folder / DEFAULT_INDEX / MANIFEST).is_file():
+        if is_file(folder / DEFAULT_INDEX / MANIFEST):
             return Path(*[".."] * depth, DEFAULT_INDEX)
     raise IndexNotFoundError(
         f"no {DEFAULT_INDEX} in this folder or its parents", folder=Path(DEFAULT_INDEX)

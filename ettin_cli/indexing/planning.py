@@ -25,7 +25,7 @@ from ettin_cli.corpus import (
 )
 from ettin_cli.errors import CorpusError, InvalidArgumentError
 from ettin_cli.index import FileEntry, Manifest, RecordedSource, is_unchanged, portable
-from ettin_cli.platforms import exists, on_disk, true_case
+from ettin_cli.platforms import on_disk, true_case
 from ettin_cli.records import Rejection
 from ettin_cli.settings import AUTO
 from ettin_cli.storage import STREAM, Stream
@@ -191,7 +191,7 @@ def _opened(record: RecordedSource, folder: Path, stream: Stream | None = None) 
     try:
         return open_source(str(location))
     except CorpusError as error:
-        if exists(location):
+        if not isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
             raise
         raise CorpusError(
             f"source {location} no longer exists",

@@ -58,13 +58,18 @@ def find_model(name: str, *, offline: bool, reporter: Reporter) -> ModelFiles:
         name: A folder, an alias, `embedded`, or a hub id.
 
     Raises:
-        ModelError: It is neither cached nor downloadable, or its folder is incomplete.
+        ModelError: It is neither cached nor downloadable, or its folder is incomplete or cannot be
+            read.
     """
     if name == EMBEDDED:
         return ModelFiles(EMBEDDED, embedded_folder())
-    if is_folder(Path(name)):
-        check_folder(Path(name))
-        return ModelFiles(name, Path(name))
+    try:
+        if is_folder(Path(name)):
+            check_folder(Path(name))
+            return ModelFiles(name, Path(name))
+    except OSError as error:
+        problem = f"cannot read {name}: {error.strerror}"
+        raise ModelError(problem, code="cannot-read", path=name) from error
     hub_id, revision = hub_name(name)
     if not may_be_model(name) or hub_id.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ettin_cli.errors import ModelError
+from ettin_cli.platforms import is_file
 
 MODULES = "modules.json"
 OURS = "sentence_transformers."
@@ -19,8 +20,9 @@ def check_folder(folder: Path) -> None:
 
     Raises:
         ModelError: Weights or a module are missing, or the weights are pickles.
+        OSError: The folder cannot be read.
     """
-    if not (folder / "config.json").is_file() and not (folder / MODULES).is_file():
+    if not is_file(folder / "config.json") and not is_file(folder / MODULES):
         raise ModelError(
             f"{folder} is not a model: it has neither config.json nor modules.json", folder=folder
         )
@@ -47,17 +49,15 @@ def _check_module(folder: Path, module: dict[str, str]) -> None:
         raise ModelError(
             f"{part} has no weights in safetensors", code="unsafe-weights", folder=folder
         )
-    if kind in ("Dense", "LayerNorm") and not (part / "model.safetensors").is_file():
+    if kind in ("Dense", "LayerNorm") and not is_file(part / "model.safetensors"):
         raise ModelError(
             f"{folder} lacks {path}/model.safetensors, the {kind} part of its head; "
             "scores without it would be wrong",
             code="model-incomplete",
             folder=folder,
         )
-    if (
-        kind in ("Dense", "LayerNorm", "Pooling", "MultiVectorMask")
-        and not (part / "config.json").is_file()
-    ):
+    configured = ("Dense", "LayerNorm", "Pooling", "MultiVectorMask")
+    if kind in configured and not is_file(part / "config.json"):
         raise ModelError(
             f"{folder} lacks {path}/config.json, the {kind} part of its head",
             code="model-incomplete",

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from ettin_cli.errors import OutputError, first_line
-from ettin_cli.platforms import persist
+from ettin_cli.files import output_errors
+from ettin_cli.platforms import exists, is_folder, persist
 from ettin_cli.storage import mode_for, replacing, sync_file, sync_folder
 
 CHECKPOINT, BEST, METRICS, LOCK = "checkpoint.pt", "best.pt", "metrics.jsonl", "lock"
@@ -40,11 +41,13 @@ class ModelFolder:
 
     def check(self) -> None:
         """Raise if the folder cannot be written, before any work is done."""
-        if self.target.exists():
+        with output_errors(self.target):
+            is_there, has_parent = exists(self.target), is_folder(self.target.parent)
+        if is_there:
             raise OutputError(
                 f"{self.target} already exists", code="output-exists", path=self.target
             )
-        if not self.target.parent.is_dir():
+        if not has_parent:
             raise OutputError(
                 f"cannot write {self.target}: no such folder: {self.target.parent}",
                 code="folder-not-found",
