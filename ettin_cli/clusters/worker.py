@@ -7,6 +7,7 @@ import socket
 from ettin_cli.clusters.unit_folder import UnitFolder
 from ettin_cli.clusters.units import MOST_STARTS, Job, Receipt, Unit, Work
 from ettin_cli.errors import EttinError
+from ettin_cli.platforms import is_folder
 from ettin_cli.records import Silence
 
 
@@ -39,9 +40,10 @@ class Worker:
 
         Raises:
             EttinError: The work cannot be done here.
+            OSError: The folder cannot be looked into.
         """
         folder = self.folder
-        if not folder.root.is_dir():
+        if not is_folder(folder.root):
             raise EttinError(
                 f"{socket.gethostname()} has no folder {folder.root}",
                 code="not-shared",

@@ -13,6 +13,7 @@ from ettin_cli.errors import EttinError
 from ettin_cli.models.embedders import find_embedder, load_embedder, read_card
 from ettin_cli.models.engines import EngineSettings, device_name, processor
 from ettin_cli.models.rerankers import library_versions
+from ettin_cli.platforms import is_folder
 from ettin_cli.records import Embedder, EmbedderCard, Reporter
 
 # Flags of instructions that compute on vectors, by which libraries choose their kernels.
@@ -24,6 +25,7 @@ def enter(folder: Path, version: str) -> None:
 
     Raises:
         EttinError: This package has another version here, or the folder does not exist.
+        OSError: The folder cannot be looked into.
     """
     host = socket.gethostname()
     if __version__ != version:
@@ -31,7 +33,7 @@ def enter(folder: Path, version: str) -> None:
             f"{host} has ettin-cli {__version__}, but the driver has {version}",
             code="workers-differ",
         )
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise EttinError(f"{host} has no folder {folder}", code="not-shared", path=folder)
     if Path.cwd() != folder:
         os.chdir(folder)
