@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import re
 import zipfile
 from pathlib import Path
 
@@ -115,7 +114,7 @@ def test_a_table_of_a_hundred_thousand_columns_is_rejected(tmp_path: Path, name:
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
 def test_json_as_deep_as_it_is_long_is_broken(tmp_path: Path, name: str) -> None:
     reason = why_not(write(tmp_path / name, b"[" * 2_000_000))
-    assert re.search("depth (limit )?exceeded|nested too deeply", reason)
+    assert "depth limit exceeded" in reason or "nested too deeply" in reason
 
 
 # HTML: each of these made the standard library's parser, or ours, take quadratic time

@@ -169,8 +169,9 @@ def test_a_stream_is_json_lines() -> None:
     (file,) = list_files(open_source(stream)).files
     found = read_file(file, Fields(), rejections.append, lambda _: None)
     assert [document.doc_id for document in found] == ["a"]
-    (rejection,) = rejections
-    assert str(rejection).startswith("-:2: broken JSON: unexpected character")
+    assert [str(rejection).split(" at ")[0] for rejection in rejections] == [
+        "-:2: broken JSON: unexpected character, expected a JSON value"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_a_stream_is_json_lines() -> None:
         ('{"text": "x", "id": 123456789012345678901}', '"id" is a number too large'),
         ('{"text": "x", "m": ' + "[" * 150 + "]" * 150 + "}", '"m" is nested more than 100 deep'),
         ('{"text": "x", "m": ' + '{"a":' * 150 + "1" + "}" * 151, '"m" is nested more than'),
-        ("[" * 5000 + "]" * 5000, "broken JSON: "),
+        ("[" * 5000 + "]" * 5000, "broken JSON: depth limit"),
         ('{"text": "\\ud800"}', "lone surrogate, which is not a valid character"),
         ('{"text": NaN}', "empty text"),
         ("null", "not a JSON object"),

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ettin_cli.console.progress import TaskProgress, bar, step_aside, ticker, untracked
 from ettin_cli.console.streams import EscapedStdout, write_line
-from ettin_cli.console.units import count, making_folder
+from ettin_cli.console.units import count
 from ettin_cli.errors import OutputError, UsageError
-from ettin_cli.files import output_file
+from ettin_cli.files import check_folder_of, output_errors, output_file
 from ettin_cli.files.writers import (
     AUTO,
     JSONL,
@@ -308,8 +308,8 @@ def destination(format: str, output: Path | None) -> str:
 
     Raises:
         UsageError: The format is unknown, or cannot be written there.
-        OutputError: The output is a folder, or the folder of the file does not exist.
-        OSError: The folder cannot be looked into.
+        OutputError: The output is a folder, or the folder of the file does not exist or cannot be
+            looked into.
     """
     format = format_for(output, format)
     if output is not None and str(output) != "-":
@@ -317,13 +317,10 @@ def destination(format: str, output: Path | None) -> str:
             raise UsageError(
                 "a table cannot be written to a file", hint="choose a different format with -f"
             )
-        if is_folder(output):
-            raise OutputError(f"cannot write {output}: it is a folder", hint="-o FILE")
-        if not is_folder(output.parent):
-            raise OutputError(
-                f"cannot write {output}: no such folder: {output.parent}",
-                hint=making_folder(output.parent),
-            )
+        with output_errors(output):
+            if is_folder(output):
+                raise OutputError(f"cannot write {output}: it is a folder", hint="-o FILE")
+        check_folder_of(output)
         return format
     on_terminal = sys.stdout.isatty()
     if on_terminal and isinstance(find_writer(format), BinaryWriter):

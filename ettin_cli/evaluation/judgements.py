@@ -29,13 +29,11 @@ class Judgements:
         self.path = path
         with output_errors(path):
             place = path if exists(path) else path.parent
-            there = exists(place)
-        if not os.access(place, os.W_OK):
-            raise OutputError(
-                f"cannot write {path}: {'no permission' if there else f'no such folder: {place}'}",
-                code="judgements-unwritable",
-                path=path,
-            )
+            if not os.access(place, os.W_OK):
+                problem = "no permission" if exists(place) else f"no such folder: {place}"
+                raise OutputError(
+                    f"cannot write {path}: {problem}", code="judgements-unwritable", path=path
+                )
         numbered = enumerate(_lines(path), start=1)
         judged = {_judged(line, f"{path}:{number}") for number, line in numbered if line.strip()}
         unmarked = {(query.removeprefix(BYTE_ORDER_MARK), document) for query, document in judged}

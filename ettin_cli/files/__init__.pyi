@@ -1,5 +1,6 @@
 from .beir import QRELS as QRELS, QUERIES as QUERIES, beir_file as beir_file
 from .output import (
+    check_folder_of as check_folder_of,
     only_writer as only_writer,
     output_errors as output_errors,
     output_file as output_file,

@@ -42,6 +42,21 @@ def output_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {error.strerror or error}", path=path) from error
 
 
+def check_folder_of(path: Path) -> None:
+    """Check that there is a folder for an output.
+
+    Raises:
+        OutputError: There is none, or it cannot be looked into.
+    """
+    with output_errors(path):
+        if not is_folder(path.parent):
+            raise OutputError(
+                f"cannot write {path}: no such folder: {path.parent}",
+                code="folder-not-found",
+                folder=path.parent,
+            )
+
+
 @contextmanager
 def only_writer(target: Path) -> Iterator[None]:
     """Hold the lock of an output in the block.
@@ -51,15 +66,8 @@ def only_writer(target: Path) -> Iterator[None]:
     """
     import filelock
 
-    with output_errors(target):
-        has_folder = is_folder(target.parent)
-    if not has_folder:
-        # The lock would create the folder, whose name may be a typo.
-        raise OutputError(
-            f"cannot write {target}: no such folder: {target.parent}",
-            code="folder-not-found",
-            folder=target.parent,
-        )
+    # The lock would create the folder, whose name may be a typo.
+    check_folder_of(target)
     lock = filelock.FileLock(target.with_name(f"{target.name}.partial.lock"))
     with output_errors(target):
         try:

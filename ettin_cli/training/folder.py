@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from ettin_cli.errors import OutputError, first_line
-from ettin_cli.files import output_errors
-from ettin_cli.platforms import exists, is_folder, persist
+from ettin_cli.files import check_folder_of, output_errors
+from ettin_cli.platforms import exists, persist
 from ettin_cli.storage import mode_for, replacing, sync_file, sync_folder
 
 CHECKPOINT, BEST, METRICS, LOCK = "checkpoint.pt", "best.pt", "metrics.jsonl", "lock"
@@ -42,17 +42,11 @@ class ModelFolder:
     def check(self) -> None:
         """Raise if the folder cannot be written, before any work is done."""
         with output_errors(self.target):
-            is_there, has_parent = exists(self.target), is_folder(self.target.parent)
-        if is_there:
-            raise OutputError(
-                f"{self.target} already exists", code="output-exists", path=self.target
-            )
-        if not has_parent:
-            raise OutputError(
-                f"cannot write {self.target}: no such folder: {self.target.parent}",
-                code="folder-not-found",
-                folder=self.target.parent,
-            )
+            if exists(self.target):
+                raise OutputError(
+                    f"{self.target} already exists", code="output-exists", path=self.target
+                )
+        check_folder_of(self.target)
         if self.unfinished and not self.resume:
             raise OutputError(
                 f"{self.partial} is left over from an unfinished run",
