@@ -20,8 +20,7 @@ from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.help import listed
 from ettin_cli.commands.output_options import check_apart
 from ettin_cli.console import BENCH_FORMATS, Console, count, destination, show_races
-from ettin_cli.errors import CorpusError, ModelError, UsageError
-from ettin_cli.platforms import is_file
+from ettin_cli.errors import ModelError, UsageError
 from ettin_cli.records import Pair
 from ettin_cli.settings import AUTO, SENTENCE_TRANSFORMERS
 
@@ -116,8 +115,8 @@ def bench(
     format = _format(format, output)
     if pairs is not None and document_tokens is not None:
         raise UsageError("--document-tokens cannot be combined with --pairs")
-    if pairs is not None and str(pairs) != "-" and not is_file(pairs):
-        raise CorpusError(f"no such file: {pairs}")
+    if pairs is not None:
+        options.check_file(pairs)
     check_apart(output, [pairs])
     request = BenchmarkRequest(
         reranker or [AUTO],

@@ -20,7 +20,6 @@ from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.files import read_qrels, read_queries
 from ettin_cli.files.requests import Example, read_rows, rejection
 from ettin_cli.index import Index, find_index
-from ettin_cli.platforms import is_file
 from ettin_cli.records import Qrels, Query, Rejection
 from ettin_cli.searching import require_retriever
 from ettin_cli.settings import AUTO, CANDIDATES, NEGATIVES, PROBED_ROWS
@@ -222,8 +221,7 @@ def _of_collection(name: str, index: Path | None, context: Context) -> _Sought:
 def _checked(path: Path | None, option: str) -> Path:
     if path is None:
         raise UsageError(f"missing {option}", hint=_HINT)
-    if str(path) != options.STDIN and not is_file(path):
-        raise CorpusError(f"no such file: {path}")
+    options.check_file(path)
     return path
 
 

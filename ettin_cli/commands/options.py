@@ -9,9 +9,15 @@ from typing import Annotated, TypeVar
 import typer
 
 from ettin_cli.console import Console
-from ettin_cli.errors import INTERRUPTED, TERMINATED, InvalidArgumentError, UsageError
+from ettin_cli.errors import (
+    INTERRUPTED,
+    TERMINATED,
+    CorpusError,
+    InvalidArgumentError,
+    UsageError,
+)
 from ettin_cli.index import RecordedSource
-from ettin_cli.platforms import command_line, quoted, relative
+from ettin_cli.platforms import command_line, is_file, quoted, relative
 from ettin_cli.runtime import interruption
 from ettin_cli.searching import require_blend
 from ettin_cli.settings import AUTO, DEFAULT_INDEX
@@ -158,6 +164,17 @@ def stdin() -> Stream:
 def stdin_or(name: Named) -> Named | Stream:
     """Return an input by name; "-" is standard input."""
     return stdin() if str(name) == STDIN else name
+
+
+def check_file(path: Path) -> None:
+    """Check that an input is a file, or "-" for standard input.
+
+    Raises:
+        CorpusError: It is neither.
+        OSError: It cannot be told.
+    """
+    if str(path) != STDIN and not is_file(path):
+        raise CorpusError(f"no such file: {path}")
 
 
 def blend_of(text: str) -> float | str:

@@ -12,12 +12,11 @@ from ettin_cli.commands import options, output_options as writing, unit_options 
 from ettin_cli.commands.context import Context, shared
 from ettin_cli.commands.hints import rejected
 from ettin_cli.console import Console, Tally, count
-from ettin_cli.errors import CorpusError, UsageError
+from ettin_cli.errors import UsageError
 from ettin_cli.files import Digested, ResumableOutput
 from ettin_cli.files.requests import RequestFields, RequestFile, cut_requests, open_requests
 from ettin_cli.files.writers import RUN_NAME, Layout, is_run
 from ettin_cli.models.rerankers import require_long
-from ettin_cli.platforms import is_file
 from ettin_cli.records import Answer, Query, Rejection, Request, Share, Stage
 from ettin_cli.searching import (
     Models,
@@ -211,8 +210,8 @@ def _check(input: Path, queries: Path | None, reranker: str) -> None:
     if reranker == "none":
         raise UsageError("ettin rerank needs a reranker", hint="-r embedded")
     for path in (input, queries):
-        if path is not None and str(path) != "-" and not is_file(path):
-            raise CorpusError(f"no such file: {path}")
+        if path is not None:
+            options.check_file(path)
 
 
 class _Job:

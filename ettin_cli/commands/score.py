@@ -14,7 +14,6 @@ from ettin_cli.commands.jsonl import check_jsonl
 from ettin_cli.console import Console, count
 from ettin_cli.errors import CorpusError, UsageError
 from ettin_cli.models.rerankers import ResolvedReranker, require_long
-from ettin_cli.platforms import is_file
 from ettin_cli.records import Scores, beginning
 from ettin_cli.searching import Models
 from ettin_cli.settings import MAX_TEXT_BYTES, MIB, TRUNCATE
@@ -176,8 +175,7 @@ def _check_pairs(
 ) -> None:
     if query is not None:
         raise UsageError("QUERY cannot be combined with --pairs: FILE has the queries")
-    if str(pairs) != "-" and not is_file(pairs):
-        raise CorpusError(f"no such file: {pairs}")
+    options.check_file(pairs)
     if chosen and str(pairs) == "-":
         raise UsageError("stdin cannot be cut into units", hint="write it to a file first")
     if not (chosen and chosen.in_folder):
