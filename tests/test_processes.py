@@ -119,9 +119,9 @@ def test_accelerate_launches_it(ettin: Ettin, ettin_reranker: Path, tmp_path: Pa
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
     # Both processes of torch 2.8 print that they are connected, in the middle of each other's line.
-    assert not ran.stdout or "[Gloo] Rank" in ran.stdout
+    printed = "" if torch.__version__.startswith("2.8.") else ran.stdout
+    assert (ran.returncode, printed) == (0, ""), ran.stderr
     assert ran.stderr.count("1 steps of 8 rows shared by 2 processes") == 1
     assert ran.stderr.count("ettin: model: 1 step in") == 1
 
