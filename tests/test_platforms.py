@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -464,3 +465,21 @@ def test_an_index_of_what_may_not_be_looked_at_is_kept(
     assert updated.err.startswith("ettin: error: cannot open ")
     assert "shut/docs: Permission denied" in updated.err
     assert ettin("info", "-i", "i").code == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [(21, True), (123, True), (1921, True), (362, False), (1326, False), (1920, False)],
+    ids=["no disk", "no such name", "lost link", "cloud", "password", "denied"],
+)
+def test_errors_of_windows_that_do_not_say_missing_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, missing: bool
+) -> None:
+    def refused(path: Path) -> os.stat_result:
+        error = OSError(errno.EINVAL, "Invalid argument", str(path))
+        error.winerror = code  # type: ignore[attr-defined]
+        raise error
+
+    monkeypatch.setattr(Path, "stat", refused)
+    with nullcontext() if missing else pytest.raises(OSError, match="Invalid argument"):
+        assert not platforms.exists(tmp_path)
