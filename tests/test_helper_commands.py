@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ettin_cli.corpus import ISLAND_STATION, sample_corpus
+from ettin_cli.corpus import EVERYDAY_ANSWERS, ISLAND_STATION, sample_corpus, samples
 from ettin_cli.settings import ETTIN_MODELS
 from tests.conftest import Ettin
 
@@ -115,6 +115,19 @@ def test_the_sample_corpora_are_copied_and_nothing_is_overwritten(
         f"ettin: {changed} is kept, since it has other content than the sample",
     ]
     assert changed.read_text() == "mine"
+
+
+def test_what_pip_compiled_is_not_copied(
+    ettin: Ettin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpora = tmp_path / "package"
+    for name in (ISLAND_STATION, EVERYDAY_ANSWERS):
+        (corpora / name / "__pycache__").mkdir(parents=True)
+        (corpora / name / "__pycache__" / "tides.cpython-311.pyc").write_bytes(b"")
+        (corpora / name / "tides.py").write_text("tide = 1\n")
+    monkeypatch.setattr(samples, "sample_corpus", corpora.joinpath)
+    assert ettin("demo", "--copy", "mine").err == "ettin: mine: 2 files copied\n"
+    assert {path.suffix for path in Path("mine").rglob("*") if path.is_file()} == {".py"}
 
 
 def test_an_interrupted_copy_leaves_no_part_of_a_file(

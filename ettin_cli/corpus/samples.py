@@ -54,6 +54,9 @@ def copy_samples(folder: Path) -> CopiedSamples:
     for name in (ISLAND_STATION, EVERYDAY_ANSWERS):
         source = sample_corpus(name)
         for file in sorted(path for path in source.rglob("*") if path.is_file()):
+            # pip compiles the corpora's Python files too.
+            if file.parent.name == "__pycache__":
+                continue
             target = folder / name / file.relative_to(source)
             try:
                 if _copy(file, target):
